@@ -1,0 +1,38 @@
+//! The production backend: Chatlane's ports on `DynamoDB`, SQS and the WebSocket gateway's `@connections`.
+//!
+//! The only crate that names an AWS SDK. [`table`] is the one place that knows attribute names; [`store`] turns ports into requests.
+//! No rule lives here: what a refused condition means is the core's business. Not promised: retries beyond the SDK's own three attempts
+//! (a caller repeats with the same ids), caches of any kind.
+
+mod failure;
+pub mod outbound;
+pub mod queue;
+pub mod store;
+pub mod table;
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+
+pub use outbound::Gateway;
+pub use queue::Queue;
+pub use store::Store;
+pub use table::Tables;
+
+/// How the SDK is set up for every client: from the environment (region, credentials, `AWS_ENDPOINT_URL_*`), with the time budget of a
+/// chat message. The SDK's own defaults start to retry after one second, which alone would break it.
+pub async fn sdk_config() -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(25)))
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_millis(500))
+                .operation_attempt_timeout(Duration::from_secs(1))
+                .operation_timeout(Duration::from_secs(4))
+                .build(),
+        )
+        .load()
+        .await
+}

@@ -1,0 +1,34 @@
+//! `@connections`: posting to live sockets.
+
+use aws_sdk_apigatewaymanagement::Client;
+use aws_sdk_apigatewaymanagement::error::SdkError;
+use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectionError;
+use aws_sdk_apigatewaymanagement::primitives::Blob;
+use chatlane_chat::ports::{Delivery, Outbound};
+use chatlane_protocol::ConnectionId;
+
+/// The management endpoint of one stage. Always from the deployment's settings: behind a custom domain the event's domain is another.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    client: Client,
+}
+
+impl Gateway {
+    /// At this endpoint, `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
+    pub fn new(config: &aws_config::SdkConfig, endpoint: &str) -> Self {
+        let config = aws_sdk_apigatewaymanagement::config::Builder::from(config).endpoint_url(endpoint).build();
+        Self { client: Client::from_conf(config) }
+    }
+}
+
+impl Outbound for Gateway {
+    async fn post(&self, connection: &ConnectionId, frame: &str) -> Delivery {
+        let post = self.client.post_to_connection().connection_id(connection.as_str()).data(Blob::new(frame)).send().await;
+        match post {
+            Ok(_) => Delivery::Posted,
+            Err(SdkError::ServiceError(service)) if matches!(service.err(), PostToConnectionError::GoneException(_)) => Delivery::Gone,
+            // 429, 5xx, timeouts: it may or may not have arrived; receivers drop what they have.
+            Err(_) => Delivery::Unknown,
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! SQS: the queue of delivery tasks.
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::{ProvideErrorMetadata as _, SdkError};
+use chatlane_chat::fan_out::Task;
+use chatlane_chat::ports::{FanOutQueue, Unavailable};
+
+/// One standard queue: at least once, in any order.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    client: Client,
+    url: String,
+}
+
+impl Queue {
+    /// The queue at this URL.
+    pub fn new(config: &aws_config::SdkConfig, url: String) -> Self {
+        Self { client: Client::new(config), url }
+    }
+}
+
+impl FanOutQueue for Queue {
+    async fn enqueue(&self, task: &Task, delay_s: u32) -> Result<(), Unavailable> {
+        let attempted = "queue a task";
+        let body = serde_json::to_string(task).map_err(|_| Unavailable::new(attempted, "the task could not be written"))?;
+        let mut request = self.client.send_message().queue_url(&self.url).message_body(body);
+        if delay_s > 0 {
+            request = request.delay_seconds(i32::try_from(delay_s.min(900)).unwrap_or(900));
+        }
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(SdkError::ServiceError(service)) => {
+                Err(Unavailable::new(attempted, service.err().code().unwrap_or("an error without a code")))
+            }
+            Err(error) => Err(crate::failure::unavailable(attempted, &error)),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! `hello`: makes a connection routable, then tells its client where every conversation stands.
+//!
+//! D2 rests on the order: the session is written first, the inbox and the heads are read after it; a fan-out worker writes the head
+//! first and reads the sessions after it. Whichever comes second sees the other.
+
+use chatlane_protocol::frames::{ConversationHead, Goaway, GoawayReason, HelloAnswer, Limits, Versions, encode};
+use chatlane_protocol::request::Hello;
+use chatlane_protocol::{ConnectionId, ErrorCode, Refusal, ServerFrame, limits};
+
+use crate::append::BUSY_RETRY_AFTER_MS;
+use crate::ports::{Clock, Heads, InboxRow, Memberships, Outbound, Session, Sessions, Unavailable};
+use crate::send::Caller;
+use crate::settings::Settings;
+
+/// Conversations of one page: the heads of a page are one batch read.
+pub const PAGE_ROWS_MAX: usize = 100;
+
+/// What `hello` answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    /// Welcome.
+    Welcome(Box<HelloAnswer>),
+    /// A newer connection of this device is known, or 16 newer ones of this user: this one stays deaf.
+    Displaced,
+}
+
+/// Why `hello` was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum HelloRefused {
+    /// The client is too old.
+    #[error("this server speaks protocol versions {} to {}", limits::VERSION_MIN, limits::VERSION_MAX)]
+    UpgradeRequired,
+    /// The backend.
+    #[error("the outcome is unknown; retry")]
+    Unavailable(#[from] Unavailable),
+}
+
+impl HelloRefused {
+    /// The one place where refusals of `hello` become codes.
+    pub fn to_wire(&self) -> Refusal {
+        match self {
+            Self::UpgradeRequired => Refusal::new(ErrorCode::UpgradeRequired, self.to_string()),
+            Self::Unavailable(_) => Refusal::new(ErrorCode::Unavailable, self.to_string()).after_ms(BUSY_RETRY_AFTER_MS),
+        }
+    }
+}
+
+/// Greets. `spread` is a random number: reconnects of many clients are spread by it.
+pub async fn hello<S, O, C>(
+    store: &S,
+    outbound: &O,
+    clock: &C,
+    settings: &Settings,
+    spread: u64,
+    caller: &Caller,
+    request: &Hello,
+) -> Result<Greeting, HelloRefused>
+where
+    S: Sessions + Memberships + Heads,
+    O: Outbound,
+    C: Clock,
+{
+    if request.v < limits::VERSION_MIN {
+        return Err(HelloRefused::UpgradeRequired);
+    }
+    let first_page = request.after.is_none();
+    if first_page && !make_routable(store, outbound, clock, caller).await? {
+        return Ok(Greeting::Displaced);
+    }
+
+    let rows = store.inbox(&caller.user, request.after.as_ref(), PAGE_ROWS_MAX).await?;
+    let more = rows.len() == PAGE_ROWS_MAX;
+    let conversations: Vec<_> = rows.iter().map(|row| row.conversation.clone()).collect();
+    let heads = if conversations.is_empty() { vec![] } else { store.heads(&conversations).await? };
+    let page = rows.into_iter().zip(heads);
+    let page = page.map(|(InboxRow { conversation, with }, head)| ConversationHead { conversation, with, head }).collect();
+
+    let mut answer = HelloAnswer {
+        id: request.id.clone(),
+        versions: Versions { min: limits::VERSION_MIN, max: limits::VERSION_MAX },
+        user: caller.user.clone(),
+        device: caller.device,
+        server_time_ms: clock.now(),
+        epoch: settings.epoch,
+        reconnect_in_ms: limits::RECONNECT_IN_MS - limits::RECONNECT_SPREAD_MS + spread % (2 * limits::RECONNECT_SPREAD_MS),
+        limits: Limits {
+            entry_bytes_max: settings.entry_bytes_max,
+            request_bytes_max: limits::WEBSOCKET_FRAME_BYTES_MAX,
+            messages_per_send_max: limits::MESSAGES_PER_SEND_MAX,
+            anchor_entries_max: settings.anchor.entries_max,
+            anchor_bytes_max: settings.anchor.bytes_max,
+            gap_wait_ms: limits::GAP_WAIT_MS,
+            ping_after_idle_ms: limits::PING_AFTER_IDLE_MS,
+        },
+        conversations: vec![],
+        next: None,
+    };
+    fill(&mut answer, page, more);
+    Ok(Greeting::Welcome(Box::new(answer)))
+}
+
+/// Puts as many conversations into the answer as its page may have bytes, at least one.
+fn fill(answer: &mut HelloAnswer, page: Vec<ConversationHead>, more: bool) {
+    const REST_OF_THE_ANSWER: usize = 2 * 1024;
+    let mut bytes = REST_OF_THE_ANSWER;
+    let mut cut = false;
+    for row in page {
+        bytes += encode(&row).len() + 1;
+        if bytes > limits::PAGE_BYTES_MAX && !answer.conversations.is_empty() {
+            cut = true;
+            break;
+        }
+        answer.conversations.push(row);
+    }
+    if cut || more {
+        answer.next = answer.conversations.last().map(|row| row.conversation.clone());
+    }
+}
+
+/// Writes the session and displaces what it replaces; whether this connection is the one that stays.
+async fn make_routable<S: Sessions, O: Outbound, C: Clock>(
+    store: &S,
+    outbound: &O,
+    clock: &C,
+    caller: &Caller,
+) -> Result<bool, Unavailable> {
+    let mine = Session {
+        connection: caller.connection.clone(),
+        device: caller.device,
+        connected_at: caller.connected_at,
+        expires: caller.expires,
+    };
+    let all = store.register(&caller.user, &mine, clock.now()).await?;
+    let displaced = displaced_by(&mine, all);
+    if displaced.is_empty() {
+        return Ok(true);
+    }
+    store.remove(&caller.user, &displaced).await?;
+    if displaced.contains(&mine.connection) {
+        return Ok(false);
+    }
+    let goaway = encode(&ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced }));
+    for connection in &displaced {
+        // A courtesy: the session is gone, so nothing else reaches that socket, whatever becomes of this post.
+        let _ = outbound.post(connection, &goaway).await;
+    }
+    Ok(true)
+}
+
+/// The connections that must go after `mine` was added: older ones of the same device, and the oldest above 16; `mine` itself, if it is
+/// among them. Decided from one returned item, so that of two racing hellos exactly one stays.
+fn displaced_by(mine: &Session, mut all: Vec<Session>) -> Vec<ConnectionId> {
+    // Newest first; the connection id breaks ties the same way for both sides of a race.
+    all.sort_by(|a, b| (b.connected_at, &b.connection).cmp(&(a.connected_at, &a.connection)));
+    let newest_of_device = all.iter().find(|session| session.device == mine.device).map(|session| session.connection.clone());
+    let (mut kept, mut displaced) = (0, vec![]);
+    for session in all {
+        let replaced = session.device == mine.device && Some(&session.connection) != newest_of_device.as_ref();
+        if replaced || kept == limits::CONNECTIONS_PER_USER_MAX {
+            displaced.push(session.connection);
+        } else {
+            kept += 1;
+        }
+    }
+    displaced
+}
+
+#[cfg(test)]
+mod tests {
+    use chatlane_protocol::{DeviceId, Position, UnixMillis, UserId};
+
+    use super::*;
+
+    fn session(connection: &str, device: u8, connected_at: u64) -> Session {
+        Session {
+            connection: ConnectionId::new(connection).unwrap(),
+            device: DeviceId::new(&format!("3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf0{device:02x}")).unwrap(),
+            connected_at: UnixMillis::try_from(connected_at).unwrap(),
+            expires: UnixMillis::MAX,
+        }
+    }
+
+    fn displaced(mine: &Session, others: &[Session]) -> Vec<String> {
+        let all = others.iter().cloned().chain([mine.clone()]).collect();
+        displaced_by(mine, all).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_newer_connection_displaces_older_ones_of_its_device_only() {
+        let mine = session("c3", 1, 30);
+        assert_eq!(displaced(&mine, &[session("c1", 1, 10), session("c2", 2, 20)]), ["c1"]);
+        assert!(displaced(&mine, &[session("c2", 2, 40)]).is_empty());
+    }
+
+    #[test]
+    fn a_late_hello_of_an_older_connection_displaces_itself() {
+        let mine = session("c1", 1, 10);
+        assert_eq!(displaced(&mine, &[session("c2", 1, 20)]), ["c1"]);
+    }
+
+    #[test]
+    fn of_two_hellos_in_the_same_millisecond_exactly_one_stays() {
+        let (one, two) = (session("c1", 1, 10), session("c2", 1, 10));
+        assert_eq!(displaced(&one, std::slice::from_ref(&two)), ["c1"]);
+        assert_eq!(displaced(&two, std::slice::from_ref(&one)), ["c1"]);
+    }
+
+    #[test]
+    fn the_oldest_of_seventeen_goes() {
+        let others: Vec<_> = (1..=16).map(|n| session(&format!("c{n:02}"), n, 10 + u64::from(n))).collect();
+        assert_eq!(displaced(&session("new", 99, 100), &others), ["c01"]);
+        assert_eq!(displaced(&session("old", 99, 1), &others), ["old"]);
+    }
+
+    #[test]
+    fn a_page_is_cut_by_bytes_and_says_where_to_go_on() {
+        let long = UserId::new("u".repeat(128)).unwrap();
+        let page: Vec<_> = (0..200)
+            .map(|n| ConversationHead {
+                conversation: chatlane_protocol::ConversationId::new(format!("d{n:03}")).unwrap(),
+                with: Some(long.clone()),
+                head: Position::ZERO,
+            })
+            .collect();
+        let mut answer = HelloAnswer {
+            id: chatlane_protocol::RequestId::new("1").unwrap(),
+            versions: Versions { min: 1, max: 1 },
+            user: long,
+            device: session("c", 1, 1).device,
+            server_time_ms: UnixMillis::MAX,
+            epoch: u32::MAX,
+            reconnect_in_ms: u64::MAX,
+            limits: Limits {
+                entry_bytes_max: 30_720,
+                request_bytes_max: 32_768,
+                messages_per_send_max: 25,
+                anchor_entries_max: 200,
+                anchor_bytes_max: 131_072,
+                gap_wait_ms: 500,
+                ping_after_idle_ms: 1,
+            },
+            conversations: vec![],
+            next: None,
+        };
+        fill(&mut answer, page.clone(), false);
+        assert!(answer.conversations.len() > 100 && answer.conversations.len() < 200);
+        assert_eq!(answer.next.as_ref(), answer.conversations.last().map(|row| &row.conversation));
+        assert!(encode(&ServerFrame::Hello(Box::new(answer.clone()))).len() <= limits::PAGE_BYTES_MAX);
+
+        let mut whole = HelloAnswer { conversations: vec![], next: None, ..answer };
+        fill(&mut whole, page[..3].to_vec(), false);
+        assert_eq!((whole.conversations.len(), whole.next), (3, None));
+    }
+}

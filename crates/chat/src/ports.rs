@@ -1,0 +1,235 @@
+//! What the core asks of the world. Each trait is one promise; [`crate::testing::contract`] is its test on every backend.
+//!
+//! All reads are strong: they see every write that was answered before they began. A write whose answer is [`Unavailable`] may or may
+//! not have taken effect, now or later.
+
+use std::future::Future;
+
+use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
+
+use crate::entry::{Entry, Role};
+use crate::fan_out::Task;
+
+/// The outcome is unknown; the same request with the same ids is safe to repeat.
+#[derive(Debug, thiserror::Error)]
+#[error("{attempted}: {cause}")]
+pub struct Unavailable {
+    /// What was attempted, in words of this crate.
+    pub attempted: &'static str,
+    /// What the backend said. For logs: never holds bodies, tokens or user ids.
+    pub cause: String,
+}
+
+impl Unavailable {
+    /// `attempted` failed with `cause`.
+    pub fn new(attempted: &'static str, cause: impl Into<String>) -> Self {
+        Self { attempted, cause: cause.into() }
+    }
+}
+
+/// The current time.
+pub trait Clock: Sync {
+    /// By this machine's clock; may jump and be wrong.
+    fn now(&self) -> UnixMillis;
+}
+
+/// The log of every conversation: the only truth.
+pub trait MessageLog: Sync {
+    /// The stored entries from `from` upward, ascending, at most `limit` entries; reading also stops after the entry with which the sum
+    /// of [`Entry::stored_bytes`] exceeds `bytes_max`. Never passes over a stored entry.
+    fn read(
+        &self,
+        conversation: &ConversationId,
+        from: Seq,
+        bound: ReadBound,
+    ) -> impl Future<Output = Result<Vec<Entry>, Unavailable>> + Send;
+
+    /// [`MessageLog::read`] as a run without a gap: `from`, `from` + 1, …. Where a read shows a gap with an entry behind it, it is read
+    /// again once; a slot below an entry that was seen is never claimed (L1). Backends keep this one.
+    fn read_run(
+        &self,
+        conversation: &ConversationId,
+        from: Seq,
+        bound: ReadBound,
+    ) -> impl Future<Output = Result<Run, Unavailable>> + Send {
+        async move {
+            for _ in 0..2 {
+                let entries = self.read(conversation, from, bound).await?;
+                let consecutive = (from.get()..).zip(&entries).all(|(seq, entry)| entry.position.seq.get() == seq);
+                if consecutive {
+                    return Ok(Run::Whole(entries));
+                }
+            }
+            Ok(Run::Broken)
+        }
+    }
+
+    /// The entry with the highest seq.
+    fn last(&self, conversation: &ConversationId) -> impl Future<Output = Result<Option<Entry>, Unavailable>> + Send;
+
+    /// Stores the entry if its slot is free, in one atomic step (L1, L2, L3).
+    fn put(&self, entry: &Entry) -> impl Future<Output = Result<Put, Unavailable>> + Send;
+
+    /// Creates a conversation in one transaction: entry 1, its head at zero, its members and their inbox rows.
+    fn create(&self, creation: &Creation) -> impl Future<Output = Result<Created, Unavailable>> + Send;
+}
+
+/// What a read without gaps brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// The entries from the asked seq on, consecutive; empty if that one and all after it do not exist.
+    Whole(Vec<Entry>),
+    /// An entry is missing below one that exists.
+    Broken,
+}
+
+/// How much one read may bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadBound {
+    /// Entries.
+    pub entries_max: usize,
+    /// Bytes, as [`Entry::stored_bytes`] counts them.
+    pub bytes_max: usize,
+}
+
+/// What became of a put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Put {
+    /// Stored; durable.
+    Stored,
+    /// The slot holds this entry. It may be the caller's own, written by an attempt whose answer was lost.
+    Taken(Box<Entry>),
+    /// A transaction had the slot in hand; nothing was stored.
+    Contended,
+}
+
+/// A new conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Creation {
+    /// Entry 1, of [`crate::entry::Kind::Created`].
+    pub entry: Entry,
+    /// Its members; the version of each is entry 1.
+    pub members: Vec<Member>,
+}
+
+/// What became of a creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Created {
+    /// All of it is stored.
+    New,
+    /// The conversation exists; nothing was stored.
+    Exists,
+    /// Another transaction was in the way; nothing was stored.
+    Contended,
+}
+
+/// A member's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub user: UserId,
+    /// What they may do.
+    pub role: Role,
+    /// The first entry that they may see; fixed at joining.
+    pub visible_from: Seq,
+    /// The seq of the entry that wrote this row.
+    pub version: Seq,
+}
+
+/// One conversation in a user's inbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxRow {
+    /// Which.
+    pub conversation: ConversationId,
+    /// The other member of a direct conversation.
+    pub with: Option<UserId>,
+}
+
+/// Who belongs where.
+pub trait Memberships: Sync {
+    /// The user's row, by one read: may show a transaction half.
+    fn member(&self, conversation: &ConversationId, user: &UserId) -> impl Future<Output = Result<Option<Member>, Unavailable>> + Send;
+
+    /// The user's row, read so that no transaction is seen half; waits out those in the way.
+    fn settled_member(
+        &self,
+        conversation: &ConversationId,
+        user: &UserId,
+    ) -> impl Future<Output = Result<Option<Member>, Unavailable>> + Send;
+
+    /// All members, in the order of their ids.
+    fn members(&self, conversation: &ConversationId) -> impl Future<Output = Result<Vec<Member>, Unavailable>> + Send;
+
+    /// At most `limit` conversations of the user with ids above `after`, in the order of their ids. Fewer than `limit`: there are no more.
+    fn inbox(
+        &self,
+        user: &UserId,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<InboxRow>, Unavailable>> + Send;
+}
+
+/// How far the delivery of each conversation has *begun*. A hint that only grows; the log decides.
+pub trait Heads: Sync {
+    /// Raises the head to `to` if it is lower; answers what it was before.
+    fn raise_head(&self, conversation: &ConversationId, to: Position) -> impl Future<Output = Result<Position, Unavailable>> + Send;
+
+    /// The heads of these conversations, in their order; [`Position::ZERO`] where there is none.
+    fn heads(&self, conversations: &[ConversationId]) -> impl Future<Output = Result<Vec<Position>, Unavailable>> + Send;
+}
+
+/// One routable connection of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The gateway's name for it.
+    pub connection: ConnectionId,
+    /// The installation behind it.
+    pub device: DeviceId,
+    /// When the gateway accepted it; orders connections of one device.
+    pub connected_at: UnixMillis,
+    /// When its token's time is over; nothing is posted to it after that.
+    pub expires: UnixMillis,
+}
+
+/// Which connections belong to whom.
+pub trait Sessions: Sync {
+    /// Adds or replaces the session; answers all sessions of the user as they are after it, in no order.
+    fn register(
+        &self,
+        user: &UserId,
+        session: &Session,
+        now: UnixMillis,
+    ) -> impl Future<Output = Result<Vec<Session>, Unavailable>> + Send;
+
+    /// Removes these connections and no others; unknown ones are no error, and nothing is created.
+    fn remove(&self, user: &UserId, connections: &[ConnectionId]) -> impl Future<Output = Result<(), Unavailable>> + Send;
+
+    /// The sessions of each of these users, also those past `expires`, in no order.
+    fn of_users(&self, users: &[UserId]) -> impl Future<Output = Result<Vec<(UserId, Session)>, Unavailable>> + Send;
+}
+
+/// The queue of delivery tasks: at least once, in any order, as often as it likes.
+pub trait FanOutQueue: Sync {
+    /// Accepts the task durably; it is received not before `delay_s` (at most 900) seconds from now.
+    fn enqueue(&self, task: &Task, delay_s: u32) -> impl Future<Output = Result<(), Unavailable>> + Send;
+}
+
+/// What became of a post.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Delivery {
+    /// The gateway took it. Says nothing about the device.
+    Posted,
+    /// There is no such connection any more.
+    Gone,
+    /// Throttled, timed out or failed: it may have been posted.
+    Unknown,
+}
+
+/// The way to a live connection.
+pub trait Outbound: Sync {
+    /// Posts one frame.
+    fn post(&self, connection: &ConnectionId, frame: &str) -> impl Future<Output = Delivery> + Send;
+}

@@ -1,0 +1,109 @@
+//! `send`: messages of one frame into one lane, in their order, acknowledged when they are durable and their delivery is queued.
+
+use chatlane_protocol::frames::{SendAnswer, Stored};
+use chatlane_protocol::request::SendMessages;
+use chatlane_protocol::{ConnectionId, DeviceId, MessageResult, Outcome, Position, UnixMillis, UserId};
+
+use crate::append::{Appended, Lane};
+use crate::entry::Entry;
+use crate::fan_out::Task;
+use crate::ports::{Clock, FanOutQueue, Heads, Memberships, MessageLog, Unavailable};
+use crate::settings::Settings;
+
+/// Who asks, as the authorizer established it; the gateway replays it on every frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The user.
+    pub user: UserId,
+    /// The installation.
+    pub device: DeviceId,
+    /// The socket.
+    pub connection: ConnectionId,
+    /// When the gateway accepted the socket.
+    pub connected_at: UnixMillis,
+    /// When the token's time is over, leeway included.
+    pub expires: UnixMillis,
+}
+
+/// Appends the messages of one request. They are kept in their order by stopping at the first that is neither stored nor a duplicate
+/// (L5). An `Err` means that some may be stored, and none is acknowledged (L3): the client retries all with the same ids.
+pub async fn send<S, Q, C>(
+    store: &S,
+    queue: &Q,
+    clock: &C,
+    settings: &Settings,
+    caller: &Caller,
+    request: &SendMessages,
+) -> Result<SendAnswer, Unavailable>
+where
+    S: MessageLog + Memberships + Heads,
+    Q: FanOutQueue,
+    C: Clock,
+{
+    let mut lane = Lane::new(store, clock, settings, &request.conversation, &caller.user);
+    let mut outcomes = Vec::with_capacity(request.messages.len());
+    let (mut new, mut found) = (Vec::new(), Vec::new());
+    for message in &request.messages {
+        let outcome = match lane.append(message).await {
+            Ok(Appended::New(entry)) => {
+                new.push(entry.position);
+                Outcome::Ok(stored(&entry))
+            }
+            Ok(Appended::Duplicate(entry)) => {
+                found.push(entry.position);
+                Outcome::Duplicate(stored(&entry))
+            }
+            Ok(Appended::Conflict(entry)) => Outcome::Conflict(stored(&entry)),
+            Err(refused) => {
+                if let crate::append::Refused::Unavailable(unavailable) = &refused {
+                    tracing::warn!(conversation = %request.conversation, "append: {unavailable}");
+                }
+                Outcome::Refused(refused.to_wire())
+            }
+        };
+        let go_on = matches!(outcome, Outcome::Ok(_) | Outcome::Duplicate(_));
+        outcomes.push(outcome);
+        if !go_on {
+            break;
+        }
+    }
+    outcomes.resize(request.messages.len(), Outcome::NotAttempted);
+
+    deliver(store, queue, caller, request, new, found).await?;
+
+    let results = request.messages.iter().zip(outcomes);
+    let results = results.map(|(message, outcome)| MessageResult { client_message_id: message.client_message_id.clone(), outcome });
+    Ok(SendAnswer { id: request.id.clone(), conversation: request.conversation.clone(), results: results.collect() })
+}
+
+/// Queues one delivery task for the frame. L4: an earlier attempt may have died between its put and its enqueue, so a duplicate whose
+/// delivery has not begun is queued again.
+async fn deliver<S: Heads, Q: FanOutQueue>(
+    store: &S,
+    queue: &Q,
+    caller: &Caller,
+    request: &SendMessages,
+    new: Vec<Position>,
+    found: Vec<Position>,
+) -> Result<(), Unavailable> {
+    let mut positions = new;
+    if !found.is_empty() {
+        let heads = store.heads(std::slice::from_ref(&request.conversation)).await?;
+        let head = heads.first().copied().unwrap_or(Position::ZERO);
+        positions.extend(found.into_iter().filter(|position| *position > head));
+    }
+    let (Some(first), Some(last)) = (positions.iter().min().copied(), positions.iter().max().copied()) else { return Ok(()) };
+    let task = Task {
+        conversation: request.conversation.clone(),
+        first: first.seq,
+        last,
+        own: positions.iter().map(|position| position.seq).collect(),
+        origin: Some(caller.connection.clone()),
+        remainder: None,
+    };
+    queue.enqueue(&task, 0).await
+}
+
+fn stored(entry: &Entry) -> Stored {
+    Stored { position: entry.position, time_ms: entry.time, count: entry.facts.count }
+}

@@ -1,0 +1,145 @@
+//! Values for tests, with defaults: every test names only what it is about. All of them panic on a text that is no such id.
+#![expect(clippy::missing_panics_doc, reason = "said once for all, in the first lines")]
+
+use chatlane_protocol::{
+    Body, ClientMessageId, ConnectionId, ConversationId, DeviceId, NewMessage, Position, RequestId, Seq, UnixMillis, UserId,
+};
+
+use crate::Settings;
+use crate::admission::Bucket;
+use crate::entry::{BodyHash, DedupeKey, Entry, Facts, Kind, Policy, Role};
+use crate::ports::{Creation, Member, Session};
+use crate::send::Caller;
+
+/// The epoch of everything here.
+pub const EPOCH: u32 = 1;
+
+/// The key of body hashes.
+pub const DEDUPE_KEY: DedupeKey = DedupeKey::new([7; 32]);
+
+/// The start of every test: 2100-01-01. Far ahead, because backends really drop sessions whose time is over.
+pub fn start() -> UnixMillis {
+    UnixMillis::try_from(4_102_444_800_000).expect("below 2^53")
+}
+
+/// The documented defaults, in [`EPOCH`].
+pub fn settings() -> Settings {
+    Settings::new(EPOCH, DEDUPE_KEY)
+}
+
+/// A user.
+pub fn user(name: &str) -> UserId {
+    UserId::new(name).expect("a user id")
+}
+
+/// A conversation.
+pub fn conversation(name: &str) -> ConversationId {
+    ConversationId::new(name).expect("a conversation id")
+}
+
+/// A connection.
+pub fn connection(name: &str) -> ConnectionId {
+    ConnectionId::new(name).expect("a connection id")
+}
+
+/// A device of this number.
+pub fn device(number: u8) -> DeviceId {
+    DeviceId::new(&format!("3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf0{number:02x}")).expect("a UUID")
+}
+
+/// A client message id.
+pub fn message_id(name: &str) -> ClientMessageId {
+    ClientMessageId::new(name).expect("a client message id")
+}
+
+/// A request id.
+pub fn request_id(name: &str) -> RequestId {
+    RequestId::new(name).expect("a request id")
+}
+
+/// A seq.
+pub fn seq(number: u64) -> Seq {
+    Seq::try_from(number).expect("below 2^53")
+}
+
+/// Position `number` of [`EPOCH`].
+pub fn position(number: u64) -> Position {
+    Position::new(EPOCH, seq(number))
+}
+
+/// A `text/plain` body.
+pub fn text(text: &str) -> Body {
+    Body::text(text).expect("not empty")
+}
+
+/// The facts after entry `number` of a direct conversation: entry 1 created it, all others are messages; the bucket is full.
+pub fn facts(number: u64) -> Facts {
+    Facts {
+        count: number.saturating_sub(1),
+        membership_changed: Seq::FIRST,
+        removed: Seq::ZERO,
+        policy: Policy::DIRECT,
+        members: 2,
+        owners: 0,
+        bucket: Bucket::full(Policy::DIRECT.admitted_per_s, start()),
+    }
+}
+
+/// Entry `number`: a message of `sender` under the id `<sender>-<number>`, which says the same.
+pub fn entry(conversation: &ConversationId, number: u64, sender: &str) -> Entry {
+    let name = format!("{sender}-{number}");
+    let body = text(&name);
+    Entry {
+        conversation: conversation.clone(),
+        position: position(number),
+        sender: user(sender),
+        client_message_id: message_id(&name),
+        time: start(),
+        kind: Kind::Message { hash: BodyHash::of(&body, &DEDUPE_KEY), body },
+        facts: facts(number),
+    }
+}
+
+/// Entry `number`, whose body has so many bytes.
+pub fn entry_of_bytes(conversation: &ConversationId, number: u64, sender: &str, bytes: usize) -> Entry {
+    let body = text(&"x".repeat(bytes));
+    Entry { kind: Kind::Message { hash: BodyHash::of(&body, &DEDUPE_KEY), body }, ..entry(conversation, number, sender) }
+}
+
+/// A member from the first entry on.
+pub fn member(user: &UserId) -> Member {
+    Member { user: user.clone(), role: Role::Member, visible_from: Seq::FIRST, version: Seq::FIRST }
+}
+
+/// The creation of a direct conversation; the first of the two creates it.
+pub fn creation(conversation: &ConversationId, one: &UserId, other: &UserId) -> Creation {
+    let mut users = vec![one.clone(), other.clone()];
+    users.sort();
+    let members = users.iter().map(member).collect();
+    let entry = Entry {
+        conversation: conversation.clone(),
+        position: position(1),
+        sender: one.clone(),
+        client_message_id: message_id("create"),
+        time: start(),
+        kind: Kind::Created { members: users },
+        facts: facts(1),
+    };
+    Creation { entry, members }
+}
+
+/// A session of device 1, accepted at the start, with an hour left.
+pub fn session(name: &str) -> Session {
+    Session { connection: connection(name), device: device(1), connected_at: start(), expires: start().plus_ms(3_600_000) }
+}
+
+/// The caller on the connection `<name>-1`, with the session that [`session`] makes of it.
+pub fn caller(name: &str) -> Caller {
+    let Session { connection, device, connected_at, expires } = session(&format!("{name}-1"));
+    Caller { user: user(name), device, connection, connected_at, expires }
+}
+
+/// A message under this id, which says the same.
+pub fn message(id: &str, anchor: Position) -> NewMessage {
+    NewMessage { client_message_id: message_id(id), anchor, body: text(id) }
+}

@@ -1,0 +1,7 @@
+//! For tests of this workspace: a backend in memory, and the suite that every backend passes.
+
+pub mod builders;
+pub mod contract;
+pub mod faulty;
+pub mod memory;
+pub mod ready;

@@ -1,0 +1,282 @@
+//! From an upgrade request to an open socket or an HTTP status: URL length, connection rate, authorizer, `$connect`.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use hyper::upgrade::OnUpgrade;
+use percent_encoding::percent_decode_str;
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::authorizer::{Verdict, judge};
+use super::clock::now_ms;
+use super::dispatch::ProxyAnswer;
+use super::event::{self, Client, Upgrade};
+use super::observe::GatewayEvent;
+use super::session::Session;
+use super::settings::Limits;
+use super::{FunctionError, Functions, Gateway, Shared};
+
+const SUBPROTOCOL: &str = "Sec-WebSocket-Protocol";
+
+/// The rate of new connections, as a token bucket.
+#[derive(Debug)]
+pub(super) struct NewConnections {
+    per_second: f64,
+    burst: f64,
+    tokens: f64,
+    refilled: Option<Instant>,
+}
+
+impl NewConnections {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let burst = f64::from(limits.new_connections_burst);
+        Self { per_second: f64::from(limits.new_connections_per_second), burst, tokens: burst, refilled: None }
+    }
+
+    pub(super) fn admit(&mut self, now: Instant) -> bool {
+        let elapsed = self.refilled.replace(now).map_or(0.0, |refilled| now.duration_since(refilled).as_secs_f64());
+        self.tokens = (self.tokens + elapsed * self.per_second).min(self.burst);
+        let admitted = self.tokens >= 1.0;
+        if admitted {
+            self.tokens -= 1.0;
+        }
+        admitted
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+struct Refusal {
+    status: StatusCode,
+    message: &'static str,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, message: &'static str) -> Self {
+        Self { status, message }
+    }
+
+    fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
+    }
+}
+
+/// The handler of `/{stage}`.
+pub(super) async fn upgrade<F: Functions>(State(gateway): State<Gateway<F>>, Path(stage): Path<String>, mut request: Request) -> Response {
+    let shared = gateway.shared;
+    let client = Client {
+        connection: event::new_id(),
+        stage,
+        connected_at_ms: now_ms(),
+        source_ip: source_ip(&request).to_string(),
+        user_agent: request.headers().get(header::USER_AGENT).map(lossy),
+    };
+    let request_id = event::new_id();
+    let connection = client.connection.clone();
+    let outcome = match check(&shared, &client, &request) {
+        Ok(accept_key) => {
+            let upgrade = Upgrade { headers: event_headers(&request, &client), query: query(&request) };
+            let socket = hyper::upgrade::on(&mut request);
+            // A task of its own: when the client goes away meanwhile, this future is dropped, the invocations and `$disconnect` go on.
+            let opening = tokio::spawn(open(shared, client, upgrade, request_id.clone(), socket));
+            let opened = opening.await.unwrap_or_else(|_panicked| Err(Refusal::internal()));
+            opened.map(|subprotocol| (accept_key, subprotocol))
+        }
+        Err(refusal) => Err(refusal),
+    };
+    match outcome {
+        Ok((accept_key, subprotocol)) => {
+            let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+            let headers = response.headers_mut();
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept_key);
+            if let Some(subprotocol) = subprotocol {
+                headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+            }
+            response
+        }
+        Err(Refusal { status, message }) => {
+            let body = Json(json!({"message": message, "connectionId": connection, "requestId": request_id}));
+            let mut response = (status, body).into_response();
+            if status == StatusCode::UPGRADE_REQUIRED {
+                // RFC 9110 §15.5.22 and RFC 6455 §4.4: say what to upgrade to.
+                response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            response
+        }
+    }
+}
+
+/// What is refused without a call: a long URL, another stage, no WebSocket, too many new connections. Answers `Sec-WebSocket-Accept`.
+fn check<F: Functions>(shared: &Shared<F>, client: &Client, request: &Request) -> Result<HeaderValue, Refusal> {
+    let url_chars = request.uri().path_and_query().map_or(0, |url| url.as_str().chars().count());
+    if url_chars > shared.settings.limits.url_chars_max {
+        return Err(Refusal::new(StatusCode::URI_TOO_LONG, "URI Too Long"));
+    }
+    if client.stage != shared.settings.stage {
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "Forbidden"));
+    }
+    let accept_key = accept_key(request).ok_or(Refusal::new(StatusCode::UPGRADE_REQUIRED, "Upgrade Required"))?;
+    if !shared.may_open_now() {
+        return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"));
+    }
+    Ok(accept_key)
+}
+
+/// The answer to the client's key, if this is an opening handshake (RFC 6455 §4.2.1).
+fn accept_key(request: &Request) -> Option<HeaderValue> {
+    let headers = request.headers();
+    let upgrades = *request.method() == Method::GET
+        && has_token(headers, header::CONNECTION, "upgrade")
+        && has_token(headers, header::UPGRADE, "websocket")
+        && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| upgrades)?;
+    HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok()
+}
+
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|value| value.trim().eq_ignore_ascii_case(token))
+}
+
+/// Asks the authorizer and `$connect`; starts the session. Answers the subprotocol that `$connect` chose.
+async fn open<F: Functions>(
+    shared: Arc<Shared<F>>,
+    client: Client,
+    upgrade: Upgrade,
+    request_id: String,
+    socket: OnUpgrade,
+) -> Result<Option<HeaderValue>, Refusal> {
+    let settings = &shared.settings;
+    let event = event::authorize(&client, &upgrade, &request_id);
+    // The authorizer's failure and its throttling look the same from outside: AUTHORIZER_FAILURE, 500.
+    let result = shared.invoke(&settings.authorizer, event).await.map_err(|_| Refusal::internal())?;
+    let verdict = judge(&result, &event::method_arn(&client.stage), settings.limits.authorizer_result_bytes_max)
+        .inspect_err(|error| tracing::warn!(%error, "a handshake was refused"))
+        .map_err(|_| Refusal::internal())?;
+    let Verdict::Allow(authorized) = verdict else {
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "Forbidden"));
+    };
+
+    let mut subprotocol = None;
+    if let Some(function) = settings.routes.get("$connect") {
+        let event = event::connect(&client, &authorized, &upgrade, &request_id);
+        let answer = shared.invoke(function, event).await.map_err(|error| match error {
+            FunctionError::Throttled => Refusal::new(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"),
+            FunctionError::Failed => Refusal::new(StatusCode::BAD_GATEWAY, "Internal server error"),
+        })?;
+        subprotocol = connect_answer(&answer)?;
+    }
+
+    let device = authorized.context.get("device").map(String::as_str).or_else(|| upgrade.query_value("device")).map(str::to_owned);
+    let admitted = shared
+        .connections
+        .admit(client, authorized, &settings.limits)
+        .ok_or(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"))?;
+    shared.observers.emit(|| GatewayEvent::Opened {
+        connection: admitted.connection.id().to_owned(),
+        user: admitted.connection.user().to_owned(),
+        device,
+    });
+    tokio::spawn(Session::new(shared.clone(), admitted).run(socket));
+    Ok(subprotocol)
+}
+
+/// The subprotocol to echo, or the handshake's status: a `statusCode` of 300 or more is it, a bad shape is 502 (beliefs, PLATFORM §2.1).
+fn connect_answer(answer: &Bytes) -> Result<Option<HeaderValue>, Refusal> {
+    let bad = || Refusal::new(StatusCode::BAD_GATEWAY, "Internal server error");
+    let answer = ProxyAnswer::parse(answer).ok_or_else(bad)?;
+    if answer.status_code >= 300 {
+        let status = StatusCode::from_u16(answer.status_code).map_err(|_| bad())?;
+        return Err(Refusal::new(status, status.canonical_reason().unwrap_or("Connection refused")));
+    }
+    answer.header(SUBPROTOCOL).map(HeaderValue::try_from).transpose().map_err(|_| bad())
+}
+
+fn source_ip(request: &Request) -> IpAddr {
+    request.extensions().get::<ConnectInfo<SocketAddr>>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ConnectInfo(address)| address.ip())
+}
+
+fn lossy(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+/// The request's headers as events show them: capitalised, without the hop-by-hop ones, with the forwarding ones that API Gateway adds.
+fn event_headers(request: &Request, client: &Client) -> Vec<(String, String)> {
+    let own = request
+        .headers()
+        .iter()
+        .filter(|(name, _)| **name != header::CONNECTION && **name != header::UPGRADE)
+        .map(|(name, value)| (capitalised(name.as_str()), lossy(value)));
+    // TLS ends at the gateway on AWS, always at 443.
+    let added = [("X-Forwarded-For", client.source_ip.as_str()), ("X-Forwarded-Port", "443"), ("X-Forwarded-Proto", "https")];
+    own.chain(added.map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
+}
+
+/// `sec-websocket-key` as `Sec-WebSocket-Key`: hyper keeps no case, captured events show clients' usual one.
+fn capitalised(name: &str) -> String {
+    let words = name.split('-').map(|word| {
+        if word == "websocket" {
+            return "WebSocket".to_owned();
+        }
+        let (first, rest) = word.split_at(usize::from(!word.is_empty()));
+        first.to_ascii_uppercase() + rest
+    });
+    words.collect::<Vec<_>>().join("-")
+}
+
+/// The decoded query parameters in their order.
+fn query(request: &Request) -> Vec<(String, String)> {
+    let decoded = |text: &str| -> String {
+        let spaced: Cow<'_, str> = if text.contains('+') { text.replace('+', " ").into() } else { text.into() };
+        percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+    };
+    let query = request.uri().query().unwrap_or_default();
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decoded(name), decoded(value))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn connections_are_admitted_at_a_rate_after_a_burst() {
+        let limits = Limits { new_connections_per_second: 2, new_connections_burst: 3, ..Limits::default() };
+        let (mut bucket, start) = (NewConnections::new(&limits), Instant::now());
+        assert_eq!([0, 0, 0, 0].map(|_| bucket.admit(start)), [true, true, true, false]);
+        let later = start + Duration::from_millis(500);
+        assert_eq!([0, 0].map(|_| bucket.admit(later)), [true, false]);
+        let much_later = start + Duration::from_mins(1);
+        assert_eq!([0, 0, 0, 0].map(|_| bucket.admit(much_later)), [true, true, true, false]);
+    }
+
+    #[test]
+    fn header_names_are_written_as_clients_write_them() {
+        assert_eq!(capitalised("sec-websocket-protocol"), "Sec-WebSocket-Protocol");
+        assert_eq!(capitalised("host"), "Host");
+    }
+}

@@ -1,0 +1,158 @@
+//! The development token issuer: an identity provider for one machine.
+//!
+//! It signs ES256 tokens with a key that is made once and kept in the data folder, and serves the public half as a JWKS, which is all that
+//! the `authorize` function knows of it. Anybody who can reach the loopback interface may have a token for any name; web pages may not:
+//! requests that a browser sends for a page are refused. Never run it where strangers can connect.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, anyhow};
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::routing::get;
+use axum::{Json, Router};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// `iss` of every token.
+pub const ISSUER: &str = "http://localhost/chatlane-local";
+
+/// `aud` of every token.
+pub const AUDIENCE: &str = "chatlane";
+
+/// Where the key set is served.
+pub const JWKS_PATH: &str = "/.well-known/jwks.json";
+
+/// Where tokens are served.
+pub const TOKEN_PATH: &str = "/token";
+
+/// Life of a token from the `/token` path: a day of work.
+pub const TOKEN_LIFETIME: Duration = Duration::from_hours(24);
+
+/// Longest user name, as everywhere in Chatlane (DESIGN §5).
+const USER_BYTES_MAX: usize = 128;
+
+const KEY_FILE: &str = "issuer-key.pkcs8";
+
+/// The issuer. Clones share the key.
+#[derive(Clone)]
+pub struct Issuer(Arc<Keys>);
+
+struct Keys {
+    signing: EncodingKey,
+    /// RFC 7638 thumbprint of the public key.
+    id: String,
+    x: String,
+    y: String,
+}
+
+impl Issuer {
+    /// Reads the key in `folder`, or makes one (mode 0600) if there is none. Tokens stay valid over a restart.
+    ///
+    /// # Errors
+    /// The key file cannot be read or written, or holds no P-256 key.
+    pub fn open(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join(KEY_FILE);
+        let pkcs8 = match fs::read(&path) {
+            Ok(pkcs8) => pkcs8,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                make_key(&path).with_context(|| format!("cannot write the issuer's key {}", path.display()))?
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot read the issuer's key {}", path.display())),
+        };
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8)
+            .map_err(|_| anyhow!("{} holds no P-256 key: delete it, a new one is made (old tokens end)", path.display()))?;
+        // SEC 1 uncompressed point: 0x04, then x and y of 32 bytes each.
+        let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+        let (x, y) = (BASE64_URL_SAFE_NO_PAD.encode(x), BASE64_URL_SAFE_NO_PAD.encode(y));
+        // RFC 7638: the required members only, in lexicographic order, without white space.
+        let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
+        let id = BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, canonical.as_bytes()));
+        Ok(Self(Arc::new(Keys { signing: EncodingKey::from_ec_der(&pkcs8), id, x, y })))
+    }
+
+    /// The JSON Web Key Set (RFC 7517) with the one public key.
+    pub fn jwks(&self) -> Value {
+        let Keys { id, x, y, .. } = &*self.0;
+        json!({ "keys": [{ "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": id, "x": x, "y": y }] })
+    }
+
+    /// A token for `user`, valid from `now` for `lifetime` (whole seconds): `iss`, `aud`, `sub`, `iat`, `nbf`, `exp`.
+    pub fn token(&self, user: &str, lifetime: Duration, now: SystemTime) -> String {
+        let now_s = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let until_s = now_s.saturating_add(lifetime.as_secs());
+        self.sign(&json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": user, "iat": now_s, "nbf": now_s, "exp": until_s }))
+    }
+
+    /// A signed token with exactly these claims: for tests of bad ones.
+    ///
+    /// # Panics
+    /// Never: the key was checked when it was opened.
+    pub fn sign(&self, claims: &Value) -> String {
+        let header = Header { kid: Some(self.0.id.clone()), ..Header::new(Algorithm::ES256) };
+        encode(&header, claims, &self.0.signing).expect("the key was checked when it was opened")
+    }
+
+    /// `GET` [`JWKS_PATH`] answers the key set, `GET` [`TOKEN_PATH`]`?user=NAME` a token as text.
+    ///
+    /// A token is refused with 403 where the request has an `Origin` (a page of another site asks) or a `Host` that is not this machine
+    /// (a page asks that has pointed its own name here), with 400 for a user that is missing, empty or longer than 128 bytes.
+    pub fn router(&self) -> Router {
+        Router::new().route(JWKS_PATH, get(serve_jwks)).route(TOKEN_PATH, get(serve_token)).with_state(self.clone())
+    }
+}
+
+/// Makes a key and puts it at `path` whole or not at all: a crash in between leaves no half file in its place.
+fn make_key(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
+    let pkcs8 = pair.to_pkcs8v1()?;
+    let unfinished = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    file.write_all(pkcs8.as_ref())?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    Ok(pkcs8.as_ref().to_vec())
+}
+
+async fn serve_jwks(State(issuer): State<Issuer>) -> Json<Value> {
+    Json(issuer.jwks())
+}
+
+#[derive(Deserialize)]
+struct TokenQuery {
+    user: String,
+}
+
+async fn serve_token(
+    State(issuer): State<Issuer>,
+    headers: HeaderMap,
+    Query(TokenQuery { user }): Query<TokenQuery>,
+) -> Result<String, (StatusCode, &'static str)> {
+    if headers.contains_key(header::ORIGIN) || !names_this_machine(&headers) {
+        return Err((StatusCode::FORBIDDEN, "web pages get no tokens\n"));
+    }
+    if user.is_empty() || user.len() > USER_BYTES_MAX {
+        return Err((StatusCode::BAD_REQUEST, "a user has 1 to 128 bytes\n"));
+    }
+    Ok(issuer.token(&user, TOKEN_LIFETIME, SystemTime::now()))
+}
+
+/// Whether the request was made to this machine by its own name or address: a page whose name resolves to 127.0.0.1 sends that name.
+fn names_this_machine(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|digit| digit.is_ascii_digit())).map_or(host, |(name, _)| name);
+    matches!(name, "127.0.0.1" | "localhost" | "[::1]")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,262 @@
+//! The life of one environment: start → init → (event → answer → next)* → end. One task per environment owns its process and is the only one
+//! that decides; the pool, the Runtime API and the killer send it requests.
+
+use std::process::ExitStatus;
+use std::sync::{Arc, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::body::Bytes;
+use tokio::process::Child;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::pool::Pool;
+use super::{FunctionSettings, InvocationEnded, InvokeError, LambdaSettings, LineSink, process};
+
+/// One event on its way. The reply is dropped unused if the environment ends before the event was delivered.
+pub(super) struct Invocation {
+    pub(super) request_id: String,
+    pub(super) event: Bytes,
+    pub(super) reply: oneshot::Sender<Result<Bytes, InvokeError>>,
+}
+
+/// What the process gets for its request for an event.
+pub(super) struct Delivery {
+    pub(super) request_id: String,
+    pub(super) event: Bytes,
+    /// End of the function's time, milliseconds since 1970.
+    pub(super) deadline_ms: u128,
+    pub(super) function_arn: String,
+}
+
+/// What an environment is asked to do. A dropped channel says no.
+pub(super) enum Request {
+    /// From the pool, only when the environment is new or was reported idle.
+    Invoke(Invocation),
+    /// The process asks for an event; refused if it still owes an answer.
+    Next { delivery: oneshot::Sender<Delivery> },
+    /// The process answers its event; refused if it does not work on this request id.
+    Answer { request_id: String, outcome: Result<Bytes, InvokeError>, accepted: oneshot::Sender<()> },
+    /// The process cannot start.
+    InitError { reason: String },
+    /// Kill the process. The channel is kept until the process is gone, and then dropped.
+    Kill { gone: oneshot::Sender<()> },
+}
+
+/// Starts a process and the task that owns it.
+pub(super) fn start(
+    pool: &Arc<Pool>,
+    settings: &LambdaSettings,
+    function: Arc<FunctionSettings>,
+    caller: &str,
+    lines: &LineSink,
+) -> std::io::Result<mpsc::UnboundedSender<Request>> {
+    let (child, leash) = process::start(settings, &function, caller, lines)?;
+    let (sender, requests) = mpsc::unbounded_channel();
+    let now = Instant::now();
+    let environment = Environment {
+        caller: caller.to_owned(),
+        function,
+        pool: Arc::downgrade(pool),
+        child,
+        _leash: leash,
+        init: Init::Running,
+        began: now,
+        deadline: Some(now + settings.init_timeout),
+        waiting: None,
+        poll: None,
+        running: None,
+        invocations: 0,
+        fate: None,
+        kills: Vec::new(),
+    };
+    tokio::spawn(environment.live(requests));
+    Ok(sender)
+}
+
+/// Whether the process has asked for its first event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Init {
+    Running,
+    Done,
+}
+
+/// Why the process is being killed.
+enum Fate {
+    TimedOut,
+    InitFailed(String),
+    Killed,
+}
+
+struct Environment {
+    caller: String,
+    function: Arc<FunctionSettings>,
+    /// Weak, because the pool owns the other end of this task's requests: without it nobody can use this environment.
+    pool: Weak<Pool>,
+    child: Child,
+    _leash: process::Leash,
+    init: Init,
+    /// Start of the process, then delivery of the event.
+    began: Instant,
+    /// When the process is killed: end of the init time or of the function's time.
+    deadline: Option<Instant>,
+    /// An event that the process has not asked for yet.
+    waiting: Option<Invocation>,
+    /// The process's open request for an event.
+    poll: Option<oneshot::Sender<Delivery>>,
+    /// The event that the process works on.
+    running: Option<Invocation>,
+    invocations: u64,
+    fate: Option<Fate>,
+    kills: Vec<oneshot::Sender<()>>,
+}
+
+impl Environment {
+    async fn live(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
+        let status = loop {
+            let deadline = self.deadline;
+            tokio::select! {
+                // In this order: an answer that was posted before the process died or ran out of time counts.
+                biased;
+                request = requests.recv() => if let Some(request) = request {
+                    self.handle(request);
+                } else {
+                    // The service was dropped.
+                    self.kill(Fate::Killed);
+                    break self.child.wait().await;
+                },
+                status = self.child.wait() => break status,
+                () = sleep_until(deadline.unwrap_or(self.began)), if deadline.is_some() => self.kill(Fate::TimedOut),
+            }
+        };
+        self.end(status);
+    }
+
+    fn handle(&mut self, request: Request) {
+        match request {
+            Request::Invoke(invocation) => {
+                self.waiting = Some(invocation);
+                self.deliver();
+            }
+            Request::Next { delivery } => self.next(delivery),
+            Request::Answer { request_id, outcome, accepted } => {
+                if self.answer(&request_id, outcome) {
+                    // The process may have gone away meanwhile; its answer counts all the same.
+                    let _gone = accepted.send(());
+                }
+            }
+            Request::InitError { reason } => self.kill(Fate::InitFailed(reason)),
+            Request::Kill { gone } => {
+                self.kills.push(gone);
+                self.kill(Fate::Killed);
+            }
+        }
+    }
+
+    /// A process that asks while it still owes an answer breaks the protocol: the drop of `delivery` refuses it.
+    fn next(&mut self, delivery: oneshot::Sender<Delivery>) {
+        if self.running.is_some() {
+            return;
+        }
+        self.init = Init::Done;
+        // The function's time runs until here: work that goes on after the answer is charged to the invocation that left it.
+        self.deadline = None;
+        self.poll = Some(delivery);
+        self.deliver();
+    }
+
+    /// Brings a waiting event and an open request for one together.
+    fn deliver(&mut self) {
+        if self.fate.is_some() {
+            return;
+        }
+        let (invocation, poll) = match (self.waiting.take(), self.poll.take()) {
+            (Some(invocation), Some(poll)) => (invocation, poll),
+            (waiting, poll) => {
+                (self.waiting, self.poll) = (waiting, poll);
+                return;
+            }
+        };
+        let ends = SystemTime::now() + self.function.timeout;
+        let delivery = Delivery {
+            request_id: invocation.request_id.clone(),
+            event: invocation.event.clone(),
+            deadline_ms: ends.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis(),
+            function_arn: process::function_arn(&self.function.name),
+        };
+        if poll.send(delivery).is_err() {
+            // The connection of that request is gone. The event waits for the next one.
+            self.waiting = Some(invocation);
+            return;
+        }
+        self.began = Instant::now();
+        self.deadline = Some(self.began + self.function.timeout);
+        self.invocations += 1;
+        self.running = Some(invocation);
+    }
+
+    /// False if the process does not work on this request id.
+    fn answer(&mut self, request_id: &str, outcome: Result<Bytes, InvokeError>) -> bool {
+        let Some(invocation) = self.running.take_if(|running| running.request_id == request_id) else {
+            return false;
+        };
+        // Before the invoker has its answer, so that it finds this environment idle when it comes back. The next event waits until the
+        // process asks for it.
+        if let Some(pool) = self.pool.upgrade() {
+            pool.became_idle(&self.caller);
+        }
+        self.finish(invocation, outcome, self.invocations == 1);
+        true
+    }
+
+    /// Ends an invocation: first the report, then the answer.
+    fn finish(&self, invocation: Invocation, outcome: Result<Bytes, InvokeError>, cold: bool) {
+        let ended = InvocationEnded {
+            caller: self.caller.clone(),
+            function: self.function.name.clone(),
+            request_id: invocation.request_id,
+            took: self.began.elapsed(),
+            cold,
+            outcome: outcome.as_ref().map(|_| ()).map_err(Clone::clone),
+        };
+        if let Some(pool) = self.pool.upgrade() {
+            pool.report(&ended);
+        }
+        // An invoker that no longer waits has given up its answer.
+        let _nobody_waits = invocation.reply.send(outcome);
+    }
+
+    /// The first fate is the one that is reported.
+    fn kill(&mut self, fate: Fate) {
+        self.fate.get_or_insert(fate);
+        self.deadline = None;
+        // An error means that the process has ended by itself; the wait for it tells.
+        let _ended = self.child.start_kill();
+    }
+
+    /// The process is gone. Its place is given back before anybody hears of it, so that a retry finds it free.
+    fn end(mut self, status: std::io::Result<ExitStatus>) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.ended(&self.caller);
+        }
+        let error = match (&self.fate, self.init) {
+            (Some(Fate::TimedOut), Init::Done) => InvokeError::TimedOut { after: self.function.timeout },
+            (Some(Fate::TimedOut), Init::Running) => crashed("it did not ask for an event within the init time"),
+            (Some(Fate::InitFailed(reason)), _) => crashed(format!("init failed: {reason}")),
+            (Some(Fate::Killed), _) => crashed("it was killed"),
+            (None, _) => crashed(status.map_or_else(|error| error.to_string(), |status| format!("it ended with {status}"))),
+        };
+        if let Some(invocation) = self.running.take() {
+            self.finish(invocation, Err(error.clone()), self.invocations == 1);
+        }
+        // A new process that never got as far as its first event fails the invocation that started it. A warm one that died between two
+        // events fails nobody: the reply is dropped and the invoker turns to another environment.
+        if let Some(invocation) = self.waiting.take_if(|_| self.invocations == 0) {
+            self.finish(invocation, Err(error), true);
+        }
+    }
+}
+
+fn crashed(reason: impl Into<String>) -> InvokeError {
+    InvokeError::Crashed { reason: reason.into() }
+}

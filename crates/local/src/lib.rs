@@ -1,0 +1,16 @@
+//! `local`: all of Chatlane on one machine, after one command.
+//!
+//! The Lambda functions are the production ones, unmodified: `local` starts itself again in a function's role, so each runs its real
+//! `lambda_runtime` loop in a child process, and the real AWS SDK in it talks to embedded endpoints. This crate is those endpoints:
+//! the WebSocket gateway ([`gateway`]), the Lambda Runtime API with its pool of processes ([`lambda`]), the queue and its event source
+//! mapping ([`queue`]), DynamoDB ([`embedded`]), a development token issuer ([`issuer`]).
+//!
+//! What is modelled, with its source and test, and what deviates, is `docs/FIDELITY.md`. Not promised: throughput, security of any kind
+//! (it listens on loopback only and checks no signature), retention.
+
+pub mod embedded;
+pub mod gateway;
+pub mod issuer;
+pub mod lambda;
+pub mod queue;
+pub mod story;

@@ -1,0 +1,252 @@
+//! The event source mapping: the part of AWS Lambda that polls a queue, invokes a function with batches and deletes what it handled.
+//!
+//! Sources: <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>,
+//! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>. `ReportBatchItemFailures` is always on, the batch window 0.
+//! Not modelled: gradual scaling of pollers (here: at once, up to the limit), filters, the 6 MB limit of a batch's payload.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+use tracing::{error, warn};
+
+use super::api::BATCH_MAX;
+use super::message::{self, Received};
+use super::{Queue, QueueError, REGION, arn};
+use crate::lambda::{InvokeError, Lambda};
+
+/// First pause after a throttled invocation; it doubles up to [`PAUSE_MAX`]. AWS documents a back-off, not its numbers.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Synchronous invocation of a function by name.
+pub trait Invoke: Send + Sync + 'static {
+    /// One event, one answer.
+    fn invoke(&self, function: &str, event: Bytes) -> impl Future<Output = Result<Bytes, InvokeError>> + Send;
+}
+
+impl Invoke for Lambda {
+    async fn invoke(&self, function: &str, event: Bytes) -> Result<Bytes, InvokeError> {
+        Self::invoke(self, function, event).await
+    }
+}
+
+/// Which queue feeds which function, and how.
+#[derive(Clone, Debug)]
+pub struct EventSourceSettings {
+    /// The queue's name.
+    pub queue: String,
+    /// The function's name.
+    pub function: String,
+    /// Most messages of one event: 1 … 10 (more would need a batch window).
+    pub batch_max: usize,
+    /// Most concurrent invocations. AWS: `MaximumConcurrency`, 2 … 1,000.
+    pub concurrency_max: usize,
+}
+
+/// A running mapping. Dropping it stops it; messages that were being handled become visible again when their time is over.
+#[derive(Debug)]
+pub struct EventSource {
+    poller: JoinHandle<()>,
+}
+
+impl EventSource {
+    /// Starts to poll.
+    ///
+    /// # Errors
+    /// [`QueueError::Unknown`] if there is no such queue.
+    pub fn start(queue: &Queue, settings: EventSourceSettings, functions: impl Invoke) -> Result<Self, QueueError> {
+        let changed = queue.lane(&settings.queue)?.changed.subscribe();
+        let mapping = Arc::new(Mapping { queue: queue.clone(), settings, functions });
+        Ok(Self { poller: tokio::spawn(mapping.poll(changed)) })
+    }
+
+    /// Stops polling and gives up the invocations in progress; returns when none of them can delete a message any more.
+    pub async fn stop(mut self) {
+        self.poller.abort();
+        // The task's end is all that matters; it was cancelled or had ended with an error that it logged.
+        let _ended = (&mut self.poller).await;
+    }
+}
+
+impl Drop for EventSource {
+    fn drop(&mut self) {
+        self.poller.abort();
+    }
+}
+
+struct Mapping<I> {
+    queue: Queue,
+    settings: EventSourceSettings,
+    functions: I,
+}
+
+impl<I: Invoke> Mapping<I> {
+    async fn poll(self: Arc<Self>, mut changed: tokio::sync::watch::Receiver<()>) {
+        let slots = Arc::new(Semaphore::new(self.settings.concurrency_max));
+        // Owned by this task, so that its end ends them.
+        let mut invocations = JoinSet::new();
+        loop {
+            // First a free slot, then messages: a message that is received starts to age.
+            let slot = Arc::clone(&slots).acquire_owned().await.expect("nobody closes the semaphore");
+            while invocations.try_join_next().is_some() {}
+            changed.mark_unchanged();
+            match self.next_batch(&mut changed).await {
+                Ok(batch) if batch.is_empty() => (),
+                Ok(batch) => {
+                    let mapping = Arc::clone(&self);
+                    invocations.spawn(async move {
+                        mapping.handle(batch).await;
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    // `local` cannot deliver any more; the person sees why.
+                    error!(queue = self.settings.queue, error = %Chain(&error), "polling a queue has stopped");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The visible messages, or none after waiting until there may be some.
+    async fn next_batch(&self, changed: &mut tokio::sync::watch::Receiver<()>) -> Result<Vec<Received>, QueueError> {
+        let name = &self.settings.queue;
+        let visibility = self.queue.lane(name)?.settings.visibility_timeout;
+        let batch = self.queue.receive(name, self.settings.batch_max.min(BATCH_MAX), visibility)?;
+        if batch.is_empty() {
+            self.queue.wait_for_message(name, changed).await?;
+        }
+        Ok(batch)
+    }
+
+    async fn handle(&self, batch: Vec<Received>) {
+        let event = Bytes::from(event(&self.settings.queue, &batch).to_string());
+        let failed = match self.invoke(event).await {
+            Ok(answer) => Failed::read(&answer, &batch),
+            Err(error) => {
+                let function = &self.settings.function;
+                warn!(function, messages = batch.len(), %error, "a batch was not handled and will be delivered again");
+                Failed::Batch
+            }
+        };
+        let handled = batch.iter().filter(|message| !failed.includes(&message.id)).map(|message| message.receipt.as_str());
+        if let Err(error) = self.queue.delete(&self.settings.queue, handled) {
+            error!(queue = self.settings.queue, error = %Chain(&error), "handled messages could not be deleted and will be delivered again");
+        }
+    }
+
+    /// Invokes, and while the function is throttled tries again as long as the messages stay hidden.
+    async fn invoke(&self, event: Bytes) -> Result<Bytes, InvokeError> {
+        let visibility = self.queue.lane(&self.settings.queue).map(|lane| lane.settings.visibility_timeout).unwrap_or_default();
+        let hidden_until_ms = self.queue.now_ms() + super::millis(visibility);
+        let mut pause = PAUSE_MIN;
+        loop {
+            let outcome = self.functions.invoke(&self.settings.function, event.clone()).await;
+            let is_throttled = matches!(outcome, Err(InvokeError::Throttled { .. }));
+            if !is_throttled || self.queue.now_ms() + super::millis(pause) >= hidden_until_ms {
+                return outcome;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+}
+
+/// The event for a batch.
+///
+/// Source: <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>, "Example standard queue message event".
+fn event(queue: &str, batch: &[Received]) -> Value {
+    let records = batch.iter().map(|message| {
+        let attributes = message.attributes();
+        let in_event = attributes.iter().map(|(name, attribute)| {
+            let value = json!({
+                "stringValue": attribute.string_value,
+                "binaryValue": attribute.binary_value,
+                "stringListValues": [],
+                "binaryListValues": [],
+                "dataType": attribute.data_type,
+            });
+            (name.clone(), value)
+        });
+        let mut record = json!({
+            "messageId": message.id,
+            "receiptHandle": message.receipt,
+            "body": message.body,
+            "attributes": message.system_attributes(),
+            "messageAttributes": in_event.collect::<serde_json::Map<_, _>>(),
+            "md5OfBody": message::body_md5(&message.body),
+            "eventSource": "aws:sqs",
+            "eventSourceARN": arn(queue),
+            "awsRegion": REGION,
+        });
+        if let Some(digest) = message::attributes_md5(&attributes) {
+            record["md5OfMessageAttributes"] = json!(digest);
+        }
+        record
+    });
+    json!({ "Records": records.collect::<Vec<_>>() })
+}
+
+/// Which messages of a batch were not handled.
+#[derive(Debug, PartialEq, Eq)]
+enum Failed {
+    /// Those with these ids; none of them is a complete success.
+    Some(BTreeSet<String>),
+    /// All.
+    Batch,
+}
+
+impl Failed {
+    /// What the function's answer says.
+    ///
+    /// Source: PLATFORM "SQS → Lambda" and <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>, "Success and failure
+    /// conditions": an empty or null answer or list is a complete success; an answer that cannot be read, an empty or missing identifier and
+    /// an identifier that is not in the batch are a complete failure.
+    fn read(answer: &[u8], batch: &[Received]) -> Self {
+        let none = || Self::Some(BTreeSet::new());
+        if answer.is_empty() {
+            return none();
+        }
+        let failures = match serde_json::from_slice(answer) {
+            Ok(Value::Null) => return none(),
+            Ok(Value::Object(mut answer)) => match answer.remove("batchItemFailures") {
+                None | Some(Value::Null) => return none(),
+                Some(Value::Array(failures)) => failures,
+                Some(_) => return Self::Batch,
+            },
+            _ => return Self::Batch,
+        };
+        let in_batch = |id: &str| batch.iter().any(|message| message.id == id);
+        let ids = failures.iter().map(|failure| failure["itemIdentifier"].as_str().filter(|id| in_batch(id)).map(str::to_owned));
+        ids.collect::<Option<_>>().map_or(Self::Batch, Self::Some)
+    }
+
+    fn includes(&self, id: &str) -> bool {
+        match self {
+            Self::Some(ids) => ids.contains(id),
+            Self::Batch => true,
+        }
+    }
+}
+
+/// An error with its causes, on one line.
+struct Chain<'e>(&'e dyn std::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,217 @@
+//! The messages in their `SQLite` file. Every method is one transaction; times are arguments.
+//!
+//! The calls block for tens of microseconds (no fsync per change, see [`Store::open`]), so they are made from async code directly.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, named_params, params};
+
+use super::message::{NewMessage, Received};
+use super::{Depth, OpenError};
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS messages (
+        id                   INTEGER PRIMARY KEY AUTOINCREMENT,
+        queue                TEXT    NOT NULL,
+        message_id           TEXT    NOT NULL UNIQUE,
+        body                 TEXT    NOT NULL,
+        attributes           TEXT    NOT NULL,           -- JSON, as sent
+        group_id             TEXT,
+        sender               TEXT    NOT NULL,
+        sent_at_ms           INTEGER NOT NULL,
+        visible_at_ms        INTEGER NOT NULL,
+        receive_count        INTEGER NOT NULL DEFAULT 0,
+        first_received_at_ms INTEGER,
+        receipt              TEXT UNIQUE,                -- of the latest receive
+        dead_letter_source   TEXT                        -- the queue it came from
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS messages_by_visibility ON messages (queue, visible_at_ms, id);
+";
+
+pub(super) struct Store {
+    connection: Mutex<Connection>,
+}
+
+/// Where messages go that were received too often.
+pub(super) struct Redrive<'q> {
+    pub(super) dead_letter_queue: &'q str,
+    pub(super) max_receive_count: u32,
+}
+
+impl Store {
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        let open = || {
+            let connection = Connection::open(path)?;
+            // Nobody else may write this file: two runners on one folder would each deliver every message. In WAL mode a committed change
+            // survives the death of the process without an fsync; SQLite syncs at checkpoints.
+            connection.busy_timeout(std::time::Duration::ZERO)?;
+            connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "NORMAL")?;
+            connection.execute_batch(SCHEMA)?;
+            Ok(connection)
+        };
+        match open() {
+            Ok(connection) => Ok(Self { connection: Mutex::new(connection) }),
+            Err(error) if is_busy(&error) => Err(OpenError::InUse),
+            Err(error) => Err(OpenError::File(error)),
+        }
+    }
+
+    /// Adds messages, all or none.
+    pub(super) fn send<'m>(&self, queue: &str, now_ms: i64, messages: impl IntoIterator<Item = &'m NewMessage>) -> rusqlite::Result<()> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        for message in messages {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO messages (queue, message_id, body, attributes, group_id, sender, sent_at_ms, visible_at_ms)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                )?
+                .execute(params![
+                    queue,
+                    message.id,
+                    message.body,
+                    message.attributes_json,
+                    message.group_id,
+                    message.sender,
+                    now_ms,
+                    now_ms + message.delay_ms,
+                ])?;
+        }
+        transaction.commit()
+    }
+
+    /// Hides up to `max` visible messages, the ones visible longest first, and returns them with new receipts; says whether messages moved to
+    /// the dead-letter queue.
+    pub(super) fn receive(
+        &self,
+        queue: &str,
+        now_ms: i64,
+        max: usize,
+        visibility_ms: i64,
+        redrive: Option<&Redrive<'_>>,
+    ) -> rusqlite::Result<(Vec<Received>, bool)> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        let mut moved = 0;
+        if let Some(redrive) = redrive {
+            moved = transaction
+                .prepare_cached(
+                    "UPDATE messages SET queue = :dead_letter_queue, dead_letter_source = :queue, visible_at_ms = :now, receive_count = 0,
+                                         first_received_at_ms = NULL, receipt = NULL
+                     WHERE queue = :queue AND visible_at_ms <= :now AND receive_count >= :max_receive_count",
+                )?
+                .execute(named_params! {
+                    ":dead_letter_queue": redrive.dead_letter_queue,
+                    ":queue": queue,
+                    ":now": now_ms,
+                    ":max_receive_count": redrive.max_receive_count,
+                })?;
+        }
+        let ids: Vec<i64> = transaction
+            .prepare_cached("SELECT id FROM messages WHERE queue = ? AND visible_at_ms <= ? ORDER BY visible_at_ms, id LIMIT ?")?
+            .query_map(params![queue, now_ms, max], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let mut received = Vec::with_capacity(ids.len());
+        for id in ids {
+            let row = transaction
+                .prepare_cached(
+                    "UPDATE messages SET visible_at_ms = ?, receive_count = receive_count + 1, receipt = ?,
+                                         first_received_at_ms = coalesce(first_received_at_ms, ?)
+                     WHERE id = ? RETURNING *",
+                )?
+                .query_row(params![now_ms + visibility_ms, receipt(queue), now_ms, id], read)?;
+            received.push(row);
+        }
+        transaction.commit()?;
+        Ok((received, moved > 0))
+    }
+
+    /// Deletes the messages that were last received under these receipts. Others are passed over in silence, as SQS does.
+    pub(super) fn delete<'r>(&self, queue: &str, receipts: impl IntoIterator<Item = &'r str>) -> rusqlite::Result<()> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        for receipt in receipts {
+            transaction.prepare_cached("DELETE FROM messages WHERE queue = ? AND receipt = ?")?.execute(params![queue, receipt])?;
+        }
+        transaction.commit()
+    }
+
+    /// Sets when a message that is in flight under this receipt becomes visible; false if it is not.
+    pub(super) fn change_visibility(&self, queue: &str, receipt: &str, now_ms: i64, visible_at_ms: i64) -> rusqlite::Result<bool> {
+        let changed = self
+            .connection()
+            .prepare_cached("UPDATE messages SET visible_at_ms = ? WHERE queue = ? AND receipt = ? AND visible_at_ms > ?")?
+            .execute(params![visible_at_ms, queue, receipt, now_ms])?;
+        Ok(changed > 0)
+    }
+
+    pub(super) fn purge(&self, queue: &str) -> rusqlite::Result<()> {
+        self.connection().execute("DELETE FROM messages WHERE queue = ?", [queue])?;
+        Ok(())
+    }
+
+    pub(super) fn depth(&self, queue: &str, now_ms: i64) -> rusqlite::Result<Depth> {
+        self.connection()
+            .prepare_cached(
+                "SELECT count(*) FILTER (WHERE visible_at_ms <= :now),
+                        count(*) FILTER (WHERE visible_at_ms > :now AND receipt IS NOT NULL),
+                        count(*) FILTER (WHERE visible_at_ms > :now AND receipt IS NULL)
+                 FROM messages WHERE queue = :queue",
+            )?
+            .query_row(named_params! { ":queue": queue, ":now": now_ms }, |row| {
+                Ok(Depth { visible: row.get(0)?, in_flight: row.get(1)?, delayed: row.get(2)? })
+            })
+    }
+
+    /// When the first of the messages that are hidden now becomes visible.
+    pub(super) fn next_visible_at(&self, queue: &str, now_ms: i64) -> rusqlite::Result<Option<i64>> {
+        self.connection()
+            .prepare_cached("SELECT visible_at_ms FROM messages WHERE queue = ? AND visible_at_ms > ? ORDER BY visible_at_ms LIMIT 1")?
+            .query_row(params![queue, now_ms], |row| row.get(0))
+            .optional()
+    }
+
+    /// A transaction that a panic interrupted was rolled back, so the connection is fit for use.
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes every later call fail.
+    #[cfg(test)]
+    pub(super) fn break_file(&self) {
+        self.connection().execute_batch("DROP TABLE messages").expect("the table is there");
+    }
+}
+
+/// A receipt names its queue, so that one that was made up is told from one that has expired.
+fn receipt(queue: &str) -> String {
+    format!("{queue}/{}", uuid::Uuid::new_v4().simple())
+}
+
+/// Whether a receive from this queue could have returned this receipt.
+pub(super) fn is_receipt_of(queue: &str, receipt: &str) -> bool {
+    let id = receipt.strip_prefix(queue).and_then(|rest| rest.strip_prefix('/'));
+    id.is_some_and(|id| uuid::Uuid::try_parse(id).is_ok())
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Received> {
+    Ok(Received {
+        id: row.get("message_id")?,
+        receipt: row.get("receipt")?,
+        body: row.get("body")?,
+        attributes_json: row.get("attributes")?,
+        group_id: row.get("group_id")?,
+        sender: row.get("sender")?,
+        sent_at_ms: row.get("sent_at_ms")?,
+        receive_count: row.get("receive_count")?,
+        first_received_at_ms: row.get("first_received_at_ms")?,
+        dead_letter_source: row.get("dead_letter_source")?,
+    })
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}

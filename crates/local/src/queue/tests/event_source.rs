@@ -1,0 +1,317 @@
+//! From a queue to a function and back. The function is a channel: the test takes each invocation and answers it when it likes.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::{Depth, EventSource, EventSourceSettings, Invoke, QueueError};
+use super::{Bench, START_MS};
+use crate::lambda::InvokeError;
+
+struct Invocation {
+    function: String,
+    event: Value,
+    answer: oneshot::Sender<Result<Bytes, InvokeError>>,
+}
+
+impl Invocation {
+    fn bodies(&self) -> Vec<&str> {
+        self.records().iter().map(|record| record["body"].as_str().expect("text")).collect()
+    }
+
+    fn records(&self) -> &[Value] {
+        self.event["Records"].as_array().expect("a list")
+    }
+
+    fn answer(self, answer: impl Into<Bytes>) {
+        self.answer.send(Ok(answer.into())).expect("the mapping waits");
+    }
+
+    fn fail(self, error: InvokeError) {
+        self.answer.send(Err(error)).expect("the mapping waits");
+    }
+}
+
+#[derive(Clone)]
+struct Functions(mpsc::UnboundedSender<Invocation>);
+
+impl Invoke for Functions {
+    async fn invoke(&self, function: &str, event: Bytes) -> Result<Bytes, InvokeError> {
+        let (answer, answered) = oneshot::channel();
+        let event = serde_json::from_slice(&event).expect("JSON");
+        self.0.send(Invocation { function: function.to_owned(), event, answer }).expect("the test lives");
+        answered.await.expect("the test answers")
+    }
+}
+
+fn start(bench: &Bench, concurrency_max: usize) -> (EventSource, mpsc::UnboundedReceiver<Invocation>) {
+    let (functions, invocations) = mpsc::unbounded_channel();
+    let settings = EventSourceSettings { queue: "tasks".to_owned(), function: "fan_out".to_owned(), batch_max: 10, concurrency_max };
+    (EventSource::start(&bench.queue, settings, Functions(functions)).expect("the queue exists"), invocations)
+}
+
+async fn next(invocations: &mut mpsc::UnboundedReceiver<Invocation>) -> Invocation {
+    invocations.recv().await.expect("an invocation")
+}
+
+fn failures(ids: &[&Value]) -> String {
+    json!({ "batchItemFailures": ids.iter().map(|id| json!({ "itemIdentifier": id })).collect::<Vec<_>>() }).to_string()
+}
+
+/// Waits until so many messages of `tasks` are left.
+async fn until_left(bench: &Bench, depth: Depth) {
+    let mut changed = bench.queue.lane("tasks").expect("the queue").changed.subscribe();
+    while bench.depth("tasks") != depth {
+        changed.changed().await.expect("the queue lives");
+    }
+}
+
+#[tokio::test]
+async fn a_message_reaches_the_function_as_an_sqs_event_and_is_deleted_after_its_success() {
+    let bench = Bench::new();
+    let (_source, mut invocations) = start(&bench, 2);
+    let attributes = json!({
+        "kind": { "DataType": "String", "StringValue": "x" },
+        "raw": { "DataType": "Binary", "BinaryValue": "AAE=" },
+    });
+
+    let request = json!({ "MessageBody": "derp", "MessageAttributes": attributes });
+    let sent = bench.call("SendMessage", request).await.expect("it is sent");
+    let invocation = next(&mut invocations).await;
+
+    assert_eq!(invocation.function, "fan_out");
+    let mut record = invocation.records()[0].clone();
+    assert!(record["receiptHandle"].take().is_string());
+    let expected = json!({
+        "messageId": sent["MessageId"],
+        "receiptHandle": null,
+        "body": "derp",
+        "attributes": {
+            "ApproximateReceiveCount": "1",
+            "SentTimestamp": START_MS.to_string(),
+            "SenderId": "send-3",
+            "ApproximateFirstReceiveTimestamp": START_MS.to_string(),
+        },
+        "messageAttributes": {
+            "kind": { "stringValue": "x", "binaryValue": null, "stringListValues": [], "binaryListValues": [], "dataType": "String" },
+            "raw": { "stringValue": null, "binaryValue": "AAE=", "stringListValues": [], "binaryListValues": [], "dataType": "Binary" },
+        },
+        "md5OfBody": "58fd9edd83341c29f1aebba81c31e257",
+        "md5OfMessageAttributes": sent["MD5OfMessageAttributes"],
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:tasks",
+        "awsRegion": "us-east-1",
+    });
+    assert_eq!(record, expected);
+    invocation.answer("");
+    bench.queue.wait_until_empty("tasks").await.expect("it is deleted");
+}
+
+#[tokio::test]
+async fn a_batch_has_at_most_ten_messages() {
+    let bench = Bench::new();
+    for n in 0..12 {
+        bench.send(&n.to_string()).await;
+    }
+
+    let (_source, mut invocations) = start(&bench, 1);
+    let first = next(&mut invocations).await;
+    assert_eq!(first.bodies(), ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    first.answer("null");
+    let second = next(&mut invocations).await;
+    assert_eq!(second.bodies(), ["10", "11"]);
+    second.answer("{}");
+
+    bench.queue.wait_until_empty("tasks").await.expect("all are deleted");
+}
+
+#[tokio::test]
+async fn invocations_are_concurrent_up_to_the_limit() {
+    let bench = Bench::new();
+    let (_source, mut invocations) = start(&bench, 2);
+    bench.send("1").await;
+    let first = next(&mut invocations).await;
+    bench.send("2").await;
+    let second = next(&mut invocations).await;
+
+    // Two run. The third message must wait: it is still visible when everything else is at rest.
+    bench.send("3").await;
+    for _turn in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bench.depth("tasks"), Depth { visible: 1, in_flight: 2, delayed: 0 });
+    assert!(invocations.try_recv().is_err());
+
+    second.answer("");
+    assert_eq!(next(&mut invocations).await.bodies(), ["3"]);
+    drop(first);
+}
+
+#[tokio::test]
+async fn failed_items_come_again_when_their_visibility_timeout_ends_and_the_others_do_not() {
+    let bench = Bench::new();
+    bench.send("good").await;
+    bench.send("bad").await;
+    let (_source, mut invocations) = start(&bench, 1);
+
+    let invocation = next(&mut invocations).await;
+    let answer = failures(&[&invocation.records()[1]["messageId"]]);
+    invocation.answer(answer);
+    until_left(&bench, Depth { in_flight: 1, ..Depth::default() }).await;
+    bench.advance(Duration::from_secs(30));
+    let again = next(&mut invocations).await;
+
+    assert_eq!(again.bodies(), ["bad"]);
+    assert_eq!(again.records()[0]["attributes"]["ApproximateReceiveCount"], "2");
+    again.answer("");
+    bench.queue.wait_until_empty("tasks").await.expect("it is deleted");
+}
+
+/// What each answer leaves of a batch of one. (How it was judged shows when the mapping has looked at the next message.)
+#[tokio::test]
+async fn answers_are_judged_as_documented() {
+    const HANDLED: usize = 0;
+    const FAILED: usize = 1;
+    let table = [
+        ("", HANDLED),
+        ("null", HANDLED),
+        ("{}", HANDLED),
+        (r#"{"batchItemFailures":[]}"#, HANDLED),
+        (r#"{"batchItemFailures":null}"#, HANDLED),
+        (r#"{"batchItemFailures":[{"itemIdentifier":"$ID"}]}"#, FAILED),
+        (r#"{"batchItemFailures":[{"itemIdentifier":"somebody else's"}]}"#, FAILED),
+        (r#"{"batchItemFailures":[{"itemIdentifier":""}]}"#, FAILED),
+        (r#"{"batchItemFailures":[{"itemIdentifier":null}]}"#, FAILED),
+        (r#"{"batchItemFailures":[{"messageId":"$ID"}]}"#, FAILED),
+        (r#"{"batchItemFailures":["$ID"]}"#, FAILED),
+        (r#"{"batchItemFailures":"$ID"}"#, FAILED),
+        ("[]", FAILED),
+        ("true", FAILED),
+        ("{", FAILED),
+    ];
+    for (answer, expected) in table {
+        let bench = Bench::new();
+        let (source, mut invocations) = start(&bench, 1);
+        bench.send("m").await;
+        let invocation = next(&mut invocations).await;
+        let id = invocation.records()[0]["messageId"].as_str().expect("an id").to_owned();
+        invocation.answer(answer.replace("$ID", &id));
+        // With one slot the second invocation starts only after the first one is settled.
+        bench.send("next").await;
+        let second = next(&mut invocations).await;
+        let left = bench.depth("tasks").in_flight - 1;
+        assert_eq!(left, expected as u64, "{answer}");
+        second.answer("");
+        source.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_failed_invocation_fails_the_whole_batch() {
+    let errors = [
+        InvokeError::Handled { error_type: "Unavailable".to_owned(), message: "try again".to_owned() },
+        InvokeError::Crashed { reason: "it was killed".to_owned() },
+        InvokeError::TimedOut { after: Duration::from_secs(10) },
+    ];
+    let bench = Bench::new();
+    bench.send("m").await;
+    let (_source, mut invocations) = start(&bench, 1);
+
+    for error in errors {
+        next(&mut invocations).await.fail(error);
+        bench.advance(Duration::from_secs(30));
+    }
+
+    // After three receives the fourth moves it (max_receive_count is 3).
+    bench.queue.wait_until_empty("tasks").await.expect("it is moved");
+    assert_eq!(bench.depth("dead"), Depth { visible: 1, ..Depth::default() });
+}
+
+#[tokio::test]
+async fn a_throttled_batch_is_tried_again_without_another_receive() {
+    let bench = Bench::new();
+    bench.send("m").await;
+    let (_source, mut invocations) = start(&bench, 1);
+
+    next(&mut invocations).await.fail(InvokeError::Throttled { concurrency_max: 1 });
+    let again = next(&mut invocations).await;
+
+    assert_eq!(again.records()[0]["attributes"]["ApproximateReceiveCount"], "1");
+    again.answer("");
+    bench.queue.wait_until_empty("tasks").await.expect("it is deleted");
+}
+
+#[tokio::test]
+async fn a_throttled_batch_is_given_up_when_its_messages_are_visible_again() {
+    let bench = Bench::new();
+    bench.send("m").await;
+    let (_source, mut invocations) = start(&bench, 1);
+
+    let invocation = next(&mut invocations).await;
+    bench.advance(Duration::from_secs(30));
+    invocation.fail(InvokeError::Throttled { concurrency_max: 1 });
+    let again = next(&mut invocations).await;
+
+    assert_eq!(again.records()[0]["attributes"]["ApproximateReceiveCount"], "2");
+    again.answer("");
+    bench.queue.wait_until_empty("tasks").await.expect("it is deleted");
+}
+
+/// In real time: a visibility timeout wakes the mapping without any request.
+#[tokio::test]
+async fn the_end_of_a_visibility_timeout_wakes_the_mapping() {
+    let bench = Bench::new();
+    bench.send("m").await;
+    bench.call("ReceiveMessage", json!({ "VisibilityTimeout": 30 })).await.expect("an answer");
+    bench.now_ms.fetch_add(29_990, std::sync::atomic::Ordering::SeqCst);
+    let (_source, mut invocations) = start(&bench, 1);
+
+    // The clock stands 10 ms before the end while the mapping starts to wait, and after it when it looks again.
+    for _turn in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    bench.now_ms.fetch_add(10, std::sync::atomic::Ordering::SeqCst);
+
+    assert_eq!(next(&mut invocations).await.bodies(), ["m"]);
+}
+
+#[tokio::test]
+async fn a_stopped_mapping_leaves_the_messages_it_was_handling_to_their_visibility_timeout() {
+    let bench = Bench::new();
+    bench.send("m").await;
+    let (source, mut invocations) = start(&bench, 1);
+    let invocation = next(&mut invocations).await;
+
+    source.stop().await;
+
+    assert!(invocation.answer.send(Ok(Bytes::new())).is_err(), "nobody waits for the answer");
+    bench.send("another").await;
+    assert!(invocations.recv().await.is_none(), "nobody polls");
+    assert_eq!(bench.depth("tasks"), Depth { visible: 1, in_flight: 1, delayed: 0 });
+}
+
+#[tokio::test]
+async fn an_unknown_queue_cannot_be_a_source() {
+    let bench = Bench::new();
+    let settings = EventSourceSettings { queue: "nobody".to_owned(), function: "f".to_owned(), batch_max: 10, concurrency_max: 2 };
+
+    let started = EventSource::start(&bench.queue, settings, Functions(mpsc::unbounded_channel().0));
+
+    assert!(matches!(started, Err(QueueError::Unknown { .. })));
+}
+
+#[tokio::test]
+async fn a_mapping_whose_file_breaks_stops_polling() {
+    let bench = Bench::new();
+    bench.send("m").await;
+    let (_source, mut invocations) = start(&bench, 2);
+    let invocation = next(&mut invocations).await;
+
+    bench.queue.inner.store.break_file();
+    invocation.answer("");
+    bench.advance(Duration::from_secs(30));
+
+    assert!(invocations.recv().await.is_none(), "the mapping has ended");
+}

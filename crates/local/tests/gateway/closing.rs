@@ -1,0 +1,196 @@
+//! The close handshake, `$disconnect` and its best effort, stopping (PLATFORM §2.10).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
+use chatlane_local::gateway::{DisconnectEvents, FunctionError, GatewayEvent, Limits, Settings};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::stack::{Scene, settings, soon};
+
+fn with(disconnect_events: DisconnectEvents) -> Settings {
+    Settings { disconnect_events, ..settings() }
+}
+
+#[tokio::test]
+async fn a_clients_close_is_answered_and_disconnect_has_its_code_and_reason() {
+    let mut stack = Scene::new().start().await;
+    let mut client = stack.connect().await;
+    let connection = stack.connection_id().await;
+    client.socket.close(Some(CloseFrame { code: CloseCode::Library(4001), reason: "bye".into() })).await.unwrap();
+    assert_eq!(client.close_frame().await, (4001, "bye".to_owned()));
+    let event = stack.event_of("disconnect").await;
+    assert_eq!(event["requestContext"]["connectionId"], connection);
+    assert!(event.get("body").is_none());
+    let parsed: ApiGatewayWebsocketProxyRequest = serde_json::from_value(event).unwrap();
+    let context = parsed.request_context;
+    assert_eq!((context.event_type.as_deref(), context.route_key.as_deref()), (Some("DISCONNECT"), Some("$disconnect")));
+    assert_eq!((context.disconnect_status_code, context.disconnect_reason.as_deref()), (Some(4001), Some("bye")));
+    assert_eq!(parsed.headers["x-api-key"], "");
+    assert_eq!(stack.post(&connection, "late").await, 410);
+}
+
+#[tokio::test]
+async fn a_close_without_a_code_is_reported_as_1005() {
+    let mut stack = Scene::new().start().await;
+    let mut client = stack.connect().await;
+    client.socket.close(None).await.unwrap();
+    let context = stack.event_of("disconnect").await["requestContext"].clone();
+    assert_eq!(context["disconnectStatusCode"], 1005);
+    assert_eq!(context["disconnectReason"], "Client-side close frame status not set");
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_reported_as_1006() {
+    let mut stack = Scene::new().start().await;
+    drop(stack.connect().await);
+    assert_eq!(stack.event_of("disconnect").await["requestContext"]["disconnectStatusCode"], 1006);
+}
+
+#[tokio::test]
+async fn a_reset_connection_is_reported_as_1006() {
+    let mut stack = Scene::new().start().await;
+    let mut client = stack.connect().await;
+    let connection = stack.connection_id().await;
+    // One message stays unread when the client drops its socket: TCP resets the connection.
+    assert_eq!(stack.post(&connection, "unread").await, 200);
+    client.socket.get_mut().readable().await.unwrap();
+    drop(client);
+    assert_eq!(stack.closed().await.0, 1006);
+}
+
+#[tokio::test]
+async fn an_answer_to_a_closed_connection_is_dropped() {
+    let release = Arc::new(Notify::new());
+    let held = release.clone();
+    let scene = Scene::new().on("hello", move |_| {
+        let held = held.clone();
+        async move {
+            held.notified().await;
+            Ok(json!({"statusCode": 200, "body": "for nobody"}))
+        }
+    });
+    let mut stack = scene.start().await;
+    let mut client = stack.connect().await;
+    client.send(r#"{"action":"hello"}"#).await;
+    stack.event_of("hello").await;
+    drop(client);
+    stack.closed().await;
+    release.notify_one();
+    let mut next = stack.connect().await;
+    next.send(r#"{"action":"send"}"#).await;
+    next.text().await;
+    let texts = std::iter::from_fn(|| stack.events.try_recv().ok()).filter_map(|event| match event {
+        GatewayEvent::FrameOut { text, .. } => Some(text),
+        _ => None,
+    });
+    assert_eq!(texts.collect::<Vec<_>>(), [r#"{"action":"send"}"#]);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_answer_the_close_is_dropped() {
+    let limits = Limits { life: Duration::from_millis(10), close_wait: Duration::from_millis(10), ..Limits::default() };
+    let mut stack = Scene::with(Settings { limits, ..settings() }).start().await;
+    // It never reads, so it never sees the close frame.
+    let _client = stack.connect().await;
+    assert_eq!(stack.closed().await.0, 1001);
+}
+
+#[tokio::test]
+async fn a_failing_disconnect_is_nobodys_business() {
+    let scene = Scene::new().on("disconnect", async |_| Err(FunctionError::Failed));
+    let mut stack = scene.start().await;
+    drop(stack.connect().await);
+    stack.event_of("disconnect").await;
+    let mut next = stack.connect().await;
+    next.send("x").await;
+    stack.event_of("fallback").await;
+}
+
+/// The ordinals of the connections, of ten closed one after the other, whose `$disconnect` was delivered.
+async fn delivered(share: f64, seed: u64) -> Vec<usize> {
+    let mut stack = Scene::with(with(DisconnectEvents::Drop { share, seed })).start().await;
+    for _ in 0..10 {
+        drop(stack.connect().await);
+        stack.closed().await;
+    }
+    // Returns when every session has ended, its `$disconnect` included.
+    soon(stack.gateway.stop()).await;
+    let connection = |event: &Value| event["requestContext"]["connectionId"].clone();
+    let invocations = stack.invocations_so_far();
+    let of =
+        |function: &'static str| invocations.iter().filter(move |(invoked, _)| invoked == function).map(|(_, event)| connection(event));
+    let disconnected: Vec<Value> = of("disconnect").collect();
+    of("connect").enumerate().filter(|(_, opened)| disconnected.contains(opened)).map(|(ordinal, _)| ordinal).collect()
+}
+
+#[tokio::test]
+async fn a_seeded_share_of_disconnects_is_lost() {
+    assert_eq!(delivered(0.0, 1).await.len(), 10);
+    assert_eq!(delivered(1.0, 1).await.len(), 0);
+    let some = delivered(0.5, 1).await;
+    assert!((1..10).contains(&some.len()), "{some:?}");
+    assert_eq!(some, delivered(0.5, 1).await);
+}
+
+#[tokio::test]
+async fn a_disconnect_can_be_late() {
+    let delay = Duration::from_millis(20);
+    let mut stack = Scene::with(with(DisconnectEvents::Delay(delay))).start().await;
+    let client = stack.connect().await;
+    let open = Instant::now();
+    drop(client);
+    stack.event_of("disconnect").await;
+    assert!(open.elapsed() >= delay);
+}
+
+#[tokio::test]
+async fn stop_closes_every_socket_with_1001_and_tries_each_disconnect() {
+    let mut stack = Scene::new().start().await;
+    let mut clients = [stack.connect().await, stack.connect().await];
+    let reading = tokio::spawn(async move { (clients[0].close_frame().await.0, clients[1].close_frame().await.0) });
+    soon(stack.gateway.stop()).await;
+    assert_eq!(reading.await.unwrap(), (1001, 1001));
+    let disconnects = stack.invoked_so_far().into_iter().filter(|function| function == "disconnect").count();
+    assert_eq!(disconnects, 2);
+    assert_eq!(stack.refused("/dev").await, 503);
+}
+
+#[tokio::test]
+async fn stop_gives_up_a_delayed_disconnect() {
+    let mut stack = Scene::with(with(DisconnectEvents::Delay(Duration::from_hours(1)))).start().await;
+    drop(stack.connect().await);
+    stack.closed().await;
+    soon(stack.gateway.stop()).await;
+    assert_eq!(stack.invoked_so_far(), ["authorize", "connect"]);
+}
+
+#[tokio::test]
+async fn frames_that_follow_the_gateways_close_are_dropped() {
+    let mut stack = Scene::new().start().await;
+    let mut client = stack.connect().await;
+    let connection = stack.connection_id().await;
+    assert_eq!(stack.management("DELETE", &connection, "").await.status, 204);
+    // The client has not read the close frame yet.
+    client.send("too late").await;
+    assert_eq!(client.close_frame().await.0, 1000);
+    assert_eq!(stack.invoked().await.0, "disconnect");
+    let mut events = std::iter::from_fn(|| stack.events.try_recv().ok());
+    assert!(!events.any(|event| matches!(event, GatewayEvent::FrameIn { .. })));
+}
+
+#[tokio::test]
+async fn connected_at_is_the_same_in_every_event() {
+    let mut stack = Scene::new().start().await;
+    let mut client = stack.connect().await;
+    let connected_at = |event: &Value| event["requestContext"]["connectedAt"].as_u64().unwrap();
+    let first = connected_at(&stack.event_of("connect").await);
+    client.send("x").await;
+    assert_eq!(connected_at(&stack.event_of("fallback").await), first);
+    client.socket.close(None).await.unwrap();
+    assert_eq!(connected_at(&stack.event_of("disconnect").await), first);
+}

@@ -1,0 +1,290 @@
+//! What every test starts: a gateway on two loopback ports, functions made of closures, a client.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use chatlane_local::gateway::{FunctionError, Functions, Gateway, GatewayEvent, Settings};
+use futures_util::{SinkExt as _, StreamExt as _};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+pub type Answer = Result<Value, FunctionError>;
+type Script = Arc<dyn Fn(Value) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
+
+/// Ends a test that would hang; never decides one that goes on.
+pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), future).await.expect("it happens within 30 s")
+}
+
+pub fn allow(context: &Value) -> Value {
+    json!({
+        "principalId": "alice",
+        "policyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [{"Action": ["execute-api:Invoke"], "Effect": "Allow", "Resource": ["*"]}],
+        },
+        "context": context,
+    })
+}
+
+pub fn settings() -> Settings {
+    let routes = [
+        ("$connect", "connect"),
+        ("$disconnect", "disconnect"),
+        ("$default", "fallback"),
+        ("hello", "hello"),
+        ("send", "send"),
+        ("ping", "ping"),
+    ];
+    Settings::new("dev", "authorize", routes)
+}
+
+struct Scripted {
+    scripts: HashMap<&'static str, Script>,
+    invocations: UnboundedSender<(String, Value)>,
+}
+
+impl Functions for Scripted {
+    async fn invoke(&self, function: &str, event: Bytes) -> Result<Bytes, FunctionError> {
+        let event: Value = serde_json::from_slice(&event).expect("events are JSON");
+        let _test_over = self.invocations.send((function.to_owned(), event.clone()));
+        let answer = self.scripts.get(function).expect("a function with this name")(event).await?;
+        Ok(Bytes::from(answer.to_string()))
+    }
+}
+
+/// Functions before the gateway starts. Unless replaced: the authorizer lets alice in, `send` answers its body, the others answer nothing.
+pub struct Scene {
+    settings: Settings,
+    scripts: HashMap<&'static str, Script>,
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        Self::with(settings())
+    }
+
+    pub fn with(settings: Settings) -> Self {
+        let mut scene = Self { settings, scripts: HashMap::new() }.on("authorize", async |_| Ok(allow(&json!({"device": "d1"}))));
+        for function in ["connect", "disconnect", "fallback", "hello", "ping"] {
+            scene = scene.on(function, async |_| Ok(json!({"statusCode": 200})));
+        }
+        scene.on("send", async |event| Ok(json!({"statusCode": 200, "body": event["body"]})))
+    }
+
+    /// Says what `function` does.
+    pub fn on<F, Fut>(mut self, function: &'static str, script: F) -> Self
+    where
+        F: Fn(Value) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Answer> + Send + 'static,
+    {
+        self.scripts.insert(function, Arc::new(move |event| Box::pin(script(event))));
+        self
+    }
+
+    pub async fn start(self) -> Stack {
+        let (sender, invocations) = unbounded_channel();
+        let gateway = Gateway::new(self.settings, Scripted { scripts: self.scripts, invocations: sender });
+        let events = gateway.observe();
+        let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let management = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (clients_at, management_at) = (clients.local_addr().unwrap(), management.local_addr().unwrap());
+        let router = gateway.management_router();
+        let serving = gateway.clone();
+        tokio::spawn(async move { serving.serve(clients).await });
+        tokio::spawn(async move { axum::serve(management, router).await });
+        Stack { gateway: Box::new(gateway), clients_at, management_at, invocations, events }
+    }
+}
+
+/// What tests do with the gateway itself, whatever its functions are.
+pub trait Controls: Send + Sync {
+    fn freeze(&self, connection: &str) -> bool;
+    fn stop(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+impl<F: Functions> Controls for Gateway<F> {
+    fn freeze(&self, connection: &str) -> bool {
+        Gateway::freeze(self, connection)
+    }
+
+    fn stop(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(Gateway::stop(self))
+    }
+}
+
+pub struct Stack {
+    pub gateway: Box<dyn Controls>,
+    pub clients_at: SocketAddr,
+    management_at: SocketAddr,
+    invocations: UnboundedReceiver<(String, Value)>,
+    pub events: UnboundedReceiver<GatewayEvent>,
+}
+
+pub type Upgraded = axum::http::Response<Option<Vec<u8>>>;
+
+impl Stack {
+    pub fn request(&self, path: &str) -> ClientRequestBuilder {
+        ClientRequestBuilder::new(format!("ws://{}{path}", self.clients_at).parse().unwrap())
+    }
+
+    pub async fn try_connect(&self, request: ClientRequestBuilder) -> Result<(Client, Upgraded), Error> {
+        let socket = TcpStream::connect(self.clients_at).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        let (socket, response) = soon(tokio_tungstenite::client_async(request, socket)).await?;
+        Ok((Client { socket }, response))
+    }
+
+    pub async fn connect(&self) -> Client {
+        self.try_connect(self.request("/dev")).await.unwrap().0
+    }
+
+    /// The status that refuses the handshake at `path`.
+    pub async fn refused(&self, path: &str) -> u16 {
+        match self.try_connect(self.request(path)).await {
+            Err(Error::Http(response)) => response.status().as_u16(),
+            Err(error) => panic!("no HTTP answer: {error}"),
+            Ok(_) => panic!("the handshake was accepted"),
+        }
+    }
+
+    /// A request without an upgrade.
+    pub async fn plain_get(&self, path: &str) -> axum::http::Response<hyper::body::Incoming> {
+        let client: HttpClient<_, Full<Bytes>> = HttpClient::builder(TokioExecutor::new()).build_http();
+        soon(client.get(format!("http://{}{path}", self.clients_at).parse().unwrap())).await.unwrap()
+    }
+
+    /// The next invocation, of any function.
+    pub async fn invoked(&mut self) -> (String, Value) {
+        soon(self.invocations.recv()).await.expect("the gateway lives")
+    }
+
+    /// The event of the next invocation of `function`; others are passed over.
+    pub async fn event_of(&mut self, function: &str) -> Value {
+        loop {
+            let (invoked, event) = self.invoked().await;
+            if invoked == function {
+                return event;
+            }
+        }
+    }
+
+    /// The invocations up to now that were not looked at yet.
+    pub fn invocations_so_far(&mut self) -> Vec<(String, Value)> {
+        std::iter::from_fn(|| self.invocations.try_recv().ok()).collect()
+    }
+
+    /// Their functions.
+    pub fn invoked_so_far(&mut self) -> Vec<String> {
+        self.invocations_so_far().into_iter().map(|(function, _)| function).collect()
+    }
+
+    /// The id of the connection that is being opened.
+    pub async fn connection_id(&mut self) -> String {
+        text(&self.event_of("connect").await["requestContext"]["connectionId"])
+    }
+
+    pub async fn event(&mut self) -> GatewayEvent {
+        soon(self.events.recv()).await.expect("the gateway lives")
+    }
+
+    /// Waits until the connection's `Closed` event; answers code and reason.
+    pub async fn closed(&mut self) -> (u16, String) {
+        loop {
+            if let GatewayEvent::Closed { code, reason, .. } = self.event().await {
+                return (code, reason);
+            }
+        }
+    }
+
+    pub async fn management(&self, method: &str, connection: &str, body: impl Into<Bytes>) -> Managed {
+        let id = connection.replace('=', "%3D");
+        self.management_at(method, &format!("/dev/@connections/{id}"), body).await
+    }
+
+    pub async fn management_at(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Managed {
+        let request = axum::http::Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.management_at))
+            .body(Full::new(body.into()))
+            .unwrap();
+        let client: HttpClient<_, Full<Bytes>> = HttpClient::builder(TokioExecutor::new()).build_http();
+        let response = soon(client.request(request)).await.unwrap();
+        let status = response.status().as_u16();
+        let error_type = response.headers().get("x-amzn-ErrorType").map(|value| value.to_str().unwrap().to_owned());
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        Managed { status, error_type, body: serde_json::from_slice(&body).unwrap_or_default() }
+    }
+
+    pub async fn post(&self, connection: &str, text: &str) -> u16 {
+        self.management("POST", connection, text.to_owned()).await.status
+    }
+}
+
+/// An answer of `@connections`.
+#[derive(Debug)]
+pub struct Managed {
+    pub status: u16,
+    pub error_type: Option<String>,
+    pub body: Value,
+}
+
+impl Managed {
+    pub fn error(&self) -> (u16, &str) {
+        assert!(self.body["message"].is_string(), "an error has a message: {self:?}");
+        (self.status, self.error_type.as_deref().expect("an error has its type in a header"))
+    }
+}
+
+pub struct Client {
+    pub socket: WebSocketStream<TcpStream>,
+}
+
+impl Client {
+    pub async fn send(&mut self, message: impl Into<Message>) {
+        self.socket.send(message.into()).await.unwrap();
+    }
+
+    pub async fn message(&mut self) -> Message {
+        soon(self.socket.next()).await.expect("the socket is open").unwrap()
+    }
+
+    pub async fn text(&mut self) -> String {
+        match self.message().await {
+            Message::Text(text) => text.as_str().to_owned(),
+            other => panic!("no text: {other:?}"),
+        }
+    }
+
+    pub async fn json(&mut self) -> Value {
+        serde_json::from_str(&self.text().await).unwrap()
+    }
+
+    /// Code and reason of the gateway's close frame; messages before it are passed over. Reads on until TCP ends, so that the client's
+    /// own close frame is sent.
+    pub async fn close_frame(&mut self) -> (u16, String) {
+        loop {
+            if let Message::Close(frame) = self.message().await {
+                let frame = frame.expect("the gateway gives a code");
+                let _end = soon(self.socket.next()).await;
+                return (frame.code.into(), frame.reason.as_str().to_owned());
+            }
+        }
+    }
+}
+
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("a string, not {value}")).to_owned()
+}

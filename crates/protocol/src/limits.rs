@@ -1,0 +1,77 @@
+//! Every limit of the protocol, with where it comes from. Bytes are bytes of UTF-8 as encoded on the wire.
+
+/// One WebSocket frame to or from the gateway; a larger one closes the connection with 1009.
+/// Source: API Gateway, "Quotas for configuring and running a WebSocket API": frame size 32 KB.
+pub const WEBSOCKET_FRAME_BYTES_MAX: usize = 32 * 1024;
+
+/// One WebSocket message (all its WebSocket frames); a larger one closes the connection with 1009.
+/// Source: the same page: message payload size 128 KB.
+pub const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 128 * 1024;
+
+/// The live frame of a single entry, as encoded with the longest numbers (see [`crate::Entry::live_frame_bytes_max`]). Leaves room in
+/// one WebSocket frame, so that an entry is one billed unit of the gateway and any history page can hold it.
+pub const ENTRY_BYTES_MAX: usize = 30 * 1024;
+
+/// A merged live frame or a page of an answer. Same reason as [`ENTRY_BYTES_MAX`].
+pub const PAGE_BYTES_MAX: usize = 30 * 1024;
+
+/// Messages of one `send`. Ours: 25 entries of 1 KB fill one WebSocket frame.
+pub const MESSAGES_PER_SEND_MAX: usize = 25;
+
+/// A client message id. Ours: a UUID is 36; it is stored in every entry.
+pub const CLIENT_MESSAGE_ID_BYTES_MAX: usize = 64;
+
+/// The `id` of a request. Ours.
+pub const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// A user id. Ours: fits `DynamoDB`'s 1,024-byte sort key three times over after escaping (384 bytes).
+pub const USER_ID_BYTES_MAX: usize = 128;
+
+/// A conversation id. Ours.
+pub const CONVERSATION_ID_BYTES_MAX: usize = 64;
+
+/// The content type of a body. Ours: RFC 6838 allows 127 + 1 + 127, no registered type needs it.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 128;
+
+/// The largest seq, epoch or time: the integers that every JSON client reads exactly (RFC 8259 §6: 2⁵³ − 1).
+pub const INTEGER_MAX: u64 = (1 << 53) - 1;
+
+/// Entries behind the tail that an anchor may be (bound of the scan that a send pays for). Ours.
+pub const ANCHOR_ENTRIES_MAX: usize = 200;
+
+/// Bytes of entries behind the tail that an anchor may be. Ours: 32 read units.
+pub const ANCHOR_BYTES_MAX: usize = 128 * 1024;
+
+/// Live connections of one user; one more displaces the oldest. Ours: keeps the session item in one read unit.
+pub const CONNECTIONS_PER_USER_MAX: usize = 16;
+
+/// A token as presented. Ours: API Gateway allows 10,240 bytes for all headers together.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+
+/// Clock difference that a token's times may have. Ours, as RFC 7519 §4.1.4 allows ("no more than a few minutes").
+pub const TOKEN_LEEWAY_S: u64 = 60;
+
+/// Messages per second that one small conversation admits for long.
+pub const ADMISSION_PER_S: u32 = 20;
+
+/// Messages that one small conversation admits at once.
+pub const ADMISSION_BURST: u32 = 50;
+
+/// How long a client keeps a gap open before it asks for the missing entries: this much and a random part up to as much again.
+pub const GAP_WAIT_MS: u64 = 500;
+
+/// When a client should open its next connection: after this, so that the gateway's limit of two hours never hits it.
+/// Source: API Gateway quotas: connection duration 2 hours. Spread by ± [`RECONNECT_SPREAD_MS`].
+pub const RECONNECT_IN_MS: u64 = 105 * 60 * 1000;
+
+/// See [`RECONNECT_IN_MS`].
+pub const RECONNECT_SPREAD_MS: u64 = 10 * 60 * 1000;
+
+/// A client that heard and said nothing for this long sends `ping`.
+/// Source: API Gateway quotas: idle connection timeout 10 minutes; networks forget sooner.
+pub const PING_AFTER_IDLE_MS: u64 = 4 * 60 * 1000;
+
+/// The oldest and the newest protocol version that this server speaks.
+pub const VERSION_MIN: u32 = 1;
+/// See [`VERSION_MIN`].
+pub const VERSION_MAX: u32 = 1;

@@ -1,0 +1,322 @@
+//! Who is connecting: from the handshake's headers to an [`Identity`], or to a [`Refusal`] that says which rule the token breaks.
+//!
+//! Pure: the keys and the time are arguments. In order: [`presented_token`] finds the token, [`Token::parse`] refuses by size, form and
+//! algorithm without a key, [`Token::verify`] checks the signature first and the claims after it.
+//!
+//! R1: no token text and no claim value is in any `Debug` or `Display` of this module, except in [`Identity`], which is verified.
+//!
+//! Not promised: revocation. A token is good until its `exp`.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chatlane_protocol::limits::{TOKEN_BYTES_MAX, TOKEN_LEEWAY_S};
+use chatlane_protocol::{DeviceId, SUBPROTOCOL, UnixMillis, UserId};
+use jsonwebtoken::{Algorithm, crypto};
+use serde_json::{Map, Value};
+
+use super::jwks::{KeySet, SigningAlgorithm, VerificationKey};
+
+/// What precedes the token in the list of subprotocols.
+pub const SUBPROTOCOL_TOKEN_PREFIX: &str = "token.";
+
+/// The latest time that is taken for one, in seconds since the Unix epoch: the end of the year 9999. A time in milliseconds, the usual
+/// mistake, lies beyond it and is refused instead of being valid for thousands of years.
+const TIME_S_MAX: u64 = 253_402_300_799;
+
+/// Why nobody is let in. Carries nothing of the token; the arms are for the log and for tests, the client is told only "no".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// Neither header has a token.
+    #[error("no token was presented")]
+    Missing,
+    /// More than one token, or different ones in the two headers.
+    #[error("more than one token was presented")]
+    SeveralTokens,
+    /// A token among the subprotocols, without [`SUBPROTOCOL`]: the gateway must have a name to echo that is not the token.
+    #[error("a token was offered as a subprotocol without {SUBPROTOCOL} beside it")]
+    SubprotocolNotOffered,
+    /// An `Authorization` header of another form than `Bearer <token>`.
+    #[error("the Authorization header is not of the form `Bearer <token>`")]
+    NotBearer,
+    /// Over [`TOKEN_BYTES_MAX`].
+    #[error("the token is larger than {TOKEN_BYTES_MAX} bytes")]
+    TooLarge,
+    /// Not three base64url parts of which the first two are JSON objects, or a header field of the wrong type.
+    #[error("the token is malformed")]
+    Malformed,
+    /// An `alg` that is missing or not on the list, `none` among them.
+    #[error("the token's algorithm is not allowed")]
+    AlgorithmNotAllowed,
+    /// A `crit` header: the issuer demands an extension, and none is understood here (RFC 7515 §4.1.11).
+    #[error("the token demands an extension that is not understood")]
+    CriticalExtension,
+    /// The token names a key that the set does not have.
+    #[error("the token names an unknown key")]
+    UnknownKey,
+    /// The token names no key and the set has not exactly one for its algorithm, or it names one that is there more than once.
+    #[error("the token does not name exactly one key")]
+    AmbiguousKey,
+    /// The token names a key of another algorithm.
+    #[error("the token's algorithm is not that of the key it names")]
+    KeyMismatch,
+    /// The signature is not by the key.
+    #[error("the token's signature is wrong")]
+    BadSignature,
+    /// No `exp`, or one that is not a time.
+    #[error("the token has no usable expiry time")]
+    BadExpiry,
+    /// `exp` and the leeway have passed.
+    #[error("the token has expired")]
+    Expired,
+    /// An `nbf` that is not a time.
+    #[error("the token's not-before time is not usable")]
+    BadNotBefore,
+    /// `nbf` is further ahead than the leeway.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// `iss` is missing or another.
+    #[error("the token is from another issuer")]
+    WrongIssuer,
+    /// `aud` is missing or does not contain the one required.
+    #[error("the token is for another audience")]
+    WrongAudience,
+    /// The user claim is missing, not a string, or not a [`UserId`].
+    #[error("the token's user claim is not a usable user id")]
+    BadUser,
+    /// The `device` claim is not a UUID or not the device that the request names.
+    #[error("the token is for another device")]
+    WrongDevice,
+}
+
+/// The one token that a handshake presents, not yet looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Presented<'a> {
+    token: &'a str,
+}
+
+impl<'a> Presented<'a> {
+    /// The token's text. Never to be logged.
+    pub fn token(self) -> &'a str {
+        self.token
+    }
+}
+
+impl fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Presented").finish_non_exhaustive()
+    }
+}
+
+/// The token of a handshake, from `Sec-WebSocket-Protocol: chatlane.v1, token.<jwt>` (any order, other subprotocols ignored) or
+/// `Authorization: Bearer <jwt>`, or the same one in both. Of a header that was sent several times the caller passes all values, joined by
+/// commas (RFC 9110 §5.3).
+///
+/// # Errors
+/// [`Refusal::Missing`], [`Refusal::SeveralTokens`], [`Refusal::SubprotocolNotOffered`], [`Refusal::NotBearer`].
+pub fn presented_token<'a>(sec_websocket_protocol: Option<&'a str>, authorization: Option<&'a str>) -> Result<Presented<'a>, Refusal> {
+    let offered = sec_websocket_protocol.map(subprotocol_token).transpose()?.flatten();
+    let bearer = authorization.map(bearer_token).transpose()?;
+    match (offered, bearer) {
+        (None, None) => Err(Refusal::Missing),
+        (Some(offered), Some(bearer)) if offered != bearer => Err(Refusal::SeveralTokens),
+        (Some(token), _) | (None, Some(token)) => Ok(Presented { token }),
+    }
+}
+
+fn subprotocol_token(header: &str) -> Result<Option<&str>, Refusal> {
+    let offers = || header.split(',').map(|offer| offer.trim_matches([' ', '\t']));
+    let mut tokens = offers().filter_map(|offer| offer.strip_prefix(SUBPROTOCOL_TOKEN_PREFIX));
+    let Some(token) = tokens.next() else { return Ok(None) };
+    if tokens.next().is_some() {
+        return Err(Refusal::SeveralTokens);
+    }
+    if offers().any(|offer| offer == SUBPROTOCOL) { Ok(Some(token)) } else { Err(Refusal::SubprotocolNotOffered) }
+}
+
+fn bearer_token(header: &str) -> Result<&str, Refusal> {
+    let (scheme, token) = header.trim_matches([' ', '\t']).split_once(' ').ok_or(Refusal::NotBearer)?;
+    // Schemes are case-insensitive (RFC 9110 §11.1).
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim_start_matches(' ')) } else { Err(Refusal::NotBearer) }
+}
+
+/// What a deployment requires of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenPolicy {
+    /// `iss` must equal this.
+    pub issuer: String,
+    /// `aud` must be this or an array that contains it.
+    pub audience: String,
+    /// The claim that holds the user id; [`TokenPolicy::DEFAULT_USER_CLAIM`] unless configured. A top-level name, taken literally.
+    pub user_claim: String,
+}
+
+impl TokenPolicy {
+    /// The user claim of a deployment that names no other.
+    pub const DEFAULT_USER_CLAIM: &str = "sub";
+}
+
+/// Who connects, as a verified token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The value of the user claim.
+    pub user: UserId,
+    /// The device of the request, or else of the token; they are the same if both name one, `None` if neither does.
+    pub device: Option<DeviceId>,
+    /// The token's `exp`, in whole seconds since the Unix epoch, without the leeway.
+    pub expires_s: u64,
+}
+
+/// A token of the right form and an allowed algorithm. Its signature is not checked yet: nothing in it is believed but the name of the key.
+pub struct Token<'a> {
+    algorithm: SigningAlgorithm,
+    kid: Option<String>,
+    /// `header.payload`, as signed.
+    message: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+}
+
+impl fmt::Debug for Token<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Token<'a> {
+    /// Reads the header of a JWS in compact form. Keys and addresses inside the header (`jwk`, `jku`, `x5u` …) are never used.
+    ///
+    /// # Errors
+    /// [`Refusal::TooLarge`] before anything is read, [`Refusal::Malformed`], [`Refusal::AlgorithmNotAllowed`], [`Refusal::CriticalExtension`].
+    pub fn parse(token: &'a str) -> Result<Self, Refusal> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(Refusal::TooLarge);
+        }
+        let (message, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
+        let (header, payload) = message.split_once('.').ok_or(Refusal::Malformed)?;
+        if payload.contains('.') {
+            return Err(Refusal::Malformed);
+        }
+        let header = json_object(header)?;
+        let algorithm = match header.get("alg") {
+            Some(Value::String(name)) => SigningAlgorithm::from_name(name).ok_or(Refusal::AlgorithmNotAllowed)?,
+            Some(_) => return Err(Refusal::Malformed),
+            None => return Err(Refusal::AlgorithmNotAllowed),
+        };
+        if header.contains_key("crit") {
+            return Err(Refusal::CriticalExtension);
+        }
+        let kid = match header.get("kid") {
+            None => None,
+            Some(Value::String(kid)) => Some(kid.clone()),
+            Some(_) => return Err(Refusal::Malformed),
+        };
+        Ok(Self { algorithm, kid, message, payload, signature })
+    }
+
+    /// The key that the token names, for [`super::jwks::KeySource::keys_for`].
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// Checks the signature, then the claims, at `now`, for a request that names `device`.
+    ///
+    /// # Errors
+    /// The first rule that is broken, as a [`Refusal`].
+    pub fn verify(&self, keys: &KeySet, policy: &TokenPolicy, device: Option<DeviceId>, now: UnixMillis) -> Result<Identity, Refusal> {
+        let key = self.key(keys)?;
+        let algorithm = match self.algorithm {
+            SigningAlgorithm::Es256 => Algorithm::ES256,
+            SigningAlgorithm::Rs256 => Algorithm::RS256,
+        };
+        // An error here, other than `false`, is a signature that is not base64url: the key's family is the algorithm's.
+        let signed =
+            crypto::verify(self.signature, self.message.as_bytes(), key.decoding_key(), algorithm).map_err(|_| Refusal::Malformed)?;
+        if !signed {
+            return Err(Refusal::BadSignature);
+        }
+        // Of a claim that is there twice the last one counts (RFC 7519 §4). Only the issuer can have put it there.
+        identity(&json_object(self.payload)?, policy, device, now)
+    }
+
+    fn key<'k>(&self, keys: &'k KeySet) -> Result<&'k VerificationKey, Refusal> {
+        let key = if let Some(kid) = self.kid() {
+            let mut named = keys.named(kid);
+            let key = named.next().ok_or(Refusal::UnknownKey)?;
+            if named.next().is_some() {
+                return Err(Refusal::AmbiguousKey);
+            }
+            key
+        } else {
+            let mut fitting = keys.for_algorithm(self.algorithm);
+            match (fitting.next(), fitting.next()) {
+                (Some(key), None) => key,
+                _ => return Err(Refusal::AmbiguousKey),
+            }
+        };
+        if key.algorithm() == self.algorithm { Ok(key) } else { Err(Refusal::KeyMismatch) }
+    }
+}
+
+/// The rules for the claims of a token whose signature is right. Both time rules have a leeway of [`TOKEN_LEEWAY_S`]; times are compared
+/// in milliseconds.
+fn identity(claims: &Map<String, Value>, policy: &TokenPolicy, device: Option<DeviceId>, now: UnixMillis) -> Result<Identity, Refusal> {
+    let expires_s = claims.get("exp").and_then(time_s).ok_or(Refusal::BadExpiry)?;
+    // "On or after" the time it must not be accepted (RFC 7519 §4.1.4), hence not `>`.
+    if now.get() >= (expires_s + TOKEN_LEEWAY_S) * 1000 {
+        return Err(Refusal::Expired);
+    }
+    if let Some(not_before) = claims.get("nbf") {
+        let not_before_s = time_s(not_before).ok_or(Refusal::BadNotBefore)?;
+        if now.get() < not_before_s.saturating_sub(TOKEN_LEEWAY_S) * 1000 {
+            return Err(Refusal::NotYetValid);
+        }
+    }
+    if claims.get("iss").and_then(Value::as_str) != Some(&policy.issuer) {
+        return Err(Refusal::WrongIssuer);
+    }
+    let for_us = |audience: &Value| audience.as_str() == Some(&policy.audience);
+    let addressed = match claims.get("aud") {
+        Some(Value::Array(audiences)) => audiences.iter().any(for_us),
+        Some(audience) => for_us(audience),
+        None => false,
+    };
+    if !addressed {
+        return Err(Refusal::WrongAudience);
+    }
+    let user = claims.get(&policy.user_claim).and_then(Value::as_str).and_then(|id| UserId::new(id).ok()).ok_or(Refusal::BadUser)?;
+    let bound = match claims.get("device") {
+        None => None,
+        Some(claim) => Some(claim.as_str().and_then(|id| DeviceId::new(id).ok()).ok_or(Refusal::WrongDevice)?),
+    };
+    if let (Some(bound), Some(asked)) = (bound, device)
+        && bound != asked
+    {
+        return Err(Refusal::WrongDevice);
+    }
+    Ok(Identity { user, device: device.or(bound), expires_s })
+}
+
+/// A `NumericDate` (RFC 7519 §2) in whole seconds; a fraction is dropped. `None` unless a number from 0 to [`TIME_S_MAX`].
+fn time_s(claim: &Value) -> Option<u64> {
+    let whole = claim.as_u64().or_else(|| {
+        let fractional = claim.as_f64()?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "`as` drops the fraction and saturates; what is too large is refused below"
+        )]
+        (fractional >= 0.0).then_some(fractional as u64)
+    });
+    whole.filter(|whole| *whole <= TIME_S_MAX)
+}
+
+/// A base64url part without padding that is a JSON object. `serde_json` stops at 128 levels.
+fn json_object(part: &str) -> Result<Map<String, Value>, Refusal> {
+    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Malformed)?;
+    serde_json::from_slice(&json).map_err(|_| Refusal::Malformed)
+}
+
+#[cfg(test)]
+mod tests;

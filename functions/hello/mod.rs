@@ -1,0 +1,43 @@
+//! Route `hello`: makes the connection routable and tells where every conversation stands. See [`chatlane_chat::hello`].
+
+use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
+use chatlane_chat::hello::{Greeting, HelloRefused};
+use chatlane_chat::ports::{Clock, Heads, Memberships, Outbound, Sessions};
+use chatlane_chat::{Settings, hello};
+use chatlane_protocol::frames::{Goaway, GoawayReason};
+use chatlane_protocol::{Request, ServerFrame};
+
+use crate::websocket::{ForeignEvent, ProxyAnswer, admit, error, misrouted};
+
+/// Answers one `hello`; `spread` is a random number.
+pub async fn handle<S, O, C>(
+    store: &S,
+    outbound: &O,
+    clock: &C,
+    settings: &Settings,
+    spread: u64,
+    event: ApiGatewayWebsocketProxyRequest,
+) -> Result<ProxyAnswer, ForeignEvent>
+where
+    S: Sessions + Memberships + Heads,
+    O: Outbound,
+    C: Clock,
+{
+    let frame = match admit(clock, &event)? {
+        Err(frame) => frame,
+        Ok((caller, Request::Hello(request))) => {
+            match hello::hello(store, outbound, clock, settings, spread, &caller, &request).await {
+                Ok(Greeting::Welcome(answer)) => ServerFrame::Hello(answer),
+                Ok(Greeting::Displaced) => ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced }),
+                Err(refused) => {
+                    if let HelloRefused::Unavailable(unavailable) = &refused {
+                        tracing::warn!("hello not answered: {unavailable}");
+                    }
+                    error(Some(request.id), refused.to_wire())
+                }
+            }
+        }
+        Ok((_, request)) => misrouted(&request),
+    };
+    Ok(ProxyAnswer::of(&frame))
+}

@@ -1,0 +1,20 @@
+//! Chatlane's Lambda functions: one package, one `bootstrap` binary, a folder per function.
+//!
+//! A function decodes its event, calls one use case of `chatlane-chat` and encodes the answer; no rule lives here. What every route
+//! shares is in [`websocket`]; what a function reads from its environment is in [`environment`]. `_HANDLER` picks the role: link-time
+//! optimization is paid once, and all functions are the same few megabytes.
+
+pub mod authorize;
+pub mod connect;
+pub mod disconnect;
+pub mod environment;
+pub mod fallback;
+pub mod fan_out;
+pub mod hello;
+pub mod open;
+pub mod ping;
+pub mod role;
+pub mod send;
+pub mod websocket;
+
+pub use role::{Role, run};

@@ -1,0 +1,38 @@
+//! Route `open`: the direct conversation with another user. See [`chatlane_chat::open`].
+
+use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
+use chatlane_chat::open::OpenRefused;
+use chatlane_chat::ports::{Clock, FanOutQueue, Heads, MessageLog};
+use chatlane_chat::{Settings, open};
+use chatlane_protocol::{Request, ServerFrame};
+
+use crate::websocket::{ForeignEvent, ProxyAnswer, admit, error, misrouted};
+
+/// Answers one `open`.
+pub async fn handle<S, Q, C>(
+    store: &S,
+    queue: &Q,
+    clock: &C,
+    settings: &Settings,
+    event: ApiGatewayWebsocketProxyRequest,
+) -> Result<ProxyAnswer, ForeignEvent>
+where
+    S: MessageLog + Heads,
+    Q: FanOutQueue,
+    C: Clock,
+{
+    let frame = match admit(clock, &event)? {
+        Err(frame) => frame,
+        Ok((caller, Request::Open(request))) => match open::open(store, queue, clock, settings, &caller, &request).await {
+            Ok(answer) => ServerFrame::Open(answer),
+            Err(refused) => {
+                if let OpenRefused::Unavailable(unavailable) = &refused {
+                    tracing::warn!("open not answered: {unavailable}");
+                }
+                error(Some(request.id), refused.to_wire())
+            }
+        },
+        Ok((_, request)) => misrouted(&request),
+    };
+    Ok(ProxyAnswer::of(&frame))
+}

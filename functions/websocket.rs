@@ -1,0 +1,78 @@
+//! What every route of the WebSocket API shares: who calls, what they ask, how the answer goes back.
+
+use aws_lambda_events::apigw::{ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext};
+use chatlane_chat::ports::Clock;
+use chatlane_chat::send::Caller;
+use chatlane_protocol::frames::{ErrorFrame, encode};
+use chatlane_protocol::{ConnectionId, DeviceId, ErrorCode, Refusal, Request, RequestId, ServerFrame, UnixMillis, UserId};
+use serde::Serialize;
+
+/// A proxy answer: the gateway passes `body` to the client, because every route has a route response.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProxyAnswer {
+    /// Below 300, or the gateway reports a failure.
+    pub status_code: u16,
+    /// One frame.
+    pub body: String,
+}
+
+impl ProxyAnswer {
+    /// Carries this frame.
+    pub fn of(frame: &ServerFrame) -> Self {
+        Self { status_code: 200, body: encode(frame) }
+    }
+}
+
+/// The event does not come from a gateway with Chatlane's authorizer.
+#[derive(Debug, thiserror::Error)]
+#[error("the event lacks {0}, which the authorizer or the gateway gives")]
+pub struct ForeignEvent(&'static str);
+
+/// The gateway answers the client "Internal server error"; the log has this.
+impl From<ForeignEvent> for lambda_runtime::Diagnostic {
+    fn from(error: ForeignEvent) -> Self {
+        Self { error_type: "ForeignEvent".to_owned(), error_message: error.to_string() }
+    }
+}
+
+/// Who calls: the authorizer's context, which API Gateway replays on every frame, and the connection.
+pub fn caller(context: &ApiGatewayWebsocketProxyRequestContext) -> Result<Caller, ForeignEvent> {
+    let field = |name: &'static str| {
+        let value = context.authorizer.fields.get(name).and_then(serde_json::Value::as_str);
+        value.ok_or(ForeignEvent(name))
+    };
+    let expires = field("expires")?.parse().ok().and_then(|ms: u64| UnixMillis::try_from(ms).ok());
+    let connected_at = u64::try_from(context.connected_at).ok().and_then(|ms| UnixMillis::try_from(ms).ok());
+    Ok(Caller {
+        user: UserId::new(field("user")?).map_err(|_| ForeignEvent("user"))?,
+        device: DeviceId::new(field("device")?).map_err(|_| ForeignEvent("device"))?,
+        connection: context.connection_id.clone().and_then(|id| ConnectionId::new(id).ok()).ok_or(ForeignEvent("connectionId"))?,
+        connected_at: connected_at.ok_or(ForeignEvent("connectedAt"))?,
+        expires: expires.ok_or(ForeignEvent("expires"))?,
+    })
+}
+
+/// The caller and the request of an event, or the error frame to answer: for a bad request, and for one whose token's time is over.
+pub fn admit<C: Clock>(clock: &C, event: &ApiGatewayWebsocketProxyRequest) -> Result<Result<(Caller, Request), ServerFrame>, ForeignEvent> {
+    let caller = caller(&event.request_context)?;
+    let request = match Request::parse(event.body.as_deref().unwrap_or_default()) {
+        Ok(request) => request,
+        Err(bad) => return Ok(Err(error(bad.id, bad.refusal))),
+    };
+    if caller.expires <= clock.now() {
+        let refusal = Refusal::new(ErrorCode::TokenExpired, "the token's time is over: connect again with a new one");
+        return Ok(Err(error(Some(request.id().clone()), refusal)));
+    }
+    Ok(Ok((caller, request)))
+}
+
+/// An error frame.
+pub fn error(id: Option<RequestId>, refusal: Refusal) -> ServerFrame {
+    ServerFrame::Error(ErrorFrame { id, refusal })
+}
+
+/// The answer to a request that a gateway with the template's routes brings to another function.
+pub fn misrouted(request: &Request) -> ServerFrame {
+    error(Some(request.id().clone()), Refusal::new(ErrorCode::UnknownAction, "no such action on this route"))
+}

@@ -1,0 +1,142 @@
+//! `protocol ← chat ← aws ← functions ← local`; `protocol ← client ← local`; the tests may use anything, nothing uses the tests or `local`.
+//!
+//! The lists are exact: a dependency more or less is a decision, and this is where it is seen.
+
+use std::collections::BTreeSet;
+
+use cargo_metadata::{DependencyKind, MetadataCommand, Package};
+use chatlane_tests_workspace::root;
+
+/// What each package may use outside its tests. `protocol` and `chat` are pure: no runtime, no AWS, no entropy; only `aws` has an AWS SDK;
+/// `anyhow` is for `local` and the tests.
+const ALLOWED: [(&str, &[&str]); 6] = [
+    ("chatlane-protocol", &["base64", "percent-encoding", "serde", "serde_json", "thiserror", "uuid"]),
+    ("chatlane-chat", &["base64", "chatlane-protocol", "futures-util", "hmac", "serde", "serde_json", "sha2", "thiserror", "tracing"]),
+    (
+        "chatlane-aws",
+        &[
+            "aws-config",
+            "aws-sdk-apigatewaymanagement",
+            "aws-sdk-dynamodb",
+            "aws-sdk-sqs",
+            "chatlane-chat",
+            "chatlane-protocol",
+            "percent-encoding",
+            "serde_json",
+            "thiserror",
+            "tokio",
+            "tracing",
+        ],
+    ),
+    (
+        "chatlane-functions",
+        &[
+            "aws_lambda_events",
+            "base64",
+            "chatlane-aws",
+            "chatlane-chat",
+            "chatlane-protocol",
+            "jsonwebtoken",
+            "lambda_runtime",
+            "reqwest",
+            "serde",
+            "serde_json",
+            "thiserror",
+            "tokio",
+            "tracing",
+        ],
+    ),
+    ("chatlane-client", &["chatlane-protocol", "futures-util", "serde_json", "thiserror", "tokio", "tokio-tungstenite", "uuid"]),
+    (
+        "chatlane-local",
+        &[
+            "anyhow",
+            "aws-lc-rs",
+            "axum",
+            "base64",
+            "chatlane-client",
+            "chatlane-functions",
+            "chatlane-protocol",
+            "clap",
+            "dynoxide-rs",
+            "futures-util",
+            "http-body-util",
+            "hyper",
+            "hyper-util",
+            "jsonwebtoken",
+            "md5",
+            "percent-encoding",
+            "rand",
+            "rusqlite",
+            "serde",
+            "serde_json",
+            "thiserror",
+            "tokio",
+            "tokio-tungstenite",
+            "tracing",
+            "tracing-subscriber",
+            "uuid",
+        ],
+    ),
+];
+
+fn packages() -> Vec<Package> {
+    let mut command = MetadataCommand::new();
+    let metadata = command.current_dir(root()).no_deps().exec().expect("cargo metadata answers");
+    metadata.packages
+}
+
+fn names(package: &Package, kinds: &[DependencyKind]) -> BTreeSet<String> {
+    let of_kinds = package.dependencies.iter().filter(|dependency| kinds.contains(&dependency.kind));
+    of_kinds.map(|dependency| dependency.name.clone()).collect()
+}
+
+fn allowed(package: &str) -> Option<BTreeSet<String>> {
+    let (_, list) = ALLOWED.iter().find(|(name, _)| *name == package)?;
+    Some(list.iter().map(ToString::to_string).collect())
+}
+
+fn is_tests(package: &str) -> bool {
+    package.starts_with("chatlane-tests-")
+}
+
+#[test]
+fn each_package_uses_exactly_what_it_may() {
+    for package in packages() {
+        let used = names(&package, &[DependencyKind::Normal, DependencyKind::Build]);
+        match allowed(&package.name) {
+            Some(allowed) => assert_eq!(used, allowed, "left: what {} uses; right: ALLOWED in this file", package.name),
+            None => assert!(is_tests(&package.name), "{} is not in ALLOWED in this file: say what it may use", package.name),
+        }
+    }
+}
+
+#[test]
+fn every_package_in_the_list_exists() {
+    let existing: BTreeSet<String> = packages().into_iter().map(|package| package.name.to_string()).collect();
+    for (name, _) in ALLOWED {
+        assert!(existing.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn nothing_uses_the_tests_or_the_runner() {
+    for package in packages().iter().filter(|package| !is_tests(&package.name)) {
+        let used = names(package, &[DependencyKind::Normal, DependencyKind::Build, DependencyKind::Development]);
+        for name in used {
+            assert!(!is_tests(&name) && name != "chatlane-local", "{} uses {name}", package.name);
+        }
+    }
+}
+
+/// Else the packages could not be built and tested from the leaf upwards.
+#[test]
+fn also_in_its_tests_a_package_uses_no_package_above_it() {
+    for package in packages() {
+        let Some(allowed) = allowed(&package.name) else { continue };
+        for name in names(&package, &[DependencyKind::Development]) {
+            let of_workspace = name.starts_with("chatlane-") && *package.name != name;
+            assert!(!of_workspace || allowed.contains(&name), "{} uses {name} in its tests", package.name);
+        }
+    }
+}
