@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
         eprintln!("_HANDLER is `{handler}`, which is none of: {}", Role::ALL.map(Role::name).join(", "));
         return ExitCode::FAILURE;
     };
-    match run(role).await {
+    match Box::pin(run(role)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}: {error}", role.name());

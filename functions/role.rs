@@ -37,17 +37,8 @@ pub enum Role {
 
 impl Role {
     /// All of them, in the order of a message's way.
-    pub const ALL: [Self; 9] = [
-        Self::Authorize,
-        Self::Connect,
-        Self::Disconnect,
-        Self::Hello,
-        Self::Open,
-        Self::Send,
-        Self::Ping,
-        Self::Fallback,
-        Self::FanOut,
-    ];
+    pub const ALL: [Self; 9] =
+        [Self::Authorize, Self::Connect, Self::Disconnect, Self::Hello, Self::Open, Self::Send, Self::Ping, Self::Fallback, Self::FanOut];
 
     /// Its name: the function's handler, its folder, its process.
     pub const fn name(self) -> &'static str {

@@ -25,18 +25,16 @@ where
 {
     let frame = match admit(clock, &event)? {
         Err(frame) => frame,
-        Ok((caller, Request::Hello(request))) => {
-            match hello::hello(store, outbound, clock, settings, spread, &caller, &request).await {
-                Ok(Greeting::Welcome(answer)) => ServerFrame::Hello(answer),
-                Ok(Greeting::Displaced) => ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced }),
-                Err(refused) => {
-                    if let HelloRefused::Unavailable(unavailable) = &refused {
-                        tracing::warn!("hello not answered: {unavailable}");
-                    }
-                    error(Some(request.id), refused.to_wire())
+        Ok((caller, Request::Hello(request))) => match hello::hello(store, outbound, clock, settings, spread, &caller, &request).await {
+            Ok(Greeting::Welcome(answer)) => ServerFrame::Hello(answer),
+            Ok(Greeting::Displaced) => ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced }),
+            Err(refused) => {
+                if let HelloRefused::Unavailable(unavailable) = &refused {
+                    tracing::warn!("hello not answered: {unavailable}");
                 }
+                error(Some(request.id), refused.to_wire())
             }
-        }
+        },
         Ok((_, request)) => misrouted(&request),
     };
     Ok(ProxyAnswer::of(&frame))

@@ -5,6 +5,11 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 use aws_sdk_dynamodb::types::{
     AttributeValue, Get, KeysAndAttributes, Put as TransactPut, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactGetItem,
     TransactWriteItem,
@@ -135,7 +140,7 @@ impl MessageLog for Store {
             SdkError::ServiceError(service) => service.err(),
             _ => return Err(unavailable("put an entry", &error)),
         };
-        if let aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(refused) = service {
+        if let PutItemError::ConditionalCheckFailedException(refused) = service {
             let occupant = refused.item().ok_or_else(|| Unavailable::new("put an entry", "refused without the occupant"))?;
             return Ok(Put::Taken(Box::new(table::read_entry(occupant)?)));
         }
@@ -168,9 +173,8 @@ impl MessageLog for Store {
         }
         let Err(error) = request.send().await else { return Ok(Created::New) };
         if let SdkError::ServiceError(service) = &error {
-            use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError as Refused;
             match service.err() {
-                Refused::TransactionCanceledException(canceled) => {
+                TransactWriteItemsError::TransactionCanceledException(canceled) => {
                     let code = |code: &str| canceled.cancellation_reasons().iter().any(|reason| reason.code() == Some(code));
                     if code("ConditionalCheckFailed") {
                         return Ok(Created::Exists);
@@ -179,7 +183,7 @@ impl MessageLog for Store {
                         return Ok(Created::Contended);
                     }
                 }
-                Refused::TransactionInProgressException(_) => return Ok(Created::Contended),
+                TransactWriteItemsError::TransactionInProgressException(_) => return Ok(Created::Contended),
                 _ => {}
             }
         }
@@ -217,8 +221,7 @@ impl Memberships for Store {
             };
             let conflict = match &error {
                 SdkError::ServiceError(service) => {
-                    use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError as Refused;
-                    matches!(service.err(), Refused::TransactionCanceledException(canceled)
+                    matches!(service.err(), TransactGetItemsError::TransactionCanceledException(canceled)
                         if canceled.cancellation_reasons().iter().any(|reason| reason.code() == Some("TransactionConflict")))
                 }
                 _ => false,
@@ -259,9 +262,7 @@ impl Memberships for Store {
 
     async fn inbox(&self, user: &UserId, after: Option<&ConversationId>, limit: usize) -> Result<Vec<InboxRow>, Unavailable> {
         let mut rows = vec![];
-        let mut start = after.map(|after| {
-            HashMap::from([("u".to_owned(), s(table::user_key(user))), ("c".to_owned(), s(after.as_str()))])
-        });
+        let mut start = after.map(|after| HashMap::from([("u".to_owned(), s(table::user_key(user))), ("c".to_owned(), s(after.as_str()))]));
         loop {
             let page = self
                 .client
@@ -303,8 +304,8 @@ impl Heads for Store {
             .await;
         let before = match update {
             Ok(raised) => raised.attributes,
-            Err(error) => match refused_item(&error) {
-                Some(item) => item.cloned(),
+            Err(error) => match refused(&error) {
+                Some(refused) => refused.item.clone(),
                 None => return Err(unavailable("raise a head", &error)),
             },
         };
@@ -329,12 +330,11 @@ impl Heads for Store {
     }
 }
 
-/// What a refused conditional update answered: `Some(None)` where there was no item.
-fn refused_item<R>(error: &SdkError<aws_sdk_dynamodb::operation::update_item::UpdateItemError, R>) -> Option<Option<&Item>> {
-    use aws_sdk_dynamodb::operation::update_item::UpdateItemError as Refused;
+/// The refusal of a conditional update, if that is what the error is.
+fn refused<R>(error: &SdkError<UpdateItemError, R>) -> Option<&ConditionalCheckFailedException> {
     match error {
         SdkError::ServiceError(service) => match service.err() {
-            Refused::ConditionalCheckFailedException(refused) => Some(refused.item()),
+            UpdateItemError::ConditionalCheckFailedException(refused) => Some(refused),
             _ => None,
         },
         _ => None,
@@ -362,7 +362,7 @@ impl Sessions for Store {
             .await;
         let written = match first {
             // Another machine's clock is ahead: its expiry stays, it is never lowered.
-            Err(error) if refused_item(&error).is_some() => update.update_expression("SET #c = :c").send().await,
+            Err(error) if refused(&error).is_some() => update.update_expression("SET #c = :c").send().await,
             other => other,
         };
         let written = written.map_err(|error| unavailable("write a session", &error))?;
@@ -386,7 +386,7 @@ impl Sessions for Store {
         }
         match update.send().await {
             Ok(_) => Ok(()),
-            Err(error) if refused_item(&error).is_some() => Ok(()), // no item, no session
+            Err(error) if refused(&error).is_some() => Ok(()), // no item, no session
             Err(error) => Err(unavailable("remove a session", &error)),
         }
     }

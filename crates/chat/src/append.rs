@@ -285,12 +285,10 @@ impl<'a, S: MessageLog + Memberships, C: Clock> Lane<'a, S, C> {
         let now = self.clock.now();
         let bucket = match self.settings.admission {
             AdmissionLimit::Off => tail.facts.bucket.clone(),
-            AdmissionLimit::PerConversation => {
-                match tail.facts.bucket.admit(sender_hash(self.sender), now, policy.admitted_per_s) {
-                    Admission::Admitted(bucket) => bucket,
-                    Admission::Wait { retry_after_ms } => return Err(Refused::RateLimited { retry_after_ms }),
-                }
-            }
+            AdmissionLimit::PerConversation => match tail.facts.bucket.admit(sender_hash(self.sender), now, policy.admitted_per_s) {
+                Admission::Admitted(bucket) => bucket,
+                Admission::Wait { retry_after_ms } => return Err(Refused::RateLimited { retry_after_ms }),
+            },
         };
         Ok(Entry {
             conversation: self.conversation.clone(),
@@ -307,10 +305,8 @@ impl<'a, S: MessageLog + Memberships, C: Clock> Lane<'a, S, C> {
     async fn catch_up(&mut self, seen: Option<Entry>) -> Result<(), Refused> {
         let Some(tail) = self.window.tail().map(|tail| tail.position) else { return Err(Refused::Busy) };
         let bound = self.settings.anchor;
-        let read = ReadBound {
-            entries_max: bound.entries_max.saturating_add(2),
-            bytes_max: bound.bytes_max.saturating_add(ANCHOR_ENTRY_BYTES),
-        };
+        let read =
+            ReadBound { entries_max: bound.entries_max.saturating_add(2), bytes_max: bound.bytes_max.saturating_add(ANCHOR_ENTRY_BYTES) };
         let Run::Whole(entries) = self.store.read_run(self.conversation, tail.seq, read).await? else {
             return Err(Refused::AnchorTooOld);
         };

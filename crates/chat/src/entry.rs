@@ -142,11 +142,7 @@ impl Entry {
                 body.content_type().len() + content + BodyHash::BYTES
             }
         };
-        FACTS_AND_NUMBERS
-            + self.conversation.as_str().len()
-            + self.sender.as_str().len()
-            + self.client_message_id.as_str().len()
-            + content
+        FACTS_AND_NUMBERS + self.conversation.as_str().len() + self.sender.as_str().len() + self.client_message_id.as_str().len() + content
     }
 
     /// As clients see it.
@@ -191,6 +187,9 @@ impl BodyHash {
     pub const BYTES: usize = 16;
 
     /// Of this body.
+    ///
+    /// # Panics
+    /// Never: an HMAC key may have any length.
     pub fn of(body: &Body, key: &DedupeKey) -> Self {
         let mut mac = Hmac::<Sha256>::new_from_slice(&key.0).expect("an HMAC key may have any length");
         let (form, bytes) = match body.content() {
@@ -217,6 +216,9 @@ pub fn sender_hash(sender: &UserId) -> u32 {
 
 /// The id of the direct conversation of two users: the same whoever asks, and nothing that a stranger could use (R1).
 /// `d` and the first 20 bytes of SHA-256 over both ids, sorted and length-prefixed, in base64url.
+///
+/// # Panics
+/// Never: `d` and base64url are in the alphabet of conversation ids.
 pub fn direct_conversation(one: &UserId, other: &UserId) -> ConversationId {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -76,14 +76,7 @@ pub struct Report {
 }
 
 /// Delivers one task. `receives` counts how often the queue has handed it out, from 1. `Err`: nothing is lost, the queue repeats it.
-pub async fn fan_out<S, Q, O, C>(
-    store: &S,
-    queue: &Q,
-    outbound: &O,
-    clock: &C,
-    task: &Task,
-    receives: u32,
-) -> Result<Report, Unavailable>
+pub async fn fan_out<S, Q, O, C>(store: &S, queue: &Q, outbound: &O, clock: &C, task: &Task, receives: u32) -> Result<Report, Unavailable>
 where
     S: MessageLog + Memberships + Heads + Sessions,
     Q: FanOutQueue,
@@ -105,9 +98,7 @@ where
 
     let from = lowest(task, receives, head);
     let users: Vec<UserId> = members.iter().map(|member| member.user.clone()).collect();
-    let earlier = async {
-        if from < task.first { read_range(store, conversation, from, task.first.minus(1)).await } else { Ok(vec![]) }
-    };
+    let earlier = async { if from < task.first { read_range(store, conversation, from, task.first.minus(1)).await } else { Ok(vec![]) } };
     let (sessions, mut all) = try_join(store.of_users(&users), earlier).await?;
     all.extend(entries.into_iter().filter(|entry| entry.position.seq >= from));
 

@@ -196,12 +196,8 @@ pub struct Session {
 /// Which connections belong to whom.
 pub trait Sessions: Sync {
     /// Adds or replaces the session; answers all sessions of the user as they are after it, in no order.
-    fn register(
-        &self,
-        user: &UserId,
-        session: &Session,
-        now: UnixMillis,
-    ) -> impl Future<Output = Result<Vec<Session>, Unavailable>> + Send;
+    fn register(&self, user: &UserId, session: &Session, now: UnixMillis)
+    -> impl Future<Output = Result<Vec<Session>, Unavailable>> + Send;
 
     /// Removes these connections and no others; unknown ones are no error, and nothing is created.
     fn remove(&self, user: &UserId, connections: &[ConnectionId]) -> impl Future<Output = Result<(), Unavailable>> + Send;

@@ -3,14 +3,19 @@
 //! The Lambda functions are the production ones, unmodified: `local` starts itself again in a function's role, so each runs its real
 //! `lambda_runtime` loop in a child process, and the real AWS SDK in it talks to embedded endpoints. This crate is those endpoints:
 //! the WebSocket gateway ([`gateway`]), the Lambda Runtime API with its pool of processes ([`lambda`]), the queue and its event source
-//! mapping ([`queue`]), DynamoDB ([`embedded`]), a development token issuer ([`issuer`]).
+//! mapping ([`queue`]), `DynamoDB` ([`embedded`]), a development token issuer ([`issuer`]). [`stack`] puts them together.
 //!
 //! What is modelled, with its source and test, and what deviates, is `docs/FIDELITY.md`. Not promised: throughput, security of any kind
 //! (it listens on loopback only and checks no signature), retention.
 
+pub mod command;
+pub mod data_folder;
 pub mod embedded;
 pub mod gateway;
 pub mod issuer;
 pub mod lambda;
 pub mod queue;
+pub mod stack;
 pub mod story;
+
+pub use stack::{Settings, Stack};

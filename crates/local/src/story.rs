@@ -1,1 +1,200 @@
-//! story
+//! What `-v` prints: every frame and every invocation in a line, from what passed the embedded endpoints.
+//!
+//! An environment handles one event at a time, so the calls of a process between two of its invocations belong to the second. For people
+//! only: a stall of the terminal may leave a hole.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chatlane_protocol::frames::Outcome;
+use chatlane_protocol::{ServerFrame, UserId};
+use serde_json::Value;
+use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
+
+use crate::embedded::{Call, Service};
+use crate::gateway::{FrameSource, GatewayEvent};
+use crate::lambda::InvocationEnded;
+use crate::stack::Stack;
+
+/// How much is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing.
+    Nothing,
+    /// Frames and invocations.
+    Story,
+    /// Every AWS call too.
+    EveryCall,
+}
+
+/// Tells the story of a stack on standard output until the task is aborted.
+pub fn tell(stack: &Stack, detail: Detail) -> JoinHandle<()> {
+    if detail == Detail::Nothing {
+        return tokio::spawn(async {});
+    }
+    let mut calls = stack.endpoints().observe();
+    let mut invocations = stack.lambda().observe();
+    let mut frames = stack.gateway().observe();
+    tokio::spawn(async move {
+        let mut of_process: HashMap<String, Vec<Arc<Call>>> = HashMap::new();
+        loop {
+            // In the order of causes: a call is there before its invocation's end, that before the frame it answers.
+            tokio::select! {
+                biased;
+                call = calls.recv() => match call {
+                    Ok(call) if call.service == Service::Runtime => {}
+                    Ok(call) => {
+                        if detail == Detail::EveryCall {
+                            println!("{}", call_line(&call));
+                        }
+                        of_process.entry(call.caller.0.clone()).or_default().push(call);
+                    }
+                    Err(broadcast::error::RecvError::Lagged(missed)) => println!("  (… {missed} calls not told)"),
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
+                Some(ended) = invocations.recv() => {
+                    let calls = of_process.remove(&ended.caller).unwrap_or_default();
+                    println!("{}", invocation_line(&ended, &calls));
+                }
+                Some(event) = frames.recv() => println!("{}", frame_line(&event)),
+            }
+        }
+    })
+}
+
+fn call_line(call: &Call) -> String {
+    let table = call.request.get("TableName").and_then(Value::as_str).unwrap_or_default();
+    let units = match (call.write_units, call.read_units) {
+        (0.0, 0.0) => String::new(),
+        (writes, 0.0) => format!(", {writes} write units"),
+        (_, reads) => format!(", {reads} read units"),
+    };
+    let took_ms = call.took.as_secs_f64() * 1000.0;
+    format!("    {} {:?} {} {table} → {} in {took_ms:.1} ms{units}", call.caller, call.service, call.operation, call.status)
+}
+
+/// One line on one invocation: `λ send 3.1 ms: 2 reads, 1 put → #2, fan-out queued`.
+pub fn invocation_line(ended: &InvocationEnded, calls: &[Arc<Call>]) -> String {
+    let took_ms = ended.took.as_secs_f64() * 1000.0;
+    let cold = if ended.cold { " (cold start)" } else { "" };
+    let did = match &ended.outcome {
+        Ok(()) => what_was_done(calls),
+        Err(error) => format!("failed: {error}"),
+    };
+    let separator = if did.is_empty() { "" } else { ": " };
+    format!("  λ {} {took_ms:.1} ms{cold}{separator}{did}", ended.function)
+}
+
+/// What an invocation did, from the calls that it made.
+fn what_was_done(calls: &[Arc<Call>]) -> String {
+    let (mut reads, mut members, mut sockets, mut posts, mut gone) = (0, None, None, 0, 0);
+    let mut parts = vec![];
+    for call in calls {
+        let table = call.request.get("TableName").and_then(Value::as_str).unwrap_or_default();
+        match (call.service, call.operation.as_str(), table) {
+            (Service::DynamoDb, "Query", "conversations") => members = call.answer.get("Count").and_then(Value::as_u64),
+            (Service::DynamoDb, "BatchGetItem", _) if batch(&call.answer, "users").is_some() => {
+                sockets = batch(&call.answer, "users").map(|items| items.iter().map(connections).sum::<usize>());
+            }
+            (Service::DynamoDb, "GetItem" | "Query" | "BatchGetItem" | "TransactGetItems", _) => reads += 1,
+            (Service::DynamoDb, "PutItem", _) => {
+                let seq = call.request.pointer("/Item/s/N").and_then(Value::as_str).unwrap_or("?");
+                parts.push(if call.status == 200 { format!("1 put → #{seq}") } else { format!("put at #{seq} refused") });
+            }
+            (Service::DynamoDb, "TransactWriteItems", _) => {
+                parts.push(if call.status == 200 { "conversation created → #1".into() } else { "creation refused".into() });
+            }
+            (Service::DynamoDb, "UpdateItem", "conversations") => {
+                let seq = call.request.pointer("/ExpressionAttributeValues/:s/N").and_then(Value::as_str).unwrap_or("?");
+                parts.push(if call.status == 200 { format!("head → {seq}") } else { format!("head is at {seq} already") });
+            }
+            (Service::DynamoDb, "UpdateItem", "users") => parts.push(
+                if call.request.get("UpdateExpression").and_then(Value::as_str).is_some_and(|update| update.starts_with("SET")) {
+                    "session written".into()
+                } else {
+                    "session removed".into()
+                },
+            ),
+            (Service::Sqs, "SendMessage", _) => parts.push("fan-out queued".into()),
+            (Service::Connections, "PostToConnection", _) => {
+                if call.status == 410 {
+                    gone += 1;
+                } else {
+                    posts += 1;
+                }
+            }
+            _ => parts.push(call.operation.clone()),
+        }
+    }
+    let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    if reads > 0 {
+        parts.insert(0, plural(reads, "read"));
+    }
+    if let Some(members) = members {
+        parts.push(plural(usize::try_from(members).unwrap_or(usize::MAX), "member"));
+    }
+    if let Some(sockets) = sockets {
+        parts.push(plural(sockets, "socket"));
+    }
+    if posts > 0 || sockets.is_some() {
+        parts.push(plural(posts, "post"));
+    }
+    if gone > 0 {
+        parts.push(format!("{gone} gone"));
+    }
+    parts.join(", ")
+}
+
+fn batch<'a>(answer: &'a Value, table: &str) -> Option<&'a Vec<Value>> {
+    answer.get("Responses")?.get(table)?.as_array()
+}
+
+fn connections(item: &Value) -> usize {
+    item.as_object().map_or(0, |item| item.keys().filter(|name| name.starts_with("c:")).count())
+}
+
+/// One line on one event of the gateway. Says what kind of frame it is, never what is in it.
+pub fn frame_line(event: &GatewayEvent) -> String {
+    match event {
+        GatewayEvent::Opened { user, device, .. } => {
+            format!("{} connected, device {}", shown(user), device.as_deref().unwrap_or("unknown"))
+        }
+        GatewayEvent::FrameIn { user, route, text_bytes, .. } => {
+            format!("{} → {} ({text_bytes} bytes)", shown(user), route.as_deref().unwrap_or("no route"))
+        }
+        GatewayEvent::FrameOut { user, text, source, .. } => format!("{} ← {}", shown(user), describe(text, *source)),
+        GatewayEvent::Closed { user, code, .. } => format!("{} disconnected ({code})", shown(user)),
+    }
+}
+
+/// A user's name without what could steer a terminal.
+fn shown(user: &str) -> String {
+    UserId::new(user).map_or_else(|_| "nobody".to_owned(), |user| user.as_str().escape_debug().to_string())
+}
+
+fn describe(text: &str, source: FrameSource) -> String {
+    let Ok(frame) = serde_json::from_str::<ServerFrame>(text) else { return "the gateway's own error".to_owned() };
+    match frame {
+        ServerFrame::Hello(answer) => format!("hello, {} conversations", answer.conversations.len()),
+        ServerFrame::Open(answer) => format!("open, head #{}", answer.conversation.head.seq),
+        ServerFrame::Ping(_) => "pong".to_owned(),
+        ServerFrame::Error(error) => format!("error {:?}", error.refusal.code),
+        ServerFrame::Goaway(_) => "goaway".to_owned(),
+        ServerFrame::Send(answer) => {
+            let result = |outcome: &Outcome| match outcome {
+                Outcome::Ok(stored) => format!("ack #{}", stored.position.seq),
+                Outcome::Duplicate(stored) => format!("ack #{} again", stored.position.seq),
+                Outcome::Conflict(stored) => format!("conflict with #{}", stored.position.seq),
+                Outcome::Refused(refusal) => format!("refused {:?}", refusal.code),
+                Outcome::NotAttempted => "not attempted".to_owned(),
+            };
+            answer.results.iter().map(|each| result(&each.outcome)).collect::<Vec<_>>().join(", ")
+        }
+        ServerFrame::Entries(live) => {
+            let seqs: Vec<String> = live.entries.iter().map(|entry| format!("#{}", entry.position.seq)).collect();
+            format!("{} {}", if seqs.len() == 1 { "entry" } else { "entries" }, seqs.join(" "))
+        }
+        ServerFrame::Unknown => format!("a frame of another version, by {source:?}"),
+    }
+}

@@ -100,7 +100,9 @@ impl Request {
     /// The request's `id`.
     pub const fn id(&self) -> &RequestId {
         match self {
-            Self::Hello(Hello { id, .. }) | Self::Open(Open { id, .. }) | Self::Send(SendMessages { id, .. }) | Self::Ping(Ping { id }) => id,
+            Self::Hello(Hello { id, .. }) | Self::Open(Open { id, .. }) | Self::Send(SendMessages { id, .. }) | Self::Ping(Ping { id }) => {
+                id
+            }
         }
     }
 

@@ -1,1 +1,414 @@
-//! e2e
+//! A running stack and devices that speak to it over real sockets: what the scenarios in `tests/` are written with.
+//!
+//! The devices here share no code with `chatlane-client`: they put frames on the wire as `docs/PROTOCOL.md` has them. Waiting is for a
+//! condition, with one generous limit ([`PATIENCE`]) that only a hang reaches.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+use chatlane_local::embedded::Recording;
+use chatlane_local::stack::{FAN_OUT_QUEUE, no_lines};
+use chatlane_local::{Settings, Stack};
+use chatlane_protocol::frames::{ConversationHead, HelloAnswer, SendAnswer};
+use chatlane_protocol::request::NewMessage;
+use chatlane_protocol::{Body, ClientMessageId, ConversationId, DeviceId, Entry, Position, Seq, ServerFrame};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// How long anything may take before a scenario is given up as hung.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The executable that the functions run in. `tests/run` builds it before the tests.
+pub fn program() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own file");
+    // target/debug/deps/<test> or target/debug/<bin>
+    let mut folder = test.parent().expect("a file is in a folder");
+    if folder.ends_with("deps") {
+        folder = folder.parent().expect("deps is in the profile's folder");
+    }
+    let program = folder.join("chatlane-local");
+    assert!(program.exists(), "{} is missing: cargo build --workspace --bins", program.display());
+    program
+}
+
+/// A stack with its data in a folder of its own, which goes when this does.
+pub struct Running {
+    stack: Option<Stack>,
+    data: PathBuf,
+}
+
+impl Deref for Running {
+    type Target = Stack;
+
+    fn deref(&self) -> &Stack {
+        self.stack.as_ref().expect("a stack runs until `stop`")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Children die with the last clone of the Lambda; a folder that cannot be deleted is only litter.
+        self.stack = None;
+        std::fs::remove_dir_all(&self.data).ok();
+    }
+}
+
+/// Starts a stack for tests: any port, a visibility timeout of 1 s, and what `adjust` changes.
+///
+/// # Panics
+/// If it does not start.
+pub async fn start(adjust: impl FnOnce(&mut Settings)) -> Running {
+    let data = std::env::temp_dir().join(format!("chatlane-test-{}", uuid::Uuid::new_v4()));
+    let mut settings = Settings::new(program(), &data);
+    settings.port = 0;
+    settings.visibility_timeout = Duration::from_secs(1);
+    adjust(&mut settings);
+    let stack = Stack::start(settings, no_lines()).await.expect("the stack starts");
+    Running { stack: Some(stack), data }
+}
+
+impl Running {
+    /// Stops the stack and starts another one on the same data.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn restart(&mut self, adjust: impl FnOnce(&mut Settings)) {
+        if let Some(stack) = self.stack.take() {
+            stack.stop().await;
+        }
+        let mut settings = Settings::new(program(), &self.data);
+        settings.port = 0;
+        settings.visibility_timeout = Duration::from_secs(1);
+        adjust(&mut settings);
+        self.stack = Some(Stack::start(settings, no_lines()).await.expect("the stack starts again"));
+    }
+
+    /// A device of `user` that has said hello.
+    ///
+    /// # Panics
+    /// If it is not let in.
+    pub async fn device(&self, user: &str) -> Device {
+        let device = self.silent_device(user).await;
+        device.hello().await.expect("hello is answered");
+        device
+    }
+
+    /// A device of `user` that is connected and has said nothing yet.
+    ///
+    /// # Panics
+    /// If it is not let in.
+    pub async fn silent_device(&self, user: &str) -> Device {
+        let token = self.token(user, Duration::from_hours(1));
+        Device::connect(&self.url(), DeviceId::from(uuid::Uuid::new_v4()), &token).await.expect("the handshake is accepted")
+    }
+
+    /// Waits until every delivery task is done.
+    ///
+    /// # Panics
+    /// If that does not happen.
+    pub async fn quiet(&self) {
+        patiently("the queue is empty", self.queue().wait_until_empty(FAN_OUT_QUEUE)).await.expect("the queue can be read");
+    }
+
+    /// The log of a conversation as it is stored, in the order of seqs: the `Query` answers of a fresh recording would be the product's
+    /// own reading, so this reads the tables' endpoint as any tool would.
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    pub fn record(&self) -> Recording {
+        self.endpoints().record()
+    }
+}
+
+/// Waits for a condition; only a hang reaches the limit.
+///
+/// # Panics
+/// Then.
+pub async fn patiently<T>(what: &str, condition: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, condition).await {
+        Ok(met) => met,
+        Err(_) => panic!("waited {PATIENCE:?} for: {what}"),
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// The code of the close frame; 1005 without one in it, 1006 without a close frame.
+    pub code: u16,
+    /// Its reason.
+    pub reason: String,
+}
+
+/// Why a handshake or a request came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// The handshake got this HTTP status.
+    #[error("the handshake was refused with {0}")]
+    Handshake(u16),
+    /// The gateway's own error frame came: outcome unknown.
+    #[error("the gateway answered with its own error frame: {0}")]
+    GatewayError(Value),
+    /// The connection ended first.
+    #[error("the connection ended: {0:?}")]
+    Closed(Closed),
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// A device with one socket. Frames are kept in the order in which they came; nothing is dropped.
+pub struct Device {
+    /// Its id.
+    pub id: DeviceId,
+    sink: tokio::sync::Mutex<SplitSink<Socket, Message>>,
+    seen: Arc<Seen>,
+    next_id: std::sync::atomic::AtomicU64,
+    reader: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Seen {
+    frames: Mutex<Vec<Value>>,
+    grown: Notify,
+    closed: watch::Sender<Option<Closed>>,
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.reader.abort(); // with both halves gone the TCP connection is gone: a device that lost power
+    }
+}
+
+impl Device {
+    /// Opens a socket with this token as a subprotocol.
+    ///
+    /// # Errors
+    /// [`DeviceError::Handshake`] with the status, or what else went wrong.
+    pub async fn connect(url: &str, id: DeviceId, token: &str) -> Result<Self, DeviceError> {
+        Self::connect_with(&format!("{url}?device={id}"), id, &[("Sec-WebSocket-Protocol", &format!("chatlane.v1, token.{token}"))]).await
+    }
+
+    /// Opens a socket at exactly this URL with exactly these further headers.
+    ///
+    /// # Errors
+    /// [`DeviceError::Handshake`] with the status, or what else went wrong.
+    pub async fn connect_with(url: &str, id: DeviceId, headers: &[(&'static str, &str)]) -> Result<Self, DeviceError> {
+        let mut request = url.into_client_request().context("the URL")?;
+        for (name, value) in headers {
+            request.headers_mut().append(*name, HeaderValue::from_str(value).context("a header")?);
+        }
+        // Larger than the gateway allows, so that tests can send too much.
+        let config = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
+        let connected = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
+        let socket = match patiently("the handshake is answered", connected).await {
+            Ok((socket, _)) => socket,
+            Err(tungstenite::Error::Http(answer)) => return Err(DeviceError::Handshake(answer.status().as_u16())),
+            Err(error) => return Err(DeviceError::Other(error.into())),
+        };
+        let (sink, stream) = socket.split();
+        let seen = Arc::new(Seen::default());
+        let reader = tokio::spawn(read(stream, seen.clone()));
+        Ok(Self { id, sink: tokio::sync::Mutex::new(sink), seen, next_id: std::sync::atomic::AtomicU64::new(1), reader })
+    }
+
+    /// Sends one WebSocket message as it is.
+    ///
+    /// # Errors
+    /// The socket is closed.
+    pub async fn send_message(&self, message: Message) -> anyhow::Result<()> {
+        Ok(self.sink.lock().await.send(message).await?)
+    }
+
+    /// Sends one text as it is.
+    ///
+    /// # Errors
+    /// The socket is closed.
+    pub async fn send_text(&self, text: impl Into<String>) -> anyhow::Result<()> {
+        self.send_message(Message::text(text.into())).await
+    }
+
+    /// Closes the socket as a well-behaved client does, and waits until it is closed.
+    pub async fn close(&self) {
+        self.send_message(Message::Close(None)).await.ok();
+        self.closed().await;
+    }
+
+    /// How the connection ended, once it has.
+    pub async fn closed(&self) -> Closed {
+        let mut closed = self.seen.closed.subscribe();
+        let ended = patiently("the connection ends", closed.wait_for(Option::is_some)).await;
+        ended.ok().and_then(|closed| closed.clone()).unwrap_or(Closed { code: 1006, reason: String::new() })
+    }
+
+    /// All frames so far.
+    pub fn frames(&self) -> Vec<Value> {
+        self.seen.frames.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until `find` finds something among the frames so far. `None` if the connection ends first.
+    pub async fn until<T>(&self, what: &str, find: impl Fn(&[Value]) -> Option<T>) -> Option<T> {
+        let mut closed = self.seen.closed.subscribe();
+        let waiting = async {
+            loop {
+                let grown = self.seen.grown.notified();
+                let ended = closed.borrow_and_update().is_some();
+                if let Some(found) = find(&self.seen.frames.lock().unwrap_or_else(PoisonError::into_inner)) {
+                    return Some(found);
+                }
+                if ended {
+                    return None;
+                }
+                tokio::select! {
+                    () = grown => {}
+                    _ = closed.changed() => {}
+                }
+            }
+        };
+        patiently(what, waiting).await
+    }
+
+    /// Sends a request with a new `id` and waits for the frame that echoes it.
+    ///
+    /// # Errors
+    /// [`DeviceError::GatewayError`] if the gateway's own error frame comes first, [`DeviceError::Closed`] if the connection ends.
+    pub async fn request(&self, mut request: Value) -> Result<Value, DeviceError> {
+        let id = self.next_id.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
+        request["id"] = json!(id);
+        let before = self.frames().len();
+        if let Err(error) = self.send_text(request.to_string()).await {
+            return Err(if self.seen.closed.borrow().is_some() { DeviceError::Closed(self.closed().await) } else { error.into() });
+        }
+        let answer = self.until("a request is answered", |frames| {
+            let new = &frames[before..];
+            let mine = new.iter().find(|frame| frame["id"] == id);
+            mine.or_else(|| new.iter().find(|frame| frame.get("type").is_none())).cloned()
+        });
+        match answer.await {
+            Some(answer) if answer.get("type").is_some() => Ok(answer),
+            Some(gateway) => Err(DeviceError::GatewayError(gateway)),
+            None => Err(DeviceError::Closed(self.closed().await)),
+        }
+    }
+
+    /// Says hello.
+    ///
+    /// # Errors
+    /// As [`Device::request`], or the answer is no welcome.
+    pub async fn hello(&self) -> Result<HelloAnswer, DeviceError> {
+        let answer = self.request(json!({ "action": "hello", "v": 1 })).await?;
+        Ok(serde_json::from_value(answer).context("a welcome")?)
+    }
+
+    /// Opens the conversation with `user`.
+    ///
+    /// # Errors
+    /// As [`Device::request`], or the answer is an error.
+    pub async fn open(&self, user: &str) -> Result<ConversationHead, DeviceError> {
+        let id = uuid::Uuid::new_v4().to_string();
+        let answer = self.request(json!({ "action": "open", "with": user, "client_message_id": id })).await?;
+        Ok(serde_json::from_value(answer).context("a conversation")?)
+    }
+
+    /// Sends messages.
+    ///
+    /// # Errors
+    /// As [`Device::request`], or the answer is an error frame.
+    pub async fn send(&self, conversation: &ConversationId, messages: &[NewMessage]) -> Result<SendAnswer, DeviceError> {
+        let answer = self.request(json!({ "action": "send", "conversation": conversation, "messages": messages })).await?;
+        let frame: ServerFrame = serde_json::from_value(answer).context("a frame")?;
+        match frame {
+            ServerFrame::Send(answer) => Ok(answer),
+            other => Err(anyhow!("not an answer to send: {other:?}").into()),
+        }
+    }
+
+    /// The live entries of a conversation that have come so far, by seq. Two frames that disagree about one seq are an error (L1).
+    ///
+    /// # Errors
+    /// See above.
+    pub fn entries(&self, conversation: &ConversationId) -> anyhow::Result<BTreeMap<Seq, Entry>> {
+        let mut entries = BTreeMap::new();
+        for frame in self.frames() {
+            if frame["type"] != "entries" || frame["conversation"] != conversation.as_str() {
+                continue;
+            }
+            let live: chatlane_protocol::frames::Entries = serde_json::from_value(frame)?;
+            ensure!(live.entries.is_sorted_by_key(|entry| entry.position.seq), "a live frame is ascending");
+            for entry in live.entries {
+                match entries.get(&entry.position.seq) {
+                    Some(known) if *known != entry => bail!("two different entries at {}", entry.position),
+                    _ => entries.insert(entry.position.seq, entry),
+                };
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Waits until the live entry `seq` has come.
+    ///
+    /// # Panics
+    /// If the connection ends first.
+    pub async fn entry(&self, conversation: &ConversationId, seq: u64) -> Entry {
+        let what = format!("entry {seq} is delivered");
+        let found = self.until(&what, |frames| {
+            frames.iter().filter(|frame| frame["type"] == "entries" && frame["conversation"] == conversation.as_str()).find_map(|frame| {
+                let entries = frame["entries"].as_array()?;
+                entries.iter().find(|entry| entry["position"]["seq"] == seq).cloned()
+            })
+        });
+        let found = found.await.expect("the connection stays open until the entry is there");
+        serde_json::from_value(found).expect("an entry has its documented form")
+    }
+}
+
+async fn read(mut stream: SplitStream<Socket>, seen: Arc<Seen>) {
+    let mut closed = Closed { code: 1006, reason: String::new() };
+    while let Some(message) = stream.next().await {
+        match message {
+            Ok(Message::Text(text)) => {
+                let frame = serde_json::from_str(&text).unwrap_or_else(|_| json!({ "not JSON": text.as_str() }));
+                seen.frames.lock().unwrap_or_else(PoisonError::into_inner).push(frame);
+                seen.grown.notify_waiters();
+            }
+            Ok(Message::Close(Some(frame))) => closed = Closed { code: frame.code.into(), reason: frame.reason.to_string() },
+            Ok(Message::Close(None)) => closed.code = 1005,
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    seen.closed.send_replace(Some(closed));
+    seen.grown.notify_waiters();
+}
+
+/// A new client message id.
+///
+/// # Panics
+/// Never: a UUID is one.
+pub fn new_id() -> ClientMessageId {
+    ClientMessageId::new(uuid::Uuid::now_v7().to_string()).expect("a UUID is a client message id")
+}
+
+/// A text message with a new id.
+///
+/// # Panics
+/// If the text is empty.
+pub fn message(text: impl Into<String>, anchor: Position) -> NewMessage {
+    NewMessage { client_message_id: new_id(), anchor, body: Body::text(text).expect("a test's text is not empty") }
+}

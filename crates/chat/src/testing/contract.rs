@@ -1,1 +1,128 @@
-//! x
+//! What every backend does: one fact, one function. A backend's test file runs each as a test of its own by
+//! [`contract_tests!`](crate::contract_tests).
+//!
+//! A fact makes its own conversations and users, under names that nobody else has, so that all facts can run against one store, at the
+//! same time and again on what an earlier run left behind. It panics where the backend breaks it.
+#![expect(clippy::missing_panics_doc, reason = "said once for all, in the lines above")]
+
+mod creation;
+mod heads;
+mod log;
+mod sessions;
+
+use std::hash::{BuildHasher as _, RandomState};
+
+use chatlane_protocol::{ConversationId, UserId};
+
+pub use self::creation::*;
+pub use self::heads::*;
+pub use self::log::*;
+pub use self::sessions::*;
+use super::builders;
+use crate::ports::{Heads, Memberships, MessageLog, ReadBound, Sessions};
+
+/// All ports that store something.
+pub trait Backend: MessageLog + Memberships + Heads + Sessions {}
+
+impl<B: MessageLog + Memberships + Heads + Sessions> Backend for B {}
+
+/// Makes a test of every fact of [`crate::testing::contract`], under the fact's own name. `$fact` is the fact, to be called with a
+/// reference to the backend; `$run` calls it and waits for it.
+///
+/// ```text
+/// contract_tests!(#[test] |fact| block_on(fact(&Memory::new())));
+/// contract_tests!(#[tokio::test] async |fact| fact(&connect().await).await);
+/// contract_tests!(#[test] fn all_facts_on_one_store |fact| block_on(fact(&*STORE)));   // one test, one fact after the other
+/// ```
+#[macro_export]
+macro_rules! contract_tests {
+    (#[$test:meta] |$fact:ident| $run:expr) => {
+        $crate::contract_facts! { (each #[$test] () |$fact| $run) }
+    };
+    (#[$test:meta] async |$fact:ident| $run:expr) => {
+        $crate::contract_facts! { (each #[$test] (async) |$fact| $run) }
+    };
+    (#[$test:meta] fn $all:ident |$fact:ident| $run:expr) => {
+        $crate::contract_facts! { (all #[$test] fn $all |$fact| $run) }
+    };
+    (@ (each #[$test:meta] $async:tt |$fact:ident| $run:expr) $($name:ident)+) => {
+        $crate::contract_tests! { @each $([#[$test] $async |$fact| $run; $name])+ }
+    };
+    (@each $([#[$test:meta] ($($async:tt)?) |$fact:ident| $run:expr; $name:ident])+) => {
+        $(
+            #[$test]
+            $($async)? fn $name() {
+                let $fact = $crate::testing::contract::$name;
+                $run;
+            }
+        )+
+    };
+    (@ (all #[$test:meta] fn $all:ident |$fact:ident| $run:expr) $($name:ident)+) => {
+        #[$test]
+        fn $all() {
+            $(
+                let $fact = $crate::testing::contract::$name;
+                $run;
+            )+
+        }
+    };
+}
+
+/// The list of all facts, for [`contract_tests!`](crate::contract_tests).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! contract_facts {
+    ($how:tt) => {
+        $crate::contract_tests! { @ $how
+            // --- the log
+            a_put_entry_is_read_exactly_as_it_was_written
+            a_put_into_a_taken_slot_answers_the_occupant_and_changes_nothing
+            of_many_puts_into_one_slot_exactly_one_is_stored
+            a_read_begins_at_its_seq_ascends_and_ends_at_its_bound_of_entries
+            a_read_ends_after_the_entry_that_exceeds_its_bound_of_bytes
+            a_read_beyond_the_tail_or_of_no_conversation_is_empty
+            a_read_goes_past_a_megabyte
+            a_run_with_a_gap_is_broken
+            the_last_entry_has_the_highest_seq
+            a_log_holds_no_entries_of_others
+            // --- creation and membership
+            a_creation_is_seen_in_all_its_parts
+            a_second_creation_changes_nothing
+            of_many_creations_at_once_exactly_one_is_new
+            a_settled_row_is_the_row_when_nothing_is_in_the_making
+            strangers_and_unknown_conversations_have_no_row
+            all_members_come_in_the_order_of_their_ids
+            an_inbox_comes_in_pages_in_the_order_of_its_conversations
+            // --- heads
+            a_head_only_rises_and_answers_what_it_was
+            heads_raised_at_once_end_at_the_highest
+            a_head_is_not_raised_where_there_is_no_conversation
+            more_than_a_hundred_heads_come_in_the_order_asked
+            // --- sessions
+            a_registered_session_is_answered_with_all_others_of_its_user
+            a_session_replaces_the_one_of_its_connection
+            of_sessions_registered_at_once_each_two_see_each_other
+            a_removal_takes_the_named_connections_only
+            a_removal_for_an_unknown_user_creates_nothing
+            more_than_a_hundred_users_are_asked_at_once
+        }
+    };
+}
+
+/// Reads everything.
+const ALL: ReadBound = ReadBound { entries_max: usize::MAX, bytes_max: usize::MAX };
+
+/// A name that nothing in the store has: facts may meet what earlier runs left.
+fn fresh(what: &str) -> String {
+    // The keys of a `RandomState` come from the operating system, and are others for each.
+    format!("{what}-{:016x}", RandomState::new().hash_one(what))
+}
+
+fn fresh_conversation() -> ConversationId {
+    builders::conversation(&fresh("d"))
+}
+
+/// A user whose name could break a key: separators, an escape, NUL, and not ASCII.
+fn fresh_user() -> UserId {
+    builders::user(&fresh("auth0|a#b/%25\u{0}ü"))
+}

@@ -3,5 +3,7 @@
 pub mod builders;
 pub mod contract;
 pub mod faulty;
+pub mod interleave;
 pub mod memory;
 pub mod ready;
+pub mod stage;

@@ -272,6 +272,11 @@ impl Client {
         serde_json::from_str(&self.text().await).unwrap()
     }
 
+    /// Waits until the gateway's next bytes are there, and leaves them unread.
+    pub async fn readable(&mut self) {
+        assert_eq!(soon(self.socket.get_mut().peek(&mut [0])).await.unwrap(), 1);
+    }
+
     /// Code and reason of the gateway's close frame; messages before it are passed over. Reads on until TCP ends, so that the client's
     /// own close frame is sent.
     pub async fn close_frame(&mut self) -> (u16, String) {

@@ -5,6 +5,7 @@ mod event_source;
 mod http;
 mod messages;
 
+use std::io::BufRead as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -96,11 +97,7 @@ impl Bench {
     }
 
     async fn call_raw(&self, operation: &str, body: impl Into<Bytes>) -> Result<Value, ApiError> {
-        let mut headers = HeaderMap::new();
-        headers.insert("x-amz-target", format!("AmazonSQS.{operation}").parse().expect("a header"));
-        headers.insert("host", "127.0.0.1:1".parse().expect("a header"));
-        headers.insert("authorization", "AWS4-HMAC-SHA256 Credential=send-3/20260101/us-east-1/sqs".parse().expect("a header"));
-        api::answer(&self.queue, &headers, body.into()).await
+        call(&self.queue, operation, body).await
     }
 
     /// Sends a message and returns its id.
@@ -128,6 +125,14 @@ impl Bench {
     }
 }
 
+async fn call(queue: &Queue, operation: &str, body: impl Into<Bytes>) -> Result<Value, ApiError> {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-amz-target", format!("AmazonSQS.{operation}").parse().expect("a header"));
+    headers.insert("host", "127.0.0.1:1".parse().expect("a header"));
+    headers.insert("authorization", "AWS4-HMAC-SHA256 Credential=send-3/20260101/us-east-1/sqs".parse().expect("a header"));
+    api::answer(queue, &headers, body.into()).await
+}
+
 /// The code by which the SDK knows the error.
 fn code(answer: Result<Value, ApiError>) -> &'static str {
     answer.expect_err("a refusal").code()
@@ -140,6 +145,37 @@ fn one_file_serves_one_runner() {
     let second = Queue::open(&bench.folder.file(), settings());
 
     assert!(matches!(second, Err(OpenError::InUse)), "{second:?}");
+}
+
+/// This test starts itself again as the process that is killed.
+#[tokio::test]
+async fn a_message_that_was_answered_survives_the_death_of_the_process() {
+    const FILE: &str = "CHATLANE_TEST_QUEUE";
+    const ANSWERED: &str = "the message was answered";
+    if let Some(file) = std::env::var_os(FILE) {
+        let queue = Queue::open(file.as_ref(), settings()).expect("queues");
+        let request = json!({ "QueueUrl": Queue::url("http://127.0.0.1:1", "tasks"), "MessageBody": "m" }).to_string();
+        call(&queue, "SendMessage", request).await.expect("it is sent");
+        println!("{ANSWERED}");
+        loop {
+            std::thread::park();
+        }
+    }
+    let folder = Folder::new();
+    let mut child = std::process::Command::new(std::env::current_exe().expect("the test's own path"))
+        .args(["--exact", "queue::tests::a_message_that_was_answered_survives_the_death_of_the_process", "--nocapture"])
+        .env(FILE, folder.file())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the test starts itself");
+    let mut lines = std::io::BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    assert!(lines.any(|line| line.is_ok_and(|line| line.ends_with(ANSWERED))), "the child has ended too early");
+
+    child.kill().expect("it lives");
+    child.wait().expect("a status");
+
+    let queue = Queue::open(&folder.file(), settings()).expect("the file is free");
+    assert_eq!(queue.depth("tasks").expect("a depth"), Depth { visible: 1, ..Depth::default() });
 }
 
 #[test]

@@ -1,0 +1,150 @@
+//! Creation is one step, and what it makes is found from every side.
+
+use chatlane_protocol::{ConversationId, Position, Seq, UserId};
+use futures_util::future::join_all;
+
+use super::{ALL, Backend, fresh, fresh_conversation, fresh_user};
+use crate::entry::{Entry, Kind, Role};
+use crate::ports::{Created, Creation, InboxRow, Member};
+use crate::testing::builders::{conversation as named, creation, member, message_id, seq, user};
+
+/// Creates; tries again while other transactions are in the way.
+pub(super) async fn create<B: Backend>(store: &B, creation: &Creation) -> Created {
+    for _ in 0..100 {
+        match store.create(creation).await.unwrap() {
+            Created::Contended => {}
+            done @ (Created::New | Created::Exists) => return done,
+        }
+    }
+    panic!("contended a hundred times");
+}
+
+/// A new conversation of two new users.
+pub(super) async fn create_one<B: Backend>(store: &B) -> ConversationId {
+    let conversation = fresh_conversation();
+    assert_eq!(create(store, &creation(&conversation, &fresh_user(), &fresh_user())).await, Created::New);
+    conversation
+}
+
+async fn inbox<B: Backend>(store: &B, user: &UserId) -> Vec<InboxRow> {
+    store.inbox(user, None, 10).await.unwrap()
+}
+
+/// Entry 1, the head at zero, the rows of the members with all their fields, the inboxes of both.
+pub async fn a_creation_is_seen_in_all_its_parts<B: Backend>(store: &B) {
+    let (conversation, alice, bob) = (fresh_conversation(), fresh_user(), fresh_user());
+    let mut creation = creation(&conversation, &alice, &bob);
+    creation.members[1] = Member { role: Role::Owner, visible_from: seq(7), version: Seq::MAX, ..creation.members[1].clone() };
+    creation.members[0].role = Role::Moderator;
+    assert_eq!(store.create(&creation).await.unwrap(), Created::New);
+
+    assert_eq!(store.read(&conversation, Seq::FIRST, ALL).await.unwrap(), [creation.entry]);
+    assert_eq!(store.heads(std::slice::from_ref(&conversation)).await.unwrap(), [Position::ZERO]);
+    assert_eq!(store.members(&conversation).await.unwrap(), creation.members);
+    for row in &creation.members {
+        assert_eq!(store.member(&conversation, &row.user).await.unwrap().as_ref(), Some(row));
+    }
+    assert_eq!(inbox(store, &alice).await, [InboxRow { conversation: conversation.clone(), with: Some(bob.clone()) }]);
+    assert_eq!(inbox(store, &bob).await, [InboxRow { conversation, with: Some(alice) }]);
+}
+
+/// Not even where it would add something.
+pub async fn a_second_creation_changes_nothing<B: Backend>(store: &B) {
+    let (conversation, alice, bob, carol) = (fresh_conversation(), fresh_user(), fresh_user(), fresh_user());
+    let first = creation(&conversation, &alice, &bob);
+    assert_eq!(store.create(&first).await.unwrap(), Created::New);
+    let head = Position::new(1, seq(1));
+    assert_eq!(store.raise_head(&conversation, head).await.unwrap(), Position::ZERO);
+
+    let mut second = creation(&conversation, &alice, &carol);
+    second.entry.client_message_id = message_id("another");
+    assert_eq!(store.create(&second).await.unwrap(), Created::Exists);
+
+    assert_eq!(store.read(&conversation, Seq::FIRST, ALL).await.unwrap(), [first.entry]);
+    assert_eq!(store.members(&conversation).await.unwrap(), first.members);
+    assert_eq!(store.heads(std::slice::from_ref(&conversation)).await.unwrap(), [head]);
+    assert_eq!(inbox(store, &alice).await, [InboxRow { conversation, with: Some(bob) }]);
+    assert_eq!(inbox(store, &carol).await, []);
+}
+
+/// The others find what the winner made.
+pub async fn of_many_creations_at_once_exactly_one_is_new<B: Backend>(store: &B) {
+    let (conversation, alice, bob) = (fresh_conversation(), fresh_user(), fresh_user());
+    let creations: Vec<Creation> = (0..12)
+        .map(|n| {
+            let mut creation = creation(&conversation, &alice, &bob);
+            creation.entry.client_message_id = message_id(&format!("create-{n}"));
+            creation
+        })
+        .collect();
+    let answers = join_all(creations.iter().map(|creation| create(store, creation))).await;
+    let winners: Vec<&Entry> = creations.iter().zip(&answers).filter(|(_, c)| **c == Created::New).map(|(c, _)| &c.entry).collect();
+    assert_eq!(winners.len(), 1, "{answers:?}");
+    assert_eq!(store.read(&conversation, Seq::FIRST, ALL).await.unwrap(), [winners[0].clone()]);
+    assert_eq!(store.members(&conversation).await.unwrap(), creations[0].members);
+}
+
+/// Two ways to read, one row.
+pub async fn a_settled_row_is_the_row_when_nothing_is_in_the_making<B: Backend>(store: &B) {
+    let (conversation, alice, bob) = (fresh_conversation(), fresh_user(), fresh_user());
+    assert_eq!(store.create(&creation(&conversation, &alice, &bob)).await.unwrap(), Created::New);
+    for user in [alice, bob] {
+        let row = store.member(&conversation, &user).await.unwrap();
+        assert_eq!(row, Some(member(&user)));
+        assert_eq!(store.settled_member(&conversation, &user).await.unwrap(), row);
+    }
+}
+
+/// R1 begins here: nothing is found, and nothing is an error.
+pub async fn strangers_and_unknown_conversations_have_no_row<B: Backend>(store: &B) {
+    let (known, unknown, stranger) = (create_one(store).await, fresh_conversation(), fresh_user());
+    for conversation in [&known, &unknown] {
+        assert_eq!(store.member(conversation, &stranger).await.unwrap(), None);
+        assert_eq!(store.settled_member(conversation, &stranger).await.unwrap(), None);
+    }
+    assert_eq!(store.members(&unknown).await.unwrap(), []);
+    assert_eq!(inbox(store, &stranger).await, []);
+}
+
+/// The order of the ids themselves, not of how a backend writes them: `%` and `~` lie on other sides of letters than `ü` does.
+pub async fn all_members_come_in_the_order_of_their_ids<B: Backend>(store: &B) {
+    let conversation = fresh_conversation();
+    let tails = ["", "#", "%", "+", "0", "9", "A", "Z", "_", "a", "z", "~", "\u{7f}", "ü", "€", "😀"];
+    let base = fresh("u");
+    let mut users: Vec<UserId> = tails.iter().map(|tail| user(&format!("{base}{tail}"))).collect();
+    users.extend((0..24).map(|n| user(&format!("{base}{n}-{}", "x".repeat(90)))));
+    let members: Vec<Member> = users.iter().rev().map(member).collect();
+    let mut creation = creation(&conversation, &users[0], &users[1]);
+    creation.entry.kind = Kind::Created { members: users.clone() };
+    assert_eq!(store.create(&Creation { members, ..creation }).await.unwrap(), Created::New);
+
+    users.sort();
+    assert_eq!(store.members(&conversation).await.unwrap(), users.iter().map(member).collect::<Vec<_>>());
+}
+
+/// More than a hundred conversations; no page repeats or leaves out one.
+pub async fn an_inbox_comes_in_pages_in_the_order_of_its_conversations<B: Backend>(store: &B) {
+    let alice = fresh_user();
+    let base = fresh("d");
+    // Both cases, digits, `-` and `_`: the order is that of the bytes.
+    let mut ids: Vec<ConversationId> = ["-", "_", "A", "a", "Z", "z"].map(|tail| named(&format!("{base}{tail}"))).into();
+    ids.extend((0..114).map(|n| named(&format!("{base}{n}"))));
+    let creations: Vec<Creation> = ids.iter().map(|id| creation(id, &alice, &fresh_user())).collect();
+    for some in creations.chunks(20) {
+        let created = join_all(some.iter().map(|creation| create(store, creation))).await;
+        assert!(created.iter().all(|created| *created == Created::New));
+    }
+    ids.sort();
+
+    let page = async |after: Option<&ConversationId>, limit| -> Vec<ConversationId> {
+        store.inbox(&alice, after, limit).await.unwrap().into_iter().map(|row| row.conversation).collect()
+    };
+    assert_eq!(page(None, 100).await, ids[..100]);
+    assert_eq!(page(Some(&ids[99]), 100).await, ids[100..]);
+    assert_eq!(page(None, 1000).await, ids);
+    assert_eq!(page(None, 1).await, ids[..1]);
+    assert_eq!(page(Some(&ids[0]), 50).await, ids[1..51]);
+    assert_eq!(page(Some(&ids[119]), 50).await, []);
+    let between = named(&format!("{}-", ids[49]));
+    assert_eq!(page(Some(&between), 1).await, ids.iter().find(|id| **id > between).cloned().into_iter().collect::<Vec<_>>());
+}

@@ -1,0 +1,213 @@
+//! The log: slots are taken once, and read as they were written.
+
+use chatlane_protocol::{Body, Content, Position, Seq, UnixMillis, limits};
+use futures_util::future::join_all;
+
+use super::{ALL, Backend, fresh_conversation};
+use crate::admission::{Bucket, RECENT};
+use crate::entry::{BodyHash, Entry, Facts, Kind, Policy, Role, SizeClass};
+use crate::ports::{Put, ReadBound, Run};
+use crate::testing::builders::{entry, entry_of_bytes, message_id, seq, user};
+
+async fn put_messages<B: Backend>(store: &B, entries: impl IntoIterator<Item = Entry>) {
+    for entry in entries {
+        assert_eq!(store.put(&entry).await.unwrap(), Put::Stored, "{}", entry.position);
+    }
+}
+
+fn seqs(entries: &[Entry]) -> Vec<u64> {
+    entries.iter().map(|entry| entry.position.seq.get()).collect()
+}
+
+/// Entries with the smallest, the largest and the strangest values that their fields can have.
+fn odd_entries() -> Vec<Entry> {
+    let conversation = fresh_conversation();
+    let plain = |number| entry(&conversation, number, "alice");
+    let largest = Facts {
+        count: limits::INTEGER_MAX,
+        membership_changed: Seq::MAX,
+        removed: Seq::MAX,
+        policy: Policy {
+            closed: true,
+            locked: true,
+            send: Role::Owner,
+            add: Some(Role::Admin),
+            manage: Some(Role::Moderator),
+            size: SizeClass::Large,
+            admitted_per_s: u32::MAX,
+        },
+        members: u32::MAX,
+        owners: u32::MAX,
+        bucket: Bucket { tokens_milli: u32::MAX, time: UnixMillis::MAX, recent: [u32::MAX; RECENT] },
+    };
+    let smallest = Facts {
+        count: 0,
+        membership_changed: Seq::ZERO,
+        removed: Seq::ZERO,
+        policy: Policy { send: Role::Moderator, add: Some(Role::Member), manage: None, admitted_per_s: 0, ..Policy::DIRECT },
+        members: 0,
+        owners: 0,
+        bucket: Bucket { tokens_milli: 0, time: UnixMillis::ZERO, recent: [0; RECENT] },
+    };
+    let mut one_recent = plain(3).facts;
+    one_recent.bucket.recent[RECENT - 1] = 0x0100_0000;
+    let body = |content| Body::new("~".repeat(limits::CONTENT_TYPE_BYTES_MAX), content).unwrap();
+    let message = |content, hash| Kind::Message { body: body(content), hash: BodyHash([hash; BodyHash::BYTES]) };
+    let many = (0..40).map(|n| user(&format!("{n:02}{}", "ü".repeat(63)))).collect();
+    vec![
+        Entry { kind: Kind::Created { members: vec![user("auth0|a#b/ü"), user("\u{0}")] }, ..plain(1) },
+        Entry {
+            position: Position::new(0, seq(2)),
+            sender: user("auth0|a#b/ü"),
+            time: UnixMillis::ZERO,
+            kind: message(Content::Text("a\u{0}b\u{7f}\u{feff}😀\r\n".into()), 0),
+            facts: smallest,
+            ..plain(2)
+        },
+        Entry {
+            sender: user(&"u".repeat(limits::USER_ID_BYTES_MAX)),
+            client_message_id: message_id(&"#".repeat(limits::CLIENT_MESSAGE_ID_BYTES_MAX)),
+            kind: message(Content::Data((0..=u8::MAX).collect()), 0xff),
+            facts: one_recent,
+            ..plain(3)
+        },
+        Entry { sender: user(&"\u{0}".repeat(limits::USER_ID_BYTES_MAX)), kind: message(Content::Data(vec![0; 22_000]), 1), ..plain(4) },
+        Entry {
+            position: Position::new(u32::MAX, Seq::MAX),
+            client_message_id: message_id("ü / 1"),
+            time: UnixMillis::MAX,
+            kind: Kind::Created { members: many },
+            facts: largest,
+            ..plain(5)
+        },
+    ]
+}
+
+/// Every field of every kind, with odd values.
+pub async fn a_put_entry_is_read_exactly_as_it_was_written<B: Backend>(store: &B) {
+    let entries = odd_entries();
+    put_messages(store, entries.clone()).await;
+    let conversation = &entries[0].conversation;
+    for entry in &entries {
+        let one = ReadBound { entries_max: 1, ..ALL };
+        assert_eq!(store.read(conversation, entry.position.seq, one).await.unwrap(), std::slice::from_ref(entry));
+    }
+    assert_eq!(store.read(conversation, Seq::ZERO, ALL).await.unwrap(), entries);
+    assert_eq!(store.last(conversation).await.unwrap().as_ref(), entries.last());
+    let again = store.put(&entries[1]).await.unwrap();
+    assert_eq!(again, Put::Taken(Box::new(entries[1].clone())));
+}
+
+/// L1: slots never change hands.
+pub async fn a_put_into_a_taken_slot_answers_the_occupant_and_changes_nothing<B: Backend>(store: &B) {
+    let conversation = fresh_conversation();
+    let (first, second) = (entry(&conversation, 1, "alice"), entry_of_bytes(&conversation, 1, "bob", 9));
+    put_messages(store, [first.clone()]).await;
+    assert_eq!(store.put(&second).await.unwrap(), Put::Taken(Box::new(first.clone())));
+    let later_epoch = Entry { position: Position::new(9, seq(1)), ..second };
+    assert_eq!(store.put(&later_epoch).await.unwrap(), Put::Taken(Box::new(first.clone())));
+    assert_eq!(store.read(&conversation, Seq::FIRST, ALL).await.unwrap(), [first]);
+}
+
+/// L1, with everybody at once.
+pub async fn of_many_puts_into_one_slot_exactly_one_is_stored<B: Backend>(store: &B) {
+    let conversation = fresh_conversation();
+    let entries: Vec<Entry> = (0..24).map(|n| entry(&conversation, 1, &format!("user-{n}"))).collect();
+    let answers = join_all(entries.iter().map(|entry| store.put(entry))).await;
+    let winners: Vec<&Entry> =
+        entries.iter().zip(&answers).filter(|(_, answer)| matches!(answer, Ok(Put::Stored))).map(|(e, _)| e).collect();
+    let [winner] = winners[..] else { panic!("{} puts were stored", winners.len()) };
+    for (entry, answer) in entries.iter().zip(answers) {
+        if entry != winner {
+            assert_eq!(answer.unwrap(), Put::Taken(Box::new(winner.clone())));
+        }
+    }
+    assert_eq!(store.read(&conversation, Seq::FIRST, ALL).await.unwrap(), std::slice::from_ref(winner));
+}
+
+/// As numbers, not as texts: 9 comes before 10.
+pub async fn a_read_begins_at_its_seq_ascends_and_ends_at_its_bound_of_entries<B: Backend>(store: &B) {
+    let conversation = fresh_conversation();
+    put_messages(store, (1..=12).rev().map(|n| entry(&conversation, n, "alice"))).await;
+    let read = async |from, entries_max| {
+        let bound = ReadBound { entries_max, ..ALL };
+        seqs(&store.read(&conversation, seq(from), bound).await.unwrap())
+    };
+    assert_eq!(read(1, 12).await, (1..=12).collect::<Vec<_>>());
+    assert_eq!(read(8, 4).await, [8, 9, 10, 11]);
+    assert_eq!(read(12, 1).await, [12]);
+    assert_eq!(read(0, 1).await, [1]);
+    assert_eq!(read(11, usize::MAX).await, [11, 12]);
+}
+
+/// One entry more than the bound holds, so that the reader knows that there is more.
+pub async fn a_read_ends_after_the_entry_that_exceeds_its_bound_of_bytes<B: Backend>(store: &B) {
+    let conversation = fresh_conversation();
+    let entries: Vec<Entry> = (1..=4).map(|n| entry_of_bytes(&conversation, n, "alice", 3000)).collect();
+    put_messages(store, entries.clone()).await;
+    let each = entries[0].stored_bytes();
+    for (bytes_max, expected) in [(0, 1), (each - 1, 1), (each, 2), (2 * each - 1, 2), (2 * each, 3), (4 * each, 4), (usize::MAX, 4)] {
+        let bound = ReadBound { bytes_max, ..ALL };
+        let read = store.read(&conversation, Seq::FIRST, bound).await.unwrap();
+        assert_eq!(read, entries[..expected], "{bytes_max} bytes");
+    }
+}
+
+/// Nothing is no error.
+pub async fn a_read_beyond_the_tail_or_of_no_conversation_is_empty<B: Backend>(store: &B) {
+    let conversation = fresh_conversation();
+    put_messages(store, [entry(&conversation, 1, "alice")]).await;
+    assert_eq!(store.read(&conversation, seq(2), ALL).await.unwrap(), []);
+    assert_eq!(store.read(&conversation, Seq::MAX, ALL).await.unwrap(), []);
+    assert_eq!(store.read(&fresh_conversation(), Seq::FIRST, ALL).await.unwrap(), []);
+    assert_eq!(store.last(&fresh_conversation()).await.unwrap(), None);
+    assert_eq!(store.read_run(&fresh_conversation(), Seq::FIRST, ALL).await.unwrap(), Run::Whole(vec![]));
+}
+
+/// More than one page of a backend whose pages end at 1 MB (`DynamoDB` Developer Guide, "Paginating table query results").
+pub async fn a_read_goes_past_a_megabyte<B: Backend>(store: &B) {
+    let conversation = fresh_conversation();
+    let entries: Vec<Entry> = (1..=60).map(|n| entry_of_bytes(&conversation, n, "alice", 25_000)).collect();
+    for stored in join_all(entries.iter().map(|entry| store.put(entry))).await {
+        assert_eq!(stored.unwrap(), Put::Stored);
+    }
+    let fifty_bytes = entries[..50].iter().map(Entry::stored_bytes).sum();
+    for (bound, expected) in [
+        (ALL, &entries[..]),
+        (ReadBound { entries_max: 59, ..ALL }, &entries[..59]),
+        (ReadBound { bytes_max: fifty_bytes, ..ALL }, &entries[..51]),
+    ] {
+        let read = store.read(&conversation, Seq::FIRST, bound).await.unwrap();
+        assert!(read == expected, "{bound:?}: {:?}", seqs(&read)); // not all of the entries in one message
+    }
+}
+
+/// L1: a missing entry below one that exists is never passed over in silence.
+pub async fn a_run_with_a_gap_is_broken<B: Backend>(store: &B) {
+    let conversation = fresh_conversation();
+    put_messages(store, [1, 2, 4].map(|n| entry(&conversation, n, "alice"))).await;
+    for from in [1, 2, 3] {
+        assert_eq!(store.read_run(&conversation, seq(from), ALL).await.unwrap(), Run::Broken, "from {from}");
+    }
+    let up_to_the_gap = ReadBound { entries_max: 2, ..ALL };
+    for (from, bound, expected) in [(1, up_to_the_gap, vec![1, 2]), (4, ALL, vec![4]), (5, ALL, vec![])] {
+        let Run::Whole(run) = store.read_run(&conversation, seq(from), bound).await.unwrap() else { panic!("from {from}: broken") };
+        assert_eq!(seqs(&run), expected, "from {from}");
+    }
+}
+
+/// Whatever was written last.
+pub async fn the_last_entry_has_the_highest_seq<B: Backend>(store: &B) {
+    let conversation = fresh_conversation();
+    put_messages(store, [9, 10, 2].map(|n| entry(&conversation, n, "alice"))).await;
+    assert_eq!(store.last(&conversation).await.unwrap(), Some(entry(&conversation, 10, "alice")));
+}
+
+/// Also where one id begins with the other.
+pub async fn a_log_holds_no_entries_of_others<B: Backend>(store: &B) {
+    let conversation = fresh_conversation();
+    let longer = crate::testing::builders::conversation(&format!("{conversation}-1"));
+    put_messages(store, [entry(&conversation, 1, "alice"), entry(&longer, 1, "bob"), entry(&longer, 2, "bob")]).await;
+    assert_eq!(store.read(&conversation, Seq::FIRST, ALL).await.unwrap(), [entry(&conversation, 1, "alice")]);
+    assert_eq!(store.last(&longer).await.unwrap(), Some(entry(&longer, 2, "bob")));
+}

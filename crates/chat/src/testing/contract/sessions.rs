@@ -1,0 +1,120 @@
+//! Sessions: who can be reached, over which connections.
+
+use chatlane_protocol::{UnixMillis, UserId};
+use futures_util::future::join_all;
+
+use super::{Backend, fresh, fresh_user};
+use crate::ports::Session;
+use crate::testing::builders::{connection, device, session, start};
+
+/// Connection ids look like `L0SM9cOFvHcCIhw=`: nothing in one may end a key or a path.
+fn fresh_session() -> Session {
+    session(&format!("{}.a#b=", fresh("L0SM9cOFvHcCIhw")))
+}
+
+fn sorted(mut sessions: Vec<Session>) -> Vec<Session> {
+    sessions.sort_by(|a, b| a.connection.cmp(&b.connection));
+    sessions
+}
+
+async fn register<B: Backend>(store: &B, user: &UserId, session: &Session) -> Vec<Session> {
+    sorted(store.register(user, session, start()).await.unwrap())
+}
+
+async fn of_user<B: Backend>(store: &B, user: &UserId) -> Vec<Session> {
+    let found = store.of_users(std::slice::from_ref(user)).await.unwrap();
+    assert!(found.iter().all(|(of, _)| of == user));
+    sorted(found.into_iter().map(|(_, session)| session).collect())
+}
+
+/// Every field of each, up to the number that a user may have and one more; also of those whose time is over.
+pub async fn a_registered_session_is_answered_with_all_others_of_its_user<B: Backend>(store: &B) {
+    let user = fresh_user();
+    let mut sessions = vec![];
+    for number in 0..=16_u8 {
+        let added = Session {
+            device: device(number),
+            connected_at: start().plus_ms(u64::from(number)),
+            expires: if number % 2 == 0 { start() } else { start().plus_ms(u64::from(number)) },
+            ..fresh_session()
+        };
+        sessions.push(added.clone());
+        assert_eq!(register(store, &user, &added).await, sorted(sessions.clone()));
+    }
+    assert_eq!(of_user(store, &user).await, sorted(sessions));
+}
+
+/// Whatever else has changed.
+pub async fn a_session_replaces_the_one_of_its_connection<B: Backend>(store: &B) {
+    let (user, kept, first) = (fresh_user(), fresh_session(), fresh_session());
+    register(store, &user, &kept).await;
+    register(store, &user, &first).await;
+    let second = Session { device: device(2), connected_at: UnixMillis::ZERO, expires: start().plus_ms(1), ..first };
+    let both = sorted(vec![kept, second.clone()]);
+    assert_eq!(register(store, &user, &second).await, both);
+    assert_eq!(of_user(store, &user).await, both);
+}
+
+/// D2: of two connections of one device that say hello at once, at least one learns of the other.
+pub async fn of_sessions_registered_at_once_each_two_see_each_other<B: Backend>(store: &B) {
+    let user = fresh_user();
+    let sessions: Vec<Session> = (0..8).map(|_| fresh_session()).collect();
+    let answers = join_all(sessions.iter().map(|session| register(store, &user, session))).await;
+    for (one, of_one) in sessions.iter().zip(&answers) {
+        assert!(of_one.contains(one));
+        for (other, of_other) in sessions.iter().zip(&answers) {
+            assert!(of_one.contains(other) || of_other.contains(one));
+        }
+    }
+    assert_eq!(of_user(store, &user).await, sorted(sessions));
+}
+
+/// AWS's own sample removes the wrong row after a 410.
+pub async fn a_removal_takes_the_named_connections_only<B: Backend>(store: &B) {
+    let (user, other_user) = (fresh_user(), fresh_user());
+    let sessions: Vec<Session> = (0..4).map(|_| fresh_session()).collect();
+    for session in &sessions {
+        register(store, &user, session).await;
+    }
+    register(store, &other_user, &sessions[0]).await;
+
+    store.remove(&user, &[sessions[0].connection.clone(), sessions[2].connection.clone()]).await.unwrap();
+    let left = sorted(vec![sessions[1].clone(), sessions[3].clone()]);
+    assert_eq!(of_user(store, &user).await, left);
+    assert_eq!(of_user(store, &other_user).await, [sessions[0].clone()]);
+
+    // Again, with one that never was: no error, nothing else.
+    store.remove(&user, &[sessions[0].connection.clone(), connection("never-was=")]).await.unwrap();
+    assert_eq!(of_user(store, &user).await, left);
+
+    store.remove(&user, &[sessions[1].connection.clone(), sessions[3].connection.clone()]).await.unwrap();
+    assert_eq!(of_user(store, &user).await, []);
+    assert_eq!(register(store, &user, &sessions[3]).await, [sessions[3].clone()]);
+}
+
+/// A late `$disconnect` must not make a user.
+pub async fn a_removal_for_an_unknown_user_creates_nothing<B: Backend>(store: &B) {
+    let (user, mine) = (fresh_user(), fresh_session());
+    store.remove(&user, std::slice::from_ref(&mine.connection)).await.unwrap();
+    assert_eq!(of_user(store, &user).await, []);
+    assert_eq!(register(store, &user, &mine).await, [mine]);
+}
+
+/// With none, one or two sessions each; and nobody's for nobody.
+pub async fn more_than_a_hundred_users_are_asked_at_once<B: Backend>(store: &B) {
+    let users: Vec<UserId> = (0..130).map(|_| fresh_user()).collect();
+    let mut expected = vec![];
+    for (index, user) in users.iter().enumerate() {
+        for _ in 0..index % 3 {
+            let session = fresh_session();
+            register(store, user, &session).await;
+            expected.push((user.clone(), session));
+        }
+    }
+    let by_connection = |a: &(UserId, Session), b: &(UserId, Session)| a.1.connection.cmp(&b.1.connection);
+    let mut found = store.of_users(&users).await.unwrap();
+    found.sort_by(by_connection);
+    expected.sort_by(by_connection);
+    assert_eq!(found, expected);
+    assert_eq!(store.of_users(&[]).await.unwrap(), []);
+}

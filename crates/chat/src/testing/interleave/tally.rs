@@ -1,0 +1,146 @@
+//! What happened, in numbers: a schedule in which nothing goes wrong proves little.
+
+use std::fmt;
+
+/// What goes wrong. Each is drawn from the seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A read or a put that never reached the backend; the writer is told "unavailable".
+    RequestLost,
+    /// A put took effect; the writer is told "unavailable".
+    PutAnswerLost,
+    /// The writer is told "unavailable"; the put takes effect later.
+    PutLate,
+    /// A put took effect, its answer was lost and the SDK sends it again: the writer gets the second answer.
+    PutResent,
+    /// As before, and the first copy takes effect some time, before or after the second.
+    PutResentWhileInFlight,
+    /// A transaction had the slot in hand.
+    PutContended,
+    /// A task that never reached the queue.
+    EnqueueLost,
+    /// The queue took the task; the writer is told "unavailable".
+    EnqueueAnswerLost,
+    /// The writer is told "unavailable"; the queue takes the task later.
+    EnqueueLate,
+    /// The queue took the task twice.
+    EnqueueResent,
+    /// A writer died between two awaits, with nothing in flight.
+    Killed,
+    /// A writer died with a put or a task in flight, which takes effect later.
+    KilledInFlight,
+    /// A writer died before it heard of an effect.
+    KilledBeforeAnswer,
+    /// A worker died between raising the head and its posts; the queue hands the task out again.
+    WorkerKilled,
+    /// The queue handed a task out again that was done.
+    TaskReceivedAgain,
+    /// The client did not get the answer.
+    AnswerToClientLost,
+    /// The client lost patience and retried beside a running attempt.
+    Impatience,
+    /// The log was cut as a restore does, the epoch raised, requests on their way arrive afterwards.
+    Restore,
+}
+
+impl Fault {
+    /// All of them, in the order in which [`Tally::faults`] counts them.
+    pub const ALL: [Self; 18] = [
+        Self::RequestLost,
+        Self::PutAnswerLost,
+        Self::PutLate,
+        Self::PutResent,
+        Self::PutResentWhileInFlight,
+        Self::PutContended,
+        Self::EnqueueLost,
+        Self::EnqueueAnswerLost,
+        Self::EnqueueLate,
+        Self::EnqueueResent,
+        Self::Killed,
+        Self::KilledInFlight,
+        Self::KilledBeforeAnswer,
+        Self::WorkerKilled,
+        Self::TaskReceivedAgain,
+        Self::AnswerToClientLost,
+        Self::Impatience,
+        Self::Restore,
+    ];
+}
+
+/// Counts of one schedule or of many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Schedules.
+    pub schedules: u64,
+    /// Messages that clients made.
+    pub made: u64,
+    /// Messages that are in a log at the end.
+    pub stored: u64,
+    /// Results `ok`.
+    pub ok: u64,
+    /// Results `duplicate`.
+    pub duplicates: u64,
+    /// Results `refused`.
+    pub refused: u64,
+    /// Attempts of frames.
+    pub attempts: u64,
+    /// Attempts that were not the first of their frame.
+    pub retried: u64,
+    /// Reads, puts and enqueues that took effect.
+    pub effects: u64,
+    /// Puts that found their slot taken.
+    pub taken: u64,
+    /// By kind, in the order of [`Fault::ALL`].
+    pub faults: [u64; Fault::ALL.len()],
+}
+
+impl Tally {
+    /// How often this hit.
+    pub const fn of(&self, fault: Fault) -> u64 {
+        self.faults[fault as usize]
+    }
+
+    pub(super) const fn hit(&mut self, fault: Fault) {
+        self.faults[fault as usize] += 1;
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.schedules += other.schedules;
+        self.made += other.made;
+        self.stored += other.stored;
+        self.ok += other.ok;
+        self.duplicates += other.duplicates;
+        self.refused += other.refused;
+        self.attempts += other.attempts;
+        self.retried += other.retried;
+        self.effects += other.effects;
+        self.taken += other.taken;
+        for (sum, more) in self.faults.iter_mut().zip(other.faults) {
+            *sum += more;
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} schedules: {} messages made, {} stored; {} attempts, {} of them retries; {} effects, {} puts found their slot taken",
+            self.schedules, self.made, self.stored, self.attempts, self.retried, self.effects, self.taken
+        )?;
+        write!(f, "results: {} ok, {} duplicate, {} refused\nfaults:", self.ok, self.duplicates, self.refused)?;
+        Fault::ALL.iter().try_for_each(|fault| write!(f, " {fault:?} {}", self.of(*fault)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fault_is_counted_in_its_own_place() {
+        for (index, fault) in Fault::ALL.iter().enumerate() {
+            assert_eq!(*fault as usize, index);
+        }
+    }
+}

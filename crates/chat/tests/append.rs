@@ -1,0 +1,399 @@
+//! The anchored append: which anchors are taken, and what happens when others write, cut or restore the log at the same time.
+
+use chatlane_chat::append::ATTEMPTS_MAX;
+use chatlane_chat::entry::Entry;
+use chatlane_chat::settings::AdmissionLimit;
+use chatlane_chat::testing::builders::{conversation, entry, entry_of_bytes, member, message, position, seq, user};
+use chatlane_chat::testing::faulty::{Call, Fault};
+use chatlane_chat::testing::stage::Stage;
+use chatlane_protocol::{ErrorCode, NewMessage, Outcome, Position, Seq};
+
+/// Where the message is, if it is in the log.
+fn place(outcome: &Outcome) -> (&'static str, Position) {
+    match outcome {
+        Outcome::Ok(stored) => ("ok", stored.position),
+        Outcome::Duplicate(stored) => ("duplicate", stored.position),
+        other => panic!("not in the log: {other:?}"),
+    }
+}
+
+fn remove(stage: &Stage, number: u64) {
+    let mut stored = stage.store.memory.state();
+    assert!(stored.log.get_mut(&stage.conversation).unwrap().remove(&seq(number)).is_some());
+}
+
+/// Entry `number` as bob writes it while somebody else is between two calls.
+fn others_write(stage: &Stage, on: Call, entries: Vec<Entry>) {
+    stage.store.meanwhile(on, move |memory| {
+        let mut stored = memory.state();
+        for entry in entries {
+            let log = stored.log.get_mut(&entry.conversation).unwrap();
+            assert!(log.insert(entry.position.seq, entry).is_none(), "the slot is taken");
+        }
+    });
+}
+
+fn bobs(stage: &Stage, numbers: std::ops::RangeInclusive<u64>) -> Vec<Entry> {
+    numbers.map(|number| entry(&stage.conversation, number, "bob")).collect()
+}
+
+/// A log whose entries carry these epochs, entry 1 first; the deployment is in the last one.
+fn restored(epochs: &[u32]) -> Stage {
+    let mut stage = Stage::new();
+    for (number, epoch) in (1..).zip(epochs) {
+        if number == 1 {
+            let mut stored = stage.store.memory.state();
+            let first = stored.log.get_mut(&stage.conversation).unwrap().get_mut(&seq(1)).unwrap();
+            first.position.epoch = *epoch;
+        } else {
+            stage.put(&Entry { position: Position::new(*epoch, seq(number)), ..entry(&stage.conversation, number, "bob") });
+        }
+    }
+    stage.settings.epoch = epochs[epochs.len() - 1];
+    stage
+}
+
+// --- anchors
+
+#[test]
+fn an_anchor_that_no_server_gave_is_unknown() {
+    let stage = Stage::with_entries(3);
+    for anchor in [position(4), position(99), Position::new(1, Seq::MAX), Position::new(9, seq(2)), Position::new(9, seq(99))] {
+        let refusal = stage.refusal(message("m-1", anchor));
+        assert_eq!((refusal.code, refusal.retryable), (ErrorCode::AnchorUnknown, false), "{anchor}");
+    }
+    assert_eq!(stage.entries().len(), 3);
+}
+
+#[test]
+fn an_anchor_may_be_200_entries_behind_and_no_more() {
+    let mut stage = Stage::with_entries(201);
+    assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("ok", position(202)));
+    let refusal = stage.refusal(message("m-2", position(1)));
+    assert_eq!((refusal.code, refusal.retryable, refusal.tail), (ErrorCode::AnchorStale, false, Some(position(202))));
+    // The tail is the log's, not that of what was read.
+    stage.settings.admission = AdmissionLimit::Off;
+    for number in 203..=300 {
+        stage.put(&entry(&stage.conversation, number, "bob"));
+    }
+    assert_eq!(stage.refusal(message("m-2", position(1))).tail, Some(position(300)));
+    assert_eq!(place(&stage.send_one(message("m-2", position(100)))), ("ok", position(301)));
+}
+
+#[test]
+fn an_anchor_may_be_128_kilobytes_behind_and_no_more() {
+    let stage = Stage::new();
+    for number in 2..=7 {
+        stage.put(&entry_of_bytes(&stage.conversation, number, "bob", 25_000));
+    }
+    let refusal = stage.refusal(message("m-1", position(1)));
+    assert_eq!((refusal.code, refusal.tail), (ErrorCode::AnchorStale, Some(position(7))));
+    assert_eq!(place(&stage.send_one(message("m-1", position(2)))), ("ok", position(8)));
+}
+
+#[test]
+fn the_tail_of_a_stale_anchor_must_be_read_to_be_told() {
+    let stage = Stage::with_entries(202);
+    stage.store.on(Call::Last, Fault::RequestLost);
+    assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Unavailable);
+}
+
+#[test]
+fn an_anchor_below_a_gap_is_too_old() {
+    let stage = Stage::with_entries(5);
+    remove(&stage, 3);
+    for anchor in [1, 2, 3] {
+        let refusal = stage.refusal(message("m-1", position(anchor)));
+        assert_eq!((refusal.code, refusal.retryable), (ErrorCode::AnchorTooOld, false), "{anchor}");
+    }
+    assert_eq!(place(&stage.send_one(message("m-1", position(4)))), ("ok", position(6)));
+}
+
+#[test]
+fn a_gap_that_a_second_read_fills_is_none() {
+    let stage = Stage::with_entries(5);
+    remove(&stage, 3);
+    others_write(&stage, Call::Read, vec![]);
+    others_write(&stage, Call::Read, bobs(&stage, 3..=3));
+    assert_eq!(place(&stage.send_one(message("m-1", position(2)))), ("ok", position(6)));
+}
+
+#[test]
+fn every_message_of_a_request_is_looked_for_from_its_own_anchor() {
+    let stage = Stage::with_entries(3);
+    assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("ok", position(4)));
+    // The second is anchored before what was read for the first.
+    let outcomes = stage.send("alice", vec![message("m-2", position(4)), message("m-1", position(1))]).unwrap();
+    assert_eq!([place(&outcomes[0]), place(&outcomes[1])], [("ok", position(5)), ("duplicate", position(4))]);
+    let outcomes = stage.send("alice", vec![message("m-3", position(4)), message("m-4", position(99))]).unwrap();
+    assert_eq!(place(&outcomes[0]), ("ok", position(6)));
+    assert!(matches!(&outcomes[1], Outcome::Refused(refusal) if refusal.code == ErrorCode::AnchorUnknown));
+}
+
+// --- restores
+
+#[test]
+fn new_entries_carry_the_epoch_of_the_deployment() {
+    let mut stage = Stage::with_entries(2);
+    stage.settings.epoch = 3;
+    assert_eq!(place(&stage.send_one(message("m-1", position(2)))), ("ok", Position::new(3, seq(3))));
+    // A function that has not heard of the new epoch yet does not take the log back.
+    stage.settings.epoch = 2;
+    assert_eq!(place(&stage.send_one(message("m-2", position(2)))), ("ok", Position::new(3, seq(4))));
+}
+
+#[test]
+fn an_anchor_in_a_slot_that_was_written_again_learns_what_is_common() {
+    for (epochs, anchor, common) in [
+        (&[1, 1, 1, 2, 2, 2][..], position(5), position(3)),
+        (&[1, 1, 1, 2, 2, 2], position(4), position(3)),
+        (&[1, 1, 1, 2, 2, 2], position(6), position(3)),
+        (&[1, 1, 1, 2, 2, 2], position(99), position(3)),
+        (&[1, 2, 2, 2, 2, 2, 2], position(7), position(1)),
+        (&[1, 1, 1, 1, 1, 1, 2], position(7), position(6)),
+        (&[1, 1, 2, 2, 4, 4], Position::new(2, seq(5)), Position::new(2, seq(4))),
+        (&[1, 1, 2, 2, 4, 4], Position::new(3, seq(6)), Position::new(2, seq(4))),
+        (&[2, 2, 2], position(2), Position::ZERO),
+        (&[1, 1, 1, 2], Position::new(0, seq(2)), Position::ZERO),
+    ] {
+        let stage = restored(epochs);
+        let refusal = stage.refusal(message("m-1", anchor));
+        assert_eq!((refusal.code, refusal.retryable), (ErrorCode::EpochChanged, false), "{anchor} in {epochs:?}");
+        assert_eq!(refusal.common, Some(common), "{anchor} in {epochs:?}");
+    }
+}
+
+#[test]
+fn an_anchor_beyond_a_tail_that_was_restored_is_from_before_the_restore() {
+    let mut stage = Stage::with_entries(3);
+    stage.settings.epoch = 2;
+    let refusal = stage.refusal(message("m-1", position(7)));
+    assert_eq!((refusal.code, refusal.common), (ErrorCode::EpochChanged, Some(position(3))));
+    assert_eq!(place(&stage.send_one(message("m-1", position(3)))), ("ok", Position::new(2, seq(4))));
+}
+
+#[test]
+fn what_is_common_cannot_be_told_of_a_log_with_gaps() {
+    // In search of entry 5, entry 3 is asked for first.
+    for missing in [vec![3], vec![3, 4, 5]] {
+        let stage = restored(&[1, 1, 1, 1, 2]);
+        let anchor = if missing.len() == 1 { position(5) } else { position(99) };
+        for number in missing {
+            remove(&stage, number);
+            stage.put(&Entry { position: Position::new(1, seq(number + 100)), ..entry(&stage.conversation, 1, "bob") });
+        }
+        assert_eq!(stage.refusal(message("m-1", anchor)).code, ErrorCode::AnchorTooOld);
+    }
+}
+
+#[test]
+fn what_is_common_must_be_read_to_be_told() {
+    let stage = restored(&[1, 1, 1, 2, 2, 2]);
+    stage.store.on(Call::Last, Fault::RequestLost);
+    assert_eq!(stage.refusal(message("m-1", position(5))).code, ErrorCode::Unavailable);
+    stage.store.meanwhile(Call::Read, |_| {});
+    stage.store.on(Call::Read, Fault::RequestLost);
+    assert_eq!(stage.refusal(message("m-1", position(5))).code, ErrorCode::Unavailable);
+}
+
+#[test]
+fn a_row_without_a_log_is_a_creation_half_seen() {
+    let mut stage = Stage::new();
+    let half = conversation("dHalf");
+    let row = ((half.clone(), user("alice")), member(&user("alice")));
+    stage.store.memory.state().members.insert(row.0, row.1);
+    let mut code = |anchor, epoch| {
+        stage.settings.epoch = epoch;
+        let outcome = stage.send_to(&half, "alice", vec![message("m-1", anchor)]).unwrap().remove(0);
+        let Outcome::Refused(refusal) = outcome else { panic!("not refused") };
+        refusal.code
+    };
+    assert_eq!(code(Position::ZERO, 1), ErrorCode::Busy);
+    assert_eq!(code(position(1), 1), ErrorCode::AnchorUnknown);
+    assert_eq!(code(position(1), 2), ErrorCode::AnchorUnknown);
+}
+
+// --- races
+
+#[test]
+fn who_loses_the_slot_takes_the_next_free_one() {
+    let stage = Stage::new();
+    others_write(&stage, Call::Put, bobs(&stage, 2..=4));
+    assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("ok", position(5)));
+    assert_eq!((stage.store.count(Call::Read), stage.store.count(Call::Put), stage.store.count(Call::Member)), (2, 2, 1));
+    let counts: Vec<u64> = stage.entries().iter().map(|entry| entry.facts.count).collect();
+    assert_eq!(counts, [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_put_that_meets_a_transaction_is_tried_again() {
+    let stage = Stage::new();
+    stage.store.on(Call::Put, Fault::Contended);
+    assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("ok", position(2)));
+}
+
+#[test]
+fn after_six_lost_slots_it_is_busy() {
+    let stage = Stage::new();
+    for number in 2..8 {
+        others_write(&stage, Call::Put, bobs(&stage, number..=number));
+    }
+    let refusal = stage.refusal(message("m-1", position(1)));
+    assert_eq!((refusal.code, refusal.retryable, refusal.retry_after_ms), (ErrorCode::Busy, true, Some(100)));
+    assert_eq!(stage.store.count(Call::Put), ATTEMPTS_MAX);
+    for _ in 0..ATTEMPTS_MAX {
+        stage.store.on(Call::Put, Fault::Contended);
+    }
+    assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Busy);
+    assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("ok", position(8)));
+}
+
+#[test]
+fn an_own_put_that_was_sent_twice_is_recognised() {
+    let stage = Stage::new();
+    stage.store.on(Call::Put, Fault::Resent);
+    assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("duplicate", position(2)));
+    assert_eq!((stage.entries().len(), stage.take_tasks().len()), (2, 1));
+}
+
+#[test]
+fn an_own_put_is_recognised_at_the_last_attempt_too() {
+    let stage = Stage::new();
+    for number in 2..7 {
+        others_write(&stage, Call::Put, bobs(&stage, number..=number));
+    }
+    stage.store.on(Call::Put, Fault::Resent);
+    assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("duplicate", position(7)));
+}
+
+#[test]
+fn an_earlier_attempt_that_lands_late_is_found_behind_others() {
+    let stage = Stage::new();
+    let mut late = vec![entry(&stage.conversation, 2, "bob"), entry(&stage.conversation, 3, "alice")];
+    let again = NewMessage { body: chatlane_chat::testing::builders::text("alice-3"), ..message("alice-3", position(1)) };
+    others_write(&stage, Call::Put, late.clone());
+    assert_eq!(place(&stage.send_one(again.clone())), ("duplicate", position(3)));
+
+    // The same in the very slot of this attempt, with another body: somebody used the id twice.
+    late = vec![entry_of_bytes(&stage.conversation, 4, "alice", 9)];
+    late[0].client_message_id = message("m-1", position(1)).client_message_id;
+    others_write(&stage, Call::Put, late);
+    assert!(matches!(stage.send_one(message("m-1", position(3))), Outcome::Conflict(stored) if stored.position == position(4)));
+}
+
+#[test]
+fn a_slot_below_an_entry_that_was_seen_is_never_claimed() {
+    let stage = Stage::new();
+    let seen = entry(&stage.conversation, 2, "bob");
+    others_write(&stage, Call::Put, vec![seen.clone()]);
+    // A read that does not show what the put has shown.
+    stage.store.meanwhile(Call::Read, |_| {});
+    let lane = stage.conversation.clone();
+    stage.store.meanwhile(Call::Read, move |memory| {
+        memory.state().log.get_mut(&lane).unwrap().remove(&seq(2)).unwrap();
+    });
+    others_write(&stage, Call::Put, vec![seen]);
+    assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("ok", position(3)));
+}
+
+#[test]
+fn a_log_that_is_cut_under_a_writer_ends_the_attempt() {
+    // The tail itself, or an entry above it.
+    for cut in [1, 3] {
+        let stage = Stage::new();
+        let (lane, others) = (stage.conversation.clone(), bobs(&stage, 2..=4));
+        stage.store.meanwhile(Call::Put, move |memory| {
+            let mut stored = memory.state();
+            let log = stored.log.get_mut(&lane).unwrap();
+            log.extend(others.into_iter().map(|entry| (entry.position.seq, entry)));
+            log.remove(&seq(cut));
+        });
+        assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::AnchorTooOld, "without {cut}");
+    }
+}
+
+#[test]
+fn a_log_that_is_gone_ends_the_attempt() {
+    let stage = Stage::new();
+    let lane = stage.conversation.clone();
+    stage.store.on(Call::Put, Fault::Contended);
+    stage.store.meanwhile(Call::Read, |_| {});
+    stage.store.meanwhile(Call::Read, move |memory| {
+        memory.state().log.remove(&lane);
+    });
+    assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::AnchorTooOld);
+}
+
+#[test]
+fn a_lane_that_runs_away_makes_the_anchor_stale() {
+    let stage = Stage::new();
+    others_write(&stage, Call::Put, bobs(&stage, 2..=202));
+    let refusal = stage.refusal(message("m-1", position(1)));
+    assert_eq!((refusal.code, refusal.tail), (ErrorCode::AnchorStale, Some(position(202))));
+}
+
+#[test]
+fn what_came_between_must_be_read() {
+    let stage = Stage::new();
+    others_write(&stage, Call::Put, bobs(&stage, 2..=2));
+    stage.store.meanwhile(Call::Read, |_| {});
+    stage.store.on(Call::Read, Fault::RequestLost);
+    assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Unavailable);
+}
+
+// --- rights
+
+#[test]
+fn a_member_who_is_removed_while_sending_writes_nothing() {
+    let stage = Stage::new();
+    let lane = stage.conversation.clone();
+    let mut removal = entry(&lane, 2, "bob");
+    removal.facts.membership_changed = seq(2);
+    removal.facts.removed = seq(2);
+    stage.store.meanwhile(Call::Put, move |memory| {
+        let mut stored = memory.state();
+        stored.members.remove(&(lane.clone(), user("alice"))).unwrap();
+        stored.log.get_mut(&lane).unwrap().insert(seq(2), removal);
+    });
+    assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::NotFound);
+    assert_eq!(stage.entries().len(), 2);
+}
+
+#[test]
+fn a_policy_that_changes_while_sending_is_obeyed() {
+    let stage = Stage::new();
+    let mut closing = entry(&stage.conversation, 2, "bob");
+    closing.facts.policy.closed = true;
+    others_write(&stage, Call::Put, vec![closing]);
+    assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Forbidden);
+}
+
+#[test]
+fn a_row_older_than_a_recent_change_of_membership_is_read_again_as_a_whole() {
+    for (tail, settled) in [(2, 1), (201, 1), (202, 0)] {
+        let stage = Stage::new();
+        for number in 2..=tail {
+            let mut entry = entry(&stage.conversation, number, "bob");
+            entry.facts.membership_changed = seq(2);
+            stage.put(&entry);
+        }
+        assert_eq!(place(&stage.send_one(message("m-1", position(tail)))), ("ok", position(tail + 1)));
+        assert_eq!(stage.store.count(Call::SettledMember), settled, "tail {tail}");
+    }
+}
+
+#[test]
+fn rights_that_cannot_be_read_again_are_none() {
+    for call in [Call::Member, Call::SettledMember] {
+        let stage = Stage::new();
+        let mut change = entry(&stage.conversation, 2, "bob");
+        change.facts.membership_changed = seq(2);
+        others_write(&stage, Call::Put, vec![change]);
+        if call == Call::Member {
+            stage.store.meanwhile(call, |_| {});
+        }
+        stage.store.on(call, Fault::RequestLost);
+        assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Unavailable, "{call:?}");
+        assert_eq!(stage.entries().len(), 2, "{call:?}");
+    }
+}

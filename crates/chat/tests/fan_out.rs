@@ -1,0 +1,381 @@
+//! The fan-out worker: which entries of a task go to whom, in which frames, and what happens to connections that do not take them.
+
+use chatlane_chat::entry::Entry;
+use chatlane_chat::fan_out::{Remainder, Report, Task, fan_out};
+use chatlane_chat::ports::{Session, Unavailable};
+use chatlane_chat::testing::builders::{connection, conversation, device, entry, entry_of_bytes, position, seq, session, start, user};
+use chatlane_chat::testing::faulty::{Call, Fault};
+use chatlane_chat::testing::ready::block_on;
+use chatlane_chat::testing::stage::Stage;
+use chatlane_protocol::{Position, ServerFrame, limits};
+
+/// The stage with so many entries. The phones of both and alice's tablet are online: connections `alice`, `tablet` and `bob`.
+fn online(tail: u64) -> Stage {
+    let stage = Stage::with_entries(tail);
+    for (user, name) in [("alice", "alice"), ("alice", "tablet"), ("bob", "bob")] {
+        log_in(&stage, user, session(name));
+    }
+    stage
+}
+
+fn log_in(stage: &Stage, who: &str, session: Session) {
+    stage.store.memory.state().sessions.entry(user(who)).or_default().insert(session.connection.clone(), session);
+}
+
+/// Entries `first` to `last`, all of which alice's phone sent.
+fn task(stage: &Stage, first: u64, last: u64) -> Task {
+    Task {
+        conversation: stage.conversation.clone(),
+        first: seq(first),
+        last: position(last),
+        own: (first..=last).map(seq).collect(),
+        origin: Some(connection("alice")),
+        remainder: None,
+    }
+}
+
+fn try_deliver(stage: &Stage, task: &Task, receives: u32) -> Result<Report, Unavailable> {
+    block_on(fan_out(&stage.store, &stage.store, &stage.store, &stage.clock, task, receives))
+}
+
+fn deliver(stage: &Stage, task: &Task) -> Report {
+    try_deliver(stage, task, 1).unwrap()
+}
+
+/// The entries that the connection took, frame by frame; it has taken none after this.
+fn frames(stage: &Stage, name: &str) -> Vec<Vec<chatlane_protocol::Entry>> {
+    let name = connection(name);
+    let mut stored = stage.store.memory.state();
+    let taken = stored.posts.extract_if(.., |(to, _)| *to == name);
+    taken
+        .map(|(_, frame)| {
+            assert!(frame.len() <= limits::PAGE_BYTES_MAX, "{} bytes", frame.len());
+            let Ok(ServerFrame::Entries(entries)) = serde_json::from_str(&frame) else { panic!("not entries: {frame}") };
+            assert_eq!(entries.conversation, stage.conversation);
+            entries.entries
+        })
+        .collect()
+}
+
+/// Their seqs.
+fn seqs(stage: &Stage, name: &str) -> Vec<u64> {
+    frames(stage, name).concat().iter().map(|entry| entry.position.seq.get()).collect()
+}
+
+fn connections_of(stage: &Stage, who: &str) -> Vec<String> {
+    stage.store.memory.state().sessions[&user(who)].keys().map(ToString::to_string).collect()
+}
+
+fn head(stage: &Stage) -> Position {
+    stage.store.memory.state().heads[&stage.conversation]
+}
+
+fn posted(connections: usize) -> Report {
+    Report { posted: connections, ..Report::default() }
+}
+
+// --- who gets what
+
+#[test]
+fn an_entry_goes_to_every_connection_of_the_members_but_the_one_that_sent_it() {
+    let stage = online(2);
+    log_in(&stage, "mallory", session("stranger"));
+    assert_eq!(deliver(&stage, &task(&stage, 2, 2)), posted(2));
+    let expected = [vec![entry(&stage.conversation, 2, "bob").to_wire()]];
+    assert_eq!(frames(&stage, "bob"), expected);
+    assert_eq!(frames(&stage, "tablet"), expected);
+    assert_eq!(stage.store.memory.state().posts, []);
+    assert_eq!((head(&stage), stage.take_tasks()), (position(2), vec![]));
+}
+
+/// D2: a hello that reads the head before it is raised has written its session before this read of the sessions.
+#[test]
+fn the_head_is_raised_before_sessions_are_read() {
+    let stage = online(2);
+    deliver(&stage, &task(&stage, 2, 2));
+    assert!(stage.store.is_answered_before(Call::RaiseHead, Call::OfUsers));
+    assert!(stage.store.is_answered_before(Call::Read, Call::Post));
+    assert!(!stage.store.is_answered_before(Call::RaiseHead, Call::Members), "nothing waits that need not");
+}
+
+#[test]
+fn the_sender_gets_entries_of_others_that_the_range_adds() {
+    let stage = online(7);
+    stage.deliver_up_to(3);
+    assert_eq!(deliver(&stage, &task(&stage, 7, 7)), posted(3));
+    assert_eq!(seqs(&stage, "alice"), [4, 5, 6]);
+    assert_eq!(seqs(&stage, "bob"), [4, 5, 6, 7]);
+}
+
+#[test]
+fn a_member_gets_nothing_from_before_the_joining() {
+    let stage = online(6);
+    let key = (stage.conversation.clone(), user("bob"));
+    stage.store.memory.state().members.get_mut(&key).unwrap().visible_from = seq(5);
+    let all = Task { origin: None, ..task(&stage, 3, 6) };
+    assert_eq!(deliver(&stage, &all), posted(3));
+    assert_eq!((seqs(&stage, "bob"), seqs(&stage, "alice")), (vec![5, 6], vec![2, 3, 4, 5, 6]));
+    stage.store.memory.state().members.get_mut(&key).unwrap().visible_from = seq(7);
+    assert_eq!(try_deliver(&stage, &all, 2).unwrap(), posted(2));
+    assert!(seqs(&stage, "bob").is_empty());
+}
+
+#[test]
+fn nothing_goes_to_a_session_whose_time_is_over() {
+    let stage = online(2);
+    log_in(&stage, "bob", Session { expires: start(), device: device(2), ..session("over") });
+    log_in(&stage, "bob", Session { expires: start().plus_ms(1), device: device(3), ..session("nearly-over") });
+    assert_eq!(deliver(&stage, &task(&stage, 2, 2)), posted(3));
+    assert_eq!((seqs(&stage, "over"), seqs(&stage, "nearly-over")), (vec![], vec![2]));
+    assert_eq!(connections_of(&stage, "bob").len(), 3, "a refresh may still move it");
+}
+
+#[test]
+fn nobody_online_is_no_failure() {
+    let stage = Stage::with_entries(2);
+    assert_eq!(deliver(&stage, &task(&stage, 2, 2)), posted(0));
+    assert_eq!(head(&stage), position(2));
+}
+
+// --- which entries
+
+#[test]
+fn a_first_receive_below_the_head_is_covered_by_a_later_task() {
+    let stage = online(9);
+    stage.deliver_up_to(9);
+    assert_eq!(deliver(&stage, &task(&stage, 8, 8)), Report { covered: true, ..posted(0) });
+    assert_eq!((seqs(&stage, "bob"), stage.store.count(Call::OfUsers)), (vec![], 0));
+    // Of the copies of one message, none is "later" than the others.
+    assert_eq!(deliver(&stage, &task(&stage, 9, 9)), posted(2));
+    assert_eq!(seqs(&stage, "bob"), [9]);
+    // A worker may have died with it.
+    assert_eq!(try_deliver(&stage, &task(&stage, 8, 8), 2).unwrap(), posted(3));
+    assert_eq!(seqs(&stage, "bob"), [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+#[test]
+fn a_first_receive_begins_where_the_head_was_or_at_its_own_first() {
+    for (old_head, first, begins) in [(1, 8, 2), (5, 8, 6), (7, 8, 8), (9, 8, 8), (10, 8, 8)] {
+        let stage = online(10);
+        stage.deliver_up_to(old_head);
+        assert_eq!(deliver(&stage, &task(&stage, first, 10)).posted, if begins < first { 3 } else { 2 }, "head {old_head}");
+        assert_eq!(seqs(&stage, "bob"), (begins..=10).collect::<Vec<_>>(), "head {old_head}");
+    }
+}
+
+#[test]
+fn a_repeated_receive_goes_twenty_entries_back_or_to_its_own_first() {
+    for (first, last, begins) in [(30, 30, 11), (11, 30, 11), (5, 29, 5), (3, 4, 1)] {
+        let stage = online(30);
+        stage.deliver_up_to(30);
+        try_deliver(&stage, &task(&stage, first, last), 2).unwrap();
+        assert_eq!(seqs(&stage, "bob"), (begins..=last).collect::<Vec<_>>(), "{first} to {last}");
+    }
+}
+
+#[test]
+fn of_more_than_a_hundred_entries_the_last_hundred_go() {
+    // Because of the head, and because of the task itself.
+    for first in [250, 120, 151, 152] {
+        let stage = online(250);
+        deliver(&stage, &task(&stage, first, 250));
+        assert_eq!(seqs(&stage, "bob"), (151..=250).collect::<Vec<_>>(), "first {first}");
+    }
+}
+
+#[test]
+fn after_a_restore_the_range_begins_at_the_task() {
+    let mut stage = online(3);
+    stage.deliver_up_to(90);
+    stage.settings.epoch = 2;
+    stage.put(&Entry { position: Position::new(2, seq(4)), ..entry(&stage.conversation, 4, "bob") });
+    let task = Task { last: Position::new(2, seq(4)), ..task(&stage, 4, 4) };
+    assert_eq!(deliver(&stage, &task), posted(2));
+    assert_eq!((seqs(&stage, "bob"), head(&stage)), (vec![4], Position::new(2, seq(4))));
+}
+
+#[test]
+fn entries_are_merged_into_full_frames_in_their_order() {
+    let stage = online(1);
+    for number in 2..=20 {
+        stage.put(&entry_of_bytes(&stage.conversation, number, "bob", 4000));
+    }
+    deliver(&stage, &task(&stage, 2, 20));
+    let frames = frames(&stage, "bob");
+    assert_eq!(frames.iter().map(Vec::len).collect::<Vec<_>>(), [7, 7, 5]);
+    assert_eq!(frames.concat().iter().map(|entry| entry.position.seq.get()).collect::<Vec<_>>(), (2..=20).collect::<Vec<_>>());
+    assert_eq!(frames[0][0], entry_of_bytes(&stage.conversation, 2, "bob", 4000).to_wire());
+}
+
+#[test]
+fn the_largest_entry_has_a_frame_of_its_own() {
+    let stage = online(1);
+    let empty = entry_of_bytes(&stage.conversation, 2, "bob", 1);
+    let wire = |entry: &Entry| {
+        let chatlane_protocol::EntryKind::Message { body } = entry.to_wire().kind else { panic!("a message") };
+        chatlane_protocol::Entry::live_frame_bytes_max(&stage.conversation, &entry.sender, &entry.client_message_id, &body)
+    };
+    let fits = limits::ENTRY_BYTES_MAX - wire(&empty) + 1;
+    for (number, bytes) in [(2, 100), (3, fits), (4, 100)] {
+        stage.put(&entry_of_bytes(&stage.conversation, number, "bob", bytes));
+    }
+    assert_eq!(wire(&stage.entries()[2]), limits::ENTRY_BYTES_MAX);
+    deliver(&stage, &task(&stage, 2, 4));
+    assert_eq!(frames(&stage, "bob").iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1]);
+}
+
+// --- connections that take nothing
+
+#[test]
+fn a_connection_that_is_gone_is_removed_and_no_other() {
+    let stage = online(2);
+    stage.store.memory.state().gone.insert(connection("tablet"));
+    assert_eq!(deliver(&stage, &task(&stage, 2, 2)), Report { gone: 1, ..posted(1) });
+    assert_eq!((connections_of(&stage, "alice"), connections_of(&stage, "bob")), (vec!["alice".to_owned()], vec!["bob".to_owned()]));
+    assert_eq!(stage.take_tasks(), []);
+}
+
+#[test]
+fn what_could_not_be_posted_is_left_to_a_task_for_those_connections_only() {
+    let stage = online(5);
+    stage.deliver_up_to(3);
+    stage.store.memory.state().stuck.extend([connection("tablet"), connection("bob")]);
+    assert_eq!(deliver(&stage, &task(&stage, 5, 5)), Report { left: 2, ..posted(1) });
+
+    let mut left = stage.take_tasks();
+    left[0].0.remainder.as_mut().unwrap().targets.sort();
+    let targets = vec![(user("alice"), connection("tablet")), (user("bob"), connection("bob"))];
+    // From where this worker began: the next one does not learn the old head.
+    let expected = Task { first: seq(4), remainder: Some(Remainder { targets, attempt: 1, since: start() }), ..task(&stage, 5, 5) };
+    assert_eq!(left, [(expected.clone(), 1)]);
+    assert_eq!(connections_of(&stage, "bob"), ["bob"]);
+
+    // By then others have written, and the head is higher: it is neither written nor a reason to skip.
+    stage.store.memory.state().stuck.clear();
+    stage.store.memory.state().posts.clear();
+    stage.put(&entry(&stage.conversation, 6, "bob"));
+    stage.deliver_up_to(6);
+    let raised = stage.store.count(Call::RaiseHead);
+    assert_eq!(deliver(&stage, &expected), posted(2));
+    assert_eq!((seqs(&stage, "tablet"), seqs(&stage, "bob"), seqs(&stage, "alice")), (vec![4, 5], vec![4, 5], vec![]));
+    assert_eq!((stage.store.count(Call::RaiseHead), head(&stage)), (raised, position(6)));
+}
+
+#[test]
+fn a_target_that_has_left_meanwhile_is_left_alone() {
+    let stage = online(2);
+    let remainder = Remainder { targets: vec![(user("bob"), connection("closed"))], attempt: 1, since: start() };
+    assert_eq!(deliver(&stage, &Task { remainder: Some(remainder), ..task(&stage, 2, 2) }), posted(0));
+    assert_eq!(stage.take_tasks(), []);
+}
+
+#[test]
+fn after_five_attempts_a_connection_is_given_up() {
+    let stage = online(2);
+    stage.store.memory.state().stuck.insert(connection("bob"));
+    let mut next = task(&stage, 2, 2);
+    let mut delays = vec![];
+    for attempt in 1..5 {
+        assert_eq!(deliver(&stage, &next).left, 1, "attempt {attempt}");
+        let (left, wait_s) = stage.take_tasks().remove(0);
+        assert_eq!(left.remainder.as_ref().unwrap().attempt, attempt);
+        delays.push(wait_s);
+        next = left;
+    }
+    assert_eq!(delays, [1, 2, 4, 8]);
+    assert_eq!(connections_of(&stage, "bob"), ["bob"]);
+    assert_eq!(deliver(&stage, &next), Report { given_up: 1, ..posted(0) });
+    assert_eq!((connections_of(&stage, "bob"), stage.take_tasks()), (vec![], vec![]));
+    assert_eq!(connections_of(&stage, "alice"), ["alice", "tablet"]);
+}
+
+#[test]
+fn after_two_minutes_a_connection_is_given_up() {
+    let stage = online(2);
+    stage.store.memory.state().stuck.insert(connection("bob"));
+    deliver(&stage, &task(&stage, 2, 2));
+    let (left, _) = stage.take_tasks().remove(0);
+    stage.clock.advance_ms(119_999);
+    assert_eq!(deliver(&stage, &left).left, 1);
+    let (left, _) = stage.take_tasks().remove(0);
+    assert_eq!(left.remainder.as_ref().unwrap().since, start(), "counted from the first attempt");
+    stage.clock.advance_ms(1);
+    assert_eq!(deliver(&stage, &left), Report { given_up: 1, ..posted(0) });
+    assert_eq!(connections_of(&stage, "bob"), Vec::<String>::new());
+}
+
+#[test]
+fn after_a_frame_that_was_not_taken_no_other_is_posted() {
+    let stage = Stage::new();
+    log_in(&stage, "bob", session("bob"));
+    for number in 2..=20 {
+        stage.put(&entry_of_bytes(&stage.conversation, number, "bob", 4000));
+    }
+    stage.store.meanwhile(Call::Post, |_| {});
+    stage.store.on(Call::Post, Fault::RequestLost);
+    assert_eq!(deliver(&stage, &task(&stage, 2, 20)), Report { left: 1, ..posted(0) });
+    assert_eq!((stage.store.count(Call::Post), seqs(&stage, "bob")), (2, (2..=8).collect::<Vec<_>>()));
+    // The next task begins again: receivers drop what they have (D1).
+    let (left, _) = stage.take_tasks().remove(0);
+    assert_eq!(deliver(&stage, &left), posted(1));
+    assert_eq!(seqs(&stage, "bob"), (2..=20).collect::<Vec<_>>());
+}
+
+// --- failures
+
+#[test]
+fn a_task_whose_entries_are_not_all_there_is_repeated() {
+    // In the task itself, at its end, and between the old head and it.
+    for missing in [6, 7, 4] {
+        let stage = online(7);
+        stage.deliver_up_to(3);
+        stage.store.memory.state().log.get_mut(&stage.conversation).unwrap().remove(&seq(missing));
+        let error = try_deliver(&stage, &task(&stage, 6, 7), 1).unwrap_err();
+        assert_eq!(error.to_string(), "read the entries of a task: not all of them are there");
+        assert_eq!(stage.store.count(Call::Post), 0, "without {missing}");
+    }
+}
+
+#[test]
+fn a_task_of_no_conversation_is_repeated_until_the_queue_gives_it_up() {
+    let stage = online(2);
+    let unknown = Task { conversation: conversation("dUnknown"), ..task(&stage, 2, 2) };
+    assert!(try_deliver(&stage, &unknown, 1).is_err());
+}
+
+#[test]
+fn whatever_cannot_be_reached_the_task_is_repeated_and_then_delivered() {
+    for call in [Call::RaiseHead, Call::Members, Call::Read, Call::OfUsers, Call::Enqueue, Call::Remove] {
+        for fault in [Fault::RequestLost, Fault::AnswerLost] {
+            let stage = online(2);
+            stage.store.memory.state().gone.insert(connection("tablet"));
+            stage.store.memory.state().stuck.insert(connection("bob"));
+            stage.store.on(call, fault);
+            assert!(try_deliver(&stage, &task(&stage, 2, 2), 1).is_err(), "{call:?}");
+
+            stage.take_tasks();
+            stage.store.memory.state().stuck.clear();
+            try_deliver(&stage, &task(&stage, 2, 2), 2).unwrap();
+            assert_eq!((seqs(&stage, "bob"), connections_of(&stage, "alice")), (vec![1, 2], vec!["alice".to_owned()]), "{call:?}");
+        }
+    }
+}
+
+#[test]
+fn the_entries_that_the_old_head_adds_must_be_read() {
+    let stage = online(7);
+    stage.store.meanwhile(Call::Read, |_| {});
+    stage.store.on(Call::Read, Fault::RequestLost);
+    assert!(try_deliver(&stage, &task(&stage, 7, 7), 1).is_err());
+}
+
+#[test]
+fn a_task_survives_the_queue() {
+    let stage = Stage::new();
+    let plain = task(&stage, 2, 3);
+    let targets = vec![(user("auth0|a#b/ü"), connection("L0SM9cOFvHcCIhw="))];
+    let left = Task { origin: None, remainder: Some(Remainder { targets, attempt: 4, since: start() }), ..plain.clone() };
+    for task in [plain, left] {
+        assert_eq!(serde_json::from_str::<Task>(&serde_json::to_string(&task).unwrap()).unwrap(), task);
+    }
+}

@@ -1,0 +1,238 @@
+//! `hello`: routable first, then told where everything stands; one connection of a device, sixteen of a user.
+
+use chatlane_chat::hello::{Greeting, HelloRefused, PAGE_ROWS_MAX, hello};
+use chatlane_chat::ports::{MessageLog as _, Session};
+use chatlane_chat::send::Caller;
+use chatlane_chat::testing::builders::{
+    EPOCH, caller, connection, conversation, creation, device, position, request_id, session, settings, start, user,
+};
+use chatlane_chat::testing::faulty::{Call, Fault, Faulty};
+use chatlane_chat::testing::memory::SetClock;
+use chatlane_chat::testing::ready::block_on;
+use chatlane_protocol::frames::{ConversationHead, HelloAnswer, Limits, Versions};
+use chatlane_protocol::request::Hello;
+use chatlane_protocol::{ConversationId, ErrorCode, Position, Refusal, limits};
+
+const GOAWAY: &str = r#"{"type":"goaway","reason":"displaced"}"#;
+
+fn greet_with(store: &Faulty, who: &Caller, request: &Hello, spread: u64) -> Result<Greeting, HelloRefused> {
+    block_on(hello(store, store, &SetClock::at(start().plus_ms(5)), &settings(), spread, who, request))
+}
+
+fn greet(store: &Faulty, who: &Caller) -> Result<Greeting, HelloRefused> {
+    greet_with(store, who, &Hello { id: request_id("r-1"), v: limits::VERSION_MAX, after: None }, 0)
+}
+
+fn welcome(greeting: Result<Greeting, HelloRefused>) -> HelloAnswer {
+    match greeting {
+        Ok(Greeting::Welcome(answer)) => *answer,
+        other => panic!("not welcome: {other:?}"),
+    }
+}
+
+/// Alice on another connection, of this device, accepted so many ms after the start.
+fn alice_on(name: &str, number: u8, connected_ms: u64) -> Caller {
+    Caller { connection: connection(name), device: device(number), connected_at: start().plus_ms(connected_ms), ..caller("alice") }
+}
+
+fn connections(store: &Faulty) -> Vec<String> {
+    store.memory.state().sessions.get(&user("alice")).into_iter().flat_map(|all| all.keys().map(ToString::to_string)).collect()
+}
+
+fn goaways(store: &Faulty) -> Vec<String> {
+    let posts = std::mem::take(&mut store.memory.state().posts);
+    assert!(posts.iter().all(|(_, frame)| frame == GOAWAY));
+    posts.into_iter().map(|(connection, _)| connection.to_string()).collect()
+}
+
+/// Alice's conversations with so many others, in the order of their ids.
+fn conversations(store: &Faulty, number: usize) -> Vec<ConversationId> {
+    let ids: Vec<ConversationId> = (0..number).map(|n| conversation(&format!("d{n:03}"))).collect();
+    for (n, id) in ids.iter().enumerate() {
+        let creation = creation(id, &user("alice"), &user(&format!("user-{n}")));
+        assert!(block_on(store.memory.create(&creation)).is_ok());
+    }
+    ids
+}
+
+#[test]
+fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
+    let store = Faulty::new();
+    let ids = conversations(&store, 2);
+    store.memory.state().heads.insert(ids[1].clone(), position(9));
+    let expected = HelloAnswer {
+        id: request_id("r-1"),
+        versions: Versions { min: 1, max: 1 },
+        user: user("alice"),
+        device: device(1),
+        server_time_ms: start().plus_ms(5),
+        epoch: EPOCH,
+        reconnect_in_ms: 95 * 60 * 1000,
+        limits: Limits {
+            entry_bytes_max: 30 * 1024,
+            request_bytes_max: 32 * 1024,
+            messages_per_send_max: 25,
+            anchor_entries_max: 200,
+            anchor_bytes_max: 128 * 1024,
+            gap_wait_ms: 500,
+            ping_after_idle_ms: 240_000,
+        },
+        conversations: vec![
+            ConversationHead { conversation: ids[0].clone(), with: Some(user("user-0")), head: Position::ZERO },
+            ConversationHead { conversation: ids[1].clone(), with: Some(user("user-1")), head: position(9) },
+        ],
+        next: None,
+    };
+    assert_eq!(welcome(greet(&store, &caller("alice"))), expected);
+    let sessions: Vec<Session> = store.memory.state().sessions[&user("alice")].values().cloned().collect();
+    assert_eq!(sessions, [session("alice-1")]);
+}
+
+/// D2: a fan-out that raised the head before these reads is seen in them; one that raises it after them sees the session.
+#[test]
+fn the_session_is_written_before_inbox_and_heads_are_read() {
+    let store = Faulty::new();
+    conversations(&store, 1);
+    welcome(greet(&store, &caller("alice")));
+    assert!(store.is_answered_before(Call::Register, Call::Inbox));
+    assert!(store.is_answered_before(Call::Register, Call::Heads));
+}
+
+#[test]
+fn who_has_no_conversations_gets_an_empty_page() {
+    let store = Faulty::new();
+    let answer = welcome(greet(&store, &caller("alice")));
+    assert_eq!((answer.conversations, answer.next), (vec![], None));
+    assert_eq!(store.count(Call::Heads), 0);
+}
+
+#[test]
+fn saying_hello_again_on_one_connection_displaces_nobody() {
+    let store = Faulty::new();
+    welcome(greet(&store, &caller("alice")));
+    welcome(greet(&store, &caller("alice")));
+    assert_eq!((connections(&store), goaways(&store)), (vec!["alice-1".to_owned()], vec![]));
+}
+
+#[test]
+fn a_newer_connection_displaces_the_older_ones_of_its_device_and_tells_them() {
+    let store = Faulty::new();
+    welcome(greet(&store, &alice_on("old", 1, 10)));
+    welcome(greet(&store, &alice_on("tablet", 2, 5)));
+    welcome(greet(&store, &alice_on("new", 1, 20)));
+    assert_eq!((connections(&store), goaways(&store)), (vec!["new".to_owned(), "tablet".to_owned()], vec!["old".to_owned()]));
+    // The session goes first: whatever becomes of the courtesy, nothing else reaches that socket.
+    assert!(store.is_answered_before(Call::Remove, Call::Post));
+}
+
+#[test]
+fn a_late_hello_of_an_older_connection_removes_itself_and_nothing_else() {
+    let store = Faulty::new();
+    welcome(greet(&store, &alice_on("new", 1, 20)));
+    assert_eq!(greet(&store, &alice_on("old", 1, 10)).unwrap(), Greeting::Displaced);
+    assert_eq!((connections(&store), goaways(&store)), (vec!["new".to_owned()], vec![]));
+    assert_eq!(store.count(Call::Inbox), 1, "the displaced one is told nothing");
+}
+
+#[test]
+fn the_seventeenth_connection_of_a_user_displaces_the_oldest() {
+    let store = Faulty::new();
+    for number in 1..=16 {
+        welcome(greet(&store, &alice_on(&format!("c-{number:02}"), number, u64::from(number))));
+    }
+    assert_eq!((connections(&store).len(), goaways(&store)), (16, vec![]));
+    welcome(greet(&store, &alice_on("c-17", 17, 17)));
+    assert_eq!((connections(&store).len(), goaways(&store)), (16, vec!["c-01".to_owned()]));
+    // One that is older than all of them is the one too many itself.
+    assert_eq!(greet(&store, &alice_on("c-00", 18, 0)).unwrap(), Greeting::Displaced);
+    assert_eq!((connections(&store).len(), goaways(&store)), (16, vec![]));
+}
+
+#[test]
+fn a_displaced_connection_that_cannot_be_told_is_displaced_all_the_same() {
+    let store = Faulty::new();
+    welcome(greet(&store, &alice_on("gone", 1, 1)));
+    store.memory.state().gone.insert(connection("gone"));
+    welcome(greet(&store, &alice_on("stuck", 1, 2)));
+    store.memory.state().stuck.insert(connection("stuck"));
+    welcome(greet(&store, &alice_on("new", 1, 3)));
+    assert_eq!(connections(&store), ["new"]);
+}
+
+#[test]
+fn all_conversations_come_page_by_page_and_only_the_first_makes_routable() {
+    let store = Faulty::new();
+    let ids = conversations(&store, 2 * PAGE_ROWS_MAX);
+    store.memory.state().heads.insert(ids[150].clone(), position(3));
+    let (mut told, mut after, mut pages) = (vec![], None, 0);
+    loop {
+        let request = Hello { id: request_id("r-1"), v: 1, after };
+        let answer = welcome(greet_with(&store, &caller("alice"), &request, 0));
+        assert!(answer.conversations.len() <= PAGE_ROWS_MAX);
+        told.extend(answer.conversations);
+        pages += 1;
+        match answer.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(told.iter().map(|row| row.conversation.clone()).collect::<Vec<_>>(), ids);
+    assert_eq!(told[150].head, position(3));
+    // The second full page cannot know that it is the last.
+    assert_eq!((pages, store.count(Call::Register), connections(&store).len()), (3, 1, 1));
+}
+
+#[test]
+fn reconnects_are_spread_over_twenty_minutes() {
+    let store = Faulty::new();
+    let minutes = |spread| {
+        let request = Hello { id: request_id("r-1"), v: 1, after: None };
+        welcome(greet_with(&store, &caller("alice"), &request, spread)).reconnect_in_ms / 60_000
+    };
+    assert_eq!(minutes(0), 95);
+    assert_eq!(minutes(10 * 60 * 1000), 105);
+    assert_eq!(minutes(20 * 60 * 1000 - 1), 114);
+    assert!((95..115).contains(&minutes(u64::MAX)));
+}
+
+#[test]
+fn a_client_that_is_too_old_is_told_and_changes_nothing() {
+    let store = Faulty::new();
+    let request = Hello { id: request_id("r-1"), v: limits::VERSION_MIN - 1, after: None };
+    let refused = greet_with(&store, &caller("alice"), &request, 0).unwrap_err();
+    assert!(matches!(refused, HelloRefused::UpgradeRequired));
+    assert_eq!(refused.to_wire(), Refusal::new(ErrorCode::UpgradeRequired, "this server speaks protocol versions 1 to 1"));
+    assert_eq!(connections(&store), Vec::<String>::new());
+}
+
+#[test]
+fn a_newer_client_is_told_what_the_server_speaks() {
+    let store = Faulty::new();
+    let request = Hello { id: request_id("r-1"), v: limits::VERSION_MAX + 1, after: None };
+    let answer = welcome(greet_with(&store, &caller("alice"), &request, 0));
+    assert_eq!(answer.versions, Versions { min: limits::VERSION_MIN, max: limits::VERSION_MAX });
+}
+
+#[test]
+fn whatever_cannot_be_reached_hello_is_retried() {
+    for call in [Call::Register, Call::Remove, Call::Inbox, Call::Heads] {
+        for fault in [Fault::RequestLost, Fault::AnswerLost] {
+            let store = Faulty::new();
+            conversations(&store, 1);
+            store
+                .memory
+                .state()
+                .sessions
+                .entry(user("alice"))
+                .or_default()
+                .insert(connection("old"), Session { connected_at: start(), ..session("old") });
+            store.on(call, fault);
+            let refused = greet(&store, &alice_on("new", 1, 1)).unwrap_err();
+            let unavailable = Refusal::new(ErrorCode::Unavailable, "the outcome is unknown; retry").after_ms(100);
+            assert_eq!(refused.to_wire(), unavailable, "{call:?}");
+
+            assert_eq!(welcome(greet(&store, &alice_on("new", 1, 1))).conversations.len(), 1, "{call:?}");
+            assert_eq!(connections(&store), ["new"], "{call:?}");
+        }
+    }
+}

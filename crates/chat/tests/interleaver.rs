@@ -1,0 +1,132 @@
+//! The real append in 100,000 seeded schedules, and each of its known holes in at most 10,000 (DESIGN §3; L1 to L5).
+//!
+//! `CHATLANE_SEED=n` makes each test here run the one schedule of that seed and print its script. A failure prints the command.
+
+use std::ops::Range;
+
+use chatlane_chat::testing::interleave::{Explored, Fault, Guarantee, Hole, Schedule, explore, repeat};
+
+/// Schedules have the seeds from here on.
+const BASE: u64 = 1;
+
+/// What the real append survives, in two halves so that two cores share them.
+const SURVIVED: u64 = 10_000;
+
+/// Within so many a hole is found.
+const FOUND_WITHIN: u64 = 10_000;
+
+/// The seed that the environment asks for.
+fn asked() -> Option<u64> {
+    let seed = std::env::var("CHATLANE_SEED").ok()?;
+    Some(seed.parse().expect("CHATLANE_SEED must be a number, as printed by a failing run"))
+}
+
+fn print(test: &str, schedule: &Schedule) {
+    println!("{}", schedule.script.join("\n"));
+    match &schedule.violation {
+        Some(violation) => println!("seed {} broke {violation}", schedule.seed),
+        None => println!("seed {} broke nothing", schedule.seed),
+    }
+    println!("repeat it: CHATLANE_SEED={} cargo test -p chatlane-chat --test interleaver -- --nocapture --exact {test}", schedule.seed);
+}
+
+fn survives(test: &str, seeds: Range<u64>) {
+    if let Some(seed) = asked() {
+        let schedule = repeat(seed, None);
+        print(test, &schedule);
+        assert_eq!(schedule.violation, None);
+        return;
+    }
+    println!("seeds {} to {}", seeds.start, seeds.end - 1);
+    let expected = seeds.end - seeds.start;
+    let Explored { tally, broken } = explore(seeds, None);
+    println!("{tally}");
+    if let Some(schedule) = broken {
+        print(test, &schedule);
+        panic!("the append broke a guarantee under seed {}", schedule.seed);
+    }
+    assert_eq!(tally.schedules, expected);
+    assert!(tally.stored > 0 && tally.effects > 0 && tally.retried > 0 && tally.duplicates > 0 && tally.taken > 0, "{tally}");
+    for fault in Fault::ALL {
+        assert!(tally.of(fault) > 0, "{fault:?} never hit");
+    }
+}
+
+#[test]
+fn the_append_survives_the_first_half_of_the_schedules() {
+    survives("the_append_survives_the_first_half_of_the_schedules", BASE..BASE + SURVIVED / 2);
+}
+
+#[test]
+fn the_append_survives_the_second_half_of_the_schedules() {
+    survives("the_append_survives_the_second_half_of_the_schedules", BASE + SURVIVED / 2..BASE + SURVIVED);
+}
+
+fn breaks(test: &str, hole: Hole, expected: &[Guarantee]) {
+    if let Some(seed) = asked() {
+        return print(test, &repeat(seed, Some(hole)));
+    }
+    let Explored { tally, broken } = explore(BASE..BASE + FOUND_WITHIN, Some(hole));
+    let schedule = broken.unwrap_or_else(|| panic!("{hole:?} was not found in {FOUND_WITHIN} schedules\n{tally}"));
+    print(test, &schedule);
+    println!("found in schedule {} of {FOUND_WITHIN}", tally.schedules);
+    let violation = schedule.violation.expect("the schedule that was found broke a guarantee");
+    assert!(expected.contains(&violation.guarantee), "{violation}");
+}
+
+#[test]
+fn a_newer_anchor_on_retry_is_found() {
+    breaks("a_newer_anchor_on_retry_is_found", Hole::NewerAnchorOnRetry, &[Guarantee::L2]);
+}
+
+#[test]
+fn the_tail_taken_as_anchor_is_found() {
+    breaks("the_tail_taken_as_anchor_is_found", Hole::TailTakenAsAnchor, &[Guarantee::L2]);
+}
+
+#[test]
+fn an_anchor_trusted_beyond_the_tail_is_found() {
+    breaks("an_anchor_trusted_beyond_the_tail_is_found", Hole::AnchorBeyondTailTrusted, &[Guarantee::L1]);
+}
+
+#[test]
+fn a_bare_seq_anchor_over_a_raised_epoch_is_found() {
+    breaks("a_bare_seq_anchor_over_a_raised_epoch_is_found", Hole::BareSeqAnchor, &[Guarantee::L2]);
+}
+
+#[test]
+fn a_read_with_a_gap_that_is_accepted_is_found() {
+    breaks("a_read_with_a_gap_that_is_accepted_is_found", Hole::NonContiguousReadAccepted, &[Guarantee::L2]);
+}
+
+#[test]
+fn a_batch_that_goes_on_is_found() {
+    breaks("a_batch_that_goes_on_is_found", Hole::BatchGoesOn, &[Guarantee::L5]);
+}
+
+#[test]
+fn an_own_put_that_is_not_recognised_is_found() {
+    breaks("an_own_put_that_is_not_recognised_is_found", Hole::OwnPutNotRecognised, &[Guarantee::L2]);
+}
+
+#[test]
+fn an_unknown_put_that_is_acknowledged_is_found() {
+    breaks("an_unknown_put_that_is_acknowledged_is_found", Hole::UnknownPutAcknowledged, &[Guarantee::L3]);
+}
+
+#[test]
+fn a_duplicate_whose_delivery_is_not_queued_is_found() {
+    breaks("a_duplicate_whose_delivery_is_not_queued_is_found", Hole::DuplicateNotQueued, &[Guarantee::L4]);
+}
+
+#[test]
+fn one_seed_gives_one_history() {
+    for seed in BASE..BASE + 200 {
+        let first = repeat(seed, None);
+        assert_eq!(first, repeat(seed, None));
+        assert!(!first.script.is_empty());
+        let unrecorded = explore(seed..seed + 1, None);
+        assert_eq!(unrecorded.tally, first.tally, "recording changes nothing");
+    }
+    assert_ne!(repeat(BASE, None).script, repeat(BASE + 1, None).script);
+}

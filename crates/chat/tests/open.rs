@@ -1,0 +1,167 @@
+//! `open`: one conversation for two users, whoever asks, however often, and whatever died on the way.
+
+use chatlane_chat::append::ATTEMPTS_MAX;
+use chatlane_chat::entry::direct_conversation;
+use chatlane_chat::fan_out::Task;
+use chatlane_chat::open::{OpenRefused, open};
+use chatlane_chat::ports::{Creation, InboxRow, MessageLog as _};
+use chatlane_chat::testing::builders::{caller, creation, member, message_id, position, request_id, seq, settings, start, user};
+use chatlane_chat::testing::faulty::{Call, Fault, Faulty};
+use chatlane_chat::testing::memory::{Memory, SetClock};
+use chatlane_chat::testing::ready::block_on;
+use chatlane_protocol::frames::{ConversationHead, OpenAnswer};
+use chatlane_protocol::request::Open;
+use chatlane_protocol::{ConversationId, ErrorCode, Position, Refusal};
+
+fn ask(store: &Faulty, who: &str, with: &str) -> Result<OpenAnswer, OpenRefused> {
+    let request = Open { id: request_id("r-1"), with: user(with), client_message_id: message_id("create") };
+    block_on(open(store, store, &SetClock::at(start()), &settings(), &caller(who), &request))
+}
+
+fn lane() -> ConversationId {
+    direct_conversation(&user("alice"), &user("bob"))
+}
+
+fn answer(with: &str, head: u64) -> OpenAnswer {
+    let conversation = ConversationHead { conversation: lane(), with: Some(user(with)), head: position(head) };
+    OpenAnswer { id: request_id("r-1"), conversation }
+}
+
+/// What makes everybody learn of the conversation: also the creator's other devices, and this one.
+fn announcement() -> (Task, u32) {
+    (Task { conversation: lane(), first: seq(1), last: position(1), own: vec![], origin: None, remainder: None }, 0)
+}
+
+fn by(creator: &str) -> Creation {
+    let other = if creator == "alice" { "bob" } else { "alice" };
+    creation(&lane(), &user(creator), &user(other))
+}
+
+fn create_in(memory: &Memory, creator: &str) {
+    assert!(block_on(memory.create(&by(creator))).is_ok());
+}
+
+fn raise_head(store: &Faulty, number: u64) {
+    store.memory.state().heads.insert(lane(), position(number));
+}
+
+fn tasks(store: &Faulty) -> Vec<(Task, u32)> {
+    std::mem::take(&mut store.memory.state().queue)
+}
+
+#[test]
+fn opening_creates_the_conversation_and_announces_it() {
+    let store = Faulty::new();
+    assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1));
+    assert_eq!(store.memory.entries(&lane()), [by("alice").entry]);
+    assert_eq!(tasks(&store), [announcement()]);
+    {
+        let state = store.memory.state();
+        assert_eq!(state.heads[&lane()], Position::ZERO);
+        assert_eq!(state.members.values().cloned().collect::<Vec<_>>(), [member(&user("alice")), member(&user("bob"))]);
+        for (who, with) in [("alice", "bob"), ("bob", "alice")] {
+            assert_eq!(state.inboxes[&user(who)][&lane()], InboxRow { conversation: lane(), with: Some(user(with)) });
+        }
+    }
+    assert!(store.is_answered_before(Call::Create, Call::Enqueue));
+}
+
+#[test]
+fn opening_again_finds_the_same_conversation_from_both_sides() {
+    let store = Faulty::new();
+    ask(&store, "alice", "bob").unwrap();
+    raise_head(&store, 1);
+    tasks(&store);
+    assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1));
+    assert_eq!(ask(&store, "bob", "alice").unwrap(), answer("alice", 1));
+    raise_head(&store, 7);
+    assert_eq!(ask(&store, "bob", "alice").unwrap(), answer("alice", 7));
+    assert_eq!(store.memory.entries(&lane()), [by("alice").entry]);
+    assert_eq!((tasks(&store), store.count(Call::Create)), (vec![], 1));
+}
+
+#[test]
+fn who_loses_the_race_answers_what_the_winner_created() {
+    let store = Faulty::new();
+    store.meanwhile(Call::Create, |memory| create_in(memory, "bob"));
+    assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1));
+    assert_eq!(store.memory.entries(&lane()), [by("bob").entry]);
+    // Either may die before its enqueue: both announce.
+    assert_eq!(tasks(&store), [announcement()]);
+}
+
+#[test]
+fn who_meets_a_transaction_tries_again() {
+    let store = Faulty::new();
+    store.on(Call::Create, Fault::Contended);
+    store.on(Call::Create, Fault::Contended);
+    assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1));
+    assert_eq!(tasks(&store), [announcement()]);
+}
+
+#[test]
+fn after_six_transactions_it_is_busy() {
+    let store = Faulty::new();
+    for _ in 0..ATTEMPTS_MAX {
+        store.on(Call::Create, Fault::Contended);
+    }
+    let refused = ask(&store, "alice", "bob").unwrap_err();
+    assert!(matches!(refused, OpenRefused::Busy));
+    assert_eq!(refused.to_wire(), Refusal::new(ErrorCode::Busy, "others were opening the same conversation").after_ms(100));
+    assert_eq!((store.count(Call::Create), tasks(&store)), (ATTEMPTS_MAX, vec![]));
+    assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1));
+}
+
+#[test]
+fn who_died_between_creation_and_enqueue_is_made_good_by_the_next_to_open() {
+    for who_opens in ["alice", "bob"] {
+        let store = Faulty::new();
+        create_in(&store.memory, "alice");
+        let with = if who_opens == "alice" { "bob" } else { "alice" };
+        assert_eq!(ask(&store, who_opens, with).unwrap(), answer(with, 1));
+        assert_eq!(tasks(&store), [announcement()]);
+    }
+}
+
+#[test]
+fn a_creation_of_which_nothing_is_known_is_found_by_the_retry() {
+    let store = Faulty::new();
+    store.on(Call::Create, Fault::AnswerLost);
+    assert!(matches!(ask(&store, "alice", "bob"), Err(OpenRefused::Unavailable(_))));
+    assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1));
+    assert_eq!((store.memory.entries(&lane()).len(), tasks(&store)), (1, vec![announcement()]));
+}
+
+#[test]
+fn nothing_is_answered_unless_the_announcement_is_queued() {
+    let store = Faulty::new();
+    store.on(Call::Enqueue, Fault::RequestLost);
+    let refused = ask(&store, "alice", "bob").unwrap_err();
+    let unavailable = Refusal::new(ErrorCode::Unavailable, "the outcome is unknown; retry").after_ms(100);
+    assert_eq!(refused.to_wire(), unavailable);
+    assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1));
+    assert_eq!(tasks(&store), [announcement()]);
+}
+
+#[test]
+fn whatever_cannot_be_reached_opening_is_retried() {
+    for (call, exists) in [(Call::Read, false), (Call::Create, false), (Call::Heads, true)] {
+        let store = Faulty::new();
+        if exists {
+            create_in(&store.memory, "alice");
+        }
+        store.on(call, Fault::RequestLost);
+        assert!(matches!(ask(&store, "alice", "bob"), Err(OpenRefused::Unavailable(_))), "{call:?}");
+        assert_eq!(tasks(&store), [], "{call:?}");
+        assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1), "{call:?}");
+    }
+}
+
+#[test]
+fn nobody_has_a_direct_conversation_with_oneself() {
+    let store = Faulty::new();
+    let refused = ask(&store, "alice", "alice").unwrap_err();
+    assert!(matches!(refused, OpenRefused::WithOneself));
+    assert_eq!(refused.to_wire(), Refusal::new(ErrorCode::BadRequest, "a direct conversation is with somebody else"));
+    assert_eq!(store.count(Call::Read), 0);
+}

@@ -1,0 +1,173 @@
+//! The command line: run the stack, or chat.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use axum::body::Bytes;
+use chatlane_functions::Role;
+use chatlane_protocol::{DeviceId, UserId};
+use clap::{Args, Parser, Subcommand};
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::gateway::{DisconnectEvents, Reorder};
+use crate::issuer::{TOKEN_LIFETIME, TOKEN_PATH};
+use crate::stack::{PORT, STAGE, Settings, Stack};
+use crate::story::{self, Detail};
+
+/// All of Chatlane on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "chatlane-local", version, args_conflicts_with_subcommands = true)]
+pub struct Command {
+    #[command(subcommand)]
+    does: Option<Does>,
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+enum Does {
+    /// Chat as NAME with a stack that runs in another terminal.
+    Chat(Chat),
+}
+
+/// Run the gateway, the functions, the tables and the queue.
+#[derive(Debug, Args)]
+struct Run {
+    /// Port of the gateway; 0 takes any.
+    #[arg(long, default_value_t = PORT)]
+    port: u16,
+    /// Folder that keeps everything over a restart.
+    #[arg(long, default_value = ".chatlane")]
+    data: PathBuf,
+    /// Forget what is in the folder.
+    #[arg(long)]
+    fresh: bool,
+    /// Close every connection after this many seconds, as the gateway does after 2 hours.
+    #[arg(long, value_name = "SECONDS")]
+    life: Option<u64>,
+    /// Misbehave as AWS may, repeatably: frames overtake each other, some disconnect events are lost.
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+    /// Tell the story of every frame; twice: every AWS call too.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Args)]
+struct Chat {
+    /// Who you are.
+    name: String,
+    /// Whom you write to first; alice and bob find each other.
+    peer: Option<String>,
+    /// Port of the gateway.
+    #[arg(long, default_value_t = PORT)]
+    port: u16,
+}
+
+impl Command {
+    /// Does what the command line asks.
+    ///
+    /// # Errors
+    /// One line for the person that says what to do.
+    pub async fn execute(self) -> anyhow::Result<()> {
+        match self.does {
+            Some(Does::Chat(options)) => run_chat(options).await,
+            None => run_stack(self.run).await,
+        }
+    }
+}
+
+async fn run_stack(options: Run) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let program = std::env::current_exe().context("cannot find this program's own file, which the functions run in")?;
+    let mut settings = Settings { fresh: options.fresh, port: options.port, ..Settings::new(program, options.data) };
+    if let Some(seconds) = options.life {
+        settings.gateway.limits.life = Duration::from_secs(seconds);
+    }
+    if let Some(seed) = options.seed {
+        settings.gateway.reorder = Some(Reorder::seeded(seed));
+        settings.gateway.disconnect_events = DisconnectEvents::Drop { share: 0.2, seed };
+    }
+    let detail = match options.verbose {
+        0 => Detail::Nothing,
+        1 => Detail::Story,
+        _ => Detail::EveryCall,
+    };
+    let lines = Arc::new(move |process: &str, line: &str| {
+        if detail != Detail::Nothing {
+            println!("  {process}: {line}");
+        }
+    });
+    let stack = Stack::start(settings, lines).await?;
+    let telling = story::tell(&stack, detail);
+    println!("{}", greeting(&stack, began.elapsed(), options.port));
+
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot wait for Ctrl-C")?,
+        () = terminated() => {}
+    }
+    println!("\nstopping; everything is kept in {}", stack.data().display());
+    telling.abort();
+    stack.stop().await;
+    Ok(())
+}
+
+/// Returns when somebody asks this process to end.
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(error) => {
+            tracing::warn!("cannot wait for SIGTERM: {error}");
+            std::future::pending().await
+        }
+    }
+}
+
+fn greeting(stack: &Stack, took: Duration, asked_port: u16) -> String {
+    let port = stack.address().port();
+    let other_port = if asked_port == PORT { String::new() } else { format!(" --port {port}") };
+    let device = DeviceId::from(uuid::Uuid::new_v4());
+    format!(
+        "Chatlane on this machine · {roles} Lambda roles as real processes · DynamoDB, SQS embedded · data in {data} (delete it to start over)
+gateway  {url}        ready in {seconds:.1} s
+
+Paste into a second terminal:   cargo run -q -p chatlane-local -- chat alice{other_port}
+and into a third:               cargo run -q -p chatlane-local -- chat bob{other_port}
+Any WebSocket client, as carol: npx -y wscat -c '{url}?device={device}' -s chatlane.v1 -s token.{token}
+                                then type {{\"action\":\"hello\",\"id\":\"1\",\"v\":1}}
+Ctrl-C stops it. -v tells the story of every frame, -vv every AWS call.",
+        roles = Role::ALL.len(),
+        data = stack.data().display(),
+        url = stack.url(),
+        seconds = took.as_secs_f64(),
+        token = stack.token("carol", TOKEN_LIFETIME),
+    )
+}
+
+async fn run_chat(options: Chat) -> anyhow::Result<()> {
+    let _ = (fetch_token(options.port, &options.name).await?, options.peer);
+    Ok(())
+}
+
+/// A token of the development issuer that the stack runs.
+async fn fetch_token(port: u16, user: &str) -> anyhow::Result<String> {
+    let user = utf8_percent_encode(user, NON_ALPHANUMERIC);
+    let uri = format!("http://127.0.0.1:{port}{TOKEN_PATH}?user={user}").parse()?;
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let answer = client.get(uri).await.with_context(|| format!("no Chatlane on port {port}: start it with cargo run -p chatlane-local"))?;
+    let status = answer.status();
+    let text = answer.into_body().collect().await?.to_bytes();
+    if !status.is_success() {
+        bail!("what listens on port {port} gives no token ({status}): is it Chatlane? choose its port with --port");
+    }
+    Ok(String::from_utf8(text.to_vec())?)
+}

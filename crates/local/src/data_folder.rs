@@ -1,0 +1,107 @@
+//! The folder that holds everything that survives a restart. One runner at a time has it.
+
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+const LOCK: &str = "lock";
+const DYNAMODB: &str = "dynamodb.sqlite";
+const QUEUE: &str = "queue.sqlite";
+
+/// A data folder, locked until this is dropped or the process dies.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataFolder {
+    /// Takes the folder, making it if there is none. `fresh` forgets what a former run stored there, and touches no foreign file.
+    ///
+    /// # Errors
+    /// It cannot be made, or another runner has it.
+    pub fn open(path: &Path, fresh: bool) -> anyhow::Result<Self> {
+        fs::create_dir_all(path).with_context(|| format!("cannot make the data folder {}", path.display()))?;
+        let lock = File::create(path.join(LOCK)).with_context(|| format!("cannot write to the data folder {}", path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                bail!("another Chatlane has the data folder {}: stop it, or choose another one with --data", path.display())
+            }
+            Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
+        }
+        let folder = Self { path: path.to_owned(), _lock: lock };
+        if fresh {
+            for name in [DYNAMODB, QUEUE] {
+                for suffix in ["", "-wal", "-shm"] {
+                    let file = folder.path.join(format!("{name}{suffix}"));
+                    match fs::remove_file(&file) {
+                        Err(error) if error.kind() != ErrorKind::NotFound => {
+                            return Err(error).with_context(|| format!("cannot delete {}", file.display()));
+                        }
+                        Ok(()) | Err(_) => {}
+                    }
+                }
+            }
+        }
+        Ok(folder)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file of the embedded tables.
+    pub fn dynamodb(&self) -> PathBuf {
+        self.path.join(DYNAMODB)
+    }
+
+    /// The file of the embedded queues.
+    pub fn queue(&self) -> PathBuf {
+        self.path.join(QUEUE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn temporary() -> PathBuf {
+        std::env::temp_dir().join(format!("chatlane-{}", uuid::Uuid::new_v4()))
+    }
+
+    #[test]
+    fn a_folder_in_use_is_refused_with_what_to_do() {
+        let path = temporary();
+        let held = DataFolder::open(&path, false).unwrap();
+        let refused = DataFolder::open(&path, false).unwrap_err().to_string();
+        assert!(refused.contains("--data"), "{refused}");
+        drop(held);
+        assert!(DataFolder::open(&path, false).is_ok());
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn fresh_forgets_our_files_and_keeps_foreign_ones() {
+        let path = temporary();
+        fs::create_dir_all(&path).unwrap();
+        for name in ["dynamodb.sqlite", "queue.sqlite-wal", "letter.txt"] {
+            fs::write(path.join(name), "x").unwrap();
+        }
+        let folder = DataFolder::open(&path, true).unwrap();
+        assert!(!folder.dynamodb().exists() && !path.join("queue.sqlite-wal").exists());
+        assert!(path.join("letter.txt").exists());
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let path = temporary();
+        fs::write(&path, "a file").unwrap();
+        assert!(DataFolder::open(&path, false).unwrap_err().to_string().contains(&*path.to_string_lossy()));
+        fs::remove_file(path).unwrap();
+    }
+}

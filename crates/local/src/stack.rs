@@ -1,0 +1,338 @@
+//! The stack: embedded endpoints, functions in child processes, the gateway in front.
+//!
+//! Who talks to whom, all on loopback: clients → gateway → Lambda → (Runtime API) → child process → (AWS SDK) → `DynamoDB`, SQS,
+//! `@connections`; queue → event source mapping → Lambda. Each endpoint has a listener of its own, and all requests of children pass
+//! [`Endpoints`].
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use axum::body::Bytes;
+use axum::serve::ListenerExt as _;
+use chatlane_functions::Role;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::data_folder::DataFolder;
+use crate::embedded::{Dynamo, Endpoints, Service};
+use crate::gateway::{self, FunctionError, Functions, Gateway};
+use crate::issuer::{AUDIENCE, ISSUER, Issuer, JWKS_PATH};
+use crate::lambda::{FunctionSettings, INIT_TIMEOUT, InvokeError, Lambda, LambdaSettings, LineSink};
+use crate::queue::{EventSource, EventSourceSettings, Queue, QueueSettings};
+
+/// The stage that clients connect to.
+pub const STAGE: &str = "dev";
+
+/// The queue of delivery tasks.
+pub const FAN_OUT_QUEUE: &str = "fan-out";
+
+/// Where tasks go that no worker could do.
+pub const DEAD_LETTER_QUEUE: &str = "fan-out-dead-letter";
+
+/// The port of the gateway, if no other is asked for.
+pub const PORT: u16 = 7070;
+
+/// Keys the body hashes of this machine's data; a real deployment has its own.
+const DEDUPE_KEY: &str = "6c6f63616c6c6f63616c6c6f63616c6c6f63616c6c6f63616c6c6f63616c6c6f";
+
+/// What can be chosen. Everything else is as the template deploys it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The executable that the functions run in: `chatlane-local` itself.
+    pub program: PathBuf,
+    /// Where everything is kept.
+    pub data: PathBuf,
+    /// Forget what is there.
+    pub fresh: bool,
+    /// The gateway's port; 0: any.
+    pub port: u16,
+    /// How long a message stays hidden after a receive. Template: 60 s.
+    pub visibility_timeout: Duration,
+    /// How often a task is tried before it goes to the dead-letter queue. Template: 10.
+    pub max_receive_count: u32,
+    /// Most processes of one function.
+    pub concurrency_max: usize,
+    /// Further environment variables of all functions, such as `CHATLANE_ADMISSION`.
+    pub environment: BTreeMap<String, String>,
+    /// The gateway's limits and misbehaviour.
+    pub gateway: gateway::Settings,
+}
+
+impl Settings {
+    /// The defaults, with functions in `program` and data in `data`.
+    pub fn new(program: impl Into<PathBuf>, data: impl Into<PathBuf>) -> Self {
+        let routes = [
+            ("$connect", Role::Connect),
+            ("$disconnect", Role::Disconnect),
+            ("$default", Role::Fallback),
+            ("hello", Role::Hello),
+            ("open", Role::Open),
+            ("send", Role::Send),
+            ("ping", Role::Ping),
+        ];
+        Self {
+            program: program.into(),
+            data: data.into(),
+            fresh: false,
+            port: PORT,
+            visibility_timeout: Duration::from_mins(1),
+            max_receive_count: 10,
+            concurrency_max: 16,
+            environment: BTreeMap::new(),
+            gateway: gateway::Settings::new(STAGE, Role::Authorize.name(), routes.map(|(key, role)| (key, role.name()))),
+        }
+    }
+}
+
+/// A running stack.
+pub struct Stack {
+    address: SocketAddr,
+    folder: DataFolder,
+    endpoints: Endpoints,
+    dynamo: Dynamo,
+    queue: Queue,
+    lambda: Lambda,
+    gateway: Gateway<Lambda>,
+    issuer: Issuer,
+    event_source: EventSource,
+    servers: JoinSet<()>,
+    shut_down: watch::Sender<bool>,
+}
+
+impl Functions for Lambda {
+    async fn invoke(&self, function: &str, event: Bytes) -> Result<Bytes, FunctionError> {
+        Self::invoke(self, function, event).await.map_err(|error| match error {
+            InvokeError::Throttled { .. } => FunctionError::Throttled,
+            _ => FunctionError::Failed,
+        })
+    }
+}
+
+impl Stack {
+    /// Starts everything; clients may connect when this returns. No process is started before it is needed.
+    ///
+    /// # Errors
+    /// One line that says what to do: the port is taken, the folder is in use or not ours.
+    pub async fn start(settings: Settings, lines: LineSink) -> anyhow::Result<Self> {
+        let folder = DataFolder::open(&settings.data, settings.fresh)?;
+        let clients = listen(settings.port)
+            .await
+            .with_context(|| format!("port {} is taken: stop what listens there, or choose another one with --port", settings.port))?;
+        let address = clients.local_addr()?;
+        let issuer = Issuer::open(folder.path())?;
+        let dynamo = Dynamo::open(Some(&folder.dynamodb())).await?;
+        for (definition, ttl) in tables() {
+            dynamo.create_table(&definition, ttl)?;
+        }
+        let queue = Queue::open(&folder.queue(), queues(&settings))?;
+
+        let endpoints = Endpoints::new();
+        let (dynamodb, sqs) = (listen(0).await?, listen(0).await?);
+        let (connections, runtime) = (listen(0).await?, listen(0).await?);
+        let at = Addresses {
+            dynamodb: url(&dynamodb)?,
+            sqs: url(&sqs)?,
+            connections: url(&connections)?,
+            runtime_api: runtime.local_addr()?.to_string(),
+            jwks: format!("http://{address}{JWKS_PATH}"),
+        };
+        let functions = Role::ALL.map(|role| FunctionSettings {
+            environment: environment(role, &at, &settings.environment),
+            concurrency_max: settings.concurrency_max,
+            ..FunctionSettings::new(role.name())
+        });
+        let lambda = Lambda::new(
+            LambdaSettings {
+                program: settings.program,
+                runtime_api: at.runtime_api,
+                init_timeout: INIT_TIMEOUT,
+                functions: functions.to_vec(),
+            },
+            lines,
+        );
+        let gateway = Gateway::new(settings.gateway, lambda.clone());
+
+        let (shut_down, stopping) = watch::channel(false);
+        let mut servers = JoinSet::new();
+        let routers = [
+            (Service::DynamoDb, dynamodb, dynamo.router()),
+            (Service::Sqs, sqs, queue.router()),
+            (Service::Connections, connections, gateway.management_router()),
+            (Service::Runtime, runtime, lambda.router()),
+        ];
+        for (service, listener, router) in routers {
+            let (endpoints, mut stopping) = (endpoints.clone(), stopping.clone());
+            servers.spawn(async move {
+                let stopped = async move {
+                    let _ended = stopping.wait_for(|stop| *stop).await;
+                };
+                endpoints.serve(service, listener, router, stopped).await;
+            });
+        }
+        let router = gateway.client_router().merge(issuer.router());
+        servers.spawn(async move {
+            let clients = clients.tap_io(|socket| drop(socket.set_nodelay(true)));
+            let served = axum::serve(clients, router.into_make_service_with_connect_info::<SocketAddr>()).await;
+            if let Err(error) = served {
+                tracing::error!("the gateway's listener failed: {error}");
+            }
+        });
+        let mapping = EventSourceSettings {
+            queue: FAN_OUT_QUEUE.to_owned(),
+            function: Role::FanOut.name().to_owned(),
+            batch_max: 10,
+            concurrency_max: settings.concurrency_max,
+        };
+        let event_source = EventSource::start(&queue, mapping, lambda.clone())?;
+        Ok(Self { address, folder, endpoints, dynamo, queue, lambda, gateway, issuer, event_source, servers, shut_down })
+    }
+
+    /// Where clients connect: `ws://127.0.0.1:7070/dev`.
+    pub fn url(&self) -> String {
+        format!("ws://{}/{STAGE}", self.address)
+    }
+
+    /// The gateway's address.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A token for a user, valid for `lifetime` from now.
+    pub fn token(&self, user: &str, lifetime: Duration) -> String {
+        self.issuer.token(user, lifetime, SystemTime::now())
+    }
+
+    /// The issuer, for tokens with other claims.
+    pub const fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// What children ask of the embedded endpoints: to record, to hold.
+    pub const fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// The functions' processes.
+    pub const fn lambda(&self) -> &Lambda {
+        &self.lambda
+    }
+
+    /// The queues.
+    pub const fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// The gateway.
+    pub const fn gateway(&self) -> &Gateway<Lambda> {
+        &self.gateway
+    }
+
+    /// Ends everything: sockets with 1001, processes, endpoints, files. What was acknowledged is kept.
+    pub async fn stop(self) {
+        self.gateway.stop().await;
+        self.event_source.stop().await;
+        self.lambda.shut_down().await;
+        self.shut_down.send_replace(true);
+        let mut servers = self.servers;
+        servers.shutdown().await;
+        self.dynamo.close().await;
+    }
+}
+
+async fn listen(port: u16) -> std::io::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await
+}
+
+fn url(listener: &TcpListener) -> std::io::Result<String> {
+    Ok(format!("http://{}", listener.local_addr()?))
+}
+
+struct Addresses {
+    dynamodb: String,
+    sqs: String,
+    connections: String,
+    runtime_api: String,
+    jwks: String,
+}
+
+/// What the template gives each function, with this machine's addresses.
+fn environment(role: Role, at: &Addresses, further: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut variables = further.clone();
+    let mut set = |name: &str, value: &str| variables.insert(name.to_owned(), value.to_owned());
+    set("AWS_ENDPOINT_URL_DYNAMODB", &at.dynamodb);
+    set("AWS_ENDPOINT_URL_SQS", &at.sqs);
+    let tables: &[&str] = match role {
+        Role::Authorize | Role::Connect | Role::Ping | Role::Fallback => &[],
+        Role::Disconnect => &["USERS"],
+        Role::Hello => &["CONVERSATIONS", "INBOXES", "USERS"],
+        Role::Open => &["LOG", "CONVERSATIONS", "INBOXES"],
+        Role::Send => &["LOG", "CONVERSATIONS"],
+        Role::FanOut => &["LOG", "CONVERSATIONS", "USERS"],
+    };
+    for table in tables {
+        set(&format!("CHATLANE_{table}_TABLE"), &table.to_lowercase());
+    }
+    if matches!(role, Role::Open | Role::Send | Role::FanOut) {
+        set("CHATLANE_FAN_OUT_QUEUE_URL", &Queue::url(&at.sqs, FAN_OUT_QUEUE));
+    }
+    if matches!(role, Role::Hello | Role::FanOut) {
+        set("CHATLANE_CONNECTIONS_ENDPOINT", &format!("{}/{STAGE}", at.connections));
+    }
+    if matches!(role, Role::Hello | Role::Open | Role::Send) {
+        set("CHATLANE_EPOCH", "1");
+        set("CHATLANE_DEDUPE_KEY", DEDUPE_KEY);
+    }
+    if role == Role::Authorize {
+        set("CHATLANE_JWKS_URL", &at.jwks);
+        set("CHATLANE_JWT_ISSUER", ISSUER);
+        set("CHATLANE_JWT_AUDIENCE", AUDIENCE);
+    }
+    variables
+}
+
+fn queues(settings: &Settings) -> [QueueSettings; 2] {
+    let queue = |name: &str, dead_letter_queue: Option<&str>| QueueSettings {
+        name: name.to_owned(),
+        visibility_timeout: settings.visibility_timeout,
+        max_receive_count: settings.max_receive_count,
+        dead_letter_queue: dead_letter_queue.map(ToOwned::to_owned),
+    };
+    [queue(FAN_OUT_QUEUE, Some(DEAD_LETTER_QUEUE)), queue(DEAD_LETTER_QUEUE, None)]
+}
+
+/// The tables of the template: keys as `chatlane_aws::table` has them.
+fn tables() -> [(Value, Option<&'static str>); 4] {
+    let table = |name: &str, partition: &str, sort: &str, sort_type: &str| {
+        json!({
+            "TableName": name,
+            "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": [{ "AttributeName": partition, "KeyType": "HASH" }, { "AttributeName": sort, "KeyType": "RANGE" }],
+            "AttributeDefinitions": [
+                { "AttributeName": partition, "AttributeType": "S" },
+                { "AttributeName": sort, "AttributeType": sort_type },
+            ],
+        })
+    };
+    [
+        (table("log", "c", "s", "N"), None),
+        (table("conversations", "c", "k", "S"), None),
+        (table("inboxes", "u", "c", "S"), None),
+        (table("users", "u", "k", "S"), Some("ttl")),
+    ]
+}
+
+/// Where lines of the functions' processes go when nobody wants them.
+pub fn no_lines() -> LineSink {
+    Arc::new(|_, _| {})
+}
