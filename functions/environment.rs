@@ -62,18 +62,23 @@ impl Environment {
         Tables { log: table("LOG"), conversations: table("CONVERSATIONS"), inboxes: table("INBOXES"), users: table("USERS") }
     }
 
-    /// What the core's rules read.
+    /// What the core's rules read, for a function that hashes bodies.
     pub fn settings(&mut self) -> Settings {
-        let epoch = self.text("CHATLANE_EPOCH").parse().unwrap_or_else(|_| {
-            self.wrong.push("CHATLANE_EPOCH is not a number of 32 bits".to_owned());
-            0
-        });
         let key = self.text("CHATLANE_DEDUPE_KEY");
         let key = bytes_of_hex(&key).unwrap_or_else(|| {
             self.wrong.push("CHATLANE_DEDUPE_KEY is not 64 hexadecimal digits".to_owned());
             [0; 32]
         });
-        let mut settings = Settings::new(epoch, DedupeKey::new(key));
+        Settings { dedupe_key: DedupeKey::new(key), ..self.settings_without_key() }
+    }
+
+    /// What the core's rules read, for a function that hashes no body and is not told the key.
+    pub fn settings_without_key(&mut self) -> Settings {
+        let epoch = self.text("CHATLANE_EPOCH").parse().unwrap_or_else(|_| {
+            self.wrong.push("CHATLANE_EPOCH is not a number of 32 bits".to_owned());
+            0
+        });
+        let mut settings = Settings::new(epoch, DedupeKey::new([0; 32]));
         settings.admission = match self.text_or("CHATLANE_ADMISSION", "on").as_str() {
             "off" => AdmissionLimit::Off,
             "on" => AdmissionLimit::PerConversation,

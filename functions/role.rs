@@ -94,7 +94,7 @@ pub async fn run(role: Role) -> Result<(), Error> {
             lambda_runtime::run(service_fn(|event: Route| disconnect::handle(store, event.payload))).await
         }
         Role::Hello => {
-            let (tables, settings, endpoint) = (env.tables(), &env.settings(), env.text("CHATLANE_CONNECTIONS_ENDPOINT"));
+            let (tables, settings, endpoint) = (env.tables(), &env.settings_without_key(), env.text("CHATLANE_CONNECTIONS_ENDPOINT"));
             env.finish()?;
             let config = sdk_config().await;
             let (store, gateway) = (&Store::new(&config, tables), &Gateway::new(&config, &endpoint));
@@ -107,7 +107,7 @@ pub async fn run(role: Role) -> Result<(), Error> {
             .await
         }
         Role::Open => {
-            let (tables, settings, url) = (env.tables(), &env.settings(), env.text("CHATLANE_FAN_OUT_QUEUE_URL"));
+            let (tables, settings, url) = (env.tables(), &env.settings_without_key(), env.text("CHATLANE_FAN_OUT_QUEUE_URL"));
             env.finish()?;
             let config = sdk_config().await;
             let (store, queue) = (&Store::new(&config, tables), &Queue::new(&config, url));

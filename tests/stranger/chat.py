@@ -11,13 +11,11 @@ class Device:
         hello = await self.ask(action="hello", v=1)
         self.user, self.have = hello["user"], {row["conversation"]: row["head"]["seq"] for row in hello["conversations"]}
         return self
-
     async def ask(self, **request):
         await self.socket.send(json.dumps(request | {"id": (id := uuid.uuid4().hex)}))
         while (frame := json.loads(await self.socket.recv())).get("id") != id:
             self.pushes.append(frame)  # a push may overtake an answer
         return frame if frame["type"] == request["action"] else sys.exit(f"refused: {frame}")
-
     async def entries(self):
         while True:
             frame = self.pushes.pop(0) if self.pushes else json.loads(await self.socket.recv())
@@ -35,5 +33,6 @@ async def main():
     print(f"{alice.user} sent: {result['status']} #{result['position']['seq']}")
     received = await anext(entry async for entry in bob.entries() if entry["client_message_id"] == message["client_message_id"])
     print(f"{bob.user} received from {received['sender']}: {received['body']['text']} #{received['position']['seq']}")
+    await asyncio.gather(alice.socket.close(), bob.socket.close())
 
 asyncio.run(asyncio.wait_for(main(), 30))

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_sdk_dynamodb::config::Credentials;
 
 pub use outbound::Gateway;
 pub use queue::Queue;
@@ -24,6 +25,17 @@ pub use table::Tables;
 /// How the SDK is set up for every client: from the environment (region, credentials, `AWS_ENDPOINT_URL_*`), with the time budget of a
 /// chat message. The SDK's own defaults start to retry after one second, which alone would break it.
 pub async fn sdk_config() -> SdkConfig {
+    within_budget().load().await
+}
+
+/// The same for tools and tests against embedded endpoints: everything at this URL, signed with this access key id (the endpoints know
+/// callers by it, and check no signature). Nothing is read from the environment.
+pub async fn sdk_config_at(endpoint: &str, access_key_id: &str) -> SdkConfig {
+    let credentials = Credentials::new(access_key_id, "local", None, None, "static");
+    within_budget().region(Region::from_static("us-east-1")).credentials_provider(credentials).endpoint_url(endpoint).load().await
+}
+
+fn within_budget() -> ConfigLoader {
     aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(25)))
         .timeout_config(
@@ -33,6 +45,4 @@ pub async fn sdk_config() -> SdkConfig {
                 .operation_timeout(Duration::from_secs(4))
                 .build(),
         )
-        .load()
-        .await
 }

@@ -254,6 +254,7 @@ fn an_own_put_that_was_sent_twice_is_recognised() {
     stage.store.on(Call::Put, Fault::Resent);
     assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("duplicate", position(2)));
     assert_eq!((stage.entries().len(), stage.take_tasks().len()), (2, 1));
+    assert_eq!(stage.store.count(Call::Read), 1, "the occupant says it all");
 }
 
 #[test]
@@ -294,6 +295,7 @@ fn a_slot_below_an_entry_that_was_seen_is_never_claimed() {
     });
     others_write(&stage, Call::Put, vec![seen]);
     assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("ok", position(3)));
+    assert_eq!(stage.store.count(Call::Put), 2, "slot 2 was not tried again");
 }
 
 #[test]
@@ -310,6 +312,19 @@ fn a_log_that_is_cut_under_a_writer_ends_the_attempt() {
         });
         assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::AnchorTooOld, "without {cut}");
     }
+}
+
+#[test]
+fn a_log_that_is_restored_under_a_writer_ends_the_attempt() {
+    let stage = Stage::with_entries(2);
+    let (lane, other) = (stage.conversation.clone(), bobs(&stage, 3..=3));
+    stage.store.meanwhile(Call::Put, move |memory| {
+        let mut stored = memory.state();
+        let log = stored.log.get_mut(&lane).unwrap();
+        log.get_mut(&seq(2)).unwrap().position.epoch = 2;
+        log.extend(other.into_iter().map(|entry| (entry.position.seq, entry)));
+    });
+    assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::AnchorTooOld);
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn an_own_put_that_is_not_recognised_is_found() {
 
 #[test]
 fn an_unknown_put_that_is_acknowledged_is_found() {
-    breaks("an_unknown_put_that_is_acknowledged_is_found", Hole::UnknownPutAcknowledged, &[Guarantee::L3]);
+    breaks("an_unknown_put_that_is_acknowledged_is_found", Hole::UnknownPutAcknowledged, &[Guarantee::L2, Guarantee::L3]);
 }
 
 #[test]

@@ -181,7 +181,7 @@ impl Connection {
         self.arrivals.closed().await
     }
 
-    /// Sends a close frame (1000) behind what is queued and waits for the server's, [`driver::CLOSE_WAIT`] at most. Requests in flight end
+    /// Sends a close frame (1000) behind what is queued and waits for the server's, 2 s at most. Requests in flight end
     /// with [`RequestError::Closed`].
     pub async fn close(&self) -> Closed {
         let _ended = self.outgoing.send(driver::close_frame());

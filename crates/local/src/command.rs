@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use axum::body::Bytes;
+use chatlane_client::terminal::{ChatOptions, chat};
 use chatlane_functions::Role;
 use chatlane_protocol::{DeviceId, UserId};
 use clap::{Args, Parser, Subcommand};
@@ -154,8 +155,25 @@ Ctrl-C stops it. -v tells the story of every frame, -vv every AWS call.",
 }
 
 async fn run_chat(options: Chat) -> anyhow::Result<()> {
-    let _ = (fetch_token(options.port, &options.name).await?, options.peer);
-    Ok(())
+    let user = UserId::new(options.name.as_str())?;
+    let peer = options.peer.map(UserId::new).transpose()?;
+    let token = fetch_token(options.port, user.as_str()).await?;
+    let options = ChatOptions {
+        url: format!("ws://127.0.0.1:{}/{STAGE}", options.port),
+        token,
+        device: DeviceId::from(uuid::Uuid::new_v4()),
+        user,
+        peer,
+    };
+    let input = tokio::io::BufReader::new(tokio::io::stdin());
+    let mut output = std::io::stdout();
+    let chatted = chat(options, input, &mut output).await;
+    output.flush()?;
+    // A read of the terminal that is still waiting must not keep the process.
+    match chatted {
+        Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A token of the development issuer that the stack runs.

@@ -12,7 +12,9 @@ fn main() -> ExitCode {
         return run_function(&handler);
     }
     let command = command::Command::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
+    // A refused condition is everyday business, and embedded DynamoDB warns of each.
+    let filter = tracing_subscriber::EnvFilter::new("warn,dynoxide=error");
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),

@@ -90,9 +90,21 @@ impl Settings {
     }
 }
 
+/// Where the embedded endpoints listen, for tools and tests that call them as any AWS client does. No path, no slash at the end.
+#[derive(Clone, Debug)]
+pub struct EndpointUrls {
+    /// `DynamoDB`.
+    pub dynamodb: String,
+    /// SQS.
+    pub sqs: String,
+    /// `@connections`; the stage is its path.
+    pub connections: String,
+}
+
 /// A running stack.
 pub struct Stack {
     address: SocketAddr,
+    urls: EndpointUrls,
     folder: DataFolder,
     endpoints: Endpoints,
     dynamo: Dynamo,
@@ -147,6 +159,7 @@ impl Stack {
             concurrency_max: settings.concurrency_max,
             ..FunctionSettings::new(role.name())
         });
+        let urls = EndpointUrls { dynamodb: at.dynamodb, sqs: at.sqs, connections: at.connections };
         let lambda = Lambda::new(
             LambdaSettings {
                 program: settings.program,
@@ -190,7 +203,7 @@ impl Stack {
             concurrency_max: settings.concurrency_max,
         };
         let event_source = EventSource::start(&queue, mapping, lambda.clone())?;
-        Ok(Self { address, folder, endpoints, dynamo, queue, lambda, gateway, issuer, event_source, servers, shut_down })
+        Ok(Self { address, urls, folder, endpoints, dynamo, queue, lambda, gateway, issuer, event_source, servers, shut_down })
     }
 
     /// Where clients connect: `ws://127.0.0.1:7070/dev`.
@@ -221,6 +234,11 @@ impl Stack {
     /// What children ask of the embedded endpoints: to record, to hold.
     pub const fn endpoints(&self) -> &Endpoints {
         &self.endpoints
+    }
+
+    /// Where the embedded endpoints listen.
+    pub const fn endpoint_urls(&self) -> &EndpointUrls {
+        &self.urls
     }
 
     /// The functions' processes.
@@ -291,6 +309,8 @@ fn environment(role: Role, at: &Addresses, further: &BTreeMap<String, String>) -
     }
     if matches!(role, Role::Hello | Role::Open | Role::Send) {
         set("CHATLANE_EPOCH", "1");
+    }
+    if role == Role::Send {
         set("CHATLANE_DEDUPE_KEY", DEDUPE_KEY);
     }
     if role == Role::Authorize {
@@ -311,8 +331,9 @@ fn queues(settings: &Settings) -> [QueueSettings; 2] {
     [queue(FAN_OUT_QUEUE, Some(DEAD_LETTER_QUEUE)), queue(DEAD_LETTER_QUEUE, None)]
 }
 
-/// The tables of the template: keys as `chatlane_aws::table` has them.
-fn tables() -> [(Value, Option<&'static str>); 4] {
+/// The tables of the template, each as a `CreateTable` request with its time-to-live attribute: keys as `chatlane_aws::table` has them,
+/// named as the functions are told.
+pub fn tables() -> [(Value, Option<&'static str>); 4] {
     let table = |name: &str, partition: &str, sort: &str, sort_type: &str| {
         json!({
             "TableName": name,

@@ -198,3 +198,90 @@ fn describe(text: &str, source: FrameSource) -> String {
         ServerFrame::Unknown => format!("a frame of another version, by {source:?}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::embedded::{Caller, Fate};
+    use crate::lambda::InvokeError;
+
+    fn call(service: Service, operation: &str, status: u16, request: Value, answer: Value) -> Arc<Call> {
+        Arc::new(Call {
+            caller: Caller("send-1".to_owned()),
+            service,
+            operation: operation.to_owned(),
+            request,
+            fate: Fate::Answered,
+            status,
+            answer,
+            write_units: 0.0,
+            read_units: 0.5,
+            took: Duration::from_micros(1500),
+        })
+    }
+
+    fn ended(outcome: Result<(), InvokeError>) -> InvocationEnded {
+        InvocationEnded {
+            caller: "send-1".to_owned(),
+            function: "send".to_owned(),
+            request_id: "r".to_owned(),
+            took: Duration::from_micros(3100),
+            cold: false,
+            outcome,
+        }
+    }
+
+    #[test]
+    fn a_send_is_one_line() {
+        let calls = [
+            call(Service::DynamoDb, "Query", 200, json!({ "TableName": "log" }), Value::Null),
+            call(Service::DynamoDb, "GetItem", 200, json!({ "TableName": "conversations" }), Value::Null),
+            call(Service::DynamoDb, "PutItem", 200, json!({ "TableName": "log", "Item": { "s": { "N": "2" } } }), Value::Null),
+            call(Service::Sqs, "SendMessage", 200, json!({}), Value::Null),
+        ];
+        assert_eq!(invocation_line(&ended(Ok(())), &calls), "  λ send 3.1 ms: 2 reads, 1 put → #2, fan-out queued");
+    }
+
+    #[test]
+    fn a_fan_out_is_one_line() {
+        let head = json!({ "TableName": "conversations", "ExpressionAttributeValues": { ":s": { "N": "2" } } });
+        let sessions = json!({ "Responses": { "users": [{ "u": {}, "c:1": {}, "c:2": {} }, { "u": {} }] } });
+        let calls = [
+            call(Service::DynamoDb, "UpdateItem", 200, head, Value::Null),
+            call(Service::DynamoDb, "Query", 200, json!({ "TableName": "conversations" }), json!({ "Count": 2 })),
+            call(Service::DynamoDb, "BatchGetItem", 200, json!({}), sessions),
+            call(Service::Connections, "PostToConnection", 200, json!({}), Value::Null),
+            call(Service::Connections, "PostToConnection", 410, json!({}), Value::Null),
+        ];
+        assert_eq!(what_was_done(&calls), "head → 2, 2 members, 2 sockets, 1 post, 1 gone");
+    }
+
+    #[test]
+    fn a_failed_invocation_says_why() {
+        let line = invocation_line(&ended(Err(InvokeError::Throttled { concurrency_max: 16 })), &[]);
+        assert_eq!(line, "  λ send 3.1 ms: failed: all 16 environments of the function are busy");
+    }
+
+    #[test]
+    fn a_frame_is_told_by_its_kind_and_never_by_its_content() {
+        let text = r#"{"type":"entries","conversation":"d1","entries":[{"position":{"epoch":1,"seq":7},"sender":"a","client_message_id":"m","time_ms":1,"count":1,"kind":"message","body":{"content_type":"text/plain","text":"SECRET"}}]}"#;
+        let posted = GatewayEvent::FrameOut {
+            connection: "c".to_owned(),
+            user: "bob\u{1b}[2J".to_owned(),
+            text: text.to_owned(),
+            source: FrameSource::Post,
+        };
+        assert_eq!(frame_line(&posted), "bob\\u{1b}[2J ← entry #7");
+        let own = GatewayEvent::FrameOut {
+            connection: "c".to_owned(),
+            user: "bob".to_owned(),
+            text: r#"{"message":"Internal server error"}"#.to_owned(),
+            source: FrameSource::Answer,
+        };
+        assert_eq!(frame_line(&own), "bob ← the gateway's own error");
+    }
+}

@@ -10,7 +10,7 @@ use chatlane_tests_workspace::root;
 /// What each package may use outside its tests. `protocol` and `chat` are pure: no runtime, no AWS, no entropy; only `aws` has an AWS SDK;
 /// `anyhow` is for `local` and the tests.
 const ALLOWED: [(&str, &[&str]); 6] = [
-    ("chatlane-protocol", &["base64", "percent-encoding", "serde", "serde_json", "thiserror", "uuid"]),
+    ("chatlane-protocol", &["base64", "serde", "serde_json", "thiserror", "uuid"]),
     ("chatlane-chat", &["base64", "chatlane-protocol", "futures-util", "hmac", "serde", "serde_json", "sha2", "thiserror", "tracing"]),
     (
         "chatlane-aws",
@@ -23,9 +23,6 @@ const ALLOWED: [(&str, &[&str]); 6] = [
             "chatlane-protocol",
             "percent-encoding",
             "serde_json",
-            "thiserror",
-            "tokio",
-            "tracing",
         ],
     ),
     (
@@ -36,6 +33,7 @@ const ALLOWED: [(&str, &[&str]); 6] = [
             "chatlane-aws",
             "chatlane-chat",
             "chatlane-protocol",
+            "futures-util",
             "jsonwebtoken",
             "lambda_runtime",
             "reqwest",

@@ -99,7 +99,8 @@ type Sending = Pin<Box<dyn Future<Output = Result<SendAnswer, Unavailable>> + Se
 struct Attempt {
     number: usize,
     device: usize,
-    frame: u32,
+    /// The frame whose client waits for the answer.
+    frame: Option<u32>,
     /// Most of the times when it could go on, it does not.
     slow: bool,
     desk: Desk,
@@ -154,7 +155,11 @@ impl Run {
         if rng.one_in(8) {
             settings.anchor.entries_max = 4;
         }
-        let attempts_max = 2 + rng.below(4);
+        let restored = rng.one_in(4);
+        let restore_at = restored.then(|| 60 + count(rng.below(300)));
+        // A restore needs traffic before and after it.
+        let (frames_max, attempts_min) = if restored { (3, 4) } else { (2, 2) };
+        let attempts_max = attempts_min + rng.below(4);
         let devices: Vec<Device> = (0..2 + rng.below(3))
             .map(|index| {
                 let anchors = match hole {
@@ -162,12 +167,10 @@ impl Run {
                     _ if rng.one_in(12) => Anchors::Beyond,
                     _ => Anchors::Known,
                 };
-                let frames = 1 + rng.below(2);
+                let frames = 1 + rng.below(frames_max);
                 Device::new(caller(index), anchors, count(frames), count(attempts_max))
             })
             .collect();
-        let restored = rng.one_in(4);
-        let restore_at = restored.then(|| 20 + count(rng.below(120)));
         let memory = Arc::new(Memory::new());
         let conversation = created(&memory, &settings, &devices[0].caller, &devices[1].caller.user);
         watch(&memory, &devices[1].caller);
@@ -270,12 +273,14 @@ impl Run {
         self.note(format_args!("device {index} sends {} as attempt {number}", Messages(&request)));
         let slow = self.rng.one_in(3);
         let stage = Stage::Travelling(request);
-        self.attempts.push(Attempt { number, device: index, frame, slow, desk: Desk::new(), stage });
+        self.attempts.push(Attempt { number, device: index, frame: Some(frame), slow, desk: Desk::new(), stage });
     }
 
     /// An attempt begins, one of its calls takes effect, or it is answered and goes on to the next.
     fn attempt(&mut self, index: usize) {
-        if self.attempts[index].slow && !self.rng.one_in(10) {
+        let travels = matches!(self.attempts[index].stage, Stage::Travelling(_));
+        let pace = if travels && self.restore_at.is_some() { 60 } else { 10 }; // late enough to arrive after the restore
+        if self.attempts[index].slow && !self.rng.one_in(pace) {
             return;
         }
         let call = self.attempts[index].desk.take();
@@ -311,7 +316,7 @@ impl Run {
         let Attempt { number, device: from, frame, .. } = self.attempts.swap_remove(index);
         let lost = self.fault_one_in > 0 && self.rng.one_in(self.fault_one_in);
         let device = &mut self.devices[from];
-        let present = device.frame == frame;
+        let present = frame == Some(device.frame);
         if present {
             device.awaited -= 1;
         }
@@ -416,7 +421,7 @@ impl Run {
     /// The process of an attempt dies; what it has sent may still arrive.
     fn kill(&mut self, index: usize, call: Call) {
         let Attempt { number, device, frame, .. } = self.attempts.swap_remove(index);
-        if self.devices[device].frame == frame {
+        if frame == Some(self.devices[device].frame) {
             self.devices[device].awaited -= 1;
         }
         let fault = match call {
@@ -484,23 +489,24 @@ impl Run {
         let last = {
             let mut state = self.memory.state();
             let log = state.log.get_mut(&self.conversation).expect("the conversation exists");
-            let last = self.rng.between(1, log.len() as u64);
+            let entries = log.len() as u64;
+            let kept = entries - self.rng.between(0, 5.min(entries - 1));
             let last =
-                log.values().take_while(|entry| entry.position.seq.get() <= last).last().map_or(Position::ZERO, |last| last.position);
+                log.values().take_while(|entry| entry.position.seq.get() <= kept).last().map_or(Position::ZERO, |last| last.position);
             log.split_off(&last.seq.next());
             let head = state.heads.get_mut(&self.conversation).expect("the conversation exists");
             *head = last.min(*head);
             last
         };
         self.in_flight.clear();
-        let devices = &mut self.devices;
-        self.attempts.retain(|attempt| {
-            let travels = matches!(attempt.stage, Stage::Travelling(_));
-            if !travels && devices[attempt.device].frame == attempt.frame {
-                devices[attempt.device].awaited -= 1;
-            }
-            travels
-        });
+        self.attempts.retain(|attempt| matches!(attempt.stage, Stage::Travelling(_)));
+        // Sockets end with the old deployment: what was on its way arrives now, and nobody waits for the answers.
+        for attempt in &mut self.attempts {
+            (attempt.frame, attempt.slow) = (None, false);
+        }
+        self.devices.iter_mut().for_each(Device::reconnect);
+        // The others may all be beyond the tail and wait; one who held nothing of the old log goes on at once.
+        self.devices.push(Device::new(caller(self.devices.len()), Anchors::Known, 3, 4));
         self.judge.restored(last.seq);
         self.tally.hit(Fault::Restore);
         let epoch = self.settings.epoch;

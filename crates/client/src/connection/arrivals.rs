@@ -52,7 +52,8 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        // A request that took its id stays: its own `Waiting` is alive, so its receiver is not closed.
+        self.answer.close();
+        // A request that took its id stays: its receiver is open.
         let mut open = self.arrivals.lock();
         if open.in_flight.get(&self.id).is_some_and(|in_flight| in_flight.answer.is_closed()) {
             open.in_flight.remove(&self.id);
@@ -182,9 +183,9 @@ fn read(text: &str) -> Arrival {
             let HelloAnswer { id, .. } = &**answer;
             Arrival::Answer(id.clone(), Ok(frame))
         }
-        ServerFrame::Open(OpenAnswer { id, .. })
-        | ServerFrame::Send(SendAnswer { id, .. })
-        | ServerFrame::Ping(PingAnswer { id, .. }) => Arrival::Answer(id.clone(), Ok(frame)),
+        ServerFrame::Open(OpenAnswer { id, .. }) | ServerFrame::Send(SendAnswer { id, .. }) | ServerFrame::Ping(PingAnswer { id, .. }) => {
+            Arrival::Answer(id.clone(), Ok(frame))
+        }
         ServerFrame::Entries(_) | ServerFrame::Goaway(_) | ServerFrame::Error(ErrorFrame { id: None, .. }) => Arrival::Push(frame),
         ServerFrame::Unknown => {
             let json: Value = serde_json::from_str(text).unwrap_or_default();

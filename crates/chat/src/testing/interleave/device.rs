@@ -125,8 +125,9 @@ impl Device {
         if self.anchors == Anchors::Refreshed {
             let tail = tail(log).unwrap_or(Position::ZERO);
             self.pending.iter_mut().for_each(|pending| pending.message.anchor = tail);
-        } else if rng.one_in(4) {
-            let upto = tail(log).map_or(0, |tail| rng.between(1, tail.seq.get()));
+        } else if rng.one_in(3) {
+            let tail = tail(log).map_or(0, |tail| tail.seq.get());
+            let upto = if rng.one_in(2) { tail } else { rng.between(1, tail) };
             self.look_through(log, upto);
         }
         !self.finished()
@@ -182,6 +183,11 @@ impl Device {
             }
         }
         self.finished();
+    }
+
+    /// On a new socket: answers to what was sent before cannot come, and all of it may be sent again.
+    pub(super) const fn reconnect(&mut self) {
+        (self.awaited, self.attempts_left) = (0, self.attempts_max);
     }
 
     /// What it holds beyond `common` is gone by a restore; the outbox stays.

@@ -1,0 +1,86 @@
+//! What a typed line asks for.
+
+use chatlane_protocol::UserId;
+
+/// What `/help` shows.
+pub(super) const HELP: [&str; 3] =
+    ["a line of text: send it to the one you are talking to", "/with NAME: talk to NAME from now on", "/quit or Ctrl-D: end · /help: this"];
+
+/// A typed line, understood.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    /// Send this.
+    Say(String),
+    /// Talk to this user from now on.
+    With(UserId),
+    Help,
+    Quit,
+    /// An empty line.
+    Nothing,
+    /// Not understood: this is why.
+    Wrong(&'static str),
+}
+
+/// Reads one line, without its line end.
+pub(super) fn read(line: &[u8]) -> Command {
+    let Ok(line) = std::str::from_utf8(line) else { return Command::Wrong("not sent: the line is not UTF-8") };
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.trim().is_empty() {
+        return Command::Nothing;
+    }
+    let Some(command) = line.strip_prefix('/') else { return Command::Say(line.to_owned()) };
+    match command.trim().split_once(char::is_whitespace).unwrap_or((command.trim(), "")) {
+        ("quit", "") => Command::Quit,
+        ("help", "") => Command::Help,
+        ("with", name) => UserId::new(name.trim()).map_or(Command::Wrong("`/with` needs a name of 1 to 128 bytes"), Command::With),
+        _ => Command::Wrong("no such command; /help lists them"),
+    }
+}
+
+/// Whom a user talks to when nobody was named: the two users of the first example talk to each other.
+pub(super) fn default_peer(user: &UserId) -> Option<UserId> {
+    let peer = match user.as_str() {
+        "alice" => "bob",
+        "bob" => "alice",
+        _ => return None,
+    };
+    UserId::new(peer).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> UserId {
+        UserId::new(name).unwrap()
+    }
+
+    #[test]
+    fn text_is_sent_as_it_is_without_its_line_end() {
+        assert_eq!(read(b"hi there"), Command::Say("hi there".to_owned()));
+        assert_eq!(read(b" hi \r"), Command::Say(" hi ".to_owned()));
+        assert_eq!(read(b" \r"), Command::Nothing);
+        assert_eq!(read(b""), Command::Nothing);
+    }
+
+    #[test]
+    fn commands_begin_with_a_slash() {
+        assert_eq!(read(b"/quit"), Command::Quit);
+        assert_eq!(read(b"/help "), Command::Help);
+        assert_eq!(read(b"/with  auth0|a b"), Command::With(user("auth0|a b")));
+    }
+
+    #[test]
+    fn what_is_no_command_is_not_sent_as_text() {
+        for line in [&b"/quiet"[..], b"/", b"/with", b"/quit now", b"\xff"] {
+            assert!(matches!(read(line), Command::Wrong(_)), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn alice_and_bob_talk_to_each_other_and_others_to_nobody_yet() {
+        assert_eq!(default_peer(&user("alice")), Some(user("bob")));
+        assert_eq!(default_peer(&user("bob")), Some(user("alice")));
+        assert_eq!(default_peer(&user("carol")), None);
+    }
+}

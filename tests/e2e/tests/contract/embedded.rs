@@ -1,0 +1,55 @@
+//! Embedded endpoints without a stack around them.
+
+use std::net::Ipv4Addr;
+
+use axum::Router;
+use chatlane_aws::{Store, Tables, sdk_config, sdk_config_at};
+use chatlane_local::embedded::{Dynamo, Endpoints, Service};
+use chatlane_local::stack::tables;
+use tokio::net::TcpListener;
+
+/// Who the calls of these tests come from.
+pub const CALLER: &str = "contract-1";
+
+/// Serves a router behind the layer until the test's runtime ends; answers its URL.
+pub async fn serve(endpoints: &Endpoints, service: Service, router: Router) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let endpoints = endpoints.clone();
+    tokio::spawn(async move { endpoints.serve(service, listener, router, std::future::pending()).await });
+    url
+}
+
+/// A store, and what it stands on.
+pub struct Backend {
+    pub store: Store,
+    /// Where its requests can be held. Sees none of a store on real tables.
+    pub endpoints: Endpoints,
+    _dynamo: Option<Dynamo>,
+}
+
+impl Backend {
+    /// On an empty database in memory with the tables of the stack.
+    pub async fn embedded() -> Self {
+        let dynamo = Dynamo::open(None).await.expect("a database in memory");
+        for (definition, ttl) in tables() {
+            dynamo.create_table(&definition, ttl).expect("the definitions of the stack are good");
+        }
+        let endpoints = Endpoints::new();
+        let url = serve(&endpoints, Service::DynamoDb, dynamo.router()).await;
+        let tables = named(["log", "conversations", "inboxes", "users"]);
+        Self { store: Store::new(&sdk_config_at(&url, CALLER).await, tables), endpoints, _dynamo: Some(dynamo) }
+    }
+
+    /// On the tables that `CHATLANE_CONTRACT_TABLES` names, embedded where it names none.
+    pub async fn chosen() -> Self {
+        let Ok(names) = std::env::var("CHATLANE_CONTRACT_TABLES") else { return Self::embedded().await };
+        let names: Vec<&str> = names.split(',').collect();
+        let names = names.try_into().expect("CHATLANE_CONTRACT_TABLES names four tables: log, conversations, inboxes, users");
+        Self { store: Store::new(&sdk_config().await, named(names)), endpoints: Endpoints::new(), _dynamo: None }
+    }
+}
+
+fn named([log, conversations, inboxes, users]: [&str; 4]) -> Tables {
+    Tables { log: log.into(), conversations: conversations.into(), inboxes: inboxes.into(), users: users.into() }
+}

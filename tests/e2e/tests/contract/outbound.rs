@@ -1,0 +1,120 @@
+//! `Outbound` on `chatlane_aws::Gateway` and the local gateway's `@connections`.
+
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use chatlane_aws::sdk_config_at;
+use chatlane_chat::ports::{Delivery, Outbound as _};
+use chatlane_local::embedded::{Answer, At, Endpoints, Matching, Service};
+use chatlane_local::gateway::{FunctionError, Functions, Gateway, GatewayEvent, Settings};
+use chatlane_protocol::{ConnectionId, DeviceId};
+use chatlane_tests_e2e::{Device, patiently};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::embedded::{CALLER, serve};
+
+/// Lets everybody in.
+struct Doorman;
+
+impl Functions for Doorman {
+    async fn invoke(&self, function: &str, _: Bytes) -> Result<Bytes, FunctionError> {
+        let allowed = json!({ "Action": "execute-api:Invoke", "Effect": "Allow", "Resource": "*" });
+        let answer = match function {
+            "authorize" => json!({ "principalId": "alice", "policyDocument": { "Version": "2012-10-17", "Statement": [allowed] } }),
+            _ => json!({ "statusCode": 200 }),
+        };
+        Ok(answer.to_string().into())
+    }
+}
+
+struct Bench {
+    outbound: chatlane_aws::Gateway,
+    endpoints: Endpoints,
+    url: String,
+    events: UnboundedReceiver<GatewayEvent>,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let gateway = Gateway::new(Settings::new("dev", "authorize", [("$default", "fallback")]), Doorman);
+        let events = gateway.observe();
+        let endpoints = Endpoints::new();
+        let management = serve(&endpoints, Service::Connections, gateway.management_router()).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/dev", listener.local_addr().unwrap());
+        tokio::spawn(gateway.serve(listener));
+        let outbound = chatlane_aws::Gateway::new(&sdk_config_at(&management, CALLER).await, &format!("{management}/dev"));
+        Self { outbound, endpoints, url, events }
+    }
+
+    /// A client, and the gateway's id of its connection, which ends in `=`.
+    async fn client(&mut self) -> (Device, ConnectionId) {
+        let device = Device::connect_with(&self.url, DeviceId::from(uuid::Uuid::new_v4()), &[]).await.unwrap();
+        let opened = patiently("the connection is told", self.events.recv()).await;
+        let Some(GatewayEvent::Opened { connection, .. }) = opened else { panic!("{opened:?}") };
+        (device, ConnectionId::new(connection).unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_posted_frame_arrives_as_it_is() {
+    let mut bench = Bench::new().await;
+    let (device, connection) = bench.client().await;
+    let frame = json!({ "type": "entries", "text": "\u{0}\"ü😀", "long": "x".repeat(30_000) });
+    assert_eq!(bench.outbound.post(&connection, &frame.to_string()).await, Delivery::Posted);
+    assert_eq!(device.until("the frame comes", |frames| frames.first().cloned()).await, Some(frame));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_closed_or_never_was_is_gone() {
+    let mut bench = Bench::new().await;
+    let (device, connection) = bench.client().await;
+    device.close().await;
+    patiently("the gateway knows", async { while !matches!(bench.events.recv().await, Some(GatewayEvent::Closed { .. })) {} }).await;
+    for connection in [connection, ConnectionId::new("L0SM9cOFvHcCIhw=").unwrap(), ConnectionId::new("a/b?c#d%2F=").unwrap()] {
+        assert_eq!(bench.outbound.post(&connection, "{}").await, Delivery::Gone, "{connection}");
+    }
+}
+
+#[tokio::test]
+async fn throttles_and_failures_leave_the_outcome_unknown() {
+    let mut bench = Bench::new().await;
+    let (_device, connection) = bench.client().await;
+    for (status, code) in [
+        (StatusCode::TOO_MANY_REQUESTS, "LimitExceededException"),
+        (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerException"),
+        (StatusCode::FORBIDDEN, "ForbiddenException"),
+    ] {
+        let mut hold = bench.endpoints.hold(Matching::service(Service::Connections), At::Request, 3);
+        let refuse = async {
+            loop {
+                hold.caught().await.answer(Answer::error(status, code, "by the test"));
+            }
+        };
+        let delivery = tokio::select! {
+            delivery = bench.outbound.post(&connection, "{}") => delivery,
+            () = refuse => unreachable!("it refuses for ever"),
+        };
+        assert_eq!(delivery, Delivery::Unknown, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_post_without_an_answer_has_an_unknown_outcome_and_may_have_arrived() {
+    let mut bench = Bench::new().await;
+    let (device, connection) = bench.client().await;
+    let mut hold = bench.endpoints.hold(Matching::service(Service::Connections), At::Answer, 3);
+    let unanswered = async {
+        let mut held = vec![];
+        loop {
+            held.push(hold.caught().await); // each attempt ends by the SDK's own timeout
+        }
+    };
+    let delivery = tokio::select! {
+        delivery = bench.outbound.post(&connection, r#"{"n":1}"#) => delivery,
+        () = unanswered => unreachable!("it holds for ever"),
+    };
+    assert_eq!(delivery, Delivery::Unknown);
+    assert_eq!(device.until("it arrived all the same", |frames| frames.first().cloned()).await, Some(json!({ "n": 1 })));
+}

@@ -1,0 +1,124 @@
+//! `FanOutQueue` on `chatlane_aws::Queue` and the embedded queue.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chatlane_aws::{Queue, sdk_config_at};
+use chatlane_chat::fan_out::{Remainder, Task};
+use chatlane_chat::ports::FanOutQueue as _;
+use chatlane_chat::testing::builders::{connection, conversation, position, seq, start, user};
+use chatlane_local::embedded::{At, Endpoints, Matching, Service};
+use chatlane_local::queue::{self, QueueSettings};
+use chatlane_protocol::{Position, Seq};
+use serde_json::{Value, json};
+
+use crate::embedded::{CALLER, serve};
+
+const NAME: &str = "tasks";
+
+/// A queue in a file of its own, which goes with it.
+struct Bench {
+    queue: Queue,
+    embedded: queue::Queue,
+    endpoints: Endpoints,
+    url: String,
+    file: PathBuf,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        for suffix in ["", "-wal", "-shm"] {
+            std::fs::remove_file(format!("{}{suffix}", self.file.display())).ok(); // what is left is only litter
+        }
+    }
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let file = std::env::temp_dir().join(format!("chatlane-contract-{}", uuid::Uuid::new_v4()));
+        let settings = QueueSettings {
+            name: NAME.to_owned(),
+            visibility_timeout: Duration::from_mins(1),
+            max_receive_count: 10,
+            dead_letter_queue: None,
+        };
+        let embedded = queue::Queue::open(&file, [settings]).expect("a new file");
+        let endpoints = Endpoints::new();
+        let url = serve(&endpoints, Service::Sqs, embedded.router()).await;
+        let queue = Queue::new(&sdk_config_at(&url, CALLER).await, queue::Queue::url(&url, NAME));
+        Self { queue, embedded, endpoints, url, file }
+    }
+
+    /// The bodies of what can be received now.
+    async fn receive(&self) -> Vec<String> {
+        let request = json!({ "QueueUrl": queue::Queue::url(&self.url, NAME), "MaxNumberOfMessages": 10 });
+        let request = reqwest::Client::new().post(&self.url).header("x-amz-target", "AmazonSQS.ReceiveMessage").json(&request);
+        let answer: Value = request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
+        let messages = answer["Messages"].as_array().cloned().unwrap_or_default();
+        messages.iter().map(|message| message["Body"].as_str().expect("a body").to_owned()).collect()
+    }
+}
+
+fn task() -> Task {
+    Task { conversation: conversation("d-1"), first: seq(2), last: position(3), own: vec![seq(2), seq(3)], origin: None, remainder: None }
+}
+
+#[tokio::test]
+async fn a_task_is_received_with_all_that_was_put_in() {
+    let bench = Bench::new().await;
+    let odd = user("auth0|a#b/\u{0}\"ü");
+    let remainder = Remainder { targets: vec![(odd, connection("L0SM9cOFvHcCIhw="))], attempt: 4, since: start() };
+    let tasks = [
+        task(),
+        Task { origin: Some(connection("L0SM9cOFvHcCIhw=")), ..task() },
+        Task { first: Seq::MAX, last: Position::new(u32::MAX, Seq::MAX), own: vec![], remainder: Some(remainder), ..task() },
+    ];
+    for task in &tasks {
+        bench.queue.enqueue(task, 0).await.unwrap();
+    }
+    let received: Vec<Task> = bench.receive().await.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
+    assert!(received.len() == tasks.len() && tasks.iter().all(|task| received.contains(task)), "{received:?}");
+}
+
+#[tokio::test]
+async fn a_delayed_task_is_not_received_before_its_time() {
+    let bench = Bench::new().await;
+    let recording = bench.endpoints.record();
+    for delay_s in [0, 600, 900, 100_000] {
+        bench.queue.enqueue(&task(), delay_s).await.unwrap();
+    }
+    assert_eq!(bench.receive().await.len(), 1);
+    assert_eq!(bench.embedded.depth(NAME).unwrap().delayed, 3);
+    let delays: Vec<Value> = recording.calls().iter().map(|call| call.request["DelaySeconds"].clone()).collect();
+    assert_eq!(delays[..4], [Value::Null, json!(600), json!(900), json!(900)], "900 s is the longest that SQS has");
+}
+
+#[tokio::test]
+async fn a_task_whose_answer_is_lost_is_in_the_queue_at_least_once() {
+    let bench = Bench::new().await;
+    let mut hold = bench.endpoints.hold(Matching::service(Service::Sqs).operation("SendMessage"), At::Answer, 1);
+    let task = task();
+    let (accepted, ()) = tokio::join!(bench.queue.enqueue(&task, 0), async { hold.caught().await.lose() });
+    accepted.unwrap();
+    assert_eq!(bench.embedded.depth(NAME).unwrap().visible, 2, "the SDK sent it again: standard queues may hold it twice");
+}
+
+#[tokio::test]
+async fn a_task_that_no_queue_accepts_is_unavailable() {
+    let bench = Bench::new().await;
+    let config = sdk_config_at(&bench.url, CALLER).await;
+    let nowhere = Queue::new(&config, queue::Queue::url(&bench.url, "nobody"));
+    let refused = nowhere.enqueue(&task(), 0).await.unwrap_err();
+    assert_eq!(refused.cause, "AWS.SimpleQueueService.NonExistentQueue");
+
+    let mut hold = bench.endpoints.hold(Matching::service(Service::Sqs), At::Request, 3);
+    let lose_all = async {
+        for _ in 0..3 {
+            hold.caught().await.lose();
+        }
+    };
+    let task = task();
+    let (refused, ()) = tokio::join!(bench.queue.enqueue(&task, 0), lose_all);
+    assert_eq!(refused.unwrap_err().cause, "no connection, or it was lost");
+    assert!(bench.embedded.depth(NAME).unwrap().is_empty());
+}
