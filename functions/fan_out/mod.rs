@@ -1,8 +1,9 @@
 //! The queue's worker: delivers tasks to live connections. See [`chatlane_chat::fan_out`].
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use chatlane_chat::fan_out::{self, Report, Task};
+use chatlane_chat::fan_out::{self, Report};
 use chatlane_chat::ports::{Clock, FanOutQueue, Heads, Memberships, MessageLog, Outbound, Sessions, Unavailable};
+use chatlane_chat::task::Task;
 use futures_util::future::join_all;
 
 /// Delivers a batch; answers which messages the queue must hand out again. After its last receive a message is in the dead-letter queue.

@@ -2,8 +2,8 @@
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::{ProvideErrorMetadata as _, SdkError};
-use chatlane_chat::fan_out::Task;
 use chatlane_chat::ports::{FanOutQueue, Unavailable};
+use chatlane_chat::task::Task;
 
 /// One standard queue: at least once, in any order.
 #[derive(Clone, Debug)]

@@ -116,13 +116,15 @@ pub struct Lane<'a, S, C> {
     conversation: &'a ConversationId,
     sender: &'a UserId,
     window: Window,
+    /// What this call put, which is no reason to call an anchor stale.
+    stored: Vec<Seq>,
     member: Option<Member>,
 }
 
 impl<'a, S: MessageLog + Memberships, C: Clock> Lane<'a, S, C> {
     /// A view that has read nothing yet.
     pub const fn new(store: &'a S, clock: &'a C, settings: &'a Settings, conversation: &'a ConversationId, sender: &'a UserId) -> Self {
-        Self { store, clock, settings, conversation, sender, window: Window(Vec::new()), member: None }
+        Self { store, clock, settings, conversation, sender, window: Window(Vec::new()), stored: Vec::new(), member: None }
     }
 
     /// Appends the message, or finds it. The module's text says how.
@@ -148,9 +150,14 @@ impl<'a, S: MessageLog + Memberships, C: Clock> Lane<'a, S, C> {
             if let Some(found) = self.own(message, hash) {
                 return Ok(found);
             }
-            let entry = self.next_entry(message, hash)?;
+            let Some(tail) = self.window.tail() else {
+                return Err(Refused::Busy); // the row of a conversation whose creation is half seen
+            };
+            let tail_position = tail.position;
+            let entry = self.next_entry(tail, message, hash)?;
             match self.store.put(&entry).await? {
                 Put::Stored => {
+                    self.stored.push(entry.position.seq);
                     self.window.0.push(entry.clone());
                     return Ok(Appended::New(entry));
                 }
@@ -160,10 +167,10 @@ impl<'a, S: MessageLog + Memberships, C: Clock> Lane<'a, S, C> {
                     if mine {
                         self.window.0.push(*occupant);
                     } else {
-                        self.catch_up(Some(*occupant)).await?;
+                        self.catch_up(tail_position, Some(*occupant)).await?;
                     }
                 }
-                Put::Contended => self.catch_up(None).await?,
+                Put::Contended => self.catch_up(tail_position, None).await?,
             }
         }
         match self.own(message, hash) {
@@ -184,12 +191,15 @@ impl<'a, S: MessageLog + Memberships, C: Clock> Lane<'a, S, C> {
             };
             let run = self.store.read_run(self.conversation, from, read).await?;
             self.member = self.store.member(self.conversation, self.sender).await?;
-            match run {
-                Run::Whole(entries) => self.window = Window(entries),
-                Run::Broken if self.member.is_some() => return Err(Refused::AnchorTooOld),
-                Run::Broken => self.window = Window(Vec::new()),
-            }
+            let (entries, broken) = match run {
+                Run::Whole(entries) => (entries, false),
+                Run::Broken => (Vec::new(), true),
+            };
+            self.window = Window(entries);
             self.settle_member().await?;
+            if broken && self.member.is_some() {
+                return Err(Refused::AnchorTooOld);
+            }
         }
         Ok(())
     }
@@ -212,33 +222,26 @@ impl<'a, S: MessageLog + Memberships, C: Clock> Lane<'a, S, C> {
 
     /// The anchor's entry exists, in its epoch, and is near enough.
     async fn check_anchor(&self, anchor: Position) -> Result<(), Refused> {
-        let Some(tail) = self.window.tail() else {
-            return if anchor.seq == Seq::ZERO {
-                Err(Refused::Busy) // the row of a conversation whose creation is half seen
-            } else {
-                self.beyond_the_tail(anchor).await
-            };
-        };
-        let tail = tail.position;
-        if anchor.seq > tail.seq {
-            return self.beyond_the_tail(anchor).await;
-        }
         if anchor.seq > Seq::ZERO {
-            let Some(entry) = self.window.at(anchor.seq) else { return Err(Refused::AnchorTooOld) };
-            if entry.position.epoch > anchor.epoch {
-                return self.epoch_changed(anchor).await;
-            }
-            if entry.position.epoch < anchor.epoch {
-                return Err(Refused::AnchorUnknown); // no client was ever told so
+            match self.window.at(anchor.seq) {
+                None => return self.beyond_the_tail(anchor).await,
+                Some(entry) if entry.position.epoch > anchor.epoch => return self.epoch_changed(anchor).await,
+                Some(entry) if entry.position.epoch < anchor.epoch => return Err(Refused::AnchorUnknown), // no client was ever told so
+                Some(_) => {}
             }
         }
-        let after = self.window.after(anchor.seq);
-        let bytes: usize = after.iter().map(Entry::stored_bytes).sum();
-        if after.len() > self.settings.anchor.entries_max || bytes > self.settings.anchor.bytes_max {
-            let tail = self.store.last(self.conversation).await?.map_or(tail, |last| last.position);
-            return Err(Refused::AnchorStale { tail });
+        let others = || self.window.after(anchor.seq).iter().filter(|entry| !self.stored.contains(&entry.position.seq));
+        let bytes: usize = others().map(Entry::stored_bytes).sum();
+        if others().count() > self.settings.anchor.entries_max || bytes > self.settings.anchor.bytes_max {
+            return self.anchor_stale().await;
         }
         Ok(())
+    }
+
+    /// The client goes on from the end of the log, which the window may not reach.
+    async fn anchor_stale(&self) -> Result<(), Refused> {
+        let tail = self.store.last(self.conversation).await?.map_or(Position::ZERO, |last| last.position);
+        Err(Refused::AnchorStale { tail })
     }
 
     /// An anchor beyond the tail is a restore if it is older than the deployment's epoch, and made up otherwise.
@@ -276,8 +279,8 @@ impl<'a, S: MessageLog + Memberships, C: Clock> Lane<'a, S, C> {
     }
 
     /// Judges the message at the tail and makes the entry after it.
-    fn next_entry(&self, message: &NewMessage, hash: BodyHash) -> Result<Entry, Refused> {
-        let (Some(tail), Some(member)) = (self.window.tail(), &self.member) else { return Err(Refused::NotFound) };
+    fn next_entry(&self, tail: &Entry, message: &NewMessage, hash: BodyHash) -> Result<Entry, Refused> {
+        let Some(member) = &self.member else { return Err(Refused::NotFound) };
         let policy = tail.facts.policy;
         if !policy.permits_sending(member.role) {
             return Err(Refused::Forbidden);
@@ -302,8 +305,7 @@ impl<'a, S: MessageLog + Memberships, C: Clock> Lane<'a, S, C> {
     }
 
     /// Reads again from the tail: never one slot after the other, which livelocks. `seen` is the occupant of tail + 1, if known.
-    async fn catch_up(&mut self, seen: Option<Entry>) -> Result<(), Refused> {
-        let Some(tail) = self.window.tail().map(|tail| tail.position) else { return Err(Refused::Busy) };
+    async fn catch_up(&mut self, tail: Position, seen: Option<Entry>) -> Result<(), Refused> {
         let bound = self.settings.anchor;
         let read =
             ReadBound { entries_max: bound.entries_max.saturating_add(2), bytes_max: bound.bytes_max.saturating_add(ANCHOR_ENTRY_BYTES) };
@@ -315,8 +317,7 @@ impl<'a, S: MessageLog + Memberships, C: Clock> Lane<'a, S, C> {
             Some(_) | None => return Err(Refused::AnchorTooOld), // the log was cut under this writer
         }
         if entries.len() > bound.entries_max.saturating_add(1) {
-            let tail = entries.last().map_or(tail, |last| last.position);
-            return Err(Refused::AnchorStale { tail });
+            return self.anchor_stale().await;
         }
         let changed = self.window.tail().map(|tail| tail.facts.membership_changed);
         self.window.0.extend(entries.into_iter().skip(1));

@@ -11,12 +11,12 @@ use chatlane_protocol::limits::PAGE_BYTES_MAX;
 use chatlane_protocol::{ConnectionId, ConversationId, Position, Seq, UnixMillis, UserId};
 use futures_util::future::{try_join, try_join3};
 use futures_util::stream::{self, StreamExt as _};
-use serde::{Deserialize, Serialize};
 
 use crate::entry::Entry;
 use crate::ports::{
     Clock, Delivery, FanOutQueue, Heads, Member, Memberships, MessageLog, Outbound, ReadBound, Run, Session, Sessions, Unavailable,
 };
+use crate::task::{Remainder, Task};
 
 /// The most entries of one task that are posted; of more, the last. The gap makes clients sync.
 pub const RANGE_MAX: u64 = 100;
@@ -30,35 +30,6 @@ const POSTS_AT_ONCE: usize = 32;
 /// After so many attempts, or so long, a connection that cannot be posted to is given up.
 const ATTEMPTS_MAX: u32 = 5;
 const GIVE_UP_AFTER_MS: u64 = 120_000;
-
-/// One delivery task: entries `first` to `last` of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Task {
-    /// Whose entries.
-    pub conversation: ConversationId,
-    /// The lowest.
-    pub first: Seq,
-    /// The highest, with its epoch: what the head is raised to.
-    pub last: Position,
-    /// Entries that the origin connection sent in the same frame: its ack is their delivery.
-    pub own: Vec<Seq>,
-    /// The sending connection.
-    pub origin: Option<ConnectionId>,
-    /// Set when this is what an earlier worker could not post.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remainder: Option<Remainder>,
-}
-
-/// What an earlier worker could not post: it has raised the head already, so this writes none and is never skipped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Remainder {
-    /// The connections that are left.
-    pub targets: Vec<(UserId, ConnectionId)>,
-    /// Attempts so far.
-    pub attempt: u32,
-    /// When the first of them was.
-    pub since: UnixMillis,
-}
 
 /// What a worker did with a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -16,6 +16,7 @@ pub mod open;
 pub mod ports;
 pub mod send;
 pub mod settings;
+pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
 

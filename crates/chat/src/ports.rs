@@ -8,7 +8,7 @@ use std::future::Future;
 use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
 
 use crate::entry::{Entry, Role};
-use crate::fan_out::Task;
+use crate::task::Task;
 
 /// The outcome is unknown; the same request with the same ids is safe to repeat.
 #[derive(Debug, thiserror::Error)]

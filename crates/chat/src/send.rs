@@ -6,9 +6,9 @@ use chatlane_protocol::{ConnectionId, DeviceId, MessageResult, Outcome, Position
 
 use crate::append::{Appended, Lane};
 use crate::entry::Entry;
-use crate::fan_out::Task;
 use crate::ports::{Clock, FanOutQueue, Heads, Memberships, MessageLog, Unavailable};
 use crate::settings::Settings;
+use crate::task::Task;
 
 /// Who asks, as the authorizer established it; the gateway replays it on every frame.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -348,6 +348,24 @@ fn a_lane_that_runs_away_makes_the_anchor_stale() {
 }
 
 #[test]
+fn the_tail_of_a_stale_anchor_is_the_end_of_the_log_however_far_it_ran() {
+    let stage = Stage::new();
+    others_write(&stage, Call::Put, bobs(&stage, 2..=300));
+    let refusal = stage.refusal(message("m-1", position(1)));
+    assert_eq!((refusal.code, refusal.tail), (ErrorCode::AnchorStale, Some(position(300))));
+}
+
+#[test]
+fn what_a_frame_has_stored_itself_does_not_make_its_anchor_stale() {
+    let mut stage = Stage::with_entries(191);
+    stage.settings.admission = AdmissionLimit::Off;
+    let frame = (1..=25).map(|n| message(&format!("m-{n}"), position(1))).collect();
+    let outcomes = stage.send("alice", frame).unwrap();
+    let places: Vec<_> = outcomes.iter().map(|outcome| place(outcome).1).collect();
+    assert_eq!(places, (192..=216).map(position).collect::<Vec<_>>());
+}
+
+#[test]
 fn what_came_between_must_be_read() {
     let stage = Stage::new();
     others_write(&stage, Call::Put, bobs(&stage, 2..=2));

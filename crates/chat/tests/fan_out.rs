@@ -1,8 +1,9 @@
 //! The fan-out worker: which entries of a task go to whom, in which frames, and what happens to connections that do not take them.
 
 use chatlane_chat::entry::Entry;
-use chatlane_chat::fan_out::{Remainder, Report, Task, fan_out};
+use chatlane_chat::fan_out::{Report, fan_out};
 use chatlane_chat::ports::{Session, Unavailable};
+use chatlane_chat::task::{Remainder, Task};
 use chatlane_chat::testing::builders::{connection, conversation, device, entry, entry_of_bytes, position, seq, session, start, user};
 use chatlane_chat::testing::faulty::{Call, Fault};
 use chatlane_chat::testing::ready::block_on;

@@ -10,7 +10,7 @@ use chatlane_chat::testing::interleave::{Explored, Fault, Guarantee, Hole, Sched
 const BASE: u64 = 1;
 
 /// What the real append survives, in two halves so that two cores share them.
-const SURVIVED: u64 = 10_000;
+const SURVIVED: u64 = 100_000;
 
 /// Within so many a hole is found.
 const FOUND_WITHIN: u64 = 10_000;

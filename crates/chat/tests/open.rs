@@ -2,9 +2,9 @@
 
 use chatlane_chat::append::ATTEMPTS_MAX;
 use chatlane_chat::entry::direct_conversation;
-use chatlane_chat::fan_out::Task;
 use chatlane_chat::open::{OpenRefused, open};
 use chatlane_chat::ports::{Creation, InboxRow, MessageLog as _};
+use chatlane_chat::task::Task;
 use chatlane_chat::testing::builders::{caller, creation, member, message_id, position, request_id, seq, settings, start, user};
 use chatlane_chat::testing::faulty::{Call, Fault, Faulty};
 use chatlane_chat::testing::memory::{Memory, SetClock};

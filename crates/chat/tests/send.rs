@@ -2,8 +2,8 @@
 
 use chatlane_chat::admission::{Admission, Bucket};
 use chatlane_chat::entry::{BodyHash, Entry, Kind, Role, sender_hash};
-use chatlane_chat::fan_out::Task;
 use chatlane_chat::settings::AdmissionLimit;
+use chatlane_chat::task::Task;
 use chatlane_chat::testing::builders::{
     DEDUPE_KEY, caller, conversation, entry, facts, message, message_id, position, seq, start, text, user,
 };

@@ -79,21 +79,20 @@ pub async fn chat(options: ChatOptions, input: impl AsyncBufRead + Unpin, output
 
     let room = Room::new(hello.user, hello.limits.entry_bytes_max);
     let mut chat = Chat { connection: &connection, room, work: FuturesUnordered::new(), output, limits: hello.limits };
-    chat.begin(options.user, options.peer, hello.conversations)?;
+    chat.begin(&options.user, options.peer, hello.conversations)?;
     let mut typed = input.split(b'\n');
     let mut input_goes_on = true;
     while input_goes_on || chat.room.is_busy() {
-        let gap_ends = chat.room.gap_since().map(|since| since + Duration::from_millis(chat.limits.gap_wait_ms));
-        let ping_due = connection.quiet_since() + Duration::from_millis(chat.limits.ping_after_idle_ms);
+        let gap_ends = chat.room.gap_since().map(|since| since + wait(chat.limits.gap_wait_ms));
+        let ping_due = connection.quiet_since() + wait(chat.limits.ping_after_idle_ms);
         tokio::select! {
-            frame = pushes.recv() => match frame {
-                Some(frame) => if chat.pushed(frame)?.is_break() { break },
-                None => {
-                    let closed = connection.closed().await;
-                    chat.farewell(&text::closed(&closed))?;
-                    break;
-                }
-            },
+            frame = pushes.recv() => {
+                let flow = match frame {
+                    Some(frame) => chat.pushed(frame)?,
+                    None => chat.farewell(&text::closed(&connection.closed().await))?,
+                };
+                if flow.is_break() { break }
+            }
             Some(done) = chat.work.next(), if !chat.work.is_empty() => if chat.done(done)?.is_break() { break },
             line = typed.next_segment(), if input_goes_on && !chat.room.is_busy() => {
                 match line.map_err(ChatError::Input)? {
@@ -151,11 +150,11 @@ enum Done {
 }
 
 impl<W: Write> Chat<'_, W> {
-    fn begin(&mut self, user: UserId, peer: Option<UserId>, conversations: Vec<ConversationHead>) -> Result<(), ChatError> {
+    fn begin(&mut self, user: &UserId, peer: Option<UserId>, conversations: Vec<ConversationHead>) -> Result<(), ChatError> {
         let mut lines = vec![format!("· you are {}; /help lists what you can type", text::visible(user.as_str()))];
         lines.extend(conversations.into_iter().map(|conversation| self.room.stands(conversation)));
         self.show(lines)?;
-        match peer.or_else(|| command::default_peer(&user)) {
+        match peer.or_else(|| command::default_peer(user)) {
             Some(peer) => self.turn_to(peer),
             None => Ok(()),
         }
@@ -191,8 +190,7 @@ impl<W: Write> Chat<'_, W> {
                 self.show(lines)?;
             }
             ServerFrame::Goaway(goaway) => {
-                self.farewell(text::goaway(goaway.reason))?;
-                return Ok(ControlFlow::Break(()));
+                return self.farewell(text::goaway(goaway.reason));
             }
             ServerFrame::Error(error) => {
                 let why = text::failure(&RequestError::Refused(error.refusal));
@@ -224,8 +222,7 @@ impl<W: Write> Chat<'_, W> {
             // A closed connection says so itself.
             Done::Pinged(Ok(_) | Err(RequestError::Closed(_))) => {}
             Done::Pinged(Err(failure)) => {
-                self.farewell(&format!("the server does not answer a ping: {}", text::failure(&failure)))?;
-                return Ok(ControlFlow::Break(()));
+                return self.farewell(&format!("the server does not answer a ping: {}", text::failure(&failure)));
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -233,8 +230,7 @@ impl<W: Write> Chat<'_, W> {
 
     fn go_on_behind_gaps(&mut self) -> Result<(), ChatError> {
         let now = Instant::now();
-        let wait = Duration::from_millis(self.limits.gap_wait_ms);
-        let lines = now.checked_sub(wait).map(|since| self.room.skip_gaps(since, now));
+        let lines = now.checked_sub(wait(self.limits.gap_wait_ms)).map(|since| self.room.skip_gaps(since, now));
         self.show(lines.unwrap_or_default())
     }
 
@@ -261,10 +257,11 @@ impl<W: Write> Chat<'_, W> {
         self.work.push(Box::pin(async move { Done::Pinged(connection.ping().await) }));
     }
 
-    /// The last words of a chat that does not end by itself.
-    fn farewell(&mut self, why: &str) -> Result<(), ChatError> {
+    /// The last words of a chat that does not end by itself. Breaks.
+    fn farewell(&mut self, why: &str) -> Result<ControlFlow<()>, ChatError> {
         let unconfirmed = self.room.unconfirmed();
-        self.show(unconfirmed.into_iter().chain([format!("· {why}")]))
+        self.show(unconfirmed.into_iter().chain([format!("· {why}")]))?;
+        Ok(ControlFlow::Break(()))
     }
 
     fn show(&mut self, lines: impl IntoIterator<Item = String>) -> Result<(), ChatError> {
@@ -278,6 +275,12 @@ impl<W: Write> Chat<'_, W> {
 /// A client message id. Ordered by time, as far as one device's clock is.
 fn new_id() -> ClientMessageId {
     ClientMessageId::new(Uuid::now_v7().to_string()).expect("a UUID is a client message id")
+}
+
+/// A time that the server names, a day at most: no number of a server may overflow a clock. The gateway ends every connection sooner.
+fn wait(ms: u64) -> Duration {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    Duration::from_millis(ms.min(DAY_MS))
 }
 
 fn random() -> u64 {

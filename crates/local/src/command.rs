@@ -128,7 +128,7 @@ async fn terminated() {
         }
         Err(error) => {
             tracing::warn!("cannot wait for SIGTERM: {error}");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

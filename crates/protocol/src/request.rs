@@ -106,10 +106,15 @@ impl Request {
         }
     }
 
-    /// Parses one request. Unknown fields are ignored; missing, repeated, null or wrong ones are [`ErrorCode::BadRequest`].
+    /// Parses one request. Unknown fields are ignored, null in an optional field counts as missing; missing, repeated or wrong fields are
+    /// [`ErrorCode::BadRequest`].
     pub fn parse(text: &str) -> Result<Self, BadRequest> {
         // All of the text, also of fields that are ignored below, is JSON of at most 127 levels: gateways read it whole to route it.
-        let _: serde_json::Value = serde_json::from_str(text).map_err(|error| BadRequest { id: None, refusal: bad_request(&error) })?;
+        let json: serde_json::Value = serde_json::from_str(text).map_err(|error| BadRequest { id: None, refusal: bad_request(&error) })?;
+        if !objects_where_objects_belong(&json) {
+            let id = json.get("id").and_then(|id| RequestId::new(id.as_str()?).ok());
+            return Err(BadRequest { id, refusal: Refusal::new(ErrorCode::BadRequest, "an array stands where an object belongs") });
+        }
         let Envelope { action, id } = serde_json::from_str(text).map_err(|error| BadRequest {
             id: serde_json::from_str::<OnlyId>(text).ok().map(|only| only.id),
             refusal: bad_request(&error),
@@ -131,6 +136,15 @@ impl Request {
             _ => Err(BadRequest { id: Some(id), refusal: Refusal::new(ErrorCode::UnknownAction, "no such action") }),
         }
     }
+}
+
+/// serde reads a struct from an array too, field by field; the protocol does not.
+fn objects_where_objects_belong(request: &serde_json::Value) -> bool {
+    let messages = request.get("messages").and_then(serde_json::Value::as_array);
+    let message = |message: &serde_json::Value| {
+        message.is_object() && ["anchor", "body"].iter().all(|name| message.get(name).is_none_or(|field| !field.is_array()))
+    };
+    !request.is_array() && messages.is_none_or(|messages| messages.iter().all(message))
 }
 
 /// Says which field is wrong and where, never what it held: serde repeats the value in "invalid type" and "invalid value".

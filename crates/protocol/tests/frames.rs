@@ -239,10 +239,15 @@ fn bad_requests_are_refused_with_the_id_where_one_can_be_read() {
         )
     };
     let (too_big, negative) = (with_anchor(r#"{"epoch":1,"seq":9007199254740992}"#), with_anchor(r#"{"epoch":1,"seq":-1}"#));
+    let array_anchor = with_anchor("[1,1]");
+    let array_message =
+        r#"{"action":"send","id":"7","conversation":"d1","messages":[["m",{"epoch":1,"seq":1},{"content_type":"t","text":"x"}]]}"#;
+    let array_body = r#"{"action":"send","id":"7","conversation":"d1","messages":[{"client_message_id":"m","anchor":{"epoch":1,"seq":1},"body":["t","x"]}]}"#;
     let bad = [
         ("", None),
         ("nonsense", None),
         ("[]", None),
+        (r#"["ping","7"]"#, None),
         ("{}", None),
         (deep.as_str(), None),
         ("{\"action\":\"ping\",\"id\":\"7\u{0}\"}", None),
@@ -263,6 +268,9 @@ fn bad_requests_are_refused_with_the_id_where_one_can_be_read() {
         (r#"{"action":"send","id":"7","conversation":"d1","messages":[]}"#, Some("7")),
         (r#"{"action":"send","id":"7","conversation":"a#b","messages":[]}"#, Some("7")),
         (many.as_str(), Some("7")),
+        (array_anchor.as_str(), Some("7")),
+        (array_message, Some("7")),
+        (array_body, Some("7")),
         (too_big.as_str(), Some("7")),
         (negative.as_str(), Some("7")),
     ];

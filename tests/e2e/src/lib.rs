@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
+use chatlane_aws::{Store, Tables};
+use chatlane_chat::ports::{MessageLog as _, ReadBound};
 use chatlane_local::embedded::Recording;
 use chatlane_local::stack::{FAN_OUT_QUEUE, no_lines};
 use chatlane_local::{Settings, Stack};
@@ -29,10 +31,15 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
+pub mod sender;
+
 /// How long anything may take before a scenario is given up as hung.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The executable that the functions run in. `tests/run` builds it before the tests.
+///
+/// # Panics
+/// If it is not there.
 pub fn program() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own file");
     // target/debug/deps/<test> or target/debug/<bin>
@@ -124,14 +131,27 @@ impl Running {
         patiently("the queue is empty", self.queue().wait_until_empty(FAN_OUT_QUEUE)).await.expect("the queue can be read");
     }
 
-    /// The log of a conversation as it is stored, in the order of seqs: the `Query` answers of a fresh recording would be the product's
-    /// own reading, so this reads the tables' endpoint as any tool would.
-    ///
-    /// # Panics
-    /// If it cannot be read.
+    /// The tables, past the functions, as any tool reads them. Its calls are recorded under the caller `tool`.
+    pub async fn store(&self) -> Store {
+        let config = chatlane_aws::sdk_config_at(&self.endpoint_urls().dynamodb, "tool").await;
+        let name = str::to_owned;
+        let tables = Tables { log: name("log"), conversations: name("conversations"), inboxes: name("inboxes"), users: name("users") };
+        Store::new(&config, tables)
+    }
+
+    /// Records every call to the embedded endpoints from now on.
     pub fn record(&self) -> Recording {
         self.endpoints().record()
     }
+}
+
+/// The log of a conversation as it is stored, ascending. A gap is left as it is.
+///
+/// # Panics
+/// If it cannot be read.
+pub async fn stored_log(store: &Store, conversation: &ConversationId) -> Vec<chatlane_chat::Entry> {
+    let everything = ReadBound { entries_max: usize::MAX, bytes_max: usize::MAX };
+    store.read(conversation, Seq::FIRST, everything).await.expect("the log can be read")
 }
 
 /// Waits for a condition; only a hang reaches the limit.
@@ -139,10 +159,7 @@ impl Running {
 /// # Panics
 /// Then.
 pub async fn patiently<T>(what: &str, condition: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, condition).await {
-        Ok(met) => met,
-        Err(_) => panic!("waited {PATIENCE:?} for: {what}"),
-    }
+    tokio::time::timeout(PATIENCE, condition).await.unwrap_or_else(|_elapsed| panic!("waited {PATIENCE:?} for: {what}"))
 }
 
 /// How a connection ended.
@@ -291,7 +308,7 @@ impl Device {
     pub async fn request(&self, mut request: Value) -> Result<Value, DeviceError> {
         let id = self.next_id.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
         request["id"] = json!(id);
-        let before = self.frames().len();
+        let before = self.seen.frames.lock().unwrap_or_else(PoisonError::into_inner).len();
         if let Err(error) = self.send_text(request.to_string()).await {
             return Err(if self.seen.closed.borrow().is_some() { DeviceError::Closed(self.closed().await) } else { error.into() });
         }

@@ -30,10 +30,10 @@ const INTRODUCTION: &str = "\
 Counted by `tests/counted.rs` from the requests that reach the embedded endpoints; a difference in either direction fails.
 `CHATLANE_UPDATE=1 cargo nextest run -p chatlane-tests-e2e --test counted` writes this file.
 
-Both users have one connected device each and an earlier message in the conversation. A write unit (WCU) is 1 KB written, a read unit
-(RCU) 4 KB read strongly; every read is strong. A refused conditional write costs its unit too. *Request* is the function that answers
-the client, *fan-out* the queue's worker. SQS bills three requests for a task: the send counted here, and a receive and a delete by the
-event source mapping, shared by the tasks of a batch.
+In the first five rows both users have one connected device each and an earlier message in the conversation. A write unit (WCU) is 1 KB
+written, a read unit (RCU) 4 KB read; every read is strong. A refused conditional write costs its units too. *Request* is the function
+that answers the client, *fan-out* the queue's worker. Not counted: the receives and deletes by which the event source mapping empties
+the queue, and the authorizer's request for the identity provider's keys.
 
 ";
 
@@ -202,12 +202,12 @@ impl Scene<'_> {
         let [losing, winning] = ["hello bob", "hello alice"].map(|text| message(text, *tail));
         let (losing, winning) = ([losing], [winning]);
         let bob_wins = async {
-            let held = patiently("alice's put arrives", hold.caught()).await;
+            let stopped = patiently("alice's put arrives", hold.caught()).await;
             let answer = bob.send(conversation, &winning).await.expect("send is answered");
             self.stack.quiet().await;
             let mut calls = counted(self.recording.take());
-            calls.retain(|call| call.caller == held.call.caller);
-            held.release();
+            calls.retain(|call| call.caller == stopped.call.caller);
+            stopped.release();
             (answer, calls)
         };
         let (lost, (won, mut calls)) = tokio::join!(alice.send(conversation, &losing), bob_wins);

@@ -88,6 +88,7 @@ macro_rules! contract_facts {
             // --- creation and membership
             a_creation_is_seen_in_all_its_parts
             a_second_creation_changes_nothing
+            a_creation_does_not_take_the_slot_of_an_entry
             of_many_creations_at_once_exactly_one_is_new
             a_settled_row_is_the_row_when_nothing_is_in_the_making
             strangers_and_unknown_conversations_have_no_row

@@ -11,11 +11,11 @@ use chatlane_protocol::{ConnectionId, ConversationId, Position, Seq, UnixMillis,
 
 use super::memory::Memory;
 use crate::entry::Entry;
-use crate::fan_out::Task;
 use crate::ports::{
     Created, Creation, Delivery, FanOutQueue, Heads, InboxRow, Member, Memberships, MessageLog, Outbound, Put, ReadBound, Session,
     Sessions, Unavailable,
 };
+use crate::task::Task;
 
 /// The methods of the ports.
 #[expect(missing_docs, reason = "each is the port's method of that name")]

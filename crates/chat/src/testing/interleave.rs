@@ -16,20 +16,20 @@ mod device;
 mod holes;
 mod judge;
 mod rng;
+mod script;
+mod steps;
 mod tally;
 
-use std::fmt;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use chatlane_protocol::frames::SendAnswer;
 use chatlane_protocol::request::{Open, SendMessages};
-use chatlane_protocol::{ClientMessageId, ConnectionId, ConversationId, DeviceId, Outcome, Position, RequestId, UnixMillis, UserId};
+use chatlane_protocol::{ClientMessageId, ConnectionId, ConversationId, DeviceId, RequestId, UnixMillis, UserId};
 use futures_util::FutureExt as _;
 
-use self::calls::{Answer, Call, Desk, Operation, Port};
+use self::calls::{Desk, Operation, Port};
 use self::device::{Anchors, Device, Wish};
 pub use self::holes::Hole;
 use self::judge::Judge;
@@ -37,11 +37,11 @@ pub use self::judge::{Guarantee, Violation};
 use self::rng::Rng;
 pub use self::tally::{Fault, Tally};
 use crate::entry::DedupeKey;
-use crate::fan_out::{Task, fan_out};
 use crate::open::open;
-use crate::ports::{Heads as _, Put, Session, Sessions as _, Unavailable};
+use crate::ports::{Session, Sessions as _, Unavailable};
 use crate::send::{Caller, send};
 use crate::settings::Settings;
+use crate::task::Task;
 use crate::testing::memory::{Memory, SetClock};
 
 /// No schedule comes near it; one that does will not end.
@@ -49,9 +49,6 @@ const STEPS_MAX: u32 = 100_000;
 
 /// When the schedules happen.
 const START_MS: u64 = 1_800_000_000_000;
-
-/// Receives of a task before it goes to the dead letters.
-const RECEIVES_MAX: u32 = 3;
 
 /// One schedule that has run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +76,7 @@ pub struct Explored {
 pub fn explore(seeds: Range<u64>, hole: Option<Hole>) -> Explored {
     let mut tally = Tally::default();
     for seed in seeds {
-        let schedule = Run::new(seed, hole, None).to_the_end();
+        let schedule = Run::new(seed, hole, None).finish();
         tally.add(&schedule.tally);
         if schedule.violation.is_some() {
             return Explored { tally, broken: Some(repeat(seed, hole)) };
@@ -90,7 +87,7 @@ pub fn explore(seeds: Range<u64>, hole: Option<Hole>) -> Explored {
 
 /// Runs one schedule and records its script.
 pub fn repeat(seed: u64, hole: Option<Hole>) -> Schedule {
-    Run::new(seed, hole, Some(Vec::new())).to_the_end()
+    Run::new(seed, hole, Some(Vec::new())).finish()
 }
 
 type Sending = Pin<Box<dyn Future<Output = Result<SendAnswer, Unavailable>> + Send>>;
@@ -195,7 +192,7 @@ impl Run {
         }
     }
 
-    fn to_the_end(mut self) -> Schedule {
+    fn finish(mut self) -> Schedule {
         let mut possible = Vec::new();
         while self.judge.is_satisfied() {
             possible.clear();
@@ -233,297 +230,6 @@ impl Run {
         steps.extend((0..self.in_flight.len()).map(Step::InFlight));
         if !self.visible_again.is_empty() || !self.memory.state().queue.is_empty() {
             steps.push(Step::Worker);
-        }
-    }
-
-    /// A client sends its next frame, or the same again.
-    fn client(&mut self, index: usize) {
-        let device = &mut self.devices[index];
-        let state = self.memory.state();
-        let log = &state.log[&self.conversation];
-        match device.wish() {
-            Wish::Rest => return,
-            Wish::Send => {
-                let user = device.caller.user.clone();
-                for id in device.make(&mut self.rng, log, &mut self.numbers[index % 2]) {
-                    self.judge.made(index, &user, id);
-                    self.tally.made += 1;
-                }
-            }
-            wish @ (Wish::Retry | Wish::Wait) => {
-                let waits = wish == Wish::Wait;
-                if waits && !self.rng.one_in(12) {
-                    return;
-                }
-                if !device.retry(&mut self.rng, log) {
-                    let frame = device.frame;
-                    drop(state);
-                    return self.note(format_args!("device {index} is done with frame {frame}: found in the log, or given up"));
-                }
-                self.tally.retried += 1;
-                if waits {
-                    self.tally.hit(Fault::Impatience);
-                }
-            }
-        }
-        let (request, frame) = (device.request(&mut self.rng, &self.conversation), device.frame);
-        drop(state);
-        self.tally.attempts += 1;
-        let number = usize::try_from(self.tally.attempts).unwrap_or(usize::MAX);
-        self.note(format_args!("device {index} sends {} as attempt {number}", Messages(&request)));
-        let slow = self.rng.one_in(3);
-        let stage = Stage::Travelling(request);
-        self.attempts.push(Attempt { number, device: index, frame: Some(frame), slow, desk: Desk::new(), stage });
-    }
-
-    /// An attempt begins, one of its calls takes effect, or it is answered and goes on to the next.
-    fn attempt(&mut self, index: usize) {
-        let travels = matches!(self.attempts[index].stage, Stage::Travelling(_));
-        let pace = if travels && self.restore_at.is_some() { 60 } else { 10 }; // late enough to arrive after the restore
-        if self.attempts[index].slow && !self.rng.one_in(pace) {
-            return;
-        }
-        let call = self.attempts[index].desk.take();
-        if self.fault_one_in > 0 && self.rng.one_in(self.fault_one_in * 4) {
-            return self.kill(index, call);
-        }
-        match call {
-            Call::Submitted(operation) => self.call(index, operation),
-            Call::None => {
-                let draw = self.rng.next();
-                let attempt = &mut self.attempts[index];
-                if let Stage::Travelling(request) = &attempt.stage {
-                    let port = Port::new(attempt.desk.clone(), Arc::clone(&self.memory));
-                    let clock = SetClock::at(now(self.steps).plus_ms(draw % 2000)); // clocks differ
-                    let (request, settings) = (request.clone(), self.settings.clone());
-                    let caller = self.devices[attempt.device].caller.clone();
-                    attempt.stage = Stage::Running(sending(self.hole, port, draw, clock, settings, caller, request));
-                }
-                self.go_on(index);
-            }
-            answered @ Call::Answered(_) => {
-                self.attempts[index].desk.set(answered);
-                self.go_on(index);
-            }
-        }
-    }
-
-    /// Polls the attempt, up to its next call or its end.
-    fn go_on(&mut self, index: usize) {
-        let attempt = &mut self.attempts[index];
-        let Stage::Running(sending) = &mut attempt.stage else { return };
-        let Poll::Ready(result) = sending.as_mut().poll(&mut Context::from_waker(Waker::noop())) else { return };
-        let Attempt { number, device: from, frame, .. } = self.attempts.swap_remove(index);
-        let lost = self.fault_one_in > 0 && self.rng.one_in(self.fault_one_in);
-        let device = &mut self.devices[from];
-        let present = frame == Some(device.frame);
-        if present {
-            device.awaited -= 1;
-        }
-        match &result {
-            Ok(answer) => {
-                let state = self.memory.state();
-                let log = &state.log[&self.conversation];
-                self.judge.answered(&device.caller.user, answer, log, device.anchors != Anchors::Beyond);
-                if present && !lost {
-                    device.take(answer, log);
-                }
-                drop(state);
-                for result in &answer.results {
-                    match result.outcome {
-                        Outcome::Ok(_) => self.tally.ok += 1,
-                        Outcome::Duplicate(_) => self.tally.duplicates += 1,
-                        Outcome::Refused(_) => self.tally.refused += 1,
-                        Outcome::Conflict(_) | Outcome::NotAttempted => {}
-                    }
-                }
-                self.note(format_args!("attempt {number} answers {}", Results(answer)));
-            }
-            Err(unavailable) => self.note(format_args!("attempt {number} fails: {unavailable}")),
-        }
-        if lost {
-            self.tally.hit(Fault::AnswerToClientLost);
-            self.note(format_args!("device {from} does not get it"));
-        }
-    }
-
-    /// A call reaches the backend, or something goes wrong.
-    fn call(&mut self, index: usize, operation: Operation) {
-        let fault = self.fault_for(&operation);
-        let number = self.attempts[index].number;
-        let answer = match fault {
-            None => self.take_effect(&operation),
-            Some(Fault::PutAnswerLost | Fault::EnqueueAnswerLost) => self.take_effect(&operation).and_then(|_| unavailable("the answer")),
-            Some(Fault::PutLate | Fault::EnqueueLate) => {
-                self.in_flight.push(operation.clone());
-                unavailable("the answer")
-            }
-            Some(Fault::PutContended) => Ok(Answer::Put(Put::Contended)),
-            Some(Fault::PutResent | Fault::EnqueueResent) => {
-                let first = self.take_effect(&operation);
-                self.note_call(number, &operation, fault, &first);
-                return self.attempts[index].desk.set(Call::Submitted(operation));
-            }
-            Some(Fault::PutResentWhileInFlight) => {
-                self.note_call(number, &operation, fault, &unavailable("the answer"));
-                self.in_flight.push(operation.clone());
-                return self.attempts[index].desk.set(Call::Submitted(operation));
-            }
-            Some(_) => unavailable("the request"),
-        };
-        self.note_call(number, &operation, fault, &answer);
-        self.attempts[index].desk.set(Call::Answered(answer));
-    }
-
-    fn fault_for(&mut self, operation: &Operation) -> Option<Fault> {
-        const PUT: [Fault; 6] = [
-            Fault::RequestLost,
-            Fault::PutAnswerLost,
-            Fault::PutLate,
-            Fault::PutResent,
-            Fault::PutResentWhileInFlight,
-            Fault::PutContended,
-        ];
-        const ENQUEUE: [Fault; 4] = [Fault::EnqueueLost, Fault::EnqueueAnswerLost, Fault::EnqueueLate, Fault::EnqueueResent];
-        if !self.rng.one_in(self.fault_one_in) {
-            return None;
-        }
-        let fault = match operation {
-            Operation::Put(_) => PUT[self.rng.below(PUT.len())],
-            Operation::Enqueue(_) => ENQUEUE[self.rng.below(ENQUEUE.len())],
-            Operation::Read { .. } | Operation::Last(_) | Operation::Member(..) | Operation::Heads(_) => Fault::RequestLost,
-        };
-        self.tally.hit(fault);
-        Some(fault)
-    }
-
-    fn take_effect(&mut self, operation: &Operation) -> Result<Answer, Unavailable> {
-        self.tally.effects += 1;
-        let answer = operation.take_effect(&self.memory);
-        if matches!(answer, Ok(Answer::Put(Put::Taken(_)))) {
-            self.tally.taken += 1;
-        }
-        answer
-    }
-
-    /// A put or a task of a writer that no longer waits for it reaches the backend.
-    fn arrive(&mut self, index: usize) {
-        if !self.rng.one_in(8) {
-            return;
-        }
-        let operation = self.in_flight.swap_remove(index);
-        match self.take_effect(&operation) {
-            Ok(answer) => self.note(format_args!("in flight: {operation} → {answer}")),
-            Err(unavailable) => self.note(format_args!("in flight: {operation} → {unavailable}")),
-        }
-    }
-
-    /// The process of an attempt dies; what it has sent may still arrive.
-    fn kill(&mut self, index: usize, call: Call) {
-        let Attempt { number, device, frame, .. } = self.attempts.swap_remove(index);
-        if frame == Some(self.devices[device].frame) {
-            self.devices[device].awaited -= 1;
-        }
-        let fault = match call {
-            Call::Submitted(operation @ (Operation::Put(_) | Operation::Enqueue(_))) if self.rng.one_in(2) => {
-                self.in_flight.push(operation);
-                Fault::KilledInFlight
-            }
-            Call::Submitted(_) | Call::None => Fault::Killed,
-            Call::Answered(_) => Fault::KilledBeforeAnswer,
-        };
-        self.tally.hit(fault);
-        self.note(format_args!("attempt {number} of device {device} dies: {fault:?}"));
-    }
-
-    /// A fan-out worker receives one of the tasks, and does all of it in one step: what runs between its calls is not the append's matter.
-    fn worker(&mut self) {
-        if !self.rng.one_in(4) {
-            return;
-        }
-        let (task, receives) = self.receive();
-        let range = format_args!("#{} to {}", task.first, task.last).to_string();
-        if self.rng.one_in(self.fault_one_in) {
-            // It dies after its first call.
-            let raised = self.memory.raise_head(&self.conversation, task.last).now_or_never();
-            raised.expect("the memory backend never waits").expect("the conversation exists");
-            self.visible_again.push((task, receives + 1));
-            self.tally.hit(Fault::WorkerKilled);
-            return self.note(format_args!("a worker raises the head for {range} and dies"));
-        }
-        let (memory, clock) = (&*self.memory, SetClock::at(now(self.steps)));
-        let done = fan_out(memory, memory, memory, &clock, &task, receives).now_or_never();
-        match done.expect("the memory backend never waits") {
-            Ok(_) => {
-                let frames = std::mem::take(&mut self.memory.state().posts);
-                frames.iter().for_each(|(_, frame)| self.judge.posted(frame));
-                self.note(format_args!("a worker delivers {range}"));
-                if self.rng.one_in(self.fault_one_in) {
-                    self.tally.hit(Fault::TaskReceivedAgain);
-                    self.visible_again.push((task, receives + 1));
-                }
-            }
-            Err(unavailable) => {
-                self.note(format_args!("a worker fails at {range}: {unavailable}"));
-                if receives < RECEIVES_MAX {
-                    self.visible_again.push((task, receives + 1));
-                } else {
-                    self.judge.dead_letter(&task);
-                }
-            }
-        }
-    }
-
-    /// Any task, and how often it was received with this time.
-    fn receive(&mut self) -> (Task, u32) {
-        let mut state = self.memory.state();
-        let any = self.rng.below(state.queue.len() + self.visible_again.len());
-        if any < state.queue.len() { (state.queue.swap_remove(any).0, 1) } else { self.visible_again.swap_remove(any - state.queue.len()) }
-    }
-
-    /// The tables are restored to an earlier moment under a raised epoch. What ran against the old ones has no effect on the new ones;
-    /// requests on their way arrive at the new deployment.
-    fn restore(&mut self) {
-        self.restore_at = None;
-        self.settings.epoch += 1;
-        let last = {
-            let mut state = self.memory.state();
-            let log = state.log.get_mut(&self.conversation).expect("the conversation exists");
-            let entries = log.len() as u64;
-            let kept = entries - self.rng.between(0, 5.min(entries - 1));
-            let last =
-                log.values().take_while(|entry| entry.position.seq.get() <= kept).last().map_or(Position::ZERO, |last| last.position);
-            log.split_off(&last.seq.next());
-            let head = state.heads.get_mut(&self.conversation).expect("the conversation exists");
-            *head = last.min(*head);
-            last
-        };
-        self.in_flight.clear();
-        self.attempts.retain(|attempt| matches!(attempt.stage, Stage::Travelling(_)));
-        // Sockets end with the old deployment: what was on its way arrives now, and nobody waits for the answers.
-        for attempt in &mut self.attempts {
-            (attempt.frame, attempt.slow) = (None, false);
-        }
-        self.devices.iter_mut().for_each(Device::reconnect);
-        // The others may all be beyond the tail and wait; one who held nothing of the old log goes on at once.
-        self.devices.push(Device::new(caller(self.devices.len()), Anchors::Known, 3, 4));
-        self.judge.restored(last.seq);
-        self.tally.hit(Fault::Restore);
-        let epoch = self.settings.epoch;
-        self.note(format_args!("restored to {last}, epoch {epoch}"));
-    }
-
-    fn note_call(&mut self, number: usize, operation: &Operation, fault: Option<Fault>, answer: &Result<Answer, Unavailable>) {
-        match (fault, answer) {
-            (None, Ok(answer)) => self.note(format_args!("attempt {number}: {operation} → {answer}")),
-            (Some(fault), Ok(answer)) => self.note(format_args!("attempt {number}: {operation} ({fault:?}) → {answer}")),
-            (_, Err(unavailable)) => self.note(format_args!("attempt {number}: {operation} ({fault:?}) → {unavailable}")),
-        }
-    }
-
-    fn note(&mut self, line: fmt::Arguments<'_>) {
-        if let Some(script) = &mut self.script {
-            script.push(format!("{:4} {line}", self.steps));
         }
     }
 }
@@ -580,45 +286,6 @@ fn now(step: u32) -> UnixMillis {
     UnixMillis::try_from(START_MS + u64::from(step) * 10).unwrap_or_default()
 }
 
-fn unavailable(lost: &'static str) -> Result<Answer, Unavailable> {
-    Err(Unavailable::new("call the backend", format!("{lost} was lost")))
-}
-
 fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
-}
-
-/// Messages of a request, for the script.
-struct Messages<'a>(&'a SendMessages);
-
-impl fmt::Display for Messages<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut gap = "";
-        for message in &self.0.messages {
-            write!(f, "{gap}{} from {}", message.client_message_id, message.anchor)?;
-            gap = ", ";
-        }
-        Ok(())
-    }
-}
-
-/// Results of an answer, for the script.
-struct Results<'a>(&'a SendAnswer);
-
-impl fmt::Display for Results<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut gap = "";
-        for result in &self.0.results {
-            write!(f, "{gap}{} ", result.client_message_id)?;
-            match &result.outcome {
-                Outcome::Ok(stored) => write!(f, "ok at {}", stored.position)?,
-                Outcome::Duplicate(stored) => write!(f, "duplicate of {}", stored.position)?,
-                Outcome::Conflict(stored) => write!(f, "conflict with {}", stored.position)?,
-                Outcome::Refused(refusal) => write!(f, "refused as {:?}", refusal.code)?,
-                Outcome::NotAttempted => f.write_str("not attempted")?,
-            }
-            gap = ", ";
-        }
-        Ok(())
-    }
 }

@@ -6,11 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chatlane_protocol::{ConnectionId, ConversationId, Position, Seq, UnixMillis, UserId};
 
 use crate::entry::{Entry, Kind};
-use crate::fan_out::Task;
 use crate::ports::{
     Clock, Created, Creation, Delivery, FanOutQueue, Heads, InboxRow, Member, Memberships, MessageLog, Outbound, Put, ReadBound, Session,
     Sessions, Unavailable,
 };
+use crate::task::Task;
 
 /// A backend in memory. Shared by reference; every method is atomic.
 #[derive(Debug, Default)]
@@ -94,7 +94,8 @@ impl MessageLog for Memory {
         let mut state = self.state();
         let entry = &creation.entry;
         let conversation = &entry.conversation;
-        if state.heads.contains_key(conversation) {
+        let slot_1 = state.log.get(conversation).is_some_and(|log| log.contains_key(&entry.position.seq));
+        if slot_1 || state.heads.contains_key(conversation) {
             return Ok(Created::Exists);
         }
         state.heads.insert(conversation.clone(), Position::ZERO);

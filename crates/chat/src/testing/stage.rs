@@ -9,9 +9,9 @@ use super::memory::SetClock;
 use super::ready::block_on;
 use crate::Settings;
 use crate::entry::{Entry, Facts, direct_conversation};
-use crate::fan_out::Task;
 use crate::ports::{Created, Heads as _, MessageLog as _, Put, Unavailable};
 use crate::send::send;
+use crate::task::Task;
 
 /// The backend, the clock, the settings, and the conversation of alice and bob.
 pub struct Stage {

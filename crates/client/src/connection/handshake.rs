@@ -15,7 +15,7 @@ pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Not `ws://host…`. `wss://` needs a TLS stack, which this build has not.
+    /// Not `ws://host…`; `wss://` needs a TLS library, and this crate has none.
     #[error("`{url}` cannot be connected to: {reason}")]
     BadUrl {
         /// As given, without the device.
@@ -53,6 +53,10 @@ pub(super) async fn shake_hands(url: &str, device: DeviceId, token: &str, config
     let bad_url = |reason: &dyn ToString| OpenError::BadUrl { url: url.to_owned(), reason: reason.to_string() };
     let separator = if url.contains('?') { '&' } else { '?' };
     let uri: Uri = format!("{url}{separator}device={device}").parse().map_err(|error| bad_url(&error))?;
+    if uri.scheme_str() != Some("ws") {
+        // Without this, `wss` would fail only after a TCP connection, as if the server were at fault.
+        return Err(bad_url(&"it must begin with ws://; this build has no TLS"));
+    }
     let request = ClientRequestBuilder::new(uri).with_sub_protocol(SUBPROTOCOL).with_sub_protocol(format!("token.{token}"));
     let request = request.into_client_request().map_err(|error| match error {
         Error::Url(error) => bad_url(&error),

@@ -36,10 +36,6 @@ impl Lane {
         Self { have: head.seq, known: head, ..Self::default() }
     }
 
-    pub(super) const fn have(&self) -> Seq {
-        self.have
-    }
-
     pub(super) const fn known(&self) -> Position {
         self.known
     }
@@ -160,7 +156,7 @@ mod tests {
         assert!(receive(&mut lane, 2).is_empty());
         assert!(lane.acknowledge(at(5), Instant::now()).is_empty());
         assert_eq!(receive(&mut lane, 4), [4]);
-        assert_eq!(lane.have(), at(5).seq);
+        assert_eq!(lane.have, at(5).seq);
     }
 
     #[test]
@@ -195,7 +191,7 @@ mod tests {
         let mut lane = Lane::after(at(1));
         receive(&mut lane, 9);
         lane.learn(at(4));
-        assert_eq!((lane.known(), lane.have()), (at(9), at(1).seq));
+        assert_eq!((lane.known(), lane.have), (at(9), at(1).seq));
     }
 
     #[test]
@@ -203,7 +199,7 @@ mod tests {
         let mut lane = Lane::after(at(5));
         receive(&mut lane, 9);
         lane.restored(at(3));
-        assert_eq!((lane.known(), lane.have(), lane.gap_since()), (at(3), at(3).seq, None));
+        assert_eq!((lane.known(), lane.have, lane.gap_since()), (at(3), at(3).seq, None));
         assert_eq!(receive(&mut lane, 4), [4]);
     }
 }

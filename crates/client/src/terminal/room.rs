@@ -182,8 +182,8 @@ impl Room {
 
     /// What to say of a line that was not acknowledged when the connection ended.
     pub(super) fn unconfirmed(&mut self) -> Option<String> {
-        let sending = self.sending.take().filter(|sending| !sending.arrived)?;
-        Some(text::not_confirmed(if sending.uncertain { "the answers did not come" } else { "the answer did not come" }))
+        let sending = self.sending.take()?;
+        (!sending.arrived).then(|| text::not_confirmed("no answer came"))
     }
 
     /// Live entries came.

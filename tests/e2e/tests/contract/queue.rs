@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chatlane_aws::{Queue, sdk_config_at};
-use chatlane_chat::fan_out::{Remainder, Task};
 use chatlane_chat::ports::FanOutQueue as _;
+use chatlane_chat::task::{Remainder, Task};
 use chatlane_chat::testing::builders::{connection, conversation, position, seq, start, user};
 use chatlane_local::embedded::{At, Endpoints, Matching, Service};
 use chatlane_local::queue::{self, QueueSettings};

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 
 use super::{ALL, Backend, fresh, fresh_conversation, fresh_user};
 use crate::entry::{Entry, Kind, Role};
-use crate::ports::{Created, Creation, InboxRow, Member};
+use crate::ports::{Created, Creation, InboxRow, Member, Put};
 use crate::testing::builders::{conversation as named, creation, member, message_id, seq, user};
 
 /// Creates; tries again while other transactions are in the way.
@@ -46,6 +46,16 @@ pub async fn a_creation_is_seen_in_all_its_parts<B: Backend>(store: &B) {
     }
     assert_eq!(inbox(store, &alice).await, [InboxRow { conversation: conversation.clone(), with: Some(bob.clone()) }]);
     assert_eq!(inbox(store, &bob).await, [InboxRow { conversation, with: Some(alice) }]);
+}
+
+/// L1: slot 1 is made once, by whatever came first.
+pub async fn a_creation_does_not_take_the_slot_of_an_entry<B: Backend>(store: &B) {
+    let (conversation, alice, bob) = (fresh_conversation(), fresh_user(), fresh_user());
+    let first = creation(&conversation, &alice, &fresh_user()).entry;
+    assert_eq!(store.put(&first).await.unwrap(), Put::Stored);
+    assert_eq!(create(store, &creation(&conversation, &alice, &bob)).await, Created::Exists);
+    assert_eq!(store.read(&conversation, Seq::FIRST, ALL).await.unwrap(), [first]);
+    assert!(store.members(&conversation).await.unwrap().is_empty() && inbox(store, &bob).await.is_empty());
 }
 
 /// Not even where it would add something.

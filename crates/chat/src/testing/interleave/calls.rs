@@ -9,8 +9,8 @@ use chatlane_protocol::{ConversationId, Position, Seq, UserId};
 use futures_util::FutureExt as _;
 
 use crate::entry::Entry;
-use crate::fan_out::Task;
 use crate::ports::{Created, Creation, FanOutQueue, Heads, InboxRow, Member, Memberships, MessageLog, Put, ReadBound, Unavailable};
+use crate::task::Task;
 use crate::testing::memory::Memory;
 
 /// What a writer asked of the backend.

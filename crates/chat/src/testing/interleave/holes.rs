@@ -8,11 +8,11 @@ use chatlane_protocol::{ConversationId, ErrorCode, MessageResult, Outcome, Posit
 
 use super::calls::Port;
 use crate::entry::Entry;
-use crate::fan_out::Task;
 use crate::ports::{Clock, Created, Creation, FanOutQueue, Heads, InboxRow, Member, Memberships, MessageLog};
 use crate::ports::{Put, ReadBound, Run, Unavailable};
 use crate::send::{Caller, send};
 use crate::settings::Settings;
+use crate::task::Task;
 
 /// One way to break the append. The first seven are those of the issue; the last two show that L3 and L4 are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use chatlane_protocol::{ClientMessageId, ErrorCode, MessageResult, Outcome, Posi
 use serde::Deserialize;
 
 use crate::entry::Entry;
-use crate::fan_out::Task;
+use crate::task::Task;
 
 /// What was broken, by its number in `docs/GUARANTEES.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Guarantee {
     L2,
     /// What is acknowledged is in the log.
     L3,
-    /// What is acknowledged is delivered, or in the dead letters, once the queue is empty.
+    /// What is acknowledged is delivered once the queue is empty.
     L4,
     /// A device's messages keep their order.
     L5,
@@ -73,9 +73,8 @@ pub(super) struct Judge {
     acknowledged: Vec<(usize, Position)>,
     /// Entries that were posted to one who watches.
     posted: BTreeSet<Position>,
-    /// Ranges that a person will have delivered.
-    dead_letters: Vec<(Seq, Position)>,
-    restored: bool,
+    /// The epoch of the deployment, once the log was restored.
+    restored: Option<u32>,
     /// Whether refusals and failing workers are judged: a broken append is judged by what it stores and acknowledges.
     strict: bool,
     violation: Option<Violation>,
@@ -106,17 +105,17 @@ impl Judge {
         self.posted.extend(frame.entries.iter().map(|entry| entry.position));
     }
 
-    /// A task went to the dead letters: a person redrives it (L4). Only a restore takes away the entries of a task.
+    /// A task went to the dead letters. Only a restore takes away the entries of a task.
     pub(super) fn dead_letter(&mut self, task: &Task) {
-        if self.strict && !self.restored {
+        if self.strict && self.restored.is_none() {
             self.broken(Guarantee::L4, || format!("the entries #{} to {} of a task are not there", task.first, task.last));
         }
-        self.dead_letters.push((task.first, task.last));
     }
 
-    /// The log was cut after this entry: what was told beyond it is void, and so is the order of what must be sent again.
-    pub(super) fn restored(&mut self, last: Seq) {
-        self.restored = true;
+    /// The log was cut after this entry, new ones are of this epoch: what was told beyond it is void, and so is the order of what must
+    /// be sent again.
+    pub(super) fn restored(&mut self, last: Seq, epoch: u32) {
+        self.restored = Some(epoch);
         self.acknowledged.retain(|(_, position)| position.seq <= last);
     }
 
@@ -131,7 +130,7 @@ impl Judge {
                 Outcome::Refused(refusal) if self.strict => {
                     let fair = match refusal.code {
                         ErrorCode::Unavailable | ErrorCode::Busy | ErrorCode::RateLimited | ErrorCode::AnchorStale => true,
-                        ErrorCode::EpochChanged => self.restored,
+                        ErrorCode::EpochChanged => self.restored.is_some(),
                         ErrorCode::AnchorUnknown => !honest,
                         _ => false,
                     };
@@ -191,15 +190,15 @@ impl Judge {
             let what = format!("{} was acknowledged at {position}, where it is not at the end", self.made[*index].id);
             self.broken(Guarantee::L3, || what);
         }
-        let delivered = |position: &Position| {
-            let in_range = |(first, last): &(Seq, Position)| *first <= position.seq && position <= last;
-            self.posted.contains(position) || self.dead_letters.iter().any(in_range)
-        };
-        if let Some((index, position)) = self.acknowledged.iter().find(|(_, position)| !delivered(position)) {
+        // Tasks of before a restore may name entries that are gone, fail and keep others from being delivered live: clients that come
+        // back sync. What was written since is delivered whatever such a task did to the head.
+        let judged = |position: &Position| self.restored.is_none_or(|epoch| position.epoch >= epoch);
+        let mut undelivered = self.acknowledged.iter().filter(|(_, position)| judged(position) && !self.posted.contains(position));
+        if let Some((index, position)) = undelivered.next() {
             let what = format!("{} was acknowledged at {position}, and no worker posted it", self.made[*index].id);
             self.broken(Guarantee::L4, || what);
         }
-        if !self.restored {
+        if self.restored.is_none() {
             self.order(&places);
         }
     }

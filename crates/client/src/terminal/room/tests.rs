@@ -45,21 +45,25 @@ fn arrives(room: &mut Room, entries: Vec<Entry>) -> Vec<String> {
     room.entries(Entries { conversation: conversation(), entries }, Instant::now())
 }
 
-fn answer(outcomes: Vec<Outcome>) -> Result<SendAnswer, RequestError> {
+fn answer(outcomes: Vec<Outcome>) -> SendAnswer {
     let result = |outcome| MessageResult { client_message_id: message_id("m"), outcome };
     let results = outcomes.into_iter().map(result).collect();
-    Ok(SendAnswer { id: RequestId::new("1").unwrap(), conversation: conversation(), results })
+    SendAnswer { id: RequestId::new("1").unwrap(), conversation: conversation(), results }
 }
 
 fn stored(seq: u64) -> Stored {
     Stored { position: at(seq), time_ms: UnixMillis::ZERO, count: seq }
 }
 
-fn sent(room: &mut Room, answer: Result<SendAnswer, RequestError>) -> Reaction {
-    room.sent(answer, Instant::now(), 0)
+fn sent(room: &mut Room, answer: SendAnswer) -> Reaction {
+    room.sent(Ok(answer), Instant::now(), 0)
 }
 
-fn refused(code: ErrorCode) -> Result<SendAnswer, RequestError> {
+fn failed(room: &mut Room, failure: RequestError) -> Reaction {
+    room.sent(Err(failure), Instant::now(), 0)
+}
+
+fn refused(code: ErrorCode) -> SendAnswer {
     answer(vec![Outcome::Refused(Refusal::new(code, ""))])
 }
 
@@ -106,7 +110,7 @@ fn a_line_that_cannot_succeed_says_so_and_makes_room_for_the_next() {
 fn after_an_unknown_outcome_no_refusal_says_that_it_was_not_sent() {
     let mut room = talking(2);
     compose(&mut room);
-    let reaction = sent(&mut room, Err(RequestError::Unknown("lost".to_owned())));
+    let reaction = failed(&mut room, RequestError::Unknown("lost".to_owned()));
     assert_eq!(reaction.lines, ["  … trying again: the outcome is unknown: lost"]);
     let line = "  ? not confirmed: not_found; it may have been stored".to_owned();
     assert_eq!(sent(&mut room, refused(ErrorCode::NotFound)), Reaction::say(line));
@@ -239,8 +243,8 @@ fn a_closed_connection_leaves_the_line_unconfirmed() {
     let mut room = talking(2);
     assert_eq!(room.unconfirmed(), None);
     compose(&mut room);
-    assert_eq!(sent(&mut room, Err(closed())), Reaction::default());
-    assert_eq!(room.unconfirmed(), Some("  ? not confirmed: the answer did not come; it may have been stored".to_owned()));
+    assert_eq!(failed(&mut room, closed()), Reaction::default());
+    assert_eq!(room.unconfirmed(), Some("  ? not confirmed: no answer came; it may have been stored".to_owned()));
 
     room.turn_to(user("carol"), message_id("open"));
     assert_eq!(room.opened(Err(closed()), 0), Reaction::default());

@@ -4,8 +4,8 @@ use chatlane_protocol::frames::encode;
 use chatlane_protocol::{Request, ServerFrame};
 use serde_json::{Deserializer, Value};
 
-const DOCUMENT: &str = include_str!("../../docs/PROTOCOL.md");
-const LIMITS: &str = include_str!("../../crates/protocol/src/limits.rs");
+const DOCUMENT: &str = include_str!("../../../docs/PROTOCOL.md");
+const LIMITS: &str = include_str!("../src/limits.rs");
 
 fn examples() -> Vec<Value> {
     let blocks = DOCUMENT.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap());

@@ -1,0 +1,33 @@
+//! What the queue carries from the functions that append to those that deliver.
+
+use chatlane_protocol::{ConnectionId, ConversationId, Position, Seq, UnixMillis, UserId};
+use serde::{Deserialize, Serialize};
+
+/// One delivery task: entries `first` to `last` of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Whose entries.
+    pub conversation: ConversationId,
+    /// The lowest.
+    pub first: Seq,
+    /// The highest, with its epoch: what the head is raised to.
+    pub last: Position,
+    /// Entries that the origin connection sent in the same frame: its ack is their delivery.
+    pub own: Vec<Seq>,
+    /// The sending connection.
+    pub origin: Option<ConnectionId>,
+    /// Set when this is what an earlier worker could not post.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remainder: Option<Remainder>,
+}
+
+/// What an earlier worker could not post: it has raised the head already, so this writes none and is never skipped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remainder {
+    /// The connections that are left.
+    pub targets: Vec<(UserId, ConnectionId)>,
+    /// Attempts so far.
+    pub attempt: u32,
+    /// When the first of them was.
+    pub since: UnixMillis,
+}

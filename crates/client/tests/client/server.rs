@@ -1,0 +1,173 @@
+//! A WebSocket server whose every frame is written by the test.
+
+use std::future::Future;
+use std::time::Duration;
+
+use chatlane_protocol::DeviceId;
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+pub const TOKEN: &str = "eyJ.e30.c2ln";
+
+/// Ends a test that would hang; never decides one that goes on.
+pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), future).await.expect("it happens within 30 s")
+}
+
+pub fn device() -> DeviceId {
+    DeviceId::new("3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001").unwrap()
+}
+
+/// One listening port.
+pub struct Server {
+    listener: TcpListener,
+    pub url: String,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/dev", listener.local_addr().unwrap());
+        Self { listener, url }
+    }
+
+    /// Accepts one client, as API Gateway does with Chatlane's `$connect`. Answers its request line and what it offered, too.
+    pub async fn accept(&self) -> Peer {
+        self.accept_choosing("chatlane.v1").await.unwrap()
+    }
+
+    #[expect(clippy::result_large_err, reason = "the signature is tungstenite's")]
+    pub async fn accept_choosing(&self, subprotocol: &str) -> Result<Peer, Error> {
+        let (stream, _) = soon(self.listener.accept()).await.unwrap();
+        let (mut path, mut offered) = (String::new(), String::new());
+        let answer = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
+            path = request.uri().to_string();
+            request.headers()["sec-websocket-protocol"].to_str().unwrap().clone_into(&mut offered);
+            if !subprotocol.is_empty() {
+                response.headers_mut().insert("sec-websocket-protocol", subprotocol.parse().unwrap());
+            }
+            Ok(response)
+        };
+        let socket = soon(tokio_tungstenite::accept_hdr_async(stream, answer)).await?;
+        Ok(Peer { socket, path, offered })
+    }
+
+    /// Answers one client with this text and hangs up.
+    pub async fn answer_raw(&self, text: &str) {
+        let (mut stream, _) = soon(self.listener.accept()).await.unwrap();
+        let mut request = [0; 4096];
+        assert!(soon(stream.read(&mut request)).await.unwrap() > 0);
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+    }
+}
+
+/// The server's end of one connection.
+pub struct Peer {
+    pub socket: WebSocketStream<TcpStream>,
+    /// What the client asked for.
+    pub path: String,
+    /// Its subprotocols.
+    pub offered: String,
+}
+
+impl Peer {
+    /// The next text of the client; `None` when it is gone.
+    pub async fn text(&mut self) -> Option<String> {
+        loop {
+            match soon(self.socket.next()).await {
+                Some(Ok(Message::Text(text))) => return Some(text.as_str().to_owned()),
+                Some(Err(_)) | None => return None,
+                // The reply to a close frame is sent by the next read.
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// The next request of the client, which must have this action.
+    pub async fn request(&mut self, action: &str) -> Value {
+        let request: Value = serde_json::from_str(&self.text().await.expect("the client is there")).unwrap();
+        assert_eq!(request["action"], action, "{request}");
+        request
+    }
+
+    pub async fn say(&mut self, frame: Value) {
+        self.socket.send(Message::text(frame.to_string())).await.unwrap();
+    }
+
+    /// Answers `request` with these fields and its id.
+    pub async fn answer(&mut self, request: &Value, mut frame: Value) {
+        frame["id"] = request["id"].clone();
+        self.say(frame).await;
+    }
+
+    /// Answers one `hello`: `conversations` as the wire has them.
+    pub async fn greet(&mut self, user: &str, conversations: &Value) {
+        let hello = self.request("hello").await;
+        self.answer(&hello, welcome(user, conversations)).await;
+    }
+
+    /// Answers one `send` with one outcome; the fields of `outcome` are those of the wire.
+    pub async fn settle(&mut self, send: &Value, mut outcome: Value) {
+        outcome["client_message_id"] = send["messages"][0]["client_message_id"].clone();
+        let answer = json!({"type": "send", "conversation": send["conversation"], "results": [outcome]});
+        self.answer(send, answer).await;
+    }
+
+    /// Pushes one entry of conversation `d1`.
+    pub async fn push(&mut self, sender: &str, seq: u64, kind: Value) {
+        let mut entry = kind;
+        entry["position"] = at(seq);
+        entry["sender"] = sender.into();
+        entry["client_message_id"] = format!("{sender}-{seq}").into();
+        entry["time_ms"] = 1.into();
+        entry["count"] = seq.into();
+        self.say(json!({"type": "entries", "conversation": "d1", "entries": [entry]})).await;
+    }
+
+    pub async fn push_text(&mut self, sender: &str, seq: u64, text: &str) {
+        let body = json!({"content_type": "text/plain", "text": text});
+        self.push(sender, seq, json!({"kind": "message", "body": body})).await;
+    }
+
+    pub async fn close(&mut self, code: u16, reason: &str) {
+        let frame = CloseFrame { code: code.into(), reason: reason.into() };
+        self.socket.close(Some(frame)).await.unwrap();
+    }
+}
+
+/// The answer to `hello`, without `id`.
+pub fn welcome(user: &str, conversations: &Value) -> Value {
+    json!({
+        "type": "hello", "versions": {"min": 1, "max": 1}, "user": user, "device": device().to_string(), "server_time_ms": 1,
+        "epoch": 1, "reconnect_in_ms": 6_300_000, "conversations": conversations,
+        "limits": {
+            "entry_bytes_max": 30_720, "request_bytes_max": 32_768, "messages_per_send_max": 25, "anchor_entries_max": 200,
+            "anchor_bytes_max": 131_072, "gap_wait_ms": 60_000, "ping_after_idle_ms": 240_000,
+        },
+    })
+}
+
+/// Conversation `d1` with this user, at this seq.
+pub fn head(with: &str, seq: u64) -> Value {
+    json!({"conversation": "d1", "with": with, "head": at(seq)})
+}
+
+pub fn at(seq: u64) -> Value {
+    json!({"epoch": 1, "seq": seq})
+}
+
+pub fn stored(status: &str, seq: u64) -> Value {
+    json!({"status": status, "position": at(seq), "time_ms": 1, "count": seq})
+}
+
+/// What API Gateway sends when a function fails.
+pub fn internal_server_error() -> Value {
+    json!({"message": "Internal server error", "connectionId": "L0SM9cOFvHcCIhw=", "requestId": "r1"})
+}

@@ -1,0 +1,222 @@
+//! 32 devices at once in one conversation: the lane stays a lane (L1, L2, L5), at full speed and at the admitted one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::time::Instant;
+
+use chatlane_chat::fan_out::RANGE_MAX;
+use chatlane_chat::task::Task;
+use chatlane_local::Settings;
+use chatlane_local::embedded::{Call, Recording, Service};
+use chatlane_protocol::limits::{ADMISSION_BURST, CONNECTIONS_PER_USER_MAX};
+use chatlane_protocol::request::NewMessage;
+use chatlane_protocol::{ConversationId, Entry, EntryKind, Position};
+use chatlane_tests_e2e::sender::{Sender, Tally, seed};
+use chatlane_tests_e2e::{Device, Running, message, start, stored_log};
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+/// Of each device.
+const MESSAGES: u64 = 5;
+
+/// How far back a repeated receive of a delivery task goes (DESIGN §6).
+const REPEATED_RANGE: u64 = 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_at_full_speed_leaves_every_message_once_and_no_gap() {
+    let stack = start(|settings| {
+        anchor_bound_off(settings);
+        settings.environment.insert("CHATLANE_ADMISSION".to_owned(), "off".to_owned());
+    })
+    .await;
+    let tally = crowd(&stack).await;
+    assert_eq!(tally.setback("rate_limited"), 0, "admission is off");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_waits_as_long_as_it_is_told_gets_everything_through_admission() {
+    let stack = start(anchor_bound_off).await;
+    let tally = crowd(&stack).await;
+    println!("{} times told to wait", tally.setback("rate_limited"));
+    assert!(tally.setback("rate_limited") > 0, "more than the burst of {ADMISSION_BURST} were sent at once");
+}
+
+/// A device that waits its turn in a crowd falls behind by more than the bound; catching up is for `probe`.
+fn anchor_bound_off(settings: &mut Settings) {
+    for name in ["CHATLANE_ANCHOR_ENTRIES_MAX", "CHATLANE_ANCHOR_BYTES_MAX"] {
+        settings.environment.insert(name.to_owned(), 1_000_000_000.to_string());
+    }
+}
+
+/// Every device of both users sends its messages, one after the ack of the other; judges what is stored, what was acknowledged and what
+/// was delivered.
+async fn crowd(stack: &Running) -> Tally {
+    let seed = seed();
+    let mut devices = vec![];
+    for number in 0..2 * CONNECTIONS_PER_USER_MAX {
+        devices.push(stack.device(user(number)).await);
+    }
+    let opened = devices[0].open(user(1)).await.unwrap();
+    let conversation = &opened.conversation;
+    stack.quiet().await;
+    let (finished, finish) = oneshot::channel();
+    let begun = tokio::spawn(Begun::watch(stack.record(), finish));
+
+    let began = Instant::now();
+    let speaking = devices.iter().zip(seed..).map(|(device, seed)| speak(device, conversation, opened.head, seed));
+    let (sent, tallies): (Vec<_>, Vec<_>) = join_all(speaking).await.into_iter().unzip();
+    let took = began.elapsed();
+    stack.quiet().await;
+    finished.send(()).unwrap();
+    let begun = begun.await.unwrap();
+
+    let log: Vec<Entry> = stored_log(&stack.store().await, conversation).await.iter().map(chatlane_chat::Entry::to_wire).collect();
+    lane_is_whole(&log, &sent);
+    let cut = begun.cut();
+    let mut missing = 0;
+    for (device, sent) in devices.iter().zip(&sent) {
+        missing += everything_came(device, conversation, &log, sent, &cut).await;
+    }
+
+    let mut tally = Tally::default();
+    tallies.iter().for_each(|one| tally.add(one));
+    println!("{} devices sent {} messages in {took:.1?}: {tally}", devices.len(), log.len() - 1);
+    println!(
+        "live: {} deliveries begun, {} entries in ranges that are cut, {missing} left to sync on all devices",
+        begun.raised.len(),
+        cut.len()
+    );
+    tally
+}
+
+fn user(number: usize) -> &'static str {
+    ["alice", "bob"][number % 2]
+}
+
+type Sent = Vec<(NewMessage, Position)>;
+
+async fn speak(device: &Device, conversation: &ConversationId, head: Position, seed: u64) -> (Sent, Tally) {
+    let mut sender = Sender::new(seed);
+    let (mut known, mut sent) = (head, vec![]);
+    for n in 1..=MESSAGES {
+        let message = message(format!("line {n} of {}", device.id), known);
+        let stored = sender.send(device, conversation, &message).await.stored();
+        assert!(stored.position > known, "L5: {} is not after {known}", stored.position);
+        known = stored.position;
+        eprintln!(
+            "{:?} {known} {}",
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() % 1000000,
+            sender.tally
+        );
+        sent.push((message, known));
+    }
+    (sent, sender.tally)
+}
+
+/// L1, L2, L3: consecutive seqs, each acknowledged message where its ack said, and nothing else.
+fn lane_is_whole(log: &[Entry], sent: &[Sent]) {
+    let seqs: Vec<u64> = log.iter().map(|entry| entry.position.seq.get()).collect();
+    assert!(seqs.iter().copied().eq(1..=1 + 2 * CONNECTIONS_PER_USER_MAX as u64 * MESSAGES), "{seqs:?}");
+    assert!(log.iter().all(|entry| entry.count + 1 == entry.position.seq.get()), "the count goes up by one with each message");
+    let mut places = BTreeSet::new();
+    for (number, sent) in sent.iter().enumerate() {
+        for (message, position) in sent {
+            let entry = &log[index(*position)];
+            assert_eq!((&entry.client_message_id, entry.sender.as_str()), (&message.client_message_id, user(number)));
+            assert_eq!(entry.kind, EntryKind::Message { body: message.body.clone() });
+            assert_eq!(entry.position, *position);
+            places.insert(*position);
+        }
+    }
+    // As many places as messages, each with another message: none is there twice, and no entry is nobody's.
+    assert_eq!(places.len() + 1, log.len());
+}
+
+fn index(position: Position) -> usize {
+    usize::try_from(position.seq.get() - 1).unwrap()
+}
+
+/// What came live is what is stored, and together with the device's own acks it is everything that was not cut. Answers how many entries
+/// are left to sync.
+async fn everything_came(device: &Device, conversation: &ConversationId, log: &[Entry], sent: &Sent, cut: &BTreeSet<u64>) -> usize {
+    // Posts that were accepted come before the answer to a later request.
+    device.request(json!({ "action": "ping" })).await.unwrap();
+    let live = device.entries(conversation).unwrap();
+    for entry in live.values() {
+        assert_eq!(*entry, log[index(entry.position)]);
+    }
+    let own: BTreeSet<Position> = sent.iter().map(|(_, position)| *position).collect();
+    let missing = log[1..].iter().map(|entry| entry.position).filter(|at| !own.contains(at) && !live.contains_key(&at.seq));
+    let missing: Vec<u64> = missing.map(|position| position.seq.get()).collect();
+    let lost: Vec<&u64> = missing.iter().filter(|seq| !cut.contains(seq)).collect();
+    assert!(lost.is_empty(), "entries {lost:?} never came to {}", device.id);
+    missing.len()
+}
+
+/// How the workers' deliveries began, from their calls. Every entry is in exactly one raise of the head, and the task that raised it posts
+/// all of the raise but what DESIGN §6 cuts; the tail is never cut, so every device learns that it has to sync.
+#[derive(Default)]
+struct Begun {
+    /// The last seq of a task whose worker raised the head, to the head before.
+    raised: BTreeMap<u64, u64>,
+    /// Tasks that the queue handed out again: a worker failed, or took longer than the visibility timeout.
+    repeated: BTreeSet<u64>,
+    /// Raises that the SDK repeated because the first answer took too long: the second one meets its own head.
+    asked_again: BTreeSet<u64>,
+}
+
+impl Begun {
+    async fn watch(calls: Recording, finish: oneshot::Receiver<()>) -> Self {
+        let mut begun = Self::default();
+        let mut finish = pin!(finish);
+        loop {
+            let finished = tokio::select! {
+                _ = &mut finish => true,
+                () = calls.until(|calls| (!calls.is_empty()).then_some(())) => false,
+            };
+            // Taken as they come: together they would be gigabytes.
+            for call in calls.take().into_iter().filter(|call| call.caller.function() == "fan_out") {
+                begun.note(&call);
+            }
+            if finished {
+                return begun;
+            }
+        }
+    }
+
+    fn note(&mut self, call: &Call) {
+        if call.service == Service::Runtime && call.operation == "Next" {
+            for record in call.answer["Records"].as_array().into_iter().flatten() {
+                if record["attributes"]["ApproximateReceiveCount"] != "1" {
+                    let task: Task = serde_json::from_str(record["body"].as_str().unwrap()).unwrap();
+                    self.repeated.insert(task.last.seq.get());
+                }
+            }
+        }
+        if call.operation == "UpdateItem" && call.request["TableName"] == "conversations" {
+            let seq = |value: &serde_json::Value| value["N"].as_str().unwrap().parse::<u64>().unwrap();
+            let last = seq(&call.request["ExpressionAttributeValues"][":s"]);
+            if call.status == 200 {
+                self.raised.insert(last, seq(&call.answer["Attributes"]["s"]));
+            } else if seq(&call.answer["Item"]["s"]) == last {
+                self.asked_again.insert(last);
+            }
+        }
+    }
+
+    /// The entries that need not come live.
+    fn cut(&self) -> BTreeSet<u64> {
+        let cut = self.raised.iter().flat_map(|(&last, &before)| {
+            let kept = if self.asked_again.contains(&last) {
+                1
+            } else if self.repeated.contains(&last) {
+                REPEATED_RANGE
+            } else {
+                RANGE_MAX
+            };
+            before + 1..=last.saturating_sub(kept)
+        });
+        cut.collect()
+    }
+}
