@@ -1,8 +1,8 @@
 //! What every route of the WebSocket API shares: who calls, what they ask, how the answer goes back.
 
 use aws_lambda_events::apigw::{ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext};
+use chatlane_chat::caller::Caller;
 use chatlane_chat::ports::Clock;
-use chatlane_chat::send::Caller;
 use chatlane_protocol::frames::{ErrorFrame, encode};
 use chatlane_protocol::{ConnectionId, DeviceId, ErrorCode, Refusal, Request, RequestId, ServerFrame, UnixMillis, UserId};
 use serde::Serialize;

@@ -8,8 +8,8 @@ use chatlane_protocol::request::Hello;
 use chatlane_protocol::{ConnectionId, ErrorCode, Refusal, ServerFrame, limits};
 
 use crate::append::BUSY_RETRY_AFTER_MS;
+use crate::caller::Caller;
 use crate::ports::{Clock, Heads, InboxRow, Memberships, Outbound, Session, Sessions, Unavailable};
-use crate::send::Caller;
 use crate::settings::Settings;
 
 /// Conversations of one page: the heads of a page are one batch read.

@@ -9,6 +9,7 @@
 
 pub mod admission;
 pub mod append;
+pub mod caller;
 pub mod entry;
 pub mod fan_out;
 pub mod hello;

@@ -6,9 +6,9 @@ use chatlane_protocol::{ErrorCode, Position, Refusal, Seq, UserId};
 
 use crate::admission::Bucket;
 use crate::append::{ATTEMPTS_MAX, BUSY_RETRY_AFTER_MS};
+use crate::caller::Caller;
 use crate::entry::{Entry, Facts, Kind, Policy, Role, direct_conversation};
 use crate::ports::{Clock, Created, Creation, FanOutQueue, Heads, Member, MessageLog, ReadBound, Unavailable};
-use crate::send::Caller;
 use crate::settings::Settings;
 use crate::task::Task;
 

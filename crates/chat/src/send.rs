@@ -2,28 +2,14 @@
 
 use chatlane_protocol::frames::{SendAnswer, Stored};
 use chatlane_protocol::request::SendMessages;
-use chatlane_protocol::{ConnectionId, DeviceId, MessageResult, Outcome, Position, UnixMillis, UserId};
+use chatlane_protocol::{MessageResult, Outcome, Position};
 
 use crate::append::{Appended, Lane};
+use crate::caller::Caller;
 use crate::entry::Entry;
 use crate::ports::{Clock, FanOutQueue, Heads, Memberships, MessageLog, Unavailable};
 use crate::settings::Settings;
 use crate::task::Task;
-
-/// Who asks, as the authorizer established it; the gateway replays it on every frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// The user.
-    pub user: UserId,
-    /// The installation.
-    pub device: DeviceId,
-    /// The socket.
-    pub connection: ConnectionId,
-    /// When the gateway accepted the socket.
-    pub connected_at: UnixMillis,
-    /// When the token's time is over, leeway included.
-    pub expires: UnixMillis,
-}
 
 /// Appends the messages of one request. They are kept in their order by stopping at the first that is neither stored nor a duplicate
 /// (L5). An `Err` means that some may be stored, and none is acknowledged (L3): the client retries all with the same ids.

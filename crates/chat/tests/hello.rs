@@ -1,8 +1,8 @@
 //! `hello`: routable first, then told where everything stands; one connection of a device, sixteen of a user.
 
+use chatlane_chat::caller::Caller;
 use chatlane_chat::hello::{Greeting, HelloRefused, PAGE_ROWS_MAX, hello};
 use chatlane_chat::ports::{MessageLog as _, Session};
-use chatlane_chat::send::Caller;
 use chatlane_chat::testing::builders::{
     EPOCH, caller, connection, conversation, creation, device, position, request_id, session, settings, start, user,
 };

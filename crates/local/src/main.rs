@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use chatlane_functions::Role;
 use chatlane_local::{command, lambda};
 use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     // Started by the runner in a function's role: the production bootstrap, in this executable so that one build makes everything.
@@ -48,9 +50,17 @@ fn run_function(handler: &str) -> ExitCode {
     }
 }
 
-/// The functions' log, one line an event, to the standard error that the runner reads.
+/// The functions' log, one line an event, to the standard error that the runner reads. `INFO`, as deployed, unless `RUST_LOG` says
+/// otherwise (the production bootstrap's subscriber reads it too).
 fn lambda_log() {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).without_time().with_target(false).init();
+    let levels = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_env_filter(levels)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .without_time()
+        .with_target(false)
+        .init();
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {

@@ -7,9 +7,9 @@ use chatlane_protocol::{
 
 use crate::Settings;
 use crate::admission::Bucket;
+use crate::caller::Caller;
 use crate::entry::{BodyHash, DedupeKey, Entry, Facts, Kind, Policy, Role};
 use crate::ports::{Creation, Member, Session};
-use crate::send::Caller;
 
 /// The epoch of everything here.
 pub const EPOCH: u32 = 1;

@@ -2,8 +2,9 @@
 //! any two awaits who goes on, what is lost and who dies.
 //!
 //! Every call of a port is two steps of the schedule: it takes effect, and it is answered. Between them, and before the first, anything
-//! else may run. A seed fixes the whole schedule: who sends what from which anchor, the order of all steps and all faults. After each
-//! answer and at the end a judge compares log, answers and tasks with L1 to L5.
+//! else may run. A seed fixes the whole schedule: who sends what from which anchor, the order of all steps and all faults. Tasks go to
+//! the real [`crate::fan_out::fan_out`], one step each. After each answer and at the end a judge compares log, answers and posted frames
+//! with L1 to L5.
 //!
 //! The scenario is that of the models that the design was checked with (attempts of one message that overlap, stale writers, zombies
 //! with a put in flight, SDK re-sends, batches, a restore), on the real code instead of a sketch of it. The same scenario run with one
@@ -36,10 +37,11 @@ use self::judge::Judge;
 pub use self::judge::{Guarantee, Violation};
 use self::rng::Rng;
 pub use self::tally::{Fault, Tally};
+use crate::caller::Caller;
 use crate::entry::DedupeKey;
 use crate::open::open;
 use crate::ports::{Session, Sessions as _, Unavailable};
-use crate::send::{Caller, send};
+use crate::send::send;
 use crate::settings::Settings;
 use crate::task::Task;
 use crate::testing::memory::{Memory, SetClock};

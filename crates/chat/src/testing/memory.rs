@@ -81,13 +81,11 @@ impl MessageLog for Memory {
     async fn put(&self, entry: &Entry) -> Result<Put, Unavailable> {
         let mut state = self.state();
         let log = state.log.entry(entry.conversation.clone()).or_default();
-        Ok(match log.get(&entry.position.seq) {
-            Some(occupant) => Put::Taken(Box::new(occupant.clone())),
-            None => {
-                log.insert(entry.position.seq, entry.clone());
-                Put::Stored
-            }
-        })
+        if let Some(occupant) = log.get(&entry.position.seq) {
+            return Ok(Put::Taken(Box::new(occupant.clone())));
+        }
+        log.insert(entry.position.seq, entry.clone());
+        Ok(Put::Stored)
     }
 
     async fn create(&self, creation: &Creation) -> Result<Created, Unavailable> {

@@ -7,8 +7,8 @@ use chatlane_protocol::request::{NewMessage, SendMessages};
 use chatlane_protocol::{Body, ClientMessageId, ConversationId, ErrorCode, Outcome, Position, RequestId, Seq};
 
 use super::rng::Rng;
+use crate::caller::Caller;
 use crate::entry::Entry;
-use crate::send::Caller;
 
 type Log = BTreeMap<Seq, Entry>;
 

@@ -7,10 +7,11 @@ use chatlane_protocol::request::SendMessages;
 use chatlane_protocol::{ConversationId, ErrorCode, MessageResult, Outcome, Position, Refusal, Seq, UserId};
 
 use super::calls::Port;
+use crate::caller::Caller;
 use crate::entry::Entry;
 use crate::ports::{Clock, Created, Creation, FanOutQueue, Heads, InboxRow, Member, Memberships, MessageLog};
 use crate::ports::{Put, ReadBound, Run, Unavailable};
-use crate::send::{Caller, send};
+use crate::send::send;
 use crate::settings::Settings;
 use crate::task::Task;
 

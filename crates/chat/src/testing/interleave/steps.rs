@@ -233,7 +233,7 @@ impl Run {
             return;
         }
         let (task, receives) = self.receive();
-        let range = format_args!("#{} to {}", task.first, task.last).to_string();
+        let range = format!("#{} to {}", task.first, task.last);
         if self.rng.one_in(self.fault_one_in) {
             // It dies after its first call.
             let raised = self.memory.raise_head(&self.conversation, task.last).now_or_never();
@@ -307,10 +307,13 @@ impl Run {
     }
 
     fn note_call(&mut self, number: usize, operation: &Operation, fault: Option<Fault>, answer: &Result<Answer, Unavailable>) {
-        match (fault, answer) {
-            (None, Ok(answer)) => self.note(format_args!("attempt {number}: {operation} → {answer}")),
-            (Some(fault), Ok(answer)) => self.note(format_args!("attempt {number}: {operation} ({fault:?}) → {answer}")),
-            (_, Err(unavailable)) => self.note(format_args!("attempt {number}: {operation} ({fault:?}) → {unavailable}")),
+        if self.script.is_none() {
+            return;
+        }
+        let fault = fault.map(|fault| format!(" ({fault:?})")).unwrap_or_default();
+        match answer {
+            Ok(answer) => self.note(format_args!("attempt {number}: {operation}{fault} → {answer}")),
+            Err(unavailable) => self.note(format_args!("attempt {number}: {operation}{fault} → {unavailable}")),
         }
     }
 
