@@ -72,6 +72,9 @@ where
     let earlier = async { if from < task.first { read_range(store, conversation, from, task.first.minus(1)).await } else { Ok(vec![]) } };
     let (sessions, mut all) = try_join(store.of_users(&users), earlier).await?;
     all.extend(entries.into_iter().filter(|entry| entry.position.seq >= from));
+    if task.remainder.is_none() && receives <= 1 {
+        all.retain(|entry| entry.position.seq >= task.first || entry.position > head);
+    }
 
     let letters = plan(task, &all, &members, sessions, clock.now());
     let outcomes: Vec<(Letter, Delivery)> = stream::iter(letters)
@@ -118,8 +121,10 @@ fn lowest(task: &Task, receives: u32, head: Position) -> Seq {
     let from = if task.remainder.is_some() {
         task.first
     } else if receives <= 1 {
-        // Entries between the old head and this task belong to tasks that come late, or to a writer that died before its enqueue.
-        head.seq.next().min(task.first)
+        // Entries between the old head and this task belong to tasks that come late, or to a writer that died before its enqueue. A head
+        // of before a restore may name entries that were cut: what stands at its seq now was never begun.
+        let begun = if head.epoch < task.last.epoch { Seq::ZERO } else { head.seq };
+        begun.next().min(task.first)
     } else {
         task.first.min(last.minus(REPEATED_RANGE - 1))
     };

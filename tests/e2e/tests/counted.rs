@@ -332,5 +332,5 @@ async fn everything_costs_what_the_table_says() {
     let gone = expected.iter().filter(|line| !counted.contains(line)).map(|line| format!("- {line}"));
     let come = counted.iter().filter(|line| !expected.contains(line)).map(|line| format!("+ {line}"));
     let difference: Vec<String> = gone.chain(come).collect();
-    assert_eq!(expected, counted, "{} says something else; CHATLANE_UPDATE=1 writes it anew:\n{}", path.display(), difference.join("\n"));
+    assert!(expected == counted, "{} says something else; CHATLANE_UPDATE=1 writes it anew:\n{}", path.display(), difference.join("\n"));
 }

@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 /// Of each device.
-const MESSAGES: u64 = 5;
+const MESSAGES: u64 = 40;
 
 /// How far back a repeated receive of a delivery task goes (DESIGN §6).
 const REPEATED_RANGE: u64 = 20;
@@ -27,6 +27,7 @@ const REPEATED_RANGE: u64 = 20;
 async fn a_crowd_at_full_speed_leaves_every_message_once_and_no_gap() {
     let stack = start(|settings| {
         anchor_bound_off(settings);
+        settings.visibility_timeout = std::time::Duration::from_secs(30);
         settings.concurrency_max = std::env::var("CC").unwrap().parse().unwrap();
         settings.environment.insert("CHATLANE_ADMISSION".to_owned(), "off".to_owned());
     })

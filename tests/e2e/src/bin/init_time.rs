@@ -62,11 +62,12 @@ async fn first_next(program: &Path) -> anyhow::Result<Duration> {
     let mut process = command.spawn().with_context(|| format!("{} does not start", program.display()))?;
     let request = async {
         let (socket, _) = runtime_api.accept().await?;
-        let mut line = String::new();
-        BufReader::new(socket).read_line(&mut line).await?;
-        Ok::<_, std::io::Error>((line, began.elapsed()))
+        let (mut connection, mut line) = (BufReader::new(socket), String::new());
+        connection.read_line(&mut line).await?;
+        Ok::<_, std::io::Error>((line, began.elapsed(), connection))
     };
-    let (line, took) = tokio::select! {
+    // The connection stays open until the process is gone: it waits for its event, and has nothing to complain of.
+    let (line, took, _connection) = tokio::select! {
         request = timeout(INIT_LIMIT, request) => request.with_context(|| format!("no request within {INIT_LIMIT:?}"))??,
         ended = process.wait() => bail!("{} ended instead of asking for an event: {}", program.display(), ended?),
     };

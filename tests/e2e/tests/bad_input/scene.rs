@@ -47,9 +47,9 @@ impl Scene {
         let answers = Matching::service(Service::Runtime).function("ping").operation("Response");
         let mut hold = self.stack.endpoints().hold(answers, At::Request, 1);
         let meanwhile = async {
-            let held = patiently("bob's request is in flight", hold.caught()).await;
+            let caught = patiently("bob's request is in flight", hold.caught()).await;
             let outcome = bad(self).await;
-            held.release();
+            caught.release();
             outcome
         };
         let (answered, outcome) = tokio::join!(self.bob.request(json!({ "action": "ping" })), meanwhile);

@@ -106,9 +106,9 @@ async fn a_post_without_an_answer_has_an_unknown_outcome_and_may_have_arrived() 
     let (device, connection) = bench.client().await;
     let mut hold = bench.endpoints.hold(Matching::service(Service::Connections), At::Answer, 3);
     let unanswered = async {
-        let mut held = vec![];
+        let mut caught = vec![];
         loop {
-            held.push(hold.caught().await); // each attempt ends by the SDK's own timeout
+            caught.push(hold.caught().await); // each attempt ends by the SDK's own timeout
         }
     };
     let delivery = tokio::select! {

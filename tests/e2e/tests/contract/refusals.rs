@@ -154,11 +154,11 @@ async fn a_request_without_an_answer_times_out() {
     let mut hold = backend.endpoints.hold(Matching::service(Service::DynamoDb).operation("GetItem"), At::Request, ATTEMPTS);
     let id = conversation("d-1");
     let unanswered = async {
-        let mut held = vec![];
+        let mut caught = vec![];
         for _ in 0..ATTEMPTS {
-            held.push(hold.caught().await);
+            caught.push(hold.caught().await);
         }
-        held
+        caught
     };
     let alice = user("alice");
     let (answer, _held) = tokio::join!(backend.store.member(&id, &alice), unanswered);

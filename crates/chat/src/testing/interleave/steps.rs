@@ -245,12 +245,13 @@ impl Run {
         let (memory, clock) = (&*self.memory, SetClock::at(now(self.steps)));
         let done = fan_out(memory, memory, memory, &clock, &task, receives).now_or_never();
         match done.expect("the memory backend never waits") {
-            Ok(_) => {
+            Ok(report) => {
                 let frames = std::mem::take(&mut self.memory.state().posts);
                 for (_, frame) in &frames {
                     self.judge.posted(frame);
                 }
-                self.note(format_args!("a worker delivers {range}"));
+                let did = if report.covered { "leaves to a later task" } else { "delivers" };
+                self.note(format_args!("a worker {did} {range}"));
                 if self.rng.one_in(self.fault_one_in) {
                     self.tally.hit(Fault::TaskReceivedAgain);
                     self.visible_again.push((task, receives + 1));

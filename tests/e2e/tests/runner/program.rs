@@ -1,0 +1,165 @@
+//! One started program, its lines and its children.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chatlane_tests_e2e::patiently;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::watch;
+
+/// How often to look at what nobody announces: the end of somebody else's child.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// A data folder, which goes with this.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        Self(std::env::temp_dir().join(format!("chatlane-runner-{}", uuid::Uuid::new_v4())))
+    }
+
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().expect("a name of ours")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok(); // what is left is only litter
+    }
+}
+
+/// The lines that a program has printed so far.
+pub struct Lines {
+    lines: Arc<Mutex<Vec<String>>>,
+    /// How many there are; closed when there will be no more.
+    count: watch::Receiver<usize>,
+}
+
+impl Lines {
+    fn of(pipe: impl AsyncRead + Unpin + Send + 'static) -> Self {
+        let lines = Arc::new(Mutex::new(vec![]));
+        let (counted, count) = watch::channel(0);
+        let kept = lines.clone();
+        tokio::spawn(async move {
+            let mut read = BufReader::new(pipe).lines();
+            while let Ok(Some(line)) = read.next_line().await {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                counted.send_modify(|count| *count += 1);
+            }
+        });
+        Self { lines, count }
+    }
+
+    pub fn all(&self) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for a line, also among those that are there.
+    pub async fn line(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
+        let mut count = self.count.clone();
+        let waiting = async {
+            loop {
+                count.borrow_and_update();
+                if let Some(line) = self.all().into_iter().find(|line| fits(line)) {
+                    return Some(line);
+                }
+                if count.changed().await.is_err() {
+                    return self.all().into_iter().find(|line| fits(line));
+                }
+            }
+        };
+        patiently(what, waiting).await.unwrap_or_else(|| panic!("never printed: {what}; but: {:#?}", self.all()))
+    }
+
+    async fn ended(&self) {
+        let mut count = self.count.clone();
+        patiently("the pipe is closed", async { while count.changed().await.is_ok() {} }).await;
+    }
+}
+
+pub struct Program {
+    child: Child,
+    input: Option<ChildStdin>,
+    pub out: Lines,
+    pub err: Lines,
+}
+
+impl Program {
+    pub fn start(program: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new(program)
+            .args(arguments)
+            .env_remove("_HANDLER")
+            .env_remove("AWS_LAMBDA_RUNTIME_API")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+        let out = Lines::of(child.stdout.take().expect("piped"));
+        let err = Lines::of(child.stderr.take().expect("piped"));
+        Self { input: child.stdin.take(), child, out, err }
+    }
+
+    fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    pub async fn type_line(&mut self, line: &str) {
+        let input = self.input.as_mut().expect("the input is open");
+        input.write_all(format!("{line}\n").as_bytes()).await.expect("it reads");
+    }
+
+    pub fn end_input(&mut self) {
+        self.input = None;
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("it runs");
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let sent = std::process::Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Waits until it ends by itself; its exit code (none: by a signal) and what it printed to standard error.
+    pub async fn ended(&mut self) -> (Option<i32>, Vec<String>) {
+        let status = patiently("the program ends", self.child.wait()).await.expect("its status");
+        self.out.ended().await;
+        self.err.ended().await;
+        (status.code(), self.err.all())
+    }
+
+    /// The ids of the processes that it started and that live.
+    pub fn children(&self) -> Vec<u32> {
+        let processes = std::fs::read_dir("/proc").expect("/proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        processes.filter(|process| parent_and_state(*process).is_some_and(|(parent, state)| parent == self.id() && state != 'Z')).collect()
+    }
+}
+
+/// Waits until none of these processes runs any more.
+pub async fn gone(processes: &[u32]) {
+    // A zombie has ended; who inherited it may never collect it.
+    let runs = |process: &u32| parent_and_state(*process).is_some_and(|(_, state)| !matches!(state, 'Z' | 'X'));
+    let waiting = async {
+        while processes.iter().any(runs) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    patiently("the processes end", waiting).await;
+}
+
+/// Source: `proc_pid_stat(5)`: `pid (comm) state ppid …`, where comm may hold anything.
+fn parent_and_state(process: u32) -> Option<(u32, char)> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((fields.next()?.parse().ok()?, state))
+}
