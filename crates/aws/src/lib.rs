@@ -35,6 +35,12 @@ pub async fn sdk_config_at(endpoint: &str, access_key_id: &str) -> SdkConfig {
     within_budget().region(Region::from_static("us-east-1")).credentials_provider(credentials).endpoint_url(endpoint).load().await
 }
 
+/// The same without its time limits: for tests of what is answered, on machines that may be slow.
+#[must_use]
+pub fn without_time_limits(config: &SdkConfig) -> SdkConfig {
+    config.to_builder().timeout_config(TimeoutConfig::disabled()).build()
+}
+
 fn within_budget() -> ConfigLoader {
     aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(25)))

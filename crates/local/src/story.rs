@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use chatlane_protocol::frames::Outcome;
-use chatlane_protocol::{ServerFrame, UserId};
+use chatlane_protocol::frames::{Outcome, encode};
+use chatlane_protocol::{ErrorCode, ServerFrame, UserId};
 use serde_json::Value;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -173,20 +173,25 @@ fn shown(user: &str) -> String {
     UserId::new(user).map_or_else(|_| "nobody".to_owned(), |user| user.as_str().escape_debug().to_string())
 }
 
+/// The code as it is on the wire.
+fn word(code: ErrorCode) -> String {
+    encode(&code).trim_matches('"').to_owned()
+}
+
 fn describe(text: &str, source: FrameSource) -> String {
     let Ok(frame) = serde_json::from_str::<ServerFrame>(text) else { return "the gateway's own error".to_owned() };
     match frame {
         ServerFrame::Hello(answer) => format!("hello, {} conversations", answer.conversations.len()),
         ServerFrame::Open(answer) => format!("open, head #{}", answer.conversation.head.seq),
         ServerFrame::Ping(_) => "pong".to_owned(),
-        ServerFrame::Error(error) => format!("error {:?}", error.refusal.code),
+        ServerFrame::Error(error) => format!("error {}", word(error.refusal.code)),
         ServerFrame::Goaway(_) => "goaway".to_owned(),
         ServerFrame::Send(answer) => {
             let result = |outcome: &Outcome| match outcome {
                 Outcome::Ok(stored) => format!("ack #{}", stored.position.seq),
                 Outcome::Duplicate(stored) => format!("ack #{} again", stored.position.seq),
                 Outcome::Conflict(stored) => format!("conflict with #{}", stored.position.seq),
-                Outcome::Refused(refusal) => format!("refused {:?}", refusal.code),
+                Outcome::Refused(refusal) => format!("refused {}", word(refusal.code)),
                 Outcome::NotAttempted => "not attempted".to_owned(),
             };
             answer.results.iter().map(|each| result(&each.outcome)).collect::<Vec<_>>().join(", ")

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use axum::Router;
-use chatlane_aws::{Store, Tables, sdk_config, sdk_config_at};
+use chatlane_aws::{Store, Tables, sdk_config, sdk_config_at, without_time_limits};
 use chatlane_local::embedded::{Dynamo, Endpoints, Service};
 use chatlane_local::stack::tables;
 use tokio::net::TcpListener;
@@ -29,8 +29,12 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// On an empty database in memory with the tables of the stack.
+    /// On an empty database in memory with the tables of the stack, with the SDK as the functions have it.
     pub async fn embedded() -> Self {
+        Self::in_memory(SdkConfig::clone).await
+    }
+
+    async fn in_memory(adjust: impl Fn(&SdkConfig) -> SdkConfig) -> Self {
         let dynamo = Dynamo::open(None).await.expect("a database in memory");
         for (definition, ttl) in tables() {
             dynamo.create_table(&definition, ttl).expect("the definitions of the stack are good");
