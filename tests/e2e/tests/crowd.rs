@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chatlane_chat::fan_out::RANGE_MAX;
 use chatlane_chat::task::Task;
@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 /// Of each device.
-const MESSAGES: u64 = 40;
+const MESSAGES: u64 = 5;
 
 /// How far back a repeated receive of a delivery task goes (DESIGN §6).
 const REPEATED_RANGE: u64 = 20;
@@ -26,9 +26,7 @@ const REPEATED_RANGE: u64 = 20;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_at_full_speed_leaves_every_message_once_and_no_gap() {
     let stack = start(|settings| {
-        anchor_bound_off(settings);
-        settings.visibility_timeout = std::time::Duration::from_secs(30);
-        settings.concurrency_max = std::env::var("CC").unwrap().parse().unwrap();
+        for_a_crowd(settings);
         settings.environment.insert("CHATLANE_ADMISSION".to_owned(), "off".to_owned());
     })
     .await;
@@ -38,14 +36,19 @@ async fn a_crowd_at_full_speed_leaves_every_message_once_and_no_gap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_that_waits_as_long_as_it_is_told_gets_everything_through_admission() {
-    let stack = start(anchor_bound_off).await;
+    let stack = start(for_a_crowd).await;
     let tally = crowd(&stack).await;
     println!("{} times told to wait", tally.setback("rate_limited"));
     assert!(tally.setback("rate_limited") > 0, "more than the burst of {ADMISSION_BURST} were sent at once");
 }
 
-/// A device that waits its turn in a crowd falls behind by more than the bound; catching up is for `probe`.
-fn anchor_bound_off(settings: &mut Settings) {
+fn for_a_crowd(settings: &mut Settings) {
+    // All 32 devices are at the gateway at once. On a machine with few cores, more processes would mostly lose races to each other; those
+    // that find no process are told so, and come again with the same id.
+    settings.concurrency_max = 4;
+    // Longer than any worker takes on a busy machine: tasks handed out twice would only add to its load.
+    settings.visibility_timeout = Duration::from_secs(30);
+    // A device that waits its turn falls behind by more than the anchor's bound; catching up is for `probe`.
     for name in ["CHATLANE_ANCHOR_ENTRIES_MAX", "CHATLANE_ANCHOR_BYTES_MAX"] {
         settings.environment.insert(name.to_owned(), 1_000_000_000.to_string());
     }
@@ -63,11 +66,7 @@ async fn crowd(stack: &Running) -> Tally {
     let conversation = &opened.conversation;
     stack.quiet().await;
     let (finished, finish) = oneshot::channel();
-    let begun = if std::env::var("NOREC").is_ok() {
-        tokio::spawn(async { Begun::default() })
-    } else {
-        tokio::spawn(Begun::watch(stack.record(), finish))
-    };
+    let begun = tokio::spawn(Begun::watch(stack.record(), finish));
 
     let began = Instant::now();
     let speaking = devices.iter().zip(seed..).map(|(device, seed)| speak(device, conversation, opened.head, seed));

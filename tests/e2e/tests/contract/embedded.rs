@@ -31,29 +31,37 @@ pub struct Backend {
 impl Backend {
     /// On an empty database in memory with the tables of the stack, with the SDK as the functions have it.
     pub async fn embedded() -> Self {
-        Self::in_memory(SdkConfig::clone).await
+        let (dynamo, endpoints, url) = database().await;
+        let store = Store::new(&sdk_config_at(&url, CALLER).await, names(["log", "conversations", "inboxes", "users"]));
+        Self { store, endpoints, _dynamo: Some(dynamo) }
     }
 
-    async fn in_memory(adjust: impl Fn(&SdkConfig) -> SdkConfig) -> Self {
-        let dynamo = Dynamo::open(None).await.expect("a database in memory");
-        for (definition, ttl) in tables() {
-            dynamo.create_table(&definition, ttl).expect("the definitions of the stack are good");
-        }
-        let endpoints = Endpoints::new();
-        let url = serve(&endpoints, Service::DynamoDb, dynamo.router()).await;
-        let tables = named(["log", "conversations", "inboxes", "users"]);
-        Self { store: Store::new(&sdk_config_at(&url, CALLER).await, tables), endpoints, _dynamo: Some(dynamo) }
-    }
-
-    /// On the tables that `CHATLANE_CONTRACT_TABLES` names, embedded where it names none.
+    /// On the tables that `CHATLANE_CONTRACT_TABLES` names, embedded where it names none; however long an answer takes.
     pub async fn chosen() -> Self {
-        let Ok(names) = std::env::var("CHATLANE_CONTRACT_TABLES") else { return Self::embedded().await };
-        let names: Vec<&str> = names.split(',').collect();
-        let names = names.try_into().expect("CHATLANE_CONTRACT_TABLES names four tables: log, conversations, inboxes, users");
-        Self { store: Store::new(&sdk_config().await, named(names)), endpoints: Endpoints::new(), _dynamo: None }
+        if let Ok(real) = std::env::var("CHATLANE_CONTRACT_TABLES") {
+            let real: Vec<&str> = real.split(',').collect();
+            let real = names(real.try_into().expect("CHATLANE_CONTRACT_TABLES names four tables: log, conversations, inboxes, users"));
+            let store = Store::new(&without_time_limits(&sdk_config().await), real);
+            return Self { store, endpoints: Endpoints::new(), _dynamo: None };
+        }
+        let (dynamo, endpoints, url) = database().await;
+        let config = without_time_limits(&sdk_config_at(&url, CALLER).await);
+        let store = Store::new(&config, names(["log", "conversations", "inboxes", "users"]));
+        Self { store, endpoints, _dynamo: Some(dynamo) }
     }
 }
 
-fn named([log, conversations, inboxes, users]: [&str; 4]) -> Tables {
+/// A served database in memory, and its URL.
+async fn database() -> (Dynamo, Endpoints, String) {
+    let dynamo = Dynamo::open(None).await.expect("a database in memory");
+    for (definition, ttl) in tables() {
+        dynamo.create_table(&definition, ttl).expect("the definitions of the stack are good");
+    }
+    let endpoints = Endpoints::new();
+    let url = serve(&endpoints, Service::DynamoDb, dynamo.router()).await;
+    (dynamo, endpoints, url)
+}
+
+fn names([log, conversations, inboxes, users]: [&str; 4]) -> Tables {
     Tables { log: log.into(), conversations: conversations.into(), inboxes: inboxes.into(), users: users.into() }
 }
