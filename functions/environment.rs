@@ -56,10 +56,18 @@ impl Environment {
         })
     }
 
-    /// The deployment's tables. A function is told only those that it uses; a request to another fails by its name.
-    pub fn tables(&mut self) -> Tables {
-        let mut table = |name: &str| self.text_or(&format!("CHATLANE_{name}_TABLE"), "not-given-to-this-function");
-        Tables { log: table("LOG"), conversations: table("CONVERSATIONS"), inboxes: table("INBOXES"), users: table("USERS") }
+    /// The deployment's tables, of which the function is told those that are among its `variables`; a request to another one fails by
+    /// its name.
+    pub fn tables(&mut self, variables: &[&str]) -> Tables {
+        let mut table = |name: &str| {
+            if variables.contains(&name) { self.text(name) } else { "not-given-to-this-function".to_owned() }
+        };
+        Tables {
+            log: table("CHATLANE_LOG_TABLE"),
+            conversations: table("CHATLANE_CONVERSATIONS_TABLE"),
+            inboxes: table("CHATLANE_INBOXES_TABLE"),
+            users: table("CHATLANE_USERS_TABLE"),
+        }
     }
 
     /// What the core's rules read, for a function that hashes bodies.
@@ -133,7 +141,7 @@ mod tests {
     #[test]
     fn one_error_names_everything_that_is_missing_or_wrong() {
         let mut env = environment(&[("CHATLANE_EPOCH", "x"), ("CHATLANE_ADMISSION", "maybe"), ("CHATLANE_ANCHOR_ENTRIES_MAX", "-1")]);
-        let _ = (env.settings(), env.text("CHATLANE_FAN_OUT_QUEUE_URL"));
+        let _ = (env.settings(), env.text("CHATLANE_FAN_OUT_QUEUE_URL"), env.tables(crate::Role::Send.variables()));
         let error = env.finish().unwrap_err().to_string();
         for name in [
             "CHATLANE_EPOCH is not",
@@ -141,9 +149,12 @@ mod tests {
             "CHATLANE_ADMISSION is neither",
             "CHATLANE_ANCHOR_ENTRIES_MAX is not a number",
             "CHATLANE_FAN_OUT_QUEUE_URL is missing",
+            "CHATLANE_LOG_TABLE is missing",
+            "CHATLANE_CONVERSATIONS_TABLE is missing",
         ] {
             assert!(error.contains(name), "{name}: {error}");
         }
+        assert!(!error.contains("USERS_TABLE"), "{error}");
     }
 
     #[test]

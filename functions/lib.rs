@@ -5,6 +5,7 @@
 //! optimization is paid once, and all functions are the same few megabytes.
 
 pub mod authorize;
+pub mod bootstrap;
 pub mod connect;
 pub mod disconnect;
 pub mod environment;
@@ -17,4 +18,5 @@ pub mod role;
 pub mod send;
 pub mod websocket;
 
-pub use role::{Role, run};
+pub use bootstrap::bootstrap;
+pub use role::Role;

@@ -55,6 +55,45 @@ impl Role {
         }
     }
 
+    /// The environment variables that the function reads, beside the settings for tests and those of the SDK: what the template gives it.
+    pub const fn variables(self) -> &'static [&'static str] {
+        match self {
+            Self::Authorize => {
+                &["CHATLANE_JWKS", "CHATLANE_JWKS_URL", "CHATLANE_JWT_AUDIENCE", "CHATLANE_JWT_ISSUER", "CHATLANE_JWT_USER_CLAIM"]
+            }
+            Self::Connect | Self::Ping | Self::Fallback => &[],
+            Self::Disconnect => &["CHATLANE_USERS_TABLE"],
+            Self::Hello => &[
+                "CHATLANE_CONNECTIONS_ENDPOINT",
+                "CHATLANE_CONVERSATIONS_TABLE",
+                "CHATLANE_EPOCH",
+                "CHATLANE_INBOXES_TABLE",
+                "CHATLANE_USERS_TABLE",
+            ],
+            Self::Open => &[
+                "CHATLANE_CONVERSATIONS_TABLE",
+                "CHATLANE_EPOCH",
+                "CHATLANE_FAN_OUT_QUEUE_URL",
+                "CHATLANE_INBOXES_TABLE",
+                "CHATLANE_LOG_TABLE",
+            ],
+            Self::Send => &[
+                "CHATLANE_CONVERSATIONS_TABLE",
+                "CHATLANE_DEDUPE_KEY",
+                "CHATLANE_EPOCH",
+                "CHATLANE_FAN_OUT_QUEUE_URL",
+                "CHATLANE_LOG_TABLE",
+            ],
+            Self::FanOut => &[
+                "CHATLANE_CONNECTIONS_ENDPOINT",
+                "CHATLANE_CONVERSATIONS_TABLE",
+                "CHATLANE_FAN_OUT_QUEUE_URL",
+                "CHATLANE_LOG_TABLE",
+                "CHATLANE_USERS_TABLE",
+            ],
+        }
+    }
+
     /// The role of a `_HANDLER`.
     pub fn from_handler(handler: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.name() == handler)
@@ -88,13 +127,14 @@ pub async fn run(role: Role) -> Result<(), Error> {
         Role::Ping => lambda_runtime::run(service_fn(|event: Route| async move { ping::handle(&clock, &event.payload) })).await,
         Role::Fallback => lambda_runtime::run(service_fn(|event: Route| async move { fallback::handle(&clock, &event.payload) })).await,
         Role::Disconnect => {
-            let tables = env.tables();
+            let tables = env.tables(role.variables());
             env.finish()?;
             let store = &Store::new(&sdk_config().await, tables);
             lambda_runtime::run(service_fn(|event: Route| disconnect::handle(store, event.payload))).await
         }
         Role::Hello => {
-            let (tables, settings, endpoint) = (env.tables(), &env.settings_without_key(), env.text("CHATLANE_CONNECTIONS_ENDPOINT"));
+            let (tables, settings, endpoint) =
+                (env.tables(role.variables()), &env.settings_without_key(), env.text("CHATLANE_CONNECTIONS_ENDPOINT"));
             env.finish()?;
             let config = sdk_config().await;
             let (store, gateway) = (&Store::new(&config, tables), &Gateway::new(&config, &endpoint));
@@ -107,21 +147,22 @@ pub async fn run(role: Role) -> Result<(), Error> {
             .await
         }
         Role::Open => {
-            let (tables, settings, url) = (env.tables(), &env.settings_without_key(), env.text("CHATLANE_FAN_OUT_QUEUE_URL"));
+            let (tables, settings, url) =
+                (env.tables(role.variables()), &env.settings_without_key(), env.text("CHATLANE_FAN_OUT_QUEUE_URL"));
             env.finish()?;
             let config = sdk_config().await;
             let (store, queue) = (&Store::new(&config, tables), &Queue::new(&config, url));
             lambda_runtime::run(service_fn(|event: Route| open::handle(store, queue, &clock, settings, event.payload))).await
         }
         Role::Send => {
-            let (tables, settings, url) = (env.tables(), &env.settings(), env.text("CHATLANE_FAN_OUT_QUEUE_URL"));
+            let (tables, settings, url) = (env.tables(role.variables()), &env.settings(), env.text("CHATLANE_FAN_OUT_QUEUE_URL"));
             env.finish()?;
             let config = sdk_config().await;
             let (store, queue) = (&Store::new(&config, tables), &Queue::new(&config, url));
             lambda_runtime::run(service_fn(|event: Route| send::handle(store, queue, &clock, settings, event.payload))).await
         }
         Role::FanOut => {
-            let (tables, url) = (env.tables(), env.text("CHATLANE_FAN_OUT_QUEUE_URL"));
+            let (tables, url) = (env.tables(role.variables()), env.text("CHATLANE_FAN_OUT_QUEUE_URL"));
             let endpoint = env.text("CHATLANE_CONNECTIONS_ENDPOINT");
             env.finish()?;
             let config = sdk_config().await;
@@ -131,5 +172,37 @@ pub async fn run(role: Role) -> Result<(), Error> {
             }))
             .await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The names between a function's `Handler:` in the template and the next one's.
+    fn given_by_the_template(role: Role) -> BTreeSet<&'static str> {
+        const TEMPLATE: &str = include_str!("../infra/template.yaml");
+        let handler = format!("      Handler: {}\n", role.name());
+        let (_, rest) = TEMPLATE.split_once(&handler).expect("the template has every function");
+        let function = rest.split_once("AWS::Serverless::Function").map_or(rest, |(function, _)| function);
+        let names = function.lines().filter_map(|line| line.trim().split_once(':').map(|(name, _)| name));
+        names.filter(|name| name.starts_with("CHATLANE_")).collect()
+    }
+
+    #[test]
+    fn each_function_is_given_the_variables_that_it_reads_and_no_others() {
+        for role in Role::ALL {
+            assert_eq!(given_by_the_template(role), role.variables().iter().copied().collect(), "{}", role.name());
+        }
+    }
+
+    #[test]
+    fn a_role_is_found_by_its_handler() {
+        for role in Role::ALL {
+            assert_eq!(Role::from_handler(role.name()), Some(role));
+        }
+        assert_eq!(Role::from_handler("sweep"), None);
     }
 }

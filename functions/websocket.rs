@@ -1,6 +1,7 @@
 //! What every route of the WebSocket API shares: who calls, what they ask, how the answer goes back.
 
 use aws_lambda_events::apigw::{ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext};
+use aws_lambda_events::http::HeaderMap;
 use chatlane_chat::caller::Caller;
 use chatlane_chat::ports::Clock;
 use chatlane_protocol::frames::{ErrorFrame, encode};
@@ -51,6 +52,13 @@ pub fn caller(context: &ApiGatewayWebsocketProxyRequestContext) -> Result<Caller
         connected_at: connected_at.ok_or(ForeignEvent("connectedAt"))?,
         expires: expires.ok_or(ForeignEvent("expires"))?,
     })
+}
+
+/// A header of a handshake: all its values, joined by commas (RFC 9110 §5.3). The gateway's single-value map has only the last one.
+pub fn header(all: &HeaderMap, single: &HeaderMap, name: &str) -> Option<String> {
+    let values = if all.contains_key(name) { all } else { single };
+    let values: Vec<&str> = values.get_all(name).into_iter().filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(","))
 }
 
 /// The caller and the request of an event, or the error frame to answer: for a bad request, and for one whose token's time is over.

@@ -6,12 +6,15 @@
 pub mod jwks;
 pub mod token;
 
+use std::error::Error as _;
+
 use aws_lambda_events::apigw::ApiGatewayCustomAuthorizerRequestTypeRequest;
 use chatlane_chat::ports::Clock;
 use chatlane_protocol::DeviceId;
 use chatlane_protocol::limits::TOKEN_LEEWAY_S;
 use serde::Serialize;
 
+use crate::websocket::header;
 use jwks::{FetchKeys, KeySource, KeysUnavailable};
 use token::{Identity, Refusal, Token, TokenPolicy, presented_token};
 
@@ -77,7 +80,11 @@ pub async fn handle<F: FetchKeys, C: Clock>(
         Ok((identity, device)) => allow(identity, device, resource),
         Err(denied) => {
             match &denied {
-                Denied::Keys(cause) => tracing::error!("nobody can connect: {denied}: {cause}"),
+                Denied::Keys(cause) => {
+                    let root = cause.source().and_then(std::error::Error::source).map(|source| format!(": {source}"));
+                    let source = cause.source().map(|source| format!(": {source}"));
+                    tracing::error!("nobody can connect: {denied}: {cause}{}{}", source.unwrap_or_default(), root.unwrap_or_default());
+                }
                 Denied::Token(_) | Denied::Device => tracing::info!("a handshake was denied: {denied}"),
             }
             verdict("nobody".to_owned(), "Deny", resource, Context::default())
@@ -91,12 +98,8 @@ async fn identify<F: FetchKeys, C: Clock>(
     clock: &C,
     event: &ApiGatewayCustomAuthorizerRequestTypeRequest,
 ) -> Result<(Identity, DeviceId), Denied> {
-    let header = |name: &str| {
-        let values = if event.multi_value_headers.contains_key(name) { &event.multi_value_headers } else { &event.headers };
-        let values: Vec<&str> = values.get_all(name).into_iter().filter_map(|value| value.to_str().ok()).collect();
-        (!values.is_empty()).then(|| values.join(","))
-    };
-    let (protocols, authorization) = (header("sec-websocket-protocol"), header("authorization"));
+    let value = |name| header(&event.multi_value_headers, &event.headers, name);
+    let (protocols, authorization) = (value("sec-websocket-protocol"), value("authorization"));
     let presented = presented_token(protocols.as_deref(), authorization.as_deref())?;
     let devices = event.multi_value_query_string_parameters.all("device").or_else(|| event.query_string_parameters.all("device"));
     let device = match devices.as_deref() {

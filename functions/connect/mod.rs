@@ -7,7 +7,7 @@ use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chatlane_protocol::SUBPROTOCOL;
 use serde::Serialize;
 
-use crate::websocket::{ForeignEvent, caller};
+use crate::websocket::{ForeignEvent, caller, header};
 
 const SUBPROTOCOL_HEADER: &str = "Sec-WebSocket-Protocol";
 
@@ -24,8 +24,8 @@ pub struct HandshakeAnswer {
 /// Admits, and echoes the subprotocol if the client offered it; never the token that it offered beside it.
 pub fn handle(event: &ApiGatewayWebsocketProxyRequest) -> Result<HandshakeAnswer, ForeignEvent> {
     caller(&event.request_context)?;
-    let offered = event.headers.get_all(SUBPROTOCOL_HEADER).into_iter().filter_map(|value| value.to_str().ok());
-    let echoed = offered.flat_map(|value| value.split(',')).any(|name| name.trim() == SUBPROTOCOL);
+    let offered = header(&event.multi_value_headers, &event.headers, SUBPROTOCOL_HEADER);
+    let echoed = offered.is_some_and(|offered| offered.split(',').any(|name| name.trim() == SUBPROTOCOL));
     let headers = if echoed { BTreeMap::from([(SUBPROTOCOL_HEADER, SUBPROTOCOL)]) } else { BTreeMap::new() };
     Ok(HandshakeAnswer { status_code: 200, headers })
 }

@@ -125,9 +125,20 @@ fn connect_echoes_the_subprotocol_and_never_the_token() {
 }
 
 #[test]
+fn connect_echoes_the_subprotocol_from_any_of_several_headers() {
+    let mut event = socket_event(Role::Connect);
+    event.headers.insert("sec-websocket-protocol", "token.abc".parse().unwrap()); // the gateway's map has the last one only
+    event.multi_value_headers.insert("sec-websocket-protocol", "chatlane.v1".parse().unwrap());
+    event.multi_value_headers.append("sec-websocket-protocol", "token.abc".parse().unwrap());
+    let answer = serde_json::to_value(connect::handle(&event).unwrap()).unwrap();
+    assert_eq!(answer["headers"], json!({"Sec-WebSocket-Protocol": "chatlane.v1"}));
+}
+
+#[test]
 fn connect_echoes_nothing_to_a_client_that_offers_nothing() {
     let mut event = socket_event(Role::Connect);
     event.headers.remove("sec-websocket-protocol");
+    event.multi_value_headers.remove("sec-websocket-protocol");
     let answer = serde_json::to_value(connect::handle(&event).unwrap()).unwrap();
     assert_eq!(answer, json!({"statusCode": 200, "headers": {}}));
 }

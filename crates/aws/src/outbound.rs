@@ -7,6 +7,8 @@ use aws_sdk_apigatewaymanagement::primitives::Blob;
 use chatlane_chat::ports::{Delivery, Outbound};
 use chatlane_protocol::ConnectionId;
 
+use crate::failure::unavailable;
+
 /// The management endpoint of one stage. Always from the deployment's settings: behind a custom domain the event's domain is another.
 #[derive(Clone, Debug)]
 pub struct Gateway {
@@ -24,11 +26,19 @@ impl Gateway {
 impl Outbound for Gateway {
     async fn post(&self, connection: &ConnectionId, frame: &str) -> Delivery {
         let post = self.client.post_to_connection().connection_id(connection.as_str()).data(Blob::new(frame)).send().await;
-        match post {
-            Ok(_) => Delivery::Posted,
-            Err(SdkError::ServiceError(service)) if matches!(service.err(), PostToConnectionError::GoneException(_)) => Delivery::Gone,
+        let Err(error) = post else { return Delivery::Posted };
+        if let SdkError::ServiceError(service) = &error
+            && matches!(service.err(), PostToConnectionError::GoneException(_))
+        {
+            return Delivery::Gone;
+        }
+        let status = error.raw_response().map(|response| response.status().as_u16());
+        tracing::warn!(status, "{}", unavailable("post to a connection", &error));
+        match status {
+            // Forbidden, too large, not found: no repetition and no other connection will fare better.
+            Some(status) if (400..500).contains(&status) && status != 429 => Delivery::Refused,
             // 429, 5xx, timeouts: it may or may not have arrived; receivers drop what they have.
-            Err(_) => Delivery::Unknown,
+            _ => Delivery::Unknown,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! SQS: the queue of delivery tasks.
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::{ProvideErrorMetadata as _, SdkError};
 use chatlane_chat::ports::{FanOutQueue, Unavailable};
 use chatlane_chat::task::Task;
+
+use crate::failure::unavailable;
 
 /// One standard queue: at least once, in any order.
 #[derive(Clone, Debug)]
@@ -27,12 +28,6 @@ impl FanOutQueue for Queue {
         if delay_s > 0 {
             request = request.delay_seconds(i32::try_from(delay_s.min(900)).unwrap_or(900));
         }
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(SdkError::ServiceError(service)) => {
-                Err(Unavailable::new(attempted, service.err().code().unwrap_or("an error without a code")))
-            }
-            Err(error) => Err(crate::failure::unavailable(attempted, &error)),
-        }
+        request.send().await.map(|_| ()).map_err(|error| unavailable(attempted, &error))
     }
 }

@@ -118,6 +118,7 @@ pub fn entry_item(entry: &Entry) -> Item {
         ("br", AttributeValue::B(Blob::new(recent))),
     ]));
     item.extend(match &entry.kind {
+        Kind::Later => Item::new(),
         Kind::Created { members } => {
             map([("k", s("c")), ("m", AttributeValue::L(members.iter().map(|member| s(member.as_str())).collect()))])
         }
@@ -147,9 +148,10 @@ pub fn read_entry(item: &Item) -> Result<Entry, Unavailable> {
             let hash = read.bytes("h")?.try_into().map_err(|_| read.bad("h"))?;
             Kind::Message { body, hash: BodyHash(hash) }
         }
-        _ => return Err(read.bad("k")),
+        _ => Kind::Later,
     };
-    if read.number("v")? != FACTS_VERSION {
+    // A later version of the facts still has what this one needs, or its attributes are missing below.
+    if read.number("v")? < FACTS_VERSION {
         return Err(read.bad("v"));
     }
     let mut recent = [0; RECENT];
@@ -366,13 +368,26 @@ mod tests {
     fn an_item_that_is_not_as_written_is_named_by_its_attribute() {
         let item = map([("c", s("d1")), ("s", n(1u64))]);
         assert_eq!(read_entry(&item).unwrap_err().to_string(), "read an entry: attribute `k` is missing or not as it was written");
-        let item = map([("k", s("z"))]);
-        assert!(read_entry(&item).unwrap_err().to_string().contains("`k`"));
+        let item = map([("k", s("m")), ("x", s("text"))]);
+        assert!(read_entry(&item).unwrap_err().to_string().contains("`ct`"));
         let item = map([("e", s("x")), ("s", n(1u64))]);
         assert!(read_head(&item).unwrap_err().to_string().contains("`e`"));
         let item = map([("u", s("alice")), ("r", s("?"))]);
         assert!(read_member(&item).unwrap_err().to_string().contains("`r`"));
         let item = map([("c:x", s("nothing"))]);
         assert!(read_sessions(&item).is_err());
+    }
+
+    #[test]
+    fn an_entry_of_a_later_version_keeps_its_place_its_id_and_its_facts() {
+        use chatlane_chat::testing::builders::{conversation, entry};
+        let written = entry(&conversation("d1"), 7, "alice");
+        let mut item = entry_item(&written);
+        item.extend(map([("k", s("reaction")), ("v", n(9u64)), ("zz", s("new"))]));
+        assert_eq!(read_entry(&item).unwrap(), Entry { kind: Kind::Later, ..written.clone() });
+
+        let mut older = entry_item(&written);
+        older.extend(map([("v", n(0u64))]));
+        assert!(read_entry(&older).unwrap_err().to_string().contains("`v`"));
     }
 }

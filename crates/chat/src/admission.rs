@@ -5,6 +5,7 @@
 //! Not promised: exactness where clocks are wrong. Each message written by a clock that is ahead refills up to 2.5 seconds' worth.
 
 use chatlane_protocol::UnixMillis;
+use chatlane_protocol::limits::{ADMISSION_BURST, ADMISSION_PER_S};
 
 /// The senders that are remembered.
 pub const RECENT: usize = 16;
@@ -14,7 +15,10 @@ const BUSY: usize = 8;
 
 /// The elapsed time that refills: clamped, so that one writer with a wrong clock neither freezes nor floods the lane. Also the burst:
 /// this long at the sustained rate.
-const ELAPSED_MS_MAX: u64 = 2500;
+const ELAPSED_MS_MAX: u32 = 2500;
+
+// The burst that the protocol's page tells.
+const _: () = assert!(ADMISSION_BURST * 1000 == ADMISSION_PER_S * ELAPSED_MS_MAX);
 
 /// The bucket after an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +46,7 @@ pub enum Admission {
 
 /// The most that a bucket holds at this rate.
 pub fn capacity_milli(admitted_per_s: u32) -> u32 {
-    // rate × 1000 / s × 2.5 s
-    admitted_per_s.saturating_mul(2500)
+    admitted_per_s.saturating_mul(ELAPSED_MS_MAX)
 }
 
 impl Bucket {
@@ -55,8 +58,8 @@ impl Bucket {
     /// One message of `sender` (its hash) at `now` by the writer's clock.
     pub fn admit(&self, sender: u32, now: UnixMillis, admitted_per_s: u32) -> Admission {
         let capacity = capacity_milli(admitted_per_s);
-        let elapsed_ms = now.since_ms(self.time).min(ELAPSED_MS_MAX);
-        let refill = u32::try_from(elapsed_ms).unwrap_or(u32::MAX).saturating_mul(admitted_per_s);
+        let elapsed_ms = u32::try_from(now.since_ms(self.time)).unwrap_or(u32::MAX).min(ELAPSED_MS_MAX);
+        let refill = elapsed_ms.saturating_mul(admitted_per_s);
         let tokens = self.tokens_milli.saturating_add(refill).min(capacity);
 
         let busy = self.recent.iter().filter(|&&recent| recent == sender).count() >= BUSY;

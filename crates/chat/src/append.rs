@@ -274,7 +274,7 @@ impl<'a, S: MessageLog + Memberships, C: Clock> Lane<'a, S, C> {
         let entry = self.window.0.iter().find(|entry| entry.is_from(self.sender, &message.client_message_id))?;
         Some(match &entry.kind {
             Kind::Message { hash: first, .. } if *first == hash => Appended::Duplicate(entry.clone()),
-            Kind::Message { .. } | Kind::Created { .. } => Appended::Conflict(entry.clone()),
+            Kind::Message { .. } | Kind::Created { .. } | Kind::Later => Appended::Conflict(entry.clone()),
         })
     }
 

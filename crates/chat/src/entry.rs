@@ -42,6 +42,8 @@ pub enum Kind {
         /// Of the first body; tells a retry from a second message under the same id. Outlives edits.
         hash: BodyHash,
     },
+    /// Of a later version of this code, met after a roll-back: it keeps its place, its id and its facts. Never written.
+    Later,
 }
 
 /// Running facts about the log up to an entry. Each writer computes them from the tail that it has to read anyway, so no send reads
@@ -134,6 +136,7 @@ impl Entry {
         const FACTS_AND_NUMBERS: usize = 220;
         let content = match &self.kind {
             Kind::Created { members } => members.iter().map(|member| member.as_str().len()).sum(),
+            Kind::Later => 0,
             Kind::Message { body, .. } => {
                 let content = match body.content() {
                     Content::Text(text) => text.len(),
@@ -156,6 +159,7 @@ impl Entry {
             kind: match &self.kind {
                 Kind::Created { members } => chatlane_protocol::EntryKind::Created { members: members.clone() },
                 Kind::Message { body, .. } => chatlane_protocol::EntryKind::Message { body: body.clone() },
+                Kind::Later => chatlane_protocol::EntryKind::Unknown,
             },
         }
     }

@@ -5,11 +5,12 @@
 //! queue until a worker ends well (L4). Receivers drop what they have (D1), so posting twice is harmless and missing is not.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chatlane_protocol::frames::{encode, live_frame};
 use chatlane_protocol::limits::PAGE_BYTES_MAX;
 use chatlane_protocol::{ConnectionId, ConversationId, Position, Seq, UnixMillis, UserId};
-use futures_util::future::{try_join, try_join3};
+use futures_util::future::{try_join, try_join_all, try_join3};
 use futures_util::stream::{self, StreamExt as _};
 
 use crate::entry::Entry;
@@ -21,8 +22,11 @@ use crate::task::{Remainder, Task};
 /// The most entries of one task that are posted; of more, the last. The gap makes clients sync.
 pub const RANGE_MAX: u64 = 100;
 
-/// How far back a repeated receive goes: it no longer learns what the head was.
+/// How far back a task goes that no longer learns what the head was.
 const REPEATED_RANGE: u64 = 20;
+
+/// A task of this age is taken for a repeated one, whatever the queue counts: the queue's visibility timeout.
+const REPEATED_AFTER_MS: u64 = 60_000;
 
 /// Posts in flight at once.
 const POSTS_AT_ONCE: usize = 32;
@@ -55,44 +59,42 @@ where
     C: Clock,
 {
     let conversation = &task.conversation;
-    let raise = async {
-        match task.remainder {
-            None => store.raise_head(conversation, task.last).await,
-            Some(_) => Ok(Position::ZERO),
-        }
-    };
     let (head, members, entries) =
-        try_join3(raise, store.members(conversation), read_range(store, conversation, task.first, task.last.seq)).await?;
-    if task.remainder.is_none() && receives <= 1 && head > task.last {
+        try_join3(begin(store, task), store.members(conversation), read_range(store, conversation, task.first, task.last.seq)).await?;
+    // A task that waited long may be one that an operator has redriven: the queue counts its receives anew.
+    let repeated = receives > 1 || clock.now().since_ms(task.queued) >= REPEATED_AFTER_MS;
+    let head = head.filter(|_| !repeated);
+    if head.is_some_and(|head| head > task.last) {
         return Ok(Report { covered: true, ..Report::default() });
     }
 
-    let from = lowest(task, receives, head);
+    let from = lowest(task, head);
     let users: Vec<UserId> = members.iter().map(|member| member.user.clone()).collect();
     let earlier = async { if from < task.first { read_range(store, conversation, from, task.first.minus(1)).await } else { Ok(vec![]) } };
     let (sessions, mut all) = try_join(store.of_users(&users), earlier).await?;
     all.extend(entries.into_iter().filter(|entry| entry.position.seq >= from));
-    if task.remainder.is_none() && receives <= 1 {
+    if let Some(head) = head {
         all.retain(|entry| entry.position.seq >= task.first || entry.position > head);
     }
 
-    let letters = plan(task, &all, &members, sessions, clock.now());
-    let outcomes: Vec<(Letter, Delivery)> = stream::iter(letters)
-        .map(|letter| async {
-            let delivery = deliver(outbound, &letter).await;
-            (letter, delivery)
+    let all_outgoing = plan(task, &all, &members, sessions, clock.now());
+    let outcomes: Vec<(Outgoing, Delivery)> = stream::iter(all_outgoing)
+        .map(|outgoing| async {
+            let delivery = deliver(outbound, &outgoing).await;
+            (outgoing, delivery)
         })
         .buffer_unordered(POSTS_AT_ONCE)
         .collect()
         .await;
 
     let mut report = Report::default();
-    let (mut dead, mut left) = (vec![], vec![]);
-    for (letter, delivery) in outcomes {
+    let (mut dead, mut left, mut refused) = (vec![], vec![], false);
+    for (outgoing, delivery) in outcomes {
         match delivery {
             Delivery::Posted => report.posted += 1,
-            Delivery::Gone => dead.push((letter.user, letter.connection)),
-            Delivery::Unknown => left.push((letter.user, letter.connection)),
+            Delivery::Gone => dead.push((outgoing.user, outgoing.connection)),
+            Delivery::Unknown => left.push((outgoing.user, outgoing.connection)),
+            Delivery::Refused => refused = true,
         }
     }
     report.gone = dead.len();
@@ -108,25 +110,41 @@ where
             queue.enqueue(&rest, 1 << attempt).await?;
         }
     }
-    for (user, connection) in &dead {
-        // That connection id only: another device of the user, or a newer socket of this one, stays.
-        store.remove(user, std::slice::from_ref(connection)).await?;
+    let mut dead_of: BTreeMap<UserId, Vec<ConnectionId>> = BTreeMap::new();
+    for (user, connection) in dead {
+        dead_of.entry(user).or_default().push(connection);
+    }
+    // Those connection ids only: another device of the user, or a newer socket of this one, stays.
+    try_join_all(dead_of.iter().map(|(user, connections)| store.remove(user, connections))).await?;
+    if refused {
+        // The queue repeats the task and at last keeps it: no session is to blame.
+        return Err(Unavailable::new("post to connections", "the gateway refuses posts of this deployment"));
     }
     Ok(report)
 }
 
-/// Where the range of a task begins.
-fn lowest(task: &Task, receives: u32, head: Position) -> Seq {
+/// Raises the head to the task's last entry and answers what it was before. `None`: that is not known, because the answer was lost and
+/// the head may stand where this very call put it, or because the task is a remainder, whose head was raised before.
+async fn begin<S: Heads>(store: &S, task: &Task) -> Result<Option<Position>, Unavailable> {
+    if task.remainder.is_some() {
+        return Ok(None);
+    }
+    match store.raise_head(&task.conversation, task.last).await {
+        Ok(before) => Ok(Some(before)),
+        Err(_) => store.raise_head(&task.conversation, task.last).await.map(|_| None),
+    }
+}
+
+/// Where the range of a task begins. `head` is what it was before this task, where that is known.
+fn lowest(task: &Task, head: Option<Position>) -> Seq {
     let last = task.last.seq;
-    let from = if task.remainder.is_some() {
-        task.first
-    } else if receives <= 1 {
+    let from = match head {
+        _ if task.remainder.is_some() => task.first,
         // Entries between the old head and this task belong to tasks that come late, or to a writer that died before its enqueue. A head
         // of before a restore may name entries that were cut: what stands at its seq now was never begun.
-        let begun = if head.epoch < task.last.epoch { Seq::ZERO } else { head.seq };
-        begun.next().min(task.first)
-    } else {
-        task.first.min(last.minus(REPEATED_RANGE - 1))
+        Some(head) if head.epoch < task.last.epoch => Seq::FIRST,
+        Some(head) => head.seq.next().min(task.first),
+        None => task.first.min(last.minus(REPEATED_RANGE - 1)),
     };
     from.max(last.minus(RANGE_MAX - 1)).max(Seq::FIRST)
 }
@@ -145,19 +163,20 @@ async fn read_range<S: MessageLog>(store: &S, conversation: &ConversationId, fro
 
 /// The frames for one connection, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Letter {
+struct Outgoing {
     user: UserId,
     connection: ConnectionId,
-    frames: Vec<String>,
+    /// Shared by all connections that get the same.
+    frames: Arc<[String]>,
 }
 
 /// Decides who gets what. To each user only what the member row allows (M1); nothing to sessions whose token's time is over; the origin
 /// connection does not get the entries of its own frame. Entries are merged into full frames: the gateway bills by 32 KB.
-fn plan(task: &Task, entries: &[Entry], members: &[Member], sessions: Vec<(UserId, Session)>, now: UnixMillis) -> Vec<Letter> {
+fn plan(task: &Task, entries: &[Entry], members: &[Member], sessions: Vec<(UserId, Session)>, now: UnixMillis) -> Vec<Outgoing> {
     let visible_from: BTreeMap<&UserId, Seq> = members.iter().map(|member| (&member.user, member.visible_from)).collect();
     let encoded: Vec<String> = entries.iter().map(|entry| encode(&entry.to_wire())).collect();
-    let mut frames_of: BTreeMap<Vec<usize>, Vec<String>> = BTreeMap::new();
-    let mut letters = vec![];
+    let mut frames_of: BTreeMap<Vec<usize>, Arc<[String]>> = BTreeMap::new();
+    let mut all_outgoing = vec![];
     for (user, session) in sessions {
         let Some(&visible_from) = visible_from.get(&user) else { continue };
         if session.expires <= now {
@@ -178,13 +197,13 @@ fn plan(task: &Task, entries: &[Entry], members: &[Member], sessions: Vec<(UserI
             continue;
         }
         let frames = frames_of.entry(wanted).or_insert_with_key(|wanted| merge(&task.conversation, wanted, &encoded)).clone();
-        letters.push(Letter { user, connection: session.connection, frames });
+        all_outgoing.push(Outgoing { user, connection: session.connection, frames });
     }
-    letters
+    all_outgoing
 }
 
 /// As few frames as possible, each within the page.
-fn merge(conversation: &ConversationId, wanted: &[usize], encoded: &[String]) -> Vec<String> {
+fn merge(conversation: &ConversationId, wanted: &[usize], encoded: &[String]) -> Arc<[String]> {
     let empty = live_frame(conversation, &[]).len();
     let mut frames = vec![];
     let (mut page, mut bytes) = (vec![], empty);
@@ -198,15 +217,15 @@ fn merge(conversation: &ConversationId, wanted: &[usize], encoded: &[String]) ->
         page.push(entry.clone());
     }
     frames.push(live_frame(conversation, &page));
-    frames
+    frames.into()
 }
 
 /// Posts the frames of one connection, one after the other; stops at the first that is not taken.
-async fn deliver<O: Outbound>(outbound: &O, letter: &Letter) -> Delivery {
-    for frame in &letter.frames {
-        match outbound.post(&letter.connection, frame).await {
+async fn deliver<O: Outbound>(outbound: &O, outgoing: &Outgoing) -> Delivery {
+    for frame in outgoing.frames.iter() {
+        match outbound.post(&outgoing.connection, frame).await {
             Delivery::Posted => {}
-            failed @ (Delivery::Gone | Delivery::Unknown) => return failed,
+            failed @ (Delivery::Gone | Delivery::Unknown | Delivery::Refused) => return failed,
         }
     }
     Delivery::Posted

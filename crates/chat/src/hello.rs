@@ -6,6 +6,7 @@
 use chatlane_protocol::frames::{ConversationHead, Goaway, GoawayReason, HelloAnswer, Limits, Versions, encode};
 use chatlane_protocol::request::Hello;
 use chatlane_protocol::{ConnectionId, ErrorCode, Refusal, ServerFrame, limits};
+use futures_util::future::join_all;
 
 use crate::append::BUSY_RETRY_AFTER_MS;
 use crate::caller::Caller;
@@ -140,10 +141,8 @@ async fn make_routable<S: Sessions, O: Outbound, C: Clock>(
         return Ok(false);
     }
     let goaway = encode(&ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced }));
-    for connection in &displaced {
-        // A courtesy: the session is gone, so nothing else reaches that socket, whatever becomes of this post.
-        let _ = outbound.post(connection, &goaway).await;
-    }
+    // A courtesy: the session is gone, so nothing else reaches that socket, whatever becomes of this post.
+    join_all(displaced.iter().map(|connection| outbound.post(connection, &goaway))).await;
     Ok(true)
 }
 

@@ -72,8 +72,15 @@ where
         };
         if head < first {
             // L4: created just now, or by somebody who died before this line.
-            let task =
-                Task { conversation: conversation.clone(), first: first.seq, last: first, own: vec![], origin: None, remainder: None };
+            let task = Task {
+                conversation: conversation.clone(),
+                first: first.seq,
+                last: first,
+                own: vec![],
+                queued: clock.now(),
+                origin: None,
+                remainder: None,
+            };
             queue.enqueue(&task, 0).await?;
         }
         let conversation = ConversationHead { conversation, with: Some(request.with.clone()), head: head.max(first) };

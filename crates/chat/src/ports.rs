@@ -35,7 +35,7 @@ pub trait Clock: Sync {
 
 /// The log of every conversation: the only truth.
 pub trait MessageLog: Sync {
-    /// The stored entries from `from` upward, ascending, at most `limit` entries; reading also stops after the entry with which the sum
+    /// The stored entries from `from` upward, ascending, at most `entries_max`; reading also stops after the entry with which the sum
     /// of [`Entry::stored_bytes`] exceeds `bytes_max`. Never passes over a stored entry.
     fn read(
         &self,
@@ -173,7 +173,8 @@ pub trait Memberships: Sync {
 
 /// How far the delivery of each conversation has *begun*. A hint that only grows; the log decides.
 pub trait Heads: Sync {
-    /// Raises the head to `to` if it is lower; answers what it was before.
+    /// Raises the head to `to` if it is lower; answers what it was before. Tried once: a backend that repeats it by itself would answer
+    /// what its own first try has made of it.
     fn raise_head(&self, conversation: &ConversationId, to: Position) -> impl Future<Output = Result<Position, Unavailable>> + Send;
 
     /// The heads of these conversations, in their order; [`Position::ZERO`] where there is none.
@@ -222,6 +223,8 @@ pub enum Delivery {
     Gone,
     /// Throttled, timed out or failed: it may have been posted.
     Unknown,
+    /// The gateway refuses this deployment's posts, whatever the connection: rights or an address are wrong.
+    Refused,
 }
 
 /// The way to a live connection.

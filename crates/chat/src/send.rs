@@ -2,7 +2,7 @@
 
 use chatlane_protocol::frames::{SendAnswer, Stored};
 use chatlane_protocol::request::SendMessages;
-use chatlane_protocol::{MessageResult, Outcome, Position};
+use chatlane_protocol::{MessageResult, Outcome, Position, UnixMillis};
 
 use crate::append::{Appended, Lane};
 use crate::caller::Caller;
@@ -55,7 +55,7 @@ where
     }
     outcomes.resize(request.messages.len(), Outcome::NotAttempted);
 
-    deliver(store, queue, caller, request, new, found).await?;
+    deliver(store, queue, clock.now(), caller, request, new, found).await?;
 
     let results = request.messages.iter().zip(outcomes);
     let results = results.map(|(message, outcome)| MessageResult { client_message_id: message.client_message_id.clone(), outcome });
@@ -67,6 +67,7 @@ where
 async fn deliver<S: Heads, Q: FanOutQueue>(
     store: &S,
     queue: &Q,
+    now: UnixMillis,
     caller: &Caller,
     request: &SendMessages,
     new: Vec<Position>,
@@ -84,6 +85,7 @@ async fn deliver<S: Heads, Q: FanOutQueue>(
         first: first.seq,
         last,
         own: positions.iter().map(|position| position.seq).collect(),
+        queued: now,
         origin: Some(caller.connection.clone()),
         remainder: None,
     };

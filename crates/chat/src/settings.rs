@@ -24,7 +24,7 @@ pub struct Settings {
 pub enum AdmissionLimit {
     /// As the facts of the tail say.
     PerConversation,
-    /// Everything is admitted; the bucket in the facts stays full.
+    /// Everything is admitted; the bucket in the facts stays as it is.
     Off,
 }
 

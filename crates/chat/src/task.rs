@@ -14,6 +14,8 @@ pub struct Task {
     pub last: Position,
     /// Entries that the origin connection sent in the same frame: its ack is their delivery.
     pub own: Vec<Seq>,
+    /// When it was queued first, by the writer's clock.
+    pub queued: UnixMillis,
     /// The sending connection.
     pub origin: Option<ConnectionId>,
     /// Set when this is what an earlier worker could not post.

@@ -30,6 +30,7 @@ fn task(stage: &Stage, first: u64, last: u64) -> Task {
         first: seq(first),
         last: position(last),
         own: (first..=last).map(seq).collect(),
+        queued: start(),
         origin: Some(connection("alice")),
         remainder: None,
     }
@@ -347,11 +348,12 @@ fn a_task_of_no_conversation_is_repeated_until_the_queue_gives_it_up() {
 #[test]
 fn whatever_cannot_be_reached_the_task_is_repeated_and_then_delivered() {
     for call in [Call::RaiseHead, Call::Members, Call::Read, Call::OfUsers, Call::Enqueue, Call::Remove] {
-        for fault in [Fault::RequestLost, Fault::AnswerLost] {
+        for fault_is_of_answer in [false, true] {
             let stage = online(2);
             stage.store.memory.state().gone.insert(connection("tablet"));
             stage.store.memory.state().stuck.insert(connection("bob"));
-            stage.store.on(call, fault);
+            let twice = usize::from(call == Call::RaiseHead); // which the worker tries again itself
+            (0..=twice).for_each(|_| stage.store.on(call, if fault_is_of_answer { Fault::AnswerLost } else { Fault::RequestLost }));
             assert!(try_deliver(&stage, &task(&stage, 2, 2), 1).is_err(), "{call:?}");
 
             stage.take_tasks();
@@ -360,6 +362,48 @@ fn whatever_cannot_be_reached_the_task_is_repeated_and_then_delivered() {
             assert_eq!((seqs(&stage, "bob"), connections_of(&stage, "alice")), (vec![1, 2], vec!["alice".to_owned()]), "{call:?}");
         }
     }
+}
+
+/// L4: what the head was before cannot be told from a head that the lost answer was about.
+#[test]
+fn a_head_whose_raising_was_not_answered_covers_nothing() {
+    let stage = online(7);
+    stage.deliver_up_to(4);
+    stage.store.on(Call::RaiseHead, Fault::AnswerLost);
+    assert_eq!(deliver(&stage, &task(&stage, 6, 6)), posted(3));
+    assert_eq!(seqs(&stage, "bob"), [1, 2, 3, 4, 5, 6]);
+    // Somebody else's later task may have come between the lost answer and the second try.
+    stage.store.on(
+        Call::RaiseHead,
+        Fault::Meanwhile(Box::new(|memory| {
+            memory.state().heads.values_mut().for_each(|head| *head = position(7));
+        })),
+    );
+    let covered = deliver(&stage, &task(&stage, 5, 5));
+    assert!(covered.covered, "an answered raise tells: the other task begins at 5");
+    stage.store.on(Call::RaiseHead, Fault::AnswerLost);
+    assert!(!deliver(&stage, &task(&stage, 5, 5)).covered);
+}
+
+/// L4: a redriven dead letter is counted anew by the queue, and its task was begun long ago.
+#[test]
+fn a_task_that_waited_long_is_not_covered() {
+    let stage = online(7);
+    stage.deliver_up_to(7);
+    let task = task(&stage, 5, 5);
+    assert!(deliver(&stage, &task).covered);
+    stage.clock.advance_ms(60_000);
+    assert_eq!(deliver(&stage, &task), posted(3));
+    assert_eq!(seqs(&stage, "bob"), [1, 2, 3, 4, 5]);
+}
+
+/// The gateway refuses whatever is posted: no session is to blame.
+#[test]
+fn posts_that_the_gateway_refuses_are_repeated_and_end_no_session() {
+    let stage = online(2);
+    stage.store.memory.state().refuses_posts = true;
+    assert!(try_deliver(&stage, &task(&stage, 2, 2), 1).is_err());
+    assert_eq!((connections_of(&stage, "bob").len(), stage.take_tasks()), (1, vec![]));
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn answer(with: &str, head: u64) -> OpenAnswer {
 
 /// What makes everybody learn of the conversation: also the creator's other devices, and this one.
 fn announcement() -> (Task, u32) {
-    (Task { conversation: lane(), first: seq(1), last: position(1), own: vec![], origin: None, remainder: None }, 0)
+    (Task { conversation: lane(), first: seq(1), last: position(1), own: vec![], queued: start(), origin: None, remainder: None }, 0)
 }
 
 fn by(creator: &str) -> Creation {

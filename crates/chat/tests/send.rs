@@ -26,6 +26,7 @@ fn task_of(stage: &Stage, first: u64, last: u64) -> (Task, u32) {
         first: seq(first),
         last: position(last),
         own: (first..=last).map(seq).collect(),
+        queued: start(),
         origin: Some(caller("alice").connection),
         remainder: None,
     };

@@ -5,12 +5,13 @@
 //! [`Endpoints`].
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use axum::body::Bytes;
 use axum::serve::ListenerExt as _;
 use chatlane_functions::Role;
@@ -58,7 +59,7 @@ pub struct Settings {
     pub max_receive_count: u32,
     /// Most processes of one function.
     pub concurrency_max: usize,
-    /// Further environment variables of all functions, such as `CHATLANE_ADMISSION`.
+    /// Further environment variables of all functions, such as `CHATLANE_ADMISSION`; they win over those of the template.
     pub environment: BTreeMap<String, String>,
     /// The gateway's limits and misbehaviour.
     pub gateway: gateway::Settings,
@@ -132,10 +133,14 @@ impl Stack {
     /// # Errors
     /// One line that says what to do: the port is taken, the folder is in use or not ours.
     pub async fn start(settings: Settings, lines: LineSink) -> anyhow::Result<Self> {
+        // The port first: where it is taken, nothing is forgotten.
+        let clients = listen(settings.port).await.map_err(|error| match error.kind() {
+            ErrorKind::AddrInUse => {
+                anyhow!("port {} is taken: stop what listens there, or choose another one with --port", settings.port)
+            }
+            _ => anyhow!("cannot listen on port {}: {error}; choose another one with --port", settings.port),
+        })?;
         let folder = DataFolder::open(&settings.data, settings.fresh)?;
-        let clients = listen(settings.port)
-            .await
-            .with_context(|| format!("port {} is taken: stop what listens there, or choose another one with --port", settings.port))?;
         let address = clients.local_addr()?;
         let issuer = Issuer::open(folder.path())?;
         let dynamo = Dynamo::open(Some(&folder.dynamodb())).await?;
@@ -286,39 +291,25 @@ struct Addresses {
 
 /// What the template gives each function, with this machine's addresses.
 fn environment(role: Role, at: &Addresses, further: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut variables = further.clone();
-    let mut set = |name: &str, value: &str| variables.insert(name.to_owned(), value.to_owned());
-    set("AWS_ENDPOINT_URL_DYNAMODB", &at.dynamodb);
-    set("AWS_ENDPOINT_URL_SQS", &at.sqs);
-    let tables: &[&str] = match role {
-        Role::Authorize | Role::Connect | Role::Ping | Role::Fallback => &[],
-        Role::Disconnect => &["USERS"],
-        Role::Hello => &["CONVERSATIONS", "INBOXES", "USERS"],
-        Role::Open => &["LOG", "CONVERSATIONS", "INBOXES"],
-        Role::Send => &["LOG", "CONVERSATIONS"],
-        Role::FanOut => &["LOG", "CONVERSATIONS", "USERS"],
+    let value = |name: &str| match name {
+        "CHATLANE_LOG_TABLE" => "log".to_owned(),
+        "CHATLANE_CONVERSATIONS_TABLE" => "conversations".to_owned(),
+        "CHATLANE_INBOXES_TABLE" => "inboxes".to_owned(),
+        "CHATLANE_USERS_TABLE" => "users".to_owned(),
+        "CHATLANE_FAN_OUT_QUEUE_URL" => Queue::url(&at.sqs, FAN_OUT_QUEUE),
+        "CHATLANE_CONNECTIONS_ENDPOINT" => format!("{}/{STAGE}", at.connections),
+        "CHATLANE_EPOCH" => "1".to_owned(),
+        "CHATLANE_DEDUPE_KEY" => DEDUPE_KEY.to_owned(),
+        "CHATLANE_JWKS_URL" => at.jwks.clone(),
+        "CHATLANE_JWT_ISSUER" => ISSUER.to_owned(),
+        "CHATLANE_JWT_AUDIENCE" => AUDIENCE.to_owned(),
+        "CHATLANE_JWT_USER_CLAIM" => "sub".to_owned(),
+        _ => String::new(), // empty: not given
     };
-    for table in tables {
-        set(&format!("CHATLANE_{table}_TABLE"), &table.to_lowercase());
-    }
-    if matches!(role, Role::Open | Role::Send | Role::FanOut) {
-        set("CHATLANE_FAN_OUT_QUEUE_URL", &Queue::url(&at.sqs, FAN_OUT_QUEUE));
-    }
-    if matches!(role, Role::Hello | Role::FanOut) {
-        set("CHATLANE_CONNECTIONS_ENDPOINT", &format!("{}/{STAGE}", at.connections));
-    }
-    if matches!(role, Role::Hello | Role::Open | Role::Send) {
-        set("CHATLANE_EPOCH", "1");
-    }
-    if role == Role::Send {
-        set("CHATLANE_DEDUPE_KEY", DEDUPE_KEY);
-    }
-    if role == Role::Authorize {
-        set("CHATLANE_JWKS_URL", &at.jwks);
-        set("CHATLANE_JWT_ISSUER", ISSUER);
-        set("CHATLANE_JWT_AUDIENCE", AUDIENCE);
-    }
-    variables
+    let own = role.variables().iter().map(|name| ((*name).to_owned(), value(name)));
+    let endpoints = [("AWS_ENDPOINT_URL_DYNAMODB", &at.dynamodb), ("AWS_ENDPOINT_URL_SQS", &at.sqs)];
+    let endpoints = endpoints.map(|(name, url)| (name.to_owned(), url.clone()));
+    own.chain(endpoints).chain(further.clone()).collect()
 }
 
 fn queues(settings: &Settings) -> [QueueSettings; 2] {

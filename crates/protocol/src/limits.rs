@@ -24,7 +24,7 @@ pub const CLIENT_MESSAGE_ID_BYTES_MAX: usize = 64;
 /// The `id` of a request. Ours.
 pub const REQUEST_ID_BYTES_MAX: usize = 64;
 
-/// A user id. Ours: fits `DynamoDB`'s 1,024-byte sort key three times over after escaping (384 bytes).
+/// A user id. Ours: fits `DynamoDB`'s 1,024-byte sort key with room, also when every byte is escaped (384 bytes).
 pub const USER_ID_BYTES_MAX: usize = 128;
 
 /// A conversation id. Ours.

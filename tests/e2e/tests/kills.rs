@@ -114,13 +114,13 @@ impl Pair {
 }
 
 /// Requests of a function that name this text, an id, anywhere.
-fn naming(service: Service, function: &str, operation: &str, id: impl ToString) -> Matching {
+fn naming(service: Service, function: &str, operation: &str, id: &impl ToString) -> Matching {
     let id = id.to_string();
     Matching::service(service).function(function).operation(operation).when(move |call: &Call| call.request.to_string().contains(&id))
 }
 
-async fn caught(hold: &mut Hold) -> Held {
-    patiently("a request is caught", hold.caught()).await
+async fn caught(trap: &mut Hold) -> Held {
+    patiently("a request is caught", trap.caught()).await
 }
 
 /// Kills the process that waits. False if it was dead already, with another one's task.
@@ -132,14 +132,14 @@ async fn kill(stack: &Running, held: &Held) -> bool {
 async fn send_is_killed_after_its_put(name: &str, at: At, point: impl Fn(&Pair, &NewMessage) -> Matching) {
     let scenario = async |stack: &Running, store: &Store, pair: &mut Pair, message: NewMessage| {
         // All that fit: the SDK of a process that waits for long begins to repeat its request.
-        let mut hold = stack.endpoints().hold(point(pair, &message), at, usize::MAX);
+        let mut trap = stack.endpoints().hold(point(pair, &message), at, usize::MAX);
         let death = async {
-            let held = caught(&mut hold).await;
+            let held = caught(&mut trap).await;
             assert!(kill(stack, &held).await);
             held.lose();
         };
         pair.attempt(&message, death).await;
-        drop(hold);
+        drop(trap);
 
         let first = pair.in_log(store, &message).await;
         let Sent::Duplicate(stored) = pair.send(store, &message).await else { panic!("L2: a second entry") };
@@ -172,15 +172,15 @@ async fn send_is_killed_before_its_answer() {
 async fn a_put_that_arrives_after_its_process_is_dead_and_its_retry_is_stored_changes_nothing() {
     let scenario = async |stack: &Running, store: &Store, pair: &mut Pair, message: NewMessage| {
         let put = || naming(Service::DynamoDb, "send", "PutItem", &message.client_message_id);
-        let mut hold = stack.endpoints().hold(put(), At::Request, usize::MAX);
+        let mut trap = stack.endpoints().hold(put(), At::Request, usize::MAX);
         let death = async {
-            let held = caught(&mut hold).await;
+            let held = caught(&mut trap).await;
             assert!(kill(stack, &held).await);
             held
         };
         let late = pair.attempt(&message, death).await;
         let dead = late.call.caller.clone();
-        drop(hold);
+        drop(trap);
         let _by_the_retry = pair.send(store, &message).await;
 
         let calls = stack.record();
@@ -240,9 +240,9 @@ async fn fan_out_is_killed_before_its_answer() {
         // Any worker: which pairs' tasks share a batch is up to the queue. A killed one's tasks bring another answer, so there is always
         // one for each pair that waits.
         let answer = Matching::service(Service::Runtime).function("fan_out").operation("Response");
-        let mut hold = stack.endpoints().hold(answer, At::Request, 1);
+        let mut trap = stack.endpoints().hold(answer, At::Request, 1);
         let death = async {
-            let held = caught(&mut hold).await;
+            let held = caught(&mut trap).await;
             let killed = kill(stack, &held).await;
             held.lose();
             killed
@@ -258,9 +258,9 @@ async fn fan_out_is_killed_before_its_answer() {
 async fn a_committed_put_whose_answer_is_lost_is_recognised_as_ones_own() {
     let scenario = async |stack: &Running, store: &Store, pair: &mut Pair, message: NewMessage| {
         let put = naming(Service::DynamoDb, "send", "PutItem", &message.client_message_id);
-        let mut hold = stack.endpoints().hold(put, At::Answer, 1);
+        let mut trap = stack.endpoints().hold(put, At::Answer, 1);
         let loss = async {
-            let held = caught(&mut hold).await;
+            let held = caught(&mut trap).await;
             assert_eq!(held.call.status, 200, "it is committed");
             held.lose();
         };
@@ -276,8 +276,8 @@ async fn a_committed_put_whose_answer_is_lost_is_recognised_as_ones_own() {
 async fn a_put_that_is_lost_on_its_way_is_sent_again() {
     let scenario = async |stack: &Running, store: &Store, pair: &mut Pair, message: NewMessage| {
         let put = naming(Service::DynamoDb, "send", "PutItem", &message.client_message_id);
-        let mut hold = stack.endpoints().hold(put, At::Request, 1);
-        let loss = async { caught(&mut hold).await.lose() };
+        let mut trap = stack.endpoints().hold(put, At::Request, 1);
+        let loss = async { caught(&mut trap).await.lose() };
         let (_sent, ()) = join(pair.send(store, &message), loss).await;
         1
     };

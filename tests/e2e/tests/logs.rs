@@ -75,7 +75,7 @@ async fn no_body_and_no_token_is_logged_whatever_goes_wrong() {
     let mut settings = Settings::new(program(), &data);
     settings.port = 0;
     settings.visibility_timeout = Duration::from_secs(1);
-    settings.environment.insert("RUST_LOG".into(), LEVELS.into());
+    settings.environment.insert("AWS_LAMBDA_LOG_LEVEL".into(), "TRACE".into());
     settings.environment.insert("RUST_BACKTRACE".into(), "full".into());
     let sink = lines.clone();
     let stack = Stack::start(settings, Arc::new(move |process, line| sink.add(format!("{process}: {line}")))).await.unwrap();

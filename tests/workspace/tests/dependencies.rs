@@ -23,6 +23,8 @@ const ALLOWED: [(&str, &[&str]); 6] = [
             "chatlane-protocol",
             "percent-encoding",
             "serde_json",
+            "tokio",
+            "tracing",
         ],
     ),
     (
@@ -42,6 +44,7 @@ const ALLOWED: [(&str, &[&str]); 6] = [
             "thiserror",
             "tokio",
             "tracing",
+            "tracing-subscriber",
         ],
     ),
     ("chatlane-client", &["chatlane-protocol", "futures-util", "serde_json", "thiserror", "tokio", "tokio-tungstenite", "uuid"]),

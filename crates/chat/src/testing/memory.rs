@@ -39,6 +39,8 @@ pub struct State {
     pub gone: BTreeSet<ConnectionId>,
     /// Connections that answer "unknown".
     pub stuck: BTreeSet<ConnectionId>,
+    /// Every post is refused.
+    pub refuses_posts: bool,
 }
 
 impl Memory {
@@ -112,7 +114,7 @@ impl MessageLog for Memory {
 fn inbox_with(entry: &Entry, user: &UserId) -> Option<UserId> {
     match &entry.kind {
         Kind::Created { members } => members.iter().find(|member| *member != user).cloned(),
-        Kind::Message { .. } => None,
+        Kind::Message { .. } | Kind::Later => None,
     }
 }
 
@@ -189,7 +191,9 @@ impl FanOutQueue for Memory {
 impl Outbound for Memory {
     async fn post(&self, connection: &ConnectionId, frame: &str) -> Delivery {
         let mut state = self.state();
-        if state.gone.contains(connection) {
+        if state.refuses_posts {
+            Delivery::Refused
+        } else if state.gone.contains(connection) {
             Delivery::Gone
         } else if state.stuck.contains(connection) {
             Delivery::Unknown

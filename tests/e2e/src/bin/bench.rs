@@ -15,7 +15,7 @@ use chatlane_chat::task::Task;
 use chatlane_chat::testing::builders;
 use chatlane_local::stack::DEAD_LETTER_QUEUE;
 use chatlane_protocol::frames::Outcome;
-use chatlane_protocol::{ConversationId, Position, Seq};
+use chatlane_protocol::{ConversationId, Position, Seq, UnixMillis};
 use chatlane_tests_e2e::{Device, Running, message, start};
 use hdrhistogram::Histogram;
 
@@ -72,7 +72,15 @@ impl Floor {
         let entry = builders::entry(&self.conversation, turn + 1, "alice");
         let Position { seq, .. } = entry.position;
         let conversation = self.conversation.clone();
-        let task = Task { conversation, first: seq, last: entry.position, own: vec![seq], origin: None, remainder: None };
+        let task = Task {
+            conversation,
+            first: seq,
+            last: entry.position,
+            own: vec![seq],
+            queued: UnixMillis::ZERO,
+            origin: None,
+            remainder: None,
+        };
         let began = Instant::now();
         let put = self.store.put(&entry).await?;
         self.queue.enqueue(&task, 0).await?;

@@ -78,13 +78,14 @@ async fn a_connection_that_is_closed_or_never_was_is_gone() {
 }
 
 #[tokio::test]
-async fn throttles_and_failures_leave_the_outcome_unknown() {
+async fn throttles_and_failures_leave_the_outcome_unknown_and_refusals_do_not() {
     let mut bench = Bench::new().await;
     let (_device, connection) = bench.client().await;
-    for (status, code) in [
-        (StatusCode::TOO_MANY_REQUESTS, "LimitExceededException"),
-        (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerException"),
-        (StatusCode::FORBIDDEN, "ForbiddenException"),
+    for (status, code, expected) in [
+        (StatusCode::TOO_MANY_REQUESTS, "LimitExceededException", Delivery::Unknown),
+        (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerException", Delivery::Unknown),
+        (StatusCode::FORBIDDEN, "ForbiddenException", Delivery::Refused),
+        (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", Delivery::Refused),
     ] {
         let mut hold = bench.endpoints.hold(Matching::service(Service::Connections), At::Request, 3);
         let refuse = async {
@@ -96,7 +97,7 @@ async fn throttles_and_failures_leave_the_outcome_unknown() {
             delivery = bench.outbound.post(&connection, "{}") => delivery,
             () = refuse => unreachable!("it refuses for ever"),
         };
-        assert_eq!(delivery, Delivery::Unknown, "{code}");
+        assert_eq!(delivery, expected, "{code}");
     }
 }
 

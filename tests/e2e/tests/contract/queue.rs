@@ -9,7 +9,7 @@ use chatlane_chat::task::{Remainder, Task};
 use chatlane_chat::testing::builders::{connection, conversation, position, seq, start, user};
 use chatlane_local::embedded::{At, Endpoints, Matching, Service};
 use chatlane_local::queue::{self, QueueSettings};
-use chatlane_protocol::{Position, Seq};
+use chatlane_protocol::{Position, Seq, UnixMillis};
 use serde_json::{Value, json};
 
 use crate::embedded::{CALLER, serve};
@@ -60,7 +60,15 @@ impl Bench {
 }
 
 fn task() -> Task {
-    Task { conversation: conversation("d-1"), first: seq(2), last: position(3), own: vec![seq(2), seq(3)], origin: None, remainder: None }
+    Task {
+        conversation: conversation("d-1"),
+        first: seq(2),
+        last: position(3),
+        own: vec![seq(2), seq(3)],
+        queued: UnixMillis::ZERO,
+        origin: None,
+        remainder: None,
+    }
 }
 
 #[tokio::test]
