@@ -22,7 +22,10 @@ where
     for (message_id, delivered) in join_all(event.records.into_iter().map(deliver)).await {
         match delivered {
             Ok(report) if report.given_up > 0 => {
-                tracing::error!(given_up = report.given_up, "connections could not be posted to for two minutes and were given up");
+                tracing::error!(
+                    given_up = report.given_up,
+                    "connections could not be posted to in five attempts or two minutes; they get no pushes until their next hello"
+                );
             }
             Ok(_) => {}
             Err(failure) => {

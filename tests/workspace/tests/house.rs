@@ -1,6 +1,6 @@
 //! What the house's papers must say.
 
-use chatlane_tests_workspace::{children, read, root};
+use chatlane_tests_workspace::{children, read, root, rust_files};
 
 #[test]
 fn the_readme_names_every_folder() {
@@ -55,4 +55,22 @@ fn every_package_takes_versions_and_lints_from_the_workspace() {
             assert!(of_workspace, "{path}: {line}");
         }
     }
+}
+
+/// A page that names a test which is not there proves nothing.
+#[test]
+fn every_test_that_the_pages_name_exists() {
+    let sources = ["crates", "functions", "tests"].into_iter().flat_map(rust_files).map(|path| read(&path)).collect::<String>();
+    let mut named = 0;
+    for page in ["docs/GUARANTEES.md", "docs/FIDELITY.md"] {
+        for name in read(page).split('`').skip(1).step_by(2) {
+            let words = name.split('_').count();
+            if words >= 4 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_') {
+                let defined = sources.contains(&format!("fn {name}(")) || sources.contains(&format!("fn {name}<"));
+                assert!(defined, "{page} names `{name}`");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 100, "{named} names were found");
 }
