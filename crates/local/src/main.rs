@@ -4,8 +4,6 @@ use std::process::ExitCode;
 
 use chatlane_local::{command, lambda};
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     // Started by the runner in a function's role: the production bootstrap, in this executable so that one build makes everything.

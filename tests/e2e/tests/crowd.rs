@@ -117,13 +117,24 @@ async fn speak(device: &Device, conversation: &ConversationId, head: Position, s
     let mut sender = Sender::new(seed);
     let (mut known, mut sent) = (head, vec![]);
     for n in 1..=MESSAGES {
-        let message = message(format!("line {n} of {}", device.id), known);
+        let anchor = known.max(last_live(device).await);
+        let message = message(format!("line {n} of {}", device.id), anchor);
         let stored = sender.send(device, conversation, &message).await.stored();
         assert!(stored.position > known, "L5: {} is not after {known}", stored.position);
         known = stored.position;
         sent.push((message, known));
     }
     (sent, sender.tally)
+}
+
+/// The end of the last live frame: with the last ack, what a device knows of the log.
+async fn last_live(device: &Device) -> Position {
+    let last = device.until("a look at the frames", |frames| {
+        let live = frames.iter().rev().find_map(|frame| frame["entries"].as_array());
+        Some(live.and_then(|entries| entries.last()).map(|entry| entry["position"].clone()))
+    });
+    let last = last.await.expect("the connection stays open");
+    last.map_or(Position::ZERO, |position| serde_json::from_value(position).unwrap())
 }
 
 /// L1, L2, L3: consecutive seqs, each acknowledged message where its ack said, and nothing else.
