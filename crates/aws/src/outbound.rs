@@ -35,9 +35,9 @@ impl Outbound for Gateway {
         let status = error.raw_response().map(|response| response.status().as_u16());
         tracing::warn!(status, "{}", unavailable("post to a connection", &error));
         match status {
-            // Forbidden, too large, not found: no repetition and no other connection will fare better.
-            Some(status) if (400..500).contains(&status) && status != 429 => Delivery::Refused,
-            // 429, 5xx, timeouts: it may or may not have arrived; receivers drop what they have.
+            // No rights, no such API, too large: no repetition and no other connection will fare better.
+            Some(401 | 403 | 404 | 413) => Delivery::Refused,
+            // 400 (an id that is none), 429, 5xx, timeouts: it may or may not have arrived; receivers drop what they have.
             _ => Delivery::Unknown,
         }
     }

@@ -25,8 +25,9 @@ pub const RANGE_MAX: u64 = 100;
 /// How far back a task goes that no longer learns what the head was.
 const REPEATED_RANGE: u64 = 20;
 
-/// A task of this age is taken for a repeated one, whatever the queue counts: the queue's visibility timeout.
-const REPEATED_AFTER_MS: u64 = 60_000;
+/// A task of this age is taken for a repeated one, whatever the queue counts. Not sooner: while a backlog is worked off, tasks that are
+/// covered cost no posts. No task is a redriven dead letter before: ten receives lie nine visibility timeouts of a minute apart.
+pub const REPEATED_AFTER_MS: u64 = 9 * 60_000;
 
 /// Posts in flight at once.
 const POSTS_AT_ONCE: usize = 32;
@@ -61,7 +62,7 @@ where
     let conversation = &task.conversation;
     let (head, members, entries) =
         try_join3(begin(store, task), store.members(conversation), read_range(store, conversation, task.first, task.last.seq)).await?;
-    // A task that waited long may be one that an operator has redriven: the queue counts its receives anew.
+    // A task that is that old may be one that an operator has redriven: the queue counts its receives anew.
     let repeated = receives > 1 || clock.now().since_ms(task.queued) >= REPEATED_AFTER_MS;
     let head = head.filter(|_| !repeated);
     if head.is_some_and(|head| head > task.last) {

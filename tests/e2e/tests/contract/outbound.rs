@@ -84,6 +84,7 @@ async fn throttles_and_failures_leave_the_outcome_unknown_and_refusals_do_not() 
     for (status, code, expected) in [
         (StatusCode::TOO_MANY_REQUESTS, "LimitExceededException", Delivery::Unknown),
         (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerException", Delivery::Unknown),
+        (StatusCode::BAD_REQUEST, "BadRequestException", Delivery::Unknown),
         (StatusCode::FORBIDDEN, "ForbiddenException", Delivery::Refused),
         (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", Delivery::Refused),
     ] {
