@@ -1,10 +1,14 @@
 //! Which function this process is, and what that one needs.
 
+use std::future::Future;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use aws_lambda_events::apigw::{ApiGatewayCustomAuthorizerRequestTypeRequest, ApiGatewayWebsocketProxyRequest};
 use aws_lambda_events::sqs::SqsEvent;
 use chatlane_aws::{Gateway, Queue, Store, sdk_config};
+use chatlane_chat::ports::{Memberships as _, MessageLog as _};
+use chatlane_protocol::{ConversationId, UserId};
+use futures_util::future::join;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 use crate::authorize::jwks::{KeyAges, KeySource};
@@ -100,6 +104,25 @@ impl Role {
     }
 }
 
+/// Opens the connections to the tables and to whatever `other` needs, while the function starts: TLS takes longer than a whole warm
+/// send. Reads a conversation that cannot exist. What fails here fails again, and is told, at the first event.
+async fn open_connections(store: &Store, other: impl Future<Output = ()>) {
+    let nowhere = ConversationId::new("-").expect("a hyphen is in the alphabet of conversation ids");
+    let tables = async {
+        if let Err(unavailable) = store.last(&nowhere).await {
+            tracing::warn!("no connection at the start: {unavailable}");
+        }
+    };
+    join(tables, other).await;
+}
+
+/// The same for the queue.
+async fn open_queue(queue: &Queue) {
+    if let Err(unavailable) = queue.open_connection().await {
+        tracing::warn!("no connection at the start: {unavailable}");
+    }
+}
+
 type Route = LambdaEvent<ApiGatewayWebsocketProxyRequest>;
 
 /// Runs the function's loop until its process is ended. Clients are built once, here. Returns only an error of the start.
@@ -138,6 +161,10 @@ pub async fn run(role: Role) -> Result<(), Error> {
             env.finish()?;
             let config = sdk_config().await;
             let (store, gateway) = (&Store::new(&config, tables), &Gateway::new(&config, &endpoint));
+            let nobody = UserId::new("-").expect("a hyphen is a user id");
+            if let Err(unavailable) = store.inbox(&nobody, None, 1).await {
+                tracing::warn!("no connection at the start: {unavailable}");
+            }
             let entropy = &RandomState::new();
             lambda_runtime::run(service_fn(|event: Route| {
                 let mut hasher = entropy.build_hasher();
@@ -152,6 +179,7 @@ pub async fn run(role: Role) -> Result<(), Error> {
             env.finish()?;
             let config = sdk_config().await;
             let (store, queue) = (&Store::new(&config, tables), &Queue::new(&config, url));
+            open_connections(store, open_queue(queue)).await;
             lambda_runtime::run(service_fn(|event: Route| open::handle(store, queue, &clock, settings, event.payload))).await
         }
         Role::Send => {
@@ -159,6 +187,7 @@ pub async fn run(role: Role) -> Result<(), Error> {
             env.finish()?;
             let config = sdk_config().await;
             let (store, queue) = (&Store::new(&config, tables), &Queue::new(&config, url));
+            open_connections(store, open_queue(queue)).await;
             lambda_runtime::run(service_fn(|event: Route| send::handle(store, queue, &clock, settings, event.payload))).await
         }
         Role::FanOut => {
@@ -167,6 +196,7 @@ pub async fn run(role: Role) -> Result<(), Error> {
             env.finish()?;
             let config = sdk_config().await;
             let (store, queue, gateway) = (&Store::new(&config, tables), &Queue::new(&config, url), &Gateway::new(&config, &endpoint));
+            open_connections(store, gateway.open_connection()).await;
             lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
                 Ok::<_, Error>(fan_out::handle(store, queue, gateway, &clock, event.payload).await)
             }))

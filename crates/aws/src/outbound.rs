@@ -21,6 +21,11 @@ impl Gateway {
         let config = aws_sdk_apigatewaymanagement::config::Builder::from(config).endpoint_url(endpoint).build();
         Self { client: Client::from_conf(config) }
     }
+
+    /// Opens the connection that the first post will use, by asking for a socket that does not exist. Whatever the answer, it is open.
+    pub async fn open_connection(&self) {
+        let _answer = self.client.get_connection().connection_id("none").send().await;
+    }
 }
 
 impl Outbound for Gateway {

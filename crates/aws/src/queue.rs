@@ -1,6 +1,7 @@
 //! SQS: the queue of delivery tasks.
 
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::QueueAttributeName;
 use chatlane_chat::ports::{FanOutQueue, Unavailable};
 use chatlane_chat::task::Task;
 
@@ -17,6 +18,13 @@ impl Queue {
     /// The queue at this URL.
     pub fn new(config: &aws_config::SdkConfig, url: String) -> Self {
         Self { client: Client::new(config), url }
+    }
+
+    /// Opens the connection that the first task will use, by asking for the queue's name. An error changes nothing: the first task
+    /// then opens it.
+    pub async fn open_connection(&self) -> Result<(), Unavailable> {
+        let name = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(QueueAttributeName::QueueArn);
+        name.send().await.map(|_| ()).map_err(|error| unavailable("open a connection to the queue", &error))
     }
 }
 

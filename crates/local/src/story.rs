@@ -3,7 +3,7 @@
 //! An environment handles one event at a time, so the calls of a process between two of its invocations belong to the second. For people
 //! only: a stall of the terminal may leave a hole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chatlane_protocol::frames::{Outcome, encode};
@@ -38,12 +38,18 @@ pub fn tell(stack: &Stack, detail: Detail) -> JoinHandle<()> {
     let mut frames = stack.gateway().observe();
     tokio::spawn(async move {
         let mut of_process: HashMap<String, Vec<Arc<Call>>> = HashMap::new();
+        let mut started = HashSet::new();
         loop {
             // In the order of causes: a call is there before its invocation's end, that before the frame it answers.
             tokio::select! {
                 biased;
                 call = calls.recv() => match call {
-                    Ok(call) if call.service == Service::Runtime => {}
+                    // Its first event: what the process called before belongs to its start.
+                    Ok(call) if call.service == Service::Runtime => {
+                        if call.operation == "Next" && started.insert(call.caller.0.clone()) {
+                            of_process.remove(&call.caller.0);
+                        }
+                    }
                     Ok(call) => {
                         if detail == Detail::EveryCall {
                             println!("{}", call_line(&call));

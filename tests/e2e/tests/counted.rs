@@ -33,7 +33,8 @@ Counted by `tests/counted.rs` from the requests that reach the embedded endpoint
 In the first five rows both users have one connected device each and an earlier message in the conversation. A write unit (WCU) is 1 KB
 written, a read unit (RCU) 4 KB read; every read is strong. A refused conditional write costs its units too. *Request* is the function
 that answers the client, *fan-out* the queue's worker. Not counted: the receives and deletes by which the event source mapping empties
-the queue, and the authorizer's request for the identity provider's keys.
+the queue, the authorizer's request for the identity provider's keys, and what a starting process reads to open its connections (one read
+and, for the queue or the gateway, one request that changes nothing).
 
 ";
 

@@ -1,7 +1,8 @@
 //! From the start of a function's process to its first request for an event: what Lambda bills as INIT, without the download and the
-//! sandbox. Chatlane's bootstrap beside the smallest function of the same runtime, in turns; printed, never judged.
+//! sandbox. Chatlane's bootstrap beside the smallest function of the same runtime, in turns; printed, never judged. The bootstrap opens its
+//! connections to the tables and the queue before it asks: here to a listener on this machine, without TLS, that refuses everything.
 //!
-//! Usage: `init_time BOOTSTRAP SMALLEST`, two release builds. `tests/run long release` makes them.
+//! Usage: `init_time BOOTSTRAP SMALLEST`, two release builds. `tests/run long` makes them.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -41,10 +42,13 @@ const ENVIRONMENT: [(&str, &str); 14] = [
 async fn main() -> anyhow::Result<()> {
     let programs: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let [bootstrap, smallest] = programs.as_slice() else { bail!("usage: init_time BOOTSTRAP SMALLEST") };
+    let endpoint = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", endpoint.local_addr()?);
+    tokio::spawn(refuse_everything(endpoint));
     let mut took = [vec![], vec![]];
     for _ in 0..STARTS {
-        took[0].push(first_next(bootstrap).await?);
-        took[1].push(first_next(smallest).await?);
+        took[0].push(first_next(bootstrap, &url).await?);
+        took[1].push(first_next(smallest, &url).await?);
     }
     let [mut of_bootstrap, mut of_smallest] = took;
     println!("init to first /next, median of {STARTS} starts (fastest … slowest):");
@@ -53,11 +57,11 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// Starts the program and waits until it asks for an event; the process is gone afterwards.
-async fn first_next(program: &Path) -> anyhow::Result<Duration> {
+async fn first_next(program: &Path, endpoint: &str) -> anyhow::Result<Duration> {
     let runtime_api = TcpListener::bind("127.0.0.1:0").await?;
     let mut command = Command::new(program);
     command.env_clear().envs(ENVIRONMENT).env("AWS_LAMBDA_RUNTIME_API", runtime_api.local_addr()?.to_string());
-    command.stdin(Stdio::null()).kill_on_drop(true);
+    command.env("AWS_ENDPOINT_URL", endpoint).stdin(Stdio::null()).kill_on_drop(true);
     let began = Instant::now();
     let mut process = command.spawn().with_context(|| format!("{} does not start", program.display()))?;
     let request = async {
@@ -74,6 +78,14 @@ async fn first_next(program: &Path) -> anyhow::Result<Duration> {
     process.kill().await?;
     ensure!(line.starts_with("GET /2018-06-01/runtime/invocation/next "), "the first request was {line:?}");
     Ok(took)
+}
+
+/// Answers every request of the SDK with a refusal that it does not repeat.
+async fn refuse_everything(endpoint: TcpListener) {
+    let router = axum::Router::new().fallback(|| async { axum::http::StatusCode::BAD_REQUEST });
+    if let Err(error) = axum::serve(endpoint, router).await {
+        eprintln!("the endpoint ended: {error}");
+    }
 }
 
 fn report(name: &str, program: &Path, took: &mut [Duration]) -> anyhow::Result<()> {

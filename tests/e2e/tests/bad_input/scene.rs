@@ -59,7 +59,7 @@ impl Scene {
         // `disconnect` takes the session of a socket that was closed, late, and adds nothing.
         let stored = calls.iter().filter(|call| call.caller.function() != "disconnect").find(|call| match call.service {
             Service::DynamoDb => !matches!(call.operation.as_str(), "GetItem" | "BatchGetItem" | "Query" | "TransactGetItems"),
-            Service::Sqs => true,
+            Service::Sqs => call.operation != "GetQueueAttributes", // a process that starts opens its connection
             Service::Connections | Service::Runtime => false,
         });
         assert!(stored.is_none(), "{name}: {stored:?}");
