@@ -106,10 +106,9 @@ impl Role {
 
 /// Opens the connections to the tables and to whatever `other` needs, while the function starts: TLS takes longer than a whole warm
 /// send. Reads a conversation that cannot exist. What fails here fails again, and is told, at the first event.
-async fn open_connections(store: &Store, other: impl Future<Output = ()>) {
-    let nowhere = ConversationId::new("-").expect("a hyphen is in the alphabet of conversation ids");
+async fn open_connections(store: &Store, nowhere: &ConversationId, other: impl Future<Output = ()>) {
     let tables = async {
-        if let Err(unavailable) = store.last(&nowhere).await {
+        if let Err(unavailable) = store.last(nowhere).await {
             tracing::warn!("no connection at the start: {unavailable}");
         }
     };
@@ -129,6 +128,7 @@ type Route = LambdaEvent<ApiGatewayWebsocketProxyRequest>;
 pub async fn run(role: Role) -> Result<(), Error> {
     let mut env = Environment::of_process();
     let clock = SystemClock;
+    let nowhere = ConversationId::new("-")?; // of no two users
     match role {
         Role::Authorize => {
             let source = env.text_or("CHATLANE_JWKS", "");
@@ -161,7 +161,7 @@ pub async fn run(role: Role) -> Result<(), Error> {
             env.finish()?;
             let config = sdk_config().await;
             let (store, gateway) = (&Store::new(&config, tables), &Gateway::new(&config, &endpoint));
-            let nobody = UserId::new("-").expect("a hyphen is a user id");
+            let nobody = UserId::new("-")?;
             if let Err(unavailable) = store.inbox(&nobody, None, 1).await {
                 tracing::warn!("no connection at the start: {unavailable}");
             }
@@ -179,7 +179,7 @@ pub async fn run(role: Role) -> Result<(), Error> {
             env.finish()?;
             let config = sdk_config().await;
             let (store, queue) = (&Store::new(&config, tables), &Queue::new(&config, url));
-            open_connections(store, open_queue(queue)).await;
+            Box::pin(open_connections(store, &nowhere, open_queue(queue))).await;
             lambda_runtime::run(service_fn(|event: Route| open::handle(store, queue, &clock, settings, event.payload))).await
         }
         Role::Send => {
@@ -187,7 +187,7 @@ pub async fn run(role: Role) -> Result<(), Error> {
             env.finish()?;
             let config = sdk_config().await;
             let (store, queue) = (&Store::new(&config, tables), &Queue::new(&config, url));
-            open_connections(store, open_queue(queue)).await;
+            Box::pin(open_connections(store, &nowhere, open_queue(queue))).await;
             lambda_runtime::run(service_fn(|event: Route| send::handle(store, queue, &clock, settings, event.payload))).await
         }
         Role::FanOut => {
@@ -196,7 +196,7 @@ pub async fn run(role: Role) -> Result<(), Error> {
             env.finish()?;
             let config = sdk_config().await;
             let (store, queue, gateway) = (&Store::new(&config, tables), &Queue::new(&config, url), &Gateway::new(&config, &endpoint));
-            open_connections(store, gateway.open_connection()).await;
+            Box::pin(open_connections(store, &nowhere, gateway.open_connection())).await;
             lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
                 Ok::<_, Error>(fan_out::handle(store, queue, gateway, &clock, event.payload).await)
             }))
