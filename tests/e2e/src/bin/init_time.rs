@@ -61,7 +61,7 @@ async fn first_next(program: &Path, endpoint: &str) -> anyhow::Result<Duration> 
     let runtime_api = TcpListener::bind("127.0.0.1:0").await?;
     let mut command = Command::new(program);
     command.env_clear().envs(ENVIRONMENT).env("AWS_LAMBDA_RUNTIME_API", runtime_api.local_addr()?.to_string());
-    command.env("AWS_ENDPOINT_URL", endpoint).stdin(Stdio::null()).kill_on_drop(true);
+    command.env("AWS_ENDPOINT_URL", endpoint).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
     let began = Instant::now();
     let mut process = command.spawn().with_context(|| format!("{} does not start", program.display()))?;
     let request = async {
