@@ -39,6 +39,8 @@ pub fn tell(stack: &Stack, detail: Detail) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut of_process: HashMap<String, Vec<Arc<Call>>> = HashMap::new();
         let mut started = HashSet::new();
+        // Posted frames whose invocation has not ended, and connections whose posted frame has not come.
+        let (mut posts, mut awaited): (Vec<(String, String)>, Vec<String>) = (vec![], vec![]);
         loop {
             // In the order of causes: a call is there before its invocation's end, that before the frame it answers.
             tokio::select! {
@@ -62,11 +64,35 @@ pub fn tell(stack: &Stack, detail: Detail) -> JoinHandle<()> {
                 Some(ended) = invocations.recv() => {
                     let calls = of_process.remove(&ended.caller).unwrap_or_default();
                     println!("{}", invocation_line(&ended, &calls));
+                    for connection in calls.iter().filter_map(|call| posted_to(call)) {
+                        match posts.iter().position(|(to, _)| to == connection) {
+                            Some(index) => println!("{}", posts.remove(index).1),
+                            None => awaited.push(connection.to_owned()),
+                        }
+                    }
                 }
-                Some(event) = frames.recv() => println!("{}", frame_line(&event)),
+                Some(event) = frames.recv() => match &event {
+                    // Told behind the invocation that posted it.
+                    GatewayEvent::FrameOut { connection, source: FrameSource::Post, .. } => {
+                        match awaited.iter().position(|awaited| awaited == connection) {
+                            Some(index) => {
+                                awaited.remove(index);
+                                println!("{}", frame_line(&event));
+                            }
+                            None => posts.push((connection.clone(), frame_line(&event))),
+                        }
+                    }
+                    _ => println!("{}", frame_line(&event)),
+                },
             }
         }
     })
+}
+
+/// The connection that took the call's frame.
+fn posted_to(call: &Call) -> Option<&str> {
+    let posted = call.operation == "PostToConnection" && call.status == 200;
+    posted.then(|| call.request.get("ConnectionId").and_then(Value::as_str))?
 }
 
 fn call_line(call: &Call) -> String {
