@@ -30,12 +30,13 @@ pub fn bootstrap(handler: &str) -> ExitCode {
 }
 
 /// The level and the form that Lambda's logging settings ask for. The level is that of our own crates: at the levels of debugging the
-/// runtime logs whole events and the SDK whole requests, with tokens and bodies in them (R1).
+/// runtime logs whole events and the SDK whole requests, with tokens and bodies in them (R1). Of the runtime only the spans are kept that
+/// give each line its request id.
 fn log() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_default();
     let level = if level.is_empty() { "info".to_owned() } else { level.to_lowercase() };
     let ours = ["chatlane_functions", "chatlane_chat", "chatlane_aws"].map(|name| format!("{name}={level}"));
-    let filter = EnvFilter::builder().parse_lossy(format!("warn,{}", ours.join(",")));
+    let filter = EnvFilter::builder().parse_lossy(format!("warn,lambda_runtime::layers::trace=info,{}", ours.join(",")));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_target(false).without_time();
     if std::env::var("AWS_LAMBDA_LOG_FORMAT").is_ok_and(|format| format.eq_ignore_ascii_case("json")) {
         lines.json().init();

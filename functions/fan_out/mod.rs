@@ -1,9 +1,10 @@
 //! The queue's worker: delivers tasks to live connections. See [`chatlane_chat::fan_out`].
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use chatlane_chat::fan_out::{self, Report};
+use chatlane_chat::fan_out::{self, Received, Report};
 use chatlane_chat::ports::{Clock, FanOutQueue, Heads, Memberships, MessageLog, Outbound, Sessions, Unavailable};
 use chatlane_chat::task::Task;
+use chatlane_protocol::UnixMillis;
 use futures_util::future::join_all;
 
 /// Delivers a batch; answers which messages the queue must hand out again. After its last receive a message is in the dead-letter queue.
@@ -48,7 +49,10 @@ where
 {
     let body = message.body.as_deref().unwrap_or_default();
     let task: Task = serde_json::from_str(body).map_err(|_| Unavailable::new("read a delivery task", "it is not one"))?;
+    let number = |name: &str| message.attributes.get(name).and_then(|text| text.parse::<u64>().ok());
     // Without the count the message is taken for a repeated one: that posts more, never less.
-    let receives = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(2);
-    fan_out::fan_out(store, queue, outbound, clock, &task, receives).await
+    let times = number("ApproximateReceiveCount").and_then(|times| u32::try_from(times).ok()).unwrap_or(2);
+    let accepted = number("SentTimestamp").and_then(|ms| UnixMillis::try_from(ms).ok()).unwrap_or(UnixMillis::MAX);
+    let received = Received { times, accepted };
+    fan_out::fan_out(store, queue, outbound, clock, &task, received).await
 }

@@ -25,9 +25,9 @@ pub const RANGE_MAX: u64 = 100;
 /// How far back a task goes that no longer learns what the head was.
 const REPEATED_RANGE: u64 = 20;
 
-/// A task of this age is taken for a repeated one, whatever the queue counts. Not sooner: while a backlog is worked off, tasks that are
-/// covered cost no posts. No task is a redriven dead letter before: ten receives lie nine visibility timeouts of a minute apart.
-pub const REPEATED_AFTER_MS: u64 = 9 * 60_000;
+/// A task that the queue accepted so much later than it was made is a redriven dead letter: SQS takes those for new messages, with a
+/// new time and a receive count that begins again ("Learn how to configure a dead-letter queue redrive").
+pub const REDRIVEN_AFTER_MS: u64 = 60_000;
 
 /// Posts in flight at once.
 const POSTS_AT_ONCE: usize = 32;
@@ -51,8 +51,24 @@ pub struct Report {
     pub given_up: usize,
 }
 
-/// Delivers one task. `receives` counts how often the queue has handed it out, from 1. `Err`: nothing is lost, the queue repeats it.
-pub async fn fan_out<S, Q, O, C>(store: &S, queue: &Q, outbound: &O, clock: &C, task: &Task, receives: u32) -> Result<Report, Unavailable>
+/// What the queue says of a message that it hands out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// How often it has handed it out, from 1.
+    pub times: u32,
+    /// When it accepted it.
+    pub accepted: UnixMillis,
+}
+
+/// Delivers one task. `Err`: nothing is lost, the queue repeats it.
+pub async fn fan_out<S, Q, O, C>(
+    store: &S,
+    queue: &Q,
+    outbound: &O,
+    clock: &C,
+    task: &Task,
+    received: Received,
+) -> Result<Report, Unavailable>
 where
     S: MessageLog + Memberships + Heads + Sessions,
     Q: FanOutQueue,
@@ -62,8 +78,7 @@ where
     let conversation = &task.conversation;
     let (head, members, entries) =
         try_join3(begin(store, task), store.members(conversation), read_range(store, conversation, task.first, task.last.seq)).await?;
-    // A task that is that old may be one that an operator has redriven: the queue counts its receives anew.
-    let repeated = receives > 1 || clock.now().since_ms(task.queued) >= REPEATED_AFTER_MS;
+    let repeated = received.times > 1 || received.accepted.since_ms(task.queued) >= REDRIVEN_AFTER_MS;
     let head = head.filter(|_| !repeated);
     if head.is_some_and(|head| head > task.last) {
         return Ok(Report { covered: true, ..Report::default() });

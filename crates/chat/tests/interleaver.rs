@@ -64,7 +64,11 @@ fn the_append_survives_the_second_half_of_the_schedules() {
 
 fn breaks(test: &str, hole: Hole, expected: &[Guarantee]) {
     if let Some(seed) = asked() {
-        return print(test, &repeat(seed, Some(hole)));
+        let schedule = repeat(seed, Some(hole));
+        print(test, &schedule);
+        let found = schedule.violation.map(|violation| violation.guarantee);
+        assert!(found.is_some_and(|found| expected.contains(&found)), "{hole:?} is not found under seed {seed}: {found:?}");
+        return;
     }
     let Explored { tally, broken } = explore(BASE..BASE + FOUND_WITHIN, Some(hole));
     let schedule = broken.unwrap_or_else(|| panic!("{hole:?} was not found in {FOUND_WITHIN} schedules\n{tally}"));

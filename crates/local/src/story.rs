@@ -58,7 +58,11 @@ pub fn tell(stack: &Stack, detail: Detail) -> JoinHandle<()> {
                         }
                         of_process.entry(call.caller.0.clone()).or_default().push(call);
                     }
-                    Err(broadcast::error::RecvError::Lagged(missed)) => println!("  (… {missed} calls not told)"),
+                    Err(broadcast::error::RecvError::Lagged(missed)) => {
+                        println!("  (… {missed} calls not told)");
+                        posts.drain(..).for_each(|(_, line)| println!("{line}"));
+                        awaited.clear();
+                    }
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
                 Some(ended) = invocations.recv() => {
@@ -81,6 +85,11 @@ pub fn tell(stack: &Stack, detail: Detail) -> JoinHandle<()> {
                             }
                             None => posts.push((connection.clone(), frame_line(&event))),
                         }
+                    }
+                    GatewayEvent::Closed { connection, .. } => {
+                        posts.extract_if(.., |(to, _)| to == connection).for_each(|(_, line)| println!("{line}"));
+                        awaited.retain(|awaited| awaited != connection);
+                        println!("{}", frame_line(&event));
                     }
                     _ => println!("{}", frame_line(&event)),
                 },

@@ -1,6 +1,7 @@
 //! Processes that are killed, and answers that are lost, at exact points: the retry is answered with the first position (L2), the log has
 //! one entry, and everybody gets it (L4). Pairs of users work in parallel; each scenario goes on until it has its [`FAULTS`].
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chatlane_aws::Store;
@@ -12,6 +13,7 @@ use chatlane_protocol::request::NewMessage;
 use chatlane_protocol::{ConversationId, Position};
 use chatlane_tests_e2e::sender::{Sender, Sent, Tally, seed};
 use chatlane_tests_e2e::{Device, Running, message, patiently, start, stored_log};
+use futures_util::FutureExt as _;
 use futures_util::future::{join, join_all};
 use serde_json::Value;
 
@@ -137,6 +139,10 @@ async fn send_is_killed_after_its_put(name: &str, at: At, point: impl Fn(&Pair, 
             let held = caught(&mut trap).await;
             assert!(kill(stack, &held).await);
             held.lose();
+            // What the dead process sent again before it died must not be let go with the trap.
+            while let Some(again) = trap.caught().now_or_never() {
+                again.lose();
+            }
         };
         pair.attempt(&message, death).await;
         drop(trap);
@@ -233,6 +239,15 @@ async fn comes_twice(device: &Device, message: &NewMessage) {
     twice.await.expect("the connection stays open");
 }
 
+/// The messages that a process was given with an event of the queue: their ids, and whether this was their first receive.
+fn batch(call: &Call) -> Option<Vec<(String, bool)>> {
+    let records = (call.service == Service::Runtime && call.operation == "Next").then(|| call.answer["Records"].as_array())??;
+    let record = |record: &Value| {
+        (record["messageId"].as_str().unwrap_or_default().to_owned(), record["attributes"]["ApproximateReceiveCount"] == "1")
+    };
+    Some(records.iter().map(record).collect())
+}
+
 /// Everything is posted, and nobody but the worker knows: the queue hands the batch out again, whose entries its receivers have.
 #[tokio::test(flavor = "multi_thread")]
 async fn fan_out_is_killed_before_its_answer() {
@@ -240,15 +255,27 @@ async fn fan_out_is_killed_before_its_answer() {
         // Any worker: which pairs' tasks share a batch is up to the queue. A killed one's tasks bring another answer, so there is always
         // one for each pair that waits.
         let answer = Matching::service(Service::Runtime).function("fan_out").operation("Response");
+        let calls = stack.record();
         let mut trap = stack.endpoints().hold(answer, At::Request, 1);
         let death = async {
             let held = caught(&mut trap).await;
             let killed = kill(stack, &held).await;
+            let dead = held.call.caller.clone();
             held.lose();
-            killed
+            (killed, dead)
         };
-        let (_sent, killed) = join(pair.send(store, &message), death).await;
-        u64::from(killed)
+        let (_sent, (killed, dead)) = join(pair.send(store, &message), death).await;
+        if killed {
+            // L4: every message of its last batch is handed out again. (A worker that had its batch before this recording has none here.)
+            let last = calls.calls().iter().filter(|call| call.caller == dead).filter_map(batch).next_back().unwrap_or_default();
+            let again = calls.until(|calls| {
+                let repeated: BTreeSet<String> =
+                    calls.iter().filter_map(batch).flatten().filter_map(|(id, first)| (!first).then_some(id)).collect();
+                last.iter().all(|(id, _)| repeated.contains(id)).then_some(())
+            });
+            patiently("the batch of the dead worker is handed out again", again).await;
+        }
+        u64::from(killed && !calls.calls().iter().filter(|call| call.caller == dead).filter_map(batch).collect::<Vec<_>>().is_empty())
     };
     Scene::set().await.play("fan_out killed before its answer", scenario).await;
 }

@@ -1,7 +1,7 @@
 //! R1: no body and no token is in any log, whatever goes wrong.
 //!
-//! Our own crates log all that they can here. Others stay at `INFO`, the deployment's level: below it the SDK and the Lambda runtime log
-//! whole requests and events.
+//! The functions are asked for all that they can log; their bootstrap keeps foreign crates at `WARN`, because below it the SDK and the
+//! Lambda runtime log whole requests and events. In this process our crates log everything and others at `INFO`.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};

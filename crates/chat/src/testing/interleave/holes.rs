@@ -108,6 +108,10 @@ impl MessageLog for Leaky {
 
     async fn read_run(&self, conversation: &ConversationId, from: Seq, bound: ReadBound) -> Result<Run, Unavailable> {
         let mut entries = self.read(conversation, from, bound).await?;
+        let consecutive = (from.get()..).zip(&entries).all(|(seq, entry)| entry.position.seq.get() == seq);
+        if !consecutive {
+            return Ok(Run::Broken);
+        }
         match self.hole {
             Hole::AnchorBeyondTailTrusted if entries.is_empty() => {
                 let made_up = |last: Entry| Entry { position: Position::new(last.position.epoch, from), ..last };

@@ -12,7 +12,7 @@ use super::device::{Anchors, Device, Wish};
 use super::script::{Messages, Results};
 use super::tally::Fault;
 use super::{Attempt, Run, Stage, caller, now, sending};
-use crate::fan_out::fan_out;
+use crate::fan_out::{Received, fan_out};
 use crate::ports::{Heads as _, Put, Unavailable};
 use crate::task::Task;
 use crate::testing::memory::SetClock;
@@ -243,7 +243,7 @@ impl Run {
             return self.note(format_args!("a worker raises the head for {range} and dies"));
         }
         let (memory, clock) = (&*self.memory, SetClock::at(now(self.steps)));
-        let done = fan_out(memory, memory, memory, &clock, &task, receives).now_or_never();
+        let done = fan_out(memory, memory, memory, &clock, &task, Received { times: receives, accepted: task.queued }).now_or_never();
         match done.expect("the memory backend never waits") {
             Ok(report) => {
                 let frames = std::mem::take(&mut self.memory.state().posts);
