@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
@@ -342,9 +341,4 @@ pub fn tables() -> [(Value, Option<&'static str>); 4] {
         (table("inboxes", "u", "c", "S"), None),
         (table("users", "u", "k", "S"), Some("ttl")),
     ]
-}
-
-/// Where lines of the functions' processes go when nobody wants them.
-pub fn no_lines() -> LineSink {
-    Arc::new(|_, _| {})
 }

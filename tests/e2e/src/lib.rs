@@ -14,7 +14,8 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use chatlane_aws::{Store, Tables};
 use chatlane_chat::ports::{MessageLog as _, ReadBound};
 use chatlane_local::embedded::Recording;
-use chatlane_local::stack::{FAN_OUT_QUEUE, no_lines};
+use chatlane_local::lambda::LineSink;
+use chatlane_local::stack::FAN_OUT_QUEUE;
 use chatlane_local::{Settings, Stack};
 use chatlane_protocol::frames::{ConversationHead, HelloAnswer, SendAnswer};
 use chatlane_protocol::request::NewMessage;
@@ -56,6 +57,7 @@ pub fn program() -> PathBuf {
 pub struct Running {
     stack: Option<Stack>,
     data: PathBuf,
+    lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Deref for Running {
@@ -84,11 +86,22 @@ pub async fn start(adjust: impl FnOnce(&mut Settings)) -> Running {
     settings.port = 0;
     settings.visibility_timeout = Duration::from_secs(1);
     adjust(&mut settings);
-    let stack = Stack::start(settings, no_lines()).await.expect("the stack starts");
-    Running { stack: Some(stack), data }
+    let lines = Arc::default();
+    let stack = Stack::start(settings, sink(&lines)).await.expect("the stack starts");
+    Running { stack: Some(stack), data, lines }
+}
+
+fn sink(lines: &Arc<Mutex<Vec<String>>>) -> LineSink {
+    let lines = lines.clone();
+    Arc::new(move |process, line| lines.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{process}: {line}")))
 }
 
 impl Running {
+    /// Every line that the functions' processes have written so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Stops the stack and starts another one on the same data.
     ///
     /// # Panics
@@ -101,7 +114,7 @@ impl Running {
         settings.port = 0;
         settings.visibility_timeout = Duration::from_secs(1);
         adjust(&mut settings);
-        self.stack = Some(Stack::start(settings, no_lines()).await.expect("the stack starts again"));
+        self.stack = Some(Stack::start(settings, sink(&self.lines)).await.expect("the stack starts again"));
     }
 
     /// A device of `user` that has said hello.
@@ -134,6 +147,7 @@ impl Running {
     /// The tables, past the functions, as any tool reads them. Its calls are recorded under the caller `tool`.
     pub async fn store(&self) -> Store {
         let config = chatlane_aws::sdk_config_at(&self.endpoint_urls().dynamodb, "tool").await;
+        let config = chatlane_aws::without_time_limits(&config); // a busy machine is no fault of what is tested
         let name = str::to_owned;
         let tables = Tables { log: name("log"), conversations: name("conversations"), inboxes: name("inboxes"), users: name("users") };
         Store::new(&config, tables)

@@ -1,7 +1,7 @@
 //! Processes that are killed, and answers that are lost, at exact points: the retry is answered with the first position (L2), the log has
 //! one entry, and everybody gets it (L4). Pairs of users work in parallel; each scenario goes on until it has its [`FAULTS`].
 
-use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chatlane_aws::Store;
@@ -242,42 +242,42 @@ async fn comes_twice(device: &Device, message: &NewMessage) {
 /// The messages that a process was given with an event of the queue: their ids, and whether this was their first receive.
 fn batch(call: &Call) -> Option<Vec<(String, bool)>> {
     let records = (call.service == Service::Runtime && call.operation == "Next").then(|| call.answer["Records"].as_array())??;
-    let record = |record: &Value| {
-        (record["messageId"].as_str().unwrap_or_default().to_owned(), record["attributes"]["ApproximateReceiveCount"] == "1")
-    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let record = |record: &Value| (text(&record["messageId"]), record["attributes"]["ApproximateReceiveCount"] == "1");
     Some(records.iter().map(record).collect())
 }
 
 /// Everything is posted, and nobody but the worker knows: the queue hands the batch out again, whose entries its receivers have.
 #[tokio::test(flavor = "multi_thread")]
 async fn fan_out_is_killed_before_its_answer() {
+    let scene = Scene::set().await;
+    let (calls, dead) = (scene.stack.record(), Mutex::new(vec![]));
     let scenario = async |stack: &Running, store: &Store, pair: &mut Pair, message: NewMessage| {
         // Any worker: which pairs' tasks share a batch is up to the queue. A killed one's tasks bring another answer, so there is always
         // one for each pair that waits.
         let answer = Matching::service(Service::Runtime).function("fan_out").operation("Response");
-        let calls = stack.record();
         let mut trap = stack.endpoints().hold(answer, At::Request, 1);
         let death = async {
             let held = caught(&mut trap).await;
             let killed = kill(stack, &held).await;
-            let dead = held.call.caller.clone();
+            if killed {
+                dead.lock().unwrap().push(held.call.caller.clone());
+            }
             held.lose();
-            (killed, dead)
+            killed
         };
-        let (_sent, (killed, dead)) = join(pair.send(store, &message), death).await;
-        if killed {
-            // L4: every message of its last batch is handed out again. (A worker that had its batch before this recording has none here.)
-            let last = calls.calls().iter().filter(|call| call.caller == dead).filter_map(batch).next_back().unwrap_or_default();
-            let again = calls.until(|calls| {
-                let repeated: BTreeSet<String> =
-                    calls.iter().filter_map(batch).flatten().filter_map(|(id, first)| (!first).then_some(id)).collect();
-                last.iter().all(|(id, _)| repeated.contains(id)).then_some(())
-            });
-            patiently("the batch of the dead worker is handed out again", again).await;
-        }
-        u64::from(killed && !calls.calls().iter().filter(|call| call.caller == dead).filter_map(batch).collect::<Vec<_>>().is_empty())
+        let (_sent, killed) = join(pair.send(store, &message), death).await;
+        u64::from(killed)
     };
-    Scene::set().await.play("fan_out killed before its answer", scenario).await;
+    scene.play("fan_out killed before its answer", scenario).await;
+
+    // L4: begun, not answered, and so handed out again, every message of every dead worker's last batch.
+    let batches: Vec<_> = calls.calls().iter().filter_map(|call| Some((call.caller.clone(), batch(call)?))).collect();
+    let again = |id: &String| batches.iter().flat_map(|(_, messages)| messages).any(|(other, first)| other == id && !first);
+    for worker in dead.into_inner().unwrap() {
+        let (_, last) = batches.iter().rfind(|(caller, _)| *caller == worker).expect("it was given a batch");
+        assert!(!last.is_empty() && last.iter().all(|(id, _)| again(id)), "{worker} died with {last:?}, not all of which came again");
+    }
 }
 
 /// The SDK sends the put again by itself and meets the entry of its own first try (L2).

@@ -10,7 +10,8 @@
 //! with a put in flight, SDK re-sends, batches, a restore), on the real code instead of a sketch of it. The same scenario run with one
 //! [`Hole`] in the ports must break; that is how the schedules show that they reach the places that matter.
 //!
-//! Not promised: that all interleavings are visited, and nothing about liveness under faults.
+//! Not promised: that all interleavings are visited; nothing about liveness under faults; nothing about what happens between the calls of
+//! one fan-out worker, whose raise of the head is always answered here (`tests/fan_out.rs` has the cases).
 
 mod calls;
 mod device;

@@ -63,6 +63,8 @@ impl Scene {
             Service::Connections | Service::Runtime => false,
         });
         assert!(stored.is_none(), "{name}: {stored:?}");
+        let panicked = self.stack.lines().into_iter().find(|line| line.contains("panicked"));
+        assert_eq!(panicked, None, "{name}");
         while let Ok(ended) = self.ended.try_recv() {
             assert_eq!(ended.outcome, Ok(()), "{name}: {ended:?}");
         }
@@ -76,7 +78,14 @@ impl Scene {
             scene.alice.send_text(text).await.expect("the socket is open");
             scene.alice.until(name, |frames| frames.get(before).cloned()).await
         });
-        answer.await.unwrap_or_else(|| panic!("{name}: the connection ended"))
+        let answer = answer.await.unwrap_or_else(|| panic!("{name}: the connection ended"));
+        // R1: neither as it was sent nor as an event carries it. What is shorter may be part of any line.
+        let escaped = json!(text).to_string();
+        for sent in [text, escaped.trim_matches('"')].into_iter().filter(|sent| sent.len() >= 16) {
+            let start: String = sent.chars().take(200).collect();
+            assert!(!self.stack.lines().iter().any(|line| line.contains(&start)), "{name}: it is in a log");
+        }
+        answer
     }
 
     /// Asserts that alice got nothing but `answers` frames since the scene began, and that all goes on as ever.
