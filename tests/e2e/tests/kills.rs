@@ -273,9 +273,10 @@ async fn fan_out_is_killed_before_its_answer() {
 
     // L4: begun, not answered, and so handed out again, every message of every dead worker's last batch.
     let batches: Vec<_> = calls.calls().iter().filter_map(|call| Some((call.caller.clone(), batch(call)?))).collect();
-    let again = |id: &String| batches.iter().flat_map(|(_, messages)| messages).any(|(other, first)| other == id && !first);
     for worker in dead.into_inner().unwrap() {
-        let (_, last) = batches.iter().rfind(|(caller, _)| *caller == worker).expect("it was given a batch");
+        let died_with = batches.iter().rposition(|(caller, _)| *caller == worker).expect("it was given a batch");
+        let (last, later) = (&batches[died_with].1, &batches[died_with + 1..]);
+        let again = |id: &String| later.iter().flat_map(|(_, messages)| messages).any(|(other, first)| other == id && !first);
         assert!(!last.is_empty() && last.iter().all(|(id, _)| again(id)), "{worker} died with {last:?}, not all of which came again");
     }
 }
