@@ -151,10 +151,11 @@ mod tests {
             "CHATLANE_FAN_OUT_QUEUE_URL is missing",
             "CHATLANE_LOG_TABLE is missing",
             "CHATLANE_CONVERSATIONS_TABLE is missing",
+            "CHATLANE_USERS_TABLE is missing",
         ] {
             assert!(error.contains(name), "{name}: {error}");
         }
-        assert!(!error.contains("USERS_TABLE"), "{error}");
+        assert!(!error.contains("INBOXES_TABLE"), "{error}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! shares is in [`websocket`]; what a function reads from its environment is in [`environment`]. `_HANDLER` picks the role: link-time
 //! optimization is paid once, and all functions are the same few megabytes.
 
+pub mod ack;
 pub mod authorize;
 pub mod bootstrap;
 pub mod connect;
@@ -12,10 +13,15 @@ pub mod environment;
 pub mod fallback;
 pub mod fan_out;
 pub mod hello;
+pub mod history;
 pub mod open;
 pub mod ping;
+pub mod probe;
+pub mod read;
+pub mod refresh;
 pub mod role;
 pub mod send;
+pub mod sync;
 pub mod websocket;
 
 pub use bootstrap::bootstrap;

@@ -2,19 +2,19 @@
 
 use aws_lambda_events::apigw::{ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext};
 use aws_lambda_events::http::HeaderMap;
-use chatlane_chat::caller::Caller;
-use chatlane_chat::ports::Clock;
+use chatlane_chat::caller::{Caller, NotRefreshed, admit};
+use chatlane_chat::ports::{Clock, Outbound, Sessions};
 use chatlane_protocol::frames::{ErrorFrame, encode};
 use chatlane_protocol::{ConnectionId, DeviceId, ErrorCode, Refusal, Request, RequestId, ServerFrame, UnixMillis, UserId};
 use serde::Serialize;
 
-/// A proxy answer: the gateway passes `body` to the client, because every route has a route response.
+/// A proxy answer: the gateway passes `body` to the client, because every route has a route response; an empty one is no frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProxyAnswer {
     /// Below 300, or the gateway reports a failure.
     pub status_code: u16,
-    /// One frame.
+    /// One frame, or nothing.
     pub body: String,
 }
 
@@ -61,18 +61,34 @@ pub fn header(all: &HeaderMap, single: &HeaderMap, name: &str) -> Option<String>
     (!values.is_empty()).then(|| values.join(","))
 }
 
-/// The caller and the request of an event, or the error frame to answer: for a bad request, and for one whose token's time is over.
-pub fn admit<C: Clock>(clock: &C, event: &ApiGatewayWebsocketProxyRequest) -> Result<Result<(Caller, Request), ServerFrame>, ForeignEvent> {
+/// What every route does: reads who asks what, and answers with the frame that `serve` makes of it. A bad request, and one of a caller
+/// whose time is over, does not get there.
+pub async fn answer<S, O, C, F>(
+    store: &S,
+    outbound: &O,
+    clock: &C,
+    event: &ApiGatewayWebsocketProxyRequest,
+    serve: F,
+) -> Result<ProxyAnswer, ForeignEvent>
+where
+    S: Sessions,
+    O: Outbound,
+    C: Clock,
+    F: AsyncFnOnce(Caller, Request) -> ServerFrame,
+{
     let caller = caller(&event.request_context)?;
-    let request = match Request::parse(event.body.as_deref().unwrap_or_default()) {
-        Ok(request) => request,
-        Err(bad) => return Ok(Err(error(bad.id, bad.refusal))),
+    let request = Request::parse(event.body.as_deref().unwrap_or_default());
+    let id = request.as_ref().map_or_else(|bad| bad.id.clone(), |request| Some(request.id().clone()));
+    let frame = match (admit(store, outbound, clock, caller, id.as_ref()).await, request) {
+        (Ok(None), _) => return Ok(ProxyAnswer { status_code: 200, body: String::new() }),
+        (Err(unavailable), _) => {
+            tracing::warn!("whether a refresh has prolonged the connection is not known: {unavailable}");
+            error(id, NotRefreshed::Unavailable(unavailable).to_wire())
+        }
+        (Ok(Some(_)), Err(bad)) => error(bad.id, bad.refusal),
+        (Ok(Some(caller)), Ok(request)) => serve(caller, request).await,
     };
-    if caller.expires <= clock.now() {
-        let refusal = Refusal::new(ErrorCode::TokenExpired, "the token's time is over: connect again with a new one");
-        return Ok(Err(error(Some(request.id().clone()), refusal)));
-    }
-    Ok(Ok((caller, request)))
+    Ok(ProxyAnswer::of(&frame))
 }
 
 /// An error frame.

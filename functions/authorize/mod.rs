@@ -10,8 +10,8 @@ use std::error::Error as _;
 
 use aws_lambda_events::apigw::ApiGatewayCustomAuthorizerRequestTypeRequest;
 use chatlane_chat::ports::Clock;
-use chatlane_protocol::DeviceId;
 use chatlane_protocol::limits::TOKEN_LEEWAY_S;
+use chatlane_protocol::{DeviceId, UnixMillis, UserId};
 use serde::Serialize;
 
 use crate::websocket::header;
@@ -77,7 +77,7 @@ pub async fn handle<F: FetchKeys, C: Clock>(
 ) -> Verdict {
     let resource = event.method_arn.clone().unwrap_or_default();
     match identify(keys, policy, clock, &event).await {
-        Ok((identity, device)) => allow(identity, device, resource),
+        Ok((user, expires, device)) => allow(user, expires, device, resource),
         Err(denied) => {
             match &denied {
                 Denied::Keys(cause) => {
@@ -97,7 +97,7 @@ async fn identify<F: FetchKeys, C: Clock>(
     policy: &TokenPolicy,
     clock: &C,
     event: &ApiGatewayCustomAuthorizerRequestTypeRequest,
-) -> Result<(Identity, DeviceId), Denied> {
+) -> Result<(UserId, UnixMillis, DeviceId), Denied> {
     let value = |name| header(&event.multi_value_headers, &event.headers, name);
     let (protocols, authorization) = (value("sec-websocket-protocol"), value("authorization"));
     let presented = presented_token(protocols.as_deref(), authorization.as_deref())?;
@@ -106,16 +106,29 @@ async fn identify<F: FetchKeys, C: Clock>(
         Some([device]) => DeviceId::new(device).map_err(|_| Denied::Device)?,
         Some(_) | None => return Err(Denied::Device),
     };
-    let token = Token::parse(presented.token())?;
-    let now = clock.now();
-    let keys = keys.keys_for(token.kid(), now).await.map_err(Denied::Keys)?;
-    Ok((token.verify(&keys, policy, Some(device), now)?, device))
+    let (user, expires) = grant(keys, policy, clock, presented.token(), device).await?;
+    Ok((user, expires, device))
 }
 
-fn allow(identity: Identity, device: DeviceId, resource: String) -> Verdict {
-    let expires_ms = identity.expires_s.saturating_add(TOKEN_LEEWAY_S).saturating_mul(1000);
-    let user = String::from(identity.user);
-    let context = Context { user: Some(user.clone()), device: Some(device.to_string()), expires: Some(expires_ms.to_string()) };
+/// What a token grants to a device: as whom, and until when, leeway included. Shared by the handshake and by `refresh`.
+pub async fn grant<F: FetchKeys, C: Clock>(
+    keys: &KeySource<F>,
+    policy: &TokenPolicy,
+    clock: &C,
+    token: &str,
+    device: DeviceId,
+) -> Result<(UserId, UnixMillis), Denied> {
+    let token = Token::parse(token)?;
+    let now = clock.now();
+    let keys = keys.keys_for(token.kid(), now).await.map_err(Denied::Keys)?;
+    let Identity { user, expires_s, .. } = token.verify(&keys, policy, Some(device), now)?;
+    let expires_ms = expires_s.saturating_add(TOKEN_LEEWAY_S).saturating_mul(1000);
+    Ok((user, UnixMillis::try_from(expires_ms).unwrap_or(UnixMillis::MAX)))
+}
+
+fn allow(user: UserId, expires: UnixMillis, device: DeviceId, resource: String) -> Verdict {
+    let user = String::from(user);
+    let context = Context { user: Some(user.clone()), device: Some(device.to_string()), expires: Some(expires.to_string()) };
     verdict(user, "Allow", resource, context)
 }
 

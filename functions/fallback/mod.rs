@@ -1,16 +1,22 @@
-//! Route `$default`: whatever the gateway could not route, which is malformed or has an unknown action. Touches nothing.
+//! Route `$default`: whatever the gateway could not route, which is malformed or has an unknown action. Changes nothing.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
-use chatlane_chat::ports::Clock;
+use chatlane_chat::ports::{Clock, Outbound, Sessions};
 
-use crate::websocket::{ForeignEvent, ProxyAnswer, admit, misrouted};
+use crate::websocket::{ForeignEvent, ProxyAnswer, answer, misrouted};
 
 /// Answers with the one typed error that fits.
-pub fn handle<C: Clock>(clock: &C, event: &ApiGatewayWebsocketProxyRequest) -> Result<ProxyAnswer, ForeignEvent> {
-    let frame = match admit(clock, event)? {
-        Err(frame) => frame,
-        // A known action comes here only where the gateway's routes are not the template's.
-        Ok((_, request)) => misrouted(&request),
-    };
-    Ok(ProxyAnswer::of(&frame))
+pub async fn handle<S, O, C>(
+    store: &S,
+    outbound: &O,
+    clock: &C,
+    event: ApiGatewayWebsocketProxyRequest,
+) -> Result<ProxyAnswer, ForeignEvent>
+where
+    S: Sessions,
+    O: Outbound,
+    C: Clock,
+{
+    // A known action comes here only where the gateway's routes are not the template's.
+    answer(store, outbound, clock, &event, async |_, request| misrouted(&request)).await
 }

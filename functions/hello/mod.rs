@@ -2,12 +2,12 @@
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chatlane_chat::hello::{Greeting, HelloRefused};
-use chatlane_chat::ports::{Clock, Heads, Memberships, Outbound, Sessions};
+use chatlane_chat::ports::{Clock, Heads, Memberships, MessageLog, Outbound, Sessions};
 use chatlane_chat::{Settings, hello};
 use chatlane_protocol::frames::{Goaway, GoawayReason};
 use chatlane_protocol::{Request, ServerFrame};
 
-use crate::websocket::{ForeignEvent, ProxyAnswer, admit, error, misrouted};
+use crate::websocket::{ForeignEvent, ProxyAnswer, answer, error, misrouted};
 
 /// Answers one `hello`; `spread` is a random number.
 pub async fn handle<S, O, C>(
@@ -19,15 +19,14 @@ pub async fn handle<S, O, C>(
     event: ApiGatewayWebsocketProxyRequest,
 ) -> Result<ProxyAnswer, ForeignEvent>
 where
-    S: Sessions + Memberships + Heads,
+    S: Sessions + Memberships + Heads + MessageLog,
     O: Outbound,
     C: Clock,
 {
-    let frame = match admit(clock, &event)? {
-        Err(frame) => frame,
-        Ok((caller, Request::Hello(request))) => match hello::hello(store, outbound, clock, settings, spread, &caller, &request).await {
+    let serve = async |caller, request| match request {
+        Request::Hello(request) => match hello::hello(store, outbound, clock, settings, spread, &caller, &request).await {
             Ok(Greeting::Welcome(answer)) => ServerFrame::Hello(answer),
-            Ok(Greeting::Displaced) => ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced }),
+            Ok(Greeting::Displaced) => ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None }),
             Err(refused) => {
                 if let HelloRefused::Unavailable(unavailable) = &refused {
                     tracing::warn!("hello not answered: {unavailable}");
@@ -35,7 +34,7 @@ where
                 error(Some(request.id), refused.to_wire())
             }
         },
-        Ok((_, request)) => misrouted(&request),
+        request => misrouted(&request),
     };
-    Ok(ProxyAnswer::of(&frame))
+    answer(store, outbound, clock, &event, serve).await
 }

@@ -2,28 +2,29 @@
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chatlane_chat::open::OpenRefused;
-use chatlane_chat::ports::{Clock, FanOutQueue, Heads, MessageLog};
+use chatlane_chat::ports::{Clock, FanOutQueue, Heads, MessageLog, Outbound, Sessions};
 use chatlane_chat::{Settings, open};
 use chatlane_protocol::{Request, ServerFrame};
 
-use crate::websocket::{ForeignEvent, ProxyAnswer, admit, error, misrouted};
+use crate::websocket::{ForeignEvent, ProxyAnswer, answer, error, misrouted};
 
 /// Answers one `open`.
-pub async fn handle<S, Q, C>(
+pub async fn handle<S, Q, O, C>(
     store: &S,
     queue: &Q,
+    outbound: &O,
     clock: &C,
     settings: &Settings,
     event: ApiGatewayWebsocketProxyRequest,
 ) -> Result<ProxyAnswer, ForeignEvent>
 where
-    S: MessageLog + Heads,
+    S: MessageLog + Heads + Sessions,
     Q: FanOutQueue,
+    O: Outbound,
     C: Clock,
 {
-    let frame = match admit(clock, &event)? {
-        Err(frame) => frame,
-        Ok((caller, Request::Open(request))) => match open::open(store, queue, clock, settings, &caller, &request).await {
+    let serve = async |caller, request| match request {
+        Request::Open(request) => match open::open(store, queue, clock, settings, &caller, &request).await {
             Ok(answer) => ServerFrame::Open(answer),
             Err(refused) => {
                 if let OpenRefused::Unavailable(unavailable) = &refused {
@@ -32,7 +33,7 @@ where
                 error(Some(request.id), refused.to_wire())
             }
         },
-        Ok((_, request)) => misrouted(&request),
+        request => misrouted(&request),
     };
-    Ok(ProxyAnswer::of(&frame))
+    answer(store, outbound, clock, &event, serve).await
 }

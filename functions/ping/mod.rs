@@ -1,18 +1,34 @@
-//! Route `ping`: the server's time. Touches nothing.
+//! Route `ping`: whether the connection is known, and where the named conversations stand. See [`chatlane_chat::ping`].
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
-use chatlane_chat::ports::Clock;
-use chatlane_protocol::frames::PingAnswer;
+use chatlane_chat::append::Refused;
+use chatlane_chat::ping;
+use chatlane_chat::ports::{Clock, Cursors, Heads, Outbound, Sessions};
 use chatlane_protocol::{Request, ServerFrame};
 
-use crate::websocket::{ForeignEvent, ProxyAnswer, admit, misrouted};
+use crate::websocket::{ForeignEvent, ProxyAnswer, answer, error, misrouted};
 
 /// Answers one `ping`.
-pub fn handle<C: Clock>(clock: &C, event: &ApiGatewayWebsocketProxyRequest) -> Result<ProxyAnswer, ForeignEvent> {
-    let frame = match admit(clock, event)? {
-        Err(frame) => frame,
-        Ok((_, Request::Ping(request))) => ServerFrame::Ping(PingAnswer { id: request.id, server_time_ms: clock.now() }),
-        Ok((_, request)) => misrouted(&request),
+pub async fn handle<S, O, C>(
+    store: &S,
+    outbound: &O,
+    clock: &C,
+    event: ApiGatewayWebsocketProxyRequest,
+) -> Result<ProxyAnswer, ForeignEvent>
+where
+    S: Sessions + Cursors + Heads,
+    O: Outbound,
+    C: Clock,
+{
+    let serve = async |caller, request| match request {
+        Request::Ping(request) => match ping::ping(store, clock, &caller, &request).await {
+            Ok(answer) => ServerFrame::Ping(answer),
+            Err(unavailable) => {
+                tracing::warn!("ping not answered: {unavailable}");
+                error(Some(request.id), Refused::Unavailable(unavailable).to_wire())
+            }
+        },
+        request => misrouted(&request),
     };
-    Ok(ProxyAnswer::of(&frame))
+    answer(store, outbound, clock, &event, serve).await
 }

@@ -11,9 +11,10 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ROLES = {"authorize", "connect", "disconnect", "hello", "open", "send", "ping", "fallback", "fan_out"}
+ROUTES = {"hello", "open", "send", "sync", "history", "probe", "ack", "read", "refresh", "ping"}
+ROLES = ROUTES | {"authorize", "connect", "disconnect", "fallback", "fan_out"}
 ONE_WAY = {"$connect", "$disconnect"}
-TWO_WAY = {"$default", "hello", "open", "send", "ping"}
+TWO_WAY = ROUTES | {"$default"}
 
 
 def transformed() -> dict:

@@ -1,7 +1,8 @@
-//! `@connections`: posting to live sockets.
+//! `@connections`: posting to live sockets, and closing them.
 
 use aws_sdk_apigatewaymanagement::Client;
-use aws_sdk_apigatewaymanagement::error::SdkError;
+use aws_sdk_apigatewaymanagement::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_apigatewaymanagement::operation::delete_connection::DeleteConnectionError;
 use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectionError;
 use aws_sdk_apigatewaymanagement::primitives::Blob;
 use chatlane_chat::ports::{Delivery, Outbound};
@@ -28,22 +29,33 @@ impl Gateway {
     }
 }
 
+/// What became of a request whose answer is an error; `gone`: the service says that there is no such connection.
+fn failed<E: ProvideErrorMetadata>(attempted: &'static str, error: &SdkError<E>, gone: impl Fn(&E) -> bool) -> Delivery {
+    if let SdkError::ServiceError(service) = error
+        && gone(service.err())
+    {
+        return Delivery::Gone;
+    }
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    tracing::warn!(status, "{}", unavailable(attempted, error));
+    match status {
+        // No rights, no such API, too large: no repetition and no other connection will fare better.
+        Some(401 | 403 | 404 | 413) => Delivery::Refused,
+        // 400 (an id that is none), 429, 5xx, timeouts: it may or may not have arrived; receivers drop what they have.
+        _ => Delivery::Unknown,
+    }
+}
+
 impl Outbound for Gateway {
     async fn post(&self, connection: &ConnectionId, frame: &str) -> Delivery {
         let post = self.client.post_to_connection().connection_id(connection.as_str()).data(Blob::new(frame)).send().await;
         let Err(error) = post else { return Delivery::Posted };
-        if let SdkError::ServiceError(service) = &error
-            && matches!(service.err(), PostToConnectionError::GoneException(_))
-        {
-            return Delivery::Gone;
-        }
-        let status = error.raw_response().map(|response| response.status().as_u16());
-        tracing::warn!(status, "{}", unavailable("post to a connection", &error));
-        match status {
-            // No rights, no such API, too large: no repetition and no other connection will fare better.
-            Some(401 | 403 | 404 | 413) => Delivery::Refused,
-            // 400 (an id that is none), 429, 5xx, timeouts: it may or may not have arrived; receivers drop what they have.
-            _ => Delivery::Unknown,
-        }
+        failed("post to a connection", &error, |error| matches!(error, PostToConnectionError::GoneException(_)))
+    }
+
+    async fn close(&self, connection: &ConnectionId) -> Delivery {
+        let close = self.client.delete_connection().connection_id(connection.as_str()).send().await;
+        let Err(error) = close else { return Delivery::Posted };
+        failed("close a connection", &error, |error| matches!(error, DeleteConnectionError::GoneException(_)))
     }
 }

@@ -3,20 +3,23 @@
 //! | table | key | items |
 //! |---|---|---|
 //! | log | `c` conversation, `s` seq (N) | one entry each, written once |
-//! | conversations | `c` conversation, `k` `meta` \| `head` \| `member#<user>` | settings · begun position · one member |
-//! | inboxes | `u` user, `c` conversation | one conversation of one user |
+//! | conversations | `c` conversation, `k` `meta` \| `head` \| `member#<user>` | settings · begun position with its count and time · one member |
+//! | inboxes | `u` user, `c` conversation | one conversation of one user: read cursor `r` with its count `rn`, one delivered cursor `d:<device>` per device |
 //! | users | `u` user, `k` `sessions` | one attribute `c:<connection>` per live connection |
+//!
+//! A cursor is one number, epoch × 10¹⁶ + seq, so that one comparison in a condition orders it as [`Position`] does: a seq is below 2⁵³ and
+//! so below 10¹⁶, and of the 38 digits that a `DynamoDB` number keeps (developer guide, "Supported data types and naming rules") it needs 26.
 //!
 //! Names are one or two letters: they are paid for in every item, and a quiet message must fit one write unit (1 KB). Users are
 //! percent-encoded in keys, so that no character of theirs can end a key part.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chatlane_chat::admission::{Bucket, RECENT};
 use chatlane_chat::entry::{BodyHash, Entry, Facts, Kind, Policy, Role, SizeClass};
-use chatlane_chat::ports::{InboxRow, Member, Session, Unavailable};
+use chatlane_chat::ports::{Head, InboxRow, Member, ReadCursor, Session, Unavailable};
 use chatlane_protocol::{Body, ClientMessageId, ConnectionId, Content, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -49,6 +52,11 @@ pub const MEMBER_PREFIX: &str = "member#";
 pub const SESSIONS: &str = "sessions";
 /// The start of a connection's attribute.
 const CONNECTION_PREFIX: &str = "c:";
+/// The start of a device's delivered cursor.
+const DELIVERED_PREFIX: &str = "d:";
+
+/// What an epoch weighs in a cursor.
+const EPOCH_WEIGHT: u128 = 10_u128.pow(16);
 
 const KEEP: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'@');
 
@@ -86,6 +94,11 @@ pub fn member_key(conversation: &ConversationId, user: &UserId) -> Item {
     conversation_key(conversation, &format!("{MEMBER_PREFIX}{}", user_key(user)))
 }
 
+/// The key of one conversation in a user's inbox.
+pub fn inbox_key(user: &UserId, conversation: &ConversationId) -> Item {
+    map([("u", s(user_key(user))), ("c", s(conversation.as_str()))])
+}
+
 /// The key of a user's sessions.
 pub fn sessions_key(user: &UserId) -> Item {
     map([("u", s(user_key(user))), ("k", s(SESSIONS))])
@@ -94,6 +107,28 @@ pub fn sessions_key(user: &UserId) -> Item {
 /// The attribute of a connection within its user's sessions.
 pub fn connection_attribute(connection: &ConnectionId) -> String {
     format!("{CONNECTION_PREFIX}{connection}")
+}
+
+/// The attribute of a device's delivered cursor: the prefix and 32 hexadecimal digits.
+pub fn delivered_attribute(device: DeviceId) -> String {
+    format!("{DELIVERED_PREFIX}{}", device.to_string().replace('-', ""))
+}
+
+/// The device of such an attribute.
+fn delivered_device(name: &str) -> Option<DeviceId> {
+    let hex = name.strip_prefix(DELIVERED_PREFIX)?;
+    let hyphenated = format!("{}-{}-{}-{}-{}", hex.get(..8)?, hex.get(8..12)?, hex.get(12..16)?, hex.get(16..20)?, hex.get(20..)?);
+    DeviceId::new(&hyphenated).ok()
+}
+
+/// A position as one number that compares as the position does.
+pub fn cursor(position: Position) -> AttributeValue {
+    AttributeValue::N((u128::from(position.epoch) * EPOCH_WEIGHT + u128::from(position.seq.get())).to_string())
+}
+
+/// The conversation of an item that has one in its key.
+pub fn conversation_of(item: &Item) -> Result<ConversationId, Unavailable> {
+    Read { item, what: "read a key" }.conversation()
 }
 
 /// An entry's item.
@@ -159,7 +194,7 @@ pub fn read_entry(item: &Item) -> Result<Entry, Unavailable> {
         *slot = u32::from_be_bytes(bytes.try_into().map_err(|_| read.bad("br"))?);
     }
     Ok(Entry {
-        conversation: ConversationId::new(read.text("c")?).map_err(|_| read.bad("c"))?,
+        conversation: read.conversation()?,
         position: read.position()?,
         sender: UserId::new(read.text("u")?).map_err(|_| read.bad("u"))?,
         client_message_id: ClientMessageId::new(read.text("i")?).map_err(|_| read.bad("i"))?,
@@ -226,15 +261,20 @@ pub fn meta_item(entry: &Entry) -> Item {
 }
 
 /// The item of a conversation's begun position.
-pub fn head_item(conversation: &ConversationId, head: Position) -> Item {
+pub fn head_item(conversation: &ConversationId, head: Head) -> Item {
     let mut item = conversation_key(conversation, HEAD);
-    item.extend(map([("e", n(head.epoch)), ("s", n(head.seq))]));
+    item.extend(map([("e", n(head.position.epoch)), ("s", n(head.position.seq)), ("n", n(head.count)), ("t", n(head.time))]));
     item
 }
 
-/// A head's item as a position.
-pub fn read_head(item: &Item) -> Result<Position, Unavailable> {
-    Read { item, what: "read a head" }.position()
+/// A head's item. One of an earlier version has neither count nor time until its next entry.
+pub fn read_head(item: &Item) -> Result<Head, Unavailable> {
+    let read = Read { item, what: "read a head" };
+    Ok(Head {
+        position: read.position()?,
+        count: if item.contains_key("n") { read.number("n")? } else { 0 },
+        time: if item.contains_key("t") { read.time("t")? } else { UnixMillis::ZERO },
+    })
 }
 
 /// A member's item.
@@ -260,12 +300,11 @@ pub fn read_member(item: &Item) -> Result<Member, Unavailable> {
     })
 }
 
-/// The item of one conversation in a user's inbox; `visible_from` as in the member's row.
-pub fn inbox_item(user: &UserId, row: &InboxRow, visible_from: Seq) -> Item {
-    let mut item = map([("u", s(user_key(user))), ("c", s(row.conversation.as_str())), ("f", n(visible_from))]);
-    if let Some(with) = &row.with {
-        item.extend(map([("w", s(with.as_str()))]));
-    }
+/// The item of a conversation in the inbox of a new member: without cursors. `with` is the other member of a direct conversation.
+pub fn inbox_item(conversation: &ConversationId, with: Option<&UserId>, member: &Member) -> Item {
+    let mut item = inbox_key(&member.user, conversation);
+    item.extend(map([("f", n(member.visible_from))]));
+    item.extend(map(with.map(|with| ("w", s(with.as_str())))));
     item
 }
 
@@ -273,7 +312,13 @@ pub fn inbox_item(user: &UserId, row: &InboxRow, visible_from: Seq) -> Item {
 pub fn read_inbox(item: &Item) -> Result<InboxRow, Unavailable> {
     let read = Read { item, what: "read an inbox row" };
     let with = if item.contains_key("w") { Some(UserId::new(read.text("w")?).map_err(|_| read.bad("w"))?) } else { None };
-    Ok(InboxRow { conversation: ConversationId::new(read.text("c")?).map_err(|_| read.bad("c"))?, with })
+    let cursor =
+        if item.contains_key("r") { ReadCursor { position: read.cursor("r")?, count: read.number("rn")? } } else { ReadCursor::NONE };
+    let mut delivered = BTreeMap::new();
+    for name in item.keys().filter(|name| name.starts_with(DELIVERED_PREFIX)) {
+        delivered.insert(delivered_device(name).ok_or_else(|| read.bad(DELIVERED_PREFIX))?, read.cursor(name)?);
+    }
+    Ok(InboxRow { conversation: read.conversation()?, with, visible_from: read.seq("f")?, read: cursor, delivered })
 }
 
 /// The value of a connection's attribute.
@@ -284,18 +329,24 @@ pub fn session_value(session: &Session) -> AttributeValue {
 /// All connections in a sessions item.
 pub fn read_sessions(item: &Item) -> Result<Vec<Session>, Unavailable> {
     let connections = item.iter().filter_map(|(name, value)| Some((name.strip_prefix(CONNECTION_PREFIX)?, value)));
-    let session = |(connection, value): (&str, &AttributeValue)| {
-        let bad = |_| Unavailable::new("read a session", "a connection's attribute is not as it was written");
-        let item = value.as_m().map_err(bad)?;
-        let read = Read { item, what: "read a session" };
-        Ok(Session {
-            connection: ConnectionId::new(connection).map_err(|_| read.bad("c:"))?,
-            device: DeviceId::new(&read.text("d")?).map_err(|_| read.bad("d"))?,
-            connected_at: read.time("a")?,
-            expires: read.time("x")?,
-        })
-    };
-    connections.map(session).collect()
+    connections.map(|(connection, value)| session_of(connection, value)).collect()
+}
+
+/// One connection in a sessions item.
+pub fn read_session(item: &Item, connection: &ConnectionId) -> Result<Option<Session>, Unavailable> {
+    item.get(&connection_attribute(connection)).map(|value| session_of(connection.as_str(), value)).transpose()
+}
+
+fn session_of(connection: &str, value: &AttributeValue) -> Result<Session, Unavailable> {
+    let what = "read a session";
+    let item = value.as_m().map_err(|_| Unavailable::new(what, "a connection's attribute is not as it was written"))?;
+    let read = Read { item, what };
+    Ok(Session {
+        connection: ConnectionId::new(connection).map_err(|_| read.bad(CONNECTION_PREFIX))?,
+        device: DeviceId::new(&read.text("d")?).map_err(|_| read.bad("d"))?,
+        connected_at: read.time("a")?,
+        expires: read.time("x")?,
+    })
 }
 
 /// Reads attributes; an item that is not as this module writes it is somebody else's doing and is said so, by attribute, without values.
@@ -309,7 +360,7 @@ impl Read<'_> {
         Unavailable::new(self.what, format!("attribute `{name}` is missing or not as it was written"))
     }
 
-    fn value(&self, name: &'static str) -> Result<&AttributeValue, Unavailable> {
+    fn value(&self, name: &str) -> Result<&AttributeValue, Unavailable> {
         self.item.get(name).ok_or_else(|| self.bad(name))
     }
 
@@ -335,6 +386,19 @@ impl Read<'_> {
 
     fn time(&self, name: &'static str) -> Result<UnixMillis, Unavailable> {
         UnixMillis::try_from(self.number(name)?).map_err(|_| self.bad(name))
+    }
+
+    fn conversation(&self) -> Result<ConversationId, Unavailable> {
+        ConversationId::new(self.text("c")?).map_err(|_| self.bad("c"))
+    }
+
+    fn cursor(&self, name: &str) -> Result<Position, Unavailable> {
+        let number: Option<u128> = self.value(name)?.as_n().ok().and_then(|text| text.parse().ok());
+        let position = number.and_then(|number| {
+            let seq = Seq::try_from(u64::try_from(number % EPOCH_WEIGHT).ok()?).ok()?;
+            Some(Position::new(u32::try_from(number / EPOCH_WEIGHT).ok()?, seq))
+        });
+        position.ok_or_else(|| self.bad(name))
     }
 
     fn position(&self) -> Result<Position, Unavailable> {
@@ -376,6 +440,46 @@ mod tests {
         assert!(read_member(&item).unwrap_err().to_string().contains("`r`"));
         let item = map([("c:x", s("nothing"))]);
         assert!(read_sessions(&item).is_err());
+        assert!(conversation_of(&map([("c", s("#"))])).unwrap_err().to_string().contains("`c`"));
+    }
+
+    #[test]
+    fn a_cursor_orders_as_its_position_does_and_has_26_digits_at_most() {
+        let number = |epoch, seq| cursor(Position::new(epoch, seq)).as_n().unwrap().parse::<u128>().unwrap();
+        let ascending = [number(0, Seq::ZERO), number(0, Seq::MAX), number(1, Seq::ZERO), number(1, Seq::FIRST), number(9, Seq::MAX)];
+        assert!(ascending.is_sorted_by(|one, other| one < other), "{ascending:?}");
+        assert_eq!(number(7, Seq::FIRST), 70_000_000_000_000_001);
+        assert_eq!(number(u32::MAX, Seq::MAX).to_string().len(), 26);
+    }
+
+    #[test]
+    fn a_cursor_that_is_no_position_is_named_by_its_attribute() {
+        let row = |name: &'static str, value| {
+            let mut item = map([("u", s("alice")), ("c", s("d1")), ("f", n(1u64))]);
+            item.extend(map([(name, value), ("rn", n(0u64))]));
+            read_inbox(&item).unwrap_err().to_string()
+        };
+        let number = |text: &str| AttributeValue::N(text.to_owned());
+        // A text; a fraction; a seq above 2^53 - 1; an epoch above 32 bits.
+        for bad in [s("1"), number("1.5"), number("9007199254740992"), number("42949672960000000000000001")] {
+            assert!(row("r", bad.clone()).contains("`r`"), "{bad:?}");
+            let device = "d:3f0c2f642d0f4a1c9a470f8f2a4cf001";
+            assert!(row(device, bad.clone()).contains(device), "{bad:?}");
+        }
+        for bad in ["d:", "d:3f0c", "d:3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001", "d:ü0c2f642d0f4a1c9a470f8f2a4cf001"] {
+            assert!(row(bad, n(1u64)).contains("`d:`"), "{bad}");
+        }
+        let mut without_count = map([("u", s("alice")), ("c", s("d1")), ("f", n(1u64)), ("r", n(1u64))]);
+        assert!(read_inbox(&without_count).unwrap_err().to_string().contains("`rn`"));
+        without_count.remove("r");
+        assert_eq!(read_inbox(&without_count).unwrap().read, ReadCursor::NONE);
+    }
+
+    #[test]
+    fn a_head_of_an_earlier_version_has_neither_count_nor_time() {
+        let position = Position::new(1, Seq::FIRST);
+        let item = map([("c", s("d1")), ("k", s(HEAD)), ("e", n(1u64)), ("s", n(1u64))]);
+        assert_eq!(read_head(&item).unwrap(), Head { position, ..Head::default() });
     }
 
     #[test]

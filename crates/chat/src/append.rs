@@ -12,6 +12,7 @@ use chatlane_protocol::request::NewMessage;
 use chatlane_protocol::{ConversationId, Entry as WireEntry, ErrorCode, Position, Refusal, Seq, UserId};
 
 use crate::admission::{Admission, Bucket};
+use crate::anchor::{BadPosition, judge};
 use crate::entry::{BodyHash, Entry, Facts, Kind, sender_hash};
 use crate::ports::{Clock, Member, Memberships, MessageLog, Put, ReadBound, Run, Unavailable};
 use crate::settings::{AdmissionLimit, Settings};
@@ -86,6 +87,17 @@ pub enum Refused {
     /// The backend.
     #[error("the outcome is unknown; retry with the same client message id")]
     Unavailable(#[from] Unavailable),
+}
+
+impl From<BadPosition> for Refused {
+    fn from(bad: BadPosition) -> Self {
+        match bad {
+            BadPosition::Unknown => Self::AnchorUnknown,
+            BadPosition::TooOld => Self::AnchorTooOld,
+            BadPosition::EpochChanged { common } => Self::EpochChanged { common },
+            BadPosition::Unavailable(unavailable) => Self::Unavailable(unavailable),
+        }
+    }
 }
 
 impl Refused {
@@ -223,12 +235,8 @@ impl<'a, S: MessageLog + Memberships, C: Clock> Lane<'a, S, C> {
     /// The anchor's entry exists, in its epoch, and is near enough.
     async fn check_anchor(&self, anchor: Position) -> Result<(), Refused> {
         if anchor.seq > Seq::ZERO {
-            match self.window.at(anchor.seq) {
-                None => return self.beyond_the_tail(anchor).await,
-                Some(entry) if entry.position.epoch > anchor.epoch => return self.epoch_changed(anchor).await,
-                Some(entry) if entry.position.epoch < anchor.epoch => return Err(Refused::AnchorUnknown), // no client was ever told so
-                Some(_) => {}
-            }
+            let occupant = self.window.at(anchor.seq).map(|entry| entry.position);
+            judge(self.store, self.settings.epoch, self.conversation, anchor, occupant).await?;
         }
         let others = || self.window.after(anchor.seq).iter().filter(|entry| !self.stored.contains(&entry.position.seq));
         let bytes: usize = others().map(Entry::stored_bytes).sum();
@@ -242,31 +250,6 @@ impl<'a, S: MessageLog + Memberships, C: Clock> Lane<'a, S, C> {
     async fn anchor_stale(&self) -> Result<(), Refused> {
         let tail = self.store.last(self.conversation).await?.map_or(Position::ZERO, |last| last.position);
         Err(Refused::AnchorStale { tail })
-    }
-
-    /// An anchor beyond the tail is a restore if it is older than the deployment's epoch, and made up otherwise.
-    async fn beyond_the_tail(&self, anchor: Position) -> Result<(), Refused> {
-        if anchor.epoch < self.settings.epoch { self.epoch_changed(anchor).await } else { Err(Refused::AnchorUnknown) }
-    }
-
-    /// Finds the last position before the first entry of an epoch above the anchor's; epochs never go down along the log.
-    async fn epoch_changed(&self, anchor: Position) -> Result<(), Refused> {
-        let Some(tail) = self.store.last(self.conversation).await? else { return Err(Refused::AnchorUnknown) };
-        let one = ReadBound { entries_max: 1, bytes_max: usize::MAX };
-        let (mut common, mut low, mut high) = (Position::ZERO, 1, tail.position.seq.get());
-        while low <= high {
-            let middle = low + (high - low) / 2;
-            let seq = Seq::try_from(middle).unwrap_or(Seq::MAX);
-            let Run::Whole(found) = self.store.read_run(self.conversation, seq, one).await? else { return Err(Refused::AnchorTooOld) };
-            let Some(entry) = found.first() else { return Err(Refused::AnchorTooOld) };
-            if entry.position.epoch > anchor.epoch {
-                high = middle - 1;
-            } else {
-                common = entry.position;
-                low = middle + 1;
-            }
-        }
-        Err(Refused::EpochChanged { common })
     }
 
     /// The sender's entry of this id, if the window holds it.

@@ -145,9 +145,9 @@ async fn begin<S: Heads>(store: &S, task: &Task) -> Result<Option<Position>, Una
     if task.remainder.is_some() {
         return Ok(None);
     }
-    match store.raise_head(&task.conversation, task.last).await {
+    match store.raise_head(&task.conversation, task.head()).await {
         Ok(before) => Ok(Some(before)),
-        Err(_) => store.raise_head(&task.conversation, task.last).await.map(|_| None),
+        Err(_) => store.raise_head(&task.conversation, task.head()).await.map(|_| None),
     }
 }
 

@@ -3,18 +3,20 @@
 //! D2 rests on the order: the session is written first, the inbox and the heads are read after it; a fan-out worker writes the head
 //! first and reads the sessions after it. Whichever comes second sees the other.
 
-use chatlane_protocol::frames::{ConversationHead, Goaway, GoawayReason, HelloAnswer, Limits, Versions, encode};
-use chatlane_protocol::request::Hello;
-use chatlane_protocol::{ConnectionId, ErrorCode, Refusal, ServerFrame, limits};
+use std::collections::BTreeMap;
+
+use chatlane_protocol::frames::{ConversationHead, ConversationRow, Goaway, GoawayReason, HelloAnswer, Limits, Versions, encode};
+use chatlane_protocol::request::{Hello, Known};
+use chatlane_protocol::{ConnectionId, ConversationId, ErrorCode, Refusal, Seq, ServerFrame, limits};
 use futures_util::future::join_all;
 
 use crate::append::BUSY_RETRY_AFTER_MS;
 use crate::caller::Caller;
-use crate::ports::{Clock, Heads, InboxRow, Memberships, Outbound, Session, Sessions, Unavailable};
+use crate::ports::{Clock, Head, Heads, InboxRow, Memberships, MessageLog, Outbound, Session, Sessions, Unavailable};
 use crate::settings::Settings;
 
-/// Conversations of one page: the heads of a page are one batch read.
-pub const PAGE_ROWS_MAX: usize = 100;
+/// Conversations read at once: their heads are one batch read.
+const BATCH_ROWS_MAX: usize = 100;
 
 /// What `hello` answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +59,7 @@ pub async fn hello<S, O, C>(
     request: &Hello,
 ) -> Result<Greeting, HelloRefused>
 where
-    S: Sessions + Memberships + Heads,
+    S: Sessions + Memberships + Heads + MessageLog,
     O: Outbound,
     C: Clock,
 {
@@ -69,13 +71,6 @@ where
         return Ok(Greeting::Displaced);
     }
 
-    let rows = store.inbox(&caller.user, request.after.as_ref(), PAGE_ROWS_MAX).await?;
-    let more = rows.len() == PAGE_ROWS_MAX;
-    let conversations: Vec<_> = rows.iter().map(|row| row.conversation.clone()).collect();
-    let heads = if conversations.is_empty() { vec![] } else { store.heads(&conversations).await? };
-    let page = rows.into_iter().zip(heads);
-    let page = page.map(|(InboxRow { conversation, with }, head)| ConversationHead { conversation, with, head }).collect();
-
     let mut answer = HelloAnswer {
         id: request.id.clone(),
         versions: Versions { min: limits::VERSION_MIN, max: limits::VERSION_MAX },
@@ -83,6 +78,7 @@ where
         device: caller.device,
         server_time_ms: clock.now(),
         epoch: settings.epoch,
+        expires_ms: caller.expires,
         reconnect_in_ms: limits::RECONNECT_IN_MS - limits::RECONNECT_SPREAD_MS + spread % (2 * limits::RECONNECT_SPREAD_MS),
         limits: Limits {
             entry_bytes_max: settings.entry_bytes_max,
@@ -92,30 +88,115 @@ where
             anchor_bytes_max: settings.anchor.bytes_max,
             gap_wait_ms: limits::GAP_WAIT_MS,
             ping_after_idle_ms: limits::PING_AFTER_IDLE_MS,
+            cursors_every_ms: limits::CURSORS_EVERY_MS,
         },
         conversations: vec![],
         next: None,
     };
-    fill(&mut answer, page, more);
+    fill(store, settings.epoch, caller, request, &mut answer).await?;
     Ok(Greeting::Welcome(Box::new(answer)))
 }
 
-/// Puts as many conversations into the answer as its page may have bytes, at least one.
-fn fill(answer: &mut HelloAnswer, page: Vec<ConversationHead>, more: bool) {
+/// Puts as many conversations into the answer as its page may have bytes, at least one; and the last entries of the most recent of them,
+/// as far as there is room.
+async fn fill<S: Memberships + Heads + MessageLog>(
+    store: &S,
+    epoch: u32,
+    caller: &Caller,
+    request: &Hello,
+    answer: &mut HelloAnswer,
+) -> Result<(), Unavailable> {
     const REST_OF_THE_ANSWER: usize = 2 * 1024;
-    let mut bytes = REST_OF_THE_ANSWER;
-    let mut cut = false;
-    for row in page {
-        bytes += encode(&row).len() + 1;
-        if bytes > limits::PAGE_BYTES_MAX && !answer.conversations.is_empty() {
-            cut = true;
+    let known: BTreeMap<&ConversationId, &Known> = request.known.iter().map(|known| (&known.conversation, known)).collect();
+    let mut room = limits::PAGE_BYTES_MAX - REST_OF_THE_ANSWER;
+    let (mut reached, mut looked_at) = (request.after.clone(), 0);
+    let mut visible_from = vec![];
+    'page: loop {
+        let mut rows = store.inbox(&caller.user, reached.as_ref(), BATCH_ROWS_MAX).await?;
+        let mut more = rows.len() == BATCH_ROWS_MAX;
+        if let Some(end) = &request.known_to {
+            // What the device has of those behind comes with the next request.
+            let here = rows.partition_point(|row| row.conversation <= *end);
+            if here < rows.len() {
+                rows.truncate(here);
+                more = false;
+                answer.next = Some(end.clone());
+            }
+        }
+        looked_at += rows.len();
+        let conversations: Vec<_> = rows.iter().map(|row| row.conversation.clone()).collect();
+        let heads = if conversations.is_empty() { vec![] } else { store.heads(&conversations).await? };
+        for (row, head) in rows.into_iter().zip(heads) {
+            let told = known.get(&row.conversation).is_some_and(|known| is_as_known(known, &row, head, epoch));
+            let conversation = row.conversation.clone();
+            if !told {
+                visible_from.push(row.visible_from);
+                let row = told_row(row, head);
+                let bytes = encode(&row).len() + 1;
+                if bytes > room && !answer.conversations.is_empty() {
+                    answer.next = reached;
+                    break 'page;
+                }
+                room = room.saturating_sub(bytes);
+                answer.conversations.push(row);
+            }
+            reached = Some(conversation);
+        }
+        if !more {
             break;
         }
-        answer.conversations.push(row);
+        if looked_at >= limits::HELLO_ROWS_MAX {
+            answer.next = reached;
+            break;
+        }
     }
-    if cut || more {
-        answer.next = answer.conversations.last().map(|row| row.conversation.clone());
+    add_last_entries(store, answer, &visible_from, room).await
+}
+
+/// Whether the device needs not be told: its read mark is the user's, and it has everything up to the head. It may have more: an entry of
+/// its own whose delivery has not begun. But what it has from an older epoch may have been cut by a restore.
+fn is_as_known(known: &Known, row: &InboxRow, head: Head, epoch: u32) -> bool {
+    let has_all = head.position == known.have || (head.position < known.have && known.have.epoch == epoch);
+    known.read == row.read.position && has_all
+}
+
+fn told_row(row: InboxRow, head: Head) -> ConversationRow {
+    ConversationRow {
+        conversation: ConversationHead { conversation: row.conversation, with: row.with, head: head.position },
+        count: head.count,
+        time_ms: head.time,
+        read: row.read.position,
+        read_count: row.read.count,
+        last: None,
     }
+}
+
+async fn add_last_entries<S: MessageLog>(
+    store: &S,
+    answer: &mut HelloAnswer,
+    visible_from: &[Seq],
+    mut room: usize,
+) -> Result<(), Unavailable> {
+    let rows = answer.conversations.iter().zip(visible_from).enumerate();
+    let begun = rows.filter(|(_, (row, from))| row.conversation.head.seq >= **from && row.conversation.head.seq > Seq::ZERO);
+    let mut recent: Vec<(usize, &ConversationRow)> = begun.map(|(index, (row, _))| (index, row)).collect();
+    recent.sort_by_key(|(_, row)| std::cmp::Reverse(row.time_ms));
+    recent.truncate(limits::LAST_ENTRIES_MAX);
+    if recent.is_empty() {
+        return Ok(());
+    }
+    let slots: Vec<_> = recent.iter().map(|(_, row)| (row.conversation.conversation.clone(), row.conversation.head.seq)).collect();
+    let indexes: Vec<usize> = recent.into_iter().map(|(index, _)| index).collect();
+    for (index, entry) in indexes.into_iter().zip(store.at(&slots).await?) {
+        let Some(entry) = entry.map(|entry| entry.to_wire()) else { continue };
+        let bytes = encode(&entry).len() + r#","last":"#.len();
+        let row = &mut answer.conversations[index];
+        if bytes <= room && entry.position == row.conversation.head {
+            room -= bytes;
+            row.last = Some(entry);
+        }
+    }
+    Ok(())
 }
 
 /// Writes the session and displaces what it replaces; whether this connection is the one that stays.
@@ -140,7 +221,7 @@ async fn make_routable<S: Sessions, O: Outbound, C: Clock>(
     if displaced.contains(&mine.connection) {
         return Ok(false);
     }
-    let goaway = encode(&ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced }));
+    let goaway = encode(&ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None }));
     // A courtesy: the session is gone, so nothing else reaches that socket, whatever becomes of this post.
     join_all(displaced.iter().map(|connection| outbound.post(connection, &goaway))).await;
     Ok(true)
@@ -166,7 +247,7 @@ fn displaced_by(mine: &Session, mut all: Vec<Session>) -> Vec<ConnectionId> {
 
 #[cfg(test)]
 mod tests {
-    use chatlane_protocol::{DeviceId, Position, UnixMillis, UserId};
+    use chatlane_protocol::{DeviceId, UnixMillis};
 
     use super::*;
 
@@ -209,45 +290,5 @@ mod tests {
         let others: Vec<_> = (1..=16).map(|n| session(&format!("c{n:02}"), n, 10 + u64::from(n))).collect();
         assert_eq!(displaced(&session("new", 99, 100), &others), ["c01"]);
         assert_eq!(displaced(&session("old", 99, 1), &others), ["old"]);
-    }
-
-    #[test]
-    fn a_page_is_cut_by_bytes_and_says_where_to_go_on() {
-        let long = UserId::new("u".repeat(128)).unwrap();
-        let page: Vec<_> = (0..200)
-            .map(|n| ConversationHead {
-                conversation: chatlane_protocol::ConversationId::new(format!("d{n:03}")).unwrap(),
-                with: Some(long.clone()),
-                head: Position::ZERO,
-            })
-            .collect();
-        let mut answer = HelloAnswer {
-            id: chatlane_protocol::RequestId::new("1").unwrap(),
-            versions: Versions { min: 1, max: 1 },
-            user: long,
-            device: session("c", 1, 1).device,
-            server_time_ms: UnixMillis::MAX,
-            epoch: u32::MAX,
-            reconnect_in_ms: u64::MAX,
-            limits: Limits {
-                entry_bytes_max: 30_720,
-                request_bytes_max: 32_768,
-                messages_per_send_max: 25,
-                anchor_entries_max: 200,
-                anchor_bytes_max: 131_072,
-                gap_wait_ms: 500,
-                ping_after_idle_ms: 1,
-            },
-            conversations: vec![],
-            next: None,
-        };
-        fill(&mut answer, page.clone(), false);
-        assert!(answer.conversations.len() > 100 && answer.conversations.len() < 200);
-        assert_eq!(answer.next.as_ref(), answer.conversations.last().map(|row| &row.conversation));
-        assert!(encode(&ServerFrame::Hello(Box::new(answer.clone()))).len() <= limits::PAGE_BYTES_MAX);
-
-        let mut whole = HelloAnswer { conversations: vec![], next: None, ..answer };
-        fill(&mut whole, page[..3].to_vec(), false);
-        assert_eq!((whole.conversations.len(), whole.next), (3, None));
     }
 }

@@ -59,13 +59,13 @@ where
     let slot_1 = ReadBound { entries_max: 1, bytes_max: usize::MAX };
     for _ in 0..ATTEMPTS_MAX {
         let found = store.read(&conversation, Seq::FIRST, slot_1).await?;
-        let (first, head) = if let Some(entry) = found.first() {
+        let (first, time, head) = if let Some(entry) = found.first() {
             let heads = store.heads(std::slice::from_ref(&conversation)).await?;
-            (entry.position, heads.first().copied().unwrap_or(Position::ZERO))
+            (entry.position, entry.time, heads.first().map_or(Position::ZERO, |head| head.position))
         } else {
             let creation = creation(settings, clock, caller, request);
             match store.create(&creation).await? {
-                Created::New => (creation.entry.position, Position::ZERO),
+                Created::New => (creation.entry.position, creation.entry.time, Position::ZERO),
                 // Somebody else was faster: read again and go on.
                 Created::Exists | Created::Contended => continue,
             }
@@ -76,6 +76,8 @@ where
                 conversation: conversation.clone(),
                 first: first.seq,
                 last: first,
+                count: 0, // entry 1 is no message
+                time,
                 own: vec![],
                 queued: clock.now(),
                 origin: None,

@@ -3,6 +3,7 @@
 //! All reads are strong: they see every write that was answered before they began. A write whose answer is [`Unavailable`] may or may
 //! not have taken effect, now or later.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
@@ -64,8 +65,24 @@ pub trait MessageLog: Sync {
         }
     }
 
-    /// The entry with the highest seq.
-    fn last(&self, conversation: &ConversationId) -> impl Future<Output = Result<Option<Entry>, Unavailable>> + Send;
+    /// The stored entries below `before` (`None`: from the end of the log), descending, bounded as [`MessageLog::read`].
+    fn read_back(
+        &self,
+        conversation: &ConversationId,
+        before: Option<Seq>,
+        bound: ReadBound,
+    ) -> impl Future<Output = Result<Vec<Entry>, Unavailable>> + Send;
+
+    /// The entry with the highest seq. Backends keep this one.
+    fn last(&self, conversation: &ConversationId) -> impl Future<Output = Result<Option<Entry>, Unavailable>> + Send {
+        async move {
+            let one = ReadBound { entries_max: 1, bytes_max: usize::MAX };
+            Ok(self.read_back(conversation, None, one).await?.pop())
+        }
+    }
+
+    /// The entries in these slots, none named twice, in their order.
+    fn at(&self, slots: &[(ConversationId, Seq)]) -> impl Future<Output = Result<Vec<Option<Entry>>, Unavailable>> + Send;
 
     /// Stores the entry if its slot is free, in one atomic step (L1, L2, L3).
     fn put(&self, entry: &Entry) -> impl Future<Output = Result<Put, Unavailable>> + Send;
@@ -145,6 +162,38 @@ pub struct InboxRow {
     pub conversation: ConversationId,
     /// The other member of a direct conversation.
     pub with: Option<UserId>,
+    /// The first entry that the user may see, as in the member's row.
+    pub visible_from: Seq,
+    /// How far the user has read.
+    pub read: ReadCursor,
+    /// How far each of the user's devices has the entries; devices that never said so are missing.
+    pub delivered: BTreeMap<DeviceId, Position>,
+}
+
+impl InboxRow {
+    /// Of a user who has just become a member.
+    pub const fn new(conversation: ConversationId, with: Option<UserId>, visible_from: Seq) -> Self {
+        Self { conversation, with, visible_from, read: ReadCursor::NONE, delivered: BTreeMap::new() }
+    }
+
+    /// What has reached the furthest of the user's devices.
+    pub fn delivered_furthest(&self) -> Position {
+        self.delivered.values().copied().max().unwrap_or(Position::ZERO)
+    }
+}
+
+/// How far a user has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadCursor {
+    /// The last entry read.
+    pub position: Position,
+    /// Countable messages up to it.
+    pub count: u64,
+}
+
+impl ReadCursor {
+    /// Nothing yet.
+    pub const NONE: Self = Self { position: Position::ZERO, count: 0 };
 }
 
 /// Who belongs where.
@@ -171,14 +220,63 @@ pub trait Memberships: Sync {
     ) -> impl Future<Output = Result<Vec<InboxRow>, Unavailable>> + Send;
 }
 
+/// How far each user and each device is (C1). Rows are made and removed with the membership: moving a cursor never makes one.
+pub trait Cursors: Sync {
+    /// The user's rows of these conversations, none named twice, in their order; `None`: not a member.
+    fn inbox_rows(
+        &self,
+        user: &UserId,
+        conversations: &[ConversationId],
+    ) -> impl Future<Output = Result<Vec<Option<InboxRow>>, Unavailable>> + Send;
+
+    /// Moves cursors forward, each only if it is lower: the delivered position of `device`, and the read cursor if there is one. Answers
+    /// the row as it was before and as it is now; `None`: there is no row, and none was made.
+    fn advance(
+        &self,
+        user: &UserId,
+        conversation: &ConversationId,
+        device: DeviceId,
+        to: Advance,
+    ) -> impl Future<Output = Result<Option<Advanced>, Unavailable>> + Send;
+}
+
+/// Where cursors are to be at least. The entry is known to exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// Of the device.
+    pub delivered: Position,
+    /// Of the user.
+    pub read: Option<ReadCursor>,
+}
+
+/// A row before and after its cursors were moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advanced {
+    /// As it was.
+    pub before: InboxRow,
+    /// As it is.
+    pub after: InboxRow,
+}
+
+/// How far the delivery of a conversation has begun, with what a list of conversations shows of that entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Of the entry.
+    pub position: Position,
+    /// Countable messages up to it.
+    pub count: u64,
+    /// When it was accepted.
+    pub time: UnixMillis,
+}
+
 /// How far the delivery of each conversation has *begun*. A hint that only grows; the log decides.
 pub trait Heads: Sync {
-    /// Raises the head to `to` if it is lower; answers what it was before. Tried once: a backend that repeats it by itself would answer
-    /// what its own first try has made of it.
-    fn raise_head(&self, conversation: &ConversationId, to: Position) -> impl Future<Output = Result<Position, Unavailable>> + Send;
+    /// Raises the head to `to` if its position is lower; answers the position that it had before. Tried once: a backend that repeats it
+    /// by itself would answer what its own first try has made of it.
+    fn raise_head(&self, conversation: &ConversationId, to: Head) -> impl Future<Output = Result<Position, Unavailable>> + Send;
 
-    /// The heads of these conversations, in their order; [`Position::ZERO`] where there is none.
-    fn heads(&self, conversations: &[ConversationId]) -> impl Future<Output = Result<Vec<Position>, Unavailable>> + Send;
+    /// The heads of these conversations, none named twice, in their order; at [`Position::ZERO`] where there is none.
+    fn heads(&self, conversations: &[ConversationId]) -> impl Future<Output = Result<Vec<Head>, Unavailable>> + Send;
 }
 
 /// One routable connection of a user.
@@ -202,6 +300,22 @@ pub trait Sessions: Sync {
 
     /// Removes these connections and no others; unknown ones are no error, and nothing is created.
     fn remove(&self, user: &UserId, connections: &[ConnectionId]) -> impl Future<Output = Result<(), Unavailable>> + Send;
+
+    /// The session of one connection.
+    fn session(
+        &self,
+        user: &UserId,
+        connection: &ConnectionId,
+    ) -> impl Future<Output = Result<Option<Session>, Unavailable>> + Send;
+
+    /// Moves the session's `expires` to this time if that is later; answers the session as it is then. `None`: there is no such session,
+    /// and none was made.
+    fn prolong(
+        &self,
+        user: &UserId,
+        connection: &ConnectionId,
+        expires: UnixMillis,
+    ) -> impl Future<Output = Result<Option<Session>, Unavailable>> + Send;
 
     /// The sessions of each of these users, also those past `expires`, in no order.
     fn of_users(&self, users: &[UserId]) -> impl Future<Output = Result<Vec<(UserId, Session)>, Unavailable>> + Send;
@@ -231,4 +345,7 @@ pub enum Delivery {
 pub trait Outbound: Sync {
     /// Posts one frame.
     fn post(&self, connection: &ConnectionId, frame: &str) -> impl Future<Output = Delivery> + Send;
+
+    /// Ends the connection, behind what was posted to it; [`Delivery::Posted`] if the gateway took that.
+    fn close(&self, connection: &ConnectionId) -> impl Future<Output = Delivery> + Send;
 }

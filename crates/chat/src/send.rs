@@ -7,7 +7,7 @@ use chatlane_protocol::{MessageResult, Outcome, Position, UnixMillis};
 use crate::append::{Appended, Lane};
 use crate::caller::Caller;
 use crate::entry::Entry;
-use crate::ports::{Clock, FanOutQueue, Heads, Memberships, MessageLog, Unavailable};
+use crate::ports::{Clock, FanOutQueue, Head, Heads, Memberships, MessageLog, Unavailable};
 use crate::settings::Settings;
 use crate::task::Task;
 
@@ -32,11 +32,11 @@ where
     for message in &request.messages {
         let outcome = match lane.append(message).await {
             Ok(Appended::New(entry)) => {
-                new.push(entry.position);
+                new.push(head(&entry));
                 Outcome::Ok(stored(&entry))
             }
             Ok(Appended::Duplicate(entry)) => {
-                found.push(entry.position);
+                found.push(head(&entry));
                 Outcome::Duplicate(stored(&entry))
             }
             Ok(Appended::Conflict(entry)) => Outcome::Conflict(stored(&entry)),
@@ -70,21 +70,25 @@ async fn deliver<S: Heads, Q: FanOutQueue>(
     now: UnixMillis,
     caller: &Caller,
     request: &SendMessages,
-    new: Vec<Position>,
-    found: Vec<Position>,
+    new: Vec<Head>,
+    found: Vec<Head>,
 ) -> Result<(), Unavailable> {
-    let mut positions = new;
+    let mut begun = new;
     if !found.is_empty() {
         let heads = store.heads(std::slice::from_ref(&request.conversation)).await?;
-        let head = heads.first().copied().unwrap_or(Position::ZERO);
-        positions.extend(found.into_iter().filter(|position| *position > head));
+        let head = heads.first().map_or(Position::ZERO, |head| head.position);
+        begun.extend(found.into_iter().filter(|found| found.position > head));
     }
-    let (Some(first), Some(last)) = (positions.iter().min().copied(), positions.iter().max().copied()) else { return Ok(()) };
+    let first = begun.iter().map(|head| head.position).min();
+    let last = begun.iter().max_by_key(|head| head.position).copied();
+    let (Some(first), Some(last)) = (first, last) else { return Ok(()) };
     let task = Task {
         conversation: request.conversation.clone(),
         first: first.seq,
-        last,
-        own: positions.iter().map(|position| position.seq).collect(),
+        last: last.position,
+        count: last.count,
+        time: last.time,
+        own: begun.iter().map(|head| head.position.seq).collect(),
         queued: now,
         origin: Some(caller.connection.clone()),
         remainder: None,
@@ -94,4 +98,8 @@ async fn deliver<S: Heads, Q: FanOutQueue>(
 
 fn stored(entry: &Entry) -> Stored {
     Stored { position: entry.position, time_ms: entry.time, count: entry.facts.count }
+}
+
+fn head(entry: &Entry) -> Head {
+    Head { position: entry.position, count: entry.facts.count, time: entry.time }
 }

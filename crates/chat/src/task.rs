@@ -3,6 +3,8 @@
 use chatlane_protocol::{ConnectionId, ConversationId, Position, Seq, UnixMillis, UserId};
 use serde::{Deserialize, Serialize};
 
+use crate::ports::Head;
+
 /// One delivery task: entries `first` to `last` of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
@@ -12,6 +14,10 @@ pub struct Task {
     pub first: Seq,
     /// The highest, with its epoch: what the head is raised to.
     pub last: Position,
+    /// Countable messages up to the highest.
+    pub count: u64,
+    /// When the highest was accepted.
+    pub time: UnixMillis,
     /// Entries that the origin connection sent in the same frame: its ack is their delivery.
     pub own: Vec<Seq>,
     /// When it was queued first, by the writer's clock.
@@ -32,4 +38,11 @@ pub struct Remainder {
     pub attempt: u32,
     /// When the first of them was.
     pub since: UnixMillis,
+}
+
+impl Task {
+    /// What the head is raised to.
+    pub const fn head(&self) -> Head {
+        Head { position: self.last, count: self.count, time: self.time }
+    }
 }

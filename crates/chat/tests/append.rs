@@ -94,7 +94,7 @@ fn an_anchor_may_be_128_kilobytes_behind_and_no_more() {
 #[test]
 fn the_tail_of_a_stale_anchor_must_be_read_to_be_told() {
     let stage = Stage::with_entries(202);
-    stage.store.on(Call::Last, Fault::RequestLost);
+    stage.store.on(Call::ReadBack, Fault::RequestLost);
     assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Unavailable);
 }
 
@@ -189,7 +189,7 @@ fn what_is_common_cannot_be_told_of_a_log_with_gaps() {
 #[test]
 fn what_is_common_must_be_read_to_be_told() {
     let stage = restored(&[1, 1, 1, 2, 2, 2]);
-    stage.store.on(Call::Last, Fault::RequestLost);
+    stage.store.on(Call::ReadBack, Fault::RequestLost);
     assert_eq!(stage.refusal(message("m-1", position(5))).code, ErrorCode::Unavailable);
     stage.store.meanwhile(Call::Read, |_| {});
     stage.store.on(Call::Read, Fault::RequestLost);

@@ -2,9 +2,11 @@
 
 use chatlane_chat::entry::Entry;
 use chatlane_chat::fan_out::{REDRIVEN_AFTER_MS, Received, Report, fan_out};
-use chatlane_chat::ports::{Session, Unavailable};
+use chatlane_chat::ports::{Head, Session, Unavailable};
 use chatlane_chat::task::{Remainder, Task};
-use chatlane_chat::testing::builders::{connection, conversation, device, entry, entry_of_bytes, position, seq, session, start, user};
+use chatlane_chat::testing::builders::{
+    connection, conversation, device, entry, entry_of_bytes, head, position, seq, session, start, user,
+};
 use chatlane_chat::testing::faulty::{Call, Fault};
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
@@ -29,6 +31,8 @@ fn task(stage: &Stage, first: u64, last: u64) -> Task {
         conversation: stage.conversation.clone(),
         first: seq(first),
         last: position(last),
+        count: last - 1,
+        time: start(),
         own: (first..=last).map(seq).collect(),
         queued: start(),
         origin: Some(connection("alice")),
@@ -68,8 +72,8 @@ fn connections_of(stage: &Stage, who: &str) -> Vec<String> {
     stage.store.memory.state().sessions[&user(who)].keys().map(ToString::to_string).collect()
 }
 
-fn head(stage: &Stage) -> Position {
-    stage.store.memory.state().heads[&stage.conversation]
+fn begun(stage: &Stage) -> Position {
+    stage.store.memory.state().heads[&stage.conversation].position
 }
 
 fn posted(connections: usize) -> Report {
@@ -87,7 +91,20 @@ fn an_entry_goes_to_every_connection_of_the_members_but_the_one_that_sent_it() {
     assert_eq!(frames(&stage, "bob"), expected);
     assert_eq!(frames(&stage, "tablet"), expected);
     assert_eq!(stage.store.memory.state().posts, []);
-    assert_eq!((head(&stage), stage.take_tasks()), (position(2), vec![]));
+    assert_eq!((begun(&stage), stage.take_tasks()), (position(2), vec![]));
+}
+
+/// So `hello` tells what is unread, and in which order, without a read of the log.
+#[test]
+fn the_head_is_told_what_the_task_says_of_its_last_entry() {
+    let stage = online(4);
+    let last = Task { count: 40, time: start().plus_ms(9), ..task(&stage, 2, 4) };
+    deliver(&stage, &last);
+    let expected = Head { position: position(4), count: 40, time: start().plus_ms(9) };
+    assert_eq!(stage.store.memory.state().heads[&stage.conversation], expected);
+    // A task that comes late does not take it back.
+    deliver(&stage, &task(&stage, 2, 3));
+    assert_eq!(stage.store.memory.state().heads[&stage.conversation], expected);
 }
 
 /// D2: a hello that reads the head before it is raised has written its session before this read of the sessions.
@@ -136,7 +153,7 @@ fn nothing_goes_to_a_session_whose_time_is_over() {
 fn nobody_online_is_no_failure() {
     let stage = Stage::with_entries(2);
     assert_eq!(deliver(&stage, &task(&stage, 2, 2)), posted(0));
-    assert_eq!(head(&stage), position(2));
+    assert_eq!(begun(&stage), position(2));
 }
 
 // --- which entries
@@ -193,7 +210,7 @@ fn after_a_restore_the_range_begins_at_the_task() {
     stage.put(&Entry { position: Position::new(2, seq(4)), ..entry(&stage.conversation, 4, "bob") });
     let task = Task { last: Position::new(2, seq(4)), ..task(&stage, 4, 4) };
     assert_eq!(deliver(&stage, &task), posted(2));
-    assert_eq!((seqs(&stage, "bob"), head(&stage)), (vec![4], Position::new(2, seq(4))));
+    assert_eq!((seqs(&stage, "bob"), begun(&stage)), (vec![4], Position::new(2, seq(4))));
 }
 
 #[test]
@@ -260,7 +277,7 @@ fn what_could_not_be_posted_is_left_to_a_task_for_those_connections_only() {
     let raised = stage.store.count(Call::RaiseHead);
     assert_eq!(deliver(&stage, &expected), posted(2));
     assert_eq!((seqs(&stage, "tablet"), seqs(&stage, "bob"), seqs(&stage, "alice")), (vec![4, 5], vec![4, 5], vec![]));
-    assert_eq!((stage.store.count(Call::RaiseHead), head(&stage)), (raised, position(6)));
+    assert_eq!((stage.store.count(Call::RaiseHead), begun(&stage)), (raised, position(6)));
 }
 
 #[test]
@@ -376,7 +393,7 @@ fn a_head_whose_raising_was_not_answered_covers_nothing() {
     stage.store.on(
         Call::RaiseHead,
         Fault::Meanwhile(Box::new(|memory| {
-            memory.state().heads.values_mut().for_each(|head| *head = position(7));
+            memory.state().heads.values_mut().for_each(|begun| *begun = head(7));
         })),
     );
     let covered = deliver(&stage, &task(&stage, 5, 5));

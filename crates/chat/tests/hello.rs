@@ -1,26 +1,32 @@
-//! `hello`: routable first, then told where everything stands; one connection of a device, sixteen of a user.
+//! `hello`: routable first, then told where everything stands; one connection of a device, sixteen of a user. Pages, and what a device
+//! knows already, have a file of their own.
 
 use chatlane_chat::caller::Caller;
-use chatlane_chat::hello::{Greeting, HelloRefused, PAGE_ROWS_MAX, hello};
-use chatlane_chat::ports::{MessageLog as _, Session};
+use chatlane_chat::hello::{Greeting, HelloRefused, hello};
+use chatlane_chat::ports::{Head, MessageLog as _, ReadCursor, Session};
 use chatlane_chat::testing::builders::{
-    EPOCH, caller, connection, conversation, creation, device, position, request_id, session, settings, start, user,
+    EPOCH, caller, connection, conversation, creation, device, head, position, request_id, session, settings, start, user,
 };
 use chatlane_chat::testing::faulty::{Call, Fault, Faulty};
 use chatlane_chat::testing::memory::SetClock;
 use chatlane_chat::testing::ready::block_on;
-use chatlane_protocol::frames::{ConversationHead, HelloAnswer, Limits, Versions};
+use chatlane_protocol::frames::{ConversationHead, ConversationRow, HelloAnswer, Limits, Versions};
 use chatlane_protocol::request::Hello;
-use chatlane_protocol::{ConversationId, ErrorCode, Position, Refusal, limits};
+use chatlane_protocol::{ConversationId, ErrorCode, Position, Refusal, UnixMillis, limits};
 
 const GOAWAY: &str = r#"{"type":"goaway","reason":"displaced"}"#;
+
+/// The first request of a device that has nothing.
+fn request(v: u32) -> Hello {
+    Hello { id: request_id("r-1"), v, after: None, known: vec![], known_to: None }
+}
 
 fn greet_with(store: &Faulty, who: &Caller, request: &Hello, spread: u64) -> Result<Greeting, HelloRefused> {
     block_on(hello(store, store, &SetClock::at(start().plus_ms(5)), &settings(), spread, who, request))
 }
 
 fn greet(store: &Faulty, who: &Caller) -> Result<Greeting, HelloRefused> {
-    greet_with(store, who, &Hello { id: request_id("r-1"), v: limits::VERSION_MAX, after: None }, 0)
+    greet_with(store, who, &request(limits::VERSION_MAX), 0)
 }
 
 fn welcome(greeting: Result<Greeting, HelloRefused>) -> HelloAnswer {
@@ -59,7 +65,25 @@ fn conversations(store: &Faulty, number: usize) -> Vec<ConversationId> {
 fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
     let store = Faulty::new();
     let ids = conversations(&store, 2);
-    store.memory.state().heads.insert(ids[1].clone(), position(9));
+    store.memory.state().heads.insert(ids[1].clone(), Head { time: start().plus_ms(1), ..head(9) });
+    let read = ReadCursor { position: position(4), count: 3 };
+    store.memory.state().inboxes.get_mut(&user("alice")).unwrap().get_mut(&ids[1]).unwrap().read = read;
+    let nothing = ConversationRow {
+        conversation: ConversationHead { conversation: ids[0].clone(), with: Some(user("user-0")), head: Position::ZERO },
+        count: 0,
+        time_ms: UnixMillis::ZERO,
+        read: Position::ZERO,
+        read_count: 0,
+        last: None,
+    };
+    let unread = ConversationRow {
+        conversation: ConversationHead { conversation: ids[1].clone(), with: Some(user("user-1")), head: position(9) },
+        count: 8,
+        time_ms: start().plus_ms(1),
+        read: position(4),
+        read_count: 3,
+        last: None, // its entry is not there
+    };
     let expected = HelloAnswer {
         id: request_id("r-1"),
         versions: Versions { min: 1, max: 1 },
@@ -67,6 +91,7 @@ fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
         device: device(1),
         server_time_ms: start().plus_ms(5),
         epoch: EPOCH,
+        expires_ms: session("alice-1").expires,
         reconnect_in_ms: 95 * 60 * 1000,
         limits: Limits {
             entry_bytes_max: 30 * 1024,
@@ -76,11 +101,9 @@ fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
             anchor_bytes_max: 128 * 1024,
             gap_wait_ms: 500,
             ping_after_idle_ms: 240_000,
+            cursors_every_ms: 1000,
         },
-        conversations: vec![
-            ConversationHead { conversation: ids[0].clone(), with: Some(user("user-0")), head: Position::ZERO },
-            ConversationHead { conversation: ids[1].clone(), with: Some(user("user-1")), head: position(9) },
-        ],
+        conversations: vec![nothing, unread],
         next: None,
     };
     assert_eq!(welcome(greet(&store, &caller("alice"))), expected);
@@ -96,6 +119,16 @@ fn the_session_is_written_before_inbox_and_heads_are_read() {
     welcome(greet(&store, &caller("alice")));
     assert!(store.is_answered_before(Call::Register, Call::Inbox));
     assert!(store.is_answered_before(Call::Register, Call::Heads));
+}
+
+/// A connection that `refresh` has prolonged says hello again: with the time that the caller has been admitted with.
+#[test]
+fn the_end_of_the_connections_time_is_the_callers() {
+    let store = Faulty::new();
+    let later = start().plus_ms(9_000_000);
+    let answer = welcome(greet(&store, &Caller { expires: later, ..caller("alice") }));
+    let registered = store.memory.state().sessions[&user("alice")][&connection("alice-1")].expires;
+    assert_eq!((answer.expires_ms, registered), (later, later));
 }
 
 #[test]
@@ -160,35 +193,9 @@ fn a_displaced_connection_that_cannot_be_told_is_displaced_all_the_same() {
 }
 
 #[test]
-fn all_conversations_come_page_by_page_and_only_the_first_makes_routable() {
-    let store = Faulty::new();
-    let ids = conversations(&store, 2 * PAGE_ROWS_MAX);
-    store.memory.state().heads.insert(ids[150].clone(), position(3));
-    let (mut told, mut after, mut pages) = (vec![], None, 0);
-    loop {
-        let request = Hello { id: request_id("r-1"), v: 1, after };
-        let answer = welcome(greet_with(&store, &caller("alice"), &request, 0));
-        assert!(answer.conversations.len() <= PAGE_ROWS_MAX);
-        told.extend(answer.conversations);
-        pages += 1;
-        match answer.next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
-    }
-    assert_eq!(told.iter().map(|row| row.conversation.clone()).collect::<Vec<_>>(), ids);
-    assert_eq!(told[150].head, position(3));
-    // The second full page cannot know that it is the last.
-    assert_eq!((pages, store.count(Call::Register), connections(&store).len()), (3, 1, 1));
-}
-
-#[test]
 fn reconnects_are_spread_over_twenty_minutes() {
     let store = Faulty::new();
-    let minutes = |spread| {
-        let request = Hello { id: request_id("r-1"), v: 1, after: None };
-        welcome(greet_with(&store, &caller("alice"), &request, spread)).reconnect_in_ms / 60_000
-    };
+    let minutes = |spread| welcome(greet_with(&store, &caller("alice"), &request(1), spread)).reconnect_in_ms / 60_000;
     assert_eq!(minutes(0), 95);
     assert_eq!(minutes(10 * 60 * 1000), 105);
     assert_eq!(minutes(20 * 60 * 1000 - 1), 114);
@@ -198,8 +205,7 @@ fn reconnects_are_spread_over_twenty_minutes() {
 #[test]
 fn a_client_that_is_too_old_is_told_and_changes_nothing() {
     let store = Faulty::new();
-    let request = Hello { id: request_id("r-1"), v: limits::VERSION_MIN - 1, after: None };
-    let refused = greet_with(&store, &caller("alice"), &request, 0).unwrap_err();
+    let refused = greet_with(&store, &caller("alice"), &request(limits::VERSION_MIN - 1), 0).unwrap_err();
     assert!(matches!(refused, HelloRefused::UpgradeRequired));
     assert_eq!(refused.to_wire(), Refusal::new(ErrorCode::UpgradeRequired, "this server speaks protocol versions 1 to 1"));
     assert_eq!(connections(&store), Vec::<String>::new());
@@ -208,17 +214,17 @@ fn a_client_that_is_too_old_is_told_and_changes_nothing() {
 #[test]
 fn a_newer_client_is_told_what_the_server_speaks() {
     let store = Faulty::new();
-    let request = Hello { id: request_id("r-1"), v: limits::VERSION_MAX + 1, after: None };
-    let answer = welcome(greet_with(&store, &caller("alice"), &request, 0));
+    let answer = welcome(greet_with(&store, &caller("alice"), &request(limits::VERSION_MAX + 1), 0));
     assert_eq!(answer.versions, Versions { min: limits::VERSION_MIN, max: limits::VERSION_MAX });
 }
 
 #[test]
 fn whatever_cannot_be_reached_hello_is_retried() {
-    for call in [Call::Register, Call::Remove, Call::Inbox, Call::Heads] {
+    for call in [Call::Register, Call::Remove, Call::Inbox, Call::Heads, Call::At] {
         for fault in [Fault::RequestLost, Fault::AnswerLost] {
             let store = Faulty::new();
-            conversations(&store, 1);
+            let ids = conversations(&store, 1);
+            store.memory.state().heads.insert(ids[0].clone(), head(1));
             store
                 .memory
                 .state()

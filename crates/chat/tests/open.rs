@@ -3,15 +3,15 @@
 use chatlane_chat::append::ATTEMPTS_MAX;
 use chatlane_chat::entry::direct_conversation;
 use chatlane_chat::open::{OpenRefused, open};
-use chatlane_chat::ports::{Creation, InboxRow, MessageLog as _};
+use chatlane_chat::ports::{Creation, Head, InboxRow, MessageLog as _};
 use chatlane_chat::task::Task;
-use chatlane_chat::testing::builders::{caller, creation, member, message_id, position, request_id, seq, settings, start, user};
+use chatlane_chat::testing::builders::{caller, creation, head, member, message_id, position, request_id, seq, settings, start, user};
 use chatlane_chat::testing::faulty::{Call, Fault, Faulty};
 use chatlane_chat::testing::memory::{Memory, SetClock};
 use chatlane_chat::testing::ready::block_on;
 use chatlane_protocol::frames::{ConversationHead, OpenAnswer};
 use chatlane_protocol::request::Open;
-use chatlane_protocol::{ConversationId, ErrorCode, Position, Refusal};
+use chatlane_protocol::{ConversationId, ErrorCode, Refusal};
 
 fn ask(store: &Faulty, who: &str, with: &str) -> Result<OpenAnswer, OpenRefused> {
     let request = Open { id: request_id("r-1"), with: user(with), client_message_id: message_id("create") };
@@ -29,7 +29,18 @@ fn answer(with: &str, head: u64) -> OpenAnswer {
 
 /// What makes everybody learn of the conversation: also the creator's other devices, and this one.
 fn announcement() -> (Task, u32) {
-    (Task { conversation: lane(), first: seq(1), last: position(1), own: vec![], queued: start(), origin: None, remainder: None }, 0)
+    let task = Task {
+        conversation: lane(),
+        first: seq(1),
+        last: position(1),
+        count: 0,
+        time: start(),
+        own: vec![],
+        queued: start(),
+        origin: None,
+        remainder: None,
+    };
+    (task, 0)
 }
 
 fn by(creator: &str) -> Creation {
@@ -42,7 +53,7 @@ fn create_in(memory: &Memory, creator: &str) {
 }
 
 fn raise_head(store: &Faulty, number: u64) {
-    store.memory.state().heads.insert(lane(), position(number));
+    store.memory.state().heads.insert(lane(), head(number));
 }
 
 fn tasks(store: &Faulty) -> Vec<(Task, u32)> {
@@ -57,10 +68,10 @@ fn opening_creates_the_conversation_and_announces_it() {
     assert_eq!(tasks(&store), [announcement()]);
     {
         let state = store.memory.state();
-        assert_eq!(state.heads[&lane()], Position::ZERO);
+        assert_eq!(state.heads[&lane()], Head::default());
         assert_eq!(state.members.values().cloned().collect::<Vec<_>>(), [member(&user("alice")), member(&user("bob"))]);
         for (who, with) in [("alice", "bob"), ("bob", "alice")] {
-            assert_eq!(state.inboxes[&user(who)][&lane()], InboxRow { conversation: lane(), with: Some(user(with)) });
+            assert_eq!(state.inboxes[&user(who)][&lane()], InboxRow::new(lane(), Some(user(with)), seq(1)));
         }
     }
     assert!(store.is_answered_before(Call::Create, Call::Enqueue));

@@ -25,6 +25,8 @@ fn task_of(stage: &Stage, first: u64, last: u64) -> (Task, u32) {
         conversation: stage.conversation.clone(),
         first: seq(first),
         last: position(last),
+        count: last - 1,
+        time: start(),
         own: (first..=last).map(seq).collect(),
         queued: start(),
         origin: Some(caller("alice").connection),
@@ -65,7 +67,7 @@ fn a_message_is_stored_after_the_tail_with_its_facts_and_queued() {
 fn a_quiet_send_costs_two_reads_one_put_and_one_task() {
     let stage = Stage::new();
     assert_eq!(stage.send_one(message("m-1", position(1))), Outcome::Ok(stored(2)));
-    let calls = [Call::Read, Call::Member, Call::Put, Call::Enqueue, Call::SettledMember, Call::Last, Call::Heads, Call::RaiseHead];
+    let calls = [Call::Read, Call::Member, Call::Put, Call::Enqueue, Call::SettledMember, Call::ReadBack, Call::Heads, Call::RaiseHead];
     assert_eq!(calls.map(|call| stage.store.count(call)), [1, 1, 1, 1, 0, 0, 0, 0]);
 }
 
@@ -201,7 +203,7 @@ fn unknown_and_foreign_conversations_give_the_same_answer() {
     let unknown = conversation("dUnknown");
     let anchors = [Position::ZERO, position(1), position(4), position(99), Position::new(0, seq(1)), Position::new(9, seq(1))];
     let not_found = [Outcome::Refused(Refusal::new(ErrorCode::NotFound, "no such conversation"))];
-    let reads = [Call::Read, Call::Member, Call::SettledMember, Call::Last];
+    let reads = [Call::Read, Call::Member, Call::SettledMember, Call::ReadBack];
     let ask = |stage: &Stage, to: &ConversationId, anchor| {
         let before = reads.map(|call| stage.store.count(call));
         assert_eq!(stage.send_to(to, "mallory", vec![message("m-1", anchor)]).unwrap(), not_found, "{to} from {anchor}");

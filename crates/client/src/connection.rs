@@ -8,19 +8,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use chatlane_protocol::frames::{HelloAnswer, OpenAnswer, PingAnswer, SendAnswer, encode};
-use chatlane_protocol::limits::{VERSION_MAX, WEBSOCKET_MESSAGE_BYTES_MAX};
-use chatlane_protocol::request::{Hello, Open, Ping, SendMessages};
-use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, NewMessage, Refusal, Request, RequestId, ServerFrame, UserId};
+use chatlane_protocol::frames::{
+    CursorsAnswer, HelloAnswer, HistoryAnswer, OpenAnswer, PingAnswer, ProbeAnswer, RefreshAnswer, SendAnswer, SyncAnswer, encode,
+};
+use chatlane_protocol::limits::VERSION_MAX;
+use chatlane_protocol::request::{Hello, History, Open, Ping, PositionIn, Positions, Probe, Refresh, SendMessages, Sync, SyncFrom};
+use chatlane_protocol::{
+    ClientMessageId, ConversationId, DeviceId, NewMessage, Position, Refusal, Request, RequestId, Seq, ServerFrame, Token, UserId,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 mod arrivals;
-mod driver;
-mod handshake;
+pub(crate) mod driver;
+pub(crate) mod handshake;
 
 use arrivals::Arrivals;
 pub use handshake::OpenError;
@@ -80,17 +83,17 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to `url` (`ws://host/stage`) as the user whom `token` names, on this device. The socket gets no pushes before
+    /// Connects to `url` (`wss://host/stage`, or `ws://` without TLS; the system's certificates are trusted) as the user whom `token` names, on this device. The socket gets no pushes before
     /// [`Connection::hello`] was answered.
     pub async fn open(url: &str, device: DeviceId, token: &str) -> Result<Self, OpenError> {
-        // What the gateway cannot send is not read into memory.
-        let config = WebSocketConfig::default().max_message_size(Some(WEBSOCKET_MESSAGE_BYTES_MAX));
-        let socket = handshake::shake_hands(url, device, token, config).await?;
+        let socket = handshake::shake_hands(url, device, token).await?;
         let arrivals = Arc::new(Arrivals::new(Instant::now()));
         // Unbounded, as are the receivers of pushes and frames: a bound that waits would keep answers from being read, and what is in here
         // is bounded by the callers' requests.
         let (outgoing, queue) = mpsc::unbounded_channel();
-        let driver = tokio::spawn(driver::drive(socket, queue, Arc::clone(&arrivals)));
+        let (arriving, ending) = (Arc::clone(&arrivals), Arc::clone(&arrivals));
+        let arrived = move |text: &str| arriving.arrived(text, Instant::now());
+        let driver = tokio::spawn(driver::drive(socket, queue, arrived, move |closed| ending.end(&closed)));
         Ok(Self { arrivals, outgoing, requests: AtomicU64::new(0), answer_wait: ANSWER_WAIT, driver })
     }
 
@@ -130,8 +133,9 @@ impl Connection {
     }
 
     /// `hello`: makes this connection known to the server and answers one page of conversations; `after` is the `next` of the page before.
+    /// Says nothing of what the device has: every row is answered. [`Connection::request`] takes a `hello` that does.
     pub async fn hello(&self, after: Option<ConversationId>) -> Result<HelloAnswer, RequestError> {
-        match self.request(|id| Request::Hello(Hello { id, v: VERSION_MAX, after })).await? {
+        match self.request(|id| Request::Hello(Hello { id, v: VERSION_MAX, after, known: vec![], known_to: None })).await? {
             ServerFrame::Hello(answer) => Ok(*answer),
             _ => Err(RequestError::Unreadable),
         }
@@ -154,9 +158,70 @@ impl Connection {
         }
     }
 
-    /// `ping`: whether the server answers.
-    pub async fn ping(&self) -> Result<PingAnswer, RequestError> {
-        match self.request(|id| Request::Ping(Ping { id })).await? {
+    /// `sync`: the next page of what was missed in 1 to 100 conversations, none twice, in their order. `ack`: what the pages before have
+    /// brought and the device has stored. Idempotent.
+    pub async fn sync(&self, conversations: Vec<SyncFrom>, ack: Vec<PositionIn>) -> Result<SyncAnswer, RequestError> {
+        match self.request(|id| Request::Sync(Sync { id, conversations, ack })).await? {
+            ServerFrame::Sync(answer) => Ok(answer),
+            _ => Err(RequestError::Unreadable),
+        }
+    }
+
+    /// `history`: the newest entries below `before` (without: at the end of the log), ascending; at most `limit`, 1 to 100 (without: as
+    /// many as a page holds).
+    pub async fn history(
+        &self,
+        conversation: ConversationId,
+        before: Option<Seq>,
+        limit: Option<u32>,
+    ) -> Result<HistoryAnswer, RequestError> {
+        match self.request(|id| Request::History(History { id, conversation, before, limit })).await? {
+            ServerFrame::History(answer) => Ok(answer),
+            _ => Err(RequestError::Unreadable),
+        }
+    }
+
+    /// `probe`: which of 1 to 25 of the caller's messages are in the log after `anchor`, and how far it was looked through.
+    pub async fn probe(
+        &self,
+        conversation: ConversationId,
+        anchor: Position,
+        ids: Vec<ClientMessageId>,
+    ) -> Result<ProbeAnswer, RequestError> {
+        match self.request(|id| Request::Probe(Probe { id, conversation, anchor, ids })).await? {
+            ServerFrame::Probe(answer) => Ok(answer),
+            _ => Err(RequestError::Unreadable),
+        }
+    }
+
+    /// `ack`: the entries up to 1 to 100 positions, of as many conversations, are stored on this device; one result each. Idempotent.
+    pub async fn ack(&self, positions: Vec<PositionIn>) -> Result<CursorsAnswer, RequestError> {
+        match self.request(|id| Request::Ack(Positions { id, positions })).await? {
+            ServerFrame::Ack(answer) => Ok(answer),
+            _ => Err(RequestError::Unreadable),
+        }
+    }
+
+    /// `read`: the user has read the entries up to 1 to 100 positions, of as many conversations; one result each. Read implies delivered.
+    /// Idempotent.
+    pub async fn read(&self, positions: Vec<PositionIn>) -> Result<CursorsAnswer, RequestError> {
+        match self.request(|id| Request::Read(Positions { id, positions })).await? {
+            ServerFrame::Read(answer) => Ok(answer),
+            _ => Err(RequestError::Unreadable),
+        }
+    }
+
+    /// `refresh`: this connection goes on with a new token of the same user and device.
+    pub async fn refresh(&self, token: Token) -> Result<RefreshAnswer, RequestError> {
+        match self.request(|id| Request::Refresh(Refresh { id, token })).await? {
+            ServerFrame::Refresh(answer) => Ok(answer),
+            _ => Err(RequestError::Unreadable),
+        }
+    }
+
+    /// `ping`: whether the server answers, knows this connection, and where at most 20 conversations, none twice, stand.
+    pub async fn ping(&self, open: Vec<ConversationId>) -> Result<PingAnswer, RequestError> {
+        match self.request(|id| Request::Ping(Ping { id, open })).await? {
             ServerFrame::Ping(answer) => Ok(answer),
             _ => Err(RequestError::Unreadable),
         }

@@ -1,42 +1,39 @@
-//! A line-based chat: every typed line is a message, every line of the output is an event.
+//! A line-based chat on a [`Device`]: every typed line is a message, every line of the output is an event.
 //!
-//! It shows what happens while it runs. What was said before, and what is lost on the way, it does not fetch; when the connection ends, it
-//! ends.
+//! What is typed is kept before it is shown to wait (`○`), and sent when the server is there: now or in a later run. What is printed is
+//! never taken back; what becomes of a line is a new line.
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use chatlane_protocol::frames::{ConversationHead, HelloAnswer, Limits, OpenAnswer, PingAnswer, SendAnswer};
-use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, ServerFrame, UserId};
-use futures_util::future::BoxFuture;
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use chatlane_protocol::UserId;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
-use tokio::time::{sleep, sleep_until};
-use uuid::Uuid;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::sleep_until;
 
-use crate::connection::{Connection, OpenError, RequestError};
+use crate::device::{Device, DeviceOptions, Ended, Tokens};
+use crate::session::{ConnectionState, Shown};
+use crate::store::{Store, StoreError};
 
 mod command;
 mod lane;
-mod retry;
 mod room;
+mod standing;
 mod text;
 
-use command::Command;
-use room::Room;
+use room::{Act, PAGE, Room};
+use standing::Standing;
 
-/// Who chats, from where, with whom.
-#[derive(Clone)]
+/// How long the end of the input waits for the server's word on the last lines. `/quit` does not wait.
+const LAST_WORDS_WAIT: Duration = Duration::from_secs(10);
+
+/// From where one chats, with whom.
+#[derive(Clone, Debug)]
 pub struct ChatOptions {
-    /// `ws://host/stage`.
-    pub url: String,
-    /// A token of `user`.
-    pub token: String,
-    /// This installation. Two chats with the same device displace each other.
-    pub device: DeviceId,
-    /// Who chats.
-    pub user: UserId,
+    /// Where to connect to, and the device's patience.
+    pub device: DeviceOptions,
     /// Whom to talk to. Without: alice and bob talk to each other, others to the first who writes to them.
     pub peer: Option<UserId>,
 }
@@ -44,20 +41,9 @@ pub struct ChatOptions {
 /// Why a chat could not begin, or could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
-    /// There is no connection.
-    #[error("no chat without a connection")]
-    Open(#[from] OpenError),
-    /// The server did not say hello.
-    #[error("no answer to hello: {}", text::failure(.0))]
-    Hello(RequestError),
-    /// The token is somebody else's.
-    #[error("the token is not {asked}'s, it is {found}'s")]
-    OtherUser {
-        /// Of the options, escaped for a terminal.
-        asked: String,
-        /// Of the token, escaped for a terminal.
-        found: String,
-    },
+    /// Nothing can be kept any more.
+    #[error("no chat without a local store")]
+    Store(#[from] StoreError),
     /// The input cannot be read.
     #[error("cannot read what is typed")]
     Input(#[source] std::io::Error),
@@ -66,223 +52,181 @@ pub enum ChatError {
     Output(#[source] std::io::Error),
 }
 
-/// Chats until the input ends, `/quit`, or the connection ends; the latter is a line of the output and no error. A line that was typed
-/// before the end is acknowledged, or its failure shown, before this returns.
-pub async fn chat(options: ChatOptions, input: impl AsyncBufRead + Unpin, output: impl Write) -> Result<(), ChatError> {
-    let connection = Connection::open(&options.url, options.device, &options.token).await?;
-    let mut pushes = connection.pushes();
-    let hello = greet(&connection).await.map_err(ChatError::Hello)?;
-    if hello.user != options.user {
-        let [asked, found] = [&options.user, &hello.user].map(|user| text::visible(user.as_str()));
-        return Err(ChatError::OtherUser { asked, found });
-    }
+/// Chats until `/quit` or the end of the input, over any number of connections. What was typed is in the store when this returns; at the end
+/// of the input the server's word on the last lines is waited for, as long as there is a connection and 10 s at most.
+///
+/// The store is the user's and the device's; it is free again when this returns, whatever it returns.
+pub async fn chat(
+    options: ChatOptions,
+    store: Store,
+    tokens: impl Tokens,
+    input: impl AsyncBufRead + Unpin,
+    output: impl Write,
+) -> Result<(), ChatError> {
+    let restored = store.restore()?;
+    let user = store.user().clone();
+    let (device, mut shown) = Device::start(options.device, store, tokens)?;
+    let mut screen = Screen { output };
+    let mut room = Room::new(user, restored);
+    let begun = room.begin(options.peer, Instant::now());
 
-    let room = Room::new(hello.user, hello.limits.entry_bytes_max);
-    let mut chat = Chat { connection: &connection, room, work: FuturesUnordered::new(), output, limits: hello.limits };
-    chat.begin(&options.user, options.peer, hello.conversations)?;
-    let mut typed = input.split(b'\n');
-    let mut input_goes_on = true;
-    while input_goes_on || chat.room.is_busy() {
-        let gap_ends = chat.room.gap_since().map(|since| since + wait(chat.limits.gap_wait_ms));
-        let ping_due = connection.quiet_since() + wait(chat.limits.ping_after_idle_ms);
-        tokio::select! {
-            frame = pushes.recv() => {
-                let flow = match frame {
-                    Some(frame) => chat.pushed(frame)?,
-                    None => chat.farewell(&text::closed(&connection.closed().await))?,
-                };
-                if flow.is_break() { break }
+    let mut chat = Chat { device: &device, room: &mut room, screen: &mut screen };
+    let ended = match chat.act(begun).await {
+        Ok(ControlFlow::Continue(())) => chat.run(input, &mut shown).await,
+        Ok(ControlFlow::Break(())) => Ok(()),
+        Err(error) => Err(error),
+    };
+    // Also after an error: what was typed is kept, and the store is free again. That it fails is the reason when the device has ended.
+    let stored = device.shutdown().await.map(drop);
+    match ended {
+        Ok(()) => stored?,
+        Err(End::Device(Ended)) => return stored.map_err(ChatError::Store),
+        Err(End::Chat(error)) => return Err(error),
+    }
+    while let Ok(last) = shown.try_recv() {
+        for act in room.shown(last, Instant::now()) {
+            if let Act::Say(line) = act {
+                screen.say(&line)?;
             }
-            Some(done) = chat.work.next(), if !chat.work.is_empty() => if chat.done(done)?.is_break() { break },
-            line = typed.next_segment(), if input_goes_on && !chat.room.is_busy() => {
-                match line.map_err(ChatError::Input)? {
-                    Some(line) => input_goes_on = chat.typed(&line)?.is_continue(),
-                    None => input_goes_on = false,
-                }
-            }
-            () = sleep_until(gap_ends.unwrap_or(ping_due).into()), if gap_ends.is_some() => chat.go_on_behind_gaps()?,
-            () = sleep_until(ping_due.into()), if chat.work.is_empty() => chat.ping(),
         }
     }
-    connection.close().await;
+    for line in room.farewell() {
+        screen.say(&line)?;
+    }
     Ok(())
 }
 
-/// Says hello and gathers all pages.
-async fn greet(connection: &Connection) -> Result<HelloAnswer, RequestError> {
-    let mut all = hello_page(connection, None).await?;
-    while let Some(after) = all.next.take() {
-        let page = hello_page(connection, Some(after)).await?;
-        all.conversations.extend(page.conversations);
-        all.next = page.next;
-    }
-    Ok(all)
+/// Why the loop ends.
+#[derive(Debug)]
+enum End {
+    /// The store has failed.
+    Device(Ended),
+    Chat(ChatError),
 }
 
-async fn hello_page(connection: &Connection, after: Option<ConversationId>) -> Result<HelloAnswer, RequestError> {
-    let mut attempts = 0;
-    loop {
-        let failure = match connection.hello(after.clone()).await {
-            Ok(answer) => return Ok(answer),
-            Err(failure) => failure,
-        };
-        attempts += 1;
-        let Some(pause) = retry::pause(&failure, attempts, random()) else { return Err(failure) };
-        sleep(pause).await;
+impl From<ChatError> for End {
+    fn from(error: ChatError) -> Self {
+        Self::Chat(error)
+    }
+}
+
+impl From<Ended> for End {
+    fn from(ended: Ended) -> Self {
+        Self::Device(ended)
+    }
+}
+
+struct Screen<W> {
+    output: W,
+}
+
+impl<W: Write> Screen<W> {
+    fn say(&mut self, line: &str) -> Result<(), ChatError> {
+        writeln!(self.output, "{line}").and_then(|()| self.output.flush()).map_err(ChatError::Output)
     }
 }
 
 /// A chat that has begun.
 struct Chat<'a, W> {
-    connection: &'a Connection,
-    room: Room,
-    /// Requests without an answer yet: at most one `open` or `send`, or one `ping`.
-    work: FuturesUnordered<BoxFuture<'a, Done>>,
-    output: W,
-    limits: Limits,
-}
-
-/// A request ended.
-enum Done {
-    Opened(Result<OpenAnswer, RequestError>),
-    Sent(Result<SendAnswer, RequestError>),
-    Pinged(Result<PingAnswer, RequestError>),
+    device: &'a Device,
+    room: &'a mut Room,
+    screen: &'a mut Screen<W>,
 }
 
 impl<W: Write> Chat<'_, W> {
-    fn begin(&mut self, user: &UserId, peer: Option<UserId>, conversations: Vec<ConversationHead>) -> Result<(), ChatError> {
-        let mut lines = vec![format!("· you are {}; /help lists what you can type", text::visible(user.as_str()))];
-        lines.extend(conversations.into_iter().map(|conversation| self.room.stands(conversation)));
-        self.show(lines)?;
-        match peer.or_else(|| command::default_peer(user)) {
-            Some(peer) => self.turn_to(peer),
-            None => Ok(()),
-        }
-    }
-
-    fn turn_to(&mut self, peer: UserId) -> Result<(), ChatError> {
-        let lines = self.room.turn_to(peer, new_id());
-        self.open_after(Duration::ZERO);
-        self.show(lines)
-    }
-
-    /// Breaks when the chat is to end.
-    fn typed(&mut self, line: &[u8]) -> Result<ControlFlow<()>, ChatError> {
-        match command::read(line) {
-            Command::Say(line) => match self.room.compose(&line, new_id()) {
-                Ok(()) => self.send_after(Duration::ZERO),
-                Err(line) => self.show([line])?,
-            },
-            Command::With(peer) => self.turn_to(peer)?,
-            Command::Help => self.show(command::HELP.map(|line| format!("· {line}")))?,
-            Command::Wrong(why) => self.show([format!("· {why}")])?,
-            Command::Nothing => {}
-            Command::Quit => return Ok(ControlFlow::Break(())),
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// Breaks when the connection gets nothing any more.
-    fn pushed(&mut self, frame: ServerFrame) -> Result<ControlFlow<()>, ChatError> {
-        match frame {
-            ServerFrame::Entries(entries) => {
-                let lines = self.room.entries(entries, Instant::now());
-                self.show(lines)?;
+    async fn run(
+        &mut self,
+        input: impl AsyncBufRead + Unpin,
+        shown: &mut UnboundedReceiver<Shown>,
+    ) -> Result<(), End> {
+        let mut typed = input.split(b'\n');
+        let mut end_of_input = None;
+        loop {
+            let now = Instant::now();
+            if end_of_input.is_some_and(|deadline| !self.room.is_busy() || now >= deadline) {
+                return Ok(());
             }
-            ServerFrame::Goaway(goaway) => {
-                return self.farewell(text::goaway(goaway.reason));
-            }
-            ServerFrame::Error(error) => {
-                let why = text::failure(&RequestError::Refused(error.refusal));
-                self.show([format!("· the server refused something: {why}")])?;
-            }
-            // Answers are no pushes; what this version does not know, it passes over.
-            ServerFrame::Hello(_) | ServerFrame::Open(_) | ServerFrame::Send(_) | ServerFrame::Ping(_) | ServerFrame::Unknown => {}
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// Breaks when the server does not answer.
-    fn done(&mut self, done: Done) -> Result<ControlFlow<()>, ChatError> {
-        match done {
-            Done::Opened(answer) => {
-                let reaction = self.room.opened(answer, random());
-                self.show(reaction.lines)?;
-                if let Some(pause) = reaction.again_after {
-                    self.open_after(pause);
+            let settle_at = self.room.settle_at();
+            let wake_at = settle_at.into_iter().chain(end_of_input).min();
+            let acts = tokio::select! {
+                // What is shown goes before what is typed: a person answers what is on the screen.
+                biased;
+                event = shown.recv() => match event {
+                    Some(Shown::Connection(state)) => {
+                        let standing = self.standing(state);
+                        self.room.stands(standing, Instant::now());
+                        vec![]
+                    }
+                    Some(event) => self.room.shown(event, Instant::now()),
+                    None => return Err(Ended.into()),
+                },
+                line = typed.next_segment(), if end_of_input.is_none() => {
+                    let line = line.map_err(ChatError::Input)?;
+                    if line.is_none() {
+                        end_of_input = Some(Instant::now() + LAST_WORDS_WAIT);
+                    }
+                    line.map(|line| self.room.typed(&line)).unwrap_or_default()
                 }
+                () = sleep_until(wake_at.unwrap_or(now).into()), if wake_at.is_some() => match settle_at {
+                    Some(at) if at <= Instant::now() => self.room.settle(Instant::now()),
+                    _ => vec![],
+                },
+            };
+            if self.act(acts).await?.is_break() {
+                return Ok(());
             }
-            Done::Sent(answer) => {
-                let reaction = self.room.sent(answer, Instant::now(), random());
-                self.show(reaction.lines)?;
-                if let Some(pause) = reaction.again_after {
-                    self.send_after(pause);
+        }
+    }
+
+    /// Does these things; breaks when the person wants to go.
+    async fn act(&mut self, acts: Vec<Act>) -> Result<ControlFlow<()>, End> {
+        let mut acts = VecDeque::from(acts);
+        while let Some(act) = acts.pop_front() {
+            match act {
+                Act::Say(line) => self.screen.say(&line)?,
+                Act::Turn { conversation, entries } => {
+                    self.device.look(vec![conversation.clone()]);
+                    let entries = self.device.entries(conversation.clone(), None, entries).await?;
+                    prepend(&mut acts, self.room.turned(&conversation, entries));
                 }
-            }
-            // A closed connection says so itself.
-            Done::Pinged(Ok(_) | Err(RequestError::Closed(_))) => {}
-            Done::Pinged(Err(failure)) => {
-                return self.farewell(&format!("the server does not answer a ping: {}", text::failure(&failure)));
+                Act::Older { conversation, before } => {
+                    let entries = self.device.entries(conversation.clone(), Some(before), PAGE).await?;
+                    if entries.is_empty() {
+                        self.device.load_history(conversation, Some(before));
+                    } else {
+                        prepend(&mut acts, self.room.older(&conversation, entries, false));
+                    }
+                }
+                Act::Fetch { conversation, before } => self.device.load_history(conversation, before),
+                Act::Compose { conversation, body, line } => {
+                    let id = self.device.compose(conversation.clone(), body);
+                    self.room.composed(conversation, id, line);
+                }
+                Act::Open(user) => self.device.open_with(user),
+                Act::Read { conversation, position } => self.device.mark_read(conversation, position),
+                Act::Discard { conversation, id } => self.device.discard(conversation, id),
+                Act::Connect => self.device.connect_now(),
+                Act::Quit => return Ok(ControlFlow::Break(())),
             }
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    fn go_on_behind_gaps(&mut self) -> Result<(), ChatError> {
-        let now = Instant::now();
-        let lines = now.checked_sub(wait(self.limits.gap_wait_ms)).map(|since| self.room.skip_gaps(since, now));
-        self.show(lines.unwrap_or_default())
-    }
-
-    fn open_after(&self, pause: Duration) {
-        let Some(opening) = self.room.opening() else { return };
-        let (connection, with, id) = (self.connection, opening.with.clone(), opening.id.clone());
-        self.work.push(Box::pin(async move {
-            sleep(pause).await;
-            Done::Opened(connection.open_with(with, id).await)
-        }));
-    }
-
-    fn send_after(&self, pause: Duration) {
-        let Some(sending) = self.room.sending() else { return };
-        let (connection, conversation, message) = (self.connection, sending.conversation.clone(), sending.message.clone());
-        self.work.push(Box::pin(async move {
-            sleep(pause).await;
-            Done::Sent(connection.send(conversation, vec![message]).await)
-        }));
-    }
-
-    fn ping(&self) {
-        let connection = self.connection;
-        self.work.push(Box::pin(async move { Done::Pinged(connection.ping().await) }));
-    }
-
-    /// The last words of a chat that does not end by itself. Breaks.
-    fn farewell(&mut self, why: &str) -> Result<ControlFlow<()>, ChatError> {
-        let unconfirmed = self.room.unconfirmed();
-        self.show(unconfirmed.into_iter().chain([format!("· {why}")]))?;
-        Ok(ControlFlow::Break(()))
-    }
-
-    fn show(&mut self, lines: impl IntoIterator<Item = String>) -> Result<(), ChatError> {
-        for line in lines {
-            writeln!(self.output, "{line}").map_err(ChatError::Output)?;
+    fn standing(&self, state: ConnectionState) -> Standing {
+        match state {
+            ConnectionState::Connecting | ConnectionState::CatchingUp => Standing::Connecting,
+            ConnectionState::Live => Standing::Online,
+            ConnectionState::Waiting { until } => Standing::Offline { until: self.device.instant(until).into_std() },
+            ConnectionState::NoToken => Standing::NoToken,
+            ConnectionState::Displaced => Standing::Displaced,
+            ConnectionState::UpgradeRequired => Standing::Outdated,
         }
-        self.output.flush().map_err(ChatError::Output)
     }
 }
 
-/// A client message id. Ordered by time, as far as one device's clock is.
-fn new_id() -> ClientMessageId {
-    ClientMessageId::new(Uuid::now_v7().to_string()).expect("a UUID is a client message id")
-}
-
-/// A time that the server names, a day at most: no number of a server may overflow a clock. The gateway ends every connection sooner.
-fn wait(ms: u64) -> Duration {
-    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-    Duration::from_millis(ms.min(DAY_MS))
-}
-
-fn random() -> u64 {
-    Uuid::new_v4().as_u64_pair().1
+/// What follows from an act comes before what was to be done after it.
+fn prepend(acts: &mut VecDeque<Act>, first: Vec<Act>) {
+    for act in first.into_iter().rev() {
+        acts.push_front(act);
+    }
 }

@@ -1,25 +1,31 @@
 //! The command line: run the stack, or chat.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use axum::body::Bytes;
+use chatlane_client::device::DeviceOptions;
 use chatlane_client::terminal::{ChatOptions, chat};
 use chatlane_functions::Role;
-use chatlane_protocol::{DeviceId, UserId};
-use clap::{Args, Parser, Subcommand};
+use chatlane_protocol::{DeviceId, Token, UserId};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::embedded::Latency;
+use crate::device_store;
 use crate::gateway::{DisconnectEvents, Reorder};
 use crate::issuer::{TOKEN_LIFETIME, TOKEN_PATH};
 use crate::stack::{PORT, STAGE, Settings, Stack};
 use crate::story::{self, Detail};
+
+/// The folder where nobody names another.
+const DATA: &str = ".chatlane";
 
 /// All of Chatlane on this machine.
 #[derive(Debug, Parser)]
@@ -44,7 +50,7 @@ struct Run {
     #[arg(long, default_value_t = PORT)]
     port: u16,
     /// Folder that keeps everything over a restart.
-    #[arg(long, default_value = ".chatlane")]
+    #[arg(long, default_value = DATA)]
     data: PathBuf,
     /// Forget what is in the folder.
     #[arg(long)]
@@ -55,9 +61,19 @@ struct Run {
     /// Misbehave as AWS may, repeatably: frames overtake each other, some disconnect events are lost.
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
+    /// Let every request to a table, a queue or a socket take the time of AWS instead of this machine's.
+    #[arg(long, value_name = "WHOSE")]
+    latency: Option<Whose>,
     /// Tell the story of every frame; twice: every AWS call too.
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
+}
+
+/// Whose latencies.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Whose {
+    /// Drawn from published quantiles, and beliefs where there are none; see docs/FIDELITY.md.
+    Aws,
 }
 
 #[derive(Debug, Args)]
@@ -69,6 +85,9 @@ struct Chat {
     /// Port of the gateway.
     #[arg(long, default_value_t = PORT)]
     port: u16,
+    /// Folder of the stack, which keeps what this device has over a restart, too.
+    #[arg(long, default_value = DATA)]
+    data: PathBuf,
 }
 
 impl Command {
@@ -95,6 +114,9 @@ async fn run_stack(options: Run) -> anyhow::Result<()> {
         settings.gateway.reorder = Some(Reorder::seeded(seed));
         settings.gateway.disconnect_events = DisconnectEvents::Drop { share: 0.2, seed };
     }
+    if let Some(Whose::Aws) = options.latency {
+        settings.latency = Latency::Aws { seed: options.seed.unwrap_or_else(rand::random) };
+    }
     let detail = match options.verbose {
         0 => Detail::Nothing,
         1 => Detail::Story,
@@ -106,6 +128,9 @@ async fn run_stack(options: Run) -> anyhow::Result<()> {
         }
     });
     let stack = Stack::start(settings, lines).await?;
+    if options.fresh {
+        device_store::forget(stack.data())?;
+    }
     let telling = story::tell(&stack, detail);
     println!("{}", greeting(&stack, began.elapsed(), options.port));
 
@@ -136,18 +161,20 @@ async fn terminated() {
 fn greeting(stack: &Stack, took: Duration, asked_port: u16) -> String {
     let port = stack.address().port();
     let other_port = if asked_port == PORT { String::new() } else { format!(" --port {port}") };
+    let data = stack.data();
+    let other_data = if data == Path::new(DATA) { String::new() } else { format!(" --data {}", data.display()) };
     let device = DeviceId::from(uuid::Uuid::new_v4());
     format!(
         "Chatlane on this machine · {roles} Lambda roles as real processes · DynamoDB, SQS embedded · data in {data} (delete it to start over)
 gateway  {url}        ready in {seconds:.1} s
 
-Paste into a second terminal:   cargo run -q -p chatlane-local -- chat alice{other_port}
-and into a third:               cargo run -q -p chatlane-local -- chat bob{other_port}
+Paste into a second terminal:   cargo run -q -p chatlane-local -- chat alice{other_port}{other_data}
+and into a third:               cargo run -q -p chatlane-local -- chat bob{other_port}{other_data}
 Any WebSocket client, as carol: npx -y wscat -c '{url}?device={device}' -s chatlane.v1 -s token.{token}
                                 then type {{\"action\":\"hello\",\"id\":\"1\",\"v\":1}}
 Ctrl-C stops it. -v tells the story of every frame, -vv every AWS call.",
         roles = Role::ALL.len(),
-        data = stack.data().display(),
+        data = data.display(),
         url = stack.url(),
         seconds = took.as_secs_f64(),
         token = stack.token("carol", TOKEN_LIFETIME),
@@ -157,28 +184,27 @@ Ctrl-C stops it. -v tells the story of every frame, -vv every AWS call.",
 async fn run_chat(options: Chat) -> anyhow::Result<()> {
     let user = UserId::new(options.name.as_str())?;
     let peer = options.peer.map(UserId::new).transpose()?;
-    let token = fetch_token(options.port, user.as_str()).await?;
-    let options = ChatOptions {
-        url: format!("ws://127.0.0.1:{}/{STAGE}", options.port),
-        token,
-        device: DeviceId::from(uuid::Uuid::new_v4()),
-        user,
-        peer,
+    // The token says which stack answers. While none does, a person who has been here before can read, and write for later.
+    let store = match fetch_token(options.port, &user).await {
+        Ok(token) => device_store::open(&options.data, &token, &user)?,
+        Err(error) => device_store::last(&options.data, &user)?.ok_or(error)?,
+    };
+    let port = options.port;
+    let options = ChatOptions { device: DeviceOptions::new(format!("ws://127.0.0.1:{port}/{STAGE}"), &store), peer };
+    let tokens = move || {
+        let user = user.clone();
+        async move { fetch_token(port, &user).await.map_err(Into::into) }
     };
     let input = tokio::io::BufReader::new(tokio::io::stdin());
     let mut output = std::io::stdout();
-    let chatted = chat(options, input, &mut output).await;
+    let chatted = chat(options, store, tokens, input, &mut output).await;
     output.flush()?;
-    // A read of the terminal that is still waiting must not keep the process.
-    match chatted {
-        Ok(()) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+    Ok(chatted?)
 }
 
 /// A token of the development issuer that the stack runs.
-async fn fetch_token(port: u16, user: &str) -> anyhow::Result<String> {
-    let user = utf8_percent_encode(user, NON_ALPHANUMERIC);
+async fn fetch_token(port: u16, user: &UserId) -> anyhow::Result<Token> {
+    let user = utf8_percent_encode(user.as_str(), NON_ALPHANUMERIC);
     let uri = format!("http://127.0.0.1:{port}{TOKEN_PATH}?user={user}").parse()?;
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let answer = client.get(uri).await.with_context(|| format!("no Chatlane on port {port}: start it with cargo run -p chatlane-local"))?;
@@ -187,5 +213,5 @@ async fn fetch_token(port: u16, user: &str) -> anyhow::Result<String> {
     if !status.is_success() {
         bail!("what listens on port {port} gives no token ({status}): is it Chatlane? choose its port with --port");
     }
-    Ok(String::from_utf8(text.to_vec())?)
+    Ok(Token::new(String::from_utf8(text.to_vec())?)?)
 }

@@ -10,6 +10,7 @@
 
 pub mod command;
 pub mod data_folder;
+pub mod device_store;
 pub mod embedded;
 pub mod gateway;
 pub mod issuer;

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::data_folder::DataFolder;
-use crate::embedded::{Dynamo, Endpoints, Service};
+use crate::embedded::{Dynamo, Endpoints, HandOver, Latency, Service};
 use crate::gateway::{self, FunctionError, Functions, Gateway};
 use crate::issuer::{AUDIENCE, ISSUER, Issuer, JWKS_PATH};
 use crate::lambda::{FunctionSettings, INIT_TIMEOUT, InvokeError, Lambda, LambdaSettings, LineSink};
@@ -60,6 +60,8 @@ pub struct Settings {
     pub concurrency_max: usize,
     /// Further environment variables of all functions, such as `CHATLANE_ADMISSION`; they win over those of the template.
     pub environment: BTreeMap<String, String>,
+    /// Whether requests to the embedded endpoints take the time of this machine or that of AWS.
+    pub latency: Latency,
     /// The gateway's limits and misbehaviour.
     pub gateway: gateway::Settings,
 }
@@ -74,6 +76,12 @@ impl Settings {
             ("hello", Role::Hello),
             ("open", Role::Open),
             ("send", Role::Send),
+            ("sync", Role::Sync),
+            ("history", Role::History),
+            ("probe", Role::Probe),
+            ("ack", Role::Ack),
+            ("read", Role::Read),
+            ("refresh", Role::Refresh),
             ("ping", Role::Ping),
         ];
         Self {
@@ -85,6 +93,7 @@ impl Settings {
             max_receive_count: 10,
             concurrency_max: 16,
             environment: BTreeMap::new(),
+            latency: Latency::Local,
             gateway: gateway::Settings::new(STAGE, Role::Authorize.name(), routes.map(|(key, role)| (key, role.name()))),
         }
     }
@@ -148,7 +157,7 @@ impl Stack {
         }
         let queue = Queue::open(&folder.queue(), queues(&settings))?;
 
-        let endpoints = Endpoints::new();
+        let endpoints = Endpoints::with_latency(settings.latency);
         let (dynamodb, sqs) = (listen(0).await?, listen(0).await?);
         let (connections, runtime) = (listen(0).await?, listen(0).await?);
         let at = Addresses {
@@ -206,7 +215,7 @@ impl Stack {
             batch_max: 10,
             concurrency_max: settings.concurrency_max,
         };
-        let event_source = EventSource::start(&queue, mapping, lambda.clone())?;
+        let event_source = EventSource::start(&queue, mapping, HandOver::new(lambda.clone(), settings.latency))?;
         Ok(Self { address, urls, folder, endpoints, dynamo, queue, lambda, gateway, issuer, event_source, servers, shut_down })
     }
 

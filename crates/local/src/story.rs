@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use chatlane_protocol::frames::{Outcome, encode};
+use chatlane_protocol::frames::{Outcome, SyncOutcome, encode};
 use chatlane_protocol::{ErrorCode, ServerFrame, UserId};
 use serde_json::Value;
 use tokio::sync::broadcast;
@@ -224,7 +224,19 @@ fn describe(text: &str, source: FrameSource) -> String {
     match frame {
         ServerFrame::Hello(answer) => format!("hello, {} conversations", answer.conversations.len()),
         ServerFrame::Open(answer) => format!("open, head #{}", answer.conversation.head.seq),
-        ServerFrame::Ping(_) => "pong".to_owned(),
+        ServerFrame::Sync(answer) => {
+            let entries: usize = answer.pages.iter().map(|page| entries_of(&page.outcome)).sum();
+            format!("sync, {entries} entries of {} conversations{}", answer.pages.len(), if answer.done { ", done" } else { "" })
+        }
+        ServerFrame::History(answer) => format!("history, {} entries", answer.entries.len()),
+        ServerFrame::Probe(answer) => format!("probe, {} found up to #{}", answer.found.len(), answer.reached.seq),
+        ServerFrame::Ack(answer) => format!("ack of {} conversations", answer.results.len()),
+        ServerFrame::Read(answer) => format!("read of {} conversations", answer.results.len()),
+        ServerFrame::Refresh(_) => "refreshed".to_owned(),
+        ServerFrame::Ping(answer) => if answer.resync { "pong, say hello again" } else { "pong" }.to_owned(),
+        ServerFrame::Receipt(receipt) => {
+            format!("receipt, delivered #{} read #{}", receipt.cursors.delivered.seq, receipt.cursors.read.seq)
+        }
         ServerFrame::Error(error) => format!("error {}", word(error.refusal.code)),
         ServerFrame::Goaway(_) => "goaway".to_owned(),
         ServerFrame::Send(answer) => {
@@ -242,6 +254,13 @@ fn describe(text: &str, source: FrameSource) -> String {
             format!("{} {}", if seqs.len() == 1 { "entry" } else { "entries" }, seqs.join(" "))
         }
         ServerFrame::Unknown => format!("a frame of another version, by {source:?}"),
+    }
+}
+
+const fn entries_of(outcome: &SyncOutcome) -> usize {
+    match outcome {
+        SyncOutcome::Ok(missed) => missed.entries.len(),
+        SyncOutcome::Refused(_) => 0,
     }
 }
 

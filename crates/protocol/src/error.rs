@@ -14,15 +14,19 @@ pub enum ErrorCode {
     UnknownAction,
     /// The client's protocol version is older than the oldest that the server speaks.
     UpgradeRequired,
-    /// The token's time is over; open a new connection with a new token.
+    /// The token's time is over. The server closes the connection behind this; open a new one with a new token.
     TokenExpired,
+    /// The token of a `refresh` breaks a rule, or is another user's or device's. The connection is as before.
+    TokenRefused,
+    /// The server does not know this connection, or not any more: say hello again on it, then repeat.
+    Resync,
     /// No such conversation, or not for this user: always the same answer (R1).
     NotFound,
     /// The conversation's policy does not let this member do that.
     Forbidden,
     /// The entry's live frame, as encoded, would exceed `entry_bytes_max`.
     TooLarge,
-    /// The anchor names no entry of this conversation.
+    /// The anchor, or a position in its place (of `sync`, `probe`, `ack`, `read`), names no entry of this conversation.
     AnchorUnknown,
     /// The anchor is too far behind the tail; `tail` says where that is.
     AnchorStale,

@@ -17,10 +17,24 @@ pub enum ServerFrame {
     Open(OpenAnswer),
     /// Answers `send`.
     Send(SendAnswer),
+    /// Answers `sync`.
+    Sync(SyncAnswer),
+    /// Answers `history`.
+    History(HistoryAnswer),
+    /// Answers `probe`.
+    Probe(ProbeAnswer),
+    /// Answers `ack`.
+    Ack(CursorsAnswer),
+    /// Answers `read`.
+    Read(CursorsAnswer),
+    /// Answers `refresh`.
+    Refresh(RefreshAnswer),
     /// Answers `ping`.
     Ping(PingAnswer),
     /// New entries of one conversation.
     Entries(Entries),
+    /// How far another member is.
+    Receipt(Receipt),
     /// A request was refused whole.
     Error(ErrorFrame),
     /// This connection gets nothing any more.
@@ -47,10 +61,12 @@ pub struct HelloAnswer {
     pub epoch: u32,
     /// Open the next connection after this long.
     pub reconnect_in_ms: u64,
+    /// When the token's time is over, leeway included, by the server's clock: `refresh` before.
+    pub expires_ms: UnixMillis,
     /// Limits and thresholds.
     pub limits: Limits,
-    /// One page of the caller's conversations, in the order of their ids.
-    pub conversations: Vec<ConversationHead>,
+    /// One page of the caller's conversations, in the order of their ids, without those that stand as the request's `known` says.
+    pub conversations: Vec<ConversationRow>,
     /// Ask for the next page with `after` set to this; absent on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<ConversationId>,
@@ -82,6 +98,27 @@ pub struct Limits {
     pub gap_wait_ms: u64,
     /// Send `ping` after this long without a frame in either direction.
     pub ping_after_idle_ms: u64,
+    /// Send `ack` and `read` not more often than this.
+    pub cursors_every_ms: u64,
+}
+
+/// One conversation of the caller, as `hello` tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationRow {
+    /// Which, with whom, how far.
+    #[serde(flatten)]
+    pub conversation: ConversationHead,
+    /// Countable messages up to the head. Unread: `count` − `read_count`.
+    pub count: u64,
+    /// When the entry at the head was accepted; 0 where there is no head yet. For the order of a list.
+    pub time_ms: UnixMillis,
+    /// How far the user has read, on any device.
+    pub read: Position,
+    /// Countable messages up to `read`.
+    pub read_count: u64,
+    /// The entry at the head; with the most recent conversations of a page, as far as it has room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Entry>,
 }
 
 /// One conversation of the caller.
@@ -154,6 +191,132 @@ pub struct Stored {
     pub count: u64,
 }
 
+/// The answer to `sync`: one page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncAnswer {
+    /// Of the request.
+    pub id: RequestId,
+    /// Of the conversations that the page has come to, in the order of the request.
+    pub pages: Vec<SyncPage>,
+    /// Whether every conversation of the request is in `pages` and done or refused. If not: ask again, for what is not done.
+    pub done: bool,
+}
+
+/// What a page has of one conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncPage {
+    /// Which.
+    pub conversation: ConversationId,
+    /// Its entries, or why there are none.
+    #[serde(flatten)]
+    pub outcome: SyncOutcome,
+}
+
+/// What a page has of one conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum SyncOutcome {
+    /// The next entries.
+    Ok(Missed),
+    /// `not_found`, `anchor_unknown`, `anchor_too_old` or `epoch_changed`: about this conversation only.
+    Refused(Refusal),
+}
+
+/// The next entries of one conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missed {
+    /// The entries before these are not for this user: the device goes on as if it had those up to `to`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip: Option<Skip>,
+    /// Ascending, consecutive, from the one after `after` or after `skip`.
+    pub entries: Vec<Entry>,
+    /// Whether that is all there was when it was read.
+    pub done: bool,
+}
+
+/// Entries that are not for this user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skip {
+    /// The last of them.
+    pub to: Position,
+}
+
+/// The answer to `history`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryAnswer {
+    /// Of the request.
+    pub id: RequestId,
+    /// Of the request.
+    pub conversation: ConversationId,
+    /// Ascending, consecutive; the last one is the one before `before`.
+    pub entries: Vec<Entry>,
+    /// Whether there is nothing before these for this user.
+    pub done: bool,
+}
+
+/// The answer to `probe`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeAnswer {
+    /// Of the request.
+    pub id: RequestId,
+    /// Of the request.
+    pub conversation: ConversationId,
+    /// Messages of the caller with one of the ids, in the order of the log.
+    pub found: Vec<Found>,
+    /// Everything up to here was looked through: an anchor for those that were not found.
+    pub reached: Position,
+    /// Whether that was the end of the log when it was read. If not: probe again from `reached`.
+    pub done: bool,
+}
+
+/// A message that is in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Its name.
+    pub client_message_id: ClientMessageId,
+    /// Its place.
+    #[serde(flatten)]
+    pub stored: Stored,
+}
+
+/// The answer to `ack` and `read`: one result per position, in the same order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CursorsAnswer {
+    /// Of the request.
+    pub id: RequestId,
+    /// As many as the request had positions.
+    pub results: Vec<CursorResult>,
+}
+
+/// What became of one position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CursorResult {
+    /// Which.
+    pub conversation: ConversationId,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: CursorOutcome,
+}
+
+/// What became of one position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum CursorOutcome {
+    /// The cursor is there, or was beyond it before.
+    Ok,
+    /// It has not moved, or (`unavailable`) may have.
+    Refused(Refusal),
+}
+
+/// The answer to `refresh`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshAnswer {
+    /// Of the request.
+    pub id: RequestId,
+    /// When the connection's time is over now, leeway included, by the server's clock.
+    pub expires_ms: UnixMillis,
+}
+
 /// The answer to `ping`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PingAnswer {
@@ -161,6 +324,47 @@ pub struct PingAnswer {
     pub id: RequestId,
     /// The server's clock.
     pub server_time_ms: UnixMillis,
+    /// The server does not know this connection any more, nothing is pushed to it: say hello again on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resync: bool,
+    /// Those of the request's `open` of which the caller is a member.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conversations: Vec<Standing>,
+}
+
+/// Where one conversation stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Which.
+    pub conversation: ConversationId,
+    /// The highest position whose delivery has begun.
+    pub head: Position,
+    /// How far the other members are; of direct conversations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cursors: Vec<MemberCursors>,
+}
+
+/// How far a member is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberCursors {
+    /// Who.
+    pub user: UserId,
+    /// What has reached the furthest of their devices.
+    pub delivered: Position,
+    /// What they have read.
+    pub read: Position,
+}
+
+/// A hint, pushed when another member's cursor moves: may be lost or overtaken; cursors only move forward, so a lower one is an old one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Who, and how far.
+    #[serde(flatten)]
+    pub cursors: MemberCursors,
+    /// Not worth anything after so long.
+    pub ttl_ms: u64,
 }
 
 /// 1…n entries of one conversation, ascending by seq. May repeat, overtake or be lost on the way: show an entry only at `have + 1` (D1).
@@ -188,6 +392,9 @@ pub struct ErrorFrame {
 pub struct Goaway {
     /// Why.
     pub reason: GoawayReason,
+    /// Do not connect again before this long (add jitter).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
 }
 
 /// Why a connection gets nothing any more.

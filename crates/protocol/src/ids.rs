@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{CLIENT_MESSAGE_ID_BYTES_MAX, CONVERSATION_ID_BYTES_MAX, REQUEST_ID_BYTES_MAX, USER_ID_BYTES_MAX};
+use crate::limits::{CLIENT_MESSAGE_ID_BYTES_MAX, CONVERSATION_ID_BYTES_MAX, REQUEST_ID_BYTES_MAX, TOKEN_BYTES_MAX, USER_ID_BYTES_MAX};
 
 /// Why a text is not an id. Says the rule, never the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +55,45 @@ macro_rules! text_id {
             }
         }
     };
+}
+
+/// A token as presented: 1 byte to 8 KB. Debug output hides it (R1).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Token(String);
+
+impl Token {
+    /// Checks the size and takes the text; whether it is a good token only the server tells.
+    pub fn new(text: impl Into<String>) -> Result<Self, BadId> {
+        let text = text.into();
+        let good = (1..=TOKEN_BYTES_MAX).contains(&text.len());
+        if good { Ok(Self(text)) } else { Err(BadId { what: "a token", rule: "1 byte to 8 KB" }) }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Token {
+    type Error = BadId;
+
+    fn try_from(text: String) -> Result<Self, BadId> {
+        Self::new(text)
+    }
+}
+
+impl From<Token> for String {
+    fn from(token: Token) -> String {
+        token.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
 }
 
 fn printable(text: &str, bytes_max: usize) -> bool {

@@ -19,7 +19,7 @@ pub use body::{Body, Content};
 pub use entry::{Entry, EntryKind};
 pub use error::{ErrorCode, Refusal};
 pub use frames::{MessageResult, Outcome, ServerFrame};
-pub use ids::{ClientMessageId, ConnectionId, ConversationId, DeviceId, RequestId, UserId};
+pub use ids::{ClientMessageId, ConnectionId, ConversationId, DeviceId, RequestId, Token, UserId};
 pub use position::{Position, Seq, UnixMillis};
 pub use request::{NewMessage, Request};
 

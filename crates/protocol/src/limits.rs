@@ -18,6 +18,42 @@ pub const PAGE_BYTES_MAX: usize = 30 * 1024;
 /// Messages of one `send`. Ours: 25 entries of 1 KB fill one WebSocket frame.
 pub const MESSAGES_PER_SEND_MAX: usize = 25;
 
+/// Conversations of one `sync`, positions of one `ack` or `read`. Source: `DynamoDB`'s `BatchGetItem` takes 100 keys.
+pub const CONVERSATIONS_PER_REQUEST_MAX: usize = 100;
+
+/// Entries of one `history` answer. Ours.
+pub const HISTORY_ENTRIES_MAX: usize = 100;
+
+/// Client message ids of one `probe`. Ours: as many as a `send` may have.
+pub const PROBED_IDS_MAX: usize = MESSAGES_PER_SEND_MAX;
+
+/// Entries that one `probe` looks through at most; it also ends after [`PROBE_BYTES_MAX`]. Ours.
+pub const PROBE_ENTRIES_MAX: usize = 1000;
+
+/// Bytes that one `probe` looks through at most. Source: `DynamoDB`'s `Query` reads 1 MB a page.
+pub const PROBE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Conversations of one `ping`. Ours.
+pub const OPEN_CONVERSATIONS_MAX: usize = 20;
+
+/// Conversations of a `hello` page whose last entry comes with them. Ours: a screen of them.
+pub const LAST_ENTRIES_MAX: usize = 20;
+
+/// Conversations that one page of `hello` looks at. Ours: five batch reads.
+pub const HELLO_ROWS_MAX: usize = 500;
+
+/// What a client may send as `known` in one request: leaves room for the rest within a WebSocket frame.
+pub const KNOWN_BYTES_MAX: usize = 30 * 1024;
+
+/// A client sends `ack` and `read` not more often than once in so long; positions in between are merged.
+pub const CURSORS_EVERY_MS: u64 = 1000;
+
+/// How long a receipt is worth showing. Ours.
+pub const RECEIPT_TTL_MS: u64 = 30_000;
+
+/// A client asks for a new token so long before the old one ends. Ours: twice the leeway.
+pub const REFRESH_BEFORE_MS: u64 = 120_000;
+
 /// A client message id. Ours: a UUID is 36; it is stored in every entry.
 pub const CLIENT_MESSAGE_ID_BYTES_MAX: usize = 64;
 

@@ -1,12 +1,14 @@
 //! What clients ask. One JSON object per request, `action` flat and at the top (the gateway routes by it), `id` echoed by the answer.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::body::Body;
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::{ClientMessageId, ConversationId, RequestId, UserId};
-use crate::limits::MESSAGES_PER_SEND_MAX;
-use crate::position::Position;
+use crate::ids::{ClientMessageId, ConversationId, RequestId, Token, UserId};
+use crate::limits::{CONVERSATIONS_PER_REQUEST_MAX, HISTORY_ENTRIES_MAX, MESSAGES_PER_SEND_MAX, OPEN_CONVERSATIONS_MAX, PROBED_IDS_MAX};
+use crate::position::{Position, Seq};
 
 /// A request, parsed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -18,7 +20,19 @@ pub enum Request {
     Open(Open),
     /// Append messages to one conversation.
     Send(SendMessages),
-    /// Is this connection alive?
+    /// What was missed, of many conversations.
+    Sync(Sync),
+    /// Older entries of one conversation.
+    History(History),
+    /// Which of these messages are in the log?
+    Probe(Probe),
+    /// Entries have reached this device.
+    Ack(Positions),
+    /// The user has read.
+    Read(Positions),
+    /// A new token for this connection.
+    Refresh(Refresh),
+    /// Is this connection alive, and where do these conversations stand?
     Ping(Ping),
 }
 
@@ -32,6 +46,116 @@ pub struct Hello {
     /// The `next` of the page before; absent in the first request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<ConversationId>,
+    /// What the device has of the conversations after `after`: ascending by id, none twice. Rows that say the same are not answered.
+    #[serde(default, deserialize_with = "list_or_null", skip_serializing_if = "Vec::is_empty")]
+    pub known: Vec<Known>,
+    /// Where `known` ends because the request was full; the page ends there too. Not before the last of `known`, and after `after`.
+    /// Absent: `known` is all that the device has after `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_to: Option<ConversationId>,
+}
+
+/// What a device has of one conversation: `[conversation, epoch, seq, epoch, seq]`. An array, because a phone sends a thousand of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "KnownWire", into = "KnownWire")]
+pub struct Known {
+    /// Which.
+    pub conversation: ConversationId,
+    /// The highest position that the device knows: all entries up to it are stored on it, or it means to fetch them by itself.
+    pub have: Position,
+    /// The user's read position as the device knows it.
+    pub read: Position,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KnownWire(ConversationId, u32, Seq, u32, Seq);
+
+impl From<KnownWire> for Known {
+    fn from(KnownWire(conversation, have_epoch, have, read_epoch, read): KnownWire) -> Self {
+        Self { conversation, have: Position::new(have_epoch, have), read: Position::new(read_epoch, read) }
+    }
+}
+
+impl From<Known> for KnownWire {
+    fn from(known: Known) -> Self {
+        Self(known.conversation, known.have.epoch, known.have.seq, known.read.epoch, known.read.seq)
+    }
+}
+
+/// `sync`: the entries after a position, of 1 to 100 conversations, a page an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sync {
+    /// Echoed.
+    pub id: RequestId,
+    /// None twice. Answered in this order, as far as a page goes.
+    pub conversations: Vec<SyncFrom>,
+    /// What the pages before have brought and the device has stored: the same as an `ack` beside this request. At most 100.
+    #[serde(default, deserialize_with = "list_or_null", skip_serializing_if = "Vec::is_empty")]
+    pub ack: Vec<PositionIn>,
+}
+
+/// Where to go on in one conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncFrom {
+    /// Which.
+    pub conversation: ConversationId,
+    /// The last position that the device has; [`Position::ZERO`] for none.
+    pub after: Position,
+}
+
+/// A position in a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PositionIn {
+    /// Which.
+    pub conversation: ConversationId,
+    /// Of an entry of it.
+    pub position: Position,
+}
+
+/// `history`: the entries before a seq, the newest first to be asked for, answered ascending.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// Echoed.
+    pub id: RequestId,
+    /// Which.
+    pub conversation: ConversationId,
+    /// Only entries below this seq; absent: from the end of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Seq>,
+    /// At most so many entries, 1 to 100; absent: as many as a page holds, up to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// `probe`: looks for messages of the caller after an anchor without bringing the entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Echoed.
+    pub id: RequestId,
+    /// Which.
+    pub conversation: ConversationId,
+    /// Where to begin: the anchor of the messages, or `reached` of the answer before.
+    pub anchor: Position,
+    /// 1 to 25.
+    pub ids: Vec<ClientMessageId>,
+}
+
+/// `ack` and `read`: 1 to 100 positions of as many conversations. Cursors only move forward, so both are idempotent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Positions {
+    /// Echoed.
+    pub id: RequestId,
+    /// No conversation twice.
+    pub positions: Vec<PositionIn>,
+}
+
+/// `refresh`: a new token of the same user and device keeps the connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refresh {
+    /// Echoed.
+    pub id: RequestId,
+    /// As in a handshake.
+    pub token: Token,
 }
 
 /// `open`: idempotent.
@@ -67,11 +191,19 @@ pub struct NewMessage {
     pub body: Body,
 }
 
-/// `ping`: answered with the server's time.
+/// `ping`: answered with the server's time, and with where the named conversations stand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ping {
     /// Echoed.
     pub id: RequestId,
+    /// What the user looks at: at most 20, none twice.
+    #[serde(default, deserialize_with = "list_or_null", skip_serializing_if = "Vec::is_empty")]
+    pub open: Vec<ConversationId>,
+}
+
+/// An optional list: null counts as missing, as in every optional field.
+fn list_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(field)?.unwrap_or_default())
 }
 
 /// A text that is no request: the error to answer, with the request's `id` where one could be read.
@@ -100,9 +232,16 @@ impl Request {
     /// The request's `id`.
     pub const fn id(&self) -> &RequestId {
         match self {
-            Self::Hello(Hello { id, .. }) | Self::Open(Open { id, .. }) | Self::Send(SendMessages { id, .. }) | Self::Ping(Ping { id }) => {
-                id
-            }
+            Self::Hello(Hello { id, .. })
+            | Self::Open(Open { id, .. })
+            | Self::Send(SendMessages { id, .. })
+            | Self::Sync(Sync { id, .. })
+            | Self::History(History { id, .. })
+            | Self::Probe(Probe { id, .. })
+            | Self::Ack(Positions { id, .. })
+            | Self::Read(Positions { id, .. })
+            | Self::Refresh(Refresh { id, .. })
+            | Self::Ping(Ping { id, .. }) => id,
         }
     }
 
@@ -120,31 +259,87 @@ impl Request {
             refusal: bad_request(&error),
         })?;
         let fields = |error: serde_json::Error| BadRequest { id: Some(id.clone()), refusal: bad_request(&error) };
-        match action.as_str() {
-            "hello" => serde_json::from_str(text).map(Self::Hello).map_err(fields),
-            "open" => serde_json::from_str(text).map(Self::Open).map_err(fields),
-            "send" => {
-                let send: SendMessages = serde_json::from_str(text).map_err(fields)?;
-                if (1..=MESSAGES_PER_SEND_MAX).contains(&send.messages.len()) {
-                    Ok(Self::Send(send))
-                } else {
-                    let refusal = Refusal::new(ErrorCode::BadRequest, "`messages` must hold 1 to 25 messages");
-                    Err(BadRequest { id: Some(send.id), refusal })
-                }
+        let request = match action.as_str() {
+            "hello" => serde_json::from_str(text).map(Self::Hello).map_err(fields)?,
+            "open" => serde_json::from_str(text).map(Self::Open).map_err(fields)?,
+            "send" => serde_json::from_str(text).map(Self::Send).map_err(fields)?,
+            "sync" => serde_json::from_str(text).map(Self::Sync).map_err(fields)?,
+            "history" => serde_json::from_str(text).map(Self::History).map_err(fields)?,
+            "probe" => serde_json::from_str(text).map(Self::Probe).map_err(fields)?,
+            "ack" => serde_json::from_str(text).map(Self::Ack).map_err(fields)?,
+            "read" => serde_json::from_str(text).map(Self::Read).map_err(fields)?,
+            "refresh" => serde_json::from_str(text).map(Self::Refresh).map_err(fields)?,
+            "ping" => serde_json::from_str(text).map(Self::Ping).map_err(fields)?,
+            _ => return Err(BadRequest { id: Some(id), refusal: Refusal::new(ErrorCode::UnknownAction, "no such action") }),
+        };
+        match request.out_of_bounds() {
+            None => Ok(request),
+            Some(why) => Err(BadRequest { id: Some(id.clone()), refusal: Refusal::new(ErrorCode::BadRequest, why) }),
+        }
+    }
+
+    /// What is wrong with the length or the order of the request's lists.
+    fn out_of_bounds(&self) -> Option<&'static str> {
+        match self {
+            Self::Hello(hello) => {
+                let known = || hello.known.iter().map(|known| &known.conversation);
+                let ascending = hello.after.iter().chain(known()).is_sorted_by(|one, next| one < next);
+                let ends = |end: &ConversationId| hello.after.as_ref() < Some(end) && known().next_back() <= Some(end);
+                let good = ascending && hello.known_to.as_ref().is_none_or(ends);
+                (!good).then_some("`known` must be ascending, after `after` and up to `known_to`")
             }
-            "ping" => serde_json::from_str(text).map(Self::Ping).map_err(fields),
-            _ => Err(BadRequest { id: Some(id), refusal: Refusal::new(ErrorCode::UnknownAction, "no such action") }),
+            Self::Send(send) => {
+                let good = (1..=MESSAGES_PER_SEND_MAX).contains(&send.messages.len());
+                (!good).then_some("`messages` must hold 1 to 25 messages")
+            }
+            Self::Sync(sync) => {
+                let good = once(1, sync.conversations.iter().map(|from| &from.conversation))
+                    && once(0, sync.ack.iter().map(|position| &position.conversation));
+                (!good).then_some("`conversations` must hold 1 to 100 conversations, `ack` at most 100, none twice")
+            }
+            Self::Ack(request) | Self::Read(request) => {
+                let good = once(1, request.positions.iter().map(|position| &position.conversation));
+                (!good).then_some("`positions` must hold 1 to 100 positions, no conversation twice")
+            }
+            Self::Probe(probe) => {
+                let good = (1..=PROBED_IDS_MAX).contains(&probe.ids.len());
+                (!good).then_some("`ids` must hold 1 to 25 client message ids")
+            }
+            Self::History(history) => {
+                let limit = history.limit.map_or(1, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+                (!(1..=HISTORY_ENTRIES_MAX).contains(&limit)).then_some("`limit` must be 1 to 100")
+            }
+            Self::Ping(ping) => {
+                let good = ping.open.len() <= OPEN_CONVERSATIONS_MAX && once(0, ping.open.iter());
+                (!good).then_some("`open` must hold at most 20 conversations, none twice")
+            }
+            Self::Open(_) | Self::Refresh(_) => None,
         }
     }
 }
 
-/// serde reads a struct from an array too, field by field; the protocol does not.
+/// Whether there are `min` to 100 conversations and none twice: they become keys of one batch read, which refuses a key that is repeated.
+fn once<'a>(min: usize, conversations: impl ExactSizeIterator<Item = &'a ConversationId>) -> bool {
+    let count = conversations.len();
+    (min..=CONVERSATIONS_PER_REQUEST_MAX).contains(&count) && conversations.collect::<BTreeSet<_>>().len() == count
+}
+
+/// serde reads a struct from an array too, field by field; the protocol does not, but for `known`.
 fn objects_where_objects_belong(request: &serde_json::Value) -> bool {
-    let messages = request.get("messages").and_then(serde_json::Value::as_array);
-    let message = |message: &serde_json::Value| {
-        message.is_object() && ["anchor", "body"].iter().all(|name| message.get(name).is_none_or(|field| !field.is_array()))
+    let no_array =
+        |value: &serde_json::Value, names: &[&str]| names.iter().all(|name| value.get(name).is_none_or(|field| !field.is_array()));
+    let objects = |name: &str| {
+        let items = request.get(name).and_then(serde_json::Value::as_array);
+        items.is_none_or(|items| items.iter().all(|item| item.is_object() && no_array(item, &["anchor", "body", "after", "position"])))
     };
-    !request.is_array() && messages.is_none_or(|messages| messages.iter().all(message))
+    !request.is_array()
+        && match request.get("action").and_then(serde_json::Value::as_str) {
+            Some("send") => objects("messages"),
+            Some("sync") => objects("conversations") && objects("ack"),
+            Some("ack" | "read") => objects("positions"),
+            Some("probe") => no_array(request, &["anchor"]),
+            _ => true,
+        }
 }
 
 /// Says which field is wrong and where, never what it held: serde repeats the value in "invalid type" and "invalid value".

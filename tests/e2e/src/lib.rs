@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use chatlane_aws::{Store, Tables};
@@ -18,8 +19,9 @@ use chatlane_local::lambda::LineSink;
 use chatlane_local::stack::FAN_OUT_QUEUE;
 use chatlane_local::{Settings, Stack};
 use chatlane_protocol::frames::{ConversationHead, HelloAnswer, SendAnswer};
+use chatlane_protocol::limits::TOKEN_LEEWAY_S;
 use chatlane_protocol::request::NewMessage;
-use chatlane_protocol::{Body, ClientMessageId, ConversationId, DeviceId, Entry, Position, Seq, ServerFrame};
+use chatlane_protocol::{Body, ClientMessageId, ConversationId, DeviceId, Entry, ErrorCode, Position, Seq, ServerFrame};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -32,6 +34,11 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
+pub mod floor;
+pub mod line;
+pub mod past;
+pub mod phone;
+mod returning;
 pub mod sender;
 
 /// How long anything may take before a scenario is given up as hung.
@@ -136,6 +143,15 @@ impl Running {
         Device::connect(&self.url(), DeviceId::from(uuid::Uuid::new_v4()), &token).await.expect("the handshake is accepted")
     }
 
+    /// A token of `user` with which a connection's time, leeway included, is over after `left` (whole seconds).
+    ///
+    /// # Panics
+    /// Never: the clock is not within a minute of 1970.
+    pub fn short_token(&self, user: &str, left: Duration) -> String {
+        let leeway = Duration::from_secs(TOKEN_LEEWAY_S);
+        self.issuer().token(user, left, SystemTime::now().checked_sub(leeway).expect("it is later than 1970"))
+    }
+
     /// Waits until every delivery task is done.
     ///
     /// # Panics
@@ -151,6 +167,25 @@ impl Running {
         let name = str::to_owned;
         let tables = Tables { log: name("log"), conversations: name("conversations"), inboxes: name("inboxes"), users: name("users") };
         Store::new(&config, tables)
+    }
+
+    /// Asks the embedded `DynamoDB` in its own words (`GetItem`, …), past every type of ours: to see or to remove single items.
+    ///
+    /// # Panics
+    /// If it refuses.
+    pub async fn dynamodb(&self, operation: &str, request: &Value) -> Value {
+        const TOOL: &str = "tool/20260101/us-east-1/dynamodb/aws4_request"; // a signature is looked at for being there
+        let asked = reqwest::Client::new()
+            .post(&self.endpoint_urls().dynamodb)
+            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-date", "20260101T000000Z")
+            .header("authorization", format!("AWS4-HMAC-SHA256 Credential={TOOL}, SignedHeaders=host, Signature=none"))
+            .body(request.to_string());
+        let answer = asked.send().await.expect("DynamoDB answers");
+        let (status, text) = (answer.status(), answer.text().await.expect("an answer has a body"));
+        assert!(status.is_success(), "{operation}: {text}");
+        serde_json::from_str(&text).expect("an answer is JSON")
     }
 
     /// Records every call to the embedded endpoints from now on.
@@ -204,13 +239,37 @@ pub enum DeviceError {
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
+/// What a device's requests and their answers came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Requests that were answered.
+    pub requests: usize,
+    /// Bytes of these requests.
+    pub sent_bytes: usize,
+    /// Bytes of their answers. Pushes are not in it: they come when they come.
+    pub answered_bytes: usize,
+}
+
+impl Traffic {
+    /// What has come since `earlier`.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        Self {
+            requests: self.requests - earlier.requests,
+            sent_bytes: self.sent_bytes - earlier.sent_bytes,
+            answered_bytes: self.answered_bytes - earlier.answered_bytes,
+        }
+    }
+}
+
 /// A device with one socket. Frames are kept in the order in which they came; nothing is dropped.
 pub struct Device {
     /// Its id.
     pub id: DeviceId,
     sink: tokio::sync::Mutex<SplitSink<Socket, Message>>,
     seen: Arc<Seen>,
-    next_id: std::sync::atomic::AtomicU64,
+    next_id: AtomicU64,
+    traffic: Mutex<Traffic>,
     reader: JoinHandle<()>,
 }
 
@@ -256,7 +315,7 @@ impl Device {
         let (sink, stream) = socket.split();
         let seen = Arc::new(Seen::default());
         let reader = tokio::spawn(read(stream, seen.clone()));
-        Ok(Self { id, sink: tokio::sync::Mutex::new(sink), seen, next_id: std::sync::atomic::AtomicU64::new(1), reader })
+        Ok(Self { id, sink: tokio::sync::Mutex::new(sink), seen, next_id: AtomicU64::new(1), traffic: Mutex::default(), reader })
     }
 
     /// Sends one WebSocket message as it is.
@@ -320,10 +379,12 @@ impl Device {
     /// # Errors
     /// [`DeviceError::GatewayError`] if the gateway's own error frame comes first, [`DeviceError::Closed`] if the connection ends.
     pub async fn request(&self, mut request: Value) -> Result<Value, DeviceError> {
-        let id = self.next_id.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed).to_string();
         request["id"] = json!(id);
+        let text = request.to_string();
+        let sent_bytes = text.len();
         let before = self.seen.frames.lock().unwrap_or_else(PoisonError::into_inner).len();
-        if let Err(error) = self.send_text(request.to_string()).await {
+        if let Err(error) = self.send_text(text).await {
             return Err(if self.seen.closed.borrow().is_some() { DeviceError::Closed(self.closed().await) } else { error.into() });
         }
         let answer = self.until("a request is answered", |frames| {
@@ -332,9 +393,45 @@ impl Device {
             mine.or_else(|| new.iter().find(|frame| frame.get("type").is_none())).cloned()
         });
         match answer.await {
-            Some(answer) if answer.get("type").is_some() => Ok(answer),
+            Some(answer) if answer.get("type").is_some() => {
+                let mut traffic = self.traffic.lock().unwrap_or_else(PoisonError::into_inner);
+                traffic.requests += 1;
+                traffic.sent_bytes += sent_bytes;
+                // As long as the text that came: neither side writes white space, and the order of fields makes no difference.
+                traffic.answered_bytes += answer.to_string().len();
+                Ok(answer)
+            }
             Some(gateway) => Err(DeviceError::GatewayError(gateway)),
             None => Err(DeviceError::Closed(self.closed().await)),
+        }
+    }
+
+    /// What all requests so far and their answers came to.
+    pub fn traffic(&self) -> Traffic {
+        *self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// [`Device::request`], its answer as the frame that it is.
+    ///
+    /// # Errors
+    /// As [`Device::request`], or the answer has not its documented form.
+    pub async fn ask(&self, request: Value) -> Result<ServerFrame, DeviceError> {
+        let answer = self.request(request).await?;
+        Ok(serde_json::from_value(answer).context("a frame")?)
+    }
+
+    /// [`Device::ask`], repeated while the answer is `unavailable`: on a busy machine a function runs out of its time budget.
+    ///
+    /// # Errors
+    /// As [`Device::ask`].
+    pub async fn ask_again(&self, request: Value) -> Result<ServerFrame, DeviceError> {
+        loop {
+            match self.ask(request.clone()).await? {
+                ServerFrame::Error(error) if error.refusal.code == ErrorCode::Unavailable => {
+                    tokio::time::sleep(Duration::from_millis(error.refusal.retry_after_ms.unwrap_or_default())).await;
+                }
+                answer => return Ok(answer),
+            }
         }
     }
 
@@ -362,9 +459,7 @@ impl Device {
     /// # Errors
     /// As [`Device::request`], or the answer is an error frame.
     pub async fn send(&self, conversation: &ConversationId, messages: &[NewMessage]) -> Result<SendAnswer, DeviceError> {
-        let answer = self.request(json!({ "action": "send", "conversation": conversation, "messages": messages })).await?;
-        let frame: ServerFrame = serde_json::from_value(answer).context("a frame")?;
-        match frame {
+        match self.ask(json!({ "action": "send", "conversation": conversation, "messages": messages })).await? {
             ServerFrame::Send(answer) => Ok(answer),
             other => Err(anyhow!("not an answer to send: {other:?}").into()),
         }

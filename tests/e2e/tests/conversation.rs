@@ -37,7 +37,7 @@ async fn everything_acknowledged_survives_a_restart_of_the_stack() {
     let bob = stack.silent_device("bob").await;
     let welcome = bob.hello().await.unwrap();
     assert_eq!(welcome.conversations.len(), 1);
-    assert_eq!(welcome.conversations[0].head.seq.get(), 2);
+    assert_eq!(welcome.conversations[0].conversation.head.seq.get(), 2);
     // L2: the retry after the restart is answered with the first position.
     let alice = stack.device("alice").await;
     let answer = alice.send(&opened.conversation, &[sent]).await.unwrap();

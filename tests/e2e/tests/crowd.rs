@@ -1,21 +1,25 @@
 //! 32 devices at once in one conversation: the lane stays a lane (L1, L2, L5), at full speed and at the admitted one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use chatlane_chat::fan_out::RANGE_MAX;
 use chatlane_chat::task::Task;
+use chatlane_client::Store;
+use chatlane_client::device::{DeviceOptions, NoToken};
+use chatlane_client::session::Shown;
 use chatlane_local::Settings;
 use chatlane_local::embedded::{Call, Recording, Service};
 use chatlane_protocol::limits::{ADMISSION_BURST, ADMISSION_PER_S, CONNECTIONS_PER_USER_MAX};
 use chatlane_protocol::request::NewMessage;
-use chatlane_protocol::{ConversationId, Entry, EntryKind, Position};
+use chatlane_protocol::{Body, Content, ConversationId, Entry, EntryKind, Position, Token, UserId};
 use chatlane_tests_e2e::sender::{Sender, Tally, seed};
-use chatlane_tests_e2e::{Device, Running, message, start, stored_log};
+use chatlane_tests_e2e::{Device, Running, message, patiently, start, stored_log};
 use futures_util::future::join_all;
 use serde_json::json;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// Of two users: as many as may be connected.
 const DEVICES: usize = 2 * CONNECTIONS_PER_USER_MAX;
@@ -30,6 +34,7 @@ const REPEATED_RANGE: u64 = 20;
 async fn a_crowd_at_full_speed_leaves_every_message_once_and_no_gap() {
     let stack = start(|settings| {
         for_a_crowd(settings);
+        without_anchor_bound(settings);
         settings.environment.insert("CHATLANE_ADMISSION".to_owned(), "off".to_owned());
     })
     .await;
@@ -39,7 +44,11 @@ async fn a_crowd_at_full_speed_leaves_every_message_once_and_no_gap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_that_waits_as_long_as_it_is_told_gets_everything_through_admission() {
-    let stack = start(for_a_crowd).await;
+    let stack = start(|settings| {
+        for_a_crowd(settings);
+        without_anchor_bound(settings);
+    })
+    .await;
     // Most devices only send, so that admission is what slows them, and not the posts to 32 sockets.
     let (log, tally) = crowd(&stack, 4).await;
     println!("{} times told to wait", tally.setback("rate_limited"));
@@ -58,9 +67,132 @@ fn for_a_crowd(settings: &mut Settings) {
     settings.concurrency_max = 4;
     // Longer than any worker takes on a busy machine: tasks handed out twice would only add to its load.
     settings.visibility_timeout = Duration::from_secs(30);
+}
+
+fn without_anchor_bound(settings: &mut Settings) {
     // A device that waits its turn falls behind by more than the anchor's bound; catching up is for `probe`.
     for name in ["CHATLANE_ANCHOR_ENTRIES_MAX", "CHATLANE_ANCHOR_BYTES_MAX"] {
         settings.environment.insert(name.to_owned(), 1_000_000_000.to_string());
+    }
+}
+
+/// With the documented bound. Every device writes all its messages at once, so all their anchors are at the head that it knew at the start,
+/// and most are too far behind when it is their turn: the clients catch up and go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_clients_within_the_anchor_bound_has_one_transcript() {
+    let stack = start(|settings| {
+        for_a_crowd(settings);
+        settings.environment.insert("CHATLANE_ADMISSION".to_owned(), "off".to_owned());
+    })
+    .await;
+    let opened = stack.silent_device(user(0)).await.open(user(1)).await.unwrap();
+    let (finished, finish) = oneshot::channel();
+    let answers = tokio::spawn(Answers::watch(stack.record(), finish));
+
+    let began = Instant::now();
+    let clients = join_all((0..DEVICES).map(|number| client(&stack, number, &opened.conversation))).await;
+    let stores = join_all(clients.into_iter().enumerate().map(|(number, client)| client.talk(number, &opened.conversation))).await;
+    let took = began.elapsed();
+    finished.send(()).unwrap();
+    let answers = answers.await.unwrap();
+
+    let log: Vec<Entry> = stored_log(&stack.store().await, &opened.conversation).await.iter().map(chatlane_chat::Entry::to_wire).collect();
+    let seqs = log.iter().map(|entry| entry.position.seq.get());
+    assert!(seqs.eq(1..=1 + DEVICES as u64 * MESSAGES), "L1");
+    let mut said: BTreeMap<&str, u64> = BTreeMap::new();
+    for text in log[1..].iter().map(text) {
+        let (line, device) = text.split_once(" of ").unwrap();
+        let before = said.entry(device).or_default();
+        *before += 1;
+        assert_eq!(line, format!("line {before}"), "L2, L5: of {device}");
+    }
+    assert_eq!(said.len(), DEVICES);
+    for store in &stores {
+        assert!(store.entries(&opened.conversation, None, usize::MAX).unwrap() == log, "a transcript is the log");
+        assert!(store.restore().unwrap().outbox.is_empty());
+    }
+    println!("{} transcripts of {} entries identical in {took:.1?}; {answers}", stores.len(), log.len());
+    // A bound that nobody met would prove nothing. All but the first ones in the log were beyond it.
+    assert!(answers.stale > 0);
+}
+
+/// A device with the real client, and what it shows.
+struct Client {
+    device: chatlane_client::Device,
+    shown: mpsc::UnboundedReceiver<Shown>,
+}
+
+/// A client of this device that knows the conversation.
+async fn client(stack: &Running, number: usize, conversation: &ConversationId) -> Client {
+    let store = Store::in_memory(&UserId::new(user(number)).unwrap()).unwrap();
+    let mut options = DeviceOptions::new(stack.url(), &store);
+    // The crowd has said more before the last client is there than a new device fetches by itself.
+    options.settings.new_entries_max = u64::MAX;
+    // All of them are refused again and again while there is a crowd; the longest pauses of a phone would only be waited for.
+    options.settings.back_off_max_ms = 4_000;
+    let token = Token::new(stack.token(user(number), Duration::from_hours(1))).unwrap();
+    let token = move || std::future::ready(Ok::<_, NoToken>(token.clone()));
+    let (device, shown) = chatlane_client::Device::start(options, store, token).unwrap();
+    let mut client = Client { device, shown };
+    client.until(|shown| matches!(shown, Shown::Entry { conversation: of, .. } if of == conversation)).await;
+    client
+}
+
+impl Client {
+    /// Waits until this is shown.
+    async fn until(&mut self, which: impl Fn(&Shown) -> bool) {
+        while !which(&patiently("a client shows something", self.shown.recv()).await.expect("a client goes on")) {}
+    }
+
+    /// Says everything at once, waits until everybody's is there, and ends.
+    async fn talk(mut self, number: usize, conversation: &ConversationId) -> Store {
+        for line in 1..=MESSAGES {
+            self.device.compose(conversation.clone(), Body::text(format!("line {line} of {number}")).unwrap());
+        }
+        let all = 1 + DEVICES as u64 * MESSAGES;
+        self.until(|shown| matches!(shown, Shown::Entry { entry, .. } if entry.position.seq.get() == all)).await;
+        self.device.shutdown().await.unwrap()
+    }
+}
+
+fn text(entry: &Entry) -> &str {
+    match &entry.kind {
+        EntryKind::Message { body } => match body.content() {
+            Content::Text(text) => text,
+            Content::Data(_) => panic!("{} was sent as text", entry.position),
+        },
+        other => panic!("{} is no message: {other:?}", entry.position),
+    }
+}
+
+/// What the functions answered to the clients.
+#[derive(Default)]
+struct Answers {
+    /// Of each function.
+    all: BTreeMap<String, u64>,
+    /// Of `send`, with a message whose anchor is too far behind.
+    stale: u64,
+}
+
+impl Answers {
+    async fn watch(calls: Recording, finish: oneshot::Receiver<()>) -> Self {
+        let mut answers = Self::default();
+        each(calls, finish, |call| {
+            if call.service == Service::Runtime && call.operation == "Response" {
+                *answers.all.entry(call.caller.function().to_owned()).or_default() += 1;
+                let stale = call.caller.function() == "send" && call.request.to_string().contains("anchor_stale");
+                answers.stale += u64::from(stale);
+            }
+        })
+        .await;
+        answers
+    }
+}
+
+impl fmt::Display for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "answers: {} of them anchor_stale", self.stale)?;
+        self.all.iter().try_for_each(|(function, answers)| write!(f, ", {answers} × {function}"))
     }
 }
 
@@ -179,6 +311,21 @@ async fn everything_came(device: &Device, conversation: &ConversationId, log: &[
     missing.len()
 }
 
+/// Hands out every call until it is told that there are no more. Taken as they come: together they would be gigabytes.
+async fn each(calls: Recording, finish: oneshot::Receiver<()>, mut note: impl FnMut(&Call)) {
+    let mut finish = pin!(finish);
+    loop {
+        let finished = tokio::select! {
+            _ = &mut finish => true,
+            () = calls.until(|calls| (!calls.is_empty()).then_some(())) => false,
+        };
+        calls.take().iter().for_each(&mut note);
+        if finished {
+            return;
+        }
+    }
+}
+
 /// How the workers' deliveries began, from their calls. Every entry is in exactly one raise of the head, and the task that raised it posts
 /// all of the raise but what DESIGN §6 cuts; the tail is never cut, so every device learns that it has to sync.
 #[derive(Default)]
@@ -194,24 +341,13 @@ struct Begun {
 impl Begun {
     async fn watch(calls: Recording, finish: oneshot::Receiver<()>) -> Self {
         let mut begun = Self::default();
-        let mut finish = pin!(finish);
-        loop {
-            let finished = tokio::select! {
-                _ = &mut finish => true,
-                () = calls.until(|calls| (!calls.is_empty()).then_some(())) => false,
-            };
-            // Taken as they come: together they would be gigabytes.
-            for call in calls.take() {
-                match call.caller.function() {
-                    "fan_out" => begun.note(&call),
-                    "send" if call.operation == "PutItem" && call.status == 400 => begun.lost_races += 1,
-                    _ => {}
-                }
-            }
-            if finished {
-                return begun;
-            }
-        }
+        each(calls, finish, |call| match call.caller.function() {
+            "fan_out" => begun.note(call),
+            "send" if call.operation == "PutItem" && call.status == 400 => begun.lost_races += 1,
+            _ => {}
+        })
+        .await;
+        begun
     }
 
     fn note(&mut self, call: &Call) {

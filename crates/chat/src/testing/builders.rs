@@ -9,7 +9,7 @@ use crate::Settings;
 use crate::admission::Bucket;
 use crate::caller::Caller;
 use crate::entry::{BodyHash, DedupeKey, Entry, Facts, Kind, Policy, Role};
-use crate::ports::{Creation, Member, Session};
+use crate::ports::{Creation, Head, Member, Session};
 
 /// The epoch of everything here.
 pub const EPOCH: u32 = 1;
@@ -98,6 +98,11 @@ pub fn entry(conversation: &ConversationId, number: u64, sender: &str) -> Entry 
         kind: Kind::Message { hash: BodyHash::of(&body, &DEDUPE_KEY), body },
         facts: facts(number),
     }
+}
+
+/// The head when the delivery of entry `number` of a direct conversation has begun.
+pub fn head(number: u64) -> Head {
+    Head { position: position(number), count: facts(number).count, time: start() }
 }
 
 /// Entry `number`, whose body has so many bytes.

@@ -6,6 +6,7 @@
 #![expect(clippy::missing_panics_doc, reason = "said once for all, in the lines above")]
 
 mod creation;
+mod cursors;
 mod heads;
 mod log;
 mod sessions;
@@ -15,16 +16,17 @@ use std::hash::{BuildHasher as _, RandomState};
 use chatlane_protocol::{ConversationId, UserId};
 
 pub use self::creation::*;
+pub use self::cursors::*;
 pub use self::heads::*;
 pub use self::log::*;
 pub use self::sessions::*;
 use super::builders;
-use crate::ports::{Heads, Memberships, MessageLog, ReadBound, Sessions};
+use crate::ports::{Cursors, Heads, Memberships, MessageLog, ReadBound, Sessions};
 
 /// All ports that store something.
-pub trait Backend: MessageLog + Memberships + Heads + Sessions {}
+pub trait Backend: MessageLog + Memberships + Cursors + Heads + Sessions {}
 
-impl<B: MessageLog + Memberships + Heads + Sessions> Backend for B {}
+impl<B: MessageLog + Memberships + Cursors + Heads + Sessions> Backend for B {}
 
 /// Makes a test of every fact of [`crate::testing::contract`], under the fact's own name. `$fact` is the fact, to be called with a
 /// reference to the backend; `$run` calls it and waits for it.
@@ -83,6 +85,10 @@ macro_rules! contract_facts {
             a_read_beyond_the_tail_or_of_no_conversation_is_empty
             a_read_goes_past_a_megabyte
             a_run_with_a_gap_is_broken
+            a_read_back_descends_from_below_its_seq_and_ends_at_its_bound_of_entries
+            a_read_back_ends_after_the_entry_that_exceeds_its_bound_of_bytes
+            a_read_back_goes_past_a_megabyte
+            entries_come_in_the_order_of_the_slots_asked
             the_last_entry_has_the_highest_seq
             a_log_holds_no_entries_of_others
             // --- creation and membership
@@ -94,6 +100,14 @@ macro_rules! contract_facts {
             strangers_and_unknown_conversations_have_no_row
             all_members_come_in_the_order_of_their_ids
             an_inbox_comes_in_pages_in_the_order_of_its_conversations
+            // --- cursors
+            cursors_only_move_forward_and_answer_what_they_were
+            each_cursor_moves_on_its_own
+            neighbours_among_the_highest_positions_are_told_apart
+            a_device_moves_no_cursor_of_others
+            cursors_moved_at_once_end_at_the_highest
+            a_cursor_of_no_member_is_not_moved_and_no_row_is_made
+            more_than_a_hundred_rows_come_in_the_order_asked
             // --- heads
             a_head_only_rises_and_answers_what_it_was
             heads_raised_at_once_end_at_the_highest
@@ -104,6 +118,9 @@ macro_rules! contract_facts {
             a_session_replaces_the_one_of_its_connection
             of_sessions_registered_at_once_each_two_see_each_other
             a_removal_takes_the_named_connections_only
+            one_session_is_found_by_its_connection
+            a_session_is_prolonged_and_never_shortened
+            a_session_that_is_not_there_is_not_prolonged_and_not_made
             a_removal_for_an_unknown_user_creates_nothing
             more_than_a_hundred_users_are_asked_at_once
         }

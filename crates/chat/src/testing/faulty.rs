@@ -7,13 +7,13 @@ use std::future::{Future, poll_fn};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
-use chatlane_protocol::{ConnectionId, ConversationId, Position, Seq, UnixMillis, UserId};
+use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
 
 use super::memory::Memory;
 use crate::entry::Entry;
 use crate::ports::{
-    Created, Creation, Delivery, FanOutQueue, Heads, InboxRow, Member, Memberships, MessageLog, Outbound, Put, ReadBound, Session,
-    Sessions, Unavailable,
+    Advance, Advanced, Created, Creation, Cursors, Delivery, FanOutQueue, Head, Heads, InboxRow, Member, Memberships, MessageLog, Outbound,
+    Put, ReadBound, Session, Sessions, Unavailable,
 };
 use crate::task::Task;
 
@@ -22,20 +22,26 @@ use crate::task::Task;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Read,
-    Last,
+    ReadBack,
+    At,
     Put,
     Create,
     Member,
     SettledMember,
     Members,
     Inbox,
+    InboxRows,
+    Advance,
     RaiseHead,
     Heads,
     Register,
     Remove,
+    Session,
+    Prolong,
     OfUsers,
     Enqueue,
     Post,
+    Close,
 }
 
 /// What goes wrong with one call.
@@ -159,8 +165,12 @@ impl MessageLog for Faulty {
         self.call(Call::Read, None, || self.memory.read(conversation, from, bound)).await
     }
 
-    async fn last(&self, conversation: &ConversationId) -> Result<Option<Entry>, Unavailable> {
-        self.call(Call::Last, None, || self.memory.last(conversation)).await
+    async fn read_back(&self, conversation: &ConversationId, before: Option<Seq>, bound: ReadBound) -> Result<Vec<Entry>, Unavailable> {
+        self.call(Call::ReadBack, None, || self.memory.read_back(conversation, before, bound)).await
+    }
+
+    async fn at(&self, slots: &[(ConversationId, Seq)]) -> Result<Vec<Option<Entry>>, Unavailable> {
+        self.call(Call::At, None, || self.memory.at(slots)).await
     }
 
     async fn put(&self, entry: &Entry) -> Result<Put, Unavailable> {
@@ -190,12 +200,28 @@ impl Memberships for Faulty {
     }
 }
 
+impl Cursors for Faulty {
+    async fn inbox_rows(&self, user: &UserId, conversations: &[ConversationId]) -> Result<Vec<Option<InboxRow>>, Unavailable> {
+        self.call(Call::InboxRows, None, || self.memory.inbox_rows(user, conversations)).await
+    }
+
+    async fn advance(
+        &self,
+        user: &UserId,
+        conversation: &ConversationId,
+        device: DeviceId,
+        to: Advance,
+    ) -> Result<Option<Advanced>, Unavailable> {
+        self.call(Call::Advance, None, || self.memory.advance(user, conversation, device, to)).await
+    }
+}
+
 impl Heads for Faulty {
-    async fn raise_head(&self, conversation: &ConversationId, to: Position) -> Result<Position, Unavailable> {
+    async fn raise_head(&self, conversation: &ConversationId, to: Head) -> Result<Position, Unavailable> {
         self.call(Call::RaiseHead, None, || self.memory.raise_head(conversation, to)).await
     }
 
-    async fn heads(&self, conversations: &[ConversationId]) -> Result<Vec<Position>, Unavailable> {
+    async fn heads(&self, conversations: &[ConversationId]) -> Result<Vec<Head>, Unavailable> {
         self.call(Call::Heads, None, || self.memory.heads(conversations)).await
     }
 }
@@ -207,6 +233,14 @@ impl Sessions for Faulty {
 
     async fn remove(&self, user: &UserId, connections: &[ConnectionId]) -> Result<(), Unavailable> {
         self.call(Call::Remove, None, || self.memory.remove(user, connections)).await
+    }
+
+    async fn session(&self, user: &UserId, connection: &ConnectionId) -> Result<Option<Session>, Unavailable> {
+        self.call(Call::Session, None, || self.memory.session(user, connection)).await
+    }
+
+    async fn prolong(&self, user: &UserId, connection: &ConnectionId, expires: UnixMillis) -> Result<Option<Session>, Unavailable> {
+        self.call(Call::Prolong, None, || self.memory.prolong(user, connection, expires)).await
     }
 
     async fn of_users(&self, users: &[UserId]) -> Result<Vec<(UserId, Session)>, Unavailable> {
@@ -224,5 +258,10 @@ impl Outbound for Faulty {
     async fn post(&self, connection: &ConnectionId, frame: &str) -> Delivery {
         let posted = self.call(Call::Post, None, || async { Ok(self.memory.post(connection, frame).await) }).await;
         posted.unwrap_or(Delivery::Unknown)
+    }
+
+    async fn close(&self, connection: &ConnectionId) -> Delivery {
+        let closed = self.call(Call::Close, None, || async { Ok(self.memory.close(connection).await) }).await;
+        closed.unwrap_or(Delivery::Unknown)
     }
 }

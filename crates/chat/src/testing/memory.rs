@@ -1,14 +1,15 @@
 //! All ports in memory, each call one atomic step: what the interleaver, and later the simulator, schedule.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use chatlane_protocol::{ConnectionId, ConversationId, Position, Seq, UnixMillis, UserId};
+use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
 
 use crate::entry::{Entry, Kind};
 use crate::ports::{
-    Clock, Created, Creation, Delivery, FanOutQueue, Heads, InboxRow, Member, Memberships, MessageLog, Outbound, Put, ReadBound, Session,
-    Sessions, Unavailable,
+    Advance, Advanced, Clock, Created, Creation, Cursors, Delivery, FanOutQueue, Head, Heads, InboxRow, Member, Memberships, MessageLog,
+    Outbound, Put, ReadBound, Session, Sessions, Unavailable,
 };
 use crate::task::Task;
 
@@ -24,7 +25,7 @@ pub struct State {
     /// Entries of each conversation by seq.
     pub log: BTreeMap<ConversationId, BTreeMap<Seq, Entry>>,
     /// How far delivery has begun.
-    pub heads: BTreeMap<ConversationId, Position>,
+    pub heads: BTreeMap<ConversationId, Head>,
     /// Rows of members.
     pub members: BTreeMap<(ConversationId, UserId), Member>,
     /// Inboxes.
@@ -64,20 +65,20 @@ impl MessageLog for Memory {
     async fn read(&self, conversation: &ConversationId, from: Seq, bound: ReadBound) -> Result<Vec<Entry>, Unavailable> {
         let state = self.state();
         let Some(log) = state.log.get(conversation) else { return Ok(vec![]) };
-        let mut read = vec![];
-        let mut bytes = 0;
-        for entry in log.range(from..).map(|(_, entry)| entry).take(bound.entries_max) {
-            bytes += entry.stored_bytes();
-            read.push(entry.clone());
-            if bytes > bound.bytes_max {
-                break;
-            }
-        }
-        Ok(read)
+        Ok(bounded(log.range(from..).map(|(_, entry)| entry), bound))
     }
 
-    async fn last(&self, conversation: &ConversationId) -> Result<Option<Entry>, Unavailable> {
-        Ok(self.state().log.get(conversation).and_then(|log| log.values().next_back().cloned()))
+    async fn read_back(&self, conversation: &ConversationId, before: Option<Seq>, bound: ReadBound) -> Result<Vec<Entry>, Unavailable> {
+        let state = self.state();
+        let Some(log) = state.log.get(conversation) else { return Ok(vec![]) };
+        let end = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let below = log.range((Bound::Unbounded, end)).rev().map(|(_, entry)| entry);
+        Ok(bounded(below, bound))
+    }
+
+    async fn at(&self, slots: &[(ConversationId, Seq)]) -> Result<Vec<Option<Entry>>, Unavailable> {
+        let state = self.state();
+        Ok(slots.iter().map(|(conversation, seq)| state.log.get(conversation)?.get(seq).cloned()).collect())
     }
 
     async fn put(&self, entry: &Entry) -> Result<Put, Unavailable> {
@@ -98,16 +99,29 @@ impl MessageLog for Memory {
         if slot_1 || state.heads.contains_key(conversation) {
             return Ok(Created::Exists);
         }
-        state.heads.insert(conversation.clone(), Position::ZERO);
+        state.heads.insert(conversation.clone(), Head::default());
         state.log.entry(conversation.clone()).or_default().insert(entry.position.seq, entry.clone());
         for member in &creation.members {
             state.members.insert((conversation.clone(), member.user.clone()), member.clone());
             let with = inbox_with(entry, &member.user);
-            let row = InboxRow { conversation: conversation.clone(), with };
+            let row = InboxRow::new(conversation.clone(), with, member.visible_from);
             state.inboxes.entry(member.user.clone()).or_default().insert(conversation.clone(), row);
         }
         Ok(Created::New)
     }
+}
+
+/// As many as one read may bring.
+fn bounded<'a>(entries: impl Iterator<Item = &'a Entry>, bound: ReadBound) -> Vec<Entry> {
+    let (mut read, mut bytes) = (vec![], 0);
+    for entry in entries.take(bound.entries_max) {
+        bytes += entry.stored_bytes();
+        read.push(entry.clone());
+        if bytes > bound.bytes_max {
+            break;
+        }
+    }
+    read
 }
 
 /// The other user of a direct conversation's entry 1.
@@ -140,19 +154,47 @@ impl Memberships for Memory {
     }
 }
 
+impl Cursors for Memory {
+    async fn inbox_rows(&self, user: &UserId, conversations: &[ConversationId]) -> Result<Vec<Option<InboxRow>>, Unavailable> {
+        let state = self.state();
+        let rows = state.inboxes.get(user);
+        Ok(conversations.iter().map(|conversation| rows?.get(conversation).cloned()).collect())
+    }
+
+    async fn advance(
+        &self,
+        user: &UserId,
+        conversation: &ConversationId,
+        device: DeviceId,
+        to: Advance,
+    ) -> Result<Option<Advanced>, Unavailable> {
+        let mut state = self.state();
+        let Some(row) = state.inboxes.get_mut(user).and_then(|rows| rows.get_mut(conversation)) else { return Ok(None) };
+        let before = row.clone();
+        let delivered = row.delivered.entry(device).or_insert(Position::ZERO);
+        *delivered = to.delivered.max(*delivered);
+        if let Some(read) = to.read.filter(|read| read.position > row.read.position) {
+            row.read = read;
+        }
+        Ok(Some(Advanced { before, after: row.clone() }))
+    }
+}
+
 impl Heads for Memory {
-    async fn raise_head(&self, conversation: &ConversationId, to: Position) -> Result<Position, Unavailable> {
+    async fn raise_head(&self, conversation: &ConversationId, to: Head) -> Result<Position, Unavailable> {
         let mut state = self.state();
         let missing = || Unavailable::new("raise the head", "there is no such conversation");
         let head = state.heads.get_mut(conversation).ok_or_else(missing)?;
-        let before = *head;
-        *head = before.max(to);
+        let before = head.position;
+        if to.position > before {
+            *head = to;
+        }
         Ok(before)
     }
 
-    async fn heads(&self, conversations: &[ConversationId]) -> Result<Vec<Position>, Unavailable> {
+    async fn heads(&self, conversations: &[ConversationId]) -> Result<Vec<Head>, Unavailable> {
         let state = self.state();
-        Ok(conversations.iter().map(|conversation| state.heads.get(conversation).copied().unwrap_or(Position::ZERO)).collect())
+        Ok(conversations.iter().map(|conversation| state.heads.get(conversation).copied().unwrap_or_default()).collect())
     }
 }
 
@@ -169,6 +211,19 @@ impl Sessions for Memory {
             sessions.retain(|connection, _| !connections.contains(connection));
         }
         Ok(())
+    }
+
+    async fn session(&self, user: &UserId, connection: &ConnectionId) -> Result<Option<Session>, Unavailable> {
+        Ok(self.state().sessions.get(user).and_then(|sessions| sessions.get(connection).cloned()))
+    }
+
+    async fn prolong(&self, user: &UserId, connection: &ConnectionId, expires: UnixMillis) -> Result<Option<Session>, Unavailable> {
+        let mut state = self.state();
+        let session = state.sessions.get_mut(user).and_then(|sessions| sessions.get_mut(connection));
+        Ok(session.map(|session| {
+            session.expires = session.expires.max(expires);
+            session.clone()
+        }))
     }
 
     async fn of_users(&self, users: &[UserId]) -> Result<Vec<(UserId, Session)>, Unavailable> {
@@ -200,6 +255,19 @@ impl Outbound for Memory {
         } else {
             state.posts.push((connection.clone(), frame.to_owned()));
             Delivery::Posted
+        }
+    }
+
+    async fn close(&self, connection: &ConnectionId) -> Delivery {
+        let mut state = self.state();
+        if state.refuses_posts {
+            Delivery::Refused
+        } else if state.stuck.contains(connection) {
+            Delivery::Unknown
+        } else if state.gone.insert(connection.clone()) {
+            Delivery::Posted
+        } else {
+            Delivery::Gone
         }
     }
 }

@@ -7,3 +7,4 @@ pub mod interleave;
 pub mod memory;
 pub mod ready;
 pub mod stage;
+pub mod stepping;

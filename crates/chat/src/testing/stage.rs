@@ -3,7 +3,7 @@
 use chatlane_protocol::request::SendMessages;
 use chatlane_protocol::{ConversationId, NewMessage, Outcome, Refusal, UserId};
 
-use super::builders::{caller, creation, entry, position, request_id, settings, start, user};
+use super::builders::{caller, creation, entry, head, request_id, settings, start, user};
 use super::faulty::Faulty;
 use super::memory::SetClock;
 use super::ready::block_on;
@@ -56,7 +56,7 @@ impl Stage {
 
     /// The delivery of entries up to this has begun.
     pub fn deliver_up_to(&self, number: u64) {
-        block_on(self.store.memory.raise_head(&self.conversation, position(number))).expect("the conversation exists");
+        block_on(self.store.memory.raise_head(&self.conversation, head(number))).expect("the conversation exists");
     }
 
     /// Changes what the tail says about the log.

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use chatlane_protocol::frames::{ErrorFrame, HelloAnswer, OpenAnswer, PingAnswer, SendAnswer};
+use chatlane_protocol::frames::{
+    CursorsAnswer, ErrorFrame, HelloAnswer, HistoryAnswer, OpenAnswer, PingAnswer, ProbeAnswer, RefreshAnswer, SendAnswer, SyncAnswer,
+};
 use chatlane_protocol::{Request, RequestId, ServerFrame};
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -183,10 +185,18 @@ fn read(text: &str) -> Arrival {
             let HelloAnswer { id, .. } = &**answer;
             Arrival::Answer(id.clone(), Ok(frame))
         }
-        ServerFrame::Open(OpenAnswer { id, .. }) | ServerFrame::Send(SendAnswer { id, .. }) | ServerFrame::Ping(PingAnswer { id, .. }) => {
-            Arrival::Answer(id.clone(), Ok(frame))
+        ServerFrame::Open(OpenAnswer { id, .. })
+        | ServerFrame::Send(SendAnswer { id, .. })
+        | ServerFrame::Sync(SyncAnswer { id, .. })
+        | ServerFrame::History(HistoryAnswer { id, .. })
+        | ServerFrame::Probe(ProbeAnswer { id, .. })
+        | ServerFrame::Ack(CursorsAnswer { id, .. })
+        | ServerFrame::Read(CursorsAnswer { id, .. })
+        | ServerFrame::Refresh(RefreshAnswer { id, .. })
+        | ServerFrame::Ping(PingAnswer { id, .. }) => Arrival::Answer(id.clone(), Ok(frame)),
+        ServerFrame::Entries(_) | ServerFrame::Receipt(_) | ServerFrame::Goaway(_) | ServerFrame::Error(ErrorFrame { id: None, .. }) => {
+            Arrival::Push(frame)
         }
-        ServerFrame::Entries(_) | ServerFrame::Goaway(_) | ServerFrame::Error(ErrorFrame { id: None, .. }) => Arrival::Push(frame),
         ServerFrame::Unknown => {
             let json: Value = serde_json::from_str(text).unwrap_or_default();
             let field = |name: &str| json.get(name).and_then(Value::as_str);
@@ -232,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_has_no_id_is_a_push() {
-        let goaway = ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced });
+        let goaway = ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None });
         assert_eq!(read(r#"{"type":"goaway","reason":"displaced"}"#), Arrival::Push(goaway));
         let text = r#"{"type":"error","code":"bad_request","retryable":false}"#;
         assert!(matches!(read(text), Arrival::Push(ServerFrame::Error(_))));

@@ -1,7 +1,6 @@
 //! The task that reads and writes one socket.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -11,34 +10,33 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::Closed;
-use super::arrivals::Arrivals;
 use super::handshake::Socket;
 
 /// How long the other side may take for its part of closing.
-pub(super) const CLOSE_WAIT: Duration = Duration::from_secs(2);
+pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
 /// What [`super::Connection::close`] sends.
-pub(super) fn close_frame() -> Message {
+pub(crate) fn close_frame() -> Message {
     Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
 }
 
-/// Drives the socket to its end.
-pub(super) async fn drive(socket: Socket, outgoing: UnboundedReceiver<Message>, arrivals: Arc<Arrivals>) {
+/// Drives the socket to its end: `arrived` gets each text, `ended` how it ended.
+pub(crate) async fn drive(socket: Socket, outgoing: UnboundedReceiver<Message>, arrived: impl FnMut(&str), ended: impl FnOnce(Closed)) {
     let (mut sink, mut stream) = socket.split();
     // Both at once: a server that does not read must not keep this side from reading, or the two wait for each other.
     let closed = tokio::select! {
-        closed = read(&mut stream, &arrivals) => closed,
+        closed = read(&mut stream, arrived) => closed,
         closed = write(&mut sink, outgoing) => closed,
     };
-    arrivals.end(&closed);
+    ended(closed);
     // The reply to the server's close frame. Whether the server still takes it changes nothing.
     let _outcome = timeout(CLOSE_WAIT, sink.close()).await;
 }
 
-async fn read(stream: &mut (impl Stream<Item = Result<Message, Error>> + Unpin), arrivals: &Arrivals) -> Closed {
+async fn read(stream: &mut (impl Stream<Item = Result<Message, Error>> + Unpin), mut arrived: impl FnMut(&str)) -> Closed {
     while let Some(message) = stream.next().await {
         match message {
-            Ok(Message::Text(text)) => arrivals.arrived(text.as_str(), Instant::now()),
+            Ok(Message::Text(text)) => arrived(text.as_str()),
             Ok(Message::Close(Some(frame))) => return Closed { code: frame.code.into(), reason: frame.reason.as_str().to_owned() },
             Ok(Message::Close(None)) => return Closed { code: 1005, reason: String::new() },
             // Chatlane's frames are text. Pongs are sent by the socket itself.

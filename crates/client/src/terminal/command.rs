@@ -3,8 +3,14 @@
 use chatlane_protocol::UserId;
 
 /// What `/help` shows.
-pub(super) const HELP: [&str; 3] =
-    ["a line of text: send it to the one you are talking to", "/with NAME: talk to NAME from now on", "/quit or Ctrl-D: end · /help: this"];
+pub(super) const HELP: [&str; 6] = [
+    "a line of text: send it to the one you are talking to",
+    "/with NAME: talk to NAME from now on · /list: your conversations, with what is unread",
+    "/history: what was said before",
+    "/connect: try again now",
+    "/quit or Ctrl-D: end · /help: this",
+    "○ kept here, to be sent · ✓ stored, at its number · ✓✓ delivered, read · ✗ not sent",
+];
 
 /// A typed line, understood.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,6 +19,9 @@ pub(super) enum Command {
     Say(String),
     /// Talk to this user from now on.
     With(UserId),
+    List,
+    History,
+    Connect,
     Help,
     Quit,
     /// An empty line.
@@ -32,6 +41,9 @@ pub(super) fn read(line: &[u8]) -> Command {
     match command.trim().split_once(char::is_whitespace).unwrap_or((command.trim(), "")) {
         ("quit", "") => Command::Quit,
         ("help", "") => Command::Help,
+        ("list", "") => Command::List,
+        ("history", "") => Command::History,
+        ("connect", "") => Command::Connect,
         ("with", name) => UserId::new(name.trim()).map_or(Command::Wrong("`/with` needs a name of 1 to 128 bytes"), Command::With),
         _ => Command::Wrong("no such command; /help lists them"),
     }
@@ -65,14 +77,22 @@ mod tests {
 
     #[test]
     fn commands_begin_with_a_slash() {
-        assert_eq!(read(b"/quit"), Command::Quit);
-        assert_eq!(read(b"/help "), Command::Help);
-        assert_eq!(read(b"/with  auth0|a b"), Command::With(user("auth0|a b")));
+        let simple = [
+            (&b"/quit"[..], Command::Quit),
+            (b"/help ", Command::Help),
+            (b"/list", Command::List),
+            (b"/history", Command::History),
+            (b"/connect\r", Command::Connect),
+            (b"/with  auth0|a b", Command::With(user("auth0|a b"))),
+        ];
+        for (line, command) in simple {
+            assert_eq!(read(line), command);
+        }
     }
 
     #[test]
     fn what_is_no_command_is_not_sent_as_text() {
-        for line in [&b"/quiet"[..], b"/", b"/with", b"/quit now", b"\xff"] {
+        for line in [&b"/quiet"[..], b"/", b"/with", b"/quit now", b"/list all", b"\xff"] {
             assert!(matches!(read(line), Command::Wrong(_)), "{line:?}");
         }
     }

@@ -1,10 +1,8 @@
 //! The lines that a person sees. What others wrote is made harmless first: a message must not move the cursor, recolour the terminal,
 //! or pretend to be another line.
 
-use chatlane_protocol::frames::{GoawayReason, encode};
+use chatlane_protocol::frames::encode;
 use chatlane_protocol::{Content, Entry, EntryKind, Refusal, Seq};
-
-use crate::connection::{Closed, RequestError};
 
 /// The text with what a terminal would obey, or show in another place, escaped as in Rust: `\u{1b}`, `\n`.
 pub(super) fn visible(text: &str) -> String {
@@ -38,49 +36,45 @@ pub(super) fn stored(seq: Seq) -> String {
     format!("  ✓ #{seq}")
 }
 
-/// One's own line is not stored by this attempt, nor by an earlier one.
-pub(super) fn not_sent(why: &str) -> String {
-    format!("  ✗ not sent: {why}")
+/// One's own line is kept on this device and will be sent.
+pub(super) fn waiting(line: &str) -> String {
+    format!("  ○ {}", excerpt(line))
 }
 
-/// Nobody knows whether one's own line is stored.
-pub(super) fn not_confirmed(why: &str) -> String {
-    format!("  ? not confirmed: {why}; it may have been stored")
+/// One's own line is stored, long after it was typed.
+pub(super) fn stored_late(seq: Seq, line: &str) -> String {
+    format!("  ✓ #{seq} {}", excerpt(line))
 }
 
-/// Why a request has no answer of its kind.
-pub(super) fn failure(error: &RequestError) -> String {
-    match error {
-        RequestError::Refused(refusal) => refused(refusal),
-        RequestError::Closed(closed) => self::closed(closed),
-        RequestError::Unknown(_) | RequestError::Unreadable | RequestError::Displaced => visible(&error.to_string()),
-    }
+/// One's own messages up to here have reached a device of the other.
+pub(super) fn delivered(seq: Seq) -> String {
+    format!("  ✓✓ #{seq} delivered")
 }
 
-/// The code is what the documents explain, the message what a person reads.
-fn refused(refusal: &Refusal) -> String {
+/// The other has read one's own messages up to here.
+pub(super) fn read(seq: Seq, by: &str) -> String {
+    format!("  ✓✓ #{seq} read by {by}")
+}
+
+/// One's own line is not stored and will not be.
+pub(super) fn not_sent(line: &str, why: &str) -> String {
+    format!("  ✗ not sent: {why}: {}", excerpt(line))
+}
+
+/// Why the server refuses: the code is what the documents explain, the message what a person reads.
+pub(super) fn refused(refusal: &Refusal) -> String {
     let code = encode(&refusal.code);
     let code = code.trim_matches('"');
     if refusal.message.is_empty() { code.to_owned() } else { format!("{} ({code})", visible(&refusal.message)) }
 }
 
-/// The end of a connection.
-pub(super) fn closed(closed: &Closed) -> String {
-    format!("the connection is closed: {} {}", closed.code, visible(&closed.reason)).trim_end().to_owned()
-}
-
-/// The server's farewell.
-pub(super) const fn goaway(reason: GoawayReason) -> &'static str {
-    match reason {
-        GoawayReason::Displaced => "another connection of this device took this one's place",
-        GoawayReason::Unknown => "the server ends this connection",
-    }
-}
-
-/// Entries that did not come: one number or two.
-pub(super) fn missing(first: Seq, last: Seq) -> String {
-    let which = if first == last { format!("#{first}") } else { format!("#{first} to #{last}") };
-    format!("· {which} did not come; going on without")
+/// The beginning of a text: enough to know it again.
+fn excerpt(text: &str) -> String {
+    const CHARS: usize = 40;
+    let mut chars = text.chars();
+    let beginning: String = chars.by_ref().take(CHARS).collect();
+    let goes_on = chars.next().is_some();
+    format!("{}{}", visible(&beginning), if goes_on { "…" } else { "" })
 }
 
 #[cfg(test)]
@@ -121,25 +115,20 @@ mod tests {
     fn what_a_terminal_would_obey_is_escaped() {
         let line = shown("b\u{7}b", message(Body::text("\u{1b}[2J\r\na\u{9b}1m\u{202e}\u{2028}\u{0}\tß").unwrap()));
         assert_eq!(line, r"b\u{7}b: \u{1b}[2J\r\na\u{9b}1m\u{202e}\u{2028}\u{0}\tß  #3");
-        let refusal = Refusal::new(ErrorCode::NotFound, "\u{1b}c");
-        assert_eq!(failure(&RequestError::Refused(refusal)), r"\u{1b}c (not_found)");
-        assert_eq!(failure(&RequestError::Unknown("\u{7}".to_owned())), r"the outcome is unknown: \u{7}");
-        let end = Closed { code: 1001, reason: "\u{1b}".to_owned() };
-        assert_eq!(closed(&end), r"the connection is closed: 1001 \u{1b}");
+        assert_eq!(refused(&Refusal::new(ErrorCode::NotFound, "\u{1b}c")), r"\u{1b}c (not_found)");
+        assert_eq!(waiting("\u{1b}"), r"  ○ \u{1b}");
     }
 
     #[test]
-    fn failures_say_what_happened() {
-        assert_eq!(failure(&RequestError::Refused(Refusal::new(ErrorCode::Busy, ""))), "busy");
-        let end = Closed { code: 1005, reason: String::new() };
-        assert_eq!(failure(&RequestError::Closed(end)), "the connection is closed: 1005");
-        assert_eq!(goaway(GoawayReason::Unknown), "the server ends this connection");
+    fn a_refusal_names_its_code() {
+        assert_eq!(refused(&Refusal::new(ErrorCode::Busy, "")), "busy");
+        assert_eq!(not_sent("hi", &refused(&Refusal::new(ErrorCode::Forbidden, "closed"))), "  ✗ not sent: closed (forbidden): hi");
     }
 
     #[test]
-    fn missing_entries_are_named() {
-        let seq = |number: u64| Seq::try_from(number).unwrap();
-        assert_eq!(missing(seq(2), seq(2)), "· #2 did not come; going on without");
-        assert_eq!(missing(seq(2), seq(4)), "· #2 to #4 did not come; going on without");
+    fn a_long_line_is_told_by_its_beginning() {
+        let line = "ä".repeat(41);
+        assert_eq!(waiting(&line[..80]), format!("  ○ {}", "ä".repeat(40)));
+        assert_eq!(waiting(&line), format!("  ○ {}…", "ä".repeat(40)));
     }
 }

@@ -1,5 +1,8 @@
-//! The client against a server that does what each test says, over loopback TCP.
+//! The client against a server that does what each test says, over loopback TCP, and its store.
 
 mod chat;
 mod connection;
+mod device;
 mod server;
+mod store;
+mod tls;

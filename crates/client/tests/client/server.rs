@@ -24,6 +24,29 @@ pub fn device() -> DeviceId {
     DeviceId::new("3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001").unwrap()
 }
 
+/// Runs this test, of this path, in a process of its own; `true` if it passes there.
+pub fn passes_again(test: &str, variable: &str, value: &std::path::Path) -> bool {
+    let program = std::env::current_exe().unwrap();
+    let output = std::process::Command::new(program).args([test, "--exact"]).env(variable, value).output().unwrap();
+    output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed")
+}
+
+/// A folder that is deleted with this.
+pub struct Folder(pub std::path::PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        Self(std::env::temp_dir().join(format!("chatlane-{}", uuid::Uuid::new_v4())))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Some tests never make it.
+        let _absent = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// One listening port.
 pub struct Server {
     listener: TcpListener,
@@ -101,16 +124,48 @@ impl Peer {
         self.socket.send(Message::text(frame.to_string())).await.unwrap();
     }
 
-    /// Answers `request` with these fields and its id.
+    /// Answers `request` with these fields and its id; a `hello` to the device that has connected.
     pub async fn answer(&mut self, request: &Value, mut frame: Value) {
         frame["id"] = request["id"].clone();
+        if frame["type"] == "hello" {
+            frame["device"] = self.path.rsplit_once("device=").unwrap().1.into();
+        }
         self.say(frame).await;
     }
 
-    /// Answers one `hello`: `conversations` as the wire has them.
-    pub async fn greet(&mut self, user: &str, conversations: &Value) {
+    /// Answers one `hello`: `conversations` as the wire has them. The request comes back.
+    pub async fn greet(&mut self, user: &str, conversations: &Value) -> Value {
         let hello = self.request("hello").await;
         self.answer(&hello, welcome(user, conversations)).await;
+        hello
+    }
+
+    /// The next request with this action; `ack`, `read` and `ping` before it are answered as if nothing was to be said.
+    pub async fn quietly(&mut self, action: &str) -> Value {
+        self.request_of(&[action]).await
+    }
+
+    /// The same for one of several actions.
+    pub async fn request_of(&mut self, actions: &[&str]) -> Value {
+        loop {
+            let request: Value = serde_json::from_str(&self.text().await.expect("the client is there")).unwrap();
+            match request["action"].as_str().unwrap() {
+                found if actions.contains(&found) => return request,
+                "ping" => self.answer(&request, json!({"type": "ping", "server_time_ms": 1})).await,
+                cursors @ ("ack" | "read") => {
+                    let done = |position: &Value| json!({"conversation": position["conversation"], "status": "ok"});
+                    let results: Vec<Value> = request["positions"].as_array().unwrap().iter().map(done).collect();
+                    self.answer(&request, json!({"type": cursors, "results": results})).await;
+                }
+                other => panic!("{other} instead of {actions:?}: {request}"),
+            }
+        }
+    }
+
+    /// Answers one `sync` of conversation `d1` with these entries, which are all.
+    pub async fn bring(&mut self, sync: &Value, entries: Vec<Value>) {
+        let page = json!({"conversation": "d1", "status": "ok", "entries": entries, "done": true});
+        self.answer(sync, json!({"type": "sync", "pages": [page], "done": true})).await;
     }
 
     /// Answers one `send` with one outcome; the fields of `outcome` are those of the wire.
@@ -122,18 +177,11 @@ impl Peer {
 
     /// Pushes one entry of conversation `d1`.
     pub async fn push(&mut self, sender: &str, seq: u64, kind: Value) {
-        let mut entry = kind;
-        entry["position"] = at(seq);
-        entry["sender"] = sender.into();
-        entry["client_message_id"] = format!("{sender}-{seq}").into();
-        entry["time_ms"] = 1.into();
-        entry["count"] = seq.into();
-        self.say(json!({"type": "entries", "conversation": "d1", "entries": [entry]})).await;
+        self.say(json!({"type": "entries", "conversation": "d1", "entries": [entry(sender, seq, kind)]})).await;
     }
 
     pub async fn push_text(&mut self, sender: &str, seq: u64, text: &str) {
-        let body = json!({"content_type": "text/plain", "text": text});
-        self.push(sender, seq, json!({"kind": "message", "body": body})).await;
+        self.push(sender, seq, message(text)).await;
     }
 
     pub async fn close(&mut self, code: u16, reason: &str) {
@@ -146,17 +194,30 @@ impl Peer {
 pub fn welcome(user: &str, conversations: &Value) -> Value {
     json!({
         "type": "hello", "versions": {"min": 1, "max": 1}, "user": user, "device": device().to_string(), "server_time_ms": 1,
-        "epoch": 1, "reconnect_in_ms": 6_300_000, "conversations": conversations,
+        "epoch": 1, "reconnect_in_ms": 6_300_000, "expires_ms": 86_400_000, "conversations": conversations,
         "limits": {
             "entry_bytes_max": 30_720, "request_bytes_max": 32_768, "messages_per_send_max": 25, "anchor_entries_max": 200,
-            "anchor_bytes_max": 131_072, "gap_wait_ms": 60_000, "ping_after_idle_ms": 240_000,
+            "anchor_bytes_max": 131_072, "gap_wait_ms": 20, "ping_after_idle_ms": 240_000, "cursors_every_ms": 1,
         },
     })
 }
 
-/// Conversation `d1` with this user, at this seq.
+/// The direct conversation `d1` with this user, as `open` answers it: at this seq.
 pub fn head(with: &str, seq: u64) -> Value {
     json!({"conversation": "d1", "with": with, "head": at(seq)})
+}
+
+/// The same as a row of `hello`: each entry counts, nothing is read.
+pub fn row(with: &str, seq: u64) -> Value {
+    let mut row = head(with, seq);
+    for (name, value) in [("count", json!(seq)), ("time_ms", json!(1)), ("read", at_zero()), ("read_count", json!(0))] {
+        row[name] = value;
+    }
+    row
+}
+
+fn at_zero() -> Value {
+    json!({"epoch": 0, "seq": 0})
 }
 
 pub fn at(seq: u64) -> Value {
@@ -167,7 +228,30 @@ pub fn stored(status: &str, seq: u64) -> Value {
     json!({"status": status, "position": at(seq), "time_ms": 1, "count": seq})
 }
 
+/// What a text message says.
+pub fn message(text: &str) -> Value {
+    json!({"kind": "message", "body": {"content_type": "text/plain", "text": text}})
+}
+
+/// An entry of the wire; its client message id is `SENDER-SEQ`.
+pub fn entry(sender: &str, seq: u64, kind: Value) -> Value {
+    let mut entry = kind;
+    entry["position"] = at(seq);
+    entry["sender"] = sender.into();
+    entry["client_message_id"] = format!("{sender}-{seq}").into();
+    entry["time_ms"] = 1.into();
+    entry["count"] = seq.into();
+    entry
+}
+
 /// What API Gateway sends when a function fails.
 pub fn internal_server_error() -> Value {
     json!({"message": "Internal server error", "connectionId": "L0SM9cOFvHcCIhw=", "requestId": "r1"})
+}
+
+/// Chooses Chatlane's subprotocol.
+#[expect(clippy::result_large_err, clippy::unnecessary_wraps, reason = "the signature is tungstenite's")]
+pub fn answer_as_chatlane(_: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+    response.headers_mut().insert("sec-websocket-protocol", "chatlane.v1".parse().unwrap());
+    Ok(response)
 }

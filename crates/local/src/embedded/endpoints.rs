@@ -1,7 +1,7 @@
 //! The one layer that requests to every embedded endpoint pass.
 //!
 //! For each request: read it whole, find out who calls what, apply holds, pass it to the endpoint, read the answer whole, apply holds,
-//! tell the listeners, answer. Its own HTTP server, because a lost answer must close the connection without a byte.
+//! tell the listeners, answer. With [`Latency`], the way to the endpoint and back takes time. Its own HTTP server, because a lost answer must close the connection without a byte.
 //!
 //! A request that has arrived takes effect also if its caller hangs up or dies meanwhile, as at AWS. The one exception is the Runtime
 //! API's `Next`: a long poll of a dead process must not swallow an invocation, so it ends with its connection.
@@ -29,6 +29,7 @@ use tokio::task::JoinSet;
 use super::call::{Call, Caller, Fate, Service};
 use super::capacity::Units;
 use super::hold::{Answer, At, Hold, Matching, Traps, Verdict};
+use super::latency::{Delays, Latency};
 use super::record::{Listeners, Recording};
 
 /// Longest request body. 16 MB is the most that any of the services takes (`DynamoDB`'s `BatchWriteItem`).
@@ -42,6 +43,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub struct Endpoints {
     traps: Arc<Traps>,
     listeners: Arc<Listeners>,
+    delays: Option<Delays>,
 }
 
 impl Default for Endpoints {
@@ -51,10 +53,16 @@ impl Default for Endpoints {
 }
 
 impl Endpoints {
-    /// A layer without holds and recordings.
+    /// A layer without holds and recordings, at the speed of this machine.
     #[must_use]
     pub fn new() -> Self {
-        Self { traps: Arc::default(), listeners: Arc::new(Listeners::new()) }
+        Self::with_latency(Latency::Local)
+    }
+
+    /// A layer without holds and recordings, in which requests take this much longer.
+    #[must_use]
+    pub fn with_latency(latency: Latency) -> Self {
+        Self { traps: Arc::default(), listeners: Arc::new(Listeners::new()), delays: Delays::new(latency) }
     }
 
     /// Catches the next `count` requests that fit, at the given point. Holds on the same request: the oldest catches.
@@ -136,7 +144,7 @@ impl Exchange {
     }
 
     async fn exchange(self, arrival: Arrival, head: Parts) -> Result<Response<Full<Bytes>>, Unanswered> {
-        let Endpoints { traps, listeners } = &self.endpoints;
+        let Endpoints { traps, listeners, delays } = &self.endpoints;
         let tell = |fate: Fate, status: StatusCode, body: &[u8], units: Units| {
             if listeners.any() {
                 listeners.tell(Call { fate, ..arrival.call_with(status.as_u16(), body, units) });
@@ -155,7 +163,19 @@ impl Exchange {
                 return Ok(answer.into());
             }
         }
-        let Answered { response, units } = self.reach(head, arrival.body.clone()).await?;
+        let delay = delays.as_ref().map(|delays| delays.of(self.service, &arrival.operation));
+        let Answered { response, units } = match delay {
+            None => self.reach(head, arrival.body.clone()).await?,
+            Some(delay) => {
+                let began = Instant::now();
+                tokio::time::sleep(delay / 2).await;
+                let reached = Instant::now();
+                let answered = self.reach(head, arrival.body.clone()).await?;
+                // From the beginning, so that the timer's grain is added once and not twice.
+                tokio::time::sleep_until((began + delay + reached.elapsed()).into()).await;
+                answered
+            }
+        };
         let status = response.status();
         match traps.pass(At::Answer, || arrival.call_with(status.as_u16(), response.body(), units)).await {
             Verdict::Release => {

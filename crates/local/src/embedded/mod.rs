@@ -3,13 +3,14 @@
 //! Every request to `DynamoDB`, SQS, `@connections` and the Lambda Runtime API arrives on its own listener and passes one layer,
 //! [`Endpoints`]. The layer knows who called (each child process has its own access key id), keeps the [`Call`]s for tests and for the
 //! `-v` story, and can stop a request before or after it took effect: that is how tests let a process die at an exact point while the
-//! functions contain no test hook. Behind it, [`Dynamo`] is the embedded `DynamoDB` with its bill ([`Units`]).
+//! functions contain no test hook. It can also take the time that AWS would ([`Latency`]). Behind it, [`Dynamo`] is the embedded `DynamoDB` with its bill ([`Units`]).
 
 mod call;
 mod capacity;
 mod dynamo;
 mod endpoints;
 mod hold;
+mod latency;
 mod record;
 #[cfg(test)]
 pub(crate) mod wire;
@@ -19,4 +20,5 @@ pub use capacity::Units;
 pub use dynamo::Dynamo;
 pub use endpoints::Endpoints;
 pub use hold::{Answer, At, Held, Hold, Matching};
+pub use latency::{HandOver, Latency};
 pub use record::Recording;

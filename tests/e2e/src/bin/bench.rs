@@ -1,21 +1,16 @@
 //! How long a message takes on this machine, beside the floor of the same run. Printed, never judged.
 //!
-//! The floor is what no design can go below that stores first and delivers then: one conditional put and one enqueue on the same embedded
-//! endpoints, by the same SDK clients, from this process. Floor and message take turns, so that both meet the same machine. One message at
-//! a time: this is latency when nothing waits, not throughput.
+//! Floor ([`Floor`]) and message take turns, so that both meet the same machine. One message at a time: this is latency when nothing waits,
+//! not throughput, which is for `tests/load`.
 
 use std::fmt;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
-use chatlane_aws::{Queue, Store, sdk_config_at};
-use chatlane_chat::ports::{FanOutQueue as _, MessageLog as _, Put};
-use chatlane_chat::task::Task;
-use chatlane_chat::testing::builders;
-use chatlane_local::stack::DEAD_LETTER_QUEUE;
+use anyhow::Context as _;
 use chatlane_protocol::frames::Outcome;
-use chatlane_protocol::{ConversationId, Position, Seq, UnixMillis};
+use chatlane_protocol::{ConversationId, Position, Seq};
+use chatlane_tests_e2e::floor::Floor;
 use chatlane_tests_e2e::{Device, Running, message, start};
 use hdrhistogram::Histogram;
 
@@ -48,46 +43,6 @@ async fn main() -> anyhow::Result<()> {
     print!("{table}");
     drop(lane);
     Ok(())
-}
-
-/// The plain client.
-struct Floor {
-    store: Store,
-    queue: Queue,
-    conversation: ConversationId,
-}
-
-impl Floor {
-    async fn of(stack: &Running) -> Self {
-        let sqs = &stack.endpoint_urls().sqs;
-        Self {
-            store: stack.store().await,
-            // The same kind of queue, but nobody takes the tasks: their delivery is not part of the floor.
-            queue: Queue::new(&sdk_config_at(sqs, "tool").await, chatlane_local::queue::Queue::url(sqs, DEAD_LETTER_QUEUE)),
-            conversation: builders::conversation("floor"),
-        }
-    }
-
-    async fn step(&self, turn: u64) -> anyhow::Result<Duration> {
-        let entry = builders::entry(&self.conversation, turn + 1, "alice");
-        let Position { seq, .. } = entry.position;
-        let conversation = self.conversation.clone();
-        let task = Task {
-            conversation,
-            first: seq,
-            last: entry.position,
-            own: vec![seq],
-            queued: UnixMillis::ZERO,
-            origin: None,
-            remainder: None,
-        };
-        let began = Instant::now();
-        let put = self.store.put(&entry).await?;
-        self.queue.enqueue(&task, 0).await?;
-        let took = began.elapsed();
-        ensure!(put == Put::Stored, "the floor's slots are free");
-        Ok(took)
-    }
 }
 
 /// Alice's conversation with Bob.

@@ -80,7 +80,7 @@ async fn any_user_id_works_from_end_to_end() {
         assert_eq!(alice.entry(&lane.conversation, 3).await.sender.as_str(), user);
         assert_eq!(odd.open("alice").await.unwrap().conversation, lane.conversation);
         stack.quiet().await;
-        let rows: Vec<Value> = odd.hello().await.unwrap().conversations.iter().map(|row| json!(row)).collect();
+        let rows: Vec<Value> = odd.hello().await.unwrap().conversations.iter().map(|row| json!(row.conversation)).collect();
         assert_eq!(rows, [json!({ "conversation": lane.conversation, "with": "alice", "head": { "epoch": 1, "seq": 3 } })], "{user}");
     }
     assert_eq!(alice.hello().await.unwrap().conversations.len(), users.len(), "as many lanes as users: no two ids meet");

@@ -74,7 +74,19 @@ async fn a_connection_that_is_closed_or_never_was_is_gone() {
     patiently("the gateway knows", async { while !matches!(bench.events.recv().await, Some(GatewayEvent::Closed { .. })) {} }).await;
     for connection in [connection, ConnectionId::new("L0SM9cOFvHcCIhw=").unwrap(), ConnectionId::new("a/b?c#d%2F=").unwrap()] {
         assert_eq!(bench.outbound.post(&connection, "{}").await, Delivery::Gone, "{connection}");
+        assert_eq!(bench.outbound.close(&connection).await, Delivery::Gone, "{connection}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_is_closed_behind_what_was_posted_to_it() {
+    let mut bench = Bench::new().await;
+    let (device, connection) = bench.client().await;
+    assert_eq!(bench.outbound.post(&connection, r#"{"n":1}"#).await, Delivery::Posted);
+    assert_eq!(bench.outbound.close(&connection).await, Delivery::Posted);
+    assert_eq!(device.until("the frame comes", |frames| frames.first().cloned()).await, Some(json!({ "n": 1 })));
+    patiently("the connection is closed", async { while !matches!(bench.events.recv().await, Some(GatewayEvent::Closed { .. })) {} }).await;
+    assert_eq!(bench.outbound.close(&connection).await, Delivery::Gone);
 }
 
 #[tokio::test]
@@ -88,17 +100,18 @@ async fn throttles_and_failures_leave_the_outcome_unknown_and_refusals_do_not() 
         (StatusCode::FORBIDDEN, "ForbiddenException", Delivery::Refused),
         (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", Delivery::Refused),
     ] {
-        let mut hold = bench.endpoints.hold(Matching::service(Service::Connections), At::Request, 3);
+        let mut hold = bench.endpoints.hold(Matching::service(Service::Connections), At::Request, usize::MAX);
         let refuse = async {
             loop {
                 hold.caught().await.answer(Answer::error(status, code, "by the test"));
             }
         };
-        let delivery = tokio::select! {
-            delivery = bench.outbound.post(&connection, "{}") => delivery,
+        let outbound = &bench.outbound;
+        let deliveries = tokio::select! {
+            deliveries = async { [outbound.post(&connection, "{}").await, outbound.close(&connection).await] } => deliveries,
             () = refuse => unreachable!("it refuses for ever"),
         };
-        assert_eq!(delivery, expected, "{code}");
+        assert_eq!(deliveries, [expected; 2], "{code}");
     }
 }
 

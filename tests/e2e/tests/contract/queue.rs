@@ -64,6 +64,8 @@ fn task() -> Task {
         conversation: conversation("d-1"),
         first: seq(2),
         last: position(3),
+        count: 2,
+        time: start(),
         own: vec![seq(2), seq(3)],
         queued: UnixMillis::ZERO,
         origin: None,
@@ -79,7 +81,15 @@ async fn a_task_is_received_with_all_that_was_put_in() {
     let tasks = [
         task(),
         Task { origin: Some(connection("L0SM9cOFvHcCIhw=")), ..task() },
-        Task { first: Seq::MAX, last: Position::new(u32::MAX, Seq::MAX), own: vec![], remainder: Some(remainder), ..task() },
+        Task {
+            first: Seq::MAX,
+            last: Position::new(u32::MAX, Seq::MAX),
+            count: u64::MAX,
+            time: UnixMillis::MAX,
+            own: vec![],
+            remainder: Some(remainder),
+            ..task()
+        },
     ];
     for task in &tasks {
         bench.queue.enqueue(task, 0).await.unwrap();

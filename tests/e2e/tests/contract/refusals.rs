@@ -1,10 +1,13 @@
 //! What AWS may answer and embedded `DynamoDB` never does: throttles, conflicts, parts of a batch, lost answers.
 
 use axum::http::{HeaderMap, StatusCode};
-use chatlane_chat::ports::{Created, Heads as _, Memberships as _, MessageLog as _, Put, ReadBound, Sessions as _, Unavailable};
-use chatlane_chat::testing::builders::{connection, conversation, creation, entry, member, position, session, start, user};
+use chatlane_chat::ports::{
+    Advance, Advanced, Created, Cursors as _, Head, Heads as _, InboxRow, Memberships as _, MessageLog as _, Put, ReadBound, ReadCursor,
+    Session, Sessions as _, Unavailable,
+};
+use chatlane_chat::testing::builders::{connection, conversation, creation, device, entry, member, position, session, start, user};
 use chatlane_local::embedded::{Answer, At, Hold, Matching, Service};
-use chatlane_protocol::{Position, Seq};
+use chatlane_protocol::{ConversationId, Position, Seq, UnixMillis};
 use serde_json::{Value, json};
 
 use crate::embedded::Backend;
@@ -12,9 +15,28 @@ use crate::embedded::Backend;
 /// The SDK's own attempts at one request.
 const ATTEMPTS: usize = 3;
 
+const HEAD: Head = Head { position: Position::new(1, Seq::FIRST), count: 0, time: UnixMillis::ZERO };
+
 const EVERYTHING: ReadBound = ReadBound { entries_max: usize::MAX, bytes_max: usize::MAX };
 
+/// Device 1 and the user at this entry.
+fn to(number: u64) -> Advance {
+    Advance { delivered: position(number), read: Some(ReadCursor { position: position(number), count: number }) }
+}
+
 impl Backend {
+    /// A conversation of alice and bob; answers her new row of it.
+    async fn create(&self, name: &str) -> InboxRow {
+        let (id, bob) = (conversation(name), user("bob"));
+        assert_eq!(self.store.create(&creation(&id, &user("alice"), &bob)).await.unwrap(), Created::New);
+        InboxRow::new(id, Some(bob), Seq::FIRST)
+    }
+
+    /// Moves alice's cursors.
+    async fn advance(&self, conversation: &ConversationId, to: Advance) -> Result<Option<Advanced>, Unavailable> {
+        self.store.advance(&user("alice"), conversation, device(1), to).await
+    }
+
     /// The next `count` requests of this operation get this answer and take no effect.
     fn answer(&self, operation: &str, count: usize, answer: Answer) -> Answering {
         let hold = self.endpoints.hold(Matching::service(Service::DynamoDb).operation(operation), At::Request, count);
@@ -71,12 +93,14 @@ async fn a_throttled_request_is_unavailable_whatever_it_is() {
     let backend = Backend::embedded().await;
     let (store, id, alice) = (&backend.store, conversation("d-1"), user("alice"));
     let ids = [conversation("d-1"), conversation("d-2")];
+    let slots = ids.clone().map(|id| (id, Seq::FIRST));
+    let connection = connection("a=");
 
     let refusing = backend.throttle("Query");
     throttled(store.read(&id, Seq::FIRST, EVERYTHING).await);
     drop(refusing);
     let refusing = backend.throttle("Query");
-    throttled(store.last(&id).await);
+    throttled(store.read_back(&id, None, EVERYTHING).await);
     drop(refusing);
     let refusing = backend.throttle("Query");
     throttled(store.members(&id).await);
@@ -106,14 +130,31 @@ async fn a_throttled_request_is_unavailable_whatever_it_is() {
     throttled(store.of_users(std::slice::from_ref(&alice)).await);
     drop(refusing);
     let refusing = backend.throttle("UpdateItem");
-    throttled(store.raise_head(&id, position(1)).await);
+    throttled(store.raise_head(&id, HEAD).await);
     drop(refusing);
     let refusing = backend.throttle("UpdateItem");
     throttled(store.register(&alice, &session("a="), start()).await);
     drop(refusing);
     let refusing = backend.throttle("UpdateItem");
-    throttled(store.remove(&alice, &[connection("a=")]).await);
+    throttled(store.remove(&alice, std::slice::from_ref(&connection)).await);
     drop(refusing);
+    let refusing = backend.throttle("UpdateItem");
+    throttled(store.prolong(&alice, &connection, start()).await);
+    drop(refusing);
+    let refusing = backend.throttle("GetItem");
+    throttled(store.session(&alice, &connection).await);
+    drop(refusing);
+    let refusing = backend.throttle("UpdateItem");
+    throttled(store.advance(&alice, &id, device(1), to(1)).await);
+    drop(refusing);
+    for (count, operation) in [(1, "GetItem"), (2, "BatchGetItem")] {
+        let refusing = backend.throttle(operation);
+        throttled(store.inbox_rows(&alice, &ids[..count]).await);
+        drop(refusing);
+        let refusing = backend.throttle(operation);
+        throttled(store.at(&slots[..count]).await);
+        drop(refusing);
+    }
 }
 
 #[tokio::test]
@@ -206,11 +247,12 @@ async fn what_a_batch_leaves_out_is_asked_again_and_not_for_ever() {
     let backend = Backend::embedded().await;
     let ids = [conversation("d-1"), conversation("d-2")];
     for id in &ids {
-        assert_eq!(backend.store.create(&creation(id, &user("alice"), &user("bob"))).await.unwrap(), Created::New);
-        assert_eq!(backend.store.raise_head(id, position(1)).await.unwrap(), Position::ZERO);
+        backend.create(id.as_str()).await;
+        assert_eq!(backend.store.raise_head(id, HEAD).await.unwrap(), Position::ZERO);
     }
     let keys: Vec<Value> = ids.iter().map(|id| json!({ "c": { "S": id.as_str() }, "k": { "S": "head" } })).collect();
-    let found = json!({ "c": { "S": "d-1" }, "k": { "S": "head" }, "e": { "N": "1" }, "s": { "N": "1" } });
+    let found =
+        json!({ "c": { "S": "d-1" }, "k": { "S": "head" }, "e": { "N": "1" }, "s": { "N": "1" }, "n": { "N": "0" }, "t": { "N": "0" } });
     let part = json_answer(
         StatusCode::OK,
         &json!({
@@ -220,7 +262,7 @@ async fn what_a_batch_leaves_out_is_asked_again_and_not_for_ever() {
     );
     let recording = backend.endpoints.record();
     let answering = backend.answer("BatchGetItem", 1, part);
-    assert_eq!(backend.store.heads(&ids).await.unwrap(), [position(1), position(1)]);
+    assert_eq!(backend.store.heads(&ids).await.unwrap(), [HEAD, HEAD]);
     let asked: Vec<Value> = recording.calls().iter().map(|call| call.request["RequestItems"]["conversations"]["Keys"].clone()).collect();
     assert_eq!(asked, [json!(keys), json!([keys[1]])]);
     drop(answering);
@@ -234,4 +276,61 @@ async fn what_a_batch_leaves_out_is_asked_again_and_not_for_ever() {
     );
     let _answering = backend.answer("BatchGetItem", usize::MAX, nothing);
     assert_eq!(backend.store.heads(&ids).await.unwrap_err().cause, "answered only a part");
+}
+
+#[tokio::test]
+async fn entries_and_rows_that_a_batch_leaves_out_are_asked_again() {
+    let backend = Backend::embedded().await;
+    let rows = [backend.create("d-1").await, backend.create("d-2").await];
+    let ids = rows.clone().map(|row| row.conversation);
+    let slots = ids.clone().map(|id| (id, Seq::FIRST));
+    let unprocessed = |table: &str, keys: [Value; 2]| {
+        let rest = json!({ table: { "Keys": keys, "ConsistentRead": true } });
+        json_answer(StatusCode::OK, &json!({ "Responses": { table: [] }, "UnprocessedKeys": rest }))
+    };
+
+    let keys = ids.clone().map(|id| json!({ "c": { "S": id.as_str() }, "s": { "N": "1" } }));
+    let answering = backend.answer("BatchGetItem", 1, unprocessed("log", keys));
+    let entries = backend.store.at(&slots).await.unwrap();
+    let expected = ids.clone().map(|id| Some(creation(&id, &user("alice"), &user("bob")).entry));
+    assert_eq!(entries, expected);
+    drop(answering);
+
+    let keys = ids.clone().map(|id| json!({ "u": { "S": "alice" }, "c": { "S": id.as_str() } }));
+    let _answering = backend.answer("BatchGetItem", 1, unprocessed("inboxes", keys));
+    assert_eq!(backend.store.inbox_rows(&user("alice"), &ids).await.unwrap(), rows.map(Some));
+}
+
+#[tokio::test]
+async fn cursors_whose_answer_is_lost_have_moved_and_their_move_is_not_told() {
+    let backend = Backend::embedded().await;
+    let id = backend.create("d-1").await.conversation;
+    let mut hold = backend.endpoints.hold(Matching::service(Service::DynamoDb).operation("UpdateItem"), At::Answer, 1);
+    let (advanced, ()) = tokio::join!(backend.advance(&id, to(3)), async { hold.caught().await.lose() });
+    // The SDK's second attempt meets what the first has written (PLATFORM §3, microburst).
+    let Advanced { before, after } = advanced.unwrap().unwrap();
+    assert_eq!(before, after);
+    assert_eq!((after.delivered[&device(1)], after.read), (position(3), ReadCursor { position: position(3), count: 3 }));
+}
+
+#[tokio::test]
+async fn cursors_that_are_refused_for_no_reason_are_unavailable() {
+    let backend = Backend::embedded().await;
+    let id = backend.create("d-1").await.conversation;
+    let row = json!({ "u": { "S": "alice" }, "c": { "S": "d-1" }, "f": { "N": "1" } });
+    let code = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
+    let refusal = json_answer(StatusCode::BAD_REQUEST, &json!({ "__type": code, "message": "refused", "Item": row }));
+    let _refusing = backend.answer("UpdateItem", usize::MAX, refusal);
+    assert_eq!(backend.advance(&id, to(3)).await.unwrap_err().cause, "refused where nothing is in the way");
+}
+
+#[tokio::test]
+async fn a_session_whose_prolonging_is_not_answered_is_prolonged() {
+    let backend = Backend::embedded().await;
+    let (alice, mine) = (user("alice"), session("a="));
+    backend.store.register(&alice, &mine, start()).await.unwrap();
+    let mut hold = backend.endpoints.hold(Matching::service(Service::DynamoDb).operation("UpdateItem"), At::Answer, 1);
+    let later = mine.expires.plus_ms(1);
+    let (prolonged, ()) = tokio::join!(backend.store.prolong(&alice, &mine.connection, later), async { hold.caught().await.lose() });
+    assert_eq!(prolonged.unwrap(), Some(Session { expires: later, ..mine }));
 }

@@ -101,7 +101,8 @@ async fn after_kill_9_no_process_is_left_and_nothing_is_lost() {
     let runner = Runner::start(&data, &[]).await;
     let (alice, bob) = (runner.device("alice").await, runner.device("bob").await);
     let rows = bob.hello().await.unwrap().conversations;
-    assert_eq!(rows.iter().map(|row| (&row.conversation, row.head.seq.get())).collect::<Vec<_>>(), [(&lane.conversation, 2)]);
+    let rows: Vec<_> = rows.iter().map(|row| (&row.conversation.conversation, row.conversation.head.seq.get())).collect();
+    assert_eq!(rows, [(&lane.conversation, 2)]);
     let answer = alice.send(&lane.conversation, &[sent]).await.unwrap();
     assert!(matches!(answer.results[0].outcome, Outcome::Duplicate(stored) if stored.position.seq.get() == 2), "{answer:?}");
 }

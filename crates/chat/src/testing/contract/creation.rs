@@ -3,9 +3,10 @@
 use chatlane_protocol::{ConversationId, Position, Seq, UserId};
 use futures_util::future::join_all;
 
+use super::heads::head;
 use super::{ALL, Backend, fresh, fresh_conversation, fresh_user};
 use crate::entry::{Entry, Kind, Role};
-use crate::ports::{Created, Creation, InboxRow, Member, Put};
+use crate::ports::{Created, Creation, Head, InboxRow, Member, Put};
 use crate::testing::builders::{conversation as named, creation, member, message_id, seq, user};
 
 /// Creates; tries again while other transactions are in the way.
@@ -39,13 +40,15 @@ pub async fn a_creation_is_seen_in_all_its_parts<B: Backend>(store: &B) {
     assert_eq!(store.create(&creation).await.unwrap(), Created::New);
 
     assert_eq!(store.read(&conversation, Seq::FIRST, ALL).await.unwrap(), [creation.entry]);
-    assert_eq!(store.heads(std::slice::from_ref(&conversation)).await.unwrap(), [Position::ZERO]);
+    assert_eq!(store.heads(std::slice::from_ref(&conversation)).await.unwrap(), [Head::default()]);
     assert_eq!(store.members(&conversation).await.unwrap(), creation.members);
     for row in &creation.members {
         assert_eq!(store.member(&conversation, &row.user).await.unwrap().as_ref(), Some(row));
     }
-    assert_eq!(inbox(store, &alice).await, [InboxRow { conversation: conversation.clone(), with: Some(bob.clone()) }]);
-    assert_eq!(inbox(store, &bob).await, [InboxRow { conversation, with: Some(alice) }]);
+    for (row, with) in creation.members.iter().zip(creation.members.iter().rev()) {
+        let expected = InboxRow::new(conversation.clone(), Some(with.user.clone()), row.visible_from);
+        assert_eq!(inbox(store, &row.user).await, [expected]);
+    }
 }
 
 /// L1: slot 1 is made once, by whatever came first.
@@ -63,8 +66,7 @@ pub async fn a_second_creation_changes_nothing<B: Backend>(store: &B) {
     let (conversation, alice, bob, carol) = (fresh_conversation(), fresh_user(), fresh_user(), fresh_user());
     let first = creation(&conversation, &alice, &bob);
     assert_eq!(store.create(&first).await.unwrap(), Created::New);
-    let head = Position::new(1, seq(1));
-    assert_eq!(store.raise_head(&conversation, head).await.unwrap(), Position::ZERO);
+    assert_eq!(store.raise_head(&conversation, head(1)).await.unwrap(), Position::ZERO);
 
     let mut second = creation(&conversation, &alice, &carol);
     second.entry.client_message_id = message_id("another");
@@ -72,8 +74,8 @@ pub async fn a_second_creation_changes_nothing<B: Backend>(store: &B) {
 
     assert_eq!(store.read(&conversation, Seq::FIRST, ALL).await.unwrap(), [first.entry]);
     assert_eq!(store.members(&conversation).await.unwrap(), first.members);
-    assert_eq!(store.heads(std::slice::from_ref(&conversation)).await.unwrap(), [head]);
-    assert_eq!(inbox(store, &alice).await, [InboxRow { conversation, with: Some(bob) }]);
+    assert_eq!(store.heads(std::slice::from_ref(&conversation)).await.unwrap(), [head(1)]);
+    assert_eq!(inbox(store, &alice).await, [InboxRow::new(conversation, Some(bob), Seq::FIRST)]);
     assert_eq!(inbox(store, &carol).await, []);
 }
 

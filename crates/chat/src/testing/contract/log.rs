@@ -1,6 +1,6 @@
 //! The log: slots are taken once, and read as they were written.
 
-use chatlane_protocol::{Body, Content, Position, Seq, UnixMillis, limits};
+use chatlane_protocol::{Body, Content, ConversationId, Position, Seq, UnixMillis, limits};
 use futures_util::future::join_all;
 
 use super::{ALL, Backend, fresh_conversation};
@@ -194,6 +194,79 @@ pub async fn a_run_with_a_gap_is_broken<B: Backend>(store: &B) {
         let Run::Whole(run) = store.read_run(&conversation, seq(from), bound).await.unwrap() else { panic!("from {from}: broken") };
         assert_eq!(seqs(&run), expected, "from {from}");
     }
+}
+
+/// As numbers: 9 comes after 10. Below `before`, which need not exist itself.
+pub async fn a_read_back_descends_from_below_its_seq_and_ends_at_its_bound_of_entries<B: Backend>(store: &B) {
+    let conversation = fresh_conversation();
+    put_messages(store, (1..=12).map(|n| entry(&conversation, n, "alice"))).await;
+    let read_back = async |before: Option<u64>, entries_max| {
+        let bound = ReadBound { entries_max, ..ALL };
+        seqs(&store.read_back(&conversation, before.map(seq), bound).await.unwrap())
+    };
+    assert_eq!(read_back(None, usize::MAX).await, (1..=12).rev().collect::<Vec<_>>());
+    assert_eq!(read_back(None, 3).await, [12, 11, 10]);
+    assert_eq!(read_back(Some(99), 2).await, [12, 11]);
+    assert_eq!(read_back(Some(12), 3).await, [11, 10, 9]);
+    assert_eq!(read_back(Some(3), 3).await, [2, 1]);
+    assert_eq!(read_back(Some(2), 1).await, [1]);
+    for nothing_below in [1, 0] {
+        assert!(read_back(Some(nothing_below), 1).await.is_empty());
+    }
+    assert_eq!(store.read_back(&fresh_conversation(), None, ALL).await.unwrap(), []);
+}
+
+/// As a read upward: one entry more than the bound holds.
+pub async fn a_read_back_ends_after_the_entry_that_exceeds_its_bound_of_bytes<B: Backend>(store: &B) {
+    let conversation = fresh_conversation();
+    let mut entries: Vec<Entry> = (1..=4).map(|n| entry_of_bytes(&conversation, n, "alice", 3000)).collect();
+    put_messages(store, entries.clone()).await;
+    entries.reverse();
+    let each = entries[0].stored_bytes();
+    for (bytes_max, expected) in [(0, 1), (each - 1, 1), (each, 2), (2 * each, 3), (4 * each, 4), (usize::MAX, 4)] {
+        let bound = ReadBound { bytes_max, ..ALL };
+        assert_eq!(store.read_back(&conversation, None, bound).await.unwrap(), entries[..expected], "{bytes_max} bytes");
+    }
+}
+
+/// More than one page, as upward.
+pub async fn a_read_back_goes_past_a_megabyte<B: Backend>(store: &B) {
+    let conversation = fresh_conversation();
+    let mut entries: Vec<Entry> = (1..=60).map(|n| entry_of_bytes(&conversation, n, "alice", 25_000)).collect();
+    for stored in join_all(entries.iter().map(|entry| store.put(entry))).await {
+        assert_eq!(stored.unwrap(), Put::Stored);
+    }
+    entries.reverse();
+    for (before, bound, expected) in
+        [(None, ALL, &entries[..]), (None, ReadBound { entries_max: 59, ..ALL }, &entries[..59]), (Some(seq(59)), ALL, &entries[2..])]
+    {
+        let read = store.read_back(&conversation, before, bound).await.unwrap();
+        assert!(read == expected, "before {before:?}, {bound:?}: {:?}", seqs(&read)); // not all of the entries in one message
+    }
+}
+
+/// C1: what a client says that it has is looked up, in many conversations at once. More than a hundred, not in the order of their keys,
+/// with free slots between them; of one, of none.
+pub async fn entries_come_in_the_order_of_the_slots_asked<B: Backend>(store: &B) {
+    let (one, other, unknown) = (fresh_conversation(), fresh_conversation(), fresh_conversation());
+    let mut expected = vec![];
+    for number in (1..=50).rev() {
+        for conversation in [&one, &other] {
+            expected.push((conversation, number, Some(entry(conversation, number, "alice"))));
+        }
+        expected.push((&unknown, number, None));
+    }
+    expected.extend([(&one, 0, None), (&one, 51, None), (&other, Seq::MAX.get(), None)]);
+    put_messages(store, expected.iter().filter_map(|(.., entry)| entry.clone())).await;
+
+    let slots: Vec<(ConversationId, Seq)> = expected.iter().map(|(of, number, _)| ((*of).clone(), seq(*number))).collect();
+    let entries: Vec<Option<Entry>> = expected.iter().map(|(.., entry)| entry.clone()).collect();
+    assert!(slots.len() > 100);
+    assert_eq!(store.at(&slots).await.unwrap(), entries);
+    for (slot, entry) in slots.iter().zip(&entries).take(3) {
+        assert_eq!(store.at(std::slice::from_ref(slot)).await.unwrap(), std::slice::from_ref(entry));
+    }
+    assert_eq!(store.at(&[]).await.unwrap(), []);
 }
 
 /// Whatever was written last.

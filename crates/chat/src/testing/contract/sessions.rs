@@ -92,6 +92,65 @@ pub async fn a_removal_takes_the_named_connections_only<B: Backend>(store: &B) {
     assert_eq!(register(store, &user, &sessions[3]).await, [sessions[3].clone()]);
 }
 
+/// Every field of it, and of no other; whoever's it is not does not find it.
+pub async fn one_session_is_found_by_its_connection<B: Backend>(store: &B) {
+    let (user, other_user) = (fresh_user(), fresh_user());
+    let sessions = [fresh_session(), Session { device: device(2), connected_at: UnixMillis::ZERO, expires: start(), ..fresh_session() }];
+    for session in &sessions {
+        register(store, &user, session).await;
+    }
+    for session in &sessions {
+        assert_eq!(store.session(&user, &session.connection).await.unwrap().as_ref(), Some(session));
+        assert_eq!(store.session(&other_user, &session.connection).await.unwrap(), None);
+    }
+    register(store, &other_user, &fresh_session()).await;
+    assert_eq!(store.session(&other_user, &sessions[0].connection).await.unwrap(), None);
+    assert_eq!(store.session(&user, &fresh_session().connection).await.unwrap(), None);
+    store.remove(&user, std::slice::from_ref(&sessions[0].connection)).await.unwrap();
+    assert_eq!(store.session(&user, &sessions[0].connection).await.unwrap(), None);
+}
+
+/// A token that was refreshed late, or twice out of order, takes no time away; nobody else's time changes.
+pub async fn a_session_is_prolonged_and_never_shortened<B: Backend>(store: &B) {
+    let (user, other_user) = (fresh_user(), fresh_user());
+    let (mine, other) = (fresh_session(), fresh_session());
+    register(store, &user, &mine).await;
+    register(store, &user, &other).await;
+    register(store, &other_user, &mine).await;
+
+    let later = |ms| Session { expires: mine.expires.plus_ms(ms), ..mine.clone() };
+    for (to, after) in [
+        (mine.expires, mine.clone()),
+        (UnixMillis::ZERO, mine.clone()),
+        (later(2).expires, later(2)),
+        (later(1).expires, later(2)),
+        (later(10).expires, later(10)),
+        (UnixMillis::MAX, Session { expires: UnixMillis::MAX, ..mine.clone() }),
+        (later(11).expires, Session { expires: UnixMillis::MAX, ..mine.clone() }),
+    ] {
+        assert_eq!(store.prolong(&user, &mine.connection, to).await.unwrap().as_ref(), Some(&after), "to {to}");
+        assert_eq!(store.session(&user, &mine.connection).await.unwrap(), Some(after), "to {to}");
+    }
+    assert_eq!(store.session(&user, &other.connection).await.unwrap(), Some(other));
+    assert_eq!(of_user(store, &other_user).await, [mine]);
+}
+
+/// A refresh that comes after the end of its session must not bring it back: the socket may be another's, or closed.
+pub async fn a_session_that_is_not_there_is_not_prolonged_and_not_made<B: Backend>(store: &B) {
+    let (unknown, user) = (fresh_user(), fresh_user());
+    let (ended, kept) = (fresh_session(), fresh_session());
+    register(store, &user, &ended).await;
+    register(store, &user, &kept).await;
+    store.remove(&user, std::slice::from_ref(&ended.connection)).await.unwrap();
+
+    for user in [&unknown, &user] {
+        assert_eq!(store.prolong(user, &ended.connection, UnixMillis::MAX).await.unwrap(), None);
+        assert_eq!(store.session(user, &ended.connection).await.unwrap(), None);
+    }
+    assert_eq!(of_user(store, &unknown).await, []);
+    assert_eq!(of_user(store, &user).await, [kept]);
+}
+
 /// A late `$disconnect` must not make a user.
 pub async fn a_removal_for_an_unknown_user_creates_nothing<B: Backend>(store: &B) {
     let (user, mine) = (fresh_user(), fresh_session());

@@ -9,7 +9,7 @@ use chatlane_protocol::{ConversationId, Position, Seq, UserId};
 use futures_util::FutureExt as _;
 
 use crate::entry::Entry;
-use crate::ports::{Created, Creation, FanOutQueue, Heads, InboxRow, Member, Memberships, MessageLog, Put, ReadBound, Unavailable};
+use crate::ports::{Created, Creation, FanOutQueue, Head, Heads, InboxRow, Member, Memberships, MessageLog, Put, ReadBound, Unavailable};
 use crate::task::Task;
 use crate::testing::memory::Memory;
 
@@ -17,7 +17,7 @@ use crate::testing::memory::Memory;
 #[derive(Clone, Debug)]
 pub(super) enum Operation {
     Read { conversation: ConversationId, from: Seq, bound: ReadBound },
-    Last(ConversationId),
+    ReadBack { conversation: ConversationId, before: Option<Seq>, bound: ReadBound },
     Put(Box<Entry>),
     Member(ConversationId, UserId),
     Heads(Vec<ConversationId>),
@@ -30,7 +30,7 @@ impl Operation {
         let effect = async {
             Ok(match self {
                 Self::Read { conversation, from, bound } => Answer::Entries(memory.read(conversation, *from, *bound).await?),
-                Self::Last(conversation) => Answer::Last(memory.last(conversation).await?.map(Box::new)),
+                Self::ReadBack { conversation, before, bound } => Answer::Entries(memory.read_back(conversation, *before, *bound).await?),
                 Self::Put(entry) => Answer::Put(memory.put(entry).await?),
                 Self::Member(conversation, user) => Answer::Member(memory.member(conversation, user).await?),
                 Self::Heads(conversations) => Answer::Heads(memory.heads(conversations).await?),
@@ -48,7 +48,8 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read { from, .. } => write!(f, "read from #{from}"),
-            Self::Last(_) => f.write_str("read the last entry"),
+            Self::ReadBack { before: Some(before), .. } => write!(f, "read back from #{before}"),
+            Self::ReadBack { before: None, .. } => f.write_str("read back from the end"),
             Self::Put(entry) => write!(f, "put {} of {} at {}", entry.client_message_id, entry.sender, entry.position),
             Self::Member(_, user) => write!(f, "read the row of {user}"),
             Self::Heads(_) => f.write_str("read the head"),
@@ -61,10 +62,9 @@ impl fmt::Display for Operation {
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     Entries(Vec<Entry>),
-    Last(Option<Box<Entry>>),
     Put(Put),
     Member(Option<Member>),
-    Heads(Vec<Position>),
+    Heads(Vec<Head>),
     Accepted,
 }
 
@@ -75,13 +75,11 @@ impl fmt::Display for Answer {
                 (Some(first), Some(last)) => write!(f, "{} to {}", first.position, last.position),
                 _ => f.write_str("nothing"),
             },
-            Self::Last(Some(entry)) => write!(f, "{}", entry.position),
-            Self::Last(None) => f.write_str("nothing"),
             Self::Put(Put::Stored) => f.write_str("stored"),
             Self::Put(Put::Taken(entry)) => write!(f, "taken by {} of {}", entry.client_message_id, entry.sender),
             Self::Put(Put::Contended) => f.write_str("contended"),
             Self::Member(member) => f.write_str(if member.is_some() { "a member" } else { "no member" }),
-            Self::Heads(heads) => heads.iter().try_for_each(|head| write!(f, "{head}")),
+            Self::Heads(heads) => heads.iter().try_for_each(|head| write!(f, "{}", head.position)),
             Self::Accepted => f.write_str("accepted"),
         }
     }
@@ -157,11 +155,16 @@ impl MessageLog for Port {
         }
     }
 
-    async fn last(&self, conversation: &ConversationId) -> Result<Option<Entry>, Unavailable> {
-        match self.ask(Operation::Last(conversation.clone())).await? {
-            Answer::Last(entry) => Ok(entry.map(|entry| *entry)),
+    async fn read_back(&self, conversation: &ConversationId, before: Option<Seq>, bound: ReadBound) -> Result<Vec<Entry>, Unavailable> {
+        match self.ask(Operation::ReadBack { conversation: conversation.clone(), before, bound }).await? {
+            Answer::Entries(entries) => Ok(entries),
             other => mismatch(&other),
         }
+    }
+
+    // Not of the append: not scheduled.
+    async fn at(&self, slots: &[(ConversationId, Seq)]) -> Result<Vec<Option<Entry>>, Unavailable> {
+        self.memory.at(slots).await
     }
 
     async fn put(&self, entry: &Entry) -> Result<Put, Unavailable> {
@@ -202,11 +205,11 @@ impl Memberships for Port {
 
 impl Heads for Port {
     // The worker's, which the scheduler plays itself: not scheduled.
-    async fn raise_head(&self, conversation: &ConversationId, to: Position) -> Result<Position, Unavailable> {
+    async fn raise_head(&self, conversation: &ConversationId, to: Head) -> Result<Position, Unavailable> {
         self.memory.raise_head(conversation, to).await
     }
 
-    async fn heads(&self, conversations: &[ConversationId]) -> Result<Vec<Position>, Unavailable> {
+    async fn heads(&self, conversations: &[ConversationId]) -> Result<Vec<Head>, Unavailable> {
         match self.ask(Operation::Heads(conversations.to_vec())).await? {
             Answer::Heads(heads) => Ok(heads),
             other => mismatch(&other),

@@ -9,7 +9,7 @@ use chatlane_protocol::{ConversationId, ErrorCode, MessageResult, Outcome, Posit
 use super::calls::Port;
 use crate::caller::Caller;
 use crate::entry::Entry;
-use crate::ports::{Clock, Created, Creation, FanOutQueue, Heads, InboxRow, Member, Memberships, MessageLog};
+use crate::ports::{Clock, Created, Creation, FanOutQueue, Head, Heads, InboxRow, Member, Memberships, MessageLog};
 use crate::ports::{Put, ReadBound, Run, Unavailable};
 use crate::send::send;
 use crate::settings::Settings;
@@ -126,8 +126,12 @@ impl MessageLog for Leaky {
         Ok(Run::Whole(entries))
     }
 
-    async fn last(&self, conversation: &ConversationId) -> Result<Option<Entry>, Unavailable> {
-        Ok(self.port.last(conversation).await?.map(|entry| self.shown(entry)))
+    async fn read_back(&self, conversation: &ConversationId, before: Option<Seq>, bound: ReadBound) -> Result<Vec<Entry>, Unavailable> {
+        Ok(self.port.read_back(conversation, before, bound).await?.into_iter().map(|entry| self.shown(entry)).collect())
+    }
+
+    async fn at(&self, slots: &[(ConversationId, Seq)]) -> Result<Vec<Option<Entry>>, Unavailable> {
+        self.port.at(slots).await
     }
 
     async fn put(&self, entry: &Entry) -> Result<Put, Unavailable> {
@@ -167,13 +171,13 @@ impl Memberships for Leaky {
 }
 
 impl Heads for Leaky {
-    async fn raise_head(&self, conversation: &ConversationId, to: Position) -> Result<Position, Unavailable> {
+    async fn raise_head(&self, conversation: &ConversationId, to: Head) -> Result<Position, Unavailable> {
         self.port.raise_head(conversation, to).await
     }
 
-    async fn heads(&self, conversations: &[ConversationId]) -> Result<Vec<Position>, Unavailable> {
+    async fn heads(&self, conversations: &[ConversationId]) -> Result<Vec<Head>, Unavailable> {
         let heads = self.port.heads(conversations).await?;
-        let begun = Position::new(u32::MAX, Seq::MAX);
+        let begun = Head { position: Position::new(u32::MAX, Seq::MAX), ..Head::default() };
         Ok(if self.hole == Hole::DuplicateNotQueued { vec![begun; heads.len()] } else { heads })
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use chatlane_protocol::{Outcome, Position};
+use chatlane_protocol::Outcome;
 use futures_util::FutureExt as _;
 
 use super::calls::{Answer, Call, Desk, Operation, Port};
@@ -12,8 +12,9 @@ use super::device::{Anchors, Device, Wish};
 use super::script::{Messages, Results};
 use super::tally::Fault;
 use super::{Attempt, Run, Stage, caller, now, sending};
+use crate::entry::Entry;
 use crate::fan_out::{Received, fan_out};
-use crate::ports::{Heads as _, Put, Unavailable};
+use crate::ports::{Head, Heads as _, Put, Unavailable};
 use crate::task::Task;
 use crate::testing::memory::SetClock;
 
@@ -182,7 +183,7 @@ impl Run {
         let fault = match operation {
             Operation::Put(_) => PUT[self.rng.below(PUT.len())],
             Operation::Enqueue(_) => ENQUEUE[self.rng.below(ENQUEUE.len())],
-            Operation::Read { .. } | Operation::Last(_) | Operation::Member(..) | Operation::Heads(_) => Fault::RequestLost,
+            Operation::Read { .. } | Operation::ReadBack { .. } | Operation::Member(..) | Operation::Heads(_) => Fault::RequestLost,
         };
         self.tally.hit(fault);
         Some(fault)
@@ -236,7 +237,7 @@ impl Run {
         let range = format!("#{} to {}", task.first, task.last);
         if self.rng.one_in(self.fault_one_in) {
             // It dies after its first call.
-            let raised = self.memory.raise_head(&self.conversation, task.last).now_or_never();
+            let raised = self.memory.raise_head(&self.conversation, task.head()).now_or_never();
             raised.expect("the memory backend never waits").expect("the conversation exists");
             self.visible_again.push((task, receives + 1));
             self.tally.hit(Fault::WorkerKilled);
@@ -285,12 +286,11 @@ impl Run {
             let log = state.log.get_mut(&self.conversation).expect("the conversation exists");
             let entries = log.len() as u64;
             let kept = entries - self.rng.between(0, 5.min(entries - 1));
-            let last =
-                log.values().take_while(|entry| entry.position.seq.get() <= kept).last().map_or(Position::ZERO, |last| last.position);
-            log.split_off(&last.seq.next());
+            let last = log.values().take_while(|entry| entry.position.seq.get() <= kept).last().map_or_else(Head::default, head_at);
+            log.split_off(&last.position.seq.next());
             let head = state.heads.get_mut(&self.conversation).expect("the conversation exists");
-            *head = last.min(*head);
-            last
+            *head = std::cmp::min_by_key(last, *head, |head| head.position);
+            last.position
         };
         self.in_flight.clear();
         self.attempts.retain(|attempt| matches!(attempt.stage, Stage::Travelling(_)));
@@ -323,6 +323,11 @@ impl Run {
             script.push(format!("{:4} {line}", self.steps));
         }
     }
+}
+
+/// The head when the delivery of this entry has begun.
+fn head_at(entry: &Entry) -> Head {
+    Head { position: entry.position, count: entry.facts.count, time: entry.time }
 }
 
 fn unavailable(lost: &'static str) -> Result<Answer, Unavailable> {

@@ -191,6 +191,17 @@ async fn the_units_of_an_answer_are_in_the_call() {
 }
 
 #[tokio::test]
+async fn with_latency_a_request_takes_effect_and_longer() {
+    let (endpoints, counter) = (Endpoints::with_latency(Latency::Aws { seed: 1 }), Counter::default());
+    let address = wire::serve(&endpoints, Service::DynamoDb, counter.router()).await;
+    let recording = endpoints.record();
+    send(address, aws_json("send-1", "X.PutItem", &json!({}))).await.expect("an answer");
+    let call = recording.take().remove(0);
+    assert_eq!((call.fate, call.answer, counter.effects()), (Fate::Answered, json!({ "n": 1 }), 1));
+    assert!(call.took >= Duration::from_millis(3), "the shortest time of a write: {:?}", call.took);
+}
+
+#[tokio::test]
 async fn a_request_held_at_the_request_takes_effect_when_it_is_released() {
     let stage = Stage::new(Service::DynamoDb).await;
     let recording = stage.endpoints.record();

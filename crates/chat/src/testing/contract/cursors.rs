@@ -1,0 +1,186 @@
+//! Cursors: C1, they only move forward.
+
+use chatlane_protocol::{ConversationId, DeviceId, Position, Seq, UserId};
+use futures_util::future::join_all;
+
+use super::creation::{create, create_one};
+use super::{Backend, fresh_conversation, fresh_user};
+use crate::ports::{Advance, Advanced, Created, InboxRow, Member, ReadCursor};
+use crate::testing::builders::{creation, device, position, seq};
+
+/// A new conversation of two new users, the first of whom sees nothing before entry 3; and the row of that one.
+async fn create_row<B: Backend>(store: &B) -> (UserId, InboxRow) {
+    let (conversation, alice, bob) = (fresh_conversation(), fresh_user(), fresh_user());
+    let mut creation = creation(&conversation, &alice, &bob);
+    for member in creation.members.iter_mut().filter(|member| member.user == alice) {
+        *member = Member { visible_from: seq(3), ..member.clone() };
+    }
+    assert_eq!(create(store, &creation).await, Created::New);
+    (alice, InboxRow::new(conversation, Some(bob), seq(3)))
+}
+
+async fn row<B: Backend>(store: &B, user: &UserId, conversation: &ConversationId) -> Option<InboxRow> {
+    store.inbox_rows(user, std::slice::from_ref(conversation)).await.unwrap().remove(0)
+}
+
+fn read(position: Position, count: u64) -> ReadCursor {
+    ReadCursor { position, count }
+}
+
+const fn delivered_only(delivered: Position) -> Advance {
+    Advance { delivered, read: None }
+}
+
+/// This row with device 1 and the user at these places.
+fn moved(row: &InboxRow, delivered: Position, read: ReadCursor) -> InboxRow {
+    InboxRow { read, delivered: [(device(1), delivered)].into(), ..row.clone() }
+}
+
+/// Compared by epoch, then seq, as numbers. All else of the row stays, and the inbox shows the same row.
+pub async fn cursors_only_move_forward_and_answer_what_they_were<B: Backend>(store: &B) {
+    let (alice, mut before) = create_row(store).await;
+    let at = |epoch, number| Position::new(epoch, seq(number));
+    for (to, count, after, after_count) in [
+        (at(1, 5), 4, at(1, 5), 4),
+        (at(1, 3), 2, at(1, 5), 4),
+        (at(1, 5), 9, at(1, 5), 4),
+        (at(1, 10), 9, at(1, 10), 9),
+        (at(1, 9), 8, at(1, 10), 9),
+        // After a restore the log is shorter and the epoch higher.
+        (at(2, 4), 3, at(2, 4), 3),
+        (at(1, 11), 10, at(2, 4), 3),
+        (at(10, 1), 0, at(10, 1), 0),
+        (at(9, 2), 1, at(10, 1), 0),
+    ] {
+        let advance = Advance { delivered: to, read: Some(read(to, count)) };
+        let advanced = store.advance(&alice, &before.conversation, device(1), advance).await.unwrap();
+        let after = moved(&before, after, read(after, after_count));
+        assert_eq!(advanced, Some(Advanced { before, after: after.clone() }), "to {to}");
+        assert_eq!(row(store, &alice, &after.conversation).await.as_ref(), Some(&after), "to {to}");
+        assert_eq!(store.inbox(&alice, None, 10).await.unwrap(), std::slice::from_ref(&after), "to {to}");
+        before = after;
+    }
+}
+
+/// What is refused to the one is not refused to the other.
+pub async fn each_cursor_moves_on_its_own<B: Backend>(store: &B) {
+    let (alice, new) = create_row(store).await;
+    let mut before = new.clone();
+    for (delivered, read_to, after) in [
+        (5, None, (5, None)),
+        (3, None, (5, None)),
+        (5, Some(4), (5, Some(4))),
+        (4, Some(5), (5, Some(5))),
+        (6, Some(2), (6, Some(5))),
+        (6, Some(5), (6, Some(5))),
+        (7, Some(7), (7, Some(7))),
+        (8, None, (8, Some(7))),
+    ] {
+        let cursor = |number: Option<u64>| number.map(|number| read(position(number), number - 1));
+        let to = Advance { delivered: position(delivered), read: cursor(read_to) };
+        let after = moved(&new, position(after.0), cursor(after.1).unwrap_or(ReadCursor::NONE));
+        let advanced = store.advance(&alice, &new.conversation, device(1), to).await.unwrap();
+        assert_eq!(advanced, Some(Advanced { before, after: after.clone() }), "{to:?}");
+        assert_eq!(row(store, &alice, &new.conversation).await.as_ref(), Some(&after), "{to:?}");
+        before = after;
+    }
+}
+
+/// No position is rounded to another.
+pub async fn neighbours_among_the_highest_positions_are_told_apart<B: Backend>(store: &B) {
+    let (alice, mut before) = create_row(store).await;
+    let below = seq(Seq::MAX.get() - 1);
+    let ascending =
+        [(0, Seq::MAX), (1, Seq::FIRST), (u32::MAX - 1, Seq::MAX), (u32::MAX, Seq::FIRST), (u32::MAX, below), (u32::MAX, Seq::MAX)];
+    for to in ascending.map(|(epoch, seq)| Position::new(epoch, seq)) {
+        let after = moved(&before, to, read(to, u64::MAX));
+        let advance = Advance { delivered: to, read: Some(after.read) };
+        let advanced = store.advance(&alice, &before.conversation, device(1), advance).await.unwrap();
+        assert_eq!(advanced, Some(Advanced { before, after: after.clone() }), "to {to}");
+        before = after;
+    }
+    for (epoch, seq) in ascending {
+        let to = Position::new(epoch, seq);
+        let advance = Advance { delivered: to, read: Some(read(to, 0)) };
+        let advanced = store.advance(&alice, &before.conversation, device(1), advance).await.unwrap();
+        assert_eq!(advanced, Some(Advanced { before: before.clone(), after: before.clone() }), "to {to}");
+    }
+}
+
+/// Not of the user's other devices, not in other conversations, not of the other member.
+pub async fn a_device_moves_no_cursor_of_others<B: Backend>(store: &B) {
+    let (alice, bob) = (fresh_user(), fresh_user());
+    let conversations = [fresh_conversation(), fresh_conversation()];
+    for conversation in &conversations {
+        assert_eq!(create(store, &creation(conversation, &alice, &bob)).await, Created::New);
+    }
+    let devices: Vec<(DeviceId, Position)> = (1..=5).map(|n| (device(n), position(10 - u64::from(n)))).collect();
+    for (device, to) in &devices {
+        let advanced = store.advance(&alice, &conversations[0], *device, delivered_only(*to)).await.unwrap();
+        assert_eq!(advanced.unwrap().after.delivered[device], *to);
+    }
+    let hers = InboxRow::new(conversations[0].clone(), Some(bob.clone()), Seq::FIRST);
+    let hers = InboxRow { delivered: devices.into_iter().collect(), ..hers };
+    assert_eq!(hers.delivered_furthest(), position(9));
+    assert_eq!(row(store, &alice, &conversations[0]).await, Some(hers));
+    for (user, conversation, with) in [(&alice, &conversations[1], &bob), (&bob, &conversations[0], &alice)] {
+        let new = InboxRow::new(conversation.clone(), Some(with.clone()), Seq::FIRST);
+        assert_eq!(row(store, user, conversation).await, Some(new));
+    }
+}
+
+/// Whoever comes last; each is answered a row in which it has got its way.
+pub async fn cursors_moved_at_once_end_at_the_highest<B: Backend>(store: &B) {
+    let (alice, new) = create_row(store).await;
+    let all: Vec<Advance> = (1..=20).map(|n| Advance { delivered: position(n), read: Some(read(position(21 - n), 20 - n)) }).collect();
+    let answers = join_all(all.iter().map(|to| store.advance(&alice, &new.conversation, device(1), *to))).await;
+    for (to, answer) in all.iter().zip(answers) {
+        let Advanced { before, after } = answer.unwrap().expect("there is a row");
+        let read = to.read.expect("all of them name it");
+        assert!(after.delivered[&device(1)] >= to.delivered && after.read.position >= read.position, "{to:?}: {after:?}");
+        assert!(before.delivered.get(&device(1)) <= after.delivered.get(&device(1)), "{before:?}, {after:?}");
+        assert!(before.read.position <= after.read.position, "{before:?}, {after:?}");
+    }
+    assert_eq!(row(store, &alice, &new.conversation).await, Some(moved(&new, position(20), read(position(20), 19))));
+}
+
+/// A late `ack` of a removed member, or of a stranger, must not put the conversation into an inbox.
+pub async fn a_cursor_of_no_member_is_not_moved_and_no_row_is_made<B: Backend>(store: &B) {
+    let (known, unknown, stranger) = (create_one(store).await, fresh_conversation(), fresh_user());
+    for conversation in [&known, &unknown] {
+        for read in [None, Some(read(position(1), 0))] {
+            let to = Advance { delivered: position(1), read };
+            assert_eq!(store.advance(&stranger, conversation, device(1), to).await.unwrap(), None);
+        }
+        assert_eq!(row(store, &stranger, conversation).await, None);
+    }
+    assert_eq!(store.inbox(&stranger, None, 10).await.unwrap(), []);
+    assert_eq!(create(store, &creation(&unknown, &stranger, &fresh_user())).await, Created::New);
+}
+
+/// Not in the order of their keys; none for those where the user is no member; and nothing for nothing.
+pub async fn more_than_a_hundred_rows_come_in_the_order_asked<B: Backend>(store: &B) {
+    let (alice, bob) = (fresh_user(), fresh_user());
+    let mut asked = vec![];
+    for _ in 0..12 {
+        let conversations: Vec<ConversationId> = (0..10).map(|_| fresh_conversation()).collect();
+        let creations: Vec<_> = conversations.iter().map(|conversation| creation(conversation, &alice, &bob)).collect();
+        let created = join_all(creations.iter().map(|creation| create(store, creation))).await;
+        assert!(created.iter().all(|created| *created == Created::New));
+        asked.extend(conversations);
+        asked.push(create_one(store).await);
+    }
+    let mut expected = vec![];
+    for (index, conversation) in asked.iter().enumerate() {
+        let to = delivered_only(position(index as u64 + 1));
+        let advanced = store.advance(&alice, conversation, device(1), to).await.unwrap();
+        assert_eq!(advanced.is_some(), index % 11 != 10);
+        expected.push(advanced.map(|advanced| advanced.after));
+    }
+    assert_eq!(asked.len(), 132);
+    assert_eq!(store.inbox_rows(&alice, &asked).await.unwrap(), expected);
+    asked.reverse();
+    expected.reverse();
+    assert_eq!(store.inbox_rows(&alice, &asked).await.unwrap(), expected);
+    assert_eq!(store.inbox_rows(&alice, &[]).await.unwrap(), []);
+}

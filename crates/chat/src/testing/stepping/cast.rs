@@ -1,0 +1,122 @@
+//! Who takes part: bob's device, alice who writes, and the workers; and what each of them runs.
+
+use std::fmt;
+use std::pin::Pin;
+
+use chatlane_protocol::request::{Hello, Known, SendMessages};
+use chatlane_protocol::{ConversationId, Position, UserId, limits};
+
+use super::Flaw;
+use super::port::Port;
+use crate::caller::Caller;
+use crate::entry::direct_conversation;
+use crate::fan_out::{Received, fan_out};
+use crate::hello::{Greeting, hello};
+use crate::ports::Session;
+use crate::send::send;
+use crate::task::Task;
+use crate::testing::builders::{caller, connection, device, head, message, position, request_id, seq, settings, start, user};
+use crate::testing::memory::SetClock;
+
+/// Whose conversation it is.
+pub(super) fn users() -> [UserId; 2] {
+    [user("alice"), user("bob")]
+}
+
+/// Of alice and bob.
+pub(super) fn conversation() -> ConversationId {
+    let [alice, bob] = users();
+    direct_conversation(&alice, &bob)
+}
+
+/// What bob's device has stored when it says hello.
+pub(super) fn had() -> Position {
+    position(1)
+}
+
+/// Bob's device on its socket of this number; higher ones were accepted later.
+pub(super) fn on_socket(number: u8) -> Caller {
+    let connected_at = start().plus_ms(number.into());
+    Caller { connection: connection(&format!("bob-{number}")), device: device(2), connected_at, ..caller("bob") }
+}
+
+/// The session of this caller.
+pub(super) fn session_of(Caller { connection, device, connected_at, expires, .. }: &Caller) -> Session {
+    Session { connection: connection.clone(), device: *device, connected_at: *connected_at, expires: *expires }
+}
+
+/// The task of entry `number`, which alice has sent.
+pub(super) fn task(number: u64) -> Task {
+    Task {
+        conversation: conversation(),
+        first: seq(number),
+        last: position(number),
+        count: head(number).count,
+        time: start(),
+        own: vec![seq(number)],
+        queued: start(),
+        origin: Some(caller("alice").connection),
+        remainder: None,
+    }
+}
+
+/// Who runs. Fixes, with the answers that it was given, what it does next.
+#[derive(Clone, Debug)]
+pub(super) enum Role {
+    /// Bob's device says hello, after opening the socket if it `connects`.
+    Device { caller: Caller, connects: bool },
+    /// Alice sends entry 2, from the anchor 1.
+    Writer,
+    /// A worker that was handed the task for the `times`-th time.
+    Worker { task: Task, times: u32 },
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device { caller, .. } => write!(f, "hello on {}", caller.connection),
+            Self::Writer => f.write_str("send"),
+            Self::Worker { task, times } => write!(f, "fan-out of {}, receive {times},", task.last),
+        }
+    }
+}
+
+/// How it ended well.
+pub(super) enum Ended {
+    Greeted(Greeting),
+    Sent,
+    FannedOut,
+}
+
+pub(super) type Playing = Pin<Box<dyn Future<Output = Ended> + Send>>;
+
+/// What the role runs. Panics where the code under test fails: no call of these ports does.
+pub(super) fn play(role: Role, port: Port, flaw: Option<Flaw>) -> Playing {
+    let clock = SetClock::at(start());
+    match role {
+        Role::Device { caller, connects } => Box::pin(async move {
+            if connects {
+                if flaw == Some(Flaw::SessionInConnect) {
+                    port.register_in_connect(&caller.user, &session_of(&caller)).await.expect("sessions can be written");
+                }
+                port.accept(caller.connection.clone()).await;
+            }
+            let known = vec![Known { conversation: conversation(), have: had(), read: Position::ZERO }];
+            let request = Hello { id: request_id("hello"), v: limits::VERSION_MAX, after: None, known, known_to: None };
+            let greeting = hello(&port, &port, &clock, &settings(), 0, &caller, &request).await;
+            Ended::Greeted(greeting.expect("hello is answered"))
+        }),
+        Role::Writer => Box::pin(async move {
+            let request =
+                SendMessages { id: request_id("send"), conversation: conversation(), messages: vec![message("m-2", position(1))] };
+            send(&port, &port, &clock, &settings(), &caller("alice"), &request).await.expect("send is answered");
+            Ended::Sent
+        }),
+        Role::Worker { task, times } => Box::pin(async move {
+            let as_if_first = matches!(flaw, Some(Flaw::SkipAtHead | Flaw::RepeatedTaskSkipped));
+            let received = Received { times: if as_if_first { 1 } else { times }, accepted: task.queued };
+            fan_out(&port, &port, &port, &clock, &task, received).await.expect("the task is done");
+            Ended::FannedOut
+        }),
+    }
+}

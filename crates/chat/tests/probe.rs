@@ -1,0 +1,196 @@
+//! `probe`: which of the caller's messages are in the log, and from where the others may be sent.
+
+use chatlane_chat::entry::Entry;
+use chatlane_chat::ports::MessageLog as _;
+use chatlane_chat::probe::{NotProbed, probe};
+use chatlane_chat::testing::builders::{
+    caller, conversation, entry, entry_of_bytes, message, message_id, position, request_id, seq, start, user,
+};
+use chatlane_chat::testing::faulty::{Call, Fault};
+use chatlane_chat::testing::memory::Memory;
+use chatlane_chat::testing::ready::block_on;
+use chatlane_chat::testing::stage::Stage;
+use chatlane_protocol::frames::{ErrorFrame, Found, ProbeAnswer, ServerFrame, Stored, encode};
+use chatlane_protocol::request::Probe;
+use chatlane_protocol::{ConversationId, ErrorCode, Outcome, Position, Refusal, limits};
+
+fn look_in(stage: &Stage, to: &ConversationId, who: &str, anchor: Position, ids: &[&str]) -> Result<ProbeAnswer, NotProbed> {
+    let ids = ids.iter().map(|id| message_id(id)).collect();
+    let request = Probe { id: request_id("r-1"), conversation: to.clone(), anchor, ids };
+    let answer = block_on(probe(&stage.store, &stage.settings, &caller(who), &request))?;
+    assert_eq!((&answer.id, &answer.conversation), (&request.id, to));
+    Ok(answer)
+}
+
+fn look(stage: &Stage, who: &str, anchor: Position, ids: &[&str]) -> ProbeAnswer {
+    look_in(stage, &stage.conversation, who, anchor, ids).unwrap()
+}
+
+fn refusal(stage: &Stage, anchor: Position) -> Refusal {
+    look_in(stage, &stage.conversation, "bob", anchor, &["bob-2"]).unwrap_err().to_wire()
+}
+
+fn found(id: &str, number: u64) -> Found {
+    let stored = Stored { position: position(number), time_ms: start(), count: number - 1 };
+    Found { client_message_id: message_id(id), stored }
+}
+
+/// What was found, how far it was looked, and whether that was the end.
+fn told(answer: ProbeAnswer) -> (Vec<Found>, Position, bool) {
+    (answer.found, answer.reached, answer.done)
+}
+
+#[test]
+fn what_is_in_the_log_is_found_with_its_place_and_what_is_not_is_not() {
+    let stage = Stage::with_entries(6);
+    let ids = ["bob-6", "bob-3", "bob-99", "create"];
+    let both = vec![found("bob-3", 3), found("bob-6", 6)];
+    for anchor in [Position::ZERO, position(1), position(2)] {
+        assert_eq!(told(look(&stage, "bob", anchor, &ids)), (both.clone(), position(6), true), "from {anchor}");
+    }
+    assert_eq!(told(look(&stage, "bob", position(4), &ids)), (vec![found("bob-6", 6)], position(6), true));
+    assert_eq!(told(look(&stage, "bob", position(6), &["bob-99"])), (vec![], position(6), true));
+}
+
+#[test]
+fn the_same_id_of_another_sender_is_not_found() {
+    let stage = Stage::with_entries(4);
+    stage.put(&Entry { sender: user("alice"), ..entry(&stage.conversation, 5, "bob") });
+    assert_eq!(look(&stage, "alice", position(1), &["bob-3", "bob-5"]).found, [found("bob-5", 5)]);
+    assert_eq!(look(&stage, "bob", position(1), &["bob-3", "bob-5"]).found, [found("bob-3", 3)]);
+}
+
+/// Pages of a thousand: from `reached` to `reached`, until it is the end. The entry at the anchor is looked at too, as a send does.
+#[test]
+fn a_long_log_is_looked_through_page_by_page() {
+    for (anchor, pages) in [
+        (Position::ZERO, vec![(vec![found("bob-900", 900)], 1000), (vec![found("bob-1001", 1001), found("bob-1999", 1999)], 2000)]),
+        (
+            position(1),
+            vec![
+                (vec![found("bob-900", 900), found("bob-1001", 1001)], 1001),
+                (vec![found("bob-1001", 1001), found("bob-1999", 1999)], 2001),
+            ],
+        ),
+        (position(950), vec![(vec![found("bob-1001", 1001)], 1950), (vec![found("bob-1999", 1999), found("bob-2400", 2400)], 2500)]),
+    ] {
+        let stage = Stage::with_entries(2500);
+        let mut from = anchor;
+        for (expected, reached) in pages {
+            let (found, reached_now, done) = told(look(&stage, "bob", from, &["bob-900", "bob-1001", "bob-1999", "bob-2400"]));
+            assert_eq!((found, reached_now, done), (expected, position(reached), reached == 2500), "from {from}");
+            from = reached_now;
+        }
+    }
+}
+
+#[test]
+fn done_is_the_end_of_the_log_also_where_a_page_is_exactly_full() {
+    for (tail, anchor, done) in [(999, 0, true), (1000, 0, false), (1001, 0, false), (1000, 1, true), (1001, 1, false), (1002, 1, false)] {
+        let stage = Stage::with_entries(tail);
+        let anchor = if anchor == 0 { Position::ZERO } else { position(anchor) };
+        let answer = look(&stage, "bob", anchor, &["bob-2"]);
+        assert_eq!(answer.done, done, "{tail} entries from {anchor}");
+        // Whoever goes on reaches the end.
+        let (_, reached, done) = told(look(&stage, "bob", answer.reached, &["bob-2"]));
+        assert_eq!((reached, done), (position(tail), true), "{tail} entries from {anchor}");
+    }
+}
+
+#[test]
+fn a_page_also_ends_after_a_megabyte() {
+    let stage = Stage::new();
+    (2..=50).for_each(|number| stage.put(&entry_of_bytes(&stage.conversation, number, "bob", 29_000)));
+    let answer = look(&stage, "bob", position(1), &["bob-50"]);
+    assert_eq!((answer.found.len(), answer.done), (0, false));
+    assert!((36..40).contains(&answer.reached.seq.get()), "{}", answer.reached);
+    assert_eq!(told(look(&stage, "bob", answer.reached, &["bob-50"])), (vec![found("bob-50", 50)], position(50), true));
+}
+
+/// What probe is for: an anchor too far behind to send becomes one that is not.
+#[test]
+fn a_message_that_is_not_found_may_be_sent_from_where_probe_has_looked() {
+    let stage = Stage::with_entries(500);
+    assert_eq!(stage.refusal(message("late", position(1))).code, ErrorCode::AnchorStale);
+    let (found, reached, done) = told(look(&stage, "alice", position(1), &["late"]));
+    assert_eq!((found, done), (vec![], true));
+    assert!(matches!(stage.send_one(message("late", reached)), Outcome::Ok(stored) if stored.position == position(501)));
+    assert_eq!(look(&stage, "alice", position(1), &["late"]).found[0].stored.position, position(501));
+}
+
+#[test]
+fn an_anchor_is_judged_as_that_of_a_send() {
+    let stage = Stage::with_entries(4);
+    for anchor in [position(5), position(99), Position::new(2, seq(4)), Position::new(2, seq(9))] {
+        assert_eq!(refusal(&stage, anchor).code, ErrorCode::AnchorUnknown, "{anchor}");
+    }
+    // Nothing before the first: whatever the epoch.
+    assert!(look(&stage, "bob", Position::new(9, seq(0)), &["bob-2"]).done);
+
+    let mut restored = Stage::with_entries(4);
+    restored.put(&Entry { position: Position::new(2, seq(5)), ..entry(&restored.conversation, 5, "bob") });
+    restored.settings.epoch = 2;
+    for anchor in [position(5), position(99)] {
+        let refusal = refusal(&restored, anchor);
+        assert_eq!((refusal.code, refusal.common), (ErrorCode::EpochChanged, Some(position(4))), "{anchor}");
+    }
+    stage.store.memory.state().log.get_mut(&stage.conversation).unwrap().remove(&seq(3));
+    assert_eq!(refusal(&stage, position(1)).code, ErrorCode::AnchorTooOld);
+}
+
+#[test]
+fn a_stranger_gets_the_same_answer_whether_the_conversation_exists_or_not() {
+    let stage = Stage::with_entries(40);
+    let broken = Stage::with_entries(4);
+    broken.store.memory.state().log.get_mut(&broken.conversation).unwrap().remove(&seq(3));
+    let missing = conversation(&"x".repeat(stage.conversation.as_str().len()));
+    for anchor in [Position::ZERO, position(1), position(40), position(99), Position::new(0, seq(1)), Position::new(9, seq(1))] {
+        let frame = |stage: &Stage, id: &ConversationId| {
+            let refusal = look_in(stage, id, "mallory", anchor, &["bob-2"]).unwrap_err().to_wire();
+            encode(&ServerFrame::Error(ErrorFrame { id: Some(request_id("r-1")), refusal }))
+        };
+        let not_found = frame(&stage, &missing);
+        assert!(not_found.contains(r#""code":"not_found""#), "{not_found}");
+        assert_eq!(frame(&stage, &stage.conversation), not_found, "{anchor}");
+        assert_eq!(frame(&broken, &broken.conversation), not_found, "{anchor}");
+    }
+}
+
+/// M1: were the row read first, a removed member would learn where entries after the removal stand.
+#[test]
+fn who_is_removed_while_the_log_is_read_learns_nothing() {
+    let stage = Stage::with_entries(5);
+    let later = entry(&stage.conversation, 6, "bob");
+    stage.store.meanwhile(Call::Read, move |memory: &Memory| {
+        memory.state().inboxes.get_mut(&user("alice")).unwrap().remove(&later.conversation);
+        assert!(block_on(memory.put(&later)).is_ok());
+    });
+    let refused = look_in(&stage, &stage.conversation, "alice", position(1), &["m-1"]).unwrap_err();
+    assert_eq!(refused.to_wire().code, ErrorCode::NotFound);
+    assert!(stage.store.is_answered_before(Call::Read, Call::InboxRows));
+}
+
+#[test]
+fn whatever_cannot_be_read_the_probe_is_repeated() {
+    for call in [Call::Read, Call::InboxRows, Call::ReadBack] {
+        let mut stage = Stage::with_entries(5);
+        stage.settings.epoch = 2;
+        stage.store.on(call, Fault::AnswerLost);
+        let refusal = refusal(&stage, position(99));
+        assert_eq!((refusal.code, refusal.retry_after_ms), (ErrorCode::Unavailable, Some(100)), "{call:?}");
+        assert!(!refusal.message.contains("fault of the test"), "{call:?}: clients never see the backend's text");
+    }
+}
+
+#[test]
+fn a_full_answer_fits_a_websocket_frame() {
+    let stage = Stage::new();
+    let long = |number: u64| format!("{}{number:03}", "\"".repeat(limits::CLIENT_MESSAGE_ID_BYTES_MAX - 3));
+    let ids: Vec<String> = (2..2 + limits::PROBED_IDS_MAX as u64).map(long).collect();
+    for (number, id) in (2..).zip(&ids) {
+        stage.put(&Entry { client_message_id: message_id(id), ..entry(&stage.conversation, number, "bob") });
+    }
+    let answer = look(&stage, "bob", position(1), &ids.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(answer.found.len(), limits::PROBED_IDS_MAX);
+    assert!(encode(&ServerFrame::Probe(answer)).len() <= limits::PAGE_BYTES_MAX);
+}

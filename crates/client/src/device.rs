@@ -1,0 +1,220 @@
+//! A device that runs: a [`Session`] with its local store, its sockets and its clock, as one tokio task.
+//!
+//! The session decides, this module carries out: sockets are opened, written and closed, batches are committed, tokens fetched, and what
+//! the session shows goes to the app. Nothing is decided here but three things: when a commit fails the device ends, so that nothing is
+//! acknowledged that is not kept; a first token is fetched before the first socket; a token that cannot be had is asked for again.
+//!
+//! Commits that wait for the disk together are made as one. Everything the app asks for returns at once and is done in this order.
+
+use std::time::Duration;
+
+use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, Position, Seq, UserId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
+
+use crate::session::{BatchId, Input, Moment, Output, Session, Settings, Shown};
+use crate::store::{Store, StoreError};
+
+mod sockets;
+mod storage;
+mod tokens;
+
+use sockets::{Event, Sockets};
+use storage::Storage;
+pub use tokens::{NoToken, Tokens};
+
+/// Where a device connects to, and its patience.
+#[derive(Clone, Debug)]
+pub struct DeviceOptions {
+    /// `wss://host/stage`, or `ws://` without TLS.
+    pub url: String,
+    /// Of the user and the device whose store it is.
+    pub settings: Settings,
+}
+
+impl DeviceOptions {
+    /// The store's user and device at `url`.
+    pub fn new(url: impl Into<String>, store: &Store) -> Self {
+        Self { url: url.into(), settings: Settings::new(store.user().clone(), store.device()) }
+    }
+}
+
+/// The device has ended: its store failed, as [`Device::shutdown`] tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the device has ended")]
+pub struct Ended;
+
+/// A running device. Dropping it ends it at once: what was not committed was not shown either.
+#[derive(Debug)]
+pub struct Device {
+    began: Instant,
+    commands: mpsc::UnboundedSender<Command>,
+    driver: JoinHandle<Result<Store, StoreError>>,
+}
+
+#[derive(Debug)]
+enum Command {
+    Do(Input),
+    Entries { conversation: ConversationId, before: Option<Seq>, limit: usize, answer: oneshot::Sender<Vec<Entry>> },
+    End,
+}
+
+impl Device {
+    /// Goes on where `store` ends, and connects. The receiver gets what is to be shown, in order, and ends with the device; it is unbounded,
+    /// an app that does not read it collects. Must be called within a tokio runtime.
+    pub fn start(options: DeviceOptions, store: Store, tokens: impl Tokens) -> Result<(Self, mpsc::UnboundedReceiver<Shown>), StoreError> {
+        let session = Session::new(options.settings.clone(), store.restore()?);
+        let (commands, asked) = mpsc::unbounded_channel();
+        let (shown, showing) = mpsc::unbounded_channel();
+        let sockets = Sockets::new(options.url, options.settings.device, tokens);
+        let began = Instant::now();
+        let driver = Driver { session, began, sockets, storage: Storage::new(store), shown };
+        Ok((Self { began, commands, driver: tokio::spawn(driver.run(asked)) }, showing))
+    }
+
+    /// Writes a message; [`Shown::Outgoing`] says when it is kept, and what becomes of it. Its name comes back.
+    pub fn compose(&self, conversation: ConversationId, body: Body) -> ClientMessageId {
+        let client_message_id = new_id();
+        self.tell(Input::Compose { conversation, client_message_id: client_message_id.clone(), body });
+        client_message_id
+    }
+
+    /// Finds or makes the conversation with `user`: [`Shown::Opened`], or [`Shown::Failed`].
+    pub fn open_with(&self, user: UserId) {
+        self.tell(Input::OpenWith { user, client_message_id: new_id() });
+    }
+
+    /// The person has seen the entries up to here.
+    pub fn mark_read(&self, conversation: ConversationId, position: Position) {
+        self.tell(Input::MarkRead { conversation, position });
+    }
+
+    /// The person looks at these, at most 20, instead of those before.
+    pub fn look(&self, conversations: Vec<ConversationId>) {
+        self.tell(Input::Look { conversations });
+    }
+
+    /// Fetches entries below `before` (without: the last): [`Shown::History`], or [`Shown::Failed`].
+    pub fn load_history(&self, conversation: ConversationId, before: Option<Seq>) {
+        self.tell(Input::LoadHistory { conversation, before });
+    }
+
+    /// Gives up a failed message.
+    pub fn discard(&self, conversation: ConversationId, client_message_id: ClientMessageId) {
+        self.tell(Input::Discard { conversation, client_message_id });
+    }
+
+    /// Connects now, if there is no connection: the network is back, or the person acts after a displacement.
+    pub fn connect_now(&self) {
+        self.tell(Input::ConnectNow);
+    }
+
+    /// The last `limit` entries below `before` (without: of all) that the store has, ascending.
+    pub async fn entries(&self, conversation: ConversationId, before: Option<Seq>, limit: usize) -> Result<Vec<Entry>, Ended> {
+        let (answer, entries) = oneshot::channel();
+        self.commands.send(Command::Entries { conversation, before, limit, answer }).map_err(|_| Ended)?;
+        entries.await.map_err(|_| Ended)
+    }
+
+    /// When a moment of [`Shown`] is. Later than a day counts as in a day: no number may overflow the clock.
+    pub fn instant(&self, moment: Moment) -> Instant {
+        instant(self.began, moment)
+    }
+
+    /// Ends the device: waits until everything asked for before is in the store, not for the network. The store comes back, or why it failed.
+    pub async fn shutdown(self) -> Result<Store, StoreError> {
+        // A device that has ended says why below.
+        let _ended = self.commands.send(Command::End);
+        self.driver.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    }
+
+    /// A device that has ended takes nothing more; who reads what it shows learns it there.
+    fn tell(&self, input: Input) {
+        let _ended = self.commands.send(Command::Do(input));
+    }
+}
+
+/// The task of one device.
+struct Driver<T> {
+    session: Session,
+    began: Instant,
+    sockets: Sockets<T>,
+    storage: Storage,
+    shown: mpsc::UnboundedSender<Shown>,
+}
+
+impl<T: Tokens> Driver<T> {
+    async fn run(mut self, mut asked: mpsc::UnboundedReceiver<Command>) -> Result<Store, StoreError> {
+        self.take(Input::ConnectNow);
+        loop {
+            let wake_at = self.session.wake_at().map(|moment| instant(self.began, moment));
+            tokio::select! {
+                command = asked.recv() => match command {
+                    Some(Command::Do(input)) => self.take(input),
+                    Some(Command::Entries { conversation, before, limit, answer }) => self.storage.read(conversation, before, limit, answer),
+                    Some(Command::End) | None => break,
+                },
+                event = self.sockets.next() => match event {
+                    Event::Input(input) => self.take(input),
+                    Event::FirstToken(token) => self.sockets.keep(token),
+                },
+                committed = self.storage.done(), if self.storage.is_busy() => self.committed(committed?),
+                () = sleep_until(wake_at.unwrap_or(self.began)), if wake_at.is_some() => self.take(Input::Tick),
+            }
+        }
+        self.end().await
+    }
+
+    /// What was asked for before goes into the store; what follows from it may be lost, as in a crash.
+    async fn end(mut self) -> Result<Store, StoreError> {
+        self.sockets.close_all();
+        while self.storage.is_busy() {
+            let committed = self.storage.done().await?;
+            self.committed(committed);
+        }
+        Ok(self.storage.into_store())
+    }
+
+    fn committed(&mut self, batches: Vec<BatchId>) {
+        for batch in batches {
+            self.take(Input::Committed(batch));
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        let now = Moment(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
+        if let Input::NewToken(token) = &input {
+            self.sockets.keep(token.clone());
+        }
+        for output in self.session.handle(now, random(), input) {
+            match output {
+                Output::Connect(socket) => self.sockets.connect(socket),
+                Output::Send { socket, text } => self.sockets.send(socket, text),
+                Output::Close(socket) => self.sockets.close(socket),
+                Output::Commit { batch, changes } => self.storage.commit(batch, changes),
+                Output::NeedToken => self.sockets.renew_token(),
+                // Nobody looks any more; the device goes on until it is dropped.
+                Output::Show(shown) => drop(self.shown.send(shown)),
+            }
+        }
+    }
+}
+
+fn instant(began: Instant, Moment(ms): Moment) -> Instant {
+    const DAY: Duration = Duration::from_hours(24);
+    let ahead = Duration::from_millis(ms).saturating_sub(began.elapsed());
+    if ahead > DAY { Instant::now() + DAY } else { began + Duration::from_millis(ms) }
+}
+
+/// A client message id. Ordered by time, as far as one device's clock is.
+fn new_id() -> ClientMessageId {
+    ClientMessageId::new(Uuid::now_v7().to_string()).expect("a UUID is a client message id")
+}
+
+/// 64 random bits: each bit of a version 4 UUID that is fixed falls on a random one.
+fn random() -> u64 {
+    let (high, low) = Uuid::new_v4().as_u64_pair();
+    high ^ low
+}

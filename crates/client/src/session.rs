@@ -1,0 +1,379 @@
+//! One device's side of Chatlane, without input or output: what happened goes in, what is to be done comes out.
+//!
+//! [`Session::handle`] takes the time, a random number and one [`Input`]; it answers [`Output`]s, which the caller carries out in their
+//! order. It reads no clock, draws no randomness and knows no socket, so that the same code runs under tokio, in a simulator and in the
+//! tests that produce the conformance vectors.
+//!
+//! # States and events
+//!
+//! The state is that of the *current* socket. Beside it there may be a *successor*, which is opened when the time of the current one is
+//! nearly over, and one that is *drained*. Every cell says what happens; "–" cannot happen, and is ignored if it does: what comes of a
+//! socket that the session has given up says nothing any more.
+//!
+//! | event | no socket: waiting | no socket: no token | no socket: displaced | no socket: upgrade required | opening | greeting (`hello` not answered) | reachable (catching up or live) |
+//! |---|---|---|---|---|---|---|---|
+//! | `ConnectNow` | opens a socket | opens a socket: the person may know better | opens a socket: the person has acted | ignored: only another program helps | ignored: it is being done | ignored: it is being done | `ping` at once: does the socket still live? |
+//! | `NewToken` | the next socket has it | waiting, until the pause is over | ignored: the next socket has it | ignored | `refresh` when reachable: the socket may have the old one | `refresh` when reachable | `refresh` |
+//! | `Opened` | – | – | – | – | `hello`; greeting | ignored | ignored |
+//! | `OpenFailed` unreachable | – | – | – | – | waiting, back-off | as `Closed` | as `Closed` |
+//! | `OpenFailed` denied | – | – | – | – | `NeedToken`; no token | `NeedToken`; no token | `NeedToken`; no token |
+//! | `Closed` | – | – | – | – | waiting, back-off | waiting, back-off | the successor, if there is one, becomes current; else waiting, back-off. In flight: outcome unknown |
+//! | first page of `hello` | – | – | – | – | – | reachable: sends; asks for what is missing; further pages | the same: it said hello again |
+//! | `hello` of another user or device | – | – | – | – | – | closes; `NeedToken`; no token | the same |
+//! | `hello` refused for now, unreadable, gateway's frame | – | – | – | – | – | the same `hello` after back-off | the same page after back-off |
+//! | `hello` refused for good | – | – | – | – | – | closes; waiting, back-off | the same |
+//! | `goaway` displaced | – | – | – | – | closes; displaced | closes; displaced | ignored if a successor has said hello (our own doing); else closes all; displaced |
+//! | `goaway` for another reason | – | – | – | – | closes; waiting, not before `retry_after_ms` | the same | the same, or the successor becomes current |
+//! | `token_expired` | – | – | – | – | closes; `NeedToken`; no token | the same | the same |
+//! | `upgrade_required` | – | – | – | – | closes; upgrade required | the same | the same |
+//! | `resync` (an error, or of `ping`) | – | – | – | – | ignored: hello is to come | ignored: hello is on its way | `hello` again on this socket; catching up |
+//! | gateway's frame | – | – | – | – | ignored: nothing is in flight | see `hello` | all in flight: outcome unknown, repeated with back-off |
+//! | another answer | – | – | – | – | – | – | what it asked for; its request is settled |
+//! | an answer to nothing in flight | – | – | – | – | ignored | ignored | ignored |
+//! | entries, receipts | – | – | – | – | taken | taken | taken |
+//! | not JSON, unknown `type` | – | – | – | – | ignored | ignored | ignored |
+//! | an answer is overdue | – | – | – | – | closes; waiting, back-off | closes; waiting, back-off | closes; as `Closed` |
+//! | the pause is over | opens a socket | opens a socket with the old token: the server may not have reached the identity provider | none runs | none runs | none runs | none runs | what was put off is asked for |
+//! | `reconnect_in_ms` is over | none runs | none runs | none runs | none runs | none runs | none runs | opens a successor |
+//! | the token ends soon | none runs | none runs | none runs | none runs | none runs | none runs | `NeedToken` |
+//! | nothing came or went for long | none runs | none runs | none runs | none runs | none runs: the answer would be overdue | the same | `ping` |
+//!
+//! | event | successor | drained socket |
+//! |---|---|---|
+//! | `Opened` | `hello` | – |
+//! | first page of `hello` | becomes current, the current one is drained | – |
+//! | `OpenFailed`, `Closed`, `goaway` for another reason, an answer is overdue | closed; another one after back-off. If the server had displaced the current one for it, that is closed too: waiting, back-off | closed. In flight: outcome unknown |
+//! | `goaway` displaced | closes all; displaced | ignored: our own doing |
+//! | denied, `token_expired` | closed; `NeedToken`; another one after back-off | closed |
+//! | answers, entries, receipts | taken | taken |
+//! | nothing is in flight on it | – | closed |
+//!
+//! What the person does (`Compose`, `OpenWith`, `MarkRead`, `Look`, `LoadHistory`, `Discard`) and `Committed` are the same in all states:
+//! the person's wishes are kept, those of the outbox and of read marks durably, and go out when the state is reachable. `Tick` is only time.
+//!
+//! # Invariants
+//!
+//! Tests without a path are in `tests/session`; the phone of those tests asserts I2, I3, I6 and I13 after every input of every test.
+//!
+//! | | invariant | enforced by | tested by |
+//! |---|---|---|---|
+//! | I1 | Entries of a conversation are taken at `have` + 1 only, each once, in order (D1) | `Lane::receive`, `Lane::receive_page` | `the_next_entry_is_shown_and_an_old_one_dropped`, `an_early_entry_waits_for_those_before_it` |
+//! | I2 | What is shown or acknowledged is in the store | only `committed` shows it, only `Lane::committed` is acknowledged | `entries_are_shown_only_when_the_store_has_them`, `a_phone_that_dies_before_the_commit_gets_the_entry_again` |
+//! | I3 | A message is attempted only as the store has it; every attempt repeats it (L2) | `Outbox::next` stops at a row with an unconfirmed version | `a_message_is_attempted_when_the_store_has_it`, `a_restart_repeats_what_waits_as_it_was` |
+//! | I4 | One `send` or `probe` of a conversation is in flight (L5) | `Outbox::busy` | `one_send_at_a_time_with_all_that_waits_keeps_the_order` |
+//! | I5 | An anchor moves only to an end of what was looked through for the message | `Outbox::advance_anchors` (own run), `anchor_at` (probe), `roll_back` (restore) | `a_stale_anchor_moves_over_the_entries_that_the_device_has_taken`, `a_stale_anchor_before_what_was_skipped_is_probed_and_moves_there` |
+//! | I6 | A moved anchor is in the store before it is used | as I3 | `a_moved_anchor_is_used_when_the_store_has_it` |
+//! | I7 | A row leaves the outbox only when the message was met in the log, or failed and was discarded | `settle`, `look_through`, `discard` | `an_own_entry_that_comes_settles_its_message_whatever_its_state`, `a_failed_message_is_discarded_by_the_person_and_an_open_one_is_not` |
+//! | I8 | A refused message fails only when the log was looked through for it, or may not be, or holds another under its id | `looked_through`, `probe_answered`, `results_came` | `a_refused_message_fails_only_when_the_log_was_looked_through`, `where_not_even_the_log_may_be_looked_through_the_message_fails_and_stays`, `a_conflict_fails_at_once_and_the_other_message_is_not_taken_for_it` |
+//! | I9 | A gap leads to one `sync` and never closes a socket | `Lane::plan`, one `sync` in flight | `a_gap_that_stays_open_is_synced_once_and_never_closes_the_socket` |
+//! | I10 | The run of a device is of one log: a rise of the epoch is taken from the log only, what is from before a restore is dropped | `Lane::release`, `Lane::receive`, generations of lanes | `the_next_entry_is_not_taken_unchecked_if_its_epoch_is_a_later_one`, `what_was_on_its_way_since_before_a_restore_is_dropped`, `a_second_answer_of_the_same_restore_takes_nothing_back` |
+//! | I11 | Resetting a conversation touches no other one and never the outbox | `jump_if_too_far`, `reset` | `a_conversation_too_far_behind_goes_on_at_its_head_and_only_that_one` |
+//! | I12 | Cursors only move forward; `ack` and `read` go at most once in `cursors_every_ms` (C1) | `mark_read`, `cursors_moved`, `Pace` | `delivered_is_told_once_a_second_at_most`, `reads_are_coalesced_and_only_move_forward`, `the_others_cursors_only_move_forward` |
+//! | I13 | No timer is in the past, nothing waits without one | `Step::reached` is the only way to wait | `what_is_not_yet_due_sets_the_earliest_timer` (`session/step.rs`), `a_phone_without_a_network_wakes_rarely` |
+//! | I14 | What failed is repeated with full jitter and not before the server allows it | `Retry` | `the_bound_doubles_up_to_half_a_minute_and_jitter_is_full` (`session/retry.rs`) |
+//! | I15 | The same inputs give the same outputs | no clock, no entropy, ordered maps | `the_same_inputs_give_the_same_outputs` |
+//! | I16 | Nothing of another user or device gets in | `hello_answered` | `another_accounts_token_brings_nothing_into_this_store` |
+//! | I17 | Debug output holds no body and no token (R1) | `Body`, `Token`; texts are not kept | `neither_a_token_nor_a_body_is_in_the_debug_output` |
+
+mod catching_up;
+mod connecting;
+mod cursors;
+mod greeting;
+mod history;
+mod input;
+mod lane;
+mod link;
+mod looking;
+mod opening;
+mod outbox;
+mod output;
+mod retry;
+mod row;
+mod sending;
+mod settings;
+mod step;
+mod tokens;
+mod wire;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chatlane_protocol::frames::Limits;
+use chatlane_protocol::{ClientMessageId, ConversationId, RequestId, limits};
+
+pub use input::{Input, OpenFailure};
+pub use output::{Change, ConnectionState, Failure, OutgoingState, Output, Shown};
+pub use row::{ConversationRow, OutboxRow, OutboxState, Restored};
+pub use settings::Settings;
+
+use connecting::Sockets;
+use cursors::Pace;
+use history::HistoryAsk;
+use lane::Lane;
+use link::Purpose;
+use looking::Looking;
+use opening::Opening;
+use retry::Retry;
+use step::{Step, Then};
+use tokens::Tokens;
+use wire::Answer;
+
+/// Milliseconds on a clock of the caller's that never goes back; only differences mean anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(pub u64);
+
+/// One socket that the session has asked for; numbered from 1, never reused by a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(pub u64);
+
+/// One atomic write to the local store; numbered from 1, in the order in which they are to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchId(pub u64);
+
+impl Moment {
+    /// So much later; saturates.
+    #[must_use]
+    pub const fn plus_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds since an earlier moment; 0 if it is later.
+    pub const fn since_ms(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// One device's side of Chatlane.
+#[derive(Clone, Debug)]
+pub struct Session {
+    settings: Settings,
+    /// As the server told them last.
+    limits: Limits,
+    /// The deployment's, as the server told it last.
+    epoch: u32,
+    lanes: BTreeMap<ConversationId, Lane>,
+    sockets: Sockets,
+    /// Whether everything that was missed has come since the last `hello`.
+    live: bool,
+    tokens: Tokens,
+    syncs: Retry,
+    acks: Pace,
+    reads: Pace,
+    looking: Looking,
+    opens: BTreeMap<ClientMessageId, Opening>,
+    histories: Vec<HistoryAsk>,
+    /// The `order` of the newest row of the outbox.
+    last_order: u64,
+    /// Writes that the store has not confirmed, and what becomes true with each.
+    batches: VecDeque<(BatchId, Vec<Then>)>,
+    last_batch: BatchId,
+    shown: ConnectionState,
+    wake: Option<Moment>,
+}
+
+impl Session {
+    /// A session that goes on with what the local store holds. It has no connection until [`Input::ConnectNow`]; until then
+    /// [`Self::connection`] is `Waiting` without end.
+    pub fn new(settings: Settings, restored: Restored) -> Self {
+        let mut lanes: BTreeMap<_, _> = restored.conversations.into_iter().map(|row| (row.conversation.clone(), Lane::new(row))).collect();
+        let mut last_order = 0;
+        for row in restored.outbox {
+            last_order = last_order.max(row.order);
+            let conversation = row.conversation.clone();
+            lanes.entry(conversation.clone()).or_insert_with(|| Lane::empty(conversation)).outbox.restore(row);
+        }
+        Self {
+            settings,
+            limits: LIMITS_BEFORE_HELLO,
+            epoch: 0,
+            lanes,
+            sockets: Sockets::default(),
+            live: false,
+            tokens: Tokens::default(),
+            syncs: Retry::NEW,
+            acks: Pace::NEW,
+            reads: Pace::NEW,
+            looking: Looking::default(),
+            opens: BTreeMap::new(),
+            histories: vec![],
+            last_order,
+            batches: VecDeque::new(),
+            last_batch: BatchId(0),
+            shown: ConnectionState::Waiting { until: Moment(u64::MAX) },
+            wake: None,
+        }
+    }
+
+    /// Takes what happened at `now`, with a fresh random number; answers what is to be done, in this order.
+    pub fn handle(&mut self, now: Moment, random: u64, input: Input) -> Vec<Output> {
+        let mut step = Step::new(now, random);
+        self.happened(input, &mut step);
+        self.tend_sockets(&mut step);
+        self.greet(&mut step);
+        self.plan_gaps(&mut step);
+        self.tend_tokens(&mut step);
+        self.send(&mut step);
+        self.sync(&mut step);
+        self.tell_cursors(&mut step);
+        self.ask_open(&mut step);
+        self.ask_history(&mut step);
+        self.go_live();
+        self.ping(&mut step);
+        self.note_deadlines(&mut step);
+        self.write(&mut step);
+        let state = self.state();
+        if state != self.shown {
+            self.shown = state;
+            step.show(Shown::Connection(state));
+        }
+        self.wake = step.wake;
+        step.outputs
+    }
+
+    /// When to call [`Self::handle`] with [`Input::Tick`] if nothing happens before; absent while only an input can change anything. Always
+    /// later than the call before.
+    pub const fn wake_at(&self) -> Option<Moment> {
+        self.wake
+    }
+
+    /// The conversations that the device knows, in the order of their ids.
+    pub fn conversations(&self) -> impl Iterator<Item = &ConversationRow> {
+        self.lanes.values().map(|lane| &lane.row)
+    }
+
+    /// What the person wrote and what is not known to be in the log: by conversation, in the order of writing.
+    pub fn outbox(&self) -> impl Iterator<Item = &OutboxRow> {
+        self.lanes.values().flat_map(|lane| lane.outbox.rows())
+    }
+
+    /// How the connection stands.
+    pub const fn connection(&self) -> ConnectionState {
+        self.shown
+    }
+
+    fn happened(&mut self, input: Input, step: &mut Step) {
+        match input {
+            Input::ConnectNow => self.connect_now(step),
+            Input::Compose { conversation, client_message_id, body } => self.compose(conversation, client_message_id, body, step),
+            Input::OpenWith { user, client_message_id } => self.open_with(user, client_message_id, step),
+            Input::MarkRead { conversation, position } => self.mark_read(&conversation, position, step),
+            Input::Look { conversations } => self.look(conversations),
+            Input::LoadHistory { conversation, before } => self.load_history(conversation, before, step),
+            Input::Discard { conversation, client_message_id } => self.discard(&conversation, &client_message_id, step),
+            Input::NewToken(token) => self.token_came(token, step),
+            Input::Committed(batch) => self.committed(batch, step),
+            Input::Opened(socket) => self.opened(socket, step),
+            Input::OpenFailed { socket, failure } => self.open_failed(socket, failure, step),
+            Input::Closed { socket } => self.died(socket, None, step),
+            Input::Received { socket, text } => self.received(socket, &text, step),
+            Input::Tick => {}
+        }
+    }
+
+    /// A request is settled, or its outcome is unknown for good.
+    fn answered(&mut self, socket: SocketId, purpose: Purpose, answer: Answer, step: &mut Step) {
+        if let Answer::Refused(refusal) = &answer
+            && self.refused_for_all(socket, refusal.code, step)
+        {
+            // What was asked is asked again when the connection is as it should be.
+            self.answered(socket, purpose, Answer::Lost(wire::Loss::Answer), step);
+            return;
+        }
+        match purpose {
+            Purpose::Hello { after, known_to } => self.hello_answered(socket, after.as_ref(), known_to, answer, step),
+            Purpose::Sync(asked) => self.sync_answered(&asked, answer, step),
+            Purpose::Send { conversation, generation, ids } => self.send_answered(&conversation, generation, &ids, answer, step),
+            Purpose::Probe { conversation, generation, ids } => self.probe_answered(&conversation, generation, &ids, answer, step),
+            Purpose::Ack(positions) => self.cursors_answered(&positions, false, answer, step),
+            Purpose::Read(positions) => self.cursors_answered(&positions, true, answer, step),
+            Purpose::History { conversation, before, generation } => {
+                self.history_answered(&conversation, before, generation, answer, step);
+            }
+            Purpose::Open { client_message_id } => self.open_answered(&client_message_id, answer, step),
+            Purpose::Refresh => self.refresh_answered(answer, step),
+            Purpose::Ping => self.ping_answered(socket, answer, step),
+        }
+    }
+
+    /// The conversation, also if it has not been heard of before.
+    fn lane(&mut self, conversation: &ConversationId) -> &mut Lane {
+        self.lanes.entry(conversation.clone()).or_insert_with(|| Lane::empty(conversation.clone()))
+    }
+
+    fn go_live(&mut self) {
+        let missing =
+            self.sockets.has(|purpose| matches!(purpose, Purpose::Sync(_))) || self.lanes.values().any(|lane| lane.due == lane::Due::Now);
+        if !self.live && self.greeted() && !missing {
+            self.live = true;
+            self.looking.ping |= self.looks();
+        }
+    }
+
+    /// Gives the store what this call has changed, as one batch.
+    fn write(&mut self, step: &mut Step) {
+        for conversation in std::mem::take(&mut step.touched) {
+            if let Some(lane) = self.lanes.get_mut(&conversation) {
+                lane.stale_in_store = false;
+                step.changes.push(Change::Conversation(lane.row.clone()));
+                step.show_committed(Shown::Conversation { unread: lane.row.unread(), row: lane.row.clone() });
+            }
+        }
+        let then = std::mem::take(&mut step.then);
+        if !step.changes.is_empty() {
+            for lane in self.lanes.values_mut().filter(|lane| lane.stale_in_store) {
+                lane.stale_in_store = false;
+                step.changes.push(Change::Conversation(lane.row.clone()));
+            }
+            self.last_batch = BatchId(self.last_batch.0 + 1);
+            self.batches.push_back((self.last_batch, then));
+            step.outputs.push(Output::Commit { batch: self.last_batch, changes: std::mem::take(&mut step.changes) });
+        } else if let Some((_, behind)) = self.batches.back_mut() {
+            behind.extend(then); // nothing to write, but not to be shown before what was written
+        } else {
+            self.became_true(then, step);
+        }
+    }
+
+    fn committed(&mut self, batch: BatchId, step: &mut Step) {
+        // Batches come back in their order; one that does not was never ours.
+        if let Some((_, then)) = self.batches.pop_front_if(|(oldest, _)| *oldest == batch) {
+            self.became_true(then, step);
+        }
+    }
+
+    fn became_true(&mut self, then: Vec<Then>, step: &mut Step) {
+        for then in then {
+            match then {
+                Then::Show(shown) => step.show(shown),
+                Then::Has { conversation, generation, position } => {
+                    if let Some(lane) = self.lanes.get_mut(&conversation)
+                        && lane.generation == generation
+                    {
+                        lane.committed = position;
+                    }
+                }
+                Then::Written { conversation, order } => {
+                    if let Some(lane) = self.lanes.get_mut(&conversation) {
+                        lane.outbox.written(order);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What holds until the first answer to `hello`: what the protocol says.
+const LIMITS_BEFORE_HELLO: Limits = Limits {
+    entry_bytes_max: limits::ENTRY_BYTES_MAX,
+    request_bytes_max: limits::WEBSOCKET_FRAME_BYTES_MAX,
+    messages_per_send_max: limits::MESSAGES_PER_SEND_MAX,
+    anchor_entries_max: limits::ANCHOR_ENTRIES_MAX,
+    anchor_bytes_max: limits::ANCHOR_BYTES_MAX,
+    gap_wait_ms: limits::GAP_WAIT_MS,
+    ping_after_idle_ms: limits::PING_AFTER_IDLE_MS,
+    cursors_every_ms: limits::CURSORS_EVERY_MS,
+};
+
+/// The name of a request. A number is printable and short enough.
+fn request_id(number: u64) -> RequestId {
+    RequestId::new(number.to_string()).expect("a number is 1 to 20 digits")
+}

@@ -1,0 +1,239 @@
+//! Taking entries, and asking for those that did not come. One `sync` is in flight at a time; it carries the acknowledgement of what the
+//! pages before it have brought.
+
+use chatlane_protocol::frames::{Entries, Missed, Stored, SyncOutcome, SyncPage};
+use chatlane_protocol::limits::CONVERSATIONS_PER_REQUEST_MAX;
+use chatlane_protocol::request::{Sync, SyncFrom};
+use chatlane_protocol::{ConversationId, Entry, EntryKind, ErrorCode, Position, Refusal, Request, ServerFrame};
+
+use super::lane::Due;
+use super::link::{Asked, Purpose};
+use super::sending::write_rows;
+use super::step::{Step, Then};
+use super::wire::{Answer, Loss};
+use super::{Change, OutgoingState, Session, Shown};
+
+impl Session {
+    pub(super) fn entries_pushed(&mut self, Entries { conversation, entries }: Entries, step: &mut Step) {
+        for entry in entries {
+            self.entry_came(&conversation, entry, step);
+        }
+    }
+
+    /// An entry came without having been asked for.
+    pub(super) fn entry_came(&mut self, conversation: &ConversationId, entry: Entry, step: &mut Step) {
+        let ahead_max = self.settings.ahead_entries_max;
+        let lane = self.lane(conversation);
+        let head = lane.row.head;
+        let taken = lane.receive(entry, ahead_max);
+        if lane.row.head != head {
+            step.touch(conversation);
+        }
+        self.take(conversation, taken, step);
+    }
+
+    /// Entries are the next ones of the device's run: into the store, then before the person.
+    pub(super) fn take(&mut self, conversation: &ConversationId, taken: Vec<Entry>, step: &mut Step) {
+        if taken.is_empty() {
+            return;
+        }
+        self.look_through(conversation, &taken, step);
+        let me = self.settings.user.clone();
+        let lane = self.lane(conversation);
+        for entry in &taken {
+            if let EntryKind::Created { members } = &entry.kind
+                && let [one, other] = members.as_slice()
+                && lane.row.with.is_none()
+            {
+                lane.row.with = Some(if *one == me { other.clone() } else { one.clone() });
+            }
+            step.show_committed(Shown::Entry { conversation: conversation.clone(), entry: entry.clone() });
+        }
+        let (generation, position) = (lane.generation, lane.row.have);
+        step.then.push(Then::Has { conversation: conversation.clone(), generation, position });
+        step.changes.push(Change::Entries { conversation: conversation.clone(), entries: taken });
+        step.touch(conversation);
+    }
+
+    /// Settles the messages of the outbox that are among these entries, whatever their state: so an anchor may move over entries that the
+    /// device has.
+    pub(super) fn look_through(&mut self, conversation: &ConversationId, entries: &[Entry], step: &mut Step) {
+        let me = self.settings.user.clone();
+        let outbox = &mut self.lane(conversation).outbox;
+        for entry in entries.iter().filter(|entry| entry.sender == me) {
+            if let Some(row) = outbox.remove_stored(entry) {
+                let Entry { position, time_ms, count, .. } = *entry;
+                let state = OutgoingState::Stored(Stored { position, time_ms, count });
+                let (conversation, client_message_id) = (conversation.clone(), row.client_message_id);
+                step.changes.push(Change::OutboxDone { conversation: conversation.clone(), client_message_id: client_message_id.clone() });
+                step.show_committed(Shown::Outgoing { conversation, client_message_id, state });
+            }
+        }
+    }
+
+    /// Starts and ends the waits of all conversations for what is missing.
+    pub(super) fn plan_gaps(&mut self, step: &mut Step) {
+        let gap_wait_ms = self.limits.gap_wait_ms;
+        for lane in self.lanes.values_mut() {
+            lane.plan(|| step.now.plus_ms(gap_wait_ms + step.dice.up_to(gap_wait_ms)));
+        }
+    }
+
+    /// Asks for what is missing, when it is time to.
+    pub(super) fn sync(&mut self, step: &mut Step) {
+        let Some(socket) = self.sockets.ready().map(|link| link.socket) else { return };
+        if self.sockets.has(|purpose| matches!(purpose, Purpose::Sync(_))) {
+            return;
+        }
+        let mut due: Vec<_> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| match lane.due {
+                Due::Never => false,
+                Due::Gap { at, .. } => step.reached(at),
+                Due::Now => true,
+            })
+            .map(|(conversation, _)| conversation.clone())
+            .collect();
+        if due.is_empty() || !step.reached(self.syncs.not_before()) {
+            return;
+        }
+        // Stable: what the person looks at first, then by id.
+        due.sort_by_key(|conversation| !self.looking.open.contains(conversation));
+        due.retain(|conversation| {
+            self.jump_if_too_far(conversation, step);
+            self.lanes.get(conversation).is_some_and(super::lane::Lane::is_behind)
+        });
+        due.truncate(CONVERSATIONS_PER_REQUEST_MAX);
+        if due.is_empty() {
+            return;
+        }
+        let lanes = || due.iter().filter_map(|conversation| self.lanes.get(conversation));
+        let asked: Vec<_> = lanes().map(super::lane::Lane::asked).collect();
+        let conversations = lanes().map(|lane| SyncFrom { conversation: lane.row.conversation.clone(), after: lane.row.have }).collect();
+        let ack = self.carry_acknowledgements();
+        self.ask(socket, Purpose::Sync(asked), |id| Request::Sync(Sync { id, conversations, ack }), step);
+    }
+
+    pub(super) fn sync_answered(&mut self, asked: &[Asked], answer: Answer, step: &mut Step) {
+        match answer {
+            Answer::Frame(ServerFrame::Sync(answer)) => {
+                // A page without anything in it must not be asked for again and again.
+                if answer.pages.is_empty() {
+                    self.syncs.fail(step, &self.settings, None);
+                } else {
+                    self.syncs.succeed();
+                }
+                for SyncPage { conversation, outcome } in answer.pages {
+                    let same = |asked: &&Asked| asked.conversation == conversation;
+                    if let Some(asked) = asked.iter().find(same)
+                        && self.lane(&conversation).generation == asked.generation
+                    {
+                        match outcome {
+                            SyncOutcome::Ok(missed) => self.page_came(asked, missed, step),
+                            SyncOutcome::Refused(refusal) => self.page_refused(asked, &refusal, step),
+                        }
+                    }
+                }
+            }
+            Answer::Refused(refusal) => self.syncs.fail(step, &self.settings, refusal.retry_after_ms),
+            Answer::Lost(Loss::Answer) | Answer::Frame(_) => self.syncs.fail(step, &self.settings, None),
+            Answer::Lost(Loss::Socket) => {}
+        }
+    }
+
+    fn page_came(&mut self, asked: &Asked, Missed { skip, entries, done }: Missed, step: &mut Step) {
+        let conversation = &asked.conversation;
+        let lane = self.lane(conversation);
+        let (have, head) = (lane.row.have, lane.row.head);
+        if let Some(skip) = skip {
+            lane.skip_to(skip.to);
+        }
+        if lane.row.have != have {
+            let (generation, position) = (lane.generation, lane.row.have);
+            step.then.push(Then::Has { conversation: conversation.clone(), generation, position });
+        }
+        let taken = lane.receive_page(entries);
+        if done {
+            lane.at_end(asked);
+        } else {
+            lane.doubt(); // there is more, whatever the head was thought to be
+            lane.due = Due::Now;
+        }
+        if lane.row.head != head || lane.row.have != have {
+            step.touch(conversation);
+        }
+        self.take(conversation, taken, step);
+    }
+
+    fn page_refused(&mut self, asked: &Asked, refusal: &Refusal, step: &mut Step) {
+        let conversation = &asked.conversation;
+        match (refusal.code, refusal.common) {
+            (ErrorCode::EpochChanged, Some(common)) => self.roll_back(conversation, common, step),
+            (ErrorCode::EpochChanged | ErrorCode::AnchorUnknown, _) => self.reset(conversation, false, step),
+            (ErrorCode::AnchorTooOld, _) => self.reset(conversation, true, step),
+            _ if refusal.retryable => self.syncs.fail(step, &self.settings, refusal.retry_after_ms),
+            // Nothing of it is to be had, until something new is heard of it.
+            _ => self.lane(conversation).at_end(asked),
+        }
+    }
+
+    /// Goes on at the head, if there is too much before it (or nothing to be had of it): history fetches that on demand.
+    fn jump_if_too_far(&mut self, conversation: &ConversationId, step: &mut Step) {
+        let (new_max, max) = (self.settings.new_entries_max, self.settings.catch_up_entries_max);
+        let lane = self.lane(conversation);
+        let row = &lane.row;
+        let behind = row.head.seq.get().saturating_sub(row.have.seq.get());
+        let too_far = behind > if row.have == Position::ZERO { new_max } else { max };
+        if row.head.seq > row.have.seq && (too_far || lane.jump) {
+            if row.have != row.from {
+                step.changes.push(Change::DropAll(conversation.clone()));
+            }
+            let position = lane.jump_target();
+            let taken = lane.jump_to(position);
+            let (generation, have) = (lane.generation, lane.row.have);
+            step.then.push(Then::Has { conversation: conversation.clone(), generation, position: have });
+            step.show_committed(Shown::Skipped { conversation: conversation.clone(), position });
+            step.touch(conversation);
+            self.take(conversation, taken, step);
+        }
+    }
+
+    /// The log was restored from a backup: `common` is the last that both have.
+    pub(super) fn roll_back(&mut self, conversation: &ConversationId, common: Position, step: &mut Step) {
+        let lane = self.lane(conversation);
+        if lane.contradicts(common) {
+            self.reset(conversation, false, step);
+            return;
+        }
+        let loses = lane.row.have.seq > common.seq;
+        if !loses && lane.row.head <= common.max(lane.row.have) {
+            // It takes nothing back: another answer of the same restore, or one that must not be asked for again and again.
+            self.syncs.fail(step, &self.settings, None);
+        }
+        let lane = self.lane(conversation);
+        lane.roll_back(common);
+        let anchors = lane.outbox.roll_back(common);
+        if loses {
+            step.changes.push(Change::DropBeyond { conversation: conversation.clone(), position: common });
+            step.show_committed(Shown::RolledBack { conversation: conversation.clone(), position: common });
+        }
+        // Of the new generation; what was on its way to the store of the old one is there before this.
+        let (generation, position) = (lane.generation, lane.row.have);
+        step.then.push(Then::Has { conversation: conversation.clone(), generation, position });
+        write_rows(anchors, step);
+        step.touch(conversation);
+    }
+
+    /// What the device has is not in the log, or not after what the log still has: it begins anew, at the head if `jump`.
+    fn reset(&mut self, conversation: &ConversationId, jump: bool, step: &mut Step) {
+        let lane = self.lane(conversation);
+        lane.reset();
+        lane.jump = jump;
+        step.changes.push(Change::DropAll(conversation.clone()));
+        step.show_committed(Shown::RolledBack { conversation: conversation.clone(), position: Position::ZERO });
+        step.touch(conversation);
+        self.looking.ping = true; // it tells the head
+        self.syncs.fail(step, &self.settings, None);
+    }
+}

@@ -1,0 +1,381 @@
+//! The life of the sockets: opening, dying, replacing, giving up. What a socket's frames mean is told elsewhere.
+//!
+//! There is one *current* socket. When its time is nearly over, a *successor* is opened beside it and takes its place with the answer to its
+//! `hello`; the old one is *drained*: the answers that are due on it may still come.
+
+use chatlane_protocol::ErrorCode;
+use chatlane_protocol::frames::{ErrorFrame, Goaway, GoawayReason};
+use chatlane_protocol::{Request, RequestId, ServerFrame};
+
+use super::link::{HelloPage, InFlight, Link, Purpose, Stage};
+use super::retry::Retry;
+use super::step::Step;
+use super::wire::{self, Answer, Arrival, Loss};
+use super::{ConnectionState, Moment, OpenFailure, Output, Session, SocketId, request_id};
+
+/// The sockets of a session, and why there is none.
+#[derive(Clone, Debug)]
+pub(super) struct Sockets {
+    pub(super) current: Option<Link>,
+    pub(super) successor: Option<Link>,
+    /// The one before `current`, and until when it may still answer.
+    pub(super) draining: Option<(Link, Moment)>,
+    /// Why there is no current one; of no meaning while there is.
+    pub(super) rest: Rest,
+    /// When to open a successor.
+    pub(super) replace_at: Option<Moment>,
+    connect: Retry,
+    replace: Retry,
+    last: SocketId,
+    last_request: u64,
+}
+
+/// Why there is no socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Nobody has asked for one yet.
+    Asleep,
+    /// The next attempt is at this moment.
+    BackOff { until: Moment },
+    /// A new token is needed, and used not before `until`. At `retry_at` the old one is tried again: a token is also refused while the
+    /// server cannot reach the identity provider.
+    NoToken { until: Moment, retry_at: Moment },
+    /// Somebody else uses this device's place.
+    Displaced,
+    /// The server speaks no version of ours.
+    UpgradeRequired,
+}
+
+impl Default for Sockets {
+    fn default() -> Self {
+        Self {
+            current: None,
+            successor: None,
+            draining: None,
+            rest: Rest::Asleep,
+            replace_at: None,
+            connect: Retry::NEW,
+            replace: Retry::NEW,
+            last: SocketId(0),
+            last_request: 0,
+        }
+    }
+}
+
+impl Sockets {
+    pub(super) fn get(&mut self, socket: SocketId) -> Option<&mut Link> {
+        let draining = self.draining.as_mut().map(|(link, _)| link);
+        [self.current.as_mut(), self.successor.as_mut(), draining].into_iter().flatten().find(|link| link.socket == socket)
+    }
+
+    /// The current socket, if the server knows it.
+    pub(super) fn ready(&self) -> Option<&Link> {
+        self.current.as_ref().filter(|link| link.is_ready())
+    }
+
+    /// Whether a request of this kind is in flight, on any socket.
+    pub(super) fn has(&self, which: impl Fn(&Purpose) -> bool) -> bool {
+        let draining = self.draining.as_ref().map(|(link, _)| link);
+        [self.current.as_ref(), self.successor.as_ref(), draining].into_iter().flatten().any(|link| link.has(&which))
+    }
+
+    fn is_current(&self, socket: SocketId) -> bool {
+        self.current.as_ref().is_some_and(|link| link.socket == socket)
+    }
+
+    fn is_successor(&self, socket: SocketId) -> bool {
+        self.successor.as_ref().is_some_and(|link| link.socket == socket)
+    }
+
+    fn remove(&mut self, socket: SocketId) -> Option<Link> {
+        if self.is_current(socket) {
+            self.current.take()
+        } else if self.is_successor(socket) {
+            self.successor.take()
+        } else {
+            self.draining.take_if(|(link, _)| link.socket == socket).map(|(link, _)| link)
+        }
+    }
+
+    fn next_request(&mut self) -> RequestId {
+        self.last_request += 1;
+        request_id(self.last_request)
+    }
+}
+
+impl Session {
+    /// How the connection stands.
+    pub(super) fn state(&self) -> ConnectionState {
+        match (&self.sockets.current, self.sockets.rest) {
+            (Some(link), _) if !link.is_ready() => ConnectionState::Connecting,
+            (Some(_), _) if self.live => ConnectionState::Live,
+            (Some(_), _) => ConnectionState::CatchingUp,
+            (None, Rest::Asleep) => ConnectionState::Waiting { until: Moment(u64::MAX) },
+            (None, Rest::BackOff { until }) => ConnectionState::Waiting { until },
+            (None, Rest::NoToken { .. }) => ConnectionState::NoToken,
+            (None, Rest::Displaced) => ConnectionState::Displaced,
+            (None, Rest::UpgradeRequired) => ConnectionState::UpgradeRequired,
+        }
+    }
+
+    pub(super) fn connect_now(&mut self, step: &mut Step) {
+        match (&self.sockets.current, self.sockets.rest) {
+            (None, Rest::UpgradeRequired) => {}
+            (None, _) => self.connect(step),
+            // The network has changed: whether this socket has survived that is worth a question.
+            (Some(link), _) if link.is_ready() => self.looking.ping = true,
+            (Some(_), _) => {}
+        }
+    }
+
+    fn connect(&mut self, step: &mut Step) {
+        let link = self.open_socket(step);
+        self.sockets.current = Some(link);
+        self.live = false;
+    }
+
+    fn open_socket(&mut self, step: &mut Step) -> Link {
+        self.sockets.last = SocketId(self.sockets.last.0 + 1);
+        let socket = self.sockets.last;
+        step.outputs.push(Output::Connect(socket));
+        Link::opening(socket, step.now, step.now.plus_ms(self.settings.answer_wait_ms))
+    }
+
+    pub(super) fn opened(&mut self, socket: SocketId, step: &Step) {
+        if let Some(link) = self.sockets.get(socket)
+            && matches!(link.stage, Stage::Opening { .. })
+        {
+            link.stage = Stage::Greeting;
+            link.page = Some(HelloPage::FIRST);
+            link.busy_at = step.now;
+        }
+    }
+
+    pub(super) fn open_failed(&mut self, socket: SocketId, failure: OpenFailure, step: &mut Step) {
+        match failure {
+            OpenFailure::Unreachable => self.died(socket, None, step),
+            OpenFailure::Denied => self.token_refused_by_handshake(socket, step),
+        }
+    }
+
+    /// A socket is of no use any more, whoever ended it: what was in flight on it has an unknown outcome.
+    pub(super) fn died(&mut self, socket: SocketId, retry_after_ms: Option<u64>, step: &mut Step) {
+        let current = self.sockets.is_current(socket);
+        let successor = self.sockets.is_successor(socket);
+        let Some(link) = self.sockets.remove(socket) else { return };
+        let stage = link.stage;
+        self.lose_all(link, step);
+        if current {
+            self.sockets.current = self.sockets.successor.take();
+            if self.sockets.current.is_none() {
+                self.back_off(stage, retry_after_ms, step);
+            }
+        } else if successor {
+            self.sockets.replace.fail(step, &self.settings, retry_after_ms);
+            self.sockets.replace_at = Some(self.sockets.replace.not_before());
+            // The server has taken the current one's place away for this one: both are gone.
+            if let Some(current) = self.sockets.current.as_ref().filter(|link| link.displaced).map(|link| link.socket) {
+                self.abandon(current, retry_after_ms, step);
+            }
+        }
+    }
+
+    /// A connection that lasted makes the next failure the first one again; one that broke at once does not, or a server that accepts and
+    /// drops would be stormed.
+    fn back_off(&mut self, stage: Stage, retry_after_ms: Option<u64>, step: &mut Step) {
+        if let Stage::Ready { since } = stage
+            && since.plus_ms(self.settings.back_off_max_ms) <= step.now
+        {
+            self.sockets.connect.succeed();
+        }
+        self.sockets.connect.fail(step, &self.settings, retry_after_ms);
+        self.sockets.rest = Rest::BackOff { until: self.sockets.connect.not_before() };
+    }
+
+    /// The same, of a socket that is to be closed by us.
+    pub(super) fn abandon(&mut self, socket: SocketId, retry_after_ms: Option<u64>, step: &mut Step) {
+        if self.sockets.get(socket).is_some() {
+            step.outputs.push(Output::Close(socket));
+            self.died(socket, retry_after_ms, step);
+        }
+    }
+
+    /// Closes all sockets. The reason holds until something ends it.
+    pub(super) fn rest(&mut self, rest: Rest, step: &mut Step) {
+        let sockets = &mut self.sockets;
+        let links = [sockets.current.take(), sockets.successor.take(), sockets.draining.take().map(|(link, _)| link)];
+        sockets.rest = rest;
+        for link in links.into_iter().flatten() {
+            step.outputs.push(Output::Close(link.socket));
+            self.lose_all(link, step);
+        }
+    }
+
+    /// Without a good token: the pause before the next one is used grows too, or an issuer of bad ones would be stormed.
+    pub(super) fn rest_without_token(&mut self, step: &mut Step) {
+        self.sockets.connect.fail(step, &self.settings, None);
+        let until = self.sockets.connect.not_before();
+        let (half, max) = (self.settings.back_off_max_ms / 2, self.settings.back_off_max_ms);
+        let retry_at = until.plus_ms(half + step.dice.up_to(max - half));
+        self.rest(Rest::NoToken { until, retry_at }, step);
+        self.tokens.ask(step);
+    }
+
+    fn token_refused_by_handshake(&mut self, socket: SocketId, step: &mut Step) {
+        if let Some(link) = self.sockets.current.take_if(|link| link.socket == socket) {
+            self.lose_all(link, step); // there is nothing to close
+            self.rest_without_token(step);
+        } else if self.sockets.is_successor(socket) {
+            self.tokens.ask(step);
+            self.died(socket, None, step);
+        }
+    }
+
+    /// The time of the token of this socket is over.
+    pub(super) fn token_expired(&mut self, socket: SocketId, step: &mut Step) {
+        if self.sockets.is_current(socket) {
+            self.rest_without_token(step);
+        } else {
+            if self.sockets.is_successor(socket) {
+                self.tokens.ask(step);
+            }
+            self.abandon(socket, None, step);
+        }
+    }
+
+    fn lose_all(&mut self, link: Link, step: &mut Step) {
+        for in_flight in link.in_flight.into_values() {
+            self.answered(link.socket, in_flight.purpose, Answer::Lost(Loss::Socket), step);
+        }
+    }
+
+    pub(super) fn received(&mut self, socket: SocketId, text: &str, step: &mut Step) {
+        let Some(link) = self.sockets.get(socket) else { return };
+        link.busy_at = step.now;
+        match wire::read(text) {
+            Arrival::Answer(id, answer) => {
+                if let Some(in_flight) = link.in_flight.remove(&id) {
+                    self.answered(socket, in_flight.purpose, answer, step);
+                }
+            }
+            Arrival::Push(ServerFrame::Entries(frame)) => self.entries_pushed(frame, step),
+            Arrival::Push(ServerFrame::Receipt(receipt)) => self.cursors_moved(&receipt.conversation, vec![receipt.cursors], step),
+            Arrival::Push(ServerFrame::Goaway(goaway)) => self.told_to_go(socket, &goaway, step),
+            Arrival::Push(ServerFrame::Error(ErrorFrame { refusal, .. })) => {
+                let _other = self.refused_for_all(socket, refusal.code, step);
+            }
+            Arrival::GatewayFailure => {
+                for in_flight in std::mem::take(&mut link.in_flight).into_values() {
+                    self.answered(socket, in_flight.purpose, Answer::Lost(Loss::Answer), step);
+                }
+            }
+            Arrival::Push(_) | Arrival::Nothing => {}
+        }
+    }
+
+    fn told_to_go(&mut self, socket: SocketId, goaway: &Goaway, step: &mut Step) {
+        let greeted = self.sockets.successor.as_ref().is_some_and(|link| link.stage == Stage::Greeting);
+        let current = self.sockets.is_current(socket);
+        match goaway.reason {
+            // Our own doing: the successor has said hello, its answer is on the way.
+            GoawayReason::Displaced if current && greeted => {
+                self.sockets.current.iter_mut().for_each(|link| link.displaced = true);
+            }
+            GoawayReason::Displaced if current || self.sockets.is_successor(socket) => self.rest(Rest::Displaced, step),
+            GoawayReason::Unknown if current || self.sockets.is_successor(socket) => self.abandon(socket, goaway.retry_after_ms, step),
+            GoawayReason::Displaced | GoawayReason::Unknown => {} // it was replaced: it drains
+        }
+    }
+
+    /// What an error means for the socket, whatever was asked. Answers whether that is all that it means.
+    pub(super) fn refused_for_all(&mut self, socket: SocketId, code: ErrorCode, step: &mut Step) -> bool {
+        match code {
+            ErrorCode::TokenExpired => self.token_expired(socket, step),
+            ErrorCode::UpgradeRequired => self.rest(Rest::UpgradeRequired, step),
+            ErrorCode::Resync => self.greet_again(socket),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The server does not know this connection any more: hello again on the same socket.
+    pub(super) fn greet_again(&mut self, socket: SocketId) {
+        if self.sockets.is_current(socket)
+            && let Some(link) = self.sockets.get(socket)
+            && link.is_ready()
+            && !link.has(|purpose| matches!(purpose, Purpose::Hello { after: None, .. }))
+        {
+            link.page = Some(HelloPage::FIRST);
+            self.live = false;
+        }
+    }
+
+    /// The successor's `hello` is answered: it takes over, the old one drains.
+    pub(super) fn succeed(&mut self, socket: SocketId, step: &mut Step) {
+        if !self.sockets.is_successor(socket) {
+            return;
+        }
+        if let Some((link, _)) = self.sockets.draining.take() {
+            step.outputs.push(Output::Close(link.socket));
+            self.lose_all(link, step);
+        }
+        let until = step.now.plus_ms(self.settings.answer_wait_ms);
+        let old = std::mem::replace(&mut self.sockets.current, self.sockets.successor.take());
+        self.sockets.draining = old.map(|link| (link, until));
+    }
+
+    /// From now on the socket counts as good.
+    pub(super) fn replace_after(&mut self, ms: u64, step: &Step) {
+        self.sockets.replace.succeed();
+        self.sockets.replace_at = Some(step.now.plus_ms(ms));
+    }
+
+    /// Sends a request on a socket.
+    pub(super) fn ask(&mut self, socket: SocketId, purpose: Purpose, request: impl FnOnce(RequestId) -> Request, step: &mut Step) {
+        let id = self.sockets.next_request();
+        let wait_ms = if purpose == Purpose::Ping { self.settings.ping_wait_ms } else { self.settings.answer_wait_ms };
+        let until = step.now.plus_ms(wait_ms);
+        if let Some(link) = self.sockets.get(socket) {
+            let text = chatlane_protocol::frames::encode(&request(id.clone()));
+            step.outputs.push(Output::Send { socket, text });
+            link.busy_at = step.now;
+            link.in_flight.insert(id, InFlight { purpose, until });
+        }
+    }
+
+    /// What time does to sockets.
+    pub(super) fn tend_sockets(&mut self, step: &mut Step) {
+        let draining = self.sockets.draining.as_ref().map(|(link, _)| link);
+        let links = [self.sockets.current.as_ref(), self.sockets.successor.as_ref(), draining].into_iter().flatten();
+        let waits: Vec<_> = links.filter_map(|link| Some((link.socket, link.dead_at()?))).collect();
+        for (socket, dead_at) in waits {
+            if step.reached(dead_at) {
+                self.abandon(socket, None, step);
+            }
+        }
+        if let Some((link, until)) = &self.sockets.draining
+            && (link.in_flight.is_empty() || step.reached(*until))
+        {
+            self.abandon(link.socket, None, step);
+        }
+        if self.sockets.current.is_none()
+            && let Rest::BackOff { until: at } | Rest::NoToken { retry_at: at, .. } = self.sockets.rest
+            && step.reached(at)
+        {
+            self.connect(step);
+        }
+        let replaceable = self.sockets.ready().is_some() && self.sockets.successor.is_none();
+        if replaceable && self.sockets.replace_at.is_some_and(|at| step.reached(at)) {
+            self.sockets.replace_at = None;
+            self.sockets.successor = Some(self.open_socket(step));
+        }
+    }
+
+    /// The timers of what the rest of the call has sent or opened.
+    pub(super) fn note_deadlines(&self, step: &mut Step) {
+        let links = [self.sockets.current.as_ref(), self.sockets.successor.as_ref(), self.sockets.draining.as_ref().map(|(link, _)| link)];
+        for dead_at in links.into_iter().flatten().filter_map(Link::dead_at) {
+            let _due = step.reached(dead_at);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `hello`: makes a socket known, tells the server what the device knows and takes in where the conversations stand.
+
+use std::ops::Bound;
+
+use chatlane_protocol::frames::{self, HelloAnswer, encode};
+use chatlane_protocol::limits::{KNOWN_BYTES_MAX, VERSION_MAX};
+use chatlane_protocol::request::{Hello, Known};
+use chatlane_protocol::{ConversationId, Request, ServerFrame};
+
+use super::lane::Due;
+use super::link::{HelloPage, Link, Purpose, Stage};
+use super::step::Step;
+use super::wire::{Answer, Loss};
+use super::{Session, SocketId};
+
+impl Session {
+    /// Says what is to be said next on the sockets that are being greeted.
+    pub(super) fn greet(&mut self, step: &mut Step) {
+        let links = [self.sockets.current.as_ref(), self.sockets.successor.as_ref()].into_iter().flatten();
+        let pages: Vec<_> = links
+            .filter(|link| !link.has(|purpose| matches!(purpose, Purpose::Hello { .. })))
+            .filter_map(|link| Some((link.socket, link.page.clone()?, link.hello.not_before())))
+            .collect();
+        for (socket, HelloPage { after }, not_before) in pages {
+            if step.reached(not_before) {
+                let (known, known_to) = self.known_after(after.as_ref());
+                let purpose = Purpose::Hello { after: after.clone(), known_to: known_to.clone() };
+                self.ask(socket, purpose, |id| Request::Hello(Hello { id, v: VERSION_MAX, after, known, known_to }), step);
+            }
+        }
+    }
+
+    /// What the device knows of the conversations after `after`, and where that ends if the request is full.
+    fn known_after(&self, after: Option<&ConversationId>) -> (Vec<Known>, Option<ConversationId>) {
+        let (mut known, mut bytes) = (vec![], 2);
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        for lane in self.lanes.range::<ConversationId, _>((first, Bound::Unbounded)).map(|(_, lane)| lane) {
+            let row = &lane.row;
+            // Not known is also the one of which the device does not know with whom it is, or has just forgotten all.
+            if row.with.is_none() || lane.headless {
+                continue;
+            }
+            let next = Known { conversation: row.conversation.clone(), have: row.head, read: row.read };
+            bytes += encode(&next).len() + 1;
+            if bytes > KNOWN_BYTES_MAX {
+                let known_to = known.last().map(|known: &Known| known.conversation.clone());
+                return (known, known_to);
+            }
+            known.push(next);
+        }
+        (known, None)
+    }
+
+    pub(super) fn hello_answered(
+        &mut self,
+        socket: SocketId,
+        after: Option<&ConversationId>,
+        known_to: Option<ConversationId>,
+        answer: Answer,
+        step: &mut Step,
+    ) {
+        match answer {
+            Answer::Frame(ServerFrame::Hello(hello)) => {
+                if hello.user != self.settings.user || hello.device != self.settings.device {
+                    // Another account's token: none of its conversations may get into this store.
+                    self.rest_without_token(step);
+                    return;
+                }
+                self.take_terms(&hello);
+                if after.is_none() {
+                    self.known_to_server(socket, &hello, step);
+                }
+                if let Some(link) = self.sockets.get(socket) {
+                    link.hello.succeed();
+                    // `next` covers the page also where `known` was cut; its own end is as good.
+                    link.page = hello.next.or(known_to).map(|after| HelloPage { after: Some(after) });
+                }
+                for row in hello.conversations {
+                    self.row_told(row, step);
+                }
+            }
+            Answer::Refused(refusal) if !refusal.retryable => self.abandon(socket, refusal.retry_after_ms, step),
+            Answer::Refused(refusal) => self.hello_again_later(socket, refusal.retry_after_ms, step),
+            Answer::Lost(Loss::Answer) | Answer::Frame(_) => self.hello_again_later(socket, None, step),
+            Answer::Lost(Loss::Socket) => {}
+        }
+    }
+
+    fn hello_again_later(&mut self, socket: SocketId, retry_after_ms: Option<u64>, step: &mut Step) {
+        if let Some(link) = self.sockets.get(socket) {
+            link.hello.fail(step, &self.settings, retry_after_ms);
+        }
+    }
+
+    fn take_terms(&mut self, hello: &HelloAnswer) {
+        self.limits = hello.limits;
+        self.epoch = hello.epoch;
+    }
+
+    /// The first page is answered: entries are pushed to this socket from now on.
+    fn known_to_server(&mut self, socket: SocketId, hello: &HelloAnswer, step: &mut Step) {
+        self.succeed(socket, step);
+        if let Some(link) = self.sockets.get(socket).filter(|link| !link.is_ready()) {
+            link.stage = Stage::Ready { since: step.now };
+        }
+        self.replace_after(hello.reconnect_in_ms, step);
+        self.tokens.lives(hello.expires_ms, hello.server_time_ms, step);
+        // What failed on the socket before may go well on this one.
+        self.syncs.forgive();
+        self.acks.retry.forgive();
+        self.reads.retry.forgive();
+        self.tokens.retry.forgive();
+        self.opens.values_mut().for_each(|open| open.retry.forgive());
+        self.histories.iter_mut().for_each(|ask| ask.retry.forgive());
+        for lane in self.lanes.values_mut() {
+            lane.outbox.retry.forgive();
+            // What was pushed before is not on its way any more.
+            if lane.is_behind() {
+                lane.due = Due::Now;
+            }
+        }
+    }
+
+    /// Where one conversation stands.
+    fn row_told(&mut self, told: frames::ConversationRow, step: &mut Step) {
+        let frames::ConversationHead { conversation, with, head } = told.conversation;
+        let epoch = self.epoch;
+        let lane = self.lane(&conversation);
+        lane.row.with = with.or_else(|| lane.row.with.take());
+        lane.headless = false;
+        lane.learn_head(head, Some(told.count));
+        if head < lane.row.have && epoch > lane.row.have.epoch {
+            // A deployment that was restored, to a log that may not hold what the device has.
+            lane.doubt();
+        }
+        if told.read > lane.row.read {
+            (lane.row.read, lane.row.read_pending) = (told.read, false);
+        }
+        if told.read == lane.row.read {
+            (lane.row.read_count, lane.row.read_pending) = (told.read_count, false);
+        } else {
+            lane.row.read_pending = true;
+        }
+        step.touch(&conversation);
+        if let Some(last) = told.last {
+            self.entry_came(&conversation, last, step);
+        }
+        let lane = self.lane(&conversation);
+        if lane.is_behind() {
+            lane.due = Due::Now;
+        }
+    }
+
+    /// Whether the current socket has been told all pages.
+    pub(super) fn greeted(&self) -> bool {
+        self.sockets.ready().is_some_and(|Link { page, .. }| page.is_none())
+    }
+}

@@ -1,0 +1,103 @@
+//! Older entries, when the person scrolls up.
+
+use chatlane_protocol::frames::HistoryAnswer;
+use chatlane_protocol::request::History;
+use chatlane_protocol::{ConversationId, Position, Request, Seq, ServerFrame};
+
+use super::lane::before;
+use super::link::Purpose;
+use super::retry::Retry;
+use super::step::Step;
+use super::wire::{Answer, Loss};
+use super::{Change, Failure, Session, Shown};
+
+/// A page that the person waits for. Kept in memory until it is answered.
+#[derive(Clone, Debug)]
+pub(super) struct HistoryAsk {
+    conversation: ConversationId,
+    before: Option<Seq>,
+    pub(super) retry: Retry,
+}
+
+impl Session {
+    pub(super) fn load_history(&mut self, conversation: ConversationId, before: Option<Seq>, step: &mut Step) {
+        let Some(lane) = self.lanes.get(&conversation) else {
+            step.show(Shown::Failed(Failure::NoConversation(conversation)));
+            return;
+        };
+        // Without a bound it is about what stands before the device's run.
+        let before = before.unwrap_or_else(|| lane.row.from.seq.next());
+        if before <= Seq::FIRST {
+            step.show(Shown::History { conversation, entries: vec![], done: true });
+        } else if !self.histories.iter().any(|ask| ask.conversation == conversation && ask.before == Some(before)) {
+            self.histories.push(HistoryAsk { conversation, before: Some(before), retry: Retry::NEW });
+        }
+    }
+
+    /// Asks for the pages that are wanted, one at a time for each conversation.
+    pub(super) fn ask_history(&mut self, step: &mut Step) {
+        let Some(socket) = self.sockets.ready().map(|link| link.socket) else { return };
+        for HistoryAsk { conversation, before, retry } in self.histories.clone() {
+            let busy = |purpose: &Purpose| matches!(purpose, Purpose::History { conversation: asked, .. } if *asked == conversation);
+            if !self.sockets.has(busy) && step.reached(retry.not_before()) {
+                let generation = self.lane(&conversation).generation;
+                let purpose = Purpose::History { conversation: conversation.clone(), before, generation };
+                self.ask(socket, purpose, |id| Request::History(History { id, conversation, before, limit: None }), step);
+            }
+        }
+    }
+
+    pub(super) fn history_answered(
+        &mut self,
+        conversation: &ConversationId,
+        before: Option<Seq>,
+        generation: u64,
+        answer: Answer,
+        step: &mut Step,
+    ) {
+        let wanted = |ask: &HistoryAsk| ask.conversation == *conversation && ask.before == before;
+        let retry_after_ms = match answer {
+            Answer::Frame(ServerFrame::History(answer)) if self.history_came(conversation, generation, &answer, step) => {
+                self.histories.retain(|ask| !wanted(ask));
+                return;
+            }
+            Answer::Refused(refusal) if !refusal.retryable => {
+                self.histories.retain(|ask| !wanted(ask));
+                step.show(Shown::Failed(Failure::History { conversation: conversation.clone(), refusal }));
+                return;
+            }
+            Answer::Refused(refusal) => refusal.retry_after_ms,
+            Answer::Lost(Loss::Answer) | Answer::Frame(_) => None,
+            Answer::Lost(Loss::Socket) => return,
+        };
+        if let Some(ask) = self.histories.iter_mut().find(|ask| wanted(ask)) {
+            ask.retry.fail(step, &self.settings, retry_after_ms);
+        }
+    }
+
+    /// Shows a page, and keeps it if it stands right before what the device has. Answers false if the page may be of another log than the
+    /// device's run: it is asked for again.
+    fn history_came(&mut self, conversation: &ConversationId, generation: u64, answer: &HistoryAnswer, step: &mut Step) -> bool {
+        let lane = self.lane(conversation);
+        let HistoryAnswer { entries, done, .. } = answer;
+        let have = lane.row.have;
+        if entries.iter().any(|entry| entry.position.epoch > have.epoch && entry.position.seq <= have.seq) {
+            lane.doubt();
+            return false;
+        }
+        if lane.generation != generation {
+            return false;
+        }
+        let mut older = entries.clone();
+        older.retain(|entry| entry.position.seq <= lane.row.from.seq);
+        let adjacent = older.last().is_some_and(|last| last.position.seq == lane.row.from.seq);
+        if let (Some(first), true) = (older.first(), adjacent && have != Position::ZERO) {
+            lane.row.from = before(first.position);
+            step.changes.push(Change::Entries { conversation: conversation.clone(), entries: older });
+            step.touch(conversation);
+        }
+        self.look_through(conversation, entries, step);
+        step.show_committed(Shown::History { conversation: conversation.clone(), entries: entries.clone(), done: *done });
+        true
+    }
+}

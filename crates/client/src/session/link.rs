@@ -1,0 +1,128 @@
+//! One socket and what is in flight on it.
+
+use std::collections::BTreeMap;
+
+use chatlane_protocol::request::PositionIn;
+use chatlane_protocol::{ClientMessageId, ConversationId, Position, RequestId, Seq};
+
+use super::retry::Retry;
+use super::{Moment, SocketId};
+
+/// One socket.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub(super) socket: SocketId,
+    pub(super) stage: Stage,
+    /// The page of `hello` that is to be asked for, or is in flight.
+    pub(super) page: Option<HelloPage>,
+    pub(super) hello: Retry,
+    /// The server has given this socket up for a newer one of ours, which has not been answered yet.
+    pub(super) displaced: bool,
+    /// When the last frame came or went.
+    pub(super) busy_at: Moment,
+    pub(super) in_flight: BTreeMap<RequestId, InFlight>,
+}
+
+/// How far a socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Asked for.
+    Opening { until: Moment },
+    /// Open; the first `hello` is not answered.
+    Greeting,
+    /// The server knows it, entries are pushed to it.
+    Ready { since: Moment },
+}
+
+/// One page of `hello`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HelloPage {
+    /// Absent: the first, which makes the connection known.
+    pub(super) after: Option<ConversationId>,
+}
+
+impl HelloPage {
+    pub(super) const FIRST: Self = Self { after: None };
+}
+
+/// One request without an answer yet.
+#[derive(Clone, Debug)]
+pub(super) struct InFlight {
+    pub(super) purpose: Purpose,
+    pub(super) until: Moment,
+}
+
+/// What a request is for: all that its answer needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Hello {
+        after: Option<ConversationId>,
+        /// Where `known` ended because the request was full.
+        known_to: Option<ConversationId>,
+    },
+    Sync(Vec<Asked>),
+    Send {
+        conversation: ConversationId,
+        generation: u64,
+        ids: Vec<ClientMessageId>,
+    },
+    Probe {
+        conversation: ConversationId,
+        generation: u64,
+        ids: Vec<ClientMessageId>,
+    },
+    Ack(Vec<PositionIn>),
+    Read(Vec<PositionIn>),
+    History {
+        conversation: ConversationId,
+        before: Option<Seq>,
+        generation: u64,
+    },
+    Open {
+        client_message_id: ClientMessageId,
+    },
+    Refresh,
+    Ping,
+}
+
+/// One conversation of a `sync`, as it was when it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) conversation: ConversationId,
+    pub(super) generation: u64,
+    /// What was thought to be the head.
+    pub(super) head: Position,
+    /// How many doubts there were.
+    pub(super) doubts: u64,
+}
+
+impl Link {
+    pub(super) const fn opening(socket: SocketId, now: Moment, until: Moment) -> Self {
+        Self {
+            socket,
+            stage: Stage::Opening { until },
+            page: None,
+            hello: Retry::NEW,
+            displaced: false,
+            busy_at: now,
+            in_flight: BTreeMap::new(),
+        }
+    }
+
+    pub(super) const fn is_ready(&self) -> bool {
+        matches!(self.stage, Stage::Ready { .. })
+    }
+
+    pub(super) fn has(&self, which: impl Fn(&Purpose) -> bool) -> bool {
+        self.in_flight.values().any(|in_flight| which(&in_flight.purpose))
+    }
+
+    /// When the socket is taken for dead if nothing comes: the first answer that is overdue then, or its opening.
+    pub(super) fn dead_at(&self) -> Option<Moment> {
+        let opening = match self.stage {
+            Stage::Opening { until } => Some(until),
+            Stage::Greeting | Stage::Ready { .. } => None,
+        };
+        opening.into_iter().chain(self.in_flight.values().map(|in_flight| in_flight.until)).min()
+    }
+}

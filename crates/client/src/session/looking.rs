@@ -1,0 +1,97 @@
+//! `ping`: keeps the socket alive, finds out that it is dead, and asks where the conversations stand that the person looks at.
+
+use chatlane_protocol::frames::{PingAnswer, Standing};
+use chatlane_protocol::limits::OPEN_CONVERSATIONS_MAX;
+use chatlane_protocol::request::Ping;
+use chatlane_protocol::{ConversationId, Request, ServerFrame};
+
+use super::link::Purpose;
+use super::retry::Retry;
+use super::step::Step;
+use super::wire::{Answer, Loss};
+use super::{Session, SocketId};
+
+/// What the person looks at.
+#[derive(Clone, Debug)]
+pub(super) struct Looking {
+    pub(super) open: Vec<ConversationId>,
+    /// A ping is to be sent before the connection is idle.
+    pub(super) ping: bool,
+    retry: Retry,
+}
+
+impl Default for Looking {
+    fn default() -> Self {
+        Self { open: vec![], ping: false, retry: Retry::NEW }
+    }
+}
+
+impl Session {
+    pub(super) fn look(&mut self, conversations: Vec<ConversationId>) {
+        let mut open: Vec<_> = vec![];
+        for conversation in conversations {
+            if !open.contains(&conversation) && open.len() < OPEN_CONVERSATIONS_MAX {
+                open.push(conversation);
+            }
+        }
+        self.looking.ping |= !open.is_empty();
+        self.looking.open = open;
+    }
+
+    /// Sends a ping, if there is a reason to.
+    pub(super) fn ping(&mut self, step: &mut Step) {
+        let Some((socket, busy_at)) = self.sockets.ready().map(|link| (link.socket, link.busy_at)) else { return };
+        if self.sockets.has(|purpose| *purpose == Purpose::Ping) {
+            return;
+        }
+        let idle = step.reached(busy_at.plus_ms(self.limits.ping_after_idle_ms));
+        if idle || self.looking.ping && step.reached(self.looking.retry.not_before()) {
+            self.looking.ping = false;
+            // First those whose head was forgotten: without it nothing of them can be fetched.
+            let headless = self.lanes.iter().filter(|(_, lane)| lane.headless).map(|(conversation, _)| conversation);
+            let looked = self.looking.open.iter().filter(|conversation| !self.lanes.get(*conversation).is_some_and(|lane| lane.headless));
+            let open: Vec<_> = headless.chain(looked).take(OPEN_CONVERSATIONS_MAX).cloned().collect();
+            self.ask(socket, Purpose::Ping, |id| Request::Ping(Ping { id, open }), step);
+        }
+    }
+
+    pub(super) fn ping_answered(&mut self, socket: SocketId, answer: Answer, step: &mut Step) {
+        match answer {
+            Answer::Frame(ServerFrame::Ping(PingAnswer { resync, conversations, .. })) => {
+                self.looking.retry.succeed();
+                for standing in conversations {
+                    self.standing_told(standing, step);
+                }
+                if resync {
+                    self.greet_again(socket);
+                }
+            }
+            Answer::Refused(refusal) => self.ping_again_later(refusal.retry_after_ms, step),
+            Answer::Lost(Loss::Answer) | Answer::Frame(_) => self.ping_again_later(None, step),
+            Answer::Lost(Loss::Socket) => {} // the next one pings when it is live
+        }
+    }
+
+    /// What it asked is open still.
+    fn ping_again_later(&mut self, retry_after_ms: Option<u64>, step: &mut Step) {
+        self.looking.ping = true;
+        self.looking.retry.fail(step, &self.settings, retry_after_ms);
+    }
+
+    fn standing_told(&mut self, Standing { conversation, head, cursors }: Standing, step: &mut Step) {
+        if let Some(lane) = self.lanes.get_mut(&conversation) {
+            lane.headless = false;
+            if head > lane.row.head {
+                // Its entries are on their way, probably: the gap wait runs before they are asked for.
+                lane.learn_head(head, None);
+                step.touch(&conversation);
+            }
+            self.cursors_moved(&conversation, cursors, step);
+        }
+    }
+
+    /// Whether a ping would ask for something.
+    pub(super) fn looks(&self) -> bool {
+        !self.looking.open.is_empty() || self.lanes.values().any(|lane| lane.headless)
+    }
+}

@@ -1,0 +1,95 @@
+//! What a device keeps: the rows of the local store.
+
+use chatlane_protocol::frames::MemberCursors;
+use chatlane_protocol::{Body, ClientMessageId, ConversationId, Position, Refusal, UserId};
+
+/// One conversation on the device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConversationRow {
+    /// Which.
+    pub conversation: ConversationId,
+    /// The other user of a direct conversation.
+    pub with: Option<UserId>,
+    /// Entries after this one are on the device, up to `have`; [`Position::ZERO`]: from the first.
+    pub from: Position,
+    /// The last entry of that run.
+    pub have: Position,
+    /// Countable messages up to `have`.
+    pub have_count: u64,
+    /// The highest position that the device knows to exist; at least `have`.
+    pub head: Position,
+    /// Countable messages up to `head`, as far as they are known.
+    pub head_count: u64,
+    /// How far the server knows that this device has entries.
+    pub acked: Position,
+    /// How far the person has read, on any device.
+    pub read: Position,
+    /// Countable messages up to `read`.
+    pub read_count: u64,
+    /// Whether the server has yet to be told `read`.
+    pub read_pending: bool,
+    /// How far the other members are.
+    pub others: Vec<MemberCursors>,
+}
+
+impl ConversationRow {
+    /// A conversation of which the device has nothing.
+    pub const fn empty(conversation: ConversationId) -> Self {
+        Self {
+            conversation,
+            with: None,
+            from: Position::ZERO,
+            have: Position::ZERO,
+            have_count: 0,
+            head: Position::ZERO,
+            head_count: 0,
+            acked: Position::ZERO,
+            read: Position::ZERO,
+            read_count: 0,
+            read_pending: false,
+            others: vec![],
+        }
+    }
+
+    /// Messages that the person has not read, as far as the device knows.
+    pub const fn unread(&self) -> u64 {
+        self.head_count.saturating_sub(self.read_count)
+    }
+}
+
+/// One message that the person wrote and that is not known to be in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// Where it goes.
+    pub conversation: ConversationId,
+    /// Orders the rows of the device; rises with each.
+    pub order: u64,
+    /// Its name, made once (L2).
+    pub client_message_id: ClientMessageId,
+    /// The highest position that the device knew when the message was made; moves only over entries that were looked through for it.
+    pub anchor: Position,
+    /// What it says.
+    pub body: Body,
+    /// How it stands.
+    pub state: OutboxState,
+}
+
+/// How a row of the outbox stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutboxState {
+    /// To be sent, or sent with an unknown outcome.
+    Waiting,
+    /// Refused for good; an earlier attempt may be in the log, so it counts as failed when a sync or probe has passed.
+    Refused(Refusal),
+    /// Refused for good, and not in the log.
+    Failed(Refusal),
+}
+
+/// What the local store held when the session began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// All conversations.
+    pub conversations: Vec<ConversationRow>,
+    /// All rows of the outbox, by `order`.
+    pub outbox: Vec<OutboxRow>,
+}

@@ -1,0 +1,275 @@
+//! The way of a message from the person into the log: written, attempted, settled; repaired where its anchor is of no use any more.
+
+use chatlane_protocol::frames::{ProbeAnswer, SendAnswer, Stored};
+use chatlane_protocol::request::Probe;
+use chatlane_protocol::{
+    Body, ClientMessageId, ConversationId, Entry, EntryKind, ErrorCode, Outcome, Position, Refusal, Request, ServerFrame,
+};
+
+use super::link::Purpose;
+use super::outbox::{self, NextRequest, Probing};
+use super::step::{Step, Then};
+use super::wire::{Answer, Loss};
+use super::{Change, Failure, OutboxRow, OutboxState, OutgoingState, Session, Shown};
+
+/// Writes rows of the outbox; they are attempted when the store has confirmed them.
+pub(super) fn write_rows(rows: Vec<OutboxRow>, step: &mut Step) {
+    for row in rows {
+        step.then.push(Then::Written { conversation: row.conversation.clone(), order: row.order });
+        step.changes.push(Change::Outbox(row));
+    }
+}
+
+impl Session {
+    /// The person wrote a message.
+    pub(super) fn compose(&mut self, conversation: ConversationId, client_message_id: ClientMessageId, body: Body, step: &mut Step) {
+        let order = self.last_order + 1;
+        let Some(lane) = self.lanes.get_mut(&conversation) else {
+            step.show(Shown::Failed(Failure::NoConversation(conversation)));
+            return;
+        };
+        if lane.outbox.get(&client_message_id).is_some() {
+            return; // a double tap
+        }
+        self.last_order = order;
+        let state = OutboxState::Waiting;
+        let row = OutboxRow { conversation, order, client_message_id, anchor: lane.row.head, body, state };
+        lane.outbox.add(row.clone());
+        let (conversation, client_message_id) = (row.conversation.clone(), row.client_message_id.clone());
+        write_rows(vec![row], step);
+        step.show_committed(Shown::Outgoing { conversation, client_message_id, state: OutgoingState::Waiting });
+    }
+
+    /// The person gives up a failed message.
+    pub(super) fn discard(&mut self, conversation: &ConversationId, client_message_id: &ClientMessageId, step: &mut Step) {
+        if let Some(lane) = self.lanes.get_mut(conversation)
+            && lane.outbox.get(client_message_id).is_some_and(|row| !outbox::is_open(row))
+        {
+            lane.outbox.remove(client_message_id);
+            step.changes.push(Change::OutboxDone { conversation: conversation.clone(), client_message_id: client_message_id.clone() });
+        }
+    }
+
+    /// Attempts what can be attempted: one request a conversation.
+    pub(super) fn send(&mut self, step: &mut Step) {
+        let Some(socket) = self.sockets.ready().map(|link| link.socket) else { return };
+        let conversations: Vec<_> =
+            self.lanes.iter().filter(|(_, lane)| !lane.outbox.busy && lane.outbox.is_open()).map(|(id, _)| id.clone()).collect();
+        for conversation in conversations {
+            let (messages_max, bytes_max) = (self.limits.messages_per_send_max, self.limits.request_bytes_max);
+            let lane = self.lane(&conversation);
+            let generation = lane.generation;
+            if !step.reached(lane.outbox.retry.not_before()) {
+                continue;
+            }
+            let Some(next) = lane.outbox.next(&conversation, messages_max, bytes_max) else { continue };
+            lane.outbox.busy = !matches!(next, NextRequest::TooLarge(_));
+            match next {
+                NextRequest::Send(messages) => {
+                    let ids = messages.iter().map(|message| message.client_message_id.clone()).collect();
+                    let purpose = Purpose::Send { conversation: conversation.clone(), generation, ids };
+                    self.ask(socket, purpose, |id| outbox::send(&conversation, id, messages), step);
+                }
+                NextRequest::Probe { anchor, ids } => {
+                    let purpose = Purpose::Probe { conversation: conversation.clone(), generation, ids: ids.clone() };
+                    self.ask(socket, purpose, |id| Request::Probe(Probe { id, conversation, anchor, ids }), step);
+                }
+                // Never sent in this size; but the limit may have been another one before a restart, so it is looked for as well.
+                NextRequest::TooLarge(id) => {
+                    let refusal = Refusal::new(ErrorCode::TooLarge, "no request can hold this message");
+                    self.refuse(&conversation, &id, refusal, step);
+                }
+            }
+        }
+    }
+
+    pub(super) fn send_answered(
+        &mut self,
+        conversation: &ConversationId,
+        generation: u64,
+        ids: &[ClientMessageId],
+        answer: Answer,
+        step: &mut Step,
+    ) {
+        let settings = self.settings.clone();
+        let outbox = &mut self.lane(conversation).outbox;
+        outbox.busy = false;
+        match answer {
+            Answer::Frame(ServerFrame::Send(answer)) => self.results_came(conversation, generation, answer, step),
+            Answer::Refused(refusal) if refusal.retryable => outbox.retry.fail(step, &settings, refusal.retry_after_ms),
+            Answer::Refused(refusal) => match ids {
+                [id] => self.refuse(conversation, id, refusal, step),
+                _ => outbox.one_by_one = true,
+            },
+            Answer::Lost(Loss::Answer) | Answer::Frame(_) => outbox.retry.fail(step, &settings, None),
+            Answer::Lost(Loss::Socket) => {}
+        }
+    }
+
+    fn results_came(&mut self, conversation: &ConversationId, generation: u64, answer: SendAnswer, step: &mut Step) {
+        let settings = self.settings.clone();
+        let retry = &mut self.lane(conversation).outbox.retry;
+        if answer.results.is_empty() {
+            retry.fail(step, &settings, None); // says nothing: not to be repeated at once
+        } else {
+            retry.succeed();
+        }
+        for result in answer.results {
+            let id = &result.client_message_id;
+            match result.outcome {
+                Outcome::Ok(stored) | Outcome::Duplicate(stored) => self.settle(conversation, id, stored, step),
+                Outcome::Conflict(stored) => {
+                    self.lane(conversation).learn_head(stored.position, Some(stored.count));
+                    let refusal = Refusal::new(ErrorCode::BadRequest, "conflict: the id was used for another message");
+                    self.fail(conversation, id, refusal, step);
+                }
+                Outcome::Refused(refusal) => self.message_refused(conversation, generation, id, refusal, step),
+                Outcome::NotAttempted => {}
+            }
+        }
+    }
+
+    /// A message is in the log, here. The server does not push it to this connection: the answer is its delivery.
+    fn settle(&mut self, conversation: &ConversationId, id: &ClientMessageId, stored: Stored, step: &mut Step) {
+        let me = self.settings.user.clone();
+        let lane = self.lane(conversation);
+        let Some(row) = lane.outbox.remove(id) else { return };
+        let Stored { position, time_ms, count } = stored;
+        let (client_message_id, kind) = (row.client_message_id, EntryKind::Message { body: row.body });
+        step.changes.push(Change::OutboxDone { conversation: conversation.clone(), client_message_id: client_message_id.clone() });
+        let shown = Shown::Outgoing {
+            conversation: conversation.clone(),
+            client_message_id: client_message_id.clone(),
+            state: OutgoingState::Stored(stored),
+        };
+        step.show_committed(shown);
+        self.entry_came(conversation, Entry { position, sender: me, client_message_id, time_ms, count, kind }, step);
+    }
+
+    fn message_refused(&mut self, conversation: &ConversationId, generation: u64, id: &ClientMessageId, refusal: Refusal, step: &mut Step) {
+        let settings = self.settings.clone();
+        let anchor_entries_max = u64::try_from(self.limits.anchor_entries_max).unwrap_or(u64::MAX);
+        let lane = self.lane(conversation);
+        let Some(anchor) = lane.outbox.get(id).map(|row| row.anchor) else { return };
+        match refusal.code {
+            _ if refusal.retryable => lane.outbox.retry.fail(step, &settings, refusal.retry_after_ms),
+            ErrorCode::AnchorStale => {
+                let tail = refusal.tail.unwrap_or(lane.row.head);
+                lane.learn_head(tail, None);
+                let (from, have) = (lane.row.from, lane.row.have);
+                let near = tail.seq.get().saturating_sub(have.seq.get()) <= anchor_entries_max;
+                let moved = if near { lane.outbox.advance_anchors(from, have) } else { vec![] };
+                if !moved.iter().any(|row| row.client_message_id == *id) {
+                    lane.outbox.probe = Some(Probing::Anchors);
+                }
+                write_rows(moved, step);
+                step.touch(conversation);
+            }
+            ErrorCode::AnchorTooOld => lane.outbox.probe = Some(Probing::Anchors),
+            ErrorCode::AnchorUnknown if anchor != Position::ZERO => {
+                // What was thought to exist does not: neither may the head, nor what the device has.
+                lane.outbox.probe = Some(Probing::First);
+                lane.outbox.retry.fail(step, &settings, None);
+                lane.doubt();
+            }
+            ErrorCode::EpochChanged => self.restored(conversation, generation, &refusal, step),
+            _ => self.refuse(conversation, id, refusal, step),
+        }
+    }
+
+    /// The log was restored from a backup, as a request found that was made in this generation of the lane.
+    fn restored(&mut self, conversation: &ConversationId, generation: u64, refusal: &Refusal, step: &mut Step) {
+        let settings = self.settings.clone();
+        let lane = self.lane(conversation);
+        lane.outbox.retry.fail(step, &settings, refusal.retry_after_ms);
+        match refusal.common {
+            // Another answer has told it before: the anchors have moved.
+            _ if lane.generation != generation => {}
+            Some(common) => self.roll_back(conversation, common, step),
+            None => {
+                lane.outbox.probe = Some(Probing::First);
+                lane.doubt();
+            }
+        }
+    }
+
+    /// Refused for good. An earlier attempt may be in the log all the same: it is looked for first.
+    fn refuse(&mut self, conversation: &ConversationId, id: &ClientMessageId, refusal: Refusal, step: &mut Step) {
+        let outbox = &mut self.lane(conversation).outbox;
+        outbox.one_by_one = false;
+        let refused = outbox.set_state(id, &OutboxState::Refused(refusal));
+        write_rows(refused.into_iter().collect(), step);
+    }
+
+    /// Not in the log, and not to be. Kept until the person discards it, or it is met in the log after all.
+    fn fail(&mut self, conversation: &ConversationId, id: &ClientMessageId, refusal: Refusal, step: &mut Step) {
+        let failed = self.lane(conversation).outbox.set_state(id, &OutboxState::Failed(refusal.clone()));
+        if let Some(row) = failed {
+            let client_message_id = row.client_message_id.clone();
+            write_rows(vec![row], step);
+            let state = OutgoingState::Failed(refusal);
+            step.show_committed(Shown::Outgoing { conversation: conversation.clone(), client_message_id, state });
+        }
+    }
+
+    pub(super) fn probe_answered(
+        &mut self,
+        conversation: &ConversationId,
+        generation: u64,
+        ids: &[ClientMessageId],
+        answer: Answer,
+        step: &mut Step,
+    ) {
+        let settings = self.settings.clone();
+        let lane = self.lane(conversation);
+        let outbox = &mut lane.outbox;
+        outbox.busy = false;
+        match answer {
+            // What was looked through is not the log that the anchors are in now.
+            Answer::Frame(ServerFrame::Probe(_)) if lane.generation != generation => {}
+            Answer::Frame(ServerFrame::Probe(answer)) => self.looked_through(conversation, ids, answer, step),
+            Answer::Refused(refusal) if refusal.retryable => outbox.retry.fail(step, &settings, refusal.retry_after_ms),
+            Answer::Refused(refusal) if refusal.code == ErrorCode::EpochChanged => self.restored(conversation, generation, &refusal, step),
+            Answer::Refused(refusal) if refusal.code == ErrorCode::AnchorUnknown && outbox.probe != Some(Probing::First) => {
+                outbox.probe = Some(Probing::First);
+                lane.doubt();
+            }
+            Answer::Refused(refusal) => {
+                outbox.probe = None;
+                let rows: Vec<_> = ids.iter().filter_map(|id| outbox.get(id)).cloned().collect();
+                for row in rows {
+                    self.fail(conversation, &row.client_message_id, outbox::reason(&row, &refusal), step);
+                }
+            }
+            Answer::Lost(Loss::Answer) | Answer::Frame(_) => outbox.retry.fail(step, &settings, None),
+            Answer::Lost(Loss::Socket) => {}
+        }
+    }
+
+    /// A part of the log, or all of it behind the anchors, was looked through for these.
+    fn looked_through(&mut self, conversation: &ConversationId, ids: &[ClientMessageId], answer: ProbeAnswer, step: &mut Step) {
+        let settings = self.settings.clone();
+        for found in answer.found {
+            self.settle(conversation, &found.client_message_id, found.stored, step);
+        }
+        let lane = self.lane(conversation);
+        lane.learn_head(answer.reached, None);
+        let moved = lane.outbox.anchor_at(ids, answer.reached);
+        if answer.done || !moved.is_empty() {
+            lane.outbox.retry.succeed();
+        } else {
+            lane.outbox.retry.fail(step, &settings, None); // no further than before: not to be repeated at once
+        }
+        write_rows(moved, step);
+        lane.outbox.probe = (!answer.done).then_some(Probing::Anchors);
+        if answer.done {
+            let refused: Vec<_> = ids.iter().filter_map(|id| lane.outbox.get(id)).cloned().collect();
+            for row in refused {
+                if let OutboxState::Refused(refusal) = row.state {
+                    self.fail(conversation, &row.client_message_id, refusal, step);
+                }
+            }
+        }
+        step.touch(conversation);
+    }
+}

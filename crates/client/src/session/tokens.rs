@@ -1,0 +1,106 @@
+//! Tokens: asked for before they end, given to the server in band.
+//!
+//! The session never opens anything with a token; it only carries a new one to a socket that is open.
+
+use chatlane_protocol::limits::REFRESH_BEFORE_MS;
+use chatlane_protocol::request::Refresh;
+use chatlane_protocol::{Request, ServerFrame, Token, UnixMillis};
+
+use super::connecting::Rest;
+use super::link::Purpose;
+use super::retry::Retry;
+use super::step::Step;
+use super::wire::{Answer, Loss};
+use super::{Moment, Output, Session};
+
+/// What the session knows about tokens.
+#[derive(Clone, Debug)]
+pub(super) struct Tokens {
+    /// `NeedToken` is not answered yet.
+    wanted: bool,
+    /// When to ask for the next one.
+    ask_at: Option<Moment>,
+    /// To be given to the server.
+    newest: Option<Token>,
+    pub(super) retry: Retry,
+    /// The server's clock, and when it said so.
+    clock: (UnixMillis, Moment),
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self { wanted: false, ask_at: None, newest: None, retry: Retry::NEW, clock: (UnixMillis::ZERO, Moment(0)) }
+    }
+}
+
+impl Tokens {
+    /// Asks for a new token, once.
+    pub(super) fn ask(&mut self, step: &mut Step) {
+        self.ask_at = None;
+        if !self.wanted {
+            self.wanted = true;
+            step.outputs.push(Output::NeedToken);
+        }
+    }
+
+    /// The token of this connection ends at `expires`; it is `server_time` now.
+    pub(super) fn lives(&mut self, expires: UnixMillis, server_time: UnixMillis, step: &Step) {
+        self.clock = (server_time, step.now);
+        self.ends(expires, step);
+    }
+
+    fn ends(&mut self, expires: UnixMillis, step: &Step) {
+        let (told, at) = self.clock;
+        let life_ms = expires.since_ms(told.plus_ms(step.now.since_ms(at)));
+        // A token that hardly lives longer than the time before its end is used for half its life, or one would be asked for at once again.
+        let use_ms = life_ms.saturating_sub(REFRESH_BEFORE_MS).max(life_ms / 2);
+        self.ask_at = Some(step.now.plus_ms(use_ms));
+    }
+}
+
+impl Session {
+    pub(super) fn token_came(&mut self, token: Token, step: &Step) {
+        self.tokens.wanted = false;
+        if let (None, Rest::NoToken { until, .. }) = (&self.sockets.current, self.sockets.rest) {
+            self.sockets.rest = Rest::BackOff { until: until.max(step.now) };
+        }
+        // The next socket is opened with it; one that is opening may have been given the one before.
+        self.tokens.newest = self.sockets.current.is_some().then_some(token);
+        self.tokens.retry = Retry::NEW;
+    }
+
+    /// Asks for a token in time, and gives the server the one that came.
+    pub(super) fn tend_tokens(&mut self, step: &mut Step) {
+        let Some(socket) = self.sockets.ready().map(|link| link.socket) else { return };
+        if self.tokens.ask_at.is_some_and(|at| step.reached(at)) {
+            self.tokens.ask(step);
+        }
+        let idle = !self.sockets.has(|purpose| *purpose == Purpose::Refresh);
+        if let Some(token) = self.tokens.newest.clone()
+            && idle
+            && self.greeted()
+            && step.reached(self.tokens.retry.not_before())
+        {
+            self.ask(socket, Purpose::Refresh, |id| Request::Refresh(Refresh { id, token }), step);
+        }
+    }
+
+    pub(super) fn refresh_answered(&mut self, answer: Answer, step: &mut Step) {
+        let tokens = &mut self.tokens;
+        match answer {
+            Answer::Frame(ServerFrame::Refresh(refreshed)) => {
+                (tokens.newest, tokens.retry) = (None, Retry::NEW);
+                tokens.ends(refreshed.expires_ms, step);
+            }
+            // Not this one again. The connection is as before; when its time is over, the handshake will judge.
+            Answer::Refused(refusal) if !refusal.retryable => {
+                tokens.newest = None;
+                tokens.retry.fail(step, &self.settings, refusal.retry_after_ms);
+                tokens.ask_at = Some(tokens.retry.not_before().plus_ms(self.settings.back_off_max_ms));
+            }
+            Answer::Refused(refusal) => tokens.retry.fail(step, &self.settings, refusal.retry_after_ms),
+            Answer::Lost(Loss::Answer) | Answer::Frame(_) => tokens.retry.fail(step, &self.settings, None),
+            Answer::Lost(Loss::Socket) => {}
+        }
+    }
+}

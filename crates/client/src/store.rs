@@ -1,0 +1,233 @@
+//! What a device keeps over restarts: its id, its conversations and their entries, and the outbox, in one `SQLite` file.
+//!
+//! [`Store::apply`] is one transaction: after a crash all of a batch is there or nothing. It returns when the batch survives a loss of
+//! power: WAL with `synchronous=FULL` syncs the log at each commit ("PRAGMA synchronous" of `SQLite`'s documentation; `NORMAL` would lose
+//! the last commits). That is what lets a device acknowledge an entry, and send a message, behind a commit.
+//!
+//! The file belongs to one user and, while it is open, to one process: two would each take the other's entries for their own. It is
+//! readable by its owner only and not encrypted.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use chatlane_protocol::frames::encode;
+use chatlane_protocol::{ConversationId, DeviceId, Entry, Seq, UserId};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+use crate::session::{Change, Restored};
+
+mod row;
+
+/// Ours: "`CHLN`". Tells the file from any other `SQLite` file ("PRAGMA `application_id`").
+const APPLICATION_ID: i32 = 0x4348_4c4e;
+
+/// The tables' version. One more with every change of them.
+const SCHEMA_VERSION: i32 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE device (only INTEGER PRIMARY KEY CHECK (only = 1), device TEXT NOT NULL, user TEXT NOT NULL) STRICT;
+-- Positions are EPOCH:SEQ.
+CREATE TABLE conversations (
+    conversation TEXT PRIMARY KEY, peer TEXT, kept_after TEXT NOT NULL, have TEXT NOT NULL, have_count INTEGER NOT NULL,
+    head TEXT NOT NULL, head_count INTEGER NOT NULL, acked TEXT NOT NULL, read TEXT NOT NULL, read_count INTEGER NOT NULL,
+    read_pending INTEGER NOT NULL, others TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+-- An entry is the text of the wire.
+CREATE TABLE entries (conversation TEXT NOT NULL, seq INTEGER NOT NULL, entry TEXT NOT NULL, PRIMARY KEY (conversation, seq)) STRICT, WITHOUT ROWID;
+CREATE TABLE outbox (
+    conversation TEXT NOT NULL, client_message_id TEXT NOT NULL, written INTEGER NOT NULL, anchor TEXT NOT NULL, body TEXT NOT NULL,
+    state TEXT NOT NULL, refusal TEXT, PRIMARY KEY (conversation, client_message_id)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Why the local store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Its folder or file cannot be made or opened.
+    #[error("cannot open the local store {}", path.display())]
+    Open {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process, or another store of this one, has it.
+    #[error("the local store {} is in use", path.display())]
+    InUse {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The file is something else.
+    #[error("{} is not a local store of Chatlane", path.display())]
+    Foreign {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A later version of this program wrote it.
+    #[error("the local store has version {found}, this program knows {SCHEMA_VERSION}")]
+    Newer {
+        /// Its version.
+        found: i32,
+    },
+    /// It holds somebody else's messages.
+    #[error("the local store is another user's")]
+    OtherUser,
+    /// It holds what no version of this program writes. Never shows the text.
+    #[error("the local store is damaged: {0}")]
+    Damaged(&'static str),
+    /// A read or a write failed, of a full disk for example. Nothing of a write is stored.
+    #[error("the local store fails")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// One user's messages on one device.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    device: DeviceId,
+    user: UserId,
+}
+
+impl Store {
+    /// Opens the file at `path`, with its folder, making both for `user` if there is none. It is this store's alone until it is dropped.
+    pub fn open(path: &Path, user: &UserId) -> Result<Self, StoreError> {
+        make_file(path).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(path, flags).and_then(|mut connection| {
+            // Who has the file keeps it: waiting for it would not help.
+            connection.busy_timeout(std::time::Duration::ZERO)?;
+            connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            // In this locking mode the first write takes the file until the connection is closed ("PRAGMA locking_mode").
+            connection.transaction_with_behavior(TransactionBehavior::Exclusive)?.commit()?;
+            Ok(connection)
+        });
+        let connection = opened.map_err(|error| match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => StoreError::InUse { path: path.to_owned() },
+            Some(rusqlite::ErrorCode::NotADatabase) => StoreError::Foreign { path: path.to_owned() },
+            Some(rusqlite::ErrorCode::CannotOpen) => StoreError::Open { path: path.to_owned(), source: io::Error::other(error) },
+            _ => StoreError::Sqlite(error),
+        })?;
+        Self::of(connection, user, path)
+    }
+
+    /// A store without a file, which forgets everything when it is dropped. For tests and for devices that keep nothing.
+    pub fn in_memory(user: &UserId) -> Result<Self, StoreError> {
+        Self::of(Connection::open_in_memory()?, user, Path::new(":memory:"))
+    }
+
+    fn of(mut connection: Connection, user: &UserId, path: &Path) -> Result<Self, StoreError> {
+        let transaction = connection.transaction()?;
+        let device = match prepare(&transaction, path)? {
+            Some((_, owner)) if owner != user.as_str() => return Err(StoreError::OtherUser),
+            Some((device, _)) => DeviceId::new(&device).map_err(|_| StoreError::Damaged("the device"))?,
+            None => {
+                let device = DeviceId::from(uuid::Uuid::new_v4());
+                let insert = "INSERT INTO device (only, device, user) VALUES (1, ?1, ?2)";
+                transaction.execute(insert, params![device.to_string(), user.as_str()])?;
+                device
+            }
+        };
+        transaction.commit()?;
+        Ok(Self { connection, device, user: user.clone() })
+    }
+
+    /// This installation: made with the store, the same for ever.
+    pub const fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// Whose store this is.
+    pub const fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// Makes all of these changes, in their order, or none. They survive a crash of the machine when this returns.
+    pub fn apply<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for change in changes {
+            make(&transaction, change)?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// What a session goes on with: all conversations in the order of their ids, the outbox in the order of writing.
+    pub fn restore(&self) -> Result<Restored, StoreError> {
+        Ok(Restored { conversations: row::conversations(&self.connection)?, outbox: row::outbox(&self.connection)? })
+    }
+
+    /// The last `limit` entries that the device has below `before` (without: of all), ascending.
+    pub fn entries(&self, conversation: &ConversationId, before: Option<Seq>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let query = "SELECT entry FROM entries WHERE conversation = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
+        let mut statement = self.connection.prepare_cached(query)?;
+        let before = row::integer(before.map_or(u64::MAX, Seq::get));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let texts = statement.query_map(params![conversation.as_str(), before, limit], |row| row.get::<_, String>(0))?;
+        let mut entries = texts
+            .map(|text| serde_json::from_str(&text?).map_err(|_| StoreError::Damaged("an entry")))
+            .collect::<Result<Vec<Entry>, StoreError>>()?;
+        entries.reverse();
+        Ok(entries)
+    }
+}
+
+/// Makes the file, for its owner only; `SQLite` gives its other files the same rights. An existing file is not even opened: closing it
+/// again would end the locks that this process has on it (POSIX, `fcntl`).
+fn make_file(path: &Path) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Makes the tables if there are none; answers the device and its user, if there are.
+fn prepare(transaction: &Transaction<'_>, path: &Path) -> Result<Option<(String, String)>, StoreError> {
+    let pragma = |name: &str| transaction.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    match (pragma("application_id")?, pragma("user_version")?) {
+        (0, 0) if tables == 0 => {
+            transaction.execute_batch(SCHEMA)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        }
+        (APPLICATION_ID, SCHEMA_VERSION) => {}
+        (APPLICATION_ID, found) => return Err(StoreError::Newer { found }),
+        _ => return Err(StoreError::Foreign { path: path.to_owned() }),
+    }
+    Ok(transaction.query_row("SELECT device, user FROM device", [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+}
+
+fn make(transaction: &Transaction<'_>, change: &Change) -> Result<(), StoreError> {
+    match change {
+        Change::Conversation(conversation) => row::put_conversation(transaction, conversation)?,
+        Change::Entries { conversation, entries } => {
+            let mut insert =
+                transaction.prepare_cached("INSERT OR REPLACE INTO entries (conversation, seq, entry) VALUES (?1, ?2, ?3)")?;
+            for entry in entries {
+                insert.execute(params![conversation.as_str(), row::integer(entry.position.seq.get()), encode(entry)])?;
+            }
+        }
+        Change::DropBeyond { conversation, position } => {
+            let mut delete = transaction.prepare_cached("DELETE FROM entries WHERE conversation = ?1 AND seq > ?2")?;
+            delete.execute(params![conversation.as_str(), row::integer(position.seq.get())])?;
+        }
+        Change::DropAll(conversation) => {
+            transaction.prepare_cached("DELETE FROM entries WHERE conversation = ?1")?.execute([conversation.as_str()])?;
+        }
+        Change::Outbox(message) => row::put_outbox(transaction, message)?,
+        Change::OutboxDone { conversation, client_message_id } => {
+            let mut delete = transaction.prepare_cached("DELETE FROM outbox WHERE conversation = ?1 AND client_message_id = ?2")?;
+            delete.execute([conversation.as_str(), client_message_id.as_str()])?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Rows of the store to and from those of the session.
+
+use chatlane_protocol::frames::encode;
+use chatlane_protocol::{ClientMessageId, ConversationId, Position, Refusal, Seq, UserId};
+use rusqlite::{Connection, Row, params};
+
+use super::StoreError;
+use crate::session::{ConversationRow, OutboxRow, OutboxState};
+
+/// `SQLite`'s integers have a sign; those of the protocol end at 2⁵³ − 1.
+pub(super) fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn put_conversation(connection: &Connection, row: &ConversationRow) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached(
+        "INSERT OR REPLACE INTO conversations (conversation, peer, kept_after, have, have_count, head, head_count, acked, read,
+         read_count, read_pending, others) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    )?;
+    insert.execute(params![
+        row.conversation.as_str(),
+        row.with.as_ref().map(UserId::as_str),
+        row.from.to_string(),
+        row.have.to_string(),
+        integer(row.have_count),
+        row.head.to_string(),
+        integer(row.head_count),
+        row.acked.to_string(),
+        row.read.to_string(),
+        integer(row.read_count),
+        row.read_pending,
+        encode(&row.others),
+    ])?;
+    Ok(())
+}
+
+pub(super) fn conversations(connection: &Connection) -> Result<Vec<ConversationRow>, StoreError> {
+    let mut select = connection.prepare(
+        "SELECT conversation, peer, kept_after, have, have_count, head, head_count, acked, read, read_count, read_pending, others
+         FROM conversations ORDER BY conversation",
+    )?;
+    let mut rows = select.query([])?;
+    let mut conversations = vec![];
+    while let Some(row) = rows.next()? {
+        conversations.push(ConversationRow {
+            conversation: conversation(row, 0)?,
+            with: row.get::<_, Option<String>>(1)?.map(UserId::new).transpose().map_err(|_| StoreError::Damaged("a user"))?,
+            from: position(row, 2)?,
+            have: position(row, 3)?,
+            have_count: count(row, 4)?,
+            head: position(row, 5)?,
+            head_count: count(row, 6)?,
+            acked: position(row, 7)?,
+            read: position(row, 8)?,
+            read_count: count(row, 9)?,
+            read_pending: row.get(10)?,
+            others: serde_json::from_str(&row.get::<_, String>(11)?).map_err(|_| StoreError::Damaged("cursors"))?,
+        });
+    }
+    Ok(conversations)
+}
+
+pub(super) fn put_outbox(connection: &Connection, row: &OutboxRow) -> rusqlite::Result<()> {
+    let (state, refusal) = match &row.state {
+        OutboxState::Waiting => ("waiting", None),
+        OutboxState::Refused(refusal) => ("refused", Some(encode(refusal))),
+        OutboxState::Failed(refusal) => ("failed", Some(encode(refusal))),
+    };
+    let mut insert = connection.prepare_cached(
+        "INSERT OR REPLACE INTO outbox (conversation, client_message_id, written, anchor, body, state, refusal)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    insert.execute(params![
+        row.conversation.as_str(),
+        row.client_message_id.as_str(),
+        integer(row.order),
+        row.anchor.to_string(),
+        encode(&row.body),
+        state,
+        refusal,
+    ])?;
+    Ok(())
+}
+
+pub(super) fn outbox(connection: &Connection) -> Result<Vec<OutboxRow>, StoreError> {
+    let mut select = connection
+        .prepare("SELECT conversation, client_message_id, written, anchor, body, state, refusal FROM outbox ORDER BY written")?;
+    let mut rows = select.query([])?;
+    let mut messages = vec![];
+    while let Some(row) = rows.next()? {
+        messages.push(OutboxRow {
+            conversation: conversation(row, 0)?,
+            client_message_id: ClientMessageId::new(row.get::<_, String>(1)?).map_err(|_| StoreError::Damaged("a client message id"))?,
+            order: count(row, 2)?,
+            anchor: position(row, 3)?,
+            body: serde_json::from_str(&row.get::<_, String>(4)?).map_err(|_| StoreError::Damaged("a body"))?,
+            state: state(&row.get::<_, String>(5)?, row.get::<_, Option<String>>(6)?.as_deref())?,
+        });
+    }
+    Ok(messages)
+}
+
+fn state(state: &str, refusal: Option<&str>) -> Result<OutboxState, StoreError> {
+    let refusal = refusal.and_then(|text| serde_json::from_str::<Refusal>(text).ok());
+    match (state, refusal) {
+        ("waiting", _) => Ok(OutboxState::Waiting),
+        ("refused", Some(refusal)) => Ok(OutboxState::Refused(refusal)),
+        ("failed", Some(refusal)) => Ok(OutboxState::Failed(refusal)),
+        _ => Err(StoreError::Damaged("the state of a message")),
+    }
+}
+
+fn conversation(row: &Row<'_>, column: usize) -> Result<ConversationId, StoreError> {
+    ConversationId::new(row.get::<_, String>(column)?).map_err(|_| StoreError::Damaged("a conversation id"))
+}
+
+fn position(row: &Row<'_>, column: usize) -> Result<Position, StoreError> {
+    let text: String = row.get(column)?;
+    let parsed = text.split_once(':').and_then(|(epoch, seq)| {
+        let seq = Seq::try_from(seq.parse::<u64>().ok()?).ok()?;
+        Some(Position::new(epoch.parse().ok()?, seq))
+    });
+    parsed.ok_or(StoreError::Damaged("a position"))
+}
+
+fn count(row: &Row<'_>, column: usize) -> Result<u64, StoreError> {
+    u64::try_from(row.get::<_, i64>(column)?).map_err(|_| StoreError::Damaged("a number"))
+}

@@ -1,0 +1,459 @@
+//! Sockets: when one is opened, given up, replaced.
+
+use chatlane_client::session::{ConnectionState, Input, OpenFailure, Shown, SocketId};
+use chatlane_protocol::frames::{GoawayReason, encode};
+use chatlane_protocol::{ErrorCode, Refusal, Request, ServerFrame};
+
+use crate::phone::*;
+
+const CONNECTED: SocketId = SocketId(1);
+
+fn states(phone: &mut Phone) -> Vec<ConnectionState> {
+    let state = |shown| if let Shown::Connection(state) = shown { Some(state) } else { None };
+    phone.shown.drain(..).filter_map(state).collect()
+}
+
+#[test]
+fn nothing_happens_until_somebody_wants_a_connection() {
+    let mut phone = Phone::with(&knows(3));
+    phone.compose("m");
+    phone.pass(1_000_000);
+    assert!(phone.connects.is_empty());
+    assert_eq!(phone.session.wake_at(), None);
+}
+
+#[test]
+fn a_socket_is_greeted_caught_up_with_and_live() {
+    let mut phone = Phone::with(&knows(3));
+    phone.input(Input::ConnectNow);
+    phone.opened();
+    phone.welcome(vec![row(at(5), at(3))]);
+    let sync = phone.sync();
+    assert_eq!(states(&mut phone), [ConnectionState::Connecting, ConnectionState::CatchingUp]);
+    phone.page(&sync, vec![entry(1, 4), entry(1, 5)], true);
+    assert_eq!(states(&mut phone), [ConnectionState::Live]);
+}
+
+#[test]
+fn hello_tells_what_is_known_in_order_and_in_pages_that_fit() {
+    let mut store = knows(3);
+    for number in 0..700 {
+        let mut known = store.rows[&d1()].clone();
+        known.conversation = chatlane_protocol::ConversationId::new(format!("e{number:050}")).unwrap();
+        store.rows.insert(known.conversation.clone(), known);
+    }
+    let mut phone = Phone::with(&store);
+    phone.input(Input::ConnectNow);
+    phone.opened();
+    let first = phone.hello();
+    let end = first.known_to.clone().expect("cut");
+    assert_eq!(first.known.last().map(|known| &known.conversation), Some(&end));
+    // The server names the end of the page; the next one begins there.
+    let next = hello_answer(first.id, vec![], Some(end.clone()));
+    phone.receive(&ServerFrame::Hello(Box::new(next)));
+    let second = phone.hello();
+    assert_eq!((second.after, second.known_to), (Some(end), None));
+    assert_eq!(first.known.len() + second.known.len(), 701);
+    assert_eq!(phone.session.connection(), ConnectionState::CatchingUp);
+    phone.receive(&ServerFrame::Hello(Box::new(hello_answer(second.id, vec![], None))));
+    assert_eq!(phone.session.connection(), ConnectionState::Live);
+}
+
+#[test]
+fn where_the_request_was_cut_the_next_page_begins_even_if_the_server_does_not_say_so() {
+    let mut store = knows(3);
+    for number in 0..700 {
+        let mut known = store.rows[&d1()].clone();
+        known.conversation = chatlane_protocol::ConversationId::new(format!("e{number:050}")).unwrap();
+        store.rows.insert(known.conversation.clone(), known);
+    }
+    let mut phone = Phone::with(&store);
+    phone.input(Input::ConnectNow);
+    phone.opened();
+    let first = phone.hello();
+    phone.receive(&ServerFrame::Hello(Box::new(hello_answer(first.id, vec![], None))));
+    assert_eq!(phone.hello().after, first.known_to);
+}
+
+#[test]
+fn a_socket_of_which_impossible_things_are_said_is_given_up_with_all_that_was_in_flight() {
+    for failure in [OpenFailure::Denied, OpenFailure::Unreachable] {
+        let mut phone = Phone::live_at(3);
+        phone.compose("m");
+        phone.send();
+        phone.open_fails(failure);
+        phone.pass(40_000);
+        phone.opened();
+        phone.welcome(vec![]);
+        assert_eq!(phone.send().messages[0].client_message_id, message_id("m"));
+    }
+}
+
+#[test]
+fn a_conversation_of_which_it_is_not_known_with_whom_is_not_said_to_be_known() {
+    let mut store = knows(3);
+    store.rows.get_mut(&d1()).unwrap().with = None;
+    let mut phone = Phone::with(&store);
+    phone.input(Input::ConnectNow);
+    phone.opened();
+    assert!(phone.hello().known.is_empty());
+}
+
+#[test]
+fn sending_begins_with_the_first_page_of_hello() {
+    let mut phone = Phone::with(&knows(3));
+    phone.compose("m");
+    phone.input(Input::ConnectNow);
+    phone.opened();
+    let hello = phone.hello();
+    assert!(phone.sent.is_empty());
+    phone.receive(&ServerFrame::Hello(Box::new(hello_answer(hello.id, vec![], Some(d1())))));
+    assert_eq!(phone.hello().after, Some(d1()));
+    assert_eq!(phone.send().messages[0].client_message_id, message_id("m"));
+}
+
+#[test]
+fn a_socket_that_closes_is_replaced_after_a_random_pause_whose_bound_grows() {
+    let mut phone = Phone::live_at(3);
+    let mut longest = 0;
+    for attempt in 1..=8_u32 {
+        let sockets = phone.connects.len();
+        phone.closed(*phone.connects.last().unwrap());
+        let ConnectionState::Waiting { until } = phone.session.connection() else { panic!("waits") };
+        let pause = until.0 - phone.now;
+        assert!(pause <= (500 << (attempt - 1)).min(30_000), "{pause}");
+        longest = longest.max(pause);
+        phone.pass(30_000);
+        assert_eq!(phone.connects.len(), sockets + 1);
+    }
+    assert!(longest > 4_000);
+}
+
+#[test]
+fn a_connection_that_lasted_makes_the_next_pause_a_short_one() {
+    let mut phone = Phone::live_at(3);
+    for _ in 0..7 {
+        phone.closed(*phone.connects.last().unwrap());
+        phone.pass(30_000);
+    }
+    phone.opened();
+    phone.welcome(vec![]);
+    phone.pass(60_000);
+    phone.closed(phone.socket());
+    phone.pass(500);
+    assert_eq!(phone.session.connection(), ConnectionState::Connecting);
+}
+
+#[test]
+fn connect_now_ends_the_pause() {
+    let mut phone = Phone::new();
+    phone.input(Input::ConnectNow);
+    for sockets in 1..10 {
+        phone.open_fails(OpenFailure::Unreachable);
+        phone.input(Input::ConnectNow);
+        assert_eq!(phone.connects.len(), sockets + 1);
+    }
+}
+
+#[test]
+fn connect_now_on_a_live_connection_asks_whether_it_lives() {
+    let mut phone = Phone::live_at(3);
+    phone.input(Input::ConnectNow);
+    assert_eq!(phone.connects.len(), 1);
+    phone.ping();
+    phone.pass(10_000);
+    assert_eq!(phone.closes, [CONNECTED]);
+}
+
+#[test]
+fn connect_now_does_nothing_while_a_connection_is_being_made() {
+    let mut phone = Phone::new();
+    phone.input(Input::ConnectNow);
+    phone.input(Input::ConnectNow);
+    phone.opened();
+    phone.input(Input::ConnectNow);
+    assert_eq!((phone.connects.len(), phone.sent.len()), (1, 1));
+}
+
+#[test]
+fn a_socket_that_does_not_open_in_time_is_given_up() {
+    let mut phone = Phone::new();
+    phone.input(Input::ConnectNow);
+    phone.pass(35_000);
+    assert_eq!(phone.closes, [CONNECTED]);
+    phone.pass(500);
+    assert_eq!(phone.connects.len(), 2);
+}
+
+#[test]
+fn a_hello_without_an_answer_gives_the_socket_up() {
+    let mut phone = Phone::new();
+    phone.input(Input::ConnectNow);
+    phone.opened();
+    phone.pass(35_000);
+    assert_eq!(phone.closes, [CONNECTED]);
+}
+
+#[test]
+fn a_hello_that_can_succeed_later_is_said_again_on_the_same_socket() {
+    let mut phone = Phone::with(&knows(3));
+    phone.input(Input::ConnectNow);
+    phone.opened();
+    let hello = phone.hello();
+    phone.refuse(&hello.id, Refusal::new(ErrorCode::Unavailable, "").after_ms(700));
+    phone.pass(699);
+    assert!(phone.sent.is_empty());
+    phone.pass(501);
+    let again = phone.hello();
+    assert_eq!((&again.known, again.after), (&hello.known, None));
+    phone.gateway_fails();
+    phone.pass(1_000);
+    phone.welcome(vec![]);
+    assert_eq!((phone.session.connection(), phone.closes.len()), (ConnectionState::Live, 0));
+}
+
+#[test]
+fn a_hello_that_is_refused_for_good_is_tried_on_another_socket_later() {
+    let mut phone = Phone::new();
+    phone.input(Input::ConnectNow);
+    phone.opened();
+    let hello = phone.hello();
+    phone.refuse(&hello.id, Refusal::new(ErrorCode::BadRequest, ""));
+    assert_eq!(phone.closes, [CONNECTED]);
+    assert!(matches!(phone.session.connection(), ConnectionState::Waiting { .. }));
+}
+
+#[test]
+fn upgrade_required_is_the_end() {
+    let mut phone = Phone::new();
+    phone.input(Input::ConnectNow);
+    phone.opened();
+    let hello = phone.hello();
+    phone.refuse(&hello.id, Refusal::new(ErrorCode::UpgradeRequired, ""));
+    phone.input(Input::ConnectNow);
+    phone.pass(10_000_000);
+    assert_eq!((phone.session.connection(), phone.connects.len()), (ConnectionState::UpgradeRequired, 1));
+    assert_eq!(phone.closes, [CONNECTED]);
+}
+
+#[test]
+fn a_displaced_device_stays_away_until_the_person_acts() {
+    let mut phone = Phone::live_at(3);
+    phone.goaway(CONNECTED, GoawayReason::Displaced, None);
+    assert_eq!((phone.session.connection(), &phone.closes), (ConnectionState::Displaced, &vec![CONNECTED]));
+    phone.pass(10_000_000);
+    assert_eq!(phone.connects.len(), 1);
+    phone.input(Input::ConnectNow);
+    assert_eq!(phone.connects.len(), 2);
+}
+
+#[test]
+fn a_hello_that_is_answered_by_goaway_is_a_displacement_too() {
+    let mut phone = Phone::new();
+    phone.input(Input::ConnectNow);
+    let socket = phone.opened();
+    phone.goaway(socket, GoawayReason::Displaced, None);
+    assert_eq!(phone.session.connection(), ConnectionState::Displaced);
+}
+
+#[test]
+fn goaway_for_an_unknown_reason_means_another_connection_not_before_the_server_allows_it() {
+    let mut phone = Phone::live_at(3);
+    phone.goaway(CONNECTED, GoawayReason::Unknown, Some(60_000));
+    assert_eq!(phone.closes, [CONNECTED]);
+    phone.pass(59_999);
+    assert_eq!(phone.connects.len(), 1);
+    phone.pass(501);
+    assert_eq!(phone.connects.len(), 2);
+}
+
+#[test]
+fn a_successor_takes_over_with_the_answer_to_its_hello_and_the_old_socket_drains() {
+    let mut phone = Phone::live_at(3);
+    phone.compose("m");
+    let send = phone.send();
+    let old = CONNECTED;
+    keep_alive_until_replaced(&mut phone, &send);
+    assert_eq!((phone.connects.len(), phone.session.connection()), (2, ConnectionState::Live));
+    phone.shown.clear();
+    phone.compose("n");
+    let send = phone.send();
+    phone.opened();
+    let hello = phone.hello();
+    // The server displaces the old one for ours before the answer is here.
+    phone.goaway(old, GoawayReason::Displaced, None);
+    phone.receive(&ServerFrame::Hello(Box::new(hello_answer(hello.id, vec![], None))));
+    assert!(phone.closes.is_empty());
+    phone.goaway(old, GoawayReason::Displaced, None);
+    phone.receive_on(old, &answer_to(&send, 5));
+    assert_eq!(phone.closes, [old]);
+    assert_eq!((states(&mut phone), phone.row().have), (vec![], at(5)));
+    phone.compose("o");
+    assert_eq!(phone.sent.back().unwrap().0, SocketId(2));
+}
+
+fn answer_to(send: &chatlane_protocol::request::SendMessages, seq: u64) -> ServerFrame {
+    let results = vec![chatlane_protocol::MessageResult {
+        client_message_id: send.messages[0].client_message_id.clone(),
+        outcome: chatlane_protocol::Outcome::Ok(stored(seq)),
+    }];
+    ServerFrame::Send(chatlane_protocol::frames::SendAnswer { id: send.id.clone(), conversation: d1(), results })
+}
+
+/// Settles a message, answers pings and acks until the successor is asked for.
+fn keep_alive_until_replaced(phone: &mut Phone, send: &chatlane_protocol::request::SendMessages) {
+    phone.receive(&answer_to(send, 4));
+    while phone.connects.len() < 2 {
+        phone.pass(1_000);
+        while let Some((_, request)) = phone.sent.pop_front() {
+            match request {
+                Request::Ping(ping) => phone.pong(&ping, false, vec![]),
+                other => panic!("{other:?}"),
+            }
+        }
+        while !phone.cursors.is_empty() {
+            let ack = phone.ack();
+            phone.cursors_ok(&ack, ServerFrame::Ack);
+        }
+    }
+    assert!((6_000_000..6_010_000).contains(&(phone.now - 1_000)));
+}
+
+/// A phone whose successor is asked for, and its old socket.
+fn replacing() -> Phone {
+    let mut phone = Phone::live_at(3);
+    phone.compose("m");
+    let send = phone.send();
+    keep_alive_until_replaced(&mut phone, &send);
+    phone
+}
+
+#[test]
+fn an_old_socket_that_does_not_answer_is_closed_in_the_end() {
+    let mut phone = replacing();
+    phone.compose("n");
+    phone.send();
+    phone.opened();
+    phone.welcome(vec![]);
+    phone.pass(35_000);
+    assert!(phone.closes.contains(&CONNECTED));
+    // Its outcome is unknown: the same message goes on the new socket.
+    assert_eq!(phone.send().messages[0].client_message_id, message_id("n"));
+}
+
+#[test]
+fn a_displacement_before_the_successor_has_said_hello_is_somebody_elses() {
+    let mut phone = replacing();
+    phone.goaway(CONNECTED, GoawayReason::Displaced, None);
+    assert_eq!((phone.session.connection(), &phone.closes), (ConnectionState::Displaced, &vec![CONNECTED, SocketId(2)]));
+}
+
+#[test]
+fn a_successor_that_fails_is_tried_again_and_the_old_socket_goes_on() {
+    let mut phone = replacing();
+    phone.open_fails(OpenFailure::Unreachable);
+    assert_eq!(phone.session.connection(), ConnectionState::Live);
+    phone.pass(500);
+    assert_eq!(phone.connects.len(), 3);
+    phone.open_fails(OpenFailure::Denied);
+    assert_eq!((phone.tokens_needed, phone.session.connection()), (1, ConnectionState::Live));
+}
+
+#[test]
+fn a_successor_that_dies_after_it_has_displaced_the_old_socket_takes_it_along() {
+    let mut phone = replacing();
+    let successor = phone.opened();
+    phone.hello();
+    phone.goaway(CONNECTED, GoawayReason::Displaced, None);
+    phone.closed(successor);
+    assert_eq!(phone.closes, [CONNECTED]);
+    assert!(matches!(phone.session.connection(), ConnectionState::Waiting { .. }));
+}
+
+#[test]
+fn a_successor_takes_the_place_of_an_old_socket_that_closes_early() {
+    let mut phone = replacing();
+    phone.closed(CONNECTED);
+    assert_eq!(phone.session.connection(), ConnectionState::Connecting);
+    phone.opened();
+    phone.welcome(vec![]);
+    assert_eq!((phone.session.connection(), phone.connects.len()), (ConnectionState::Live, 2));
+}
+
+#[test]
+fn a_successor_may_be_told_to_go_or_to_wait() {
+    let mut phone = replacing();
+    let successor = phone.opened();
+    phone.goaway(successor, GoawayReason::Unknown, Some(5_000));
+    assert_eq!((phone.session.connection(), &phone.closes), (ConnectionState::Live, &vec![successor]));
+    phone.pass(4_999);
+    assert_eq!(phone.connects.len(), 2);
+    phone.pass(1_001);
+    assert_eq!(phone.connects.len(), 3);
+    let third = phone.opened();
+    phone.goaway(third, GoawayReason::Displaced, None);
+    assert_eq!(phone.session.connection(), ConnectionState::Displaced);
+}
+
+#[test]
+fn a_half_open_socket_is_found_by_a_ping_and_given_up() {
+    let mut phone = Phone::live_at(3);
+    phone.pass(239_999);
+    assert!(phone.sent.is_empty());
+    phone.pass(1);
+    phone.ping();
+    phone.pass(9_999);
+    assert!(phone.closes.is_empty());
+    phone.pass(1);
+    assert_eq!(phone.closes, [CONNECTED]);
+}
+
+#[test]
+fn any_request_without_an_answer_gives_the_socket_up() {
+    let mut phone = Phone::live_at(3);
+    phone.compose("m");
+    phone.send();
+    phone.pass(35_000);
+    assert_eq!(phone.closes, [CONNECTED]);
+    phone.pass(500);
+    phone.opened();
+    phone.welcome(vec![]);
+    assert_eq!(phone.send().messages[0].client_message_id, message_id("m"));
+}
+
+#[test]
+fn resync_means_hello_again_on_the_same_socket() {
+    let mut phone = Phone::live_at(3);
+    phone.pass(240_000);
+    let ping = phone.ping();
+    phone.pong(&ping, true, vec![]);
+    assert_eq!(phone.session.connection(), ConnectionState::CatchingUp);
+    phone.welcome(vec![row(at(4), at(1))]);
+    let sync = phone.sync();
+    phone.page(&sync, vec![entry(1, 4)], true);
+    assert_eq!((phone.session.connection(), phone.connects.len()), (ConnectionState::Live, 1));
+}
+
+#[test]
+fn frames_that_nobody_knows_are_ignored() {
+    let mut phone = Phone::live_at(3);
+    for text in ["not JSON", "[]", r#"{"type":"teleport"}"#, r#"{"type":"ping","id":"77","server_time_ms":1}"#, r#"{"type":"entries"}"#] {
+        phone.receive_text(CONNECTED, text);
+    }
+    phone
+        .receive(&ServerFrame::Error(chatlane_protocol::frames::ErrorFrame { id: None, refusal: Refusal::new(ErrorCode::BadRequest, "") }));
+    assert_eq!((phone.session.connection(), phone.sent.len(), phone.closes.len()), (ConnectionState::Live, 0, 0));
+}
+
+#[test]
+fn what_comes_of_a_socket_that_was_given_up_is_ignored() {
+    let mut phone = Phone::live_at(3);
+    phone.goaway(CONNECTED, GoawayReason::Unknown, None);
+    let text = encode(&ServerFrame::Entries(chatlane_protocol::frames::Entries { conversation: d1(), entries: vec![entry(1, 4)] }));
+    phone.receive_text(CONNECTED, &text);
+    phone.closed(CONNECTED);
+    phone.input(Input::Opened(CONNECTED));
+    phone.input(Input::OpenFailed { socket: CONNECTED, failure: OpenFailure::Denied });
+    assert_eq!((phone.row().have, phone.tokens_needed), (at(3), 0));
+    assert!(matches!(phone.session.connection(), ConnectionState::Waiting { .. }));
+}

@@ -1,0 +1,12 @@
+//! What a session does, rule by rule: inputs at given times against what comes out. No socket, no clock, no server.
+
+mod facts_asking;
+mod facts_cursors;
+mod facts_entries;
+mod facts_outbox;
+mod facts_repairs;
+mod facts_rudeness;
+mod facts_sockets;
+mod facts_timers;
+mod facts_tokens;
+mod phone;

@@ -1,0 +1,343 @@
+//! What is a request and what is not: `docs/PROTOCOL.md` §3 and §12.
+
+use chatlane_protocol::frames::encode;
+use chatlane_protocol::request::{Hello, Known, PositionIn, Positions, Probe, Sync, SyncFrom};
+use chatlane_protocol::{ClientMessageId, ConversationId, ErrorCode, Position, Request, RequestId, Seq, limits};
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// The text of this request, with the id `7`.
+fn request(action: &str, fields: Value) -> String {
+    let mut request = json!({ "action": action, "id": "7" });
+    let Value::Object(fields) = fields else { panic!("fields") };
+    request.as_object_mut().unwrap().extend(fields);
+    request.to_string()
+}
+
+/// The refusal of this text, which must be `bad_request` and have this id.
+fn bad(text: &str, id: Option<&str>) -> String {
+    let refused = Request::parse(text).expect_err(text);
+    assert_eq!(refused.refusal.code, ErrorCode::BadRequest, "{text}");
+    assert_eq!(refused.id.as_ref().map(RequestId::as_str), id, "{text}");
+    refused.refusal.message
+}
+
+fn good(text: &str) -> Request {
+    Request::parse(text).unwrap_or_else(|bad| panic!("{text}: {}", bad.refusal.message))
+}
+
+/// Conversation ids in ascending order.
+fn conversations(count: usize) -> Vec<String> {
+    (0..count).map(|index| format!("d{index:03}")).collect()
+}
+
+/// A list for `sync.conversations`, `sync.ack` or `positions`.
+fn list(field: &str, conversations: &[String]) -> Value {
+    conversations.iter().map(|conversation| json!({ "conversation": conversation, field: { "epoch": 1, "seq": 2 } })).collect()
+}
+
+fn known(conversations: &[&str]) -> Value {
+    conversations.iter().map(|conversation| json!([conversation, 1, 2, 1, 1])).collect()
+}
+
+#[test]
+fn bad_requests_are_refused_with_the_id_where_one_can_be_read() {
+    let deep = format!(r#"{{"action":"ping","id":"7","x":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+    let many = format!(
+        r#"{{"action":"send","id":"7","conversation":"d1","messages":[{}]}}"#,
+        vec![r#"{"client_message_id":"m","anchor":{"epoch":1,"seq":1},"body":{"content_type":"t","text":"x"}}"#; 26].join(",")
+    );
+    let with_anchor = |anchor: &str| {
+        format!(
+            r#"{{"action":"send","id":"7","conversation":"d1","messages":[{{"client_message_id":"m","anchor":{anchor},"body":{{"content_type":"t","text":"x"}}}}]}}"#
+        )
+    };
+    let (too_big, negative) = (with_anchor(r#"{"epoch":1,"seq":9007199254740992}"#), with_anchor(r#"{"epoch":1,"seq":-1}"#));
+    let array_anchor = with_anchor("[1,1]");
+    let array_message =
+        r#"{"action":"send","id":"7","conversation":"d1","messages":[["m",{"epoch":1,"seq":1},{"content_type":"t","text":"x"}]]}"#;
+    let array_body = r#"{"action":"send","id":"7","conversation":"d1","messages":[{"client_message_id":"m","anchor":{"epoch":1,"seq":1},"body":["t","x"]}]}"#;
+    let rows = [
+        ("", None),
+        ("nonsense", None),
+        ("[]", None),
+        (r#"["ping","7"]"#, None),
+        ("{}", None),
+        (deep.as_str(), None),
+        ("{\"action\":\"ping\",\"id\":\"7\u{0}\"}", None),
+        (r#"{"action":"ping","id":"\ud800"}"#, None),
+        (r#"{"action":"ping"}"#, None),
+        (r#"{"action":"ping","id":null}"#, None),
+        (r#"{"action":"ping","id":7}"#, None),
+        (r#"{"action":"ping","id":""}"#, None),
+        (r#"{"action":"ping","id":"7","id":"8"}"#, None),
+        (r#"{"id":"7"}"#, Some("7")),
+        (r#"{"action":5,"id":"7"}"#, Some("7")),
+        (r#"{"action":"ping","action":"ping","id":"7"}"#, Some("7")),
+        (r#"{"action":"hello","id":"7"}"#, Some("7")),
+        (r#"{"action":"hello","id":"7","v":"1"}"#, Some("7")),
+        (r#"{"action":"hello","id":"7","v":1,"v":1}"#, Some("7")),
+        (r#"{"action":"open","id":"7","with":"","client_message_id":"m"}"#, Some("7")),
+        (r#"{"action":"open","id":"7","with":"bob","client_message_id":""}"#, Some("7")),
+        (r#"{"action":"send","id":"7","conversation":"d1","messages":[]}"#, Some("7")),
+        (r#"{"action":"send","id":"7","conversation":"a#b","messages":[]}"#, Some("7")),
+        (many.as_str(), Some("7")),
+        (array_anchor.as_str(), Some("7")),
+        (array_message, Some("7")),
+        (array_body, Some("7")),
+        (too_big.as_str(), Some("7")),
+        (negative.as_str(), Some("7")),
+    ];
+    for (text, id) in rows {
+        bad(text, id);
+    }
+    let unknown = Request::parse(r#"{"action":"dance","id":"7"}"#).unwrap_err();
+    assert_eq!((unknown.refusal.code, unknown.id.unwrap().as_str()), (ErrorCode::UnknownAction, "7"));
+}
+
+#[test]
+fn a_refusal_never_repeats_what_the_client_sent() {
+    let secrets = [
+        request("hello", json!({ "v": "SECRET" })),
+        request("hello", json!({ "v": 1, "known": ["SECRET"] })),
+        request("open", json!({ "with": ["SECRET"], "client_message_id": "m" })),
+        request("refresh", json!({ "token": ["SECRET"] })),
+        request("refresh", json!({ "token": "SECRET".repeat(2_000) })),
+        request("sync", json!({ "conversations": [{ "conversation": "SECRET#", "after": { "epoch": 1, "seq": 1 } }] })),
+        request("probe", json!({ "conversation": "d1", "anchor": "SECRET", "ids": ["m"] })),
+    ];
+    for text in secrets {
+        assert!(!bad(&text, Some("7")).contains("SECRET"), "{text}");
+    }
+}
+
+#[test]
+fn debug_output_never_holds_the_token() {
+    let Request::Refresh(refresh) = good(&request("refresh", json!({ "token": "SECRET" }))) else { panic!("a refresh") };
+    assert_eq!(refresh.token.as_str(), "SECRET");
+    assert!(!format!("{refresh:?}").contains("SECRET"));
+}
+
+#[test]
+fn a_token_has_1_byte_to_8_kb() {
+    for length in [1, limits::TOKEN_BYTES_MAX] {
+        good(&request("refresh", json!({ "token": "t".repeat(length) })));
+    }
+    for length in [0, limits::TOKEN_BYTES_MAX + 1] {
+        let why = bad(&request("refresh", json!({ "token": "t".repeat(length) })), Some("7"));
+        assert!(why.contains("a token must be 1 byte to 8 KB"), "{why}");
+    }
+}
+
+#[test]
+fn fields_that_are_missing_or_of_the_wrong_type_are_refused() {
+    let after = json!({ "epoch": 1, "seq": 1 });
+    let rows = [
+        ("hello", json!({ "v": 1, "known": {} })),
+        ("hello", json!({ "v": 1, "known": [{ "conversation": "d1", "have": after, "read": after }] })),
+        ("hello", json!({ "v": 1, "known": [["d1", 1, 2, 1]] })),
+        ("hello", json!({ "v": 1, "known": [["d1", 1, 2, 1, 1, 1]] })),
+        ("hello", json!({ "v": 1, "known": [["d#", 1, 2, 1, 1]] })),
+        ("hello", json!({ "v": 1, "known": [["d1", 1, limits::INTEGER_MAX + 1, 1, 1]] })),
+        ("hello", json!({ "v": 1, "known_to": 5 })),
+        ("sync", json!({})),
+        ("sync", json!({ "conversations": [{ "conversation": "d1" }] })),
+        ("sync", json!({ "conversations": [{ "conversation": "d1", "after": { "epoch": 1 } }] })),
+        ("sync", json!({ "conversations": [{ "conversation": "d1", "after": after }], "ack": [{ "conversation": "d1" }] })),
+        ("history", json!({})),
+        ("history", json!({ "conversation": "d1", "before": -1 })),
+        ("history", json!({ "conversation": "d1", "before": after })),
+        ("history", json!({ "conversation": "d1", "limit": "many" })),
+        ("probe", json!({ "conversation": "d1", "ids": ["m"] })),
+        ("probe", json!({ "conversation": "d1", "anchor": after })),
+        ("probe", json!({ "conversation": "d1", "anchor": after, "ids": [""] })),
+        ("ack", json!({})),
+        ("read", json!({ "positions": [{ "conversation": "d1", "position": 3 }] })),
+        ("refresh", json!({})),
+        ("refresh", json!({ "token": null })),
+        ("ping", json!({ "open": "d1" })),
+        ("ping", json!({ "open": ["d#"] })),
+    ];
+    for (action, fields) in rows {
+        bad(&request(action, fields), Some("7"));
+    }
+}
+
+#[test]
+fn an_array_in_the_place_of_an_object_is_refused() {
+    let position = json!([1, 2]);
+    let rows = [
+        ("sync", json!({ "conversations": [["d1", { "epoch": 1, "seq": 2 }]] })),
+        ("sync", json!({ "conversations": [{ "conversation": "d1", "after": position }] })),
+        ("sync", json!({ "conversations": list("after", &conversations(1)), "ack": [["d1", { "epoch": 1, "seq": 2 }]] })),
+        ("sync", json!({ "conversations": list("after", &conversations(1)), "ack": [{ "conversation": "d1", "position": position }] })),
+        ("ack", json!({ "positions": [["d1", { "epoch": 1, "seq": 2 }]] })),
+        ("ack", json!({ "positions": [{ "conversation": "d1", "position": position }] })),
+        ("read", json!({ "positions": [["d1", { "epoch": 1, "seq": 2 }]] })),
+        ("read", json!({ "positions": [{ "conversation": "d1", "position": position }] })),
+        ("probe", json!({ "conversation": "d1", "anchor": position, "ids": ["m"] })),
+    ];
+    for (action, fields) in rows {
+        let why = bad(&request(action, fields), Some("7"));
+        assert_eq!(why, "an array stands where an object belongs", "{action}");
+    }
+}
+
+#[test]
+fn null_in_an_optional_field_counts_as_missing() {
+    let rows = [
+        ("hello", json!({ "v": 1 }), json!({ "after": null, "known": null, "known_to": null })),
+        ("sync", json!({ "conversations": list("after", &conversations(1)) }), json!({ "ack": null })),
+        ("history", json!({ "conversation": "d1" }), json!({ "before": null, "limit": null })),
+        ("ping", json!({}), json!({ "open": null })),
+    ];
+    for (action, fields, nulls) in rows {
+        let mut with_nulls = fields.clone();
+        with_nulls.as_object_mut().unwrap().extend(nulls.as_object().unwrap().clone());
+        assert_eq!(good(&request(action, with_nulls)), good(&request(action, fields)), "{action}");
+    }
+}
+
+#[test]
+fn known_rows_are_ascending_and_lie_between_after_and_known_to() {
+    let rows = [
+        (true, json!({ "known": known(&[]) })),
+        (true, json!({ "known": known(&["d1", "d2", "d3"]) })),
+        (true, json!({ "after": "d0", "known": known(&["d1", "d2"]) })),
+        (true, json!({ "after": "d0", "known": known(&["d1", "d2"]), "known_to": "d2" })),
+        (true, json!({ "after": "d0", "known": known(&[]), "known_to": "d2" })),
+        (false, json!({ "known": known(&["d2", "d1"]) })),
+        (false, json!({ "known": known(&["d1", "d1"]) })),
+        (false, json!({ "known": known(&["d1", "d3", "d2"]) })),
+        (false, json!({ "after": "d1", "known": known(&["d1"]) })),
+        (false, json!({ "after": "d2", "known": known(&["d1"]) })),
+        (false, json!({ "known": known(&["d1", "d2"]), "known_to": "d1" })),
+        (false, json!({ "after": "d1", "known_to": "d1" })),
+        (false, json!({ "after": "d2", "known_to": "d1" })),
+    ];
+    for (is_good, mut fields) in rows {
+        fields["v"] = json!(1);
+        let text = request("hello", fields);
+        assert_eq!(Request::parse(&text).is_ok(), is_good, "{text}");
+    }
+}
+
+#[test]
+fn a_thousand_conversations_fit_into_two_requests_as_known() {
+    let rows: Vec<Known> = (0..1_000)
+        .map(|index| Known {
+            conversation: ConversationId::new(format!("d{index:027}")).unwrap(),
+            have: Position::new(1, Seq::try_from(100_000).unwrap()),
+            read: Position::new(1, Seq::try_from(100_000).unwrap()),
+        })
+        .collect();
+    assert!(encode(&rows).len() <= 2 * limits::KNOWN_BYTES_MAX, "{}", encode(&rows).len());
+    let id = ConversationId::new("x".repeat(limits::CONVERSATION_ID_BYTES_MAX)).unwrap();
+    let rest =
+        Hello { id: RequestId::new("\"".repeat(64)).unwrap(), v: u32::MAX, after: Some(id.clone()), known: vec![], known_to: Some(id) };
+    assert!(encode(&Request::Hello(rest)).len() + r#","known":"#.len() + limits::KNOWN_BYTES_MAX <= limits::WEBSOCKET_FRAME_BYTES_MAX);
+}
+
+#[test]
+fn lists_hold_what_their_limits_say_and_nothing_twice() {
+    const ALL: usize = limits::CONVERSATIONS_PER_REQUEST_MAX;
+    let position = json!({ "epoch": 1, "seq": 2 });
+    let sync = |count| json!({ "conversations": list("after", &conversations(count)) });
+    let sync_ack = |count| json!({ "conversations": list("after", &conversations(1)), "ack": list("position", &conversations(count)) });
+    let positions = |count| json!({ "positions": list("position", &conversations(count)) });
+    let open = |count| json!({ "open": conversations(count) });
+    let probe = |count| json!({ "conversation": "d1", "anchor": position, "ids": conversations(count) });
+    let history = |limit: usize| json!({ "conversation": "d1", "limit": limit });
+    let rows = [
+        ("sync", sync(1), sync(ALL), vec![sync(0), sync(ALL + 1)]),
+        ("sync", sync_ack(0), sync_ack(ALL), vec![sync_ack(ALL + 1)]),
+        ("ack", positions(1), positions(ALL), vec![positions(0), positions(ALL + 1)]),
+        ("read", positions(1), positions(ALL), vec![positions(0), positions(ALL + 1)]),
+        ("ping", open(0), open(limits::OPEN_CONVERSATIONS_MAX), vec![open(limits::OPEN_CONVERSATIONS_MAX + 1)]),
+        ("probe", probe(1), probe(limits::PROBED_IDS_MAX), vec![probe(0), probe(limits::PROBED_IDS_MAX + 1)]),
+        (
+            "history",
+            history(1),
+            history(limits::HISTORY_ENTRIES_MAX),
+            vec![history(0), history(limits::HISTORY_ENTRIES_MAX + 1), history(usize::try_from(u32::MAX).unwrap())],
+        ),
+    ];
+    for (action, least, most, wrong) in rows {
+        good(&request(action, least));
+        good(&request(action, most));
+        for fields in wrong {
+            bad(&request(action, fields), Some("7"));
+        }
+    }
+
+    let twice = ["d1".to_owned(), "d2".to_owned(), "d1".to_owned()];
+    for (action, fields) in [
+        ("sync", json!({ "conversations": list("after", &twice) })),
+        ("sync", json!({ "conversations": list("after", &conversations(1)), "ack": list("position", &twice) })),
+        ("ack", json!({ "positions": list("position", &twice) })),
+        ("read", json!({ "positions": list("position", &twice) })),
+        ("ping", json!({ "open": twice })),
+    ] {
+        assert!(bad(&request(action, fields), Some("7")).contains("twice"), "{action}");
+    }
+}
+
+#[test]
+fn a_request_is_what_its_action_says_whatever_else_it_holds() {
+    let text = request("ping", json!({ "positions": [], "conversations": [[]], "messages": [[]], "token": 5, "anchor": [] }));
+    assert!(matches!(good(&text), Request::Ping(_)));
+}
+
+fn position() -> impl Strategy<Value = Position> {
+    (any::<u32>(), 0..=limits::INTEGER_MAX).prop_map(|(epoch, seq)| Position::new(epoch, Seq::try_from(seq).unwrap()))
+}
+
+fn conversation() -> impl Strategy<Value = ConversationId> {
+    "[A-Za-z0-9_-]{1,64}".prop_map(|text| ConversationId::new(text).unwrap())
+}
+
+fn positions() -> impl Strategy<Value = Vec<PositionIn>> {
+    let rows = btree_map(conversation(), position(), 1..20);
+    rows.prop_map(|rows| rows.into_iter().map(|(conversation, position)| PositionIn { conversation, position }).collect())
+}
+
+proptest! {
+    #[test]
+    fn known_rows_survive_the_wire(rows in btree_map(conversation(), (position(), position()), 0..20)) {
+        let known = rows.into_iter().map(|(conversation, (have, read))| Known { conversation, have, read }).collect();
+        let hello = Request::Hello(Hello { id: RequestId::new("7").unwrap(), v: 1, after: None, known, known_to: None });
+        prop_assert_eq!(Request::parse(&encode(&hello)), Ok(hello));
+    }
+
+    #[test]
+    fn positions_survive_the_wire(positions in positions(), after in positions(), id in "[^\\p{Cc}]{1,16}") {
+        let id = RequestId::new(id).unwrap();
+        let from = |PositionIn { conversation, position }| SyncFrom { conversation, after: position };
+        let requests = [
+            Request::Ack(Positions { id: id.clone(), positions: positions.clone() }),
+            Request::Read(Positions { id: id.clone(), positions: positions.clone() }),
+            Request::Sync(Sync { id, conversations: after.into_iter().map(from).collect(), ack: positions }),
+        ];
+        for request in requests {
+            prop_assert_eq!(Request::parse(&encode(&request)), Ok(request));
+        }
+    }
+
+    #[test]
+    fn a_probe_survives_the_wire(anchor in position(), ids in btree_set("[^\\p{Cc}]{1,16}", 1..=limits::PROBED_IDS_MAX)) {
+        let ids = ids.into_iter().map(|text| ClientMessageId::new(text).unwrap()).collect();
+        let conversation = ConversationId::new("d1").unwrap();
+        let probe = Request::Probe(Probe { id: RequestId::new("7").unwrap(), conversation, anchor, ids });
+        prop_assert_eq!(Request::parse(&encode(&probe)), Ok(probe));
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(words in vec(any::<String>(), 0..4), cut in any::<prop::sample::Index>()) {
+        let whole = request("sync", json!({ "conversations": list("after", &conversations(3)), "ack": words }));
+        let cut = cut.index(whole.len() + 1);
+        for text in words.iter().map(String::as_str).chain([String::from_utf8_lossy(&whole.as_bytes()[..cut]).as_ref()]) {
+            let _ = Request::parse(text);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Histories that nobody sent: written straight to the tables, many at once, as the functions would have left them.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use chatlane_aws::table::{self, Item};
+use chatlane_chat::admission::Bucket;
+use chatlane_chat::entry::{BodyHash, Facts, Policy, direct_conversation};
+use chatlane_chat::ports::{Creation, Head};
+use chatlane_chat::testing::builders;
+use chatlane_chat::{Entry, Kind};
+use chatlane_protocol::{ConversationId, UnixMillis};
+use serde_json::{Value, json};
+
+use crate::Running;
+
+/// `TransactWriteItems` takes 100 actions. A batch takes fewer, and the embedded database writes each of them to its disk alone.
+const ITEMS_AT_ONCE_MAX: usize = 100;
+
+/// This machine's time, as a writer puts it into an entry.
+///
+/// # Panics
+/// If the clock is before 1970.
+pub fn now() -> UnixMillis {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970").as_millis();
+    u64::try_from(since_1970).ok().and_then(|ms| UnixMillis::try_from(ms).ok()).expect("milliseconds fit")
+}
+
+/// Items to be written together.
+#[derive(Default)]
+pub struct Past {
+    items: Vec<(&'static str, Item)>,
+}
+
+impl Past {
+    /// The direct conversation of two users with messages of the second, up to entry `last`, all delivered and none read.
+    pub fn conversation(&mut self, one: &str, other: &str, last: u64) -> ConversationId {
+        let users = [builders::user(one), builders::user(other)];
+        let conversation = direct_conversation(&users[0], &users[1]);
+        let Creation { entry, members } = builders::creation(&conversation, &users[0], &users[1]);
+        let entry = at(entry, now());
+        self.items.push(("conversations", table::meta_item(&entry)));
+        for member in &members {
+            let with = users.iter().find(|user| **user != member.user);
+            self.items.push(("conversations", table::member_item(&conversation, member)));
+            self.items.push(("inboxes", table::inbox_item(&conversation, with, member)));
+        }
+        self.entry(&entry);
+        if last > 1 {
+            self.messages(&conversation, other, 2..=last);
+        } else {
+            self.head(&entry);
+        }
+        conversation
+    }
+
+    /// Messages of `sender` in these slots, which must be the next ones, all delivered.
+    ///
+    /// # Panics
+    /// If there is no slot.
+    pub fn messages(&mut self, conversation: &ConversationId, sender: &str, slots: RangeInclusive<u64>) {
+        let time = now();
+        let last = message(conversation, *slots.end(), sender, time);
+        for number in slots {
+            self.entry(&message(conversation, number, sender, time));
+        }
+        self.head(&last);
+    }
+
+    fn entry(&mut self, entry: &Entry) {
+        self.items.push(("log", table::entry_item(entry)));
+    }
+
+    /// Where delivery has begun: here, as if all of it had.
+    fn head(&mut self, last: &Entry) {
+        let head = Head { position: last.position, count: last.facts.count, time: last.time };
+        self.items.push(("conversations", table::head_item(&last.conversation, head)));
+    }
+
+    /// Writes all of it.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub async fn write(self, stack: &Running) {
+        // A transaction takes no key twice: a head may be written again by later messages.
+        let mut items = self.items.into_iter().peekable();
+        while items.peek().is_some() {
+            let (mut puts, mut keys) = (vec![], BTreeSet::new());
+            while let Some((table, item)) = items.next_if(|item| keys.len() < ITEMS_AT_ONCE_MAX && keys.insert(key_of(item))) {
+                puts.push(json!({ "Put": { "TableName": table, "Item": as_json(&item) } }));
+            }
+            stack.dynamodb("TransactWriteItems", &json!({ "TransactItems": puts })).await;
+        }
+    }
+}
+
+/// The table's key of an item.
+fn key_of((table, item): &(&'static str, Item)) -> String {
+    let names = match *table {
+        "log" => ["c", "s"],
+        "conversations" => ["c", "k"],
+        _ => ["u", "c"],
+    };
+    format!("{table} {:?}", names.map(|name| item.get(name)))
+}
+
+/// An item in the JSON of `DynamoDB`'s API. Knows the types that the items of this file have.
+fn as_json(item: &Item) -> Value {
+    let values = item.iter().map(|(name, value)| {
+        let json = match (value.as_s(), value.as_n(), value.as_b(), value.as_m(), value.as_bool(), value.as_l()) {
+            (Ok(text), ..) => json!({ "S": text }),
+            (_, Ok(number), ..) => json!({ "N": number }),
+            (_, _, Ok(bytes), ..) => json!({ "B": BASE64_STANDARD.encode(bytes) }),
+            (_, _, _, Ok(map), ..) => json!({ "M": as_json(map) }),
+            (_, _, _, _, Ok(flag), _) => json!({ "BOOL": flag }),
+            (_, _, _, _, _, Ok(list)) => {
+                let texts: Vec<Value> = list.iter().map(|value| json!({ "S": value.as_s().expect("a list of texts") })).collect();
+                json!({ "L": texts })
+            }
+            _ => panic!("{name}: {value:?}"),
+        };
+        (name.clone(), json)
+    });
+    values.collect::<serde_json::Map<_, _>>().into()
+}
+
+/// Message `number`. All of them take the same bytes, in the table and on the wire, whatever their number: what is read and sent then
+/// depends on how many they are and not on where they are. A quote takes one byte in the table and two on the wire, so one makes good
+/// for each digit that the seq and the count have less than the longest.
+fn message(conversation: &ConversationId, number: u64, sender: &str, time: UnixMillis) -> Entry {
+    const DIGITS_MAX: usize = 6;
+    let entry = builders::entry(conversation, number, sender);
+    let missing = |number: u64| DIGITS_MAX - number.to_string().len();
+    let quotes = "\"".repeat(missing(number) + missing(entry.facts.count));
+    let body = builders::text(&format!("{quotes:.<width$}{number:0DIGITS_MAX$}", width = 2 * DIGITS_MAX));
+    let hash = BodyHash::of(&body, &builders::DEDUPE_KEY);
+    let client_message_id = builders::message_id(&format!("{sender}-{number:0DIGITS_MAX$}"));
+    at(Entry { client_message_id, kind: Kind::Message { body, hash }, ..entry }, time)
+}
+
+/// Accepted at this time, with a full bucket: a message that is sent next is admitted.
+fn at(entry: Entry, time: UnixMillis) -> Entry {
+    let facts = Facts { bucket: Bucket::full(Policy::DIRECT.admitted_per_s, time), ..entry.facts };
+    Entry { time, facts, ..entry }
+}

@@ -1,0 +1,119 @@
+//! What everything costs: calls, capacity units, queue requests and bytes, counted where they reach the embedded endpoints.
+//!
+//! The table is `counted.md` beside `Cargo.toml`. More is a regression, and so is less until somebody has looked: `CHATLANE_UPDATE=1`
+//! writes it anew. Not in it: what the event source mapping asks of the queue, which AWS does by itself (and bills), and what the
+//! authorizer asks of the identity provider.
+
+mod long_ago;
+mod reading;
+mod scene;
+mod table;
+mod writing;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use chatlane_local::embedded::Call;
+use chatlane_tests_e2e::{Running, start};
+
+use long_ago::LongAgo;
+use scene::Scene;
+use table::{Row, table};
+
+/// A call that took longer may have run into the attempt timeout of its SDK client (`chatlane_aws::sdk_config`: 1 s) and been sent twice.
+/// The machine stalled; what was counted says nothing.
+const STALLED: Duration = Duration::from_millis(500);
+
+/// Measurements before the machine is called unfit.
+const ATTEMPTS_MAX: usize = 5;
+
+/// Text of the longest message. Its entry is a little longer than 24 KB: 25 write units.
+const LONG_TEXT_BYTES: usize = 24 * 1024;
+
+async fn measure(stack: &Running, long_ago: &LongAgo, attempt: usize) -> Vec<Row> {
+    let mut scene = Scene::new(stack, attempt);
+    scene.warm().await;
+    let short = |number: usize| format!("message number {number}");
+    let mut rows = vec![
+        scene.sent("a quiet message", &[short(0)]).await,
+        scene.sent("a message of 24 KB", &["x".repeat(LONG_TEXT_BYTES)]).await,
+        scene.sent("ten messages in one frame", &(0..10).map(short).collect::<Vec<_>>()).await,
+        scene.duplicate().await,
+        scene.lost_race().await,
+    ];
+    rows.extend(scene.opened().await);
+    let [handshake, hello, _] = scene.arrival(0, "hello, no conversation", "the same again").await;
+    let [_, of_three, knowing] = scene.arrival(3, "hello, three conversations", "hello, three conversations, all known").await;
+    rows.extend([handshake, hello, of_three, knowing]);
+    rows.extend(scene.thousand(long_ago).await);
+    rows.extend(scene.synced(long_ago).await);
+    rows.extend(scene.looked_up(long_ago).await);
+    rows.extend(scene.cursors().await);
+    rows.extend(scene.ten_acks(long_ago).await);
+    rows.extend(scene.pings().await);
+    rows
+}
+
+fn stalled(rows: &[Row]) -> bool {
+    rows.iter().flat_map(|row| &row.calls).any(|call| call.took >= STALLED)
+}
+
+/// `None`: not a read.
+fn is_strong(call: &Call) -> Option<bool> {
+    match call.operation.as_str() {
+        "GetItem" | "Query" => Some(call.request["ConsistentRead"] == true),
+        "BatchGetItem" => {
+            let tables = call.request["RequestItems"].as_object().expect("a batch read names its tables");
+            Some(tables.values().all(|table| table["ConsistentRead"] == true))
+        }
+        "Scan" | "BatchExecuteStatement" | "ExecuteStatement" => panic!("nothing scans: {call:?}"),
+        _ => None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_costs_what_the_table_says() {
+    // The template's visibility timeout: a slow machine must not make the queue hand out a task twice.
+    let stack = start(|settings| settings.visibility_timeout = Duration::from_mins(1)).await;
+    let long_ago = LongAgo::of(&stack).await;
+    let mut rows = vec![];
+    for attempt in 0..ATTEMPTS_MAX {
+        rows = measure(&stack, &long_ago, attempt).await;
+        if !stalled(&rows) {
+            break;
+        }
+    }
+    assert!(!stalled(&rows), "in each of {ATTEMPTS_MAX} measurements a call took longer than {STALLED:?}: nothing can be counted here");
+    let counted = table(&rows);
+    println!("{counted}");
+
+    for row in &rows {
+        assert!(row.calls.iter().all(|call| is_strong(call) != Some(false)), "{}: every read is strong (D2, M1)", row.scene);
+        let functions: BTreeSet<&str> = row.calls.iter().map(|call| call.caller.function()).filter(|name| *name != "fan_out").collect();
+        assert!(functions.len() <= 1, "{}: one function answers a request, not {functions:?}", row.scene);
+    }
+
+    // DESIGN §3: "Quiet send: 1 WRU + 2 strong reads + 1 SQS send"; §6: "in all 2 WRU, about 6 strong reads, 1 SQS send, 9 calls with the post".
+    let quiet = &rows[0];
+    let (request, whole) = (quiet.request(), quiet.whole());
+    let reads = quiet.calls.iter().filter(|call| call.caller.function() == "send" && is_strong(call) == Some(true)).count();
+    assert_eq!((request.write_units.to_string().as_str(), reads, request.operations["SendMessage"]), ("1", 2, 1), "the send path");
+    assert_eq!((whole.write_units.to_string().as_str(), whole.operations["SendMessage"], whole.calls()), ("2", 1, 9), "the whole message");
+
+    // What a sync costs depends on what is missing, not on what came before.
+    let [short, long] = ["10^2", "10^4"].map(|history| rows.iter().find(|row| row.scene.contains(history)).expect("a row").whole());
+    assert_eq!(short.operations, long.operations);
+    assert_eq!([short.read_units, short.write_units].map(f64::to_bits), [long.read_units, long.write_units].map(f64::to_bits));
+
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("counted.md");
+    if std::env::var("CHATLANE_UPDATE").is_ok_and(|update| update == "1") {
+        std::fs::write(&path, &counted).expect("the table can be written");
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    let (expected, counted): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), counted.lines().collect());
+    let gone = expected.iter().filter(|line| !counted.contains(line)).map(|line| format!("- {line}"));
+    let come = counted.iter().filter(|line| !expected.contains(line)).map(|line| format!("+ {line}"));
+    let difference: Vec<String> = gone.chain(come).collect();
+    assert!(expected == counted, "{} says something else; CHATLANE_UPDATE=1 writes it anew:\n{}", path.display(), difference.join("\n"));
+}

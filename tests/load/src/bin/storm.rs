@@ -1,0 +1,277 @@
+//! A reconnect storm: 2,000 devices (1,000 users with two each) lose their connection at once and come back, while pairs go on talking and
+//! some of the users are written to. Fails unless every device has said hello again, every message of the pairs was delivered, and both
+//! devices of everybody who was written to have the letter, pushed or fetched. Prints the pairs' latencies before, during and after.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use chatlane_client::Connection;
+use chatlane_client::connection::{OpenError, RequestError};
+use chatlane_protocol::frames::{HelloAnswer, SyncOutcome};
+use chatlane_protocol::request::SyncFrom;
+use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, Entry, Position, ServerFrame, UserId};
+use chatlane_tests_e2e::{Running, start};
+use chatlane_tests_load::ledger::{Measured, histogram, micros};
+use chatlane_tests_load::outbox::{message, send};
+use chatlane_tests_load::pairs::{Pairs, TOKEN_LIFETIME, connect};
+use chatlane_tests_load::table;
+use clap::Parser;
+use futures_util::future::try_join_all;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use hdrhistogram::Histogram;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{sleep, sleep_until, timeout};
+
+/// A reconnect storm on a stack of its own.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Users that lose their connections, with two devices each.
+    #[arg(long, default_value_t = 1000)]
+    users: u32,
+    /// Seconds over which a device chooses, at random, when it connects again (full jitter). After each failure twice as long.
+    #[arg(long, default_value_t = 20)]
+    spread: u64,
+    /// Users of them who are written to meanwhile.
+    #[arg(long, default_value_t = 100)]
+    letters: u32,
+    /// Messages a second of the others, over all pairs.
+    #[arg(long, default_value_t = 4.0)]
+    rate: f64,
+    /// Pairs of others.
+    #[arg(long, default_value_t = 4)]
+    pairs: usize,
+    /// Seconds that the others are measured before and after.
+    #[arg(long, default_value_t = 20)]
+    calm: u64,
+    /// Of the others' due times.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// The longest time over which a device chooses.
+const SPREAD_MAX: Duration = Duration::from_mins(1);
+
+/// Connections that are opened at once when nobody is in a hurry.
+const AT_ONCE: usize = 8;
+
+/// How long a letter may take to be found.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Both ends of every socket are in this process, and some are open for the functions.
+const DESCRIPTORS_PER_DEVICE: u64 = 2;
+const DESCRIPTORS_BESIDE: u64 = 1000;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    ensure!(options.letters <= options.users, "--letters is at most --users");
+    enough_descriptors(&options)?;
+    let running = start(|settings| settings.visibility_timeout = Duration::from_secs(30)).await;
+    let stack = &running;
+    let pairs = Pairs::connect(stack, options.pairs).await?;
+    let post = Post::open(stack, options.letters).await?;
+    println!("{} devices of {} users; {}", 2 * options.users, options.users, table::machine());
+
+    let began = Instant::now();
+    let owners = (0..options.users).flat_map(|number| [number; 2]);
+    let arriving = stream::iter(owners).map(async |number| {
+        let mut device = Device::new(stack, number)?;
+        device.return_to(stack, Duration::from_secs(1)).await?;
+        anyhow::Ok(device)
+    });
+    let mut devices: Vec<Device> = arriving.buffer_unordered(AT_ONCE).try_collect().await?;
+    println!("connected, {AT_ONCE} at once, within {:.0} s", began.elapsed().as_secs_f64());
+
+    let calm = Duration::from_secs(options.calm);
+    // The first messages start processes.
+    pairs.talk(options.rate, options.seed, sleep(calm / 4)).await?;
+    let before = Instant::now();
+    pairs.talk(options.rate, options.seed + 1, sleep(calm)).await?;
+
+    let cut = Instant::now();
+    for device in &mut devices {
+        device.online = None; // no close frame: the server finds out by itself
+    }
+    let spread = Duration::from_secs(options.spread);
+    let mut returned = None;
+    let storm = async {
+        let returning = try_join_all(devices.iter_mut().map(|device| device.return_to(stack, spread)));
+        returned = Some(tokio::try_join!(returning, post.send_over(spread)));
+    };
+    pairs.talk(options.rate, options.seed + 2, storm).await?;
+    let (setbacks, letters) = returned.context("the storm is over")??;
+    let over = Instant::now();
+    stack.quiet().await;
+    let after = Instant::now();
+    pairs.talk(options.rate, options.seed + 3, sleep(calm)).await?;
+
+    for device in &mut devices {
+        if let Some(letter) = letters.get(&device.user) {
+            let finding = timeout(PATIENCE, device.find(letter));
+            finding.await.with_context(|| format!("{} never got the letter", device.user))??;
+        }
+    }
+    report(&pairs, &devices, &setbacks, letters.len(), &[("before", before, cut), ("during the storm", cut, over), ("after", after, Instant::now())]);
+    Ok(())
+}
+
+/// The soft limit of open files is often 1,024.
+fn enough_descriptors(options: &Options) -> anyhow::Result<()> {
+    let needed = DESCRIPTORS_PER_DEVICE * 2 * u64::from(options.users) + DESCRIPTORS_BESIDE;
+    let limits = std::fs::read_to_string("/proc/self/limits").context("/proc/self/limits")?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).context("no limit of open files")?;
+    let soft = line.split_whitespace().next().context("no soft limit")?;
+    // `unlimited` is enough.
+    if soft.parse::<u64>().is_ok_and(|soft| soft < needed) {
+        bail!("{needed} files have to be open at once, {soft} may: ulimit -n {needed}");
+    }
+    Ok(())
+}
+
+/// One of the devices that lose their connection.
+struct Device {
+    user: UserId,
+    id: DeviceId,
+    token: String,
+    online: Option<Online>,
+    /// From the cut to the answer to hello.
+    away: Duration,
+}
+
+struct Online {
+    connection: Connection,
+    pushes: UnboundedReceiver<ServerFrame>,
+    /// What this connection was told or has fetched.
+    entries: Vec<Entry>,
+}
+
+impl Device {
+    fn new(stack: &Running, number: u32) -> anyhow::Result<Self> {
+        let user = UserId::new(format!("user {number}"))?;
+        let token = stack.token(user.as_str(), TOKEN_LIFETIME);
+        Ok(Self { user, id: DeviceId::from(uuid::Uuid::new_v4()), token, online: None, away: Duration::ZERO })
+    }
+
+    /// Connects, says hello and fetches what was missed. `Err(reason)`: to be tried again.
+    async fn connect(&self, stack: &Running) -> anyhow::Result<Result<Online, String>> {
+        let connection = match Connection::open(&stack.url(), self.id, &self.token).await {
+            Ok(connection) => connection,
+            Err(OpenError::Refused { status: status @ (429 | 500..=599) }) => return Ok(Err(format!("handshake {status}"))),
+            Err(OpenError::Unreachable { .. }) => return Ok(Err("unreachable".to_owned())),
+            Err(error) => return Err(error.into()),
+        };
+        let pushes = connection.pushes();
+        let mut online = Online { connection, pushes, entries: vec![] };
+        let caught_up = async {
+            let HelloAnswer { conversations, .. } = online.connection.hello(None).await?;
+            let all = conversations.into_iter().map(|row| row.conversation.conversation);
+            let mut missing: Vec<_> = all.map(|conversation| SyncFrom { conversation, after: Position::ZERO }).collect();
+            while !missing.is_empty() {
+                let answer = online.connection.sync(missing.clone(), vec![]).await?;
+                for page in answer.pages {
+                    let SyncOutcome::Ok(missed) = page.outcome else { continue };
+                    if let Some(last) = missed.entries.last() {
+                        missing.iter_mut().filter(|from| from.conversation == page.conversation).for_each(|from| from.after = last.position);
+                    }
+                    if missed.done {
+                        missing.retain(|from| from.conversation != page.conversation);
+                    }
+                    online.entries.extend(missed.entries);
+                }
+            }
+            Ok(())
+        };
+        match caught_up.await {
+            Ok(()) => Ok(Ok(online)),
+            Err(RequestError::Unknown(reason)) => Ok(Err(reason)),
+            Err(RequestError::Refused(refusal)) if refusal.retryable => Ok(Err(format!("{:?}", refusal.code))),
+            Err(RequestError::Closed(closed)) => Ok(Err(format!("closed with {}", closed.code))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Full jitter: each attempt at a random time within a span that doubles. Answers why attempts failed.
+    async fn return_to(&mut self, stack: &Running, spread: Duration) -> anyhow::Result<Vec<String>> {
+        let cut = Instant::now();
+        let (mut spread, mut setbacks) = (spread, vec![]);
+        loop {
+            sleep(spread.mul_f64(rand::random())).await;
+            match self.connect(stack).await? {
+                Ok(online) => {
+                    self.online = Some(online);
+                    self.away = cut.elapsed();
+                    return Ok(setbacks);
+                }
+                Err(reason) => setbacks.push(reason),
+            }
+            spread = (spread * 2).min(SPREAD_MAX);
+        }
+    }
+
+    /// Returns when the letter is here.
+    async fn find(&mut self, letter: &ClientMessageId) -> anyhow::Result<()> {
+        let online = self.online.as_mut().context("every device is back")?;
+        while !online.entries.iter().any(|entry| entry.client_message_id == *letter) {
+            match online.pushes.recv().await.context("the connection stays open")? {
+                ServerFrame::Entries(entries) => online.entries.extend(entries.entries),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Somebody who writes to users whether they are there or not.
+struct Post {
+    connection: Connection,
+    lanes: Vec<(UserId, ConversationId, Position)>,
+}
+
+impl Post {
+    async fn open(stack: &Running, letters: u32) -> anyhow::Result<Self> {
+        let (connection, _) = connect(stack, &UserId::new("post")?).await?;
+        let mut lanes = vec![];
+        for number in 0..letters {
+            let user = UserId::new(format!("user {number}"))?;
+            let id = ClientMessageId::new(uuid::Uuid::now_v7().to_string())?;
+            let opened = connection.open_with(user.clone(), id).await?.conversation;
+            lanes.push((user, opened.conversation, opened.head));
+        }
+        Ok(Self { connection, lanes })
+    }
+
+    /// One letter to each, evenly over the time. Answers their ids.
+    async fn send_over(&self, time: Duration) -> anyhow::Result<BTreeMap<UserId, ClientMessageId>> {
+        let began = Instant::now();
+        let count = u32::try_from(self.lanes.len())?;
+        let writing = (0..).zip(&self.lanes).map(async |(number, (user, conversation, head)): (u32, &(UserId, ConversationId, Position))| {
+            sleep_until((began + time * number / count.max(1)).into()).await;
+            let letter = message("you were away", *head);
+            send(&self.connection, conversation, &letter, |_| ()).await?;
+            anyhow::Ok((user.clone(), letter.client_message_id))
+        });
+        Ok(try_join_all(writing).await?.into_iter().collect())
+    }
+}
+
+fn report(pairs: &Pairs, devices: &[Device], setbacks: &[Vec<String>], letters: usize, spans: &[(&str, Instant, Instant)]) {
+    let mut away = histogram();
+    for device in devices {
+        away.saturating_record(micros(device.away));
+    }
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for reason in setbacks.iter().flatten() {
+        *counts.entry(reason.clone()).or_default() += 1;
+    }
+    println!("all {} devices are back; {letters} letters are on both devices of their receivers; {}", devices.len(), table::setbacks(&counts));
+    println!("{}", table::latencies(&[("cut → hello answered", &away)], None));
+    let measured: Vec<(String, Measured)> =
+        spans.iter().map(|(name, from, to)| ((*name).to_owned(), pairs.ledger().measured(*from..*to))).collect();
+    let lines: Vec<(String, &Histogram<u64>)> = measured
+        .iter()
+        .flat_map(|(name, measured)| [(format!("ack, {name}"), &measured.acknowledged), (format!("deliver, {name}"), &measured.delivered)])
+        .collect();
+    println!("the others, {} messages, none lost:", measured.iter().map(|(_, measured)| measured.offered).sum::<u64>());
+    println!("{}", table::latencies(&lines.iter().map(|(name, histogram)| (name.as_str(), *histogram)).collect::<Vec<_>>(), None));
+}

@@ -1,0 +1,153 @@
+//! Pairs of users, a device each, who talk in their direct conversations when messages are due.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use chatlane_client::Connection;
+use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, Position, ServerFrame, UserId};
+use chatlane_tests_e2e::Running;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, timeout};
+
+use crate::ledger::Ledger;
+use crate::outbox::{message, send};
+use crate::schedule::Schedule;
+
+/// What a message says: about as much as people write.
+const TEXT: &str = "the quick brown fox jumps over the lazy dog, and then it does so again because nobody has seen it the first time";
+
+/// How long a message may take to be acknowledged and delivered before it counts as lost.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A token's life: longer than any run.
+pub const TOKEN_LIFETIME: Duration = Duration::from_hours(2);
+
+/// The pairs.
+pub struct Pairs {
+    pairs: Vec<Pair>,
+    ledger: Arc<Ledger>,
+    _listening: JoinSet<()>,
+}
+
+struct Pair {
+    conversation: ConversationId,
+    sides: [Arc<Side>; 2],
+}
+
+struct Side {
+    user: UserId,
+    connection: Connection,
+    /// The highest position that this device knows: the anchor of its next message.
+    known: Mutex<Position>,
+}
+
+impl Pairs {
+    /// Connects `count` pairs and opens their conversations.
+    ///
+    /// # Errors
+    /// A device is not let in, or a request fails.
+    pub async fn connect(stack: &Running, count: usize) -> anyhow::Result<Self> {
+        let (ledger, mut pairs, mut listening) = (Arc::new(Ledger::default()), vec![], JoinSet::new());
+        for number in 0..count {
+            let mut sides = vec![];
+            for name in ["left", "right"] {
+                let user = UserId::new(format!("{name} {number}"))?;
+                let (connection, pushes) = connect(stack, &user).await?;
+                sides.push((Arc::new(Side { user, connection, known: Mutex::new(Position::ZERO) }), pushes));
+            }
+            let [(left, left_pushes), (right, right_pushes)] = <[_; 2]>::try_from(sides).ok().context("two sides")?;
+            let id = ClientMessageId::new(uuid::Uuid::now_v7().to_string())?;
+            let opened = left.connection.open_with(right.user.clone(), id).await?;
+            for (side, pushes) in [(&left, left_pushes), (&right, right_pushes)] {
+                side.knows(opened.conversation.head);
+                listening.spawn(listen(side.clone(), pushes, ledger.clone()));
+            }
+            pairs.push(Pair { conversation: opened.conversation.conversation, sides: [left, right] });
+        }
+        Ok(Self { pairs, ledger, _listening: listening })
+    }
+
+    /// What became of the messages.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Talks at `per_s` messages a second over all pairs, which take turns, as do their sides; from now until `end`. Returns when every
+    /// message that came due is acknowledged and delivered.
+    ///
+    /// # Errors
+    /// A message will not be stored, or is not acknowledged and delivered in time.
+    pub async fn talk(&self, per_s: f64, seed: u64, end: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let mut end = std::pin::pin!(end);
+        let mut ended = None;
+        let mut sending = JoinSet::new();
+        for (turn, due) in Schedule::new(per_s, seed).map(|due| began + due).enumerate() {
+            if ended.is_none() {
+                tokio::select! {
+                    () = sleep_until(due.into()) => {}
+                    () = &mut end => ended = Some(Instant::now()),
+                }
+            }
+            // What was due before the end is sent, however late this task is.
+            if ended.is_some_and(|ended| due > ended) {
+                break;
+            }
+            let pair = &self.pairs[turn % self.pairs.len()];
+            let side = pair.sides[turn / self.pairs.len() % 2].clone();
+            let message = message(TEXT, side.anchor());
+            self.ledger.due(message.client_message_id.clone(), due);
+            let (conversation, ledger) = (pair.conversation.clone(), self.ledger.clone());
+            sending.spawn(async move {
+                let stored = send(&side.connection, &conversation, &message, |reason| ledger.setback(reason)).await?;
+                ledger.acknowledged(&message.client_message_id, Instant::now());
+                side.knows(stored.position);
+                anyhow::Ok(())
+            });
+        }
+        while let Some(sent) = sending.join_next().await {
+            sent??;
+        }
+        if timeout(PATIENCE, self.ledger.settled()).await.is_err() {
+            let (unacknowledged, undelivered) = self.ledger.open();
+            bail!("{unacknowledged} messages were never acknowledged, {undelivered} never delivered");
+        }
+        Ok(())
+    }
+}
+
+impl Side {
+    fn anchor(&self) -> Position {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn knows(&self, position: Position) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = position.max(*known);
+    }
+}
+
+/// A device of this user that has said hello, and what is pushed to it.
+///
+/// # Errors
+/// It is not let in.
+pub async fn connect(stack: &Running, user: &UserId) -> anyhow::Result<(Connection, UnboundedReceiver<ServerFrame>)> {
+    let token = stack.token(user.as_str(), TOKEN_LIFETIME);
+    let connection = Connection::open(&stack.url(), DeviceId::from(uuid::Uuid::new_v4()), &token).await?;
+    let pushes = connection.pushes();
+    connection.hello(None).await?;
+    Ok((connection, pushes))
+}
+
+async fn listen(side: Arc<Side>, mut pushes: UnboundedReceiver<ServerFrame>, ledger: Arc<Ledger>) {
+    while let Some(frame) = pushes.recv().await {
+        let arrived = Instant::now();
+        let ServerFrame::Entries(entries) = frame else { continue };
+        for entry in entries.entries.into_iter().filter(|entry| entry.sender != side.user) {
+            ledger.delivered(&entry.client_message_id, arrived);
+            side.knows(entry.position);
+        }
+    }
+}

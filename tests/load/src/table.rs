@@ -1,0 +1,65 @@
+//! The printed tables.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0)];
+
+/// Milliseconds at some quantiles, a line each histogram (of microseconds); with a floor, each also as a multiple of it.
+pub fn latencies(lines: &[(&str, &Histogram<u64>)], floor: Option<&Histogram<u64>>) -> String {
+    let mut table = format!("{:32}", "milliseconds since due");
+    for (name, _) in QUANTILES {
+        table += &format!("{name:>10}{:8}", "");
+    }
+    for (name, histogram) in lines {
+        table += &format!("\n{:32}", format!("{name} ({})", histogram.len()));
+        for (_, quantile) in QUANTILES {
+            let took = milliseconds(histogram.value_at_quantile(quantile));
+            let times = floor.map(|floor| format!("×{:.1}", took / milliseconds(floor.value_at_quantile(quantile))));
+            table += &format!("{took:>10.1} {:7}", times.unwrap_or_default());
+        }
+    }
+    table
+}
+
+/// Why requests were repeated, and how often.
+pub fn setbacks(setbacks: &BTreeMap<String, u64>) -> String {
+    let counts: Vec<String> = setbacks.iter().map(|(reason, times)| format!("{times} × {reason}")).collect();
+    if counts.is_empty() { "no request was repeated".to_owned() } else { format!("requests repeated: {}", counts.join(", ")) }
+}
+
+/// The machine and the build, which all figures depend on.
+pub fn machine() -> String {
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("profile {profile}; {cores} cores")
+}
+
+fn milliseconds(micros: u64) -> f64 {
+    Duration::from_micros(micros).as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::histogram;
+
+    #[test]
+    fn a_line_has_the_count_the_milliseconds_and_the_multiple_of_the_floor() {
+        let (mut floor, mut took) = (histogram(), histogram());
+        floor.record(2_000).unwrap();
+        took.record(5_000).unwrap();
+        let table = latencies(&[("send → ack", &took)], Some(&floor));
+        let (_, line) = table.split_once('\n').unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words, ["send", "→", "ack", "(1)", "5.0", "×2.5", "5.0", "×2.5", "5.0", "×2.5", "5.0", "×2.5"]);
+    }
+
+    #[test]
+    fn setbacks_are_one_line() {
+        assert_eq!(setbacks(&BTreeMap::new()), "no request was repeated");
+        assert_eq!(setbacks(&BTreeMap::from([("Busy".to_owned(), 2), ("x".to_owned(), 1)])), "requests repeated: 2 × Busy, 1 × x");
+    }
+}
