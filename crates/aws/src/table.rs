@@ -326,6 +326,14 @@ pub fn session_value(session: &Session) -> AttributeValue {
     AttributeValue::M(map([("d", s(session.device.to_string())), ("a", n(session.connected_at)), ("x", n(session.expires))]))
 }
 
+/// The attribute by which `DynamoDB` removes sessions items that nobody uses any more, in seconds since 1970.
+pub const TTL: &str = "ttl";
+
+/// When a sessions item may go.
+pub fn ttl(item: &Item) -> Option<u64> {
+    item.get(TTL)?.as_n().ok()?.parse().ok()
+}
+
 /// All connections in a sessions item.
 pub fn read_sessions(item: &Item) -> Result<Vec<Session>, Unavailable> {
     let connections = item.iter().filter_map(|(name, value)| Some((name.strip_prefix(CONNECTION_PREFIX)?, value)));

@@ -66,20 +66,27 @@ where
     if request.v < limits::VERSION_MIN {
         return Err(HelloRefused::UpgradeRequired);
     }
-    let first_page = request.after.is_none();
-    if first_page && !make_routable(store, outbound, clock, caller).await? {
-        return Ok(Greeting::Displaced);
+    let mut expires = caller.expires;
+    if request.after.is_none() {
+        match make_routable(store, outbound, clock, caller).await? {
+            Some(session) => expires = session.expires,
+            None => return Ok(Greeting::Displaced),
+        }
     }
+    let now = clock.now();
+    // The gateway counts from the handshake, not from this hello.
+    let life = limits::RECONNECT_IN_MS - limits::RECONNECT_SPREAD_MS + spread % (2 * limits::RECONNECT_SPREAD_MS);
+    let reconnect_in_ms = life.saturating_sub(now.since_ms(caller.connected_at)).max(limits::RECONNECT_IN_MS_MIN);
 
     let mut answer = HelloAnswer {
         id: request.id.clone(),
         versions: Versions { min: limits::VERSION_MIN, max: limits::VERSION_MAX },
         user: caller.user.clone(),
         device: caller.device,
-        server_time_ms: clock.now(),
+        server_time_ms: now,
         epoch: settings.epoch,
-        expires_ms: caller.expires,
-        reconnect_in_ms: limits::RECONNECT_IN_MS - limits::RECONNECT_SPREAD_MS + spread % (2 * limits::RECONNECT_SPREAD_MS),
+        expires_ms: expires,
+        reconnect_in_ms,
         limits: Limits {
             entry_bytes_max: settings.entry_bytes_max,
             request_bytes_max: limits::WEBSOCKET_FRAME_BYTES_MAX,
@@ -199,13 +206,13 @@ async fn add_last_entries<S: MessageLog>(
     Ok(())
 }
 
-/// Writes the session and displaces what it replaces; whether this connection is the one that stays.
+/// Writes the session and displaces what it replaces; the session as it stands, `None` if this connection is not the one that stays.
 async fn make_routable<S: Sessions, O: Outbound, C: Clock>(
     store: &S,
     outbound: &O,
     clock: &C,
     caller: &Caller,
-) -> Result<bool, Unavailable> {
+) -> Result<Option<Session>, Unavailable> {
     let mine = Session {
         connection: caller.connection.clone(),
         device: caller.device,
@@ -213,18 +220,19 @@ async fn make_routable<S: Sessions, O: Outbound, C: Clock>(
         expires: caller.expires,
     };
     let all = store.register(&caller.user, &mine, clock.now()).await?;
+    let standing = all.iter().find(|session| session.connection == mine.connection).cloned();
     let displaced = displaced_by(&mine, all);
     if displaced.is_empty() {
-        return Ok(true);
+        return Ok(standing);
     }
     store.remove(&caller.user, &displaced).await?;
     if displaced.contains(&mine.connection) {
-        return Ok(false);
+        return Ok(None);
     }
     let goaway = encode(&ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None }));
     // A courtesy: the session is gone, so nothing else reaches that socket, whatever becomes of this post.
     join_all(displaced.iter().map(|connection| outbound.post(connection, &goaway))).await;
-    Ok(true)
+    Ok(standing)
 }
 
 /// The connections that must go after `mine` was added: older ones of the same device, and the oldest above 16; `mine` itself, if it is

@@ -3,7 +3,7 @@
 
 use chatlane_protocol::frames::{MemberCursors, PingAnswer, Standing};
 use chatlane_protocol::request::Ping;
-use futures_util::future::{try_join3, try_join_all};
+use futures_util::future::{try_join_all, try_join3};
 
 use crate::caller::Caller;
 use crate::ports::{Clock, Cursors, Heads, InboxRow, Sessions, Unavailable};

@@ -294,7 +294,8 @@ pub struct Session {
 
 /// Which connections belong to whom.
 pub trait Sessions: Sync {
-    /// Adds or replaces the session; answers all sessions of the user as they are after it, in no order.
+    /// Adds the session or replaces the one of its connection, whose `expires` is not lowered; answers all sessions of the user as they
+    /// are after it, in no order.
     fn register(&self, user: &UserId, session: &Session, now: UnixMillis)
     -> impl Future<Output = Result<Vec<Session>, Unavailable>> + Send;
 
@@ -302,11 +303,7 @@ pub trait Sessions: Sync {
     fn remove(&self, user: &UserId, connections: &[ConnectionId]) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
     /// The session of one connection.
-    fn session(
-        &self,
-        user: &UserId,
-        connection: &ConnectionId,
-    ) -> impl Future<Output = Result<Option<Session>, Unavailable>> + Send;
+    fn session(&self, user: &UserId, connection: &ConnectionId) -> impl Future<Output = Result<Option<Session>, Unavailable>> + Send;
 
     /// Moves the session's `expires` to this time if that is later; answers the session as it is then. `None`: there is no such session,
     /// and none was made.

@@ -71,9 +71,21 @@ async fn pages<S: MessageLog + Cursors>(
         let room = PAGE_BYTES_MAX.saturating_sub(bytes);
         let runs = join_all(now.iter().map(|from| read_after(store, &from.conversation, from.after.seq, room))).await;
         let conversations: Vec<ConversationId> = now.iter().map(|from| from.conversation.clone()).collect();
-        let rows = store.inbox_rows(&caller.user, &conversations).await?;
+        let rows = match store.inbox_rows(&caller.user, &conversations).await {
+            Ok(rows) => rows,
+            Err(_) if !pages.is_empty() => return Ok(pages), // what was read is good; the client asks for the rest
+            Err(unavailable) => return Err(unavailable),
+        };
         for ((from, run), row) in now.iter().zip(runs).zip(rows) {
-            let found = outcome(store, settings, caller, from, run?, row, room).await?;
+            let found = match run {
+                Ok(run) => outcome(store, settings, caller, from, run, row, room).await,
+                Err(unavailable) => Err(unavailable),
+            };
+            // One conversation that cannot be read does not keep the others back.
+            let found = found.unwrap_or_else(|unavailable| {
+                tracing::warn!(conversation = %from.conversation, "not synced: {unavailable}");
+                Found::Refused(crate::anchor::BadPosition::Unavailable(unavailable).to_wire())
+            });
             bytes += REST_OF_A_PAGE + from.conversation.as_str().len();
             let (outcome, size) = cut(found, PAGE_BYTES_MAX.saturating_sub(bytes), pages.is_empty());
             let Some(outcome) = outcome else { return Ok(pages) };

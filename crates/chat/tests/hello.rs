@@ -3,7 +3,7 @@
 
 use chatlane_chat::caller::Caller;
 use chatlane_chat::hello::{Greeting, HelloRefused, hello};
-use chatlane_chat::ports::{Head, MessageLog as _, ReadCursor, Session};
+use chatlane_chat::ports::{Head, MessageLog as _, ReadCursor, Session, Sessions as _};
 use chatlane_chat::testing::builders::{
     EPOCH, caller, connection, conversation, creation, device, head, position, request_id, session, settings, start, user,
 };
@@ -92,7 +92,7 @@ fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
         server_time_ms: start().plus_ms(5),
         epoch: EPOCH,
         expires_ms: session("alice-1").expires,
-        reconnect_in_ms: 95 * 60 * 1000,
+        reconnect_in_ms: 95 * 60 * 1000 - 5, // from the handshake on
         limits: Limits {
             entry_bytes_max: 30 * 1024,
             request_bytes_max: 32 * 1024,
@@ -195,11 +195,34 @@ fn a_displaced_connection_that_cannot_be_told_is_displaced_all_the_same() {
 #[test]
 fn reconnects_are_spread_over_twenty_minutes() {
     let store = Faulty::new();
-    let minutes = |spread| welcome(greet_with(&store, &caller("alice"), &request(1), spread)).reconnect_in_ms / 60_000;
+    let now = Caller { connected_at: start().plus_ms(5), ..caller("alice") };
+    let minutes = |spread| welcome(greet_with(&store, &now, &request(1), spread)).reconnect_in_ms / 60_000;
     assert_eq!(minutes(0), 95);
     assert_eq!(minutes(10 * 60 * 1000), 105);
     assert_eq!(minutes(20 * 60 * 1000 - 1), 114);
     assert!((95..115).contains(&minutes(u64::MAX)));
+}
+
+/// The gateway's two hours count from the handshake, whenever hello is said again.
+#[test]
+fn a_hello_said_again_does_not_put_the_reconnect_off() {
+    let store = Faulty::new();
+    let old = Caller { connected_at: UnixMillis::try_from(start().plus_ms(5).get() - 100 * 60 * 1000).unwrap(), ..caller("alice") };
+    let in_ms = |spread| welcome(greet_with(&store, &old, &request(1), spread)).reconnect_in_ms;
+    assert_eq!(in_ms(10 * 60 * 1000), 5 * 60 * 1000);
+    assert_eq!(in_ms(0), 10_000);
+}
+
+/// What a refresh has given, a hello said again does not take back.
+#[test]
+fn a_hello_said_again_keeps_the_time_that_a_refresh_has_given() {
+    let store = Faulty::new();
+    let alice = caller("alice");
+    welcome(greet(&store, &alice));
+    let longer = alice.expires.plus_ms(1000);
+    block_on(store.prolong(&alice.user, &alice.connection, longer)).unwrap();
+    assert_eq!(welcome(greet(&store, &alice)).expires_ms, longer);
+    assert_eq!(store.memory.state().sessions[&alice.user][&alice.connection].expires, longer);
 }
 
 #[test]

@@ -364,12 +364,11 @@ fn a_membership_that_changes_or_is_seen_half_is_asked_for_again() {
     show_from(&stage, 4);
     stage.store.meanwhile(Call::InboxRows, |_| {});
     stage.store.meanwhile(Call::InboxRows, move |memory| show_from_in(memory, &id, 5));
-    assert!(ask_with_ack(&stage, "alice", vec![from(&stage.conversation, position(1))], vec![]).is_err());
+    assert_eq!(refusal(&ask(&stage, "alice", &[from(&stage.conversation, position(1))])).code, ErrorCode::Unavailable);
 
     let stage = Stage::with_entries(2);
     show_from(&stage, 9);
-    let error = ask_with_ack(&stage, "alice", vec![from(&stage.conversation, position(1))], vec![]).unwrap_err();
-    assert!(error.to_string().contains("not there yet"), "{error}");
+    assert_eq!(refusal(&ask(&stage, "alice", &[from(&stage.conversation, position(1))])).code, ErrorCode::Unavailable);
 }
 
 // --- what it costs, and what goes wrong
@@ -455,21 +454,41 @@ fn an_ack_that_fails_does_not_fail_its_sync() {
 }
 
 #[test]
-fn whatever_cannot_be_read_the_sync_is_asked_for_again() {
-    for (before, call) in [(0, Call::Read), (1, Call::Read), (0, Call::InboxRows), (1, Call::InboxRows), (0, Call::ReadBack)] {
+fn a_conversation_that_cannot_be_read_is_asked_for_again_and_keeps_no_other_back() {
+    for (before, call) in [(0, Call::Read), (1, Call::Read), (1, Call::InboxRows), (0, Call::ReadBack)] {
         let mut stage = Stage::with_entries(5);
         let other = add(&stage, "dOther", 2);
-        let mut asked = vec![from(&stage.conversation, position(1))];
+        let (mut asked, mut failing) = (vec![from(&stage.conversation, position(1)), from(&other, position(1))], 0);
         match call {
             Call::ReadBack => (stage.settings.epoch, asked[0].after) = (2, position(99)),
             Call::InboxRows => show_from(&stage, 4),
-            _ => asked.push(from(&other, position(1))),
+            _ => failing = before,
         }
         (0..before).for_each(|_| stage.store.meanwhile(call, |_| {}));
         stage.store.on(call, Fault::AnswerLost);
-        let error = ask_with_ack(&stage, "alice", asked.clone(), vec![]).unwrap_err();
-        assert_eq!(error.to_string(), "call the backend: a fault of the test", "{call:?}");
-        assert!(ask_with_ack(&stage, "alice", asked, vec![]).is_ok(), "{call:?}");
+        let answer = ask(&stage, "alice", &asked);
+        assert_eq!((answer.pages.len(), answer.done), (2, true), "{call:?}");
+        for (index, page) in answer.pages.iter().enumerate() {
+            match &page.outcome {
+                SyncOutcome::Ok(missed) => assert!(index != failing && missed.done, "{call:?}"),
+                SyncOutcome::Refused(refusal) => {
+                    assert_eq!((index, refusal.code, refusal.retryable), (failing, ErrorCode::Unavailable, true), "{call:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Without the rows nobody gets anything; with those of an earlier round what was read by then is a page.
+#[test]
+fn where_no_rows_can_be_read_the_sync_ends_there() {
+    for before in [0, 1] {
+        let stage = Stage::with_entries(5);
+        let asked: Vec<SyncFrom> = [stage.conversation.clone(), add(&stage, "dOther", 2)].iter().map(|id| from(id, position(1))).collect();
+        (0..before).for_each(|_| stage.store.meanwhile(Call::InboxRows, |_| {}));
+        stage.store.on(Call::InboxRows, Fault::AnswerLost);
+        let answer = ask_with_ack(&stage, "alice", asked, vec![]);
+        assert_eq!(answer.ok().map(|answer| (answer.pages.len(), answer.done)), (before == 1).then_some((1, false)));
     }
 }
 

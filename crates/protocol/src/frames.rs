@@ -96,7 +96,7 @@ pub struct Limits {
     pub anchor_bytes_max: usize,
     /// How long to keep a gap open, plus a random part up to as much again.
     pub gap_wait_ms: u64,
-    /// Send `ping` after this long without a frame in either direction.
+    /// Send `ping` after this long without a push or an answer to `ping`.
     pub ping_after_idle_ms: u64,
     /// Send `ack` and `read` not more often than this.
     pub cursors_every_ms: u64,

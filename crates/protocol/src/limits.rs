@@ -103,7 +103,10 @@ pub const RECONNECT_IN_MS: u64 = 105 * 60 * 1000;
 /// See [`RECONNECT_IN_MS`].
 pub const RECONNECT_SPREAD_MS: u64 = 10 * 60 * 1000;
 
-/// A client that heard and said nothing for this long sends `ping`.
+/// The least that `reconnect_in_ms` is: for a `hello` said again on an old connection.
+pub const RECONNECT_IN_MS_MIN: u64 = 10_000;
+
+/// A client to which nothing was pushed and no `ping` was answered for this long sends `ping`.
 /// Source: API Gateway quotas: idle connection timeout 10 minutes; networks forget sooner.
 pub const PING_AFTER_IDLE_MS: u64 = 4 * 60 * 1000;
 

@@ -306,7 +306,7 @@ impl Device {
         }
         // Larger than the gateway allows, so that tests can send too much.
         let config = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
-        let connected = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
+        let connected = Box::pin(tokio_tungstenite::connect_async_with_config(request, Some(config), true)); // a large future
         let socket = match patiently("the handshake is answered", connected).await {
             Ok((socket, _)) => socket,
             Err(tungstenite::Error::Http(answer)) => return Err(DeviceError::Handshake(answer.status().as_u16())),

@@ -13,32 +13,46 @@ use crate::table::{self, n};
 /// How long a sessions item outlives its last hello: the gateway ends every connection after 2 h.
 const SESSIONS_LIFE_MS: u64 = (2 * 60 + 10) * 60 * 1000;
 
+/// Updates of one registration: the second knows what refused the first, and only another writer refuses that.
+const UPDATES_MAX: usize = 3;
+
 impl Sessions for Store {
     async fn register(&self, user: &UserId, session: &Session, now: UnixMillis) -> Result<Vec<Session>, Unavailable> {
-        let expiry_s = now.plus_ms(SESSIONS_LIFE_MS).get() / 1000;
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.tables.users)
-            .set_key(Some(table::sessions_key(user)))
-            .expression_attribute_names("#c", table::connection_attribute(&session.connection))
-            .expression_attribute_values(":c", table::session_value(session))
-            .return_values(ReturnValue::AllNew);
-        let first = update
-            .clone()
-            .update_expression("SET #c = :c, #t = :t")
-            .condition_expression("attribute_not_exists(#t) OR #t <= :t")
-            .expression_attribute_names("#t", "ttl")
-            .expression_attribute_values(":t", n(expiry_s))
-            .send()
-            .await;
-        let written = match first {
-            // Another machine's clock is ahead: its expiry stays, it is never lowered.
-            Err(error) if refused(&error).is_some() => update.update_expression("SET #c = :c").send().await,
-            other => other,
-        };
-        let written = written.map_err(|error| unavailable("write a session", &error))?;
-        table::read_sessions(&written.attributes.unwrap_or_default())
+        let mut ttl = Some(now.plus_ms(SESSIONS_LIFE_MS).get() / 1000);
+        let mut session = session.clone();
+        for _ in 0..UPDATES_MAX {
+            let mut update = self
+                .client
+                .update_item()
+                .table_name(&self.tables.users)
+                .set_key(Some(table::sessions_key(user)))
+                .expression_attribute_names("#c", table::connection_attribute(&session.connection))
+                .expression_attribute_values(":c", table::session_value(&session))
+                .expression_attribute_values(":x", n(session.expires))
+                .return_values(ReturnValue::AllNew)
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            let not_lowered = "(attribute_not_exists(#c) OR #c.x <= :x)";
+            update = match ttl {
+                Some(expiry_s) => update
+                    .update_expression("SET #c = :c, #t = :t")
+                    .condition_expression(format!("{not_lowered} AND (attribute_not_exists(#t) OR #t <= :t)"))
+                    .expression_attribute_names("#t", table::TTL)
+                    .expression_attribute_values(":t", n(expiry_s)),
+                None => update.update_expression("SET #c = :c").condition_expression(not_lowered),
+            };
+            let error = match update.send().await {
+                Ok(written) => return table::read_sessions(&written.attributes.unwrap_or_default()),
+                Err(error) => error,
+            };
+            let Some(refused) = refused(&error) else { return Err(unavailable("write a session", &error)) };
+            // A refresh has given the connection longer, or another machine's clock is ahead: neither time is ever lowered.
+            let item = refused.item.clone().unwrap_or_default();
+            if let Some(kept) = table::read_session(&item, &session.connection)? {
+                session.expires = session.expires.max(kept.expires);
+            }
+            ttl = ttl.filter(|expiry_s| table::ttl(&item).is_none_or(|kept| kept <= *expiry_s));
+        }
+        Err(Unavailable::new("write a session", "others were writing it"))
     }
 
     async fn remove(&self, user: &UserId, connections: &[ConnectionId]) -> Result<(), Unavailable> {

@@ -202,7 +202,9 @@ impl Sessions for Memory {
     async fn register(&self, user: &UserId, session: &Session, _now: UnixMillis) -> Result<Vec<Session>, Unavailable> {
         let mut state = self.state();
         let sessions = state.sessions.entry(user.clone()).or_default();
-        sessions.insert(session.connection.clone(), session.clone());
+        let kept = sessions.get(&session.connection).map_or(session.expires, |kept| kept.expires);
+        let session = Session { expires: session.expires.max(kept), ..session.clone() };
+        sessions.insert(session.connection.clone(), session);
         Ok(sessions.values().cloned().collect())
     }
 

@@ -5,6 +5,7 @@
 mod closing;
 mod handshakes;
 mod judged;
+mod lists;
 mod malformed;
 mod odd_but_good;
 mod scene;

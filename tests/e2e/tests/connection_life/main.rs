@@ -11,18 +11,18 @@ use chatlane_tests_e2e::{Device, Running};
 use serde_json::{Value, json};
 
 /// The session of a device, if it has one.
-pub async fn session_of(stack: &Running, user: &str, device: &Device) -> Option<Session> {
+async fn session_of(stack: &Running, user: &str, device: &Device) -> Option<Session> {
     let sessions = stack.store().await.of_users(&[builders::user(user)]).await.expect("sessions can be read");
     sessions.into_iter().map(|(_, session)| session).find(|session| session.device == device.id)
 }
 
 /// The answer to a `ping`.
-pub async fn ping(device: &Device) -> Value {
+async fn ping(device: &Device) -> Value {
     device.request(json!({ "action": "ping" })).await.expect("ping is answered")
 }
 
 /// Asks `device` for the server's time until that is past `time`.
-pub async fn until_past(device: &Device, time: UnixMillis) {
+async fn until_past(device: &Device, time: UnixMillis) {
     while ping(device).await["server_time_ms"].as_u64() <= Some(time.get()) {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await; // between two looks at the clock
     }

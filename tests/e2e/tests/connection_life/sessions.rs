@@ -98,15 +98,17 @@ async fn a_device_that_comes_back_at_once_keeps_its_session_whenever_the_old_con
     let mut hold = stack.endpoints().hold(ends, At::Request, 1);
     let id = old.id;
     drop(old); // lost power
-    let held = patiently("$disconnect wants to remove the session", hold.caught()).await;
+    let ending = patiently("$disconnect wants to remove the session", hold.caught()).await;
 
     let new = another_of(&stack, "bob", id).await;
     new.hello().await.unwrap();
     let mine = session_of(&stack, "bob", &new).await;
     assert!(mine.is_some());
     let recording = stack.record();
-    held.release();
-    recording.until(|calls| calls.iter().find(|call| call.caller.function() == "disconnect" && call.operation == "UpdateItem").map(drop)).await;
+    ending.release();
+    recording
+        .until(|calls| calls.iter().find(|call| call.caller.function() == "disconnect" && call.operation == "UpdateItem").map(drop))
+        .await;
     assert_eq!(session_of(&stack, "bob", &new).await, mine, "$disconnect removes its own connection and no other");
     alice.send(&lane.conversation, &[message("at the new connection", lane.head)]).await.unwrap();
     new.entry(&lane.conversation, 2).await;
@@ -140,7 +142,9 @@ async fn a_sessions_row_that_time_to_live_has_taken_is_not_brought_back() {
     assert_eq!(item(&stack, "users", sessions_key("bob")).await, None, "by the removal after a 410");
     let recording = stack.record();
     bob.close().await;
-    recording.until(|calls| calls.iter().find(|call| call.caller.function() == "disconnect" && call.operation == "UpdateItem").map(drop)).await;
+    recording
+        .until(|calls| calls.iter().find(|call| call.caller.function() == "disconnect" && call.operation == "UpdateItem").map(drop))
+        .await;
     assert_eq!(item(&stack, "users", sessions_key("bob")).await, None, "by $disconnect");
 }
 

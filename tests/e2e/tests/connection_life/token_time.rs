@@ -40,8 +40,8 @@ async fn after_the_tokens_time_a_request_is_told_so_once_and_the_connection_is_c
     let (alice, welcome, ()) = in_time(&stack, "alice", async |_| Some(())).await;
     until_past(&bob, welcome.expires_ms).await;
 
-    let late = json!({ "action": "send", "conversation": lane.conversation, "messages": [message("too late", lane.head)] });
-    let answer = alice.request(late).await.unwrap();
+    let too_late = json!({ "action": "send", "conversation": lane.conversation, "messages": [message("too late", lane.head)] });
+    let answer = alice.request(too_late).await.unwrap();
     assert_eq!((&answer["type"], &answer["code"], &answer["retryable"]), (&json!("error"), &json!("token_expired"), &json!(false)));
     assert_eq!(alice.closed().await.code, 1000, "the server ends it, behind the error");
     assert_eq!(alice.frames().iter().filter(|frame| frame["code"] == "token_expired").count(), 1);
@@ -78,6 +78,22 @@ async fn a_refresh_keeps_the_connection_beyond_the_old_tokens_time() {
         panic!("not an answer to refresh")
     };
     assert_eq!(answer.expires_ms, refreshed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hello_said_again_takes_nothing_back_that_a_refresh_gave() {
+    let stack = start(|_| {}).await;
+    let bob = stack.device("bob").await;
+    let (alice, welcome, refreshed) = in_time(&stack, "alice", async |device| {
+        let frame = device.ask(refresh(&stack.token("alice", Duration::from_hours(1)))).await.ok()?;
+        let ServerFrame::Refresh(answer) = frame else { return None };
+        device.hello().await.ok()?;
+        Some(answer.expires_ms)
+    })
+    .await;
+    assert_eq!(session_of(&stack, "alice", &alice).await.map(|session| session.expires), Some(refreshed));
+    until_past(&bob, welcome.expires_ms).await;
+    assert_eq!(ping(&alice).await["type"], "ping", "requests are answered");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,7 +145,7 @@ async fn nothing_is_posted_to_a_session_whose_time_is_over() {
     let (alice, tablet) = (stack.device("alice").await, stack.device("bob").await);
     let lane = alice.open("bob").await.unwrap();
     let (phone, welcome, ()) = in_time(&stack, "bob", async |_| Some(())).await;
-    let late = session_of(&stack, "bob", &phone).await.expect("hello has made it");
+    let ended = session_of(&stack, "bob", &phone).await.expect("hello has made it");
     until_past(&alice, welcome.expires_ms).await;
     let recording = stack.record();
 
@@ -138,8 +154,9 @@ async fn nothing_is_posted_to_a_session_whose_time_is_over() {
     alice.acknowledge("read", &[PositionIn { conversation: lane.conversation.clone(), position: lane.head }]).await.unwrap();
     tablet.until("a receipt", |frames| frames.iter().find(|frame| frame["type"] == "receipt").cloned()).await.unwrap();
     stack.quiet().await;
-    let posted = recording.calls().into_iter().filter(|call| call.service == Service::Connections).map(|call| call.request["ConnectionId"].clone());
+    let posted =
+        recording.calls().into_iter().filter(|call| call.service == Service::Connections).map(|call| call.request["ConnectionId"].clone());
     let posted: Vec<Value> = posted.collect();
     assert_eq!(posted.len(), 2, "an entry and a receipt, each to the tablet alone: {posted:?}");
-    assert!(!posted.contains(&json!(late.connection)), "{posted:?}");
+    assert!(!posted.contains(&json!(ended.connection)), "{posted:?}");
 }

@@ -44,14 +44,16 @@ pub async fn a_registered_session_is_answered_with_all_others_of_its_user<B: Bac
     assert_eq!(of_user(store, &user).await, sorted(sessions));
 }
 
-/// Whatever else has changed.
+/// Whatever else has changed; but the time that a refresh has given is not taken back.
 pub async fn a_session_replaces_the_one_of_its_connection<B: Backend>(store: &B) {
     let (user, kept, first) = (fresh_user(), fresh_session(), fresh_session());
     register(store, &user, &kept).await;
     register(store, &user, &first).await;
-    let second = Session { device: device(2), connected_at: UnixMillis::ZERO, expires: start().plus_ms(1), ..first };
+    let second = Session { device: device(2), connected_at: UnixMillis::ZERO, expires: first.expires.plus_ms(1), ..first };
     let both = sorted(vec![kept, second.clone()]);
     assert_eq!(register(store, &user, &second).await, both);
+    let shorter = Session { expires: start(), ..second };
+    assert_eq!(register(store, &user, &shorter).await, both);
     assert_eq!(of_user(store, &user).await, both);
 }
 
