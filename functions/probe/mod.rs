@@ -1,10 +1,10 @@
 //! Route `probe`: which messages are in the log. See [`chatlane_chat::probe`].
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
+use chatlane_chat::Settings;
 use chatlane_chat::anchor::BadPosition;
 use chatlane_chat::ports::{Clock, Cursors, MessageLog, Outbound, Sessions};
 use chatlane_chat::probe::{self, NotProbed};
-use chatlane_chat::Settings;
 use chatlane_protocol::{Request, ServerFrame};
 
 use crate::websocket::{ForeignEvent, ProxyAnswer, answer, error, misrouted};

@@ -22,31 +22,34 @@
 //! | `hello` of another user or device | – | – | – | – | – | closes; `NeedToken`; no token | the same |
 //! | `hello` refused for now, unreadable, gateway's frame | – | – | – | – | – | the same `hello` after back-off | the same page after back-off |
 //! | `hello` refused for good | – | – | – | – | – | closes; waiting, back-off | the same |
-//! | `goaway` displaced | – | – | – | – | closes; displaced | closes; displaced | ignored if a successor has said hello (our own doing); else closes all; displaced |
+//! | `goaway` displaced | – | – | – | – | closes; displaced | closes; displaced. After a lost `hello`*: waiting, back-off | ignored if a successor has said hello (our own doing); else closes all; displaced. After a lost `hello`*: closes; as `Closed` |
 //! | `goaway` for another reason | – | – | – | – | closes; waiting, not before `retry_after_ms` | the same | the same, or the successor becomes current |
 //! | `token_expired` | – | – | – | – | closes; `NeedToken`; no token | the same | the same |
 //! | `upgrade_required` | – | – | – | – | closes; upgrade required | the same | the same |
 //! | `resync` (an error, or of `ping`) | – | – | – | – | ignored: hello is to come | ignored: hello is on its way | `hello` again on this socket; catching up |
 //! | gateway's frame | – | – | – | – | ignored: nothing is in flight | see `hello` | all in flight: outcome unknown, repeated with back-off |
 //! | another answer | – | – | – | – | – | – | what it asked for; its request is settled |
-//! | an answer to nothing in flight | – | – | – | – | ignored | ignored | ignored |
+//! | an answer to nothing in flight | – | – | – | – | ignored | ignored, but for an error that is about the connection (the three above) | the same |
 //! | entries, receipts | – | – | – | – | taken | taken | taken |
 //! | not JSON, unknown `type` | – | – | – | – | ignored | ignored | ignored |
 //! | an answer is overdue | – | – | – | – | closes; waiting, back-off | closes; waiting, back-off | closes; as `Closed` |
 //! | the pause is over | opens a socket | opens a socket with the old token: the server may not have reached the identity provider | none runs | none runs | none runs | none runs | what was put off is asked for |
 //! | `reconnect_in_ms` is over | none runs | none runs | none runs | none runs | none runs | none runs | opens a successor |
 //! | the token ends soon | none runs | none runs | none runs | none runs | none runs | none runs | `NeedToken` |
-//! | nothing came or went for long | none runs | none runs | none runs | none runs | none runs: the answer would be overdue | the same | `ping` |
+//! | nothing was pushed, no `ping` answered for long | none runs | none runs | none runs | none runs | none runs: the answer would be overdue | the same | `ping`, whatever else comes and goes |
 //!
 //! | event | successor | drained socket |
 //! |---|---|---|
 //! | `Opened` | `hello` | – |
 //! | first page of `hello` | becomes current, the current one is drained | – |
 //! | `OpenFailed`, `Closed`, `goaway` for another reason, an answer is overdue | closed; another one after back-off. If the server had displaced the current one for it, that is closed too: waiting, back-off | closed. In flight: outcome unknown |
-//! | `goaway` displaced | closes all; displaced | ignored: our own doing |
+//! | `goaway` displaced | closes all; displaced. After a lost `hello`*: closed; another one after back-off | ignored: our own doing |
 //! | denied, `token_expired` | closed; `NeedToken`; another one after back-off | closed |
 //! | answers, entries, receipts | taken | taken |
 //! | nothing is in flight on it | – | closed |
+//!
+//! *A socket of ours has ended before its first page of `hello` was answered, and no newer one is known to the server since: the dead one
+//! may be what displaced this one. Somebody else displaces the next one too, and that is final.
 //!
 //! What the person does (`Compose`, `OpenWith`, `MarkRead`, `Look`, `LoadHistory`, `Discard`) and `Committed` are the same in all states:
 //! the person's wishes are kept, those of the outbox and of read marks durably, and go out when the state is reachable. `Tick` is only time.
@@ -61,7 +64,7 @@
 //! | I2 | What is shown or acknowledged is in the store | only `committed` shows it, only `Lane::committed` is acknowledged | `entries_are_shown_only_when_the_store_has_them`, `a_phone_that_dies_before_the_commit_gets_the_entry_again` |
 //! | I3 | A message is attempted only as the store has it; every attempt repeats it (L2) | `Outbox::next` stops at a row with an unconfirmed version | `a_message_is_attempted_when_the_store_has_it`, `a_restart_repeats_what_waits_as_it_was` |
 //! | I4 | One `send` or `probe` of a conversation is in flight (L5) | `Outbox::busy` | `one_send_at_a_time_with_all_that_waits_keeps_the_order` |
-//! | I5 | An anchor moves only to an end of what was looked through for the message | `Outbox::advance_anchors` (own run), `anchor_at` (probe), `roll_back` (restore) | `a_stale_anchor_moves_over_the_entries_that_the_device_has_taken`, `a_stale_anchor_before_what_was_skipped_is_probed_and_moves_there` |
+//! | I5 | An anchor moves only to an end of what was looked through for the message | `Lane::looked_from`, `Outbox::advance_anchors` (own run), `anchor_at` (probe), `roll_back` (restore) | `a_stale_anchor_moves_over_the_entries_that_the_device_has_taken`, `a_stale_anchor_before_what_was_skipped_is_probed_and_moves_there`, `an_anchor_never_moves_over_a_skip_in_the_middle_of_the_run` |
 //! | I6 | A moved anchor is in the store before it is used | as I3 | `a_moved_anchor_is_used_when_the_store_has_it` |
 //! | I7 | A row leaves the outbox only when the message was met in the log, or failed and was discarded | `settle`, `look_through`, `discard` | `an_own_entry_that_comes_settles_its_message_whatever_its_state`, `a_failed_message_is_discarded_by_the_person_and_an_open_one_is_not` |
 //! | I8 | A refused message fails only when the log was looked through for it, or may not be, or holds another under its id | `looked_through`, `probe_answered`, `results_came` | `a_refused_message_fails_only_when_the_log_was_looked_through`, `where_not_even_the_log_may_be_looked_through_the_message_fails_and_stays`, `a_conflict_fails_at_once_and_the_other_message_is_not_taken_for_it` |
@@ -70,7 +73,7 @@
 //! | I11 | Resetting a conversation touches no other one and never the outbox | `jump_if_too_far`, `reset` | `a_conversation_too_far_behind_goes_on_at_its_head_and_only_that_one` |
 //! | I12 | Cursors only move forward; `ack` and `read` go at most once in `cursors_every_ms` (C1) | `mark_read`, `cursors_moved`, `Pace` | `delivered_is_told_once_a_second_at_most`, `reads_are_coalesced_and_only_move_forward`, `the_others_cursors_only_move_forward` |
 //! | I13 | No timer is in the past, nothing waits without one | `Step::reached` is the only way to wait | `what_is_not_yet_due_sets_the_earliest_timer` (`session/step.rs`), `a_phone_without_a_network_wakes_rarely` |
-//! | I14 | What failed is repeated with full jitter and not before the server allows it | `Retry` | `the_bound_doubles_up_to_half_a_minute_and_jitter_is_full` (`session/retry.rs`) |
+//! | I14 | What failed is repeated with full jitter and not before the server allows it | `Retry` | `the_bound_doubles_up_to_half_a_minute_and_jitter_is_full` (`session/retry.rs`), `refusals_inside_answers_make_the_pauses_grow_until_an_answer_brings_something` |
 //! | I15 | The same inputs give the same outputs | no clock, no entropy, ordered maps | `the_same_inputs_give_the_same_outputs` |
 //! | I16 | Nothing of another user or device gets in | `hello_answered` | `another_accounts_token_brings_nothing_into_this_store` |
 //! | I17 | Debug output holds no body and no token (R1) | `Body`, `Token`; texts are not kept | `neither_a_token_nor_a_body_is_in_the_debug_output` |
@@ -261,7 +264,7 @@ impl Session {
             Input::Discard { conversation, client_message_id } => self.discard(&conversation, &client_message_id, step),
             Input::NewToken(token) => self.token_came(token, step),
             Input::Committed(batch) => self.committed(batch, step),
-            Input::Opened(socket) => self.opened(socket, step),
+            Input::Opened(socket) => self.opened(socket),
             Input::OpenFailed { socket, failure } => self.open_failed(socket, failure, step),
             Input::Closed { socket } => self.died(socket, None, step),
             Input::Received { socket, text } => self.received(socket, &text, step),

@@ -210,8 +210,7 @@ fn make(transaction: &Transaction<'_>, change: &Change) -> Result<(), StoreError
     match change {
         Change::Conversation(conversation) => row::put_conversation(transaction, conversation)?,
         Change::Entries { conversation, entries } => {
-            let mut insert =
-                transaction.prepare_cached("INSERT OR REPLACE INTO entries (conversation, seq, entry) VALUES (?1, ?2, ?3)")?;
+            let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO entries (conversation, seq, entry) VALUES (?1, ?2, ?3)")?;
             for entry in entries {
                 insert.execute(params![conversation.as_str(), row::integer(entry.position.seq.get()), encode(entry)])?;
             }

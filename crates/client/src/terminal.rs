@@ -134,11 +134,7 @@ struct Chat<'a, W> {
 }
 
 impl<W: Write> Chat<'_, W> {
-    async fn run(
-        &mut self,
-        input: impl AsyncBufRead + Unpin,
-        shown: &mut UnboundedReceiver<Shown>,
-    ) -> Result<(), End> {
+    async fn run(&mut self, input: impl AsyncBufRead + Unpin, shown: &mut UnboundedReceiver<Shown>) -> Result<(), End> {
         let mut typed = input.split(b'\n');
         let mut end_of_input = None;
         loop {

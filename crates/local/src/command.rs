@@ -17,8 +17,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::embedded::Latency;
 use crate::device_store;
+use crate::embedded::Latency;
 use crate::gateway::{DisconnectEvents, Reorder};
 use crate::issuer::{TOKEN_LIFETIME, TOKEN_PATH};
 use crate::stack::{PORT, STAGE, Settings, Stack};

@@ -46,9 +46,9 @@ pub fn last(data: &Path, user: &UserId) -> anyhow::Result<Option<Store>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         found => found.with_context(|| format!("cannot read {}", folder.display()))?,
     };
-    let used = |stack: &Path| fs::metadata(file(stack, user, 1)).and_then(|file| file.modified()).ok();
+    let modified = |stack: &Path| fs::metadata(file(stack, user, 1)).and_then(|file| file.modified()).ok();
     let mut stacks: Vec<(SystemTime, PathBuf)> =
-        stacks.filter_map(|stack| Some(stack.ok()?.path())).filter_map(|stack| Some((used(&stack)?, stack))).collect();
+        stacks.filter_map(|stack| Some(stack.ok()?.path())).filter_map(|stack| Some((modified(&stack)?, stack))).collect();
     stacks.sort();
     match stacks.pop() {
         Some((_, stack)) => first_free(&stack, user, Path::exists),

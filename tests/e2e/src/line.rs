@@ -276,16 +276,16 @@ async fn upwards(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, chunk: &mut 
     if chunk.pass(came.drain(..head).collect(), to).await.is_err() {
         return;
     }
-    let (copies, mut copied) = mpsc::unbounded_channel();
+    let (inserted, mut to_insert) = mpsc::unbounded_channel();
     let mut greeted = false;
     loop {
         while let Some(frame) = Frame::first_of(&mut came) {
             // A client speaks when the handshake is answered; then copies may come in between.
             if !std::mem::replace(&mut greeted, true) {
-                shared.newest.send_replace(Some(copies.clone()));
+                shared.newest.send_replace(Some(inserted.clone()));
             }
             if let Some(request) = frame.text().filter(|request| request["action"] == "send") {
-                copy(request, shared, chunk.chance.random());
+                copy(&request, shared, chunk.chance.random());
             }
             if chunk.pass(frame.bytes, to).await.is_err() {
                 return;
@@ -296,7 +296,7 @@ async fn upwards(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, chunk: &mut 
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return,
             },
-            Some(frame) = copied.recv() => {
+            Some(frame) = to_insert.recv() => {
                 if to.write_all(&frame).await.is_err() {
                     return;
                 }
@@ -307,7 +307,7 @@ async fn upwards(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, chunk: &mut 
 }
 
 /// Sends a request again, at random times, on the connection that there is then.
-fn copy(request: Value, shared: &Arc<Shared>, seed: u64) {
+fn copy(request: &Value, shared: &Arc<Shared>, seed: u64) {
     shared.counts.requests.fetch_add(1, Ordering::SeqCst);
     shared.waiting.send_modify(|waiting| *waiting += COPIES);
     let mut chance = StdRng::seed_from_u64(seed);
@@ -338,13 +338,17 @@ struct Frame {
 impl Frame {
     const TEXT: u8 = 0x81;
     const MASKED: u8 = 0x80;
+    /// The length is in the next two bytes.
+    const TWO_BYTES: u8 = 0x7e;
+    /// The length is in the next eight bytes.
+    const EIGHT_BYTES: u8 = 0x7f;
 
     /// Takes the first frame out of what came; `None` if it has not come as a whole.
     fn first_of(came: &mut Vec<u8>) -> Option<Self> {
         let length = *came.get(1)? & !Self::MASKED;
         let (mask, length) = match length {
-            126 => (4, usize::from(u16::from_be_bytes(came.get(2..4)?.try_into().ok()?))),
-            127 => (10, usize::try_from(u64::from_be_bytes(came.get(2..10)?.try_into().ok()?)).ok()?),
+            Self::TWO_BYTES => (4, usize::from(u16::from_be_bytes(came.get(2..4)?.try_into().ok()?))),
+            Self::EIGHT_BYTES => (10, usize::try_from(u64::from_be_bytes(came.get(2..10)?.try_into().ok()?)).ok()?),
             short => (2, usize::from(short)),
         };
         let payload = mask + 4;
@@ -364,7 +368,7 @@ impl Frame {
 /// A frame of a client with the mask 0, which changes nothing.
 fn masked_text(text: &str) -> Vec<u8> {
     let length = u16::try_from(text.len()).expect("a request is 32 KB at most");
-    let mut frame = vec![Frame::TEXT, Frame::MASKED | 126];
+    let mut frame = vec![Frame::TEXT, Frame::MASKED | Frame::TWO_BYTES];
     frame.extend(length.to_be_bytes());
     frame.extend([0; 4]);
     frame.extend(text.as_bytes());

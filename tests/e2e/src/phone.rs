@@ -5,6 +5,7 @@
 //! taken from its user is still there after it was killed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +17,9 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-use crate::patiently;
+use crate::{PATIENCE, patiently};
 
 /// The environment variable that hands a phone its token.
 pub const TOKEN_VARIABLE: &str = "CHATLANE_TOKEN";
@@ -48,8 +50,8 @@ pub enum Report {
         /// How far its store had the conversations.
         has: Vec<Place>,
     },
-    /// It is up to date, as far as it knows.
-    Live,
+    /// Its connection is in another state, in the client's words.
+    Connection(String),
     /// A message is in its outbox, durably.
     Kept(Unsent),
     /// A message of its outbox is in the log.
@@ -107,8 +109,8 @@ pub struct Told {
     pub has: BTreeMap<ConversationId, Position>,
     /// Places behind which it went on.
     pub skipped: Vec<Place>,
-    /// How often it was up to date.
-    pub live: u64,
+    /// How its connection stands, in the client's words.
+    pub connection: String,
     /// What must not be: see [`Report::Odd`], and what broke D1.
     pub wrong: Vec<String>,
     waiting: BTreeSet<ClientMessageId>,
@@ -128,13 +130,14 @@ impl Told {
                 let has: BTreeMap<_, _> = has.into_iter().map(|place| (place.conversation, place.position)).collect();
                 for (conversation, shown) in &self.shown_to {
                     if has.get(conversation) < Some(shown) {
-                        self.wrong.push(format!("{conversation}: {shown} was shown, and the store has {:?} after a kill", has.get(conversation)));
+                        self.wrong
+                            .push(format!("{conversation}: {shown} was shown, and the store has {:?} after a kill", has.get(conversation)));
                     }
                 }
                 self.shown_to.clone_from(&has);
                 self.has = has;
             }
-            Report::Live => self.live += 1,
+            Report::Connection(state) => self.connection = state,
             Report::Kept(unsent) => {
                 self.waiting.insert(unsent.client_message_id.clone());
                 self.kept.insert(unsent.client_message_id.clone(), unsent);
@@ -165,6 +168,13 @@ impl Told {
     /// Messages that are in its outbox now.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { waiting, has, connection, lives, .. } = self;
+        write!(f, "{connection}, has {has:?}, in the outbox {waiting:?}, life {lives}")
     }
 }
 
@@ -209,7 +219,7 @@ impl Phone {
     /// If it does not start.
     pub async fn start(model: Model, url: &str) -> Self {
         let phone = Self { model, life: tokio::sync::Mutex::default(), told: Arc::default() };
-        *phone.life.lock().await = Some(phone.live(url).await);
+        *phone.life.lock().await = Some(phone.live(url));
         phone
     }
 
@@ -218,7 +228,7 @@ impl Phone {
         &self.model.user
     }
 
-    async fn live(&self, url: &str) -> Life {
+    fn live(&self, url: &str) -> Life {
         let Model { program, user, token, store, catch_up_entries_max } = &self.model;
         let mut command = Command::new(program);
         command.arg(url).arg(store).arg(user).env(TOKEN_VARIABLE, token);
@@ -238,7 +248,7 @@ impl Phone {
         let mut life = self.life.lock().await;
         end(life.take()).await;
         let lives = self.told().lives;
-        *life = Some(self.live(url).await);
+        *life = Some(self.live(url));
         self.until("a phone begins a new life", |told| (told.lives > lives).then_some(())).await;
     }
 
@@ -248,12 +258,15 @@ impl Phone {
     }
 
     /// Lets its user do something. A phone that was killed does nothing. Answers in which life that was.
+    ///
+    /// # Panics
+    /// Never: an order is JSON.
     pub async fn order(&self, order: &Order) -> u64 {
         let mut life = self.life.lock().await;
         if let Some(life) = &mut *life {
-            let line = serde_json::to_string(order).expect("an order is JSON") + "\n";
+            let text = serde_json::to_string(order).expect("an order is JSON") + "\n";
             // One that has ended by itself has said why; whoever waits for what was ordered learns it.
-            let _ended = life.orders.write_all(line.as_bytes()).await;
+            let _ended = life.orders.write_all(text.as_bytes()).await;
         }
         self.told().lives
     }
@@ -305,7 +318,9 @@ impl Phone {
                 more.await;
             }
         };
-        patiently(what, waiting).await
+        timeout(PATIENCE, waiting)
+            .await
+            .unwrap_or_else(|_elapsed| panic!("waited {PATIENCE:?} for: {what}; {} told: {}", self.user(), self.told()))
     }
 }
 

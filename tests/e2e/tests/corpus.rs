@@ -101,12 +101,11 @@ async fn scripts() -> Vec<Script> {
     let (mut scripts, mut unreadable) = (vec![], 0);
     for line in lines {
         let file = line["file"].as_str().expect("a file has a name").to_owned();
-        match serde_json::from_value(line["conversations"].clone()) {
-            Ok(conversations) => scripts.push(Script { file, conversations }),
-            Err(_) => {
-                unreadable += 1;
-                println!("{file} cannot be read: {}", line["error"]);
-            }
+        if let Ok(conversations) = serde_json::from_value(line["conversations"].clone()) {
+            scripts.push(Script { file, conversations });
+        } else {
+            unreadable += 1;
+            println!("{file} cannot be read: {}", line["error"]);
         }
     }
     println!("the package: {listed} files, {unreadable} of them unreadable; {}", Amount::of(&scripts));

@@ -154,9 +154,9 @@ struct Answers {
 impl Answers {
     fn among(calls: &[Call]) -> Self {
         let answers = |function: &'static str| {
-            calls.iter().filter(move |call| {
-                call.service == Service::Runtime && call.operation == "Response" && call.caller.function() == function
-            })
+            calls
+                .iter()
+                .filter(move |call| call.service == Service::Runtime && call.operation == "Response" && call.caller.function() == function)
         };
         let stale = answers("send").filter(|call| call.request.to_string().contains("anchor_stale")).count();
         Self { stale, probes: answers("probe").count() }

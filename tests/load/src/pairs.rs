@@ -1,13 +1,18 @@
 //! Pairs of users, a device each, who talk in their direct conversations when messages are due.
+//!
+//! Each device has one request on its way and sends what came due meanwhile in the next one, as the client of `docs/PROTOCOL.md` does: its
+//! messages keep their order, and a gateway error, which names no request, is about one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use chatlane_client::Connection;
-use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, Position, ServerFrame, UserId};
+use chatlane_protocol::frames::Stored;
+use chatlane_protocol::limits::MESSAGES_PER_SEND_MAX;
+use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, NewMessage, Position, ServerFrame, UserId};
 use chatlane_tests_e2e::Running;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
@@ -26,7 +31,7 @@ pub const TOKEN_LIFETIME: Duration = Duration::from_hours(2);
 
 /// The pairs.
 pub struct Pairs {
-    pairs: Vec<Pair>,
+    couples: Vec<Pair>,
     ledger: Arc<Ledger>,
     _listening: JoinSet<()>,
 }
@@ -43,13 +48,19 @@ struct Side {
     known: Mutex<Position>,
 }
 
+/// A side while it talks.
+struct Talking {
+    side: Arc<Side>,
+    outbox: UnboundedSender<NewMessage>,
+}
+
 impl Pairs {
     /// Connects `count` pairs and opens their conversations.
     ///
     /// # Errors
     /// A device is not let in, or a request fails.
     pub async fn connect(stack: &Running, count: usize) -> anyhow::Result<Self> {
-        let (ledger, mut pairs, mut listening) = (Arc::new(Ledger::default()), vec![], JoinSet::new());
+        let (ledger, mut couples, mut listening) = (Arc::new(Ledger::default()), vec![], JoinSet::new());
         for number in 0..count {
             let mut sides = vec![];
             for name in ["left", "right"] {
@@ -64,9 +75,9 @@ impl Pairs {
                 side.knows(opened.conversation.head);
                 listening.spawn(listen(side.clone(), pushes, ledger.clone()));
             }
-            pairs.push(Pair { conversation: opened.conversation.conversation, sides: [left, right] });
+            couples.push(Pair { conversation: opened.conversation.conversation, sides: [left, right] });
         }
-        Ok(Self { pairs, ledger, _listening: listening })
+        Ok(Self { couples, ledger, _listening: listening })
     }
 
     /// What became of the messages.
@@ -84,6 +95,17 @@ impl Pairs {
         let mut end = std::pin::pin!(end);
         let mut ended = None;
         let mut sending = JoinSet::new();
+        let talking: Vec<[Talking; 2]> = self
+            .couples
+            .iter()
+            .map(|pair| {
+                pair.sides.clone().map(|side| {
+                    let (outbox, due) = unbounded_channel();
+                    sending.spawn(drain(side.clone(), pair.conversation.clone(), due, self.ledger.clone()));
+                    Talking { side, outbox }
+                })
+            })
+            .collect();
         for (turn, due) in Schedule::new(per_s, seed).map(|due| began + due).enumerate() {
             if ended.is_none() {
                 tokio::select! {
@@ -95,18 +117,13 @@ impl Pairs {
             if ended.is_some_and(|ended| due > ended) {
                 break;
             }
-            let pair = &self.pairs[turn % self.pairs.len()];
-            let side = pair.sides[turn / self.pairs.len() % 2].clone();
+            let Talking { side, outbox } = &talking[turn % talking.len()][turn / talking.len() % 2];
             let message = message(TEXT, side.anchor());
             self.ledger.due(message.client_message_id.clone(), due);
-            let (conversation, ledger) = (pair.conversation.clone(), self.ledger.clone());
-            sending.spawn(async move {
-                let stored = send(&side.connection, &conversation, &message, |reason| ledger.setback(reason)).await?;
-                ledger.acknowledged(&message.client_message_id, Instant::now());
-                side.knows(stored.position);
-                anyhow::Ok(())
-            });
+            // Where it has failed, the sending task's end tells.
+            outbox.send(message).ok();
         }
+        drop(talking);
         while let Some(sent) = sending.join_next().await {
             sent??;
         }
@@ -139,6 +156,26 @@ pub async fn connect(stack: &Running, user: &UserId) -> anyhow::Result<(Connecti
     let pushes = connection.pushes();
     connection.hello(None).await?;
     Ok((connection, pushes))
+}
+
+/// Sends what came due until nothing can any more.
+async fn drain(
+    side: Arc<Side>,
+    conversation: ConversationId,
+    mut due: UnboundedReceiver<NewMessage>,
+    ledger: Arc<Ledger>,
+) -> anyhow::Result<()> {
+    loop {
+        let mut messages = vec![];
+        if due.recv_many(&mut messages, MESSAGES_PER_SEND_MAX).await == 0 {
+            return Ok(());
+        }
+        let stored = |message: &NewMessage, at: Stored| {
+            ledger.acknowledged(&message.client_message_id, Instant::now());
+            side.knows(at.position);
+        };
+        send(&side.connection, &conversation, messages, stored, |reason| ledger.setback(reason)).await?;
+    }
 }
 
 async fn listen(side: Arc<Side>, mut pushes: UnboundedReceiver<ServerFrame>, ledger: Arc<Ledger>) {

@@ -9,19 +9,17 @@ const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p95", 0.95), ("p99", 0.99),
 
 /// Milliseconds at some quantiles, a line each histogram (of microseconds); with a floor, each also as a multiple of it.
 pub fn latencies(lines: &[(&str, &Histogram<u64>)], floor: Option<&Histogram<u64>>) -> String {
-    let mut table = format!("{:32}", "milliseconds since due");
-    for (name, _) in QUANTILES {
-        table += &format!("{name:>10}{:8}", "");
-    }
-    for (name, histogram) in lines {
-        table += &format!("\n{:32}", format!("{name} ({})", histogram.len()));
-        for (_, quantile) in QUANTILES {
+    let head = QUANTILES.map(|(name, _)| format!("{name:>10}{:8}", "")).concat();
+    let lines = lines.iter().map(|(name, histogram)| {
+        let cells = QUANTILES.map(|(_, quantile)| {
             let took = milliseconds(histogram.value_at_quantile(quantile));
             let times = floor.map(|floor| format!("×{:.1}", took / milliseconds(floor.value_at_quantile(quantile))));
-            table += &format!("{took:>10.1} {:7}", times.unwrap_or_default());
-        }
-    }
-    table
+            format!("{took:>10.1} {:7}", times.unwrap_or_default())
+        });
+        format!("{:32}{}", format!("{name} ({})", histogram.len()), cells.concat())
+    });
+    let table: Vec<String> = std::iter::once(format!("{:32}{head}", "milliseconds since due")).chain(lines).collect();
+    table.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
 }
 
 /// Why requests were repeated, and how often.

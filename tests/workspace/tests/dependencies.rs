@@ -47,7 +47,10 @@ const ALLOWED: [(&str, &[&str]); 6] = [
             "tracing-subscriber",
         ],
     ),
-    ("chatlane-client", &["chatlane-protocol", "futures-util", "rusqlite", "rustls", "serde_json", "thiserror", "tokio", "tokio-tungstenite", "uuid"]),
+    (
+        "chatlane-client",
+        &["chatlane-protocol", "futures-util", "rusqlite", "rustls", "serde_json", "thiserror", "tokio", "tokio-tungstenite", "uuid"],
+    ),
     (
         "chatlane-local",
         &[

@@ -12,10 +12,7 @@ use crate::table::{self, n};
 
 const ATTEMPTED: &str = "move cursors";
 
-/// Updates of one advance. The condition names every cursor of the update, so a refusal takes at least one of the two off.
-const UPDATES_MAX: usize = 2;
-
-/// The cursors that one update is to move, each under the condition that it is lower.
+/// The cursor that one update is to move, under the condition that it is lower.
 #[derive(Clone, Copy)]
 struct Moves {
     device: DeviceId,
@@ -24,7 +21,7 @@ struct Moves {
 }
 
 impl Moves {
-    /// Those of them that are higher than what the row has. A device that never said anything is below every position.
+    /// Without what the row has already. A device that never said anything is below every position.
     fn above(self, row: &InboxRow) -> Self {
         Self {
             delivered: self.delivered.filter(|to| row.delivered.get(&self.device).is_none_or(|has| has < to)),
@@ -100,8 +97,9 @@ impl Cursors for Store {
         Ok(conversations.iter().map(|conversation| rows.remove(conversation)).collect())
     }
 
-    /// One write where all cursors move or none does, two where one does. Where the answer is lost, the SDK's own second attempt meets
-    /// what the first has written and answers that nothing moved: whoever tells others of a move (a receipt) may miss one, never the row.
+    /// What is read was mostly acknowledged before, so `read` is tried alone, and the delivered position moves with a second write only
+    /// where the row shows that it is lower. Where an answer is lost, the SDK's own second attempt meets what the first has written and
+    /// answers that nothing moved: whoever tells others of a move (a receipt) may miss one, never the row.
     async fn advance(
         &self,
         user: &UserId,
@@ -109,19 +107,23 @@ impl Cursors for Store {
         device: DeviceId,
         to: Advance,
     ) -> Result<Option<Advanced>, Unavailable> {
-        let mut moves = Moves { device, delivered: Some(to.delivered), read: to.read };
-        for _ in 0..UPDATES_MAX {
-            match self.update_cursors(user, conversation, moves).await? {
-                Met::Moved(before) => return Ok(Some(Advanced { after: moves.applied_to(before.clone()), before })),
-                Met::Nothing => return Ok(None),
-                Met::Refused(row) => {
-                    moves = moves.above(&row);
-                    if moves.is_empty() {
-                        return Ok(Some(Advanced { before: row.clone(), after: row }));
-                    }
-                }
-            }
+        let delivered = Moves { device, delivered: Some(to.delivered), read: None };
+        let first = to.read.map_or(delivered, |read| Moves { device, delivered: None, read: Some(read) });
+        let (before, after) = match self.update_cursors(user, conversation, first).await? {
+            Met::Nothing => return Ok(None),
+            Met::Refused(row) if first.above(&row).is_empty() => (row.clone(), row),
+            Met::Refused(_) => return Err(Unavailable::new(ATTEMPTED, "refused where nothing is in the way")),
+            Met::Moved(before) => (before.clone(), first.applied_to(before)),
+        };
+        let rest = delivered.above(&after);
+        if rest.is_empty() {
+            return Ok(Some(Advanced { before, after }));
         }
-        Err(Unavailable::new(ATTEMPTED, "refused where nothing is in the way"))
+        Ok(match self.update_cursors(user, conversation, rest).await? {
+            Met::Nothing => None,
+            // Somebody else has moved it as far meanwhile.
+            Met::Refused(row) => Some(Advanced { before, after: row }),
+            Met::Moved(row) => Some(Advanced { before, after: rest.applied_to(row) }),
+        })
     }
 }

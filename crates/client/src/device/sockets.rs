@@ -16,7 +16,7 @@ use crate::connection::driver::{CLOSE_WAIT, close_frame, drive};
 use crate::connection::handshake::{OpenError, shake_hands};
 use crate::session::{Input, OpenFailure, SocketId};
 
-/// How long a token and an open socket may take: longer than the gateway lets the authorizer and `$connect` run, 29 s each ("Quotas for
+/// How long a token may take, and a first token and an open socket together: longer than the gateway lets the authorizer and `$connect` run, 29 s each ("Quotas for
 /// configuring and running a WebSocket API": integration timeout). The session may give up sooner.
 const OPEN_WAIT: Duration = Duration::from_secs(70);
 
@@ -142,16 +142,22 @@ impl<T: Tokens> Sockets<T> {
         }
         let (tokens, events) = (Arc::clone(&self.tokens), self.events.clone());
         self.tasks.spawn(async move {
-            let mut failures = 0;
-            loop {
-                if let Ok(token) = tokens.token().await {
-                    let _ended = events.send(Event::Input(Input::NewToken(token)));
-                    return;
-                }
-                failures += 1;
-                sleep(pause(failures, random())).await;
-            }
+            let token = renewed_token(&*tokens, OPEN_WAIT).await;
+            let _ended = events.send(Event::Input(Input::NewToken(token)));
         });
+    }
+}
+
+/// Asks until there is a token. A source that takes longer than `wait` has failed too: a login whose answer was lost on the way would keep
+/// the device without a token for good.
+async fn renewed_token(tokens: &impl Tokens, wait: Duration) -> Token {
+    let mut failures = 0;
+    loop {
+        if let Ok(Ok(token)) = timeout(wait, tokens.token()).await {
+            return token;
+        }
+        failures += 1;
+        sleep(pause(failures, random())).await;
     }
 }
 
@@ -193,4 +199,25 @@ const fn failure(error: Option<&OpenError>) -> OpenFailure {
 async fn farewell(told: oneshot::Receiver<()>) {
     let _dropped = told.await;
     sleep(FAREWELL_WAIT).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_source_of_tokens_that_never_answers_is_asked_again() {
+        let asked = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&asked);
+        let source = move || {
+            let first = counted.fetch_add(1, Ordering::Relaxed) == 0;
+            async move { if first { pending().await } else { Ok(Token::new("second")?) } }
+        };
+        // A wait that is over at once: a source that has the token at hand still gives it.
+        let token = renewed_token(&source, Duration::ZERO).await;
+        assert_eq!((token.as_str(), asked.load(Ordering::Relaxed)), ("second", 2));
+    }
 }

@@ -11,7 +11,8 @@ pub type NoToken = Box<dyn Error + Send + Sync>;
 
 /// A source of tokens, such as the app's login.
 pub trait Tokens: Send + Sync + 'static {
-    /// A fresh token of the device's user. An error means "not now": it is asked for again, after a pause.
+    /// A fresh token of the device's user. An error means "not now": it is asked for again, after a pause. The same
+    /// if it takes over a minute: the future is dropped.
     fn token(&self) -> impl Future<Output = Result<Token, NoToken>> + Send;
 }
 

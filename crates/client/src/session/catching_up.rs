@@ -75,7 +75,7 @@ impl Session {
     pub(super) fn plan_gaps(&mut self, step: &mut Step) {
         let gap_wait_ms = self.limits.gap_wait_ms;
         for lane in self.lanes.values_mut() {
-            lane.plan(|| step.now.plus_ms(gap_wait_ms + step.dice.up_to(gap_wait_ms)));
+            lane.plan(|| step.now.plus_ms(gap_wait_ms.saturating_add(step.dice.up_to(gap_wait_ms))));
         }
     }
 
@@ -118,11 +118,21 @@ impl Session {
     pub(super) fn sync_answered(&mut self, asked: &[Asked], answer: Answer, step: &mut Step) {
         match answer {
             Answer::Frame(ServerFrame::Sync(answer)) => {
-                // A page without anything in it must not be asked for again and again.
-                if answer.pages.is_empty() {
-                    self.syncs.fail(step, &self.settings, None);
-                } else {
-                    self.syncs.succeed();
+                let brings = |page: &SyncPage| match &page.outcome {
+                    SyncOutcome::Ok(Missed { skip, entries, done }) => *done || skip.is_some() || !entries.is_empty(),
+                    SyncOutcome::Refused(refusal) => !refusal.retryable,
+                };
+                let put_off = |page: &SyncPage| match &page.outcome {
+                    SyncOutcome::Refused(refusal) if refusal.retryable => Some(refusal.retry_after_ms),
+                    SyncOutcome::Ok(_) | SyncOutcome::Refused(_) => None,
+                };
+                let (brings, put_off) = (answer.pages.iter().any(brings), answer.pages.iter().filter_map(put_off).max());
+                if brings {
+                    self.syncs.succeed(); // a refusal beside it is the first one again
+                }
+                // An answer without anything in it must not be asked for again and again.
+                if !brings || put_off.is_some() {
+                    self.syncs.fail(step, &self.settings, put_off.flatten());
                 }
                 for SyncPage { conversation, outcome } in answer.pages {
                     let same = |asked: &&Asked| asked.conversation == conversation;
@@ -172,7 +182,7 @@ impl Session {
             (ErrorCode::EpochChanged, Some(common)) => self.roll_back(conversation, common, step),
             (ErrorCode::EpochChanged | ErrorCode::AnchorUnknown, _) => self.reset(conversation, false, step),
             (ErrorCode::AnchorTooOld, _) => self.reset(conversation, true, step),
-            _ if refusal.retryable => self.syncs.fail(step, &self.settings, refusal.retry_after_ms),
+            _ if refusal.retryable => {} // due still
             // Nothing of it is to be had, until something new is heard of it.
             _ => self.lane(conversation).at_end(asked),
         }

@@ -24,6 +24,9 @@ pub(super) struct Sockets {
     pub(super) rest: Rest,
     /// When to open a successor.
     pub(super) replace_at: Option<Moment>,
+    /// The newest socket that ended before its `hello` was answered, until a newer one is known to the server: that `hello` may have been
+    /// carried out, or be carried out yet, and then the server gives our older sockets up for a dead one.
+    lost_hello: Option<SocketId>,
     connect: Retry,
     replace: Retry,
     last: SocketId,
@@ -54,6 +57,7 @@ impl Default for Sockets {
             draining: None,
             rest: Rest::Asleep,
             replace_at: None,
+            lost_hello: None,
             connect: Retry::NEW,
             replace: Retry::NEW,
             last: SocketId(0),
@@ -141,13 +145,12 @@ impl Session {
         Link::opening(socket, step.now, step.now.plus_ms(self.settings.answer_wait_ms))
     }
 
-    pub(super) fn opened(&mut self, socket: SocketId, step: &Step) {
+    pub(super) fn opened(&mut self, socket: SocketId) {
         if let Some(link) = self.sockets.get(socket)
             && matches!(link.stage, Stage::Opening { .. })
         {
             link.stage = Stage::Greeting;
             link.page = Some(HelloPage::FIRST);
-            link.busy_at = step.now;
         }
     }
 
@@ -180,19 +183,23 @@ impl Session {
         }
     }
 
+    fn back_off(&mut self, stage: Stage, retry_after_ms: Option<u64>, step: &mut Step) {
+        self.forgive_if_lasted(stage, step);
+        self.sockets.connect.fail(step, &self.settings, retry_after_ms);
+        self.sockets.rest = Rest::BackOff { until: self.sockets.connect.not_before() };
+    }
+
     /// A connection that lasted makes the next failure the first one again; one that broke at once does not, or a server that accepts and
     /// drops would be stormed.
-    fn back_off(&mut self, stage: Stage, retry_after_ms: Option<u64>, step: &mut Step) {
+    fn forgive_if_lasted(&mut self, stage: Stage, step: &Step) {
         if let Stage::Ready { since } = stage
             && since.plus_ms(self.settings.back_off_max_ms) <= step.now
         {
             self.sockets.connect.succeed();
         }
-        self.sockets.connect.fail(step, &self.settings, retry_after_ms);
-        self.sockets.rest = Rest::BackOff { until: self.sockets.connect.not_before() };
     }
 
-    /// The same, of a socket that is to be closed by us.
+    /// As [`Self::died`], of a socket that is to be closed by us.
     pub(super) fn abandon(&mut self, socket: SocketId, retry_after_ms: Option<u64>, step: &mut Step) {
         if self.sockets.get(socket).is_some() {
             step.outputs.push(Output::Close(socket));
@@ -213,6 +220,9 @@ impl Session {
 
     /// Without a good token: the pause before the next one is used grows too, or an issuer of bad ones would be stormed.
     pub(super) fn rest_without_token(&mut self, step: &mut Step) {
+        if let Some(stage) = self.sockets.current.as_ref().map(|link| link.stage) {
+            self.forgive_if_lasted(stage, step);
+        }
         self.sockets.connect.fail(step, &self.settings, None);
         let until = self.sockets.connect.not_before();
         let (half, max) = (self.settings.back_off_max_ms / 2, self.settings.back_off_max_ms);
@@ -244,6 +254,10 @@ impl Session {
     }
 
     fn lose_all(&mut self, link: Link, step: &mut Step) {
+        // Of one that was displaced it is known what became of its `hello`.
+        if link.page == Some(HelloPage::FIRST) && !link.displaced {
+            self.sockets.lost_hello = self.sockets.lost_hello.max(Some(link.socket));
+        }
         for in_flight in link.in_flight.into_values() {
             self.answered(link.socket, in_flight.purpose, Answer::Lost(Loss::Socket), step);
         }
@@ -251,15 +265,23 @@ impl Session {
 
     pub(super) fn received(&mut self, socket: SocketId, text: &str, step: &mut Step) {
         let Some(link) = self.sockets.get(socket) else { return };
-        link.busy_at = step.now;
         match wire::read(text) {
             Arrival::Answer(id, answer) => {
                 if let Some(in_flight) = link.in_flight.remove(&id) {
                     self.answered(socket, in_flight.purpose, answer, step);
+                } else if let Answer::Refused(refusal) = answer {
+                    // Also under the id of a request that is settled: what is about the connection still is.
+                    let _other = self.refused_for_all(socket, refusal.code, step);
                 }
             }
-            Arrival::Push(ServerFrame::Entries(frame)) => self.entries_pushed(frame, step),
-            Arrival::Push(ServerFrame::Receipt(receipt)) => self.cursors_moved(&receipt.conversation, vec![receipt.cursors], step),
+            Arrival::Push(ServerFrame::Entries(frame)) => {
+                link.pushes_at = step.now;
+                self.entries_pushed(frame, step);
+            }
+            Arrival::Push(ServerFrame::Receipt(receipt)) => {
+                link.pushes_at = step.now;
+                self.cursors_moved(&receipt.conversation, vec![receipt.cursors], step);
+            }
             Arrival::Push(ServerFrame::Goaway(goaway)) => self.told_to_go(socket, &goaway, step),
             Arrival::Push(ServerFrame::Error(ErrorFrame { refusal, .. })) => {
                 let _other = self.refused_for_all(socket, refusal.code, step);
@@ -276,14 +298,18 @@ impl Session {
     fn told_to_go(&mut self, socket: SocketId, goaway: &Goaway, step: &mut Step) {
         let greeted = self.sockets.successor.as_ref().is_some_and(|link| link.stage == Stage::Greeting);
         let current = self.sockets.is_current(socket);
-        match goaway.reason {
-            // Our own doing: the successor has said hello, its answer is on the way.
-            GoawayReason::Displaced if current && greeted => {
-                self.sockets.current.iter_mut().for_each(|link| link.displaced = true);
-            }
-            GoawayReason::Displaced if current || self.sockets.is_successor(socket) => self.rest(Rest::Displaced, step),
-            GoawayReason::Unknown if current || self.sockets.is_successor(socket) => self.abandon(socket, goaway.retry_after_ms, step),
-            GoawayReason::Displaced | GoawayReason::Unknown => {} // it was replaced: it drains
+        let in_use = current || self.sockets.is_successor(socket);
+        let displaced = goaway.reason == GoawayReason::Displaced;
+        if let Some(link) = self.sockets.get(socket) {
+            link.displaced |= displaced;
+        }
+        if !in_use || displaced && current && greeted {
+            // It was replaced and drains; or it is being replaced: the successor has said hello, its answer is on the way.
+        } else if displaced && self.sockets.lost_hello.is_none() {
+            self.rest(Rest::Displaced, step);
+        } else {
+            // Displaced by a dead socket of our own, perhaps. Somebody else displaces the next one too.
+            self.abandon(socket, goaway.retry_after_ms, step);
         }
     }
 
@@ -324,6 +350,11 @@ impl Session {
         self.sockets.draining = old.map(|link| (link, until));
     }
 
+    /// The server knows this socket now: what older ones said can displace it no more.
+    pub(super) fn hello_settled(&mut self, socket: SocketId) {
+        self.sockets.lost_hello = self.sockets.lost_hello.filter(|lost| *lost > socket);
+    }
+
     /// From now on the socket counts as good.
     pub(super) fn replace_after(&mut self, ms: u64, step: &Step) {
         self.sockets.replace.succeed();
@@ -338,7 +369,6 @@ impl Session {
         if let Some(link) = self.sockets.get(socket) {
             let text = chatlane_protocol::frames::encode(&request(id.clone()));
             step.outputs.push(Output::Send { socket, text });
-            link.busy_at = step.now;
             link.in_flight.insert(id, InFlight { purpose, until });
         }
     }

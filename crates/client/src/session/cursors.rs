@@ -123,8 +123,12 @@ impl Session {
     pub(super) fn cursors_answered(&mut self, positions: &[PositionIn], read: bool, answer: Answer, step: &mut Step) {
         let again = match answer {
             Answer::Frame(ServerFrame::Ack(answer) | ServerFrame::Read(answer)) => {
-                self.pace(read).retry.succeed();
-                positions.iter().zip(answer.results).filter_map(|(told, result)| self.cursor_result(told, read, result)).max()
+                let some_taken = answer.results.iter().any(|result| result.outcome == CursorOutcome::Ok);
+                let again = positions.iter().zip(answer.results).filter_map(|(told, result)| self.cursor_result(told, read, result)).max();
+                if some_taken || again.is_none() {
+                    self.pace(read).retry.succeed(); // a refusal beside it is the first one again
+                }
+                again
             }
             Answer::Refused(refusal) if refusal.retryable => Some(Again { after_ms: refusal.retry_after_ms }),
             // A fault of ours: repeating it would not end.

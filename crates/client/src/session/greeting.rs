@@ -72,8 +72,11 @@ impl Session {
                 }
                 if let Some(link) = self.sockets.get(socket) {
                     link.hello.succeed();
-                    // `next` covers the page also where `known` was cut; its own end is as good.
-                    link.page = hello.next.or(known_to).map(|after| HelloPage { after: Some(after) });
+                    // All is told anew if the server asked for that (`resync`) while a further page was on its way.
+                    if after.is_none() || link.page != Some(HelloPage::FIRST) {
+                        // `next` covers the page also where `known` was cut; its own end is as good.
+                        link.page = hello.next.or(known_to).map(|after| HelloPage { after: Some(after) });
+                    }
                 }
                 for row in hello.conversations {
                     self.row_told(row, step);
@@ -100,8 +103,12 @@ impl Session {
     /// The first page is answered: entries are pushed to this socket from now on.
     fn known_to_server(&mut self, socket: SocketId, hello: &HelloAnswer, step: &mut Step) {
         self.succeed(socket, step);
-        if let Some(link) = self.sockets.get(socket).filter(|link| !link.is_ready()) {
-            link.stage = Stage::Ready { since: step.now };
+        self.hello_settled(socket);
+        if let Some(link) = self.sockets.get(socket) {
+            link.pushes_at = step.now;
+            if !link.is_ready() {
+                link.stage = Stage::Ready { since: step.now };
+            }
         }
         self.replace_after(hello.reconnect_in_ms, step);
         self.tokens.lives(hello.expires_ms, hello.server_time_ms, step);

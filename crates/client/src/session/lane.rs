@@ -21,6 +21,9 @@ pub(super) struct Lane {
     pub(super) row: ConversationRow,
     /// How far the local store has the run.
     pub(super) committed: Position,
+    /// Where the part of the run begins of which this session has taken every entry, and looked through it for messages of the outbox. A
+    /// `skip` lies before it, and so does what was taken before a restart, in which there may be one.
+    pub(super) looked_from: Position,
     /// Up to here the server has refused for good to note what was delivered.
     pub(super) ack_refused: Position,
     /// Up to here a `sync` has carried the acknowledgement.
@@ -59,6 +62,7 @@ impl Lane {
     pub(super) fn new(row: ConversationRow) -> Self {
         Self {
             committed: row.have,
+            looked_from: row.have,
             ack_refused: Position::ZERO,
             ack_carried: Position::ZERO,
             generation: 0,
@@ -165,7 +169,7 @@ impl Lane {
             if self.row.have == self.row.from {
                 self.row.from = to;
             }
-            self.row.have = to;
+            (self.row.have, self.looked_from) = (to, to);
             self.row.head = self.row.head.max(to);
             self.ahead = self.ahead.split_off(&to.seq.next());
         }
@@ -243,7 +247,7 @@ impl Lane {
     fn restart(&mut self, at: Position) {
         self.generation += 1;
         self.settled = self.doubts;
-        (self.row.from, self.row.have) = (at, at);
+        (self.row.from, self.row.have, self.looked_from) = (at, at, at);
         self.row.have_count = self.row.head_count;
         self.marks.clear();
         self.committed = Position::ZERO;
@@ -270,7 +274,7 @@ impl Lane {
             self.row.have_count = self.count_at(common);
             self.row.have = common;
         }
-        self.row.from = back(self.row.from);
+        (self.row.from, self.looked_from) = (back(self.row.from), back(self.looked_from));
         self.row.acked = back(self.row.acked);
         self.committed = back(self.committed);
         (self.ack_refused, self.ack_carried) = (Position::ZERO, Position::ZERO);

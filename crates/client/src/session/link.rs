@@ -16,10 +16,11 @@ pub(super) struct Link {
     /// The page of `hello` that is to be asked for, or is in flight.
     pub(super) page: Option<HelloPage>,
     pub(super) hello: Retry,
-    /// The server has given this socket up for a newer one of ours, which has not been answered yet.
+    /// The server has given this socket up for another one.
     pub(super) displaced: bool,
-    /// When the last frame came or went.
-    pub(super) busy_at: Moment,
+    /// When something last showed that the server pushes to this socket: a push, or an answer to `ping` or to the first page of `hello`.
+    /// Other answers come also on a connection that the server pushes nothing to.
+    pub(super) pushes_at: Moment,
     pub(super) in_flight: BTreeMap<RequestId, InFlight>,
 }
 
@@ -104,7 +105,7 @@ impl Link {
             page: None,
             hello: Retry::NEW,
             displaced: false,
-            busy_at: now,
+            pushes_at: now,
             in_flight: BTreeMap::new(),
         }
     }

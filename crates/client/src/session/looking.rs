@@ -1,4 +1,4 @@
-//! `ping`: keeps the socket alive, finds out that it is dead, and asks where the conversations stand that the person looks at.
+//! `ping`: keeps the socket alive, finds out that it is dead or that the server does not know it any more, and asks where the conversations stand that the person looks at.
 
 use chatlane_protocol::frames::{PingAnswer, Standing};
 use chatlane_protocol::limits::OPEN_CONVERSATIONS_MAX;
@@ -15,7 +15,7 @@ use super::{Session, SocketId};
 #[derive(Clone, Debug)]
 pub(super) struct Looking {
     pub(super) open: Vec<ConversationId>,
-    /// A ping is to be sent before the connection is idle.
+    /// A ping is to be sent also if the server pushes.
     pub(super) ping: bool,
     retry: Retry,
 }
@@ -40,12 +40,13 @@ impl Session {
 
     /// Sends a ping, if there is a reason to.
     pub(super) fn ping(&mut self, step: &mut Step) {
-        let Some((socket, busy_at)) = self.sockets.ready().map(|link| (link.socket, link.busy_at)) else { return };
+        let Some((socket, pushes_at)) = self.sockets.ready().map(|link| (link.socket, link.pushes_at)) else { return };
         if self.sockets.has(|purpose| *purpose == Purpose::Ping) {
             return;
         }
-        let idle = step.reached(busy_at.plus_ms(self.limits.ping_after_idle_ms));
-        if idle || self.looking.ping && step.reached(self.looking.retry.not_before()) {
+        // Whatever else goes to and fro: only a ping tells that the server has given the connection up and pushes nothing.
+        let due = self.looking.ping || step.reached(pushes_at.plus_ms(self.limits.ping_after_idle_ms));
+        if due && step.reached(self.looking.retry.not_before()) {
             self.looking.ping = false;
             // First those whose head was forgotten: without it nothing of them can be fetched.
             let headless = self.lanes.iter().filter(|(_, lane)| lane.headless).map(|(conversation, _)| conversation);
@@ -59,6 +60,9 @@ impl Session {
         match answer {
             Answer::Frame(ServerFrame::Ping(PingAnswer { resync, conversations, .. })) => {
                 self.looking.retry.succeed();
+                if let Some(link) = self.sockets.get(socket) {
+                    link.pushes_at = step.now;
+                }
                 for standing in conversations {
                     self.standing_told(standing, step);
                 }

@@ -120,10 +120,10 @@ impl Outbox {
         self.change(|row| ids.contains(&row.client_message_id) && row.anchor != reached, |row| row.anchor = reached)
     }
 
-    /// Every entry of the run (`from`, `have`] was looked through as it was taken: anchors in it move to its end. Answers the rows to be
+    /// Every entry of (`looked_from`, `have`] was looked through as it was taken: anchors in it move to its end. Answers the rows to be
     /// written.
-    pub(super) fn advance_anchors(&mut self, from: Position, have: Position) -> Vec<OutboxRow> {
-        let inside = |anchor: Position| from.seq <= anchor.seq && anchor.seq < have.seq && anchor.epoch <= have.epoch;
+    pub(super) fn advance_anchors(&mut self, looked_from: Position, have: Position) -> Vec<OutboxRow> {
+        let inside = |anchor: Position| looked_from.seq <= anchor.seq && anchor.seq < have.seq && anchor.epoch <= have.epoch;
         self.change(|row| is_open(row) && inside(row.anchor), |row| row.anchor = have)
     }
 

@@ -3,7 +3,7 @@
 use chatlane_protocol::frames::{ProbeAnswer, SendAnswer, Stored};
 use chatlane_protocol::request::Probe;
 use chatlane_protocol::{
-    Body, ClientMessageId, ConversationId, Entry, EntryKind, ErrorCode, Outcome, Position, Refusal, Request, ServerFrame,
+    Body, ClientMessageId, ConversationId, Entry, EntryKind, ErrorCode, MessageResult, Outcome, Position, Refusal, Request, ServerFrame,
 };
 
 use super::link::Purpose;
@@ -109,10 +109,12 @@ impl Session {
     fn results_came(&mut self, conversation: &ConversationId, generation: u64, answer: SendAnswer, step: &mut Step) {
         let settings = self.settings.clone();
         let retry = &mut self.lane(conversation).outbox.retry;
+        let put_off = |result: &MessageResult| matches!(&result.outcome, Outcome::Refused(refusal) if refusal.retryable);
+        let settles = |result: &MessageResult| !matches!(result.outcome, Outcome::Refused(_) | Outcome::NotAttempted);
         if answer.results.is_empty() {
             retry.fail(step, &settings, None); // says nothing: not to be repeated at once
-        } else {
-            retry.succeed();
+        } else if answer.results.iter().any(settles) || !answer.results.iter().any(put_off) {
+            retry.succeed(); // a refusal beside it is the first one again
         }
         for result in answer.results {
             let id = &result.client_message_id;
@@ -156,9 +158,9 @@ impl Session {
             ErrorCode::AnchorStale => {
                 let tail = refusal.tail.unwrap_or(lane.row.head);
                 lane.learn_head(tail, None);
-                let (from, have) = (lane.row.from, lane.row.have);
+                let (looked_from, have) = (lane.looked_from, lane.row.have);
                 let near = tail.seq.get().saturating_sub(have.seq.get()) <= anchor_entries_max;
-                let moved = if near { lane.outbox.advance_anchors(from, have) } else { vec![] };
+                let moved = if near { lane.outbox.advance_anchors(looked_from, have) } else { vec![] };
                 if !moved.iter().any(|row| row.client_message_id == *id) {
                     lane.outbox.probe = Some(Probing::Anchors);
                 }

@@ -83,8 +83,8 @@ pub(super) fn put_outbox(connection: &Connection, row: &OutboxRow) -> rusqlite::
 }
 
 pub(super) fn outbox(connection: &Connection) -> Result<Vec<OutboxRow>, StoreError> {
-    let mut select = connection
-        .prepare("SELECT conversation, client_message_id, written, anchor, body, state, refusal FROM outbox ORDER BY written")?;
+    let mut select =
+        connection.prepare("SELECT conversation, client_message_id, written, anchor, body, state, refusal FROM outbox ORDER BY written")?;
     let mut rows = select.query([])?;
     let mut messages = vec![];
     while let Some(row) = rows.next()? {

@@ -71,10 +71,23 @@ impl Lane {
         self.oldest = self.oldest.filter(|oldest| *oldest <= position.seq);
     }
 
+    /// The row has changed. It was read before it was stored: what others have told since is not in it.
+    pub(super) fn stands(&mut self, row: ConversationRow, unread: u64) {
+        let told = std::mem::replace(&mut self.row, row).others;
+        self.unread = unread;
+        for cursors in told {
+            self.moved(cursors);
+        }
+    }
+
     /// How far another member is. Only forward.
     pub(super) fn moved(&mut self, cursors: MemberCursors) {
-        self.row.others.retain(|other| other.user != cursors.user);
-        self.row.others.push(cursors);
+        match self.row.others.iter_mut().find(|other| other.user == cursors.user) {
+            Some(other) => {
+                (other.delivered, other.read) = (other.delivered.max(cursors.delivered), other.read.max(cursors.read));
+            }
+            None => self.row.others.push(cursors),
+        }
     }
 
     /// The line of an entry: one's own with its ticks.

@@ -28,15 +28,34 @@ pub(super) const PAGE: usize = 20;
 pub(super) enum Act {
     Say(String),
     /// Put this many of the last entries of the store onto the screen: [`Room::turned`].
-    Turn { conversation: ConversationId, entries: usize },
+    Turn {
+        conversation: ConversationId,
+        entries: usize,
+    },
     /// Put a page of the store onto the screen, or ask for one: [`Room::older`].
-    Older { conversation: ConversationId, before: Seq },
+    Older {
+        conversation: ConversationId,
+        before: Seq,
+    },
     /// Ask the server for the entries before the device's.
-    Fetch { conversation: ConversationId, before: Option<Seq> },
-    Compose { conversation: ConversationId, body: Body, line: String },
+    Fetch {
+        conversation: ConversationId,
+        before: Option<Seq>,
+    },
+    Compose {
+        conversation: ConversationId,
+        body: Body,
+        line: String,
+    },
     Open(UserId),
-    Read { conversation: ConversationId, position: Position },
-    Discard { conversation: ConversationId, id: ClientMessageId },
+    Read {
+        conversation: ConversationId,
+        position: Position,
+    },
+    Discard {
+        conversation: ConversationId,
+        id: ClientMessageId,
+    },
     Connect,
     Quit,
 }
@@ -254,7 +273,8 @@ impl Room {
             Shown::RolledBack { conversation, position } => {
                 let Some(lane) = self.lanes.get_mut(&conversation) else { return vec![] };
                 lane.roll_back(position);
-                let what = if position == Position::ZERO { "everything".to_owned() } else { format!("what stood behind #{}", position.seq) };
+                let what =
+                    if position == Position::ZERO { "everything".to_owned() } else { format!("what stood behind #{}", position.seq) };
                 let name = lane.name();
                 vec![Act::Say(format!("· with {name}: the server has lost {what}; what it still has comes again"))]
             }
@@ -305,7 +325,7 @@ impl Room {
     fn conversation(&mut self, row: ConversationRow, unread: u64, now: Instant) -> Vec<Act> {
         let conversation = row.conversation.clone();
         match self.lanes.get_mut(&conversation) {
-            Some(lane) => (lane.row, lane.unread) = (row, unread),
+            Some(lane) => lane.stands(row, unread),
             None => drop(self.lanes.insert(conversation.clone(), Lane::new(row))),
         }
         self.settle_later(now);
@@ -430,7 +450,9 @@ impl Room {
                 lines.push(text::waiting(&pending.line));
             }
         }
-        lines.extend(std::mem::take(&mut self.held).into_iter().map(|(_, line)| text::not_sent(&line, "the conversation was not there yet")));
+        lines.extend(
+            std::mem::take(&mut self.held).into_iter().map(|(_, line)| text::not_sent(&line, "the conversation was not there yet")),
+        );
         match self.pending.values().filter(|pending| pending.kept).count() {
             0 => {}
             1 => lines.push("· 1 message waits on this device; it is sent the next time".to_owned()),

@@ -13,7 +13,9 @@ pub(super) enum Standing {
     /// Up to date.
     Online,
     /// Nothing before this time.
-    Offline { until: Instant },
+    Offline {
+        until: Instant,
+    },
     NoToken,
     Displaced,
     Outdated,

@@ -1,160 +1,15 @@
 //! The terminal chat, typed and read by the test.
 
 use std::io;
-use std::path::Path;
 
 use chatlane_client::store::{Store, StoreError};
-use chatlane_client::terminal::{ChatError, ChatOptions, chat};
-use chatlane_protocol::UserId;
+use chatlane_client::terminal::{ChatError, chat};
 use serde_json::{Value, json};
-use tokio::io::{AsyncWriteExt as _, BufReader, DuplexStream};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinHandle;
+use tokio::io::{AsyncWriteExt as _, BufReader};
 
-use crate::device::{impatient, tokens};
-use crate::server::{Folder, Peer, Server, at, entry, head, internal_server_error, message, row, soon, stored, welcome};
-
-/// A terminal's lower half: sends on each whole line.
-struct Screen {
-    lines: UnboundedSender<String>,
-    rest: Vec<u8>,
-}
-
-impl io::Write for Screen {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.rest.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            let line = String::from_utf8(line).map_err(io::Error::other)?;
-            self.lines.send(line.trim_end_matches('\n').to_owned()).map_err(io::Error::other)?;
-        }
-        Ok(())
-    }
-}
-
-/// One person at a terminal.
-struct Person {
-    keyboard: DuplexStream,
-    lines: UnboundedReceiver<String>,
-    chat: JoinHandle<Result<(), ChatError>>,
-}
-
-fn user(name: &str) -> UserId {
-    UserId::new(name).unwrap()
-}
-
-fn options(url: &str, store: &Store, peer: Option<&str>) -> ChatOptions {
-    ChatOptions { device: impatient(url, store), peer: peer.map(user) }
-}
-
-impl Person {
-    fn sits_down(url: &str, store: Store, peer: Option<&str>) -> Self {
-        let (keyboard, input) = tokio::io::duplex(64 * 1024);
-        let (sender, lines) = unbounded_channel();
-        let screen = Screen { lines: sender, rest: vec![] };
-        let options = options(url, &store, peer);
-        let chat = tokio::spawn(chat(options, store, tokens(), BufReader::new(input), screen));
-        Self { keyboard, lines, chat }
-    }
-
-    async fn types(&mut self, line: &str) {
-        self.keyboard.write_all(format!("{line}\n").as_bytes()).await.unwrap();
-    }
-
-    /// The next line; what is said of the connection and of ticks depends on the time it takes, and is passed over unless it is asked for.
-    async fn sees(&mut self, line: &str) {
-        loop {
-            let next = soon(self.lines.recv()).await.unwrap_or_else(|| panic!("the chat ends before: {line}"));
-            let of_its_time = ["· connecting", "· online", "· back", "· offline", "  ✓✓"].iter().any(|begin| next.starts_with(begin));
-            if next == line {
-                return;
-            }
-            assert!(of_its_time, "{next}\ninstead of\n{line}");
-        }
-    }
-
-    /// The chat ends without another line.
-    async fn ends(mut self) {
-        assert_eq!(soon(self.lines.recv()).await, None);
-        soon(self.chat).await.unwrap().unwrap();
-    }
-
-    /// A power cut: the next start finds what is in the store.
-    async fn dies(self) {
-        self.chat.abort();
-        assert!(soon(self.chat).await.unwrap_err().is_cancelled());
-    }
-}
-
-/// A server, a folder for the store, and whoever is connected.
-struct Scene {
-    server: Server,
-    folder: Folder,
-    peer: Peer,
-    person: Person,
-}
-
-impl Scene {
-    /// Connected, nothing said.
-    async fn connected(name: &str, peer: Option<&str>) -> Self {
-        let server = Server::start().await;
-        let folder = Folder::new();
-        let store = Store::open(&folder.0.join("device.sqlite"), &user(name)).unwrap();
-        let mut person = Person::sits_down(&server.url, store, peer);
-        person.sees(&format!("· you are {name}; /help lists what you can type")).await;
-        let peer = server.accept().await;
-        Self { server, folder, peer, person }
-    }
-
-    /// alice, talking to bob, with entry 1.
-    async fn alice_with_bob() -> Self {
-        let mut scene = Self::connected("alice", None).await;
-        scene.peer.greet("alice", &json!([])).await;
-        scene.opens("bob").await;
-        scene.person.sees("· talking to bob").await;
-        scene.peer.push("bob", 1, created()).await;
-        scene.person.sees("· bob opened the conversation  #1").await;
-        scene
-    }
-
-    /// The client opens `d1` with somebody.
-    async fn opens(&mut self, with: &str) {
-        let open = self.peer.quietly("open").await;
-        assert_eq!(open["with"], with);
-        let mut answer = head(with, 1);
-        answer["type"] = "open".into();
-        self.peer.answer(&open, answer).await;
-    }
-
-    /// Sits down again, after whatever has happened, and is not greeted yet.
-    async fn again(&mut self, name: &str) {
-        let store = reopened(&self.folder.0, name).await;
-        self.person = Person::sits_down(&self.server.url, store, None);
-        self.person.sees(&format!("· you are {name}; /help lists what you can type")).await;
-        self.peer = self.server.accept().await;
-    }
-}
-
-/// The store of a chat that died: its tasks let go of it in their own time.
-async fn reopened(folder: &Path, name: &str) -> Store {
-    soon(async {
-        loop {
-            match Store::open(&folder.join("device.sqlite"), &user(name)) {
-                Err(StoreError::InUse { .. }) => tokio::task::yield_now().await,
-                opened => return opened.unwrap(),
-            }
-        }
-    })
-    .await
-}
-
-fn created() -> Value {
-    json!({"kind": "created", "members": ["alice", "bob"]})
-}
+use crate::device::tokens;
+use crate::person::{Person, Scene, created, options, reopened, user};
+use crate::server::{at, entry, hasty_welcome, head, internal_server_error, message, row, soon, stored, welcome};
 
 #[tokio::test]
 async fn a_typed_line_is_sent_and_numbered() {
@@ -185,7 +40,14 @@ async fn each_message_has_an_id_of_its_own() {
 
 #[tokio::test]
 async fn entries_are_shown_once_and_in_order_and_what_is_missing_is_fetched() {
-    let mut scene = Scene::alice_with_bob().await;
+    let mut scene = Scene::connected("alice", None).await;
+    let hello = scene.peer.request("hello").await;
+    scene.peer.answer(&hello, hasty_welcome("alice", &json!([]))).await;
+    scene.opens("bob").await;
+    scene.person.sees("· talking to bob").await;
+    let sync = scene.peer.quietly("sync").await;
+    scene.peer.bring(&sync, vec![entry("bob", 1, created())]).await;
+    scene.person.sees("· bob opened the conversation  #1").await;
     for seq in [3, 1, 3, 4] {
         scene.peer.push_text("bob", seq, &format!("text {seq}")).await;
     }
@@ -244,13 +106,7 @@ async fn a_retry_keeps_id_and_anchor() {
         assert_ne!(retry["id"], first["id"]);
     }
     scene.peer.settle(&third, stored("duplicate", 3)).await;
-    loop {
-        let line = soon(scene.person.lines.recv()).await.unwrap();
-        // Whether the wait was long enough to be told depends on the machine.
-        if line == "  ✓ #3" || line == "  ✓ #3 hi" {
-            break;
-        }
-    }
+    scene.person.sees("  ✓ #3").await;
 }
 
 #[tokio::test]
@@ -384,8 +240,7 @@ async fn a_lost_open_is_made_again_and_what_was_typed_meanwhile_goes_behind_it()
     answer["type"] = "open".into();
     scene.peer.answer(&again, answer).await;
     scene.person.sees("· talking to bob").await;
-    let send = scene.peer.request_of(&["send", "sync"]).await;
-    let send = if send["action"] == "sync" { scene.peer.quietly("send").await } else { send };
+    let send = scene.peer.quietly("send").await;
     assert_eq!(send["messages"][0]["body"]["text"], "first words");
 }
 
@@ -445,9 +300,17 @@ async fn another_conversation_is_a_short_notice_and_is_turned_to_by_name() {
     }
     scene.person.types("/with bob").await;
     scene.person.sees("· talking to bob").await;
-    scene.person.types("/list").await;
-    scene.person.sees("· bob: nothing new (here)").await;
-    scene.person.sees("· carol: nothing new").await;
+    // What was on the screen becomes read when the store has it.
+    while {
+        scene.person.types("/list").await;
+        let carol = loop {
+            let line = soon(scene.person.lines.recv()).await.unwrap();
+            if line.starts_with("· carol") {
+                break line;
+            }
+        };
+        carol != "· carol: nothing new"
+    } {}
 }
 
 #[tokio::test]
@@ -561,10 +424,12 @@ async fn who_quits_before_the_conversation_is_there_is_told_what_was_not_kept() 
 #[tokio::test]
 async fn a_displaced_chat_says_so_and_comes_back_when_it_is_told_to() {
     let mut scene = Scene::alice_with_bob().await;
+    scene.person.sees("· online").await;
     scene.peer.say(json!({"type": "goaway", "reason": "displaced"})).await;
     scene.person.sees("· offline, another connection took this one's place; /connect takes it back").await;
     scene.person.types("/connect").await;
-    scene.server.accept().await.greet("alice", &json!([])).await;
+    let mut peer = scene.server.accept().await;
+    peer.greet("alice", &json!([])).await;
     scene.person.sees("· back").await;
 }
 

@@ -11,7 +11,7 @@ use chatlane_protocol::{Body, ConversationId, Position, Seq, Token, UserId};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::server::{Folder, Peer, Server, TOKEN, at, entry, head, message, row, soon, stored, welcome};
+use crate::server::{Folder, Peer, Server, TOKEN, at, entry, hasty_welcome, head, message, row, soon, stored, welcome};
 
 fn alice() -> UserId {
     UserId::new("alice").unwrap()
@@ -185,7 +185,7 @@ async fn what_was_asked_for_before_the_end_is_kept_and_the_network_is_not_waited
     let folder = Folder::new();
     let store = has_one_entry(&folder.0).await;
     let nobody = "ws://127.0.0.1:9/dev";
-    let mut phone = Phone::start(nobody, store, || std::future::pending::<Result<Token, NoToken>>());
+    let mut phone = Phone::start(nobody, store, std::future::pending::<Result<Token, NoToken>>);
     let ids: Vec<_> = (0..100).map(|number| phone.device.compose(d1(), body(&format!("{number}")))).collect();
     let store = soon(phone.device.shutdown()).await.unwrap();
     let kept: Vec<_> = store.restore().unwrap().outbox.into_iter().map(|row| row.client_message_id).collect();
@@ -293,7 +293,8 @@ async fn what_the_app_asks_for_is_asked_for_on_the_wire() {
     let server = Server::start().await;
     let mut phone = Phone::start(&server.url, has_one_entry(&folder.0).await, tokens());
     let mut peer = server.accept().await;
-    peer.greet("alice", &json!([])).await;
+    let hello = peer.request("hello").await;
+    peer.answer(&hello, hasty_welcome("alice", &json!([]))).await;
     phone.sees_state(ConnectionState::Live).await;
 
     phone.device.open_with(UserId::new("bob").unwrap());
@@ -367,7 +368,8 @@ async fn entries_that_come_in_any_order_are_shown_once_and_in_order() {
     let server = Server::start().await;
     let mut phone = Phone::start(&server.url, has_one_entry(&folder.0).await, tokens());
     let mut peer = server.accept().await;
-    peer.greet("alice", &json!([])).await;
+    let hello = peer.request("hello").await;
+    peer.answer(&hello, hasty_welcome("alice", &json!([]))).await;
     for seq in [3, 1, 3, 4] {
         peer.push_text("bob", seq, &format!("text {seq}")).await;
     }

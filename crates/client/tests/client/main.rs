@@ -3,6 +3,7 @@
 mod chat;
 mod connection;
 mod device;
+mod person;
 mod server;
 mod store;
 mod tls;

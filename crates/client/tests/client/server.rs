@@ -197,9 +197,16 @@ pub fn welcome(user: &str, conversations: &Value) -> Value {
         "epoch": 1, "reconnect_in_ms": 6_300_000, "expires_ms": 86_400_000, "conversations": conversations,
         "limits": {
             "entry_bytes_max": 30_720, "request_bytes_max": 32_768, "messages_per_send_max": 25, "anchor_entries_max": 200,
-            "anchor_bytes_max": 131_072, "gap_wait_ms": 20, "ping_after_idle_ms": 240_000, "cursors_every_ms": 1,
+            "anchor_bytes_max": 131_072, "gap_wait_ms": 60_000, "ping_after_idle_ms": 240_000, "cursors_every_ms": 1,
         },
     })
+}
+
+/// The same of a server that wants no gap to be waited for.
+pub fn hasty_welcome(user: &str, conversations: &Value) -> Value {
+    let mut answer = welcome(user, conversations);
+    answer["limits"]["gap_wait_ms"] = 1.into();
+    answer
 }
 
 /// The direct conversation `d1` with this user, as `open` answers it: at this seq.

@@ -34,7 +34,8 @@ async fn connect() -> Result<Connection, OpenError> {
         let stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.ok()?;
         tokio_tungstenite::accept_hdr_async(stream, answer_as_chatlane).await.ok()
     };
-    let (opened, _served) = soon(async { tokio::join!(Connection::open(&url, device(), TOKEN), serving) }).await;
+    let both = async { tokio::join!(Connection::open(&url, device(), TOKEN), serving) };
+    let (opened, _served) = Box::pin(soon(both)).await;
     opened
 }
 

@@ -213,7 +213,7 @@ fn a_sync_without_an_answer_is_repeated_with_back_off() {
     phone.pages(&again, vec![SyncOutcome::Refused(refusal)], true);
     phone.pass(1_999);
     assert!(phone.sent.is_empty());
-    phone.pass(501);
+    phone.pass(2_001);
     phone.sync();
 }
 

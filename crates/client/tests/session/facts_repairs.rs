@@ -1,7 +1,7 @@
 //! Anchors that are of no use any more, logs that were restored, conversations that begin anew. The outbox survives all of it.
 
 use chatlane_client::session::{Input, OutgoingState, Shown};
-use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, Standing, SyncOutcome};
+use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, Missed, Skip, Standing, SyncOutcome};
 use chatlane_protocol::{ErrorCode, Outcome, Position, Refusal, Request, ServerFrame};
 
 use crate::phone::*;
@@ -70,6 +70,56 @@ fn a_stale_anchor_before_what_was_skipped_is_probed_and_moves_there() {
     phone.probed(&probe, vec![], at(5_001), true);
     let again = phone.send();
     assert_eq!((again.messages[0].anchor, &again.messages[0].body), (at(5_001), &send.messages[0].body));
+}
+
+#[test]
+fn an_anchor_never_moves_over_a_skip_in_the_middle_of_the_run() {
+    let mut phone = Phone::with(&knows(3));
+    phone.compose("m");
+    phone.go_live(vec![row(at(9), at(1))]);
+    let send = phone.send();
+    let sync = phone.sync();
+    let missed = Missed { skip: Some(Skip { to: at(7) }), entries: vec![entry(1, 8), entry(1, 9)], done: true };
+    phone.pages(&sync, vec![SyncOutcome::Ok(missed)], true);
+    phone.results(&send, vec![stale(9)]);
+    let probe = phone.probe();
+    assert_eq!((probe.anchor, phone.anchors()), (at(3), vec![at(3)]));
+    phone.probed(&probe, vec![], at(9), true);
+    let again = phone.send();
+    // What was taken since was looked through.
+    phone.push(10..=300);
+    phone.results(&again, vec![stale(300)]);
+    assert_eq!(phone.anchors(), [at(300)]);
+}
+
+#[test]
+fn a_stale_anchor_from_before_a_restart_is_probed_over_what_was_taken_before_it() {
+    let mut phone = Phone::live_at(3);
+    phone.compose("m");
+    phone.push(4..=300);
+    phone.restart();
+    phone.go_live(vec![]);
+    phone.push(301..=310);
+    let send = phone.send();
+    phone.results(&send, vec![stale(310)]);
+    assert_eq!((phone.probe().anchor, phone.anchors()), (at(3), vec![at(3)]));
+}
+
+#[test]
+fn after_a_restore_an_anchor_moves_over_what_was_taken_since() {
+    let mut phone = Phone::live_at(9);
+    phone.compose("m");
+    let send = phone.send();
+    phone.results(&send, vec![Outcome::Refused(restored_to(at(5)))]);
+    let sync = phone.sync();
+    phone.page(&sync, (6..=300).map(|seq| entry(2, seq)).collect(), true);
+    phone.pass(500);
+    let again = phone.send();
+    assert_eq!(again.messages[0].anchor, at(5));
+    let mut refusal = Refusal::new(ErrorCode::AnchorStale, "");
+    refusal.tail = Some(at_epoch(2, 300));
+    phone.results(&again, vec![Outcome::Refused(refusal)]);
+    assert_eq!(phone.anchors(), [at_epoch(2, 300)]);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Sockets: when one is opened, given up, replaced.
 
 use chatlane_client::session::{ConnectionState, Input, OpenFailure, Shown, SocketId};
-use chatlane_protocol::frames::{GoawayReason, encode};
-use chatlane_protocol::{ErrorCode, Refusal, Request, ServerFrame};
+use chatlane_protocol::frames::{Entries, ErrorFrame, GoawayReason, MemberCursors, Receipt, encode};
+use chatlane_protocol::{ErrorCode, Outcome, Refusal, Request, ServerFrame};
 
 use crate::phone::*;
 
@@ -237,26 +237,6 @@ fn upgrade_required_is_the_end() {
 }
 
 #[test]
-fn a_displaced_device_stays_away_until_the_person_acts() {
-    let mut phone = Phone::live_at(3);
-    phone.goaway(CONNECTED, GoawayReason::Displaced, None);
-    assert_eq!((phone.session.connection(), &phone.closes), (ConnectionState::Displaced, &vec![CONNECTED]));
-    phone.pass(10_000_000);
-    assert_eq!(phone.connects.len(), 1);
-    phone.input(Input::ConnectNow);
-    assert_eq!(phone.connects.len(), 2);
-}
-
-#[test]
-fn a_hello_that_is_answered_by_goaway_is_a_displacement_too() {
-    let mut phone = Phone::new();
-    phone.input(Input::ConnectNow);
-    let socket = phone.opened();
-    phone.goaway(socket, GoawayReason::Displaced, None);
-    assert_eq!(phone.session.connection(), ConnectionState::Displaced);
-}
-
-#[test]
 fn goaway_for_an_unknown_reason_means_another_connection_not_before_the_server_allows_it() {
     let mut phone = Phone::live_at(3);
     phone.goaway(CONNECTED, GoawayReason::Unknown, Some(60_000));
@@ -295,7 +275,7 @@ fn a_successor_takes_over_with_the_answer_to_its_hello_and_the_old_socket_drains
 fn answer_to(send: &chatlane_protocol::request::SendMessages, seq: u64) -> ServerFrame {
     let results = vec![chatlane_protocol::MessageResult {
         client_message_id: send.messages[0].client_message_id.clone(),
-        outcome: chatlane_protocol::Outcome::Ok(stored(seq)),
+        outcome: Outcome::Ok(stored(seq)),
     }];
     ServerFrame::Send(chatlane_protocol::frames::SendAnswer { id: send.id.clone(), conversation: d1(), results })
 }
@@ -319,8 +299,8 @@ fn keep_alive_until_replaced(phone: &mut Phone, send: &chatlane_protocol::reques
     assert!((6_000_000..6_010_000).contains(&(phone.now - 1_000)));
 }
 
-/// A phone whose successor is asked for, and its old socket.
-fn replacing() -> Phone {
+/// A phone whose old socket is live and whose successor is asked for.
+pub fn replacing() -> Phone {
     let mut phone = Phone::live_at(3);
     phone.compose("m");
     let send = phone.send();
@@ -342,13 +322,6 @@ fn an_old_socket_that_does_not_answer_is_closed_in_the_end() {
 }
 
 #[test]
-fn a_displacement_before_the_successor_has_said_hello_is_somebody_elses() {
-    let mut phone = replacing();
-    phone.goaway(CONNECTED, GoawayReason::Displaced, None);
-    assert_eq!((phone.session.connection(), &phone.closes), (ConnectionState::Displaced, &vec![CONNECTED, SocketId(2)]));
-}
-
-#[test]
 fn a_successor_that_fails_is_tried_again_and_the_old_socket_goes_on() {
     let mut phone = replacing();
     phone.open_fails(OpenFailure::Unreachable);
@@ -357,17 +330,6 @@ fn a_successor_that_fails_is_tried_again_and_the_old_socket_goes_on() {
     assert_eq!(phone.connects.len(), 3);
     phone.open_fails(OpenFailure::Denied);
     assert_eq!((phone.tokens_needed, phone.session.connection()), (1, ConnectionState::Live));
-}
-
-#[test]
-fn a_successor_that_dies_after_it_has_displaced_the_old_socket_takes_it_along() {
-    let mut phone = replacing();
-    let successor = phone.opened();
-    phone.hello();
-    phone.goaway(CONNECTED, GoawayReason::Displaced, None);
-    phone.closed(successor);
-    assert_eq!(phone.closes, [CONNECTED]);
-    assert!(matches!(phone.session.connection(), ConnectionState::Waiting { .. }));
 }
 
 #[test]
@@ -390,9 +352,6 @@ fn a_successor_may_be_told_to_go_or_to_wait() {
     assert_eq!(phone.connects.len(), 2);
     phone.pass(1_001);
     assert_eq!(phone.connects.len(), 3);
-    let third = phone.opened();
-    phone.goaway(third, GoawayReason::Displaced, None);
-    assert_eq!(phone.session.connection(), ConnectionState::Displaced);
 }
 
 #[test]
@@ -406,6 +365,60 @@ fn a_half_open_socket_is_found_by_a_ping_and_given_up() {
     assert!(phone.closes.is_empty());
     phone.pass(1);
     assert_eq!(phone.closes, [CONNECTED]);
+}
+
+#[test]
+fn a_device_that_keeps_sending_still_learns_that_nothing_is_pushed_to_it() {
+    let mut phone = Phone::live_at(3);
+    for minute in 0..3 {
+        phone.pass(60_000);
+        phone.compose(&format!("m{minute}"));
+        let send = phone.send();
+        phone.results(&send, vec![Outcome::Ok(stored(4 + minute))]);
+        let ack = phone.ack();
+        phone.cursors_ok(&ack, ServerFrame::Ack);
+    }
+    phone.pass(59_999);
+    assert!(phone.sent.is_empty());
+    phone.pass(1);
+    let ping = phone.ping();
+    phone.pong(&ping, true, vec![]);
+    assert_eq!(phone.hello().after, None);
+}
+
+#[test]
+fn pushes_and_answers_to_pings_put_the_next_ping_off() {
+    let cursors = MemberCursors { user: user("bob"), delivered: at(3), read: at(3) };
+    let entries = ServerFrame::Entries(Entries { conversation: d1(), entries: vec![entry(1, 3)] });
+    let receipt = ServerFrame::Receipt(Receipt { conversation: d1(), cursors, ttl_ms: 1_000 });
+    let mut phone = Phone::live_at(3);
+    for push in [Some(entries), Some(receipt), None] {
+        phone.pass(200_000);
+        if let Some(push) = push {
+            phone.receive(&push);
+        } else {
+            phone.input(Input::ConnectNow);
+            let ping = phone.ping();
+            phone.pong(&ping, false, vec![]);
+        }
+        phone.pass(100_000);
+        assert!(phone.sent.is_empty());
+        phone.pass(140_000);
+        let ping = phone.ping();
+        phone.pong(&ping, false, vec![]);
+    }
+}
+
+#[test]
+fn a_ping_that_is_refused_is_not_repeated_at_once() {
+    let mut phone = Phone::live_at(3);
+    phone.pass(240_000);
+    let ping = phone.ping();
+    phone.refuse(&ping.id, Refusal::new(ErrorCode::Unavailable, "").after_ms(2_000));
+    phone.pass(1_999);
+    assert!(phone.sent.is_empty());
+    phone.pass(501);
+    phone.ping();
 }
 
 #[test]
@@ -435,13 +448,46 @@ fn resync_means_hello_again_on_the_same_socket() {
 }
 
 #[test]
+fn resync_while_a_further_page_of_hello_is_in_flight_is_not_lost() {
+    let mut phone = Phone::new();
+    phone.input(Input::ConnectNow);
+    phone.opened();
+    let first = phone.hello();
+    phone.receive(&ServerFrame::Hello(Box::new(hello_answer(first.id, vec![], Some(d1())))));
+    let second = phone.hello();
+    phone.receive(&ServerFrame::Error(ErrorFrame { id: None, refusal: Refusal::new(ErrorCode::Resync, "") }));
+    assert!(phone.sent.is_empty());
+    phone.receive(&ServerFrame::Hello(Box::new(hello_answer(second.id, vec![], Some(d1())))));
+    let again = phone.hello();
+    assert_eq!((again.after, phone.session.connection()), (None, ConnectionState::CatchingUp));
+    phone.receive(&ServerFrame::Hello(Box::new(hello_answer(again.id, vec![], None))));
+    assert_eq!((phone.session.connection(), phone.sent.len()), (ConnectionState::Live, 0));
+}
+
+#[test]
+fn an_error_about_the_connection_is_heard_whatever_request_it_names() {
+    let after = |code| {
+        let mut phone = Phone::live_at(3);
+        phone.compose("m");
+        let send = phone.send();
+        phone.gateway_fails();
+        phone.refuse(&send.id, Refusal::new(code, ""));
+        phone
+    };
+    assert_eq!(after(ErrorCode::TokenExpired).session.connection(), ConnectionState::NoToken);
+    assert_eq!(after(ErrorCode::UpgradeRequired).session.connection(), ConnectionState::UpgradeRequired);
+    assert_eq!(after(ErrorCode::Resync).hello().after, None);
+    let phone = after(ErrorCode::Forbidden);
+    assert_eq!((phone.session.connection(), phone.sent.len(), phone.store.outbox.len()), (ConnectionState::Live, 0, 1));
+}
+
+#[test]
 fn frames_that_nobody_knows_are_ignored() {
     let mut phone = Phone::live_at(3);
     for text in ["not JSON", "[]", r#"{"type":"teleport"}"#, r#"{"type":"ping","id":"77","server_time_ms":1}"#, r#"{"type":"entries"}"#] {
         phone.receive_text(CONNECTED, text);
     }
-    phone
-        .receive(&ServerFrame::Error(chatlane_protocol::frames::ErrorFrame { id: None, refusal: Refusal::new(ErrorCode::BadRequest, "") }));
+    phone.receive(&ServerFrame::Error(ErrorFrame { id: None, refusal: Refusal::new(ErrorCode::BadRequest, "") }));
     assert_eq!((phone.session.connection(), phone.sent.len(), phone.closes.len()), (ConnectionState::Live, 0, 0));
 }
 
@@ -449,7 +495,7 @@ fn frames_that_nobody_knows_are_ignored() {
 fn what_comes_of_a_socket_that_was_given_up_is_ignored() {
     let mut phone = Phone::live_at(3);
     phone.goaway(CONNECTED, GoawayReason::Unknown, None);
-    let text = encode(&ServerFrame::Entries(chatlane_protocol::frames::Entries { conversation: d1(), entries: vec![entry(1, 4)] }));
+    let text = encode(&ServerFrame::Entries(Entries { conversation: d1(), entries: vec![entry(1, 4)] }));
     phone.receive_text(CONNECTED, &text);
     phone.closed(CONNECTED);
     phone.input(Input::Opened(CONNECTED));

@@ -128,6 +128,22 @@ fn an_expired_token_is_also_told_without_a_request() {
 }
 
 #[test]
+fn a_token_that_ends_on_a_connection_that_lasted_is_replaced_after_a_short_pause() {
+    let mut phone = Phone::live_at(3);
+    for _ in 0..7 {
+        phone.closed(*phone.connects.last().unwrap());
+        phone.pass(30_000);
+    }
+    phone.opened();
+    phone.welcome(vec![]);
+    phone.pass(60_000);
+    phone.receive(&ServerFrame::Error(ErrorFrame { id: None, refusal: Refusal::new(ErrorCode::TokenExpired, "") }));
+    phone.input(token("new"));
+    phone.pass(500);
+    assert_eq!(phone.session.connection(), ConnectionState::Connecting);
+}
+
+#[test]
 fn a_denied_handshake_needs_a_token_and_tries_the_old_one_after_a_while() {
     let mut phone = Phone::new();
     phone.input(Input::ConnectNow);

@@ -2,6 +2,7 @@
 
 mod facts_asking;
 mod facts_cursors;
+mod facts_displacement;
 mod facts_entries;
 mod facts_outbox;
 mod facts_repairs;

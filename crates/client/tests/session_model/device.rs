@@ -1,6 +1,6 @@
 //! A device: its session, its store, its person, and what each request that it makes must satisfy.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use chatlane_client::session::{BatchId, Change, ConnectionState, OutboxRow, OutboxState, Session, Settings};
 use chatlane_protocol::request::{PositionIn, Positions, SendMessages, Sync};
@@ -32,10 +32,10 @@ pub struct Device {
     /// When the last of them is finished.
     pub written_at_ms: u64,
     pub token: Token,
-    /// For each conversation the number of the last request whose answer, a look through the log, has reached the device.
-    pub scanned: BTreeMap<ConversationId, u64>,
     pub discarded: Vec<ClientMessageId>,
     pub state: ConnectionState,
+    /// Somebody else has said hello in its name, at some time.
+    pub displaced: bool,
     messages: u64,
     acked_at_ms: Option<u64>,
     read_at_ms: Option<u64>,
@@ -56,9 +56,9 @@ impl Device {
             writing: VecDeque::new(),
             written_at_ms: 0,
             token: token::issue(&user, now),
-            scanned: BTreeMap::new(),
             discarded: vec![],
             state: ConnectionState::Connecting,
+            displaced: false,
             messages: 0,
             acked_at_ms: None,
             read_at_ms: None,
@@ -84,7 +84,6 @@ impl Device {
         self.state = session.connection();
         self.session = Some(session);
         (self.acked_at_ms, self.read_at_ms) = (None, None);
-        self.scanned.clear();
     }
 
     /// The app dies. Of the writes under way the first `kept` are in the store; the app was not told.
@@ -146,10 +145,10 @@ impl Device {
         assert!(!failed, "{client_message_id} had failed, and was attempted again");
     }
 
-    /// I2: delivered is what the store has, or where it goes on after it has skipped what was too much.
+    /// I2: delivered is what the store has, or lies before its run: what was too much has been skipped.
     fn check_delivered(&self, positions: &[PositionIn]) {
         for PositionIn { conversation, position } in positions {
-            let skipped = self.disk.conversations.get(conversation).is_some_and(|row| row.from == *position);
+            let skipped = self.disk.conversations.get(conversation).is_some_and(|row| position.seq <= row.from.seq);
             let stored = skipped || self.disk.has(conversation, *position);
             assert!(stored, "{conversation} {position} was acknowledged, and is not stored");
         }

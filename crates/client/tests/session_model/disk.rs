@@ -1,6 +1,6 @@
 //! A device's local store: what survives the app. Batches are applied whole and in their order, as `Output::Commit` asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chatlane_client::session::{Change, ConversationRow, OutboxRow, Restored};
 use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Position, Seq};
@@ -13,6 +13,8 @@ pub struct Disk {
     pub conversations: BTreeMap<ConversationId, ConversationRow>,
     pub entries: BTreeMap<ConversationId, BTreeMap<Seq, Entry>>,
     pub outbox: BTreeMap<(ConversationId, ClientMessageId), OutboxRow>,
+    /// Every entry that was ever written, also if the same batch or a later one dropped it again.
+    written: BTreeSet<(ConversationId, Position)>,
 }
 
 impl Disk {
@@ -23,11 +25,11 @@ impl Disk {
     }
 
     pub fn has(&self, conversation: &ConversationId, position: Position) -> bool {
-        self.entry(conversation, position).is_some()
+        self.entries.get(conversation).and_then(|kept| kept.get(&position.seq)).is_some_and(|entry| entry.position == position)
     }
 
-    pub fn entry(&self, conversation: &ConversationId, position: Position) -> Option<&Entry> {
-        self.entries.get(conversation)?.get(&position.seq).filter(|entry| entry.position == position)
+    pub fn has_had(&self, conversation: &ConversationId, position: Position) -> bool {
+        self.written.contains(&(conversation.clone(), position))
     }
 
     /// Applies one batch and looks whether the store may say what it says now. `discarded`: the person gave these up.
@@ -42,6 +44,7 @@ impl Disk {
                 Change::Entries { conversation, entries } => {
                     let kept = self.entries.entry(conversation.clone()).or_default();
                     for entry in entries {
+                        self.written.insert((conversation.clone(), entry.position));
                         let before = kept.insert(entry.position.seq, entry.clone());
                         assert!(before.is_none_or(|before| before == entry), "D1: {conversation} {} was another entry", entry.position);
                     }
@@ -59,9 +62,10 @@ impl Disk {
                     self.outbox.insert((row.conversation.clone(), row.client_message_id.clone()), row);
                 }
                 Change::OutboxDone { conversation, client_message_id } => {
-                    let stored = server.ever.iter().any(|((lane, _), logged)| {
-                        *lane == conversation && logged.entry.client_message_id == client_message_id
-                    });
+                    let stored = server
+                        .ever
+                        .iter()
+                        .any(|((lane, _), logged)| *lane == conversation && logged.entry.client_message_id == client_message_id);
                     let known = stored || discarded.contains(&client_message_id);
                     assert!(known, "the outbox lost {client_message_id}, which was neither stored nor given up");
                     self.outbox.remove(&(conversation, client_message_id));

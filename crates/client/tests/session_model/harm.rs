@@ -89,10 +89,7 @@ impl Harm {
                 vec![(in_ms, Event::ToServer { wire, text, fate })]
             }
             (Self::Redeliver { later_ms }, Event::FanOut { task, .. }) => {
-                vec![
-                    (in_ms, Event::FanOut { task: task.clone(), again: false }),
-                    (in_ms + later_ms, Event::FanOut { task, again: true }),
-                ]
+                vec![(in_ms, Event::FanOut { task: task.clone(), again: false }), (in_ms + later_ms, Event::FanOut { task, again: true })]
             }
             (Self::Fate(_) | Self::Redeliver { .. }, event) => vec![(in_ms, event)],
         }

@@ -1,9 +1,9 @@
 //! The runs: many scripts, each with its seed, and what all of them together must have met.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Once};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -23,7 +23,12 @@ const LINES_MAX: usize = 120;
 thread_local! {
     /// What the scripts of this run have met.
     static MET: RefCell<Tally> = RefCell::default();
+
+    /// Whether panics of this thread are expected.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
 }
+
+static QUIETER_PANICS: Once = Once::new();
 
 /// What a script is generated from. What must come of it is known only when it has run: the server's log is the reference.
 struct Script;
@@ -58,7 +63,7 @@ impl StateMachineTest for Sessions {
 
     fn apply(mut world: World, _: &u64, line: Line) -> World {
         let name = line.name();
-        let took_effect = world.perform(line);
+        let took_effect = world.perform(&line);
         world.tally.operation(name, took_effect);
         world
     }
@@ -80,8 +85,15 @@ fn run(seed: u64) -> Result<(), (String, Made)> {
     let config = Config { cases: 1, failure_persistence: None, max_shrink_iters: 4_000, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config.clone(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     // Each try of the shrinking panics; only the last one is worth reading.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
+    QUIETER_PANICS.call_once(|| {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !QUIET.get() {
+                hook(panic);
+            }
+        }));
+    });
+    QUIET.set(true);
     let outcome = runner.run(&Script::sequential_strategy(LINES_MAX / 2..LINES_MAX), |(state, lines, seen)| {
         let run = AssertUnwindSafe(|| Sessions::test_sequential(config.clone(), state, lines, seen));
         catch_unwind(run).map_err(|panic| {
@@ -89,7 +101,7 @@ fn run(seed: u64) -> Result<(), (String, Made)> {
             TestCaseError::fail(text.unwrap_or_default())
         })
     });
-    std::panic::set_hook(hook);
+    QUIET.set(false);
     match outcome {
         Ok(()) => Ok(()),
         Err(TestError::Fail(reason, script)) => Err((reason.to_string(), script)),
@@ -124,8 +136,68 @@ fn whatever_the_network_does_everybody_has_the_same_log_in_the_end() {
     }
 }
 
-/// A run that has not met a fault proves nothing about it.
+/// What every run must have met. A run that has not met a fault proves nothing about it.
+const FAULTS: [&str; 29] = [
+    "answer lost after its effect",
+    "answer overtaken",
+    "app killed",
+    "app killed, a write made but not confirmed",
+    "app killed, its writes lost",
+    "delivery late",
+    "delivery repeated",
+    "device displaced",
+    "frame vanishes in a half-open socket",
+    "function: dies before its answer",
+    "function: dies before its enqueue",
+    "function: dies before its writes",
+    "function: throttled",
+    "function: unavailable, everything done",
+    "function: unavailable, nothing done",
+    "gateway restarted",
+    "handshake does not get through",
+    "logs restored from a backup",
+    "push doubled",
+    "push lost",
+    "push overtaken",
+    "request lost",
+    "request overtaken",
+    "request vanishes in a half-open socket",
+    "session removed by a false 410",
+    "socket cut",
+    "socket half-open",
+    "store is slow",
+    "token expired",
+];
+
+/// The same for the server's rarer answers and what the person sees rarely: the repairs that they lead to have run.
+const ANSWERS: [&str; 20] = [
+    "ack, read: refused",
+    "error: token_expired",
+    "goaway",
+    "hello: next page",
+    "ping: resync",
+    "probe: found",
+    "probe: not done",
+    "send: anchor_stale",
+    "send: busy",
+    "send: duplicate",
+    "send: epoch_changed",
+    "send: forbidden",
+    "send: not_attempted",
+    "send: rate_limited",
+    "send: too_large",
+    "shown: failed",
+    "shown: rolled back",
+    "shown: skipped",
+    "sync: epoch_changed",
+    "sync: not done",
+];
+
 fn look_at(met: &Tally) {
     let (tried, effect) = met.operations.values().fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1));
     assert!(2 * effect >= tried, "only {effect} of {tried} operations took effect");
+    let missing: Vec<_> = FAULTS.iter().filter(|fault| !met.faults.contains_key(*fault)).collect();
+    assert!(missing.is_empty(), "faults that were never met: {missing:?}");
+    let missing: Vec<_> = ANSWERS.iter().filter(|answer| !met.answers.contains_key(*answer)).collect();
+    assert!(missing.is_empty(), "answers that were never met: {missing:?}");
 }

@@ -17,4 +17,5 @@ mod script;
 mod server;
 mod tally;
 mod token;
+mod vectors;
 mod world;

@@ -6,7 +6,7 @@ use chatlane_client::session::{OutgoingState, Shown};
 use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Position, Seq, UserId};
 
 use super::disk::Disk;
-use super::server::Server;
+use super::server::{Note, Server};
 
 /// One conversation as it stands before the person's eyes.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +37,8 @@ pub struct Person {
     cursors: BTreeMap<(ConversationId, UserId), (Position, Position)>,
     /// The last page of history: whether it was the first of the log.
     pub history_done: BTreeMap<ConversationId, bool>,
+    /// What the answers that have reached the device say of its messages.
+    pub notes: Vec<Note>,
     /// Failed and not yet given up.
     pub failed: BTreeSet<(ConversationId, ClientMessageId)>,
 }
@@ -53,7 +55,7 @@ impl Person {
             (conversation.clone(), Screen { shown: vec![], base })
         });
         let screens = screens.collect();
-        Self { user, screens, cursors: BTreeMap::new(), history_done: BTreeMap::new(), failed: BTreeSet::new() }
+        Self { user, screens, cursors: BTreeMap::new(), history_done: BTreeMap::new(), notes: vec![], failed: BTreeSet::new() }
     }
 
     /// Entries that the person can point at.
@@ -61,8 +63,7 @@ impl Person {
         self.screens.get(conversation).map_or(&[], |screen| &screen.shown)
     }
 
-    /// `scanned`: the number of the last look through the log whose answer has reached the device.
-    pub fn see(&mut self, shown: Shown, disk: &Disk, server: &Server, scanned: &BTreeMap<ConversationId, u64>) {
+    pub fn see(&mut self, shown: Shown, disk: &Disk, server: &Server) {
         match shown {
             Shown::Entry { conversation, entry } => self.see_entry(&conversation, &entry, disk, server),
             Shown::Skipped { conversation, position } => {
@@ -89,7 +90,7 @@ impl Person {
                 assert_eq!(unread, row.head_count.saturating_sub(row.read_count), "unread of {}", row.conversation);
             }
             Shown::Outgoing { conversation, client_message_id, state } => {
-                self.see_outgoing(conversation, client_message_id, &state, disk, server, scanned);
+                self.see_outgoing(conversation, client_message_id, &state, disk, server);
             }
             Shown::Cursors { conversation, cursors } => {
                 assert_ne!(cursors.user, self.user, "a receipt of one's own");
@@ -104,8 +105,10 @@ impl Person {
 
     fn see_entry(&mut self, conversation: &ConversationId, entry: &Entry, disk: &Disk, server: &Server) {
         let position = entry.position;
-        assert_eq!(disk.entry(conversation, position), Some(entry), "D1: {conversation} {position} was shown before it was stored");
-        let parent = server.ever[&(conversation.clone(), position)].parent;
+        assert!(disk.has_had(conversation, position), "D1: {conversation} {position} was shown before it was stored");
+        let logged = &server.ever[&(conversation.clone(), position)];
+        assert_eq!(logged.entry, *entry, "{conversation} {position} is shown otherwise than it is in the log");
+        let parent = logged.parent;
         let screen = self.screens.entry(conversation.clone()).or_default();
         let follows = match (screen.shown.last(), screen.base) {
             (Some(last), _) => *last == parent,
@@ -117,15 +120,7 @@ impl Person {
         screen.shown.push(position);
     }
 
-    fn see_outgoing(
-        &mut self,
-        conversation: ConversationId,
-        id: ClientMessageId,
-        state: &OutgoingState,
-        disk: &Disk,
-        server: &Server,
-        scanned: &BTreeMap<ConversationId, u64>,
-    ) {
+    fn see_outgoing(&mut self, conversation: ConversationId, id: ClientMessageId, state: &OutgoingState, disk: &Disk, server: &Server) {
         let key = (conversation, id);
         match state {
             OutgoingState::Waiting => assert!(disk.outbox.contains_key(&key), "{} is shown as waiting, and not in the outbox", key.1),
@@ -136,15 +131,14 @@ impl Person {
                 self.failed.remove(&key);
             }
             OutgoingState::Failed(refusal) => {
-                let lane = server.lanes.get(&key.0);
-                let entry = lane.and_then(|lane| {
-                    lane.entries.iter().find(|entry| entry.sender == self.user && entry.client_message_id == key.1)
-                });
-                if let Some(entry) = entry {
-                    let logged = &server.ever[&(key.0.clone(), entry.position)];
+                let looked = self.notes.iter().filter(|note| note.scanned.contains(&key.0)).map(|note| note.request).max();
+                let refused = self.notes.iter().filter(|note| note.refused.contains(&key.1)).map(|note| note.request).min();
+                assert!(refused <= looked, "{} failed before the log was looked through: {:?}", key.1, refusal.code);
+                let entries = server.lanes.get(&key.0).into_iter().flat_map(|lane| &lane.entries);
+                for entry in entries.filter(|entry| entry.sender == self.user && entry.client_message_id == key.1) {
                     // An earlier attempt that is still under way may come behind the look; its entry will settle the message.
-                    let looked = scanned.get(&key.0).copied().unwrap_or(0);
-                    assert!(logged.request > looked, "{} is in the log, and shown as failed: {:?}", key.1, refusal.code);
+                    let logged = &server.ever[&(key.0.clone(), entry.position)];
+                    assert!(Some(logged.request) > looked, "{} is in the log, and shown as failed: {:?}", key.1, refusal.code);
                 }
                 self.failed.insert(key);
             }

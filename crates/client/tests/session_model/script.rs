@@ -104,7 +104,7 @@ pub fn lines() -> BoxedStrategy<Line> {
         6 => (device(), 0..3_usize, 0..60_000_u64).prop_map(|(device, kept, away_ms)| Line::Crash { device, kept, away_ms }),
         4 => (500..5_000_u64).prop_map(|ms| Line::SlowStore { ms }),
         1 => Just(Line::Restart),
-        1 => (1..6_usize).prop_map(|lost| Line::Restore { lost }),
+        2 => (1..6_usize).prop_map(|lost| Line::Restore { lost }),
         2 => device().prop_map(|device| Line::Expire { device }),
         2 => device().prop_map(|device| Line::Displace { device }),
         5 => (code, 1..4_u32).prop_map(|(code, messages)| Line::Refuse { code, messages }),
@@ -154,8 +154,8 @@ fn one<T: Clone>(all: &[T], pick: usize) -> Option<T> {
 
 impl World {
     /// Carries out one line. Whether it had an effect.
-    pub fn perform(&mut self, line: Line) -> bool {
-        match line {
+    pub fn perform(&mut self, line: &Line) -> bool {
+        match *line {
             Line::Compose { device, pick, messages, long } => self.compose(device, pick, messages, long).is_some(),
             Line::MarkRead { device, pick, back } => self.mark_read(device, pick, back).is_some(),
             Line::Look { device, picks } => self.look(device, picks),
@@ -240,9 +240,10 @@ impl World {
 
     /// Asks for what is before the device's run of a conversation; without a run, for what is up to where it goes on.
     pub fn load_history(&mut self, device: usize, conversation: &ConversationId) -> bool {
-        let row = self.devices[device].session.as_ref().and_then(|session| {
-            session.conversations().find(|row| row.conversation == *conversation).cloned()
-        });
+        let row = self.devices[device]
+            .session
+            .as_ref()
+            .and_then(|session| session.conversations().find(|row| row.conversation == *conversation).cloned());
         let before = row.map(|row| row.from.seq.next()).filter(|seq| *seq > Seq::FIRST);
         self.tell(device, Input::LoadHistory { conversation: conversation.clone(), before })
     }
@@ -362,6 +363,7 @@ impl World {
         let wire = self.next_wire();
         let (user, id) = (self.devices[device].user.clone(), self.devices[device].id);
         let effect = self.server.displace(wire, &user, id);
+        self.devices[device].displaced = true;
         self.tally.fault("device displaced");
         self.post_all(effect.posts);
         // The other one goes away again, some time.

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chatlane_protocol::frames::{
-    ConversationHead, ConversationRow, CursorResult, CursorsAnswer, Entries, ErrorFrame, Goaway, GoawayReason, HelloAnswer, HistoryAnswer,
-    Limits, MemberCursors, Missed, OpenAnswer, PingAnswer, ProbeAnswer, Receipt, RefreshAnswer, SendAnswer, Standing, SyncAnswer,
-    SyncOutcome, SyncPage, Versions,
+    ConversationHead, ConversationRow, CursorOutcome, CursorResult, CursorsAnswer, Entries, ErrorFrame, Goaway, GoawayReason, HelloAnswer,
+    HistoryAnswer, Limits, MemberCursors, Missed, OpenAnswer, PingAnswer, ProbeAnswer, Receipt, RefreshAnswer, SendAnswer, Standing,
+    SyncAnswer, SyncOutcome, SyncPage, Versions,
 };
 use chatlane_protocol::request::{Hello, History, Open, Ping, PositionIn, Positions, Probe, Refresh, SendMessages, Sync};
 use chatlane_protocol::{
@@ -68,8 +68,18 @@ pub struct Effect {
     pub tasks: Vec<Task>,
     /// The server ends the socket, behind its posts.
     pub close: bool,
-    /// Conversations that were looked through for this device.
+    pub note: Note,
+}
+
+/// What the device knows of its messages when it has the answer.
+#[derive(Clone, Debug, Default)]
+pub struct Note {
+    /// The number of the request.
+    pub request: u64,
+    /// Conversations that were looked through to the end.
     pub scanned: Vec<ConversationId>,
+    /// Messages that were refused for good.
+    pub refused: Vec<ClientMessageId>,
 }
 
 /// An entry that was once accepted.
@@ -137,6 +147,11 @@ impl Server {
         self.sessions.len() < before
     }
 
+    /// Whether nothing is posted to the device.
+    pub fn is_deaf(&self, device: DeviceId) -> bool {
+        self.sessions.values().all(|session| session.device != device)
+    }
+
     /// Somebody else says hello in the name of the device.
     pub fn displace(&mut self, wire: Wire, user: &UserId, device: DeviceId) -> Effect {
         self.peers.insert(wire, Peer { user: user.clone(), device, expires: self.now.plus_ms(token::LIFE_MS) });
@@ -167,7 +182,7 @@ impl Server {
     pub fn handle(&mut self, wire: Wire, text: &str) -> Effect {
         self.requests += 1;
         let request = Request::parse(text).unwrap_or_else(|bad| panic!("the session sent a bad request: {:?}: {text}", bad.refusal));
-        let mut effect = Effect::default();
+        let mut effect = Effect { note: Note { request: self.requests, ..Note::default() }, ..Effect::default() };
         let Some(peer) = self.admit(wire) else {
             effect.posts.push((wire, error(request.id(), Refusal::new(ErrorCode::TokenExpired, "over"))));
             effect.close = true;
@@ -203,15 +218,19 @@ impl Server {
 
     fn lane_of(&self, conversation: &ConversationId, user: &UserId) -> Result<&Lane, Refusal> {
         let lane = self.lanes.get(conversation).filter(|lane| lane.members.contains(user));
-        lane.ok_or_else(|| Refusal::new(ErrorCode::NotFound, "no such conversation"))
+        lane.ok_or_else(not_found)
     }
 
     /// Of two connections of one device the newer one stays. Whether `wire` is posted to now.
     fn make_routable(&mut self, wire: Wire, effect: &mut Effect) -> bool {
         let Some(peer) = self.peers.get(&wire).cloned() else { return false };
         let expires = self.sessions.get(&wire).map_or(peer.expires, |session| session.expires.max(peer.expires));
-        let others: Vec<Wire> =
-            self.sessions.iter().filter(|(other, session)| **other != wire && session.device == peer.device).map(|(other, _)| *other).collect();
+        let others: Vec<Wire> = self
+            .sessions
+            .iter()
+            .filter(|(other, session)| **other != wire && session.device == peer.device)
+            .map(|(other, _)| *other)
+            .collect();
         if others.iter().any(|other| *other > wire) {
             self.sessions.remove(&wire);
             return false;
@@ -291,7 +310,13 @@ impl Server {
         ServerFrame::Open(OpenAnswer { id, conversation: ConversationHead { conversation, with: Some(with), head } })
     }
 
-    fn send(&mut self, wire: Wire, peer: &Peer, SendMessages { id, conversation, messages }: SendMessages, effect: &mut Effect) -> ServerFrame {
+    fn send(
+        &mut self,
+        wire: Wire,
+        peer: &Peer,
+        SendMessages { id, conversation, messages }: SendMessages,
+        effect: &mut Effect,
+    ) -> ServerFrame {
         let mut results: Vec<MessageResult> = vec![];
         let mut written = BTreeSet::new();
         let mut placed = BTreeSet::new();
@@ -301,7 +326,7 @@ impl Server {
             let outcome = match (member, self.lanes.get_mut(&conversation)) {
                 _ if stopped => Outcome::NotAttempted,
                 (None, Some(lane)) => lane.append(&peer.user, &message, self.epoch, self.now, &mut written, &mut self.strain),
-                _ => Outcome::Refused(Refusal::new(ErrorCode::NotFound, "no such conversation")),
+                _ => Outcome::Refused(not_found()),
             };
             match &outcome {
                 Outcome::Ok(stored) | Outcome::Duplicate(stored) => {
@@ -310,8 +335,9 @@ impl Server {
                         self.note_last(&conversation);
                     }
                 }
-                Outcome::Refused(refusal) if !refusal.retryable => {
+                Outcome::Refused(refusal) if matches!(refusal.code, ErrorCode::Forbidden | ErrorCode::TooLarge) => {
                     self.refused.insert(message.client_message_id.clone());
+                    effect.note.refused.push(message.client_message_id.clone());
                 }
                 Outcome::Conflict(_) | Outcome::Refused(_) | Outcome::NotAttempted => {}
             }
@@ -361,7 +387,7 @@ impl Server {
                 Ok((entries, done)) => {
                     room -= entries.len();
                     if done {
-                        effect.scanned.push(from.conversation.clone());
+                        effect.note.scanned.push(from.conversation.clone());
                     }
                     SyncOutcome::Ok(Missed { skip: None, entries: entries.to_vec(), done })
                 }
@@ -393,7 +419,7 @@ impl Server {
         match judged {
             Err(refusal) => error(&id, refusal),
             Ok((found, reached, done)) => {
-                effect.scanned.extend(done.then(|| conversation.clone()));
+                effect.note.scanned.extend(done.then(|| conversation.clone()));
                 ServerFrame::Probe(ProbeAnswer { id, conversation, found, reached, done })
             }
         }
@@ -402,17 +428,12 @@ impl Server {
     fn advance(&mut self, peer: &Peer, positions: &[PositionIn], read: bool, effect: &mut Effect) -> Vec<CursorResult> {
         let mut results = vec![];
         for PositionIn { conversation, position } in positions {
-            let outcome = match self.lane_of(conversation, &peer.user).err() {
-                Some(refusal) => chatlane_protocol::frames::CursorOutcome::Refused(refusal),
-                None => {
-                    let lane = self.lanes.get_mut(conversation).expect("just seen");
-                    let (outcome, moved) = lane.advance(&peer.user, peer.device, self.epoch, *position, read);
-                    if moved {
-                        self.tell(conversation, &peer.user, effect);
-                    }
-                    outcome
-                }
-            };
+            let lane = self.lanes.get_mut(conversation).filter(|lane| lane.members.contains(&peer.user));
+            let moved = lane.map(|lane| lane.advance(&peer.user, peer.device, self.epoch, *position, read));
+            if let Some((_, true)) = moved {
+                self.tell(conversation, &peer.user, effect);
+            }
+            let outcome = moved.map_or_else(|| CursorOutcome::Refused(not_found()), |(outcome, _)| outcome);
             results.push(CursorResult { conversation: conversation.clone(), outcome });
         }
         results
@@ -420,15 +441,15 @@ impl Server {
 
     fn tell(&self, conversation: &ConversationId, user: &UserId, effect: &mut Effect) {
         let lane = &self.lanes[conversation];
-        let receipt =
-            Receipt { conversation: conversation.clone(), cursors: member_cursors(lane, user), ttl_ms: limits::RECEIPT_TTL_MS };
+        let receipt = Receipt { conversation: conversation.clone(), cursors: member_cursors(lane, user), ttl_ms: limits::RECEIPT_TTL_MS };
         let to = self.sessions.iter().filter(|(_, session)| session.user == *lane.other(user) && session.expires > self.now);
         effect.posts.extend(to.map(|(wire, _)| (*wire, ServerFrame::Receipt(receipt.clone()))));
     }
 
     fn refresh(&mut self, wire: Wire, peer: &Peer, Refresh { id, token }: Refresh) -> ServerFrame {
         let refused = |code| error(&id, Refusal::new(code, "refused"));
-        let Some(claims) = token::read(token.as_str()).filter(|claims| claims.user == peer.user.as_str() && claims.expires > self.now) else {
+        let Some(claims) = token::read(token.as_str()).filter(|claims| claims.user == peer.user.as_str() && claims.expires > self.now)
+        else {
             return refused(ErrorCode::TokenRefused);
         };
         let Some(session) = self.sessions.get_mut(&wire) else { return refused(ErrorCode::Resync) };
@@ -503,6 +524,10 @@ fn member_cursors(lane: &Lane, user: &UserId) -> MemberCursors {
 
 pub fn error(id: &RequestId, refusal: Refusal) -> ServerFrame {
     ServerFrame::Error(ErrorFrame { id: Some(id.clone()), refusal })
+}
+
+fn not_found() -> Refusal {
+    Refusal::new(ErrorCode::NotFound, "no such conversation")
 }
 
 fn goaway() -> ServerFrame {

@@ -66,8 +66,15 @@ impl Tally {
             {
                 self.met("ack, read: refused");
             }
-            ServerFrame::Probe(answer) if !answer.done => self.met("probe: not done"),
-            ServerFrame::Probe(answer) if !answer.found.is_empty() => self.met("probe: found"),
+            ServerFrame::Probe(answer) => {
+                if !answer.done {
+                    self.met("probe: not done");
+                }
+                if !answer.found.is_empty() {
+                    self.met("probe: found");
+                }
+            }
+            ServerFrame::Goaway(_) => self.met("goaway"),
             ServerFrame::Hello(answer) if answer.next.is_some() => self.met("hello: next page"),
             ServerFrame::Ping(answer) if answer.resync => self.met("ping: resync"),
             ServerFrame::Error(error) => self.met(in_error(error.refusal.code)),

@@ -6,14 +6,14 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use chatlane_client::session::{BatchId, Input, Moment, OpenFailure, Output, SocketId};
+use chatlane_client::session::{BatchId, ConnectionState, Input, Moment, OpenFailure, Output, SocketId};
 use chatlane_protocol::frames::encode;
 use chatlane_protocol::{ConversationId, Entry, ErrorCode, Refusal, Request, ServerFrame, UnixMillis, UserId};
 
 use super::device::Device;
 use super::dice::Dice;
 use super::harm::Armed;
-use super::server::{Effect, Server, Task, Wire, error};
+use super::server::{Effect, Note, Server, Task, Wire, error};
 use super::tally::Tally;
 use super::token;
 
@@ -58,8 +58,8 @@ pub enum Event {
     Opened { wire: Wire, failure: Option<OpenFailure> },
     /// A request arrives at the gateway.
     ToServer { wire: Wire, text: String, fate: Fate },
-    /// A frame arrives at the device. `scanned`: the number of the request and what it looked through.
-    ToClient { wire: Wire, text: String, push: bool, scanned: Option<(u64, Vec<ConversationId>)> },
+    /// A frame arrives at the device.
+    ToClient { wire: Wire, text: String, push: bool, note: Option<Note> },
     /// The device notices the end of a socket.
     Closed { wire: Wire },
     /// The server ends a socket.
@@ -215,7 +215,7 @@ impl World {
             Event::Handshake { wire, token } => self.handshake(wire, &token),
             Event::Opened { wire, failure } => self.opened(wire, failure),
             Event::ToServer { wire, text, fate } => self.request(wire, &text, fate),
-            Event::ToClient { wire, text, scanned, .. } => self.frame(wire, text, scanned),
+            Event::ToClient { wire, text, note, .. } => self.frame(wire, text, note),
             Event::Closed { wire } => {
                 let Link { device, life, socket, .. } = self.links[&wire];
                 self.tell_life(device, life, Input::Closed { socket });
@@ -301,7 +301,11 @@ impl World {
             Output::Show(shown) => {
                 use chatlane_client::session::{OutgoingState, Shown};
                 match &shown {
-                    Shown::Connection(state) => self.devices[device].state = *state,
+                    Shown::Connection(state) => {
+                        let alone = !self.devices[device].displaced;
+                        assert!(*state != ConnectionState::Displaced || !alone, "{} has displaced itself", self.devices[device].name);
+                        self.devices[device].state = *state;
+                    }
                     Shown::Skipped { .. } => self.tally.met("shown: skipped"),
                     Shown::RolledBack { .. } => self.tally.met("shown: rolled back"),
                     Shown::History { .. } => self.tally.met("shown: history"),
@@ -310,7 +314,7 @@ impl World {
                     _ => {}
                 }
                 let one = &mut self.devices[device];
-                one.person.see(shown, &one.disk, &self.server, &one.scanned);
+                one.person.see(shown, &one.disk, &self.server);
             }
         }
     }
@@ -409,8 +413,6 @@ impl World {
             Fate::Throttled | Fate::DiesFirst | Fate::FailsFirst => Effect::default(),
             _ => self.server.handle(wire, text),
         };
-        let request_number = self.server.requests;
-        let scanned = std::mem::take(&mut effect.scanned);
         let tasks = std::mem::take(&mut effect.tasks);
         if fate == Fate::DiesBeforeEnqueue {
             effect.posts.clear();
@@ -434,10 +436,10 @@ impl World {
                 Some(encode(&error(&id, Refusal::new(ErrorCode::Unavailable, "unknown").after_ms(100))))
             }
         };
-        let scanned = (fate == Fate::Answers).then_some((request_number, scanned));
+        let note = (fate == Fate::Answers).then_some(effect.note);
         if let Some(text) = answer {
             let latency = self.latency();
-            self.at(latency, Event::ToClient { wire, text, push: false, scanned });
+            self.at(latency, Event::ToClient { wire, text, push: false, note });
         }
         if effect.close {
             self.at(200, Event::Hangup { wire });
@@ -451,14 +453,14 @@ impl World {
                     self.tally.answer(&frame);
                 }
                 let latency = self.latency();
-                self.at(latency, Event::ToClient { wire, text: encode(&frame), push: true, scanned: None });
+                self.at(latency, Event::ToClient { wire, text: encode(&frame), push: true, note: None });
             } else {
                 self.server.gone(wire);
             }
         }
     }
 
-    fn frame(&mut self, wire: Wire, text: String, scanned: Option<(u64, Vec<ConversationId>)>) {
+    fn frame(&mut self, wire: Wire, text: String, note: Option<Note>) {
         let Some(Link { device, life, socket, stage, .. }) = self.links.get(&wire).cloned() else {
             return; // somebody else's socket, in a displaced device's name
         };
@@ -468,12 +470,7 @@ impl World {
         if stage != Stage::Open || self.devices[device].life != life {
             return;
         }
-        if let Some((number, conversations)) = scanned {
-            for conversation in conversations {
-                let last = self.devices[device].scanned.entry(conversation).or_default();
-                *last = number.max(*last);
-            }
-        }
+        self.devices[device].person.notes.extend(note);
         self.tell(device, Input::Received { socket, text });
     }
 

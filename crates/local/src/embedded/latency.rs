@@ -142,7 +142,10 @@ mod tests {
     #[test]
     fn shares_and_times_rise_from_0_to_1() {
         for quantiles in ALL {
-            assert!(quantiles.is_sorted_by(|(share, time), (next_share, next_time)| share < next_share && time < next_time), "{quantiles:?}");
+            assert!(
+                quantiles.is_sorted_by(|(share, time), (next_share, next_time)| share < next_share && time < next_time),
+                "{quantiles:?}"
+            );
             assert_eq!((quantiles[0].0.to_bits(), quantiles[quantiles.len() - 1].0.to_bits()), (0.0_f64.to_bits(), 1.0_f64.to_bits()));
         }
     }

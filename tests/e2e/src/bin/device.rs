@@ -96,8 +96,8 @@ fn tell(shown: Shown, texts: &mut BTreeMap<ClientMessageId, String>) {
         },
         Shown::Skipped { conversation, position } => Report::Skipped(Place { conversation, position }),
         Shown::Connection(session::ConnectionState::Displaced) => Report::Odd("displaced".to_owned()),
-        Shown::Connection(session::ConnectionState::Live) => Report::Live,
-        Shown::Connection(_) | Shown::Cursors { .. } => return,
+        Shown::Connection(state) => Report::Connection(format!("{state:?}")),
+        Shown::Cursors { .. } => return,
         other => Report::Odd(format!("{other:?}")),
     };
     report(&told);

@@ -21,17 +21,17 @@ async fn backend_with(id: &ConversationId) -> Backend {
 }
 
 #[tokio::test]
-async fn cursors_cost_one_request_and_one_more_only_where_one_of_two_moves() {
+async fn cursors_cost_one_request_and_one_more_only_where_a_read_entry_was_not_acknowledged() {
     let id = conversation("d-1");
     let backend = backend_with(&id).await;
     let cursor = |number| ReadCursor { position: position(number), count: number };
     for (delivered, read, requests) in [
         (5, None, 1),    // quiet
-        (6, Some(6), 1), // both
+        (5, Some(5), 1), // read what was acknowledged before: the common case
+        (6, Some(6), 2), // both
         (6, Some(6), 1), // nothing moves: learnt from the refusal itself
         (4, None, 1),    // neither
-        (7, Some(6), 2), // the one
-        (7, Some(7), 2), // the other
+        (7, Some(6), 2), // the delivered one only
     ] {
         let recording = backend.endpoints.record();
         let to = Advance { delivered: position(delivered), read: read.map(cursor) };

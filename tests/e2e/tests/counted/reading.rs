@@ -83,8 +83,8 @@ impl Scene<'_> {
         let asked = json!({ "action": "history", "conversation": long_ago.long, "before": LongAgo::LONG / 2, "limit": 50 });
         let (history, answer) = self.row("history, 50 entries", &device, device.request(asked)).await;
         assert_eq!(answer.expect("an answer")["entries"].as_array().map(Vec::len), Some(50));
-        let asked = json!({ "action": "probe", "conversation": long_ago.long, "anchor": position(LongAgo::LONG - 200), "ids": ["x"] });
-        let (probe, answer) = self.row("probe over 200 entries", &device, device.request(asked)).await;
+        let asked = json!({ "action": "probe", "conversation": long_ago.long, "anchor": position(LongAgo::LONG - 180), "ids": ["x"] });
+        let (probe, answer) = self.row("probe over 180 entries", &device, device.request(asked)).await;
         let answer = answer.expect("an answer");
         assert_eq!((&answer["reached"], &answer["done"]), (&json!(position(LongAgo::LONG)), &json!(true)));
         self.others.push(device);

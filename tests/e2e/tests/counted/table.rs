@@ -97,7 +97,19 @@ impl Row {
 /// The whole file.
 pub fn table(rows: &[Row]) -> String {
     const HEADINGS: [&str; 13] = [
-        "", "sent", "answered", "request", "WCU", "RCU", "SQS sends", "fan-out", "WCU", "RCU", "posts", "calls in all", "WCU / RCU in all",
+        "",
+        "sent",
+        "answered",
+        "request",
+        "WCU",
+        "RCU",
+        "SQS sends",
+        "fan-out",
+        "WCU",
+        "RCU",
+        "posts",
+        "calls in all",
+        "WCU / RCU in all",
     ];
     let mut lines = vec![HEADINGS.map(str::to_owned)];
     lines.extend(rows.iter().map(Row::cells));

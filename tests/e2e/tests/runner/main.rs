@@ -1,5 +1,6 @@
 //! The built programs as a person runs them: what they print, how they end, what is left.
 
+mod chat;
 mod program;
 
 use std::net::TcpListener;
@@ -44,10 +45,10 @@ async fn the_greeting_says_what_runs_and_what_to_type() {
     let runner = Runner::start(&data, &[]).await;
     let greeting = runner.program.out.all();
     let port = &runner.port;
-    let about = "Chatlane on this machine · 9 Lambda roles as real processes · DynamoDB, SQS embedded · data in ";
+    let about = "Chatlane on this machine · 15 Lambda roles as real processes · DynamoDB, SQS embedded · data in ";
     assert_eq!(greeting[0], format!("{about}{} (delete it to start over)", data.as_str()));
     assert!(greeting[1].starts_with(&format!("gateway  {}        ready in ", runner.url)), "{}", greeting[1]);
-    let typed = |name: &str| format!("cargo run -q -p chatlane-local -- chat {name} --port {port}");
+    let typed = |name: &str| format!("cargo run -q -p chatlane-local -- chat {name} --port {port} --data {}", data.as_str());
     assert_eq!(greeting[3], format!("Paste into a second terminal:   {}", typed("alice")));
     assert_eq!(greeting[4], format!("and into a third:               {}", typed("bob")));
 
@@ -68,7 +69,7 @@ async fn the_greeting_says_what_runs_and_what_to_type() {
 async fn a_line_typed_in_one_terminal_is_seen_in_another() {
     let data = Folder::new();
     let runner = Runner::start(&data, &[]).await;
-    let chat = |name: &str| Program::start(&program(), &["chat", name, "--port", &runner.port]);
+    let chat = |name: &str| Program::start(&program(), &["chat", name, "--port", &runner.port, "--data", data.as_str()]);
     let bob = chat("bob");
     bob.out.line("bob is there", |line| !line.is_empty()).await;
     let mut alice = chat("alice");
@@ -152,7 +153,7 @@ async fn what_cannot_start_says_in_one_line_what_to_do() {
         (vec!["--port", &runner.port, "--data", other.as_str()], "is taken", "--port"),
         (vec!["--port", "0", "--data", data.as_str()], "another Chatlane has the data folder", "--data"),
         (vec!["--port", "0", "--data", "/dev/null/data"], "cannot make the data folder /dev/null/data", "/dev/null/data"),
-        (vec!["chat", "alice", "--port", &free], "no Chatlane on port", "cargo run -p chatlane-local"),
+        (vec!["chat", "alice", "--port", &free, "--data", other.as_str()], "no Chatlane on port", "cargo run -p chatlane-local"),
     ] {
         let mut program = Program::start(&program(), &arguments);
         let (code, complaints) = program.ended().await;

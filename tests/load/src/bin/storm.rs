@@ -30,7 +30,7 @@ struct Options {
     #[arg(long, default_value_t = 1000)]
     users: u32,
     /// Seconds over which a device chooses, at random, when it connects again (full jitter). After each failure twice as long.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 60)]
     spread: u64,
     /// Users of them who are written to meanwhile.
     #[arg(long, default_value_t = 100)]
@@ -50,7 +50,11 @@ struct Options {
 }
 
 /// The longest time over which a device chooses.
-const SPREAD_MAX: Duration = Duration::from_mins(1);
+const SPREAD_MAX: Duration = Duration::from_mins(2);
+
+/// The first wait before a request is repeated, of which a random part passes; it doubles up to [`BACK_OFF_MAX`].
+const BACK_OFF: Duration = Duration::from_secs(1);
+const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 
 /// Connections that are opened at once when nobody is in a hurry.
 const AT_ONCE: usize = 8;
@@ -112,7 +116,13 @@ async fn main() -> anyhow::Result<()> {
             finding.await.with_context(|| format!("{} never got the letter", device.user))??;
         }
     }
-    report(&pairs, &devices, &setbacks, letters.len(), &[("before", before, cut), ("during the storm", cut, over), ("after", after, Instant::now())]);
+    report(
+        &pairs,
+        &devices,
+        &setbacks,
+        letters.len(),
+        &[("before", before, cut), ("during the storm", cut, over), ("after", after, Instant::now())],
+    );
     Ok(())
 }
 
@@ -153,57 +163,50 @@ impl Device {
         Ok(Self { user, id: DeviceId::from(uuid::Uuid::new_v4()), token, online: None, away: Duration::ZERO })
     }
 
-    /// Connects, says hello and fetches what was missed. `Err(reason)`: to be tried again.
-    async fn connect(&self, stack: &Running) -> anyhow::Result<Result<Online, String>> {
+    /// Connects, says hello and fetches what was missed. `None`: to be tried again on another socket.
+    async fn connect(&self, stack: &Running, setbacks: &mut Vec<String>) -> anyhow::Result<Option<Online>> {
         let connection = match Connection::open(&stack.url(), self.id, &self.token).await {
             Ok(connection) => connection,
-            Err(OpenError::Refused { status: status @ (429 | 500..=599) }) => return Ok(Err(format!("handshake {status}"))),
-            Err(OpenError::Unreachable { .. }) => return Ok(Err("unreachable".to_owned())),
+            Err(OpenError::Refused { status: status @ (429 | 500..=599) }) => {
+                setbacks.push(format!("handshake {status}"));
+                return Ok(None);
+            }
+            Err(OpenError::Unreachable { .. }) => {
+                setbacks.push("unreachable".to_owned());
+                return Ok(None);
+            }
             Err(error) => return Err(error.into()),
         };
         let pushes = connection.pushes();
         let mut online = Online { connection, pushes, entries: vec![] };
-        let caught_up = async {
-            let HelloAnswer { conversations, .. } = online.connection.hello(None).await?;
-            let all = conversations.into_iter().map(|row| row.conversation.conversation);
-            let mut missing: Vec<_> = all.map(|conversation| SyncFrom { conversation, after: Position::ZERO }).collect();
-            while !missing.is_empty() {
-                let answer = online.connection.sync(missing.clone(), vec![]).await?;
-                for page in answer.pages {
-                    let SyncOutcome::Ok(missed) = page.outcome else { continue };
-                    if let Some(last) = missed.entries.last() {
-                        missing.iter_mut().filter(|from| from.conversation == page.conversation).for_each(|from| from.after = last.position);
-                    }
-                    if missed.done {
-                        missing.retain(|from| from.conversation != page.conversation);
-                    }
-                    online.entries.extend(missed.entries);
+        let mut back_off = BACK_OFF;
+        loop {
+            // The socket is good: what is repeated on it costs less than another handshake.
+            setbacks.push(match online.catch_up().await {
+                Ok(()) => return Ok(Some(online)),
+                Err(RequestError::Unknown(reason)) => reason,
+                Err(RequestError::Refused(refusal)) if refusal.retryable => format!("{:?}", refusal.code),
+                Err(RequestError::Closed(closed)) => {
+                    setbacks.push(format!("closed with {}", closed.code));
+                    return Ok(None);
                 }
-            }
-            Ok(())
-        };
-        match caught_up.await {
-            Ok(()) => Ok(Ok(online)),
-            Err(RequestError::Unknown(reason)) => Ok(Err(reason)),
-            Err(RequestError::Refused(refusal)) if refusal.retryable => Ok(Err(format!("{:?}", refusal.code))),
-            Err(RequestError::Closed(closed)) => Ok(Err(format!("closed with {}", closed.code))),
-            Err(error) => Err(error.into()),
+                Err(error) => return Err(error.into()),
+            });
+            sleep(back_off.mul_f64(rand::random())).await;
+            back_off = (back_off * 2).min(BACK_OFF_MAX);
         }
     }
 
-    /// Full jitter: each attempt at a random time within a span that doubles. Answers why attempts failed.
+    /// Full jitter: each handshake at a random time within a span that doubles. Answers why attempts failed.
     async fn return_to(&mut self, stack: &Running, spread: Duration) -> anyhow::Result<Vec<String>> {
         let cut = Instant::now();
         let (mut spread, mut setbacks) = (spread, vec![]);
         loop {
             sleep(spread.mul_f64(rand::random())).await;
-            match self.connect(stack).await? {
-                Ok(online) => {
-                    self.online = Some(online);
-                    self.away = cut.elapsed();
-                    return Ok(setbacks);
-                }
-                Err(reason) => setbacks.push(reason),
+            if let Some(online) = self.connect(stack, &mut setbacks).await? {
+                self.online = Some(online);
+                self.away = cut.elapsed();
+                return Ok(setbacks);
             }
             spread = (spread * 2).min(SPREAD_MAX);
         }
@@ -213,9 +216,31 @@ impl Device {
     async fn find(&mut self, letter: &ClientMessageId) -> anyhow::Result<()> {
         let online = self.online.as_mut().context("every device is back")?;
         while !online.entries.iter().any(|entry| entry.client_message_id == *letter) {
-            match online.pushes.recv().await.context("the connection stays open")? {
-                ServerFrame::Entries(entries) => online.entries.extend(entries.entries),
-                _ => {}
+            let push = online.pushes.recv().await.context("the connection stays open")?;
+            if let ServerFrame::Entries(live) = push {
+                online.entries.extend(live.entries);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Online {
+    /// Says hello, then fetches all conversations from their beginnings.
+    async fn catch_up(&mut self) -> Result<(), RequestError> {
+        let HelloAnswer { conversations, .. } = self.connection.hello(None).await?;
+        let all = conversations.into_iter().map(|row| row.conversation.conversation);
+        let mut missing: Vec<_> = all.map(|conversation| SyncFrom { conversation, after: Position::ZERO }).collect();
+        while !missing.is_empty() {
+            for page in self.connection.sync(missing.clone(), vec![]).await?.pages {
+                let SyncOutcome::Ok(missed) = page.outcome else { return Err(RequestError::Unreadable) };
+                if let Some(last) = missed.entries.last() {
+                    missing.iter_mut().filter(|from| from.conversation == page.conversation).for_each(|from| from.after = last.position);
+                }
+                if missed.done {
+                    missing.retain(|from| from.conversation != page.conversation);
+                }
+                self.entries.extend(missed.entries);
             }
         }
         Ok(())
@@ -245,12 +270,13 @@ impl Post {
     async fn send_over(&self, time: Duration) -> anyhow::Result<BTreeMap<UserId, ClientMessageId>> {
         let began = Instant::now();
         let count = u32::try_from(self.lanes.len())?;
-        let writing = (0..).zip(&self.lanes).map(async |(number, (user, conversation, head)): (u32, &(UserId, ConversationId, Position))| {
-            sleep_until((began + time * number / count.max(1)).into()).await;
-            let letter = message("you were away", *head);
-            send(&self.connection, conversation, &letter, |_| ()).await?;
-            anyhow::Ok((user.clone(), letter.client_message_id))
-        });
+        let writing =
+            (0..).zip(&self.lanes).map(async |(number, (user, conversation, head)): (u32, &(UserId, ConversationId, Position))| {
+                sleep_until((began + time * number / count.max(1)).into()).await;
+                let letter = message("you were away", *head);
+                send(&self.connection, conversation, vec![letter.clone()], |_, _| (), |_| ()).await?;
+                anyhow::Ok((user.clone(), letter.client_message_id))
+            });
         Ok(try_join_all(writing).await?.into_iter().collect())
     }
 }
@@ -264,7 +290,11 @@ fn report(pairs: &Pairs, devices: &[Device], setbacks: &[Vec<String>], letters: 
     for reason in setbacks.iter().flatten() {
         *counts.entry(reason.clone()).or_default() += 1;
     }
-    println!("all {} devices are back; {letters} letters are on both devices of their receivers; {}", devices.len(), table::setbacks(&counts));
+    println!(
+        "all {} devices are back; {letters} letters are on both devices of their receivers; {}",
+        devices.len(),
+        table::setbacks(&counts)
+    );
     println!("{}", table::latencies(&[("cut → hello answered", &away)], None));
     let measured: Vec<(String, Measured)> =
         spans.iter().map(|(name, from, to)| ((*name).to_owned(), pairs.ledger().measured(*from..*to))).collect();

@@ -1,1 +1,338 @@
+//! What the chat says, in the order in which things happen.
 
+use chatlane_protocol::frames::{MemberCursors, Stored};
+use chatlane_protocol::{ErrorCode, UnixMillis};
+
+use super::*;
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+fn conversation(name: &str) -> ConversationId {
+    ConversationId::new(name).unwrap()
+}
+
+fn id(name: &str) -> ClientMessageId {
+    ClientMessageId::new(name).unwrap()
+}
+
+fn at(seq: u64) -> Position {
+    Position::new(1, Seq::try_from(seq).unwrap())
+}
+
+fn row(name: &str, with: &str, have: u64) -> ConversationRow {
+    let mut row = ConversationRow::empty(conversation(name));
+    (row.with, row.have, row.head, row.head_count) = (Some(user(with)), at(have), at(have), have);
+    row
+}
+
+fn entry(sender: &str, seq: u64, text: &str) -> Entry {
+    Entry {
+        position: at(seq),
+        sender: user(sender),
+        client_message_id: id(&format!("{sender}-{seq}")),
+        time_ms: UnixMillis::ZERO,
+        count: seq,
+        kind: EntryKind::Message { body: Body::text(text).unwrap() },
+    }
+}
+
+fn stored(seq: u64) -> OutgoingState {
+    OutgoingState::Stored(Stored { position: at(seq), time_ms: UnixMillis::ZERO, count: seq })
+}
+
+/// alice's room, which knows the conversations of these rows, at a time of the test's own.
+struct Scene {
+    room: Room,
+    now: Instant,
+}
+
+impl Scene {
+    fn of(conversations: Vec<ConversationRow>) -> Self {
+        let now = Instant::now();
+        Self { room: Room::new(user("alice"), Restored { conversations, outbox: vec![] }), now }
+    }
+
+    /// Talking to bob, with entries up to `have` on the screen.
+    fn with_bob(have: u64) -> Self {
+        let mut scene = Self::of(vec![row("d1", "bob", have)]);
+        scene.room.begin(None, scene.now);
+        let entries = (1..=have).map(|seq| entry("bob", seq, "old")).collect();
+        scene.room.turned(&conversation("d1"), entries);
+        scene.later();
+        scene
+    }
+
+    fn shows(&mut self, shown: Shown) -> Vec<Act> {
+        self.room.shown(shown, self.now)
+    }
+
+    /// What is said when everything that waits has waited for long enough.
+    fn later(&mut self) -> Vec<String> {
+        let mut lines = vec![];
+        while let Some(at) = self.room.settle_at() {
+            self.now = at;
+            lines.extend(said(self.room.settle(at)));
+        }
+        lines
+    }
+
+    /// A line is typed and given to the device under this name, and the store has it.
+    fn types(&mut self, line: &str, name: &str) {
+        for act in self.room.typed(line.as_bytes()) {
+            if let Act::Compose { conversation, line, .. } = act {
+                self.room.composed(conversation.clone(), id(name), line);
+                let state = OutgoingState::Waiting;
+                self.shows(Shown::Outgoing { conversation, client_message_id: id(name), state });
+            }
+        }
+    }
+
+    fn outgoing(&mut self, name: &str, state: OutgoingState) -> Vec<Act> {
+        self.shows(Shown::Outgoing { conversation: conversation("d1"), client_message_id: id(name), state })
+    }
+
+    fn cursors(&mut self, delivered: u64, read: u64) {
+        let cursors = MemberCursors { user: user("bob"), delivered: at(delivered), read: at(read) };
+        self.shows(Shown::Cursors { conversation: conversation("d1"), cursors });
+    }
+}
+
+fn said(acts: Vec<Act>) -> Vec<String> {
+    acts.into_iter().filter_map(|act| if let Act::Say(line) = act { Some(line) } else { None }).collect()
+}
+
+#[test]
+fn a_wait_that_is_over_at_once_is_not_told() {
+    let mut scene = Scene::with_bob(1);
+    scene.types("quick", "m1");
+    assert_eq!(said(scene.outgoing("m1", stored(2))), ["  ✓ #2"]);
+    assert_eq!(scene.later(), [""; 0]);
+
+    scene.types("slow", "m2");
+    assert_eq!(scene.later(), ["  ○ slow"]);
+    assert_eq!(said(scene.outgoing("m2", stored(3))), ["  ✓ #3 slow"]);
+}
+
+#[test]
+fn lines_that_wait_are_told_in_the_order_of_typing_and_once() {
+    let mut scene = Scene::with_bob(1);
+    for (line, name) in [("one", "m9"), ("two", "m1"), ("three", "m5")] {
+        scene.types(line, name);
+    }
+    assert_eq!(scene.later(), ["  ○ one", "  ○ two", "  ○ three"]);
+    assert!(scene.room.is_busy());
+    assert_eq!(scene.room.farewell(), ["· 3 messages wait on this device; they are sent the next time"]);
+}
+
+#[test]
+fn a_line_that_the_store_does_not_have_yet_is_not_said_to_wait() {
+    let mut scene = Scene::with_bob(1);
+    scene.room.composed(conversation("d1"), id("m1"), "hi".to_owned());
+    scene.room.stands(Standing::Online, scene.now);
+    assert_eq!(scene.later(), ["· online"]);
+    assert_eq!(scene.room.farewell(), [""; 0]);
+}
+
+#[test]
+fn ones_own_message_is_on_the_screen_as_typed_and_that_of_another_device_is_an_entry() {
+    let mut scene = Scene::with_bob(1);
+    scene.types("hi", "alice-2");
+    scene.outgoing("alice-2", stored(2));
+    let own = Shown::Entry { conversation: conversation("d1"), entry: entry("alice", 2, "hi") };
+    assert_eq!(scene.shows(own), [Act::Read { conversation: conversation("d1"), position: at(2) }]);
+    let other = Shown::Entry { conversation: conversation("d1"), entry: entry("alice", 3, "from my phone") };
+    assert_eq!(said(scene.shows(other)), ["alice: from my phone  #3"]);
+}
+
+#[test]
+fn an_entry_that_the_store_told_already_is_not_shown_again() {
+    let mut scene = Scene::with_bob(3);
+    let again = Shown::Entry { conversation: conversation("d1"), entry: entry("bob", 3, "old") };
+    assert_eq!(said(scene.shows(again)), [""; 0]);
+}
+
+#[test]
+fn a_read_that_follows_soon_takes_the_place_of_the_delivery() {
+    let mut scene = Scene::with_bob(1);
+    for (name, seq) in [("m1", 2), ("m2", 3), ("m3", 5)] {
+        scene.types("hi", name);
+        scene.outgoing(name, stored(seq));
+    }
+    scene.cursors(3, 0);
+    scene.cursors(4, 4);
+    assert_eq!(scene.later(), ["  ✓✓ #3 read by bob"], "the last of one's own up to there");
+    scene.cursors(5, 4);
+    assert_eq!(scene.later(), ["  ✓✓ #5 delivered"]);
+    scene.cursors(5, 4);
+    scene.cursors(2, 2);
+    assert_eq!(scene.later(), [""; 0]);
+    scene.cursors(5, 5);
+    assert_eq!(scene.later(), ["  ✓✓ #5 read by bob"]);
+}
+
+#[test]
+fn an_older_row_takes_no_ticks_back() {
+    let mut scene = Scene::with_bob(1);
+    scene.types("hi", "m1");
+    scene.outgoing("m1", stored(2));
+    scene.cursors(2, 2);
+    scene.shows(Shown::Conversation { row: row("d1", "bob", 2), unread: 0 });
+    assert_eq!(scene.later(), ["  ✓✓ #2 read by bob"]);
+}
+
+#[test]
+fn who_turns_to_a_conversation_sees_its_end_its_ticks_and_what_waits() {
+    let mut bob = row("d1", "bob", 4);
+    bob.others = vec![MemberCursors { user: user("bob"), delivered: at(3), read: at(2) }];
+    let waiting = OutboxRow {
+        conversation: conversation("d1"),
+        order: 1,
+        client_message_id: id("m1"),
+        anchor: at(4),
+        body: Body::text("unsent").unwrap(),
+        state: OutboxState::Waiting,
+    };
+    let mut room = Room::new(user("alice"), Restored { conversations: vec![bob], outbox: vec![waiting] });
+    let begun = room.begin(None, Instant::now());
+    assert_eq!(begun[2], Act::Turn { conversation: conversation("d1"), entries: PAGE });
+    let entries = vec![entry("alice", 2, "a"), entry("alice", 3, "b"), entry("alice", 4, "c")];
+    let acts = room.turned(&conversation("d1"), entries);
+    assert!(acts.contains(&Act::Read { conversation: conversation("d1"), position: at(4) }), "{acts:?}");
+    let lines = ["· earlier: /history", "alice: a  #2 ✓✓", "alice: b  #3 ✓✓", "alice: c  #4 ✓", "· bob has read up to #2", "  ○ unsent"];
+    assert_eq!(said(acts), lines);
+}
+
+#[test]
+fn who_turns_back_sees_only_what_is_new_and_all_of_it() {
+    let mut scene = Scene::of(vec![row("d1", "bob", 2), row("d2", "carol", 1)]);
+    scene.room.begin(None, scene.now);
+    scene.room.turned(&conversation("d1"), vec![entry("bob", 1, "a"), entry("bob", 2, "b")]);
+    let carol = scene.room.typed(b"/with carol");
+    assert_eq!(said(carol), ["· talking to carol"]);
+    scene.room.turned(&conversation("d2"), vec![entry("carol", 1, "hi")]);
+    let new: Vec<Entry> = (3..=42).map(|seq| entry("bob", seq, "new")).collect();
+    for entry in new.clone() {
+        assert_eq!(scene.shows(Shown::Entry { conversation: conversation("d1"), entry }), []);
+    }
+    scene.shows(Shown::Conversation { row: row("d1", "bob", 42), unread: 40 });
+    let back = scene.room.typed(b"/with bob");
+    assert_eq!(back[1], Act::Turn { conversation: conversation("d1"), entries: 40 });
+    assert_eq!(said(scene.room.turned(&conversation("d1"), new)).len(), 40);
+    assert_eq!(scene.later(), ["· connecting…"], "seen, so no news");
+}
+
+#[test]
+fn news_of_another_conversation_are_one_line_for_many() {
+    let mut scene = Scene::with_bob(1);
+    for seq in 1..=3 {
+        let entry = entry("carol", seq, "hi");
+        scene.shows(Shown::Entry { conversation: conversation("d2"), entry });
+        scene.shows(Shown::Conversation { row: row("d2", "ca\u{1b}rol", seq), unread: seq });
+    }
+    assert_eq!(scene.later(), [r"· ca\u{1b}rol: 3 unread · /with ca\u{1b}rol"]);
+}
+
+#[test]
+fn what_was_unread_before_is_told_at_the_start() {
+    let mut scene = Scene::of(vec![row("d1", "bob", 2), row("d2", "carol", 1), ConversationRow::empty(conversation("d3"))]);
+    let lines = ["· you are alice; /help lists what you can type", "· carol: 1 unread", "· talking to bob"];
+    assert_eq!(said(scene.room.begin(None, scene.now)), lines);
+    let list = said(scene.room.typed(b"/list"));
+    assert_eq!(list, ["· bob: 2 unread (here)", "· carol: 1 unread", "· d3: nothing new"]);
+}
+
+#[test]
+fn a_message_that_failed_in_a_former_run_is_told_and_given_up() {
+    let refusal = Refusal::new(ErrorCode::TooLarge, "");
+    let failed = OutboxRow {
+        conversation: conversation("d1"),
+        order: 1,
+        client_message_id: id("m1"),
+        anchor: at(1),
+        body: Body::new("image/png", chatlane_protocol::Content::Data(vec![0; 9])).unwrap(),
+        state: OutboxState::Failed(refusal),
+    };
+    let mut room = Room::new(user("alice"), Restored { conversations: vec![row("d1", "bob", 1)], outbox: vec![failed] });
+    let acts = room.begin(None, Instant::now());
+    assert!(acts.contains(&Act::Say("  ✗ not sent: too_large: [image/png, 9 bytes]".to_owned())), "{acts:?}");
+    assert!(acts.contains(&Act::Discard { conversation: conversation("d1"), id: id("m1") }), "{acts:?}");
+    assert!(!room.is_busy());
+}
+
+#[test]
+fn a_message_that_ends_while_the_person_is_elsewhere_is_told_by_its_words() {
+    let mut scene = Scene::of(vec![row("d1", "bob", 1), row("d2", "carol", 1)]);
+    scene.room.begin(None, scene.now);
+    scene.types("to bob", "m1");
+    scene.room.typed(b"/with carol");
+    assert_eq!(said(scene.outgoing("m1", stored(2))), ["  ✓ #2 to bob"]);
+}
+
+#[test]
+fn what_a_restore_takes_back_is_told_and_comes_again() {
+    let mut scene = Scene::with_bob(3);
+    scene.types("hi", "m1");
+    scene.outgoing("m1", stored(4));
+    let back = Shown::RolledBack { conversation: conversation("d1"), position: at(2) };
+    let line = "· with bob: the server has lost what stood behind #2; what it still has comes again";
+    assert_eq!(said(scene.shows(back)), [line]);
+    let again = Shown::Entry { conversation: conversation("d1"), entry: entry("bob", 3, "other") };
+    assert_eq!(said(scene.shows(again)), ["bob: other  #3"]);
+    scene.cursors(4, 4);
+    assert_eq!(scene.later(), [""; 0], "the message behind it is gone");
+    let all = Shown::RolledBack { conversation: conversation("d1"), position: Position::ZERO };
+    assert_eq!(said(scene.shows(all)), ["· with bob: the server has lost everything; what it still has comes again"]);
+    let unknown = Shown::RolledBack { conversation: conversation("d9"), position: at(1) };
+    assert_eq!(scene.shows(unknown), []);
+}
+
+#[test]
+fn too_much_to_catch_up_with_is_fetched_backwards_where_the_person_looks() {
+    let mut scene = Scene::with_bob(3);
+    let skipped = |name: &str| Shown::Skipped { conversation: conversation(name), position: at(5_000) };
+    let fetch = Act::Fetch { conversation: conversation("d1"), before: None };
+    assert_eq!(scene.shows(skipped("d1")), [Act::Say("· much was missed, up to #5000".to_owned()), fetch]);
+    assert_eq!(scene.shows(skipped("d9")), []);
+    let page = vec![entry("bob", 4_999, "x"), entry("bob", 5_000, "y")];
+    let page = Shown::History { conversation: conversation("d1"), entries: page, done: false };
+    let lines = ["· earlier, #4999 to #5000:", "bob: x  #4999", "bob: y  #5000", "· further back: /history"];
+    assert_eq!(said(scene.shows(page)), lines);
+    let older = Act::Older { conversation: conversation("d1"), before: at(4_999).seq };
+    assert_eq!(scene.room.typed(b"/history"), [older]);
+}
+
+#[test]
+fn history_without_anything_on_the_screen_is_asked_of_the_server() {
+    let mut scene = Scene::of(vec![row("d1", "bob", 60)]);
+    scene.room.begin(None, scene.now);
+    let fetch = Act::Fetch { conversation: conversation("d1"), before: None };
+    assert_eq!(scene.room.turned(&conversation("d1"), vec![]), [fetch]);
+    assert_eq!(scene.room.typed(b"/history"), [Act::Fetch { conversation: conversation("d1"), before: None }]);
+    let refusal = Refusal::new(ErrorCode::NotFound, "");
+    let failed = Shown::Failed(Failure::History { conversation: conversation("d1"), refusal });
+    assert_eq!(said(scene.shows(failed)), ["· no history: not_found"]);
+    assert_eq!(said(Scene::of(vec![]).room.typed(b"/history")), ["· nobody to talk to yet: /with NAME"]);
+}
+
+#[test]
+fn a_conversation_that_is_gone_is_named_as_such() {
+    let mut scene = Scene::with_bob(1);
+    let gone = Shown::Failed(Failure::NoConversation(conversation("d1")));
+    assert_eq!(said(scene.shows(gone)), ["· this conversation is not there any more"]);
+}
+
+#[test]
+fn a_conversation_that_opens_behind_the_persons_back_takes_only_its_lines() {
+    let mut scene = Scene::of(vec![row("d2", "carol", 1)]);
+    let acts = scene.room.begin(None, scene.now);
+    assert_eq!(acts[2], Act::Open(user("bob")));
+    scene.room.typed(b"for bob");
+    scene.room.typed(b"/with carol");
+    let acts = scene.shows(Shown::Opened { user: user("bob"), conversation: conversation("d1") });
+    let [Act::Compose { conversation: to, line, .. }] = &acts[..] else { panic!("{acts:?}") };
+    assert_eq!((to, line.as_str()), (&conversation("d1"), "for bob"));
+    let acts = scene.room.typed(b"for carol");
+    assert!(matches!(&acts[..], [Act::Compose { conversation: to, .. }] if *to == conversation("d2")), "{acts:?}");
+}
