@@ -360,7 +360,7 @@ fn what_the_backend_does_not_answer_is_unavailable_with_the_requests_id() {
         (Role::Hello, Call::Register),
         (Role::Open, Call::Read),
         (Role::Send, Call::Enqueue),
-        (Role::Sync, Call::Read),
+        (Role::Sync, Call::InboxRows),
         (Role::History, Call::ReadBack),
         (Role::Probe, Call::Read),
         (Role::Ack, Call::At),
