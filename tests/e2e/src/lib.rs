@@ -1,7 +1,7 @@
 //! A running stack and devices that speak to it over real sockets: what the scenarios in `tests/` are written with.
 //!
-//! The devices here share no code with `chatlane-client`: they put frames on the wire as `docs/PROTOCOL.md` has them. Waiting is for a
-//! condition, with one generous limit ([`PATIENCE`]) that only a hang reaches.
+//! The devices here share no code with `chatlane-client`: they put frames on the wire as `docs/PROTOCOL.md` has them. Phones ([`phone`]) are
+//! the real client. Waiting is for a condition, with one generous limit ([`PATIENCE`]) that only a hang reaches.
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -297,11 +297,12 @@ async fn settle(parties: &[Party], store: &Store, conversations: &[ConversationI
     }
     let mut tails = BTreeMap::new();
     for conversation in conversations {
-        let log = stored_log(store, conversation).await;
+        let log = wire_log(store, conversation).await;
+        is_a_lane(&log);
         tails.insert(conversation.clone(), log.last().expect("a conversation has its first entry").position);
     }
     for Party { phone, conversations, .. } in parties {
-        let has_all = |told: &Told| conversations.iter().all(|one| told.has.get(one) == tails.get(one));
+        let has_all = |told: &Told| conversations.iter().all(|one| told.has.get(one) >= tails.get(one));
         phone.until("a phone has everything", |told| has_all(told).then_some(())).await;
     }
     for (number, user) in USERS.into_iter().enumerate() {
@@ -318,7 +319,7 @@ async fn acknowledged(store: &Store, user: &str, phones: usize, tails: &BTreeMap
         let rows = store.inbox_rows(&user, &conversations).await.expect("rows can be read");
         let of_user = rows.into_iter().flatten();
         let known = |row: chatlane_chat::ports::InboxRow| {
-            row.delivered.len() == phones && row.delivered.values().all(|at| Some(at) == tails.get(&row.conversation))
+            row.delivered.len() == phones && row.delivered.values().all(|at| Some(at) >= tails.get(&row.conversation))
         };
         if of_user.map(known).eq([true, true]) {
             return;
@@ -347,8 +348,7 @@ async fn judge(parties: Vec<Party>, store: &Store, conversations: &[Conversation
     }
     let mut logs: BTreeMap<ConversationId, Vec<Entry>> = BTreeMap::new();
     for conversation in conversations {
-        let log = stored_log(store, conversation).await.iter().map(chatlane_chat::Entry::to_wire).collect();
-        logs.insert(conversation.clone(), log);
+        logs.insert(conversation.clone(), wire_log(store, conversation).await);
     }
     for log in logs.values() {
         is_a_lane(log);
@@ -387,6 +387,11 @@ async fn judge(parties: Vec<Party>, store: &Store, conversations: &[Conversation
     // One more than was kept: a phone was killed before it could tell.
     judged.messages = messages().count();
     (traffic, judged)
+}
+
+/// A log as clients see it.
+async fn wire_log(store: &Store, conversation: &ConversationId) -> Vec<Entry> {
+    stored_log(store, conversation).await.iter().map(chatlane_chat::Entry::to_wire).collect()
 }
 
 /// L1, L2, L5: no gap, no message twice, and what was written on one phone is in the order in which it was written.

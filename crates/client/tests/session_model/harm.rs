@@ -61,7 +61,9 @@ impl World {
         }
         let Some(Armed { line, harm, .. }) = met.map(|index| self.armed.remove(index)) else { return vec![(in_ms, event)] };
         self.tally.effect(line);
-        self.tally.fault(harm.name());
+        if let Some(fault) = harm.name() {
+            self.tally.fault(fault);
+        }
         harm.strike(in_ms, event)
     }
 }
@@ -95,8 +97,9 @@ impl Harm {
         }
     }
 
-    const fn name(self) -> &'static str {
-        match self {
+    /// How it is counted; what happens to a function is counted when it happens.
+    const fn name(self) -> Option<&'static str> {
+        Some(match self {
             Self::Lose(Kind::Request) => "request lost",
             Self::Lose(Kind::Answer) => "answer lost after its effect",
             Self::Lose(Kind::Push) => "push lost",
@@ -104,9 +107,9 @@ impl Harm {
             Self::Delay(Kind::Answer, _) => "answer overtaken",
             Self::Delay(Kind::Push, _) => "push overtaken",
             Self::Double { .. } => "push doubled",
-            Self::Fate(_) => "function harmed",
+            Self::Fate(_) => return None,
             Self::Redeliver { .. } => "delivery repeated",
             Self::Backlog { .. } => "delivery late",
-        }
+        })
     }
 }

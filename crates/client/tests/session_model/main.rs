@@ -5,6 +5,7 @@
 //! `device` at each request, `disk` at each write, `person` at each thing shown, `server` at each entry, `rest` when the faults are over.
 //! A failure prints `seed N`; `CHATLANE_SEED=N` repeats that script alone and prints what happened.
 
+mod delivery;
 mod device;
 mod dice;
 mod disk;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chatlane_protocol::frames::{
-    ConversationHead, ConversationRow, CursorOutcome, CursorResult, CursorsAnswer, Entries, ErrorFrame, Goaway, GoawayReason, HelloAnswer,
+    ConversationHead, ConversationRow, CursorOutcome, CursorResult, CursorsAnswer, ErrorFrame, Goaway, GoawayReason, HelloAnswer,
     HistoryAnswer, Limits, MemberCursors, Missed, OpenAnswer, PingAnswer, ProbeAnswer, Receipt, RefreshAnswer, SendAnswer, Standing,
     SyncAnswer, SyncOutcome, SyncPage, Versions,
 };
@@ -14,6 +14,7 @@ use chatlane_protocol::{
     ServerFrame, UnixMillis, UserId, limits,
 };
 
+use super::delivery::{Task, task};
 use super::log::{ANCHOR_ENTRIES_MAX, ENTRY_BYTES_MAX, Lane, Strain};
 use super::token;
 
@@ -25,9 +26,6 @@ const PAGE_ENTRIES_MAX: usize = 3;
 
 /// Entries of a page of `history`.
 const HISTORY_ENTRIES_MAX: usize = 4;
-
-/// Entries of one delivery: of more only the last are posted, and the gap makes clients sync.
-const DELIVERED_MAX: usize = 4;
 
 /// Messages of one `send`.
 pub const MESSAGES_PER_SEND_MAX: usize = 3;
@@ -44,20 +42,10 @@ pub struct Wire(pub u64);
 
 /// Who is at the other end of a socket.
 #[derive(Clone, Debug)]
-struct Peer {
-    user: UserId,
-    device: DeviceId,
-    expires: UnixMillis,
-}
-
-/// A delivery to be made.
-#[derive(Clone, Debug)]
-pub struct Task {
-    conversation: ConversationId,
-    first: Position,
-    last: Position,
-    own: BTreeSet<Seq>,
-    origin: Option<Wire>,
+pub struct Peer {
+    pub user: UserId,
+    pub device: DeviceId,
+    pub expires: UnixMillis,
 }
 
 /// What a request leads to.
@@ -106,7 +94,7 @@ pub struct Server {
     /// Sockets that the gateway holds open.
     peers: BTreeMap<Wire, Peer>,
     /// Those that are posted to.
-    sessions: BTreeMap<Wire, Peer>,
+    pub sessions: BTreeMap<Wire, Peer>,
     /// Messages that were refused for good: the ones behind them may overtake them (L5).
     refused: BTreeSet<ClientMessageId>,
     reconnect_spread: u64,
@@ -171,12 +159,6 @@ impl Server {
     pub fn restore(&mut self, lost: usize) -> usize {
         self.epoch += 1;
         self.lanes.values_mut().map(|lane| lane.restore(lost)).sum()
-    }
-
-    /// Conversations whose head is behind the log, because a sender died or a delivery was lost.
-    pub fn sweep(&self) -> Vec<Task> {
-        let behind = self.lanes.values().filter(|lane| lane.head < lane.tail());
-        behind.map(|lane| task(lane, lane.head.seq.next(), lane.tail().seq, BTreeSet::new(), None)).collect()
     }
 
     pub fn handle(&mut self, wire: Wire, text: &str) -> Effect {
@@ -468,40 +450,10 @@ impl Server {
         ServerFrame::Ping(PingAnswer { id, server_time_ms: self.now, resync: !self.sessions.contains_key(&wire), conversations })
     }
 
-    /// Delivers (DESIGN §6, "fan out"): the head first, then the sessions. `again`: a repeated receive of the same task.
-    pub fn fan_out(&mut self, task: &Task, again: bool) -> Vec<(Wire, ServerFrame)> {
-        let Some(lane) = self.lanes.get_mut(&task.conversation).filter(|lane| lane.has(task.last)) else {
-            return vec![]; // from before a restore
-        };
-        let old = lane.head;
-        lane.head = old.max(task.last);
-        if old > task.last && !again {
-            return vec![];
-        }
-        let from = if again { task.first.seq.minus(1) } else { old.seq.min(task.first.seq.minus(1)) };
-        let (range, _) = lane.after(from, usize::try_from(task.last.seq.get() - from.get()).unwrap());
-        let range = &range[range.len().saturating_sub(DELIVERED_MAX)..];
-        let mut posts = vec![];
-        let to = self.sessions.iter().filter(|(_, session)| lane.members.contains(&session.user) && session.expires > self.now);
-        for (wire, _) in to {
-            let left_out = |entry: &&Entry| task.origin == Some(*wire) && task.own.contains(&entry.position.seq);
-            for run in range.split(|entry| left_out(&entry)).filter(|run| !run.is_empty()) {
-                let entries = Entries { conversation: lane.id.clone(), entries: run.to_vec() };
-                posts.push((*wire, ServerFrame::Entries(entries)));
-            }
-        }
-        posts
-    }
-
     /// The gateway says 410: the session goes.
     pub fn gone(&mut self, wire: Wire) {
         self.sessions.remove(&wire);
     }
-}
-
-fn task(lane: &Lane, first: Seq, last: Seq, own: BTreeSet<Seq>, origin: Option<Wire>) -> Task {
-    let at = |seq| lane.at(seq).expect("tasks name entries").position;
-    Task { conversation: lane.id.clone(), first: at(first), last: at(last), own, origin }
 }
 
 fn row(lane: &Lane, user: &UserId) -> ConversationRow {

@@ -10,10 +10,11 @@ use chatlane_client::session::{BatchId, ConnectionState, Input, Moment, OpenFail
 use chatlane_protocol::frames::encode;
 use chatlane_protocol::{ConversationId, Entry, ErrorCode, Refusal, Request, ServerFrame, UnixMillis, UserId};
 
+use super::delivery::Task;
 use super::device::Device;
 use super::dice::Dice;
 use super::harm::Armed;
-use super::server::{Effect, Note, Server, Task, Wire, error};
+use super::server::{Effect, Note, Server, Wire, error};
 use super::tally::Tally;
 use super::token;
 
