@@ -223,8 +223,10 @@ impl Lane {
 
     /// Whether the device has another entry at this place of the log than the one that it is said to have in common with it.
     pub(super) fn contradicts(&self, common: Position) -> bool {
+        // Epochs rise with seqs: no entry of the run is of a later epoch than its last one. (The anchor of a message may be: it is the head.)
+        let later = common.seq <= self.row.have.seq && common.epoch > self.row.have.epoch;
         let mut held = self.marks.iter().map(|(position, _)| *position).chain([self.row.have]);
-        held.any(|held| held.seq == common.seq && held != common)
+        later || held.any(|held| held.seq == common.seq && held != common)
     }
 
     /// Where the conversation goes on if it is not caught up with: before the entries at the head that are here already.

@@ -196,6 +196,18 @@ fn a_second_answer_of_the_same_restore_takes_nothing_back() {
     assert_eq!(phone.row().have, at_epoch(2, 6));
 }
 
+/// Restored twice: what the device has at 3 is not the entry 3 of the second log, which only the anchor's refusal names.
+#[test]
+fn a_common_entry_of_a_later_epoch_than_anything_here_makes_the_conversation_begin_anew() {
+    let mut phone = Phone::live_at(5);
+    phone.compose("m");
+    let send = phone.send();
+    phone.shown.clear();
+    phone.results(&send, vec![Outcome::Refused(restored_to(at_epoch(2, 3)))]);
+    assert!(phone.shown.contains(&Shown::RolledBack { conversation: d1(), position: Position::ZERO }));
+    assert_eq!((phone.row().have, phone.store.entries.len()), (Position::ZERO, 0));
+}
+
 #[test]
 fn a_restore_that_lost_only_what_was_not_here_yet_drops_nothing() {
     let mut phone = Phone::live_at(5);
