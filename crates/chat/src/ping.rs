@@ -23,7 +23,7 @@ where
     let members = rows.into_iter().zip(heads).filter_map(|(row, head)| Some((row?, head)));
     let standings = members.map(|(row, head)| async move {
         let cursors = others(store, &row).await?;
-        Ok::<_, Unavailable>(Standing { conversation: row.conversation, head: head.position, cursors })
+        Ok::<_, Unavailable>(Standing { conversation: row.conversation, head: head.position, count: head.count, cursors })
     });
     let conversations = try_join_all(standings).await?;
     Ok(PingAnswer { id: request.id.clone(), server_time_ms: clock.now(), resync: session.is_none(), conversations })

@@ -3,7 +3,7 @@
 //! The log is read first and the caller's rows after it, so that nothing is shown that was written after the caller's removal (M1). The
 //! reads depend on what is missing, never on how long the history is.
 
-use chatlane_protocol::frames::{Missed, Skip, SyncAnswer, SyncOutcome, SyncPage, encode};
+use chatlane_protocol::frames::{CursorOutcome, Missed, Skip, SyncAnswer, SyncOutcome, SyncPage, encode};
 use chatlane_protocol::limits::PAGE_BYTES_MAX;
 use chatlane_protocol::request::{Sync, SyncFrom};
 use chatlane_protocol::{ConversationId, Entry as WireEntry, ErrorCode, Position, Refusal, Seq};
@@ -26,7 +26,7 @@ const READ_MAX: usize = 100;
 const REST_OF_THE_ANSWER: usize = 256;
 const REST_OF_A_PAGE: usize = 160;
 
-/// Answers one page. `ack` is carried out beside it, as [`cursors::advance`] does; what became of it only the log of the function tells.
+/// Answers one page. `ack` is carried out beside it, as [`cursors::advance`] does; the answer tells whether all of it was.
 pub async fn sync<S, O, C>(
     store: &S,
     outbound: &O,
@@ -42,18 +42,20 @@ where
 {
     let acknowledge = async {
         if request.ack.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        if let Err(unavailable) = cursors::advance(store, outbound, clock, settings, caller, &request.ack, Cursor::Delivered).await {
-            // The client acknowledges again, at the latest what comes after these.
-            tracing::warn!("positions of a sync not acknowledged: {unavailable}");
+        match cursors::advance(store, outbound, clock, settings, caller, &request.ack, Cursor::Delivered).await {
+            Ok(results) => Ok(results.iter().all(|result| result.outcome == CursorOutcome::Ok)),
+            Err(unavailable) => {
+                tracing::warn!("positions of a sync not acknowledged: {unavailable}");
+                Ok(false)
+            }
         }
-        Ok(())
     };
-    let (pages, ()) = try_join(pages(store, settings, caller, &request.conversations), acknowledge).await?;
+    let (pages, acked) = try_join(pages(store, settings, caller, &request.conversations), acknowledge).await?;
     let is_done = |page: &SyncPage| !matches!(&page.outcome, SyncOutcome::Ok(missed) if !missed.done);
     let done = pages.len() == request.conversations.len() && pages.iter().all(is_done);
-    Ok(SyncAnswer { id: request.id.clone(), pages, done })
+    Ok(SyncAnswer { id: request.id.clone(), pages, done, acked })
 }
 
 /// Reads the first conversation alone, and twice as many at once with every round that leaves room: little is read in vain where much is

@@ -61,8 +61,12 @@ fn a_connection_with_a_session_is_known_and_any_other_says_hello_again() {
 #[test]
 fn open_conversations_are_told_with_their_heads_and_how_far_the_other_is() {
     let stage = known(9);
-    let expected =
-        |delivered, read| Standing { conversation: stage.conversation.clone(), head: position(9), cursors: vec![cursors(delivered, read)] };
+    let expected = |delivered, read| Standing {
+        conversation: stage.conversation.clone(),
+        head: position(9),
+        count: 8,
+        cursors: vec![cursors(delivered, read)],
+    };
     let told = || ask(&stage, &caller("alice"), std::slice::from_ref(&stage.conversation)).unwrap().conversations;
     assert_eq!(told(), [expected(Position::ZERO, Position::ZERO)]);
     bob_is_at(&stage, &[(1, 8), (2, 5)], 3);

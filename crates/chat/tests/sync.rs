@@ -427,30 +427,36 @@ fn what_a_sync_acknowledges_moves_the_devices_cursor_and_is_told_to_the_other() 
     let bobs = Session { connection: caller("bob").connection, ..session("bob-1") };
     stage.store.memory.state().sessions.entry(user("bob")).or_default().insert(bobs.connection.clone(), bobs);
     let answer = ask_with_ack(&stage, "alice", vec![from(&stage.conversation, position(3))], vec![at(&stage.conversation, 3)]).unwrap();
-    assert_eq!((only(&answer).entries.len(), delivered(&stage)), (2, Some(position(3))));
+    assert_eq!((only(&answer).entries.len(), answer.acked, delivered(&stage)), (2, true, Some(position(3))));
     assert_eq!(stage.store.count(Call::Post), 1);
 }
 
 #[test]
 fn a_sync_without_ack_moves_no_cursor() {
     let stage = Stage::with_entries(5);
-    ask(&stage, "alice", &[from(&stage.conversation, position(3))]);
+    let answer = ask(&stage, "alice", &[from(&stage.conversation, position(3))]);
+    assert!(!answer.acked);
     assert_eq!((delivered(&stage), stage.store.count(Call::Advance), stage.store.count(Call::At)), (None, 0, 0));
 }
 
 #[test]
-fn an_ack_that_fails_does_not_fail_its_sync() {
+fn an_ack_that_fails_does_not_fail_its_sync_which_says_so() {
+    let stage = || Stage::with_entries(5);
     for (call, fault) in [(Call::At, Fault::RequestLost), (Call::Advance, Fault::RequestLost), (Call::Advance, Fault::AnswerLost)] {
-        let stage = Stage::with_entries(5);
+        let stage = stage();
         stage.store.on(call, fault);
         let ack = vec![at(&stage.conversation, 3)];
         let answer = ask_with_ack(&stage, "alice", vec![from(&stage.conversation, position(3))], ack).unwrap();
-        assert_eq!(only(&answer).entries.len(), 2, "{call:?}");
+        assert_eq!((only(&answer).entries.len(), answer.acked), (2, false), "{call:?}");
     }
-    let stage = Stage::with_entries(5);
-    let bad = vec![at(&stage.conversation, 99), at(&conversation("dNobodys"), 1)];
-    let answer = ask_with_ack(&stage, "alice", vec![from(&stage.conversation, position(3))], bad).unwrap();
-    assert_eq!((only(&answer).entries.len(), delivered(&stage)), (2, None));
+    for (ack, moved) in [
+        (vec![at(&stage().conversation, 99), at(&conversation("dNobodys"), 1)], None),
+        (vec![at(&stage().conversation, 3), at(&conversation("dNobodys"), 1)], Some(position(3))),
+    ] {
+        let stage = stage();
+        let answer = ask_with_ack(&stage, "alice", vec![from(&stage.conversation, position(3))], ack).unwrap();
+        assert_eq!((only(&answer).entries.len(), answer.acked, delivered(&stage)), (2, false, moved));
+    }
 }
 
 #[test]

@@ -200,6 +200,9 @@ pub struct SyncAnswer {
     pub pages: Vec<SyncPage>,
     /// Whether every conversation of the request is in `pages` and done or refused. If not: ask again, for what is not done.
     pub done: bool,
+    /// Whether the request had an `ack` and all of its positions are told now. If not: they are to be told again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub acked: bool,
 }
 
 /// What a page has of one conversation.
@@ -339,6 +342,8 @@ pub struct Standing {
     pub conversation: ConversationId,
     /// The highest position whose delivery has begun.
     pub head: Position,
+    /// Countable messages up to `head`.
+    pub count: u64,
     /// How far the other members are; of direct conversations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cursors: Vec<MemberCursors>,

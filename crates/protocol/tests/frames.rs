@@ -182,9 +182,9 @@ fn frames_of_sending() -> Vec<(&'static str, ServerFrame)> {
 
 fn frames_of_entries() -> Vec<(&'static str, ServerFrame)> {
     let hi = |seq| vec![message(seq, Body::text("hi").unwrap())];
-    let sync = |outcomes: Vec<SyncOutcome>, done| {
+    let sync = |outcomes: Vec<SyncOutcome>, done, acked| {
         let pages = outcomes.into_iter().map(|outcome| SyncPage { conversation: conversation(), outcome }).collect();
-        ServerFrame::Sync(SyncAnswer { id: id(), pages, done })
+        ServerFrame::Sync(SyncAnswer { id: id(), pages, done, acked })
     };
     let every_form = vec![
         SyncOutcome::Ok(Missed { skip: None, entries: vec![], done: true }),
@@ -198,8 +198,8 @@ fn frames_of_entries() -> Vec<(&'static str, ServerFrame)> {
     let entries = [vec![created], hi(2), vec![image]].concat();
     vec![
         ("entries", ServerFrame::Entries(Entries { conversation: conversation(), entries })),
-        ("sync", sync(vec![SyncOutcome::Ok(Missed { skip: None, entries: hi(4), done: false })], false)),
-        ("sync_of_every_form", sync(every_form, true)),
+        ("sync", sync(vec![SyncOutcome::Ok(Missed { skip: None, entries: hi(4), done: false })], false, true)),
+        ("sync_of_every_form", sync(every_form, true, false)),
         ("history", ServerFrame::History(HistoryAnswer { id: id(), conversation: conversation(), entries: hi(2), done: false })),
     ]
 }
@@ -210,7 +210,7 @@ fn frames_of_cursors() -> Vec<(&'static str, ServerFrame)> {
     let moved = CursorResult { conversation: conversation.clone(), outcome: CursorOutcome::Ok };
     let refusal = Refusal::new(ErrorCode::AnchorUnknown, "the position names no entry");
     let refused = CursorResult { conversation: second_conversation(), outcome: CursorOutcome::Refused(refusal) };
-    let standing = Standing { conversation: conversation.clone(), head: position(3), cursors: vec![cursors.clone()] };
+    let standing = Standing { conversation: conversation.clone(), head: position(3), count: 2, cursors: vec![cursors.clone()] };
     let ping = PingAnswer { id: id(), server_time_ms: time(), resync: false, conversations: vec![standing] };
     vec![
         ("ack", ServerFrame::Ack(CursorsAnswer { id: id(), results: vec![moved.clone()] })),

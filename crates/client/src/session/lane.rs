@@ -89,14 +89,15 @@ impl Lane {
         self.doubts > self.settled || self.row.head > self.row.have
     }
 
-    /// An entry is said to exist here.
-    pub(super) fn learn_head(&mut self, head: Position, count: Option<u64>) {
-        if head > self.row.head {
-            self.row.head = head;
-            self.row.head_count = count.unwrap_or(self.row.head_count);
-        } else if head == self.row.head {
-            self.row.head_count = count.unwrap_or(self.row.head_count);
+    /// An entry is said to exist here. Whether that is news.
+    pub(super) fn learn_head(&mut self, head: Position, count: Option<u64>) -> bool {
+        let row = &mut self.row;
+        let before = (row.head, row.head_count);
+        if head >= row.head {
+            row.head = head;
+            row.head_count = count.unwrap_or(row.head_count);
         }
+        (row.head, row.head_count) != before
     }
 
     /// What the device has may not be in the log any more.

@@ -82,12 +82,11 @@ impl Session {
         self.looking.retry.fail(step, &self.settings, retry_after_ms);
     }
 
-    fn standing_told(&mut self, Standing { conversation, head, cursors }: Standing, step: &mut Step) {
+    fn standing_told(&mut self, Standing { conversation, head, count, cursors }: Standing, step: &mut Step) {
         if let Some(lane) = self.lanes.get_mut(&conversation) {
             lane.headless = false;
-            if head > lane.row.head {
-                // Its entries are on their way, probably: the gap wait runs before they are asked for.
-                lane.learn_head(head, None);
+            // Its entries are on their way, probably: the gap wait runs before they are asked for.
+            if lane.learn_head(head, Some(count)) {
                 step.touch(&conversation);
             }
             self.cursors_moved(&conversation, cursors, step);

@@ -327,7 +327,7 @@ fn a_position_that_the_log_never_had_begins_the_conversation_anew_as_a_new_one()
         assert_eq!((phone.store.entries.len(), phone.store.outbox.len()), (0, 1), "never the outbox");
         let ping = phone.ping();
         assert_eq!(ping.open, [d1()]);
-        phone.pong(&ping, false, vec![Standing { conversation: d1(), head: at(8), cursors: vec![] }]);
+        phone.pong(&ping, false, vec![Standing { conversation: d1(), head: at(8), count: 7, cursors: vec![] }]);
         phone.pass(1_000);
         if code == ErrorCode::AnchorUnknown {
             assert_eq!(phone.sync().conversations[0].after, Position::ZERO);

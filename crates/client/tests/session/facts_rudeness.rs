@@ -56,7 +56,7 @@ fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
             } else {
                 SyncOutcome::Ok(Missed { skip, entries, done })
             };
-            ServerFrame::Sync(SyncAnswer { id: sync.id, pages: vec![SyncPage { conversation: d1(), outcome }], done })
+            ServerFrame::Sync(SyncAnswer { id: sync.id, pages: vec![SyncPage { conversation: d1(), outcome }], done, acked: false })
         }
         Request::Send(send) => {
             let outcomes = (0..send.messages.len() as u64).map(|index| match (number + index) % 5 {
@@ -80,7 +80,7 @@ fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
             ServerFrame::Refresh(RefreshAnswer { id: refresh.id, expires_ms: UnixMillis::ZERO.plus_ms(number * 1_000) })
         }
         Request::Ping(ping) => {
-            let standing = Standing { conversation: d1(), head: at_epoch(epoch, seq), cursors: vec![] };
+            let standing = Standing { conversation: d1(), head: at_epoch(epoch, seq), count: 1, cursors: vec![] };
             return phone.pong(&ping, number.is_multiple_of(5), vec![standing]);
         }
         Request::Open(open) => return phone.refuse(&open.id, refusal(seq, epoch)),

@@ -347,7 +347,7 @@ impl Phone {
     pub fn pages(&mut self, sync: &Sync, outcomes: Vec<SyncOutcome>, done: bool) {
         let conversations = sync.conversations.iter().map(|from| from.conversation.clone());
         let pages = conversations.zip(outcomes).map(|(conversation, outcome)| SyncPage { conversation, outcome }).collect();
-        self.receive(&ServerFrame::Sync(SyncAnswer { id: sync.id.clone(), pages, done }));
+        self.receive(&ServerFrame::Sync(SyncAnswer { id: sync.id.clone(), pages, done, acked: !sync.ack.is_empty() }));
     }
 
     pub fn probed(&mut self, probe: &Probe, found: Vec<(&str, u64)>, reached: Position, done: bool) {

@@ -354,8 +354,9 @@ impl Server {
     }
 
     fn sync(&mut self, peer: &Peer, Sync { id, conversations, ack }: Sync, effect: &mut Effect) -> ServerFrame {
-        self.advance(peer, &ack, false, effect);
-        let (mut pages, mut room, asked) = (vec![], PAGE_ENTRIES_MAX, conversations.len());
+        let told = self.advance(peer, &ack, false, effect);
+        let acked = !ack.is_empty() && told.iter().all(|result| result.outcome == CursorOutcome::Ok);
+        let (mut pages, mut room, wanted) = (vec![], PAGE_ENTRIES_MAX, conversations.len());
         for from in conversations {
             if room == 0 {
                 break;
@@ -377,8 +378,8 @@ impl Server {
             pages.push(SyncPage { conversation: from.conversation, outcome });
         }
         let whole = |page: &SyncPage| !matches!(&page.outcome, SyncOutcome::Ok(missed) if !missed.done);
-        let done = pages.len() == asked && pages.iter().all(whole);
-        ServerFrame::Sync(SyncAnswer { id, pages, done })
+        let done = pages.len() == wanted && pages.iter().all(whole);
+        ServerFrame::Sync(SyncAnswer { id, pages, done, acked })
     }
 
     fn history(&self, peer: &Peer, History { id, conversation, before, limit }: History) -> ServerFrame {
@@ -444,6 +445,7 @@ impl Server {
         let standing = |lane: &Lane| Standing {
             conversation: lane.id.clone(),
             head: lane.head,
+            count: lane.count_at(lane.head),
             cursors: vec![member_cursors(lane, lane.other(&peer.user))],
         };
         let conversations = lanes.map(standing).collect();
