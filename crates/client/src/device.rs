@@ -191,7 +191,7 @@ impl<T: Tokens> Driver<T> {
         for output in self.session.handle(now, random(), input) {
             match output {
                 Output::Connect(socket) => self.sockets.connect(socket),
-                Output::Send { socket, text } => self.sockets.send(socket, text),
+                Output::Send { socket, text } => self.sockets.send(socket, text.0),
                 Output::Close(socket) => self.sockets.close(socket),
                 Output::Commit { batch, changes } => self.storage.commit(batch, changes),
                 Output::NeedToken => self.sockets.renew_token(),

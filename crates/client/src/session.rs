@@ -29,7 +29,7 @@
 //! | `resync` (an error, or of `ping`) | – | – | – | – | ignored: hello is to come | ignored: hello is on its way | `hello` again on this socket; catching up |
 //! | gateway's frame | – | – | – | – | ignored: nothing is in flight | see `hello` | all in flight: outcome unknown, repeated with back-off |
 //! | another answer | – | – | – | – | – | – | what it asked for; its request is settled |
-//! | an answer to nothing in flight | – | – | – | – | ignored | ignored, but for an error that is about the connection (the three above) | the same |
+//! | an answer to nothing in flight | – | – | – | – | ignored | ignored, but for an error that is about the connection (the three above) | the same, and but for `ok` and `duplicate` of a `send` that a gateway's frame left open, within the time of an answer: its message is settled, whatever became of the repetition |
 //! | entries, receipts | – | – | – | – | taken | taken | taken |
 //! | not JSON, unknown `type` | – | – | – | – | ignored | ignored | ignored |
 //! | an answer is overdue | – | – | – | – | closes; waiting, back-off | closes; waiting, back-off | closes; as `Closed` |
@@ -61,22 +61,23 @@
 //! | | invariant | enforced by | tested by |
 //! |---|---|---|---|
 //! | I1 | Entries of a conversation are taken at `have` + 1 only, each once, in order (D1) | `Lane::receive`, `Lane::receive_page` | `the_next_entry_is_shown_and_an_old_one_dropped`, `an_early_entry_waits_for_those_before_it` |
-//! | I2 | What is shown or acknowledged is in the store | only `committed` shows it, only `Lane::committed` is acknowledged | `entries_are_shown_only_when_the_store_has_them`, `a_phone_that_dies_before_the_commit_gets_the_entry_again` |
+//! | I2 | What is shown or acknowledged is in the store | only `committed` shows it, what is dropped again is not shown (`Step::unshow_beyond`), only `Lane::committed` is acknowledged, of what was skipped nothing (`Step::has_run`) | `entries_are_shown_only_when_the_store_has_them`, `a_phone_that_dies_before_the_commit_gets_the_entry_again`, `what_was_taken_and_is_dropped_at_once_is_not_shown`, `where_a_conversation_goes_on_nothing_is_acknowledged_before_an_entry_is_stored` |
 //! | I3 | A message is attempted only as the store has it; every attempt repeats it (L2) | `Outbox::next` stops at a row with an unconfirmed version | `a_message_is_attempted_when_the_store_has_it`, `a_restart_repeats_what_waits_as_it_was` |
 //! | I4 | One `send` or `probe` of a conversation is in flight (L5) | `Outbox::busy` | `one_send_at_a_time_with_all_that_waits_keeps_the_order` |
 //! | I5 | An anchor moves only to an end of what was looked through for the message | `Lane::looked_from`, `Outbox::advance_anchors` (own run), `anchor_at` (probe), `roll_back` (restore) | `a_stale_anchor_moves_over_the_entries_that_the_device_has_taken`, `a_stale_anchor_before_what_was_skipped_is_probed_and_moves_there`, `an_anchor_never_moves_over_a_skip_in_the_middle_of_the_run` |
 //! | I6 | A moved anchor is in the store before it is used | as I3 | `a_moved_anchor_is_used_when_the_store_has_it` |
-//! | I7 | A row leaves the outbox only when the message was met in the log, or failed and was discarded | `settle`, `look_through`, `discard` | `an_own_entry_that_comes_settles_its_message_whatever_its_state`, `a_failed_message_is_discarded_by_the_person_and_an_open_one_is_not` |
-//! | I8 | A refused message fails only when the log was looked through for it, or may not be, or holds another under its id | `looked_through`, `probe_answered`, `results_came` | `a_refused_message_fails_only_when_the_log_was_looked_through`, `where_not_even_the_log_may_be_looked_through_the_message_fails_and_stays`, `a_conflict_fails_at_once_and_the_other_message_is_not_taken_for_it` |
+//! | I7 | A row leaves the outbox only when the message was met in the log, or failed and was discarded | `settle`, also by a late result (`late_results`), `look_through`, `discard` | `an_own_entry_that_comes_settles_its_message_whatever_its_state`, `a_late_result_settles_its_message_whatever_became_of_the_repetition`, `a_failed_message_is_discarded_by_the_person_and_an_open_one_is_not` |
+//! | I8 | A refused message fails only when the log was looked through for it, or may not be, or holds another under its id. What has failed counts as refused again when the device goes on behind entries that it has not looked through: an earlier attempt may be among them | `looked_through`, `probe_answered`, `results_came`, `look_again` | `a_refused_message_fails_only_when_the_log_was_looked_through`, `a_failed_message_is_looked_for_again_in_what_is_jumped_over`, `where_not_even_the_log_may_be_looked_through_the_message_fails_and_stays`, `a_conflict_fails_at_once_and_the_other_message_is_not_taken_for_it` |
 //! | I9 | A gap leads to one `sync` and never closes a socket | `Lane::plan`, one `sync` in flight | `a_gap_that_stays_open_is_synced_once_and_never_closes_the_socket` |
 //! | I10 | The run of a device is of one log: a rise of the epoch is taken from the log only, what is from before a restore is dropped | `Lane::release`, `Lane::receive`, generations of lanes | `the_next_entry_is_not_taken_unchecked_if_its_epoch_is_a_later_one`, `what_was_on_its_way_since_before_a_restore_is_dropped`, `a_second_answer_of_the_same_restore_takes_nothing_back` |
 //! | I11 | Resetting a conversation touches no other one and never the outbox | `jump_if_too_far`, `reset` | `a_conversation_too_far_behind_goes_on_at_its_head_and_only_that_one` |
-//! | I12 | Cursors only move forward; `ack` and `read` go at most once in `cursors_every_ms` (C1) | `mark_read`, `cursors_moved`, `Pace` | `delivered_is_told_once_a_second_at_most`, `reads_are_coalesced_and_only_move_forward`, `the_others_cursors_only_move_forward` |
+//! | I12 | Cursors only move forward, but for a restore (I18); `ack` and `read` go at most once in `cursors_every_ms` (C1) | `mark_read`, `cursors_moved`, `Pace`, `cursor_told` | `delivered_is_told_once_a_second_at_most`, `what_a_sync_has_told_is_not_told_again`, `reads_are_coalesced_and_only_move_forward`, `the_others_cursors_only_move_forward` |
 //! | I13 | No timer is in the past, nothing waits without one | `Step::reached` is the only way to wait | `what_is_not_yet_due_sets_the_earliest_timer` (`session/step.rs`), `a_phone_without_a_network_wakes_rarely` |
 //! | I14 | What failed is repeated with full jitter and not before the server allows it | `Retry` | `the_bound_doubles_up_to_half_a_minute_and_jitter_is_full` (`session/retry.rs`), `refusals_inside_answers_make_the_pauses_grow_until_an_answer_brings_something` |
 //! | I15 | The same inputs give the same outputs | no clock, no entropy, ordered maps | `the_same_inputs_give_the_same_outputs` |
 //! | I16 | Nothing of another user or device gets in | `hello_answered` | `another_accounts_token_brings_nothing_into_this_store` |
-//! | I17 | Debug output holds no body and no token (R1) | `Body`, `Token`; texts are not kept | `neither_a_token_nor_a_body_is_in_the_debug_output` |
+//! | I17 | Debug output holds no body and no token (R1) | `Body`, `Token`, `Text` | `neither_a_token_nor_a_body_is_in_the_debug_output` |
+//! | I18 | Unread is counted as the server counts: a conversation goes on only at a position whose count is known, and no read mark stays on an entry that a restore took back | `Lane::counted`, `jump_if_too_far`, `Lane::read_back` | `a_head_told_by_ping_is_told_with_its_count`, `an_end_of_the_log_that_is_told_without_its_count_is_not_gone_on_at`, `a_read_that_meets_a_restore_moves_back_to_the_common_entry`, `a_mark_where_the_log_goes_on_otherwise_moves_back_to_where_it_parts` |
 
 mod catching_up;
 mod connecting;
@@ -95,6 +96,7 @@ mod row;
 mod sending;
 mod settings;
 mod step;
+mod text;
 mod tokens;
 mod wire;
 
@@ -107,6 +109,7 @@ pub use input::{Input, OpenFailure};
 pub use output::{Change, ConnectionState, Failure, OutgoingState, Output, Shown};
 pub use row::{ConversationRow, OutboxRow, OutboxState, Restored};
 pub use settings::Settings;
+pub use text::Text;
 
 use connecting::Sockets;
 use cursors::Pace;
@@ -151,8 +154,6 @@ pub struct Session {
     settings: Settings,
     /// As the server told them last.
     limits: Limits,
-    /// The deployment's, as the server told it last.
-    epoch: u32,
     lanes: BTreeMap<ConversationId, Lane>,
     sockets: Sockets,
     /// Whether everything that was missed has come since the last `hello`.
@@ -187,7 +188,6 @@ impl Session {
         Self {
             settings,
             limits: LIMITS_BEFORE_HELLO,
-            epoch: 0,
             lanes,
             sockets: Sockets::default(),
             live: false,
@@ -267,7 +267,7 @@ impl Session {
             Input::Opened(socket) => self.opened(socket),
             Input::OpenFailed { socket, failure } => self.open_failed(socket, failure, step),
             Input::Closed { socket } => self.died(socket, None, step),
-            Input::Received { socket, text } => self.received(socket, &text, step),
+            Input::Received { socket, text } => self.received(socket, &text.0, step),
             Input::Tick => {}
         }
     }
@@ -283,7 +283,7 @@ impl Session {
         }
         match purpose {
             Purpose::Hello { after, known_to } => self.hello_answered(socket, after.as_ref(), known_to, answer, step),
-            Purpose::Sync(asked) => self.sync_answered(&asked, answer, step),
+            Purpose::Sync { asked, ack } => self.sync_answered(&asked, &ack, answer, step),
             Purpose::Send { conversation, generation, ids } => self.send_answered(&conversation, generation, &ids, answer, step),
             Purpose::Probe { conversation, generation, ids } => self.probe_answered(&conversation, generation, &ids, answer, step),
             Purpose::Ack(positions) => self.cursors_answered(&positions, false, answer, step),
@@ -303,8 +303,8 @@ impl Session {
     }
 
     fn go_live(&mut self) {
-        let missing =
-            self.sockets.has(|purpose| matches!(purpose, Purpose::Sync(_))) || self.lanes.values().any(|lane| lane.due == lane::Due::Now);
+        let missing = self.sockets.has(|purpose| matches!(purpose, Purpose::Sync { .. }))
+            || self.lanes.values().any(|lane| lane.due == lane::Due::Now);
         if !self.live && self.greeted() && !missing {
             self.live = true;
             self.looking.ping |= self.looks();

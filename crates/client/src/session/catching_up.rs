@@ -3,15 +3,15 @@
 
 use chatlane_protocol::frames::{Entries, Missed, Stored, SyncOutcome, SyncPage};
 use chatlane_protocol::limits::CONVERSATIONS_PER_REQUEST_MAX;
-use chatlane_protocol::request::{Sync, SyncFrom};
+use chatlane_protocol::request::{PositionIn, Sync, SyncFrom};
 use chatlane_protocol::{ConversationId, Entry, EntryKind, ErrorCode, Position, Refusal, Request, ServerFrame};
 
-use super::lane::Due;
+use super::lane::{Due, Lane};
 use super::link::{Asked, Purpose};
 use super::sending::write_rows;
-use super::step::{Step, Then};
+use super::step::Step;
 use super::wire::{Answer, Loss};
-use super::{Change, OutgoingState, Session, Shown};
+use super::{Change, ConversationRow, OutgoingState, Session, Settings, Shown};
 
 impl Session {
     pub(super) fn entries_pushed(&mut self, Entries { conversation, entries }: Entries, step: &mut Step) {
@@ -49,8 +49,7 @@ impl Session {
             }
             step.show_committed(Shown::Entry { conversation: conversation.clone(), entry: entry.clone() });
         }
-        let (generation, position) = (lane.generation, lane.row.have);
-        step.then.push(Then::Has { conversation: conversation.clone(), generation, position });
+        step.has_run(lane);
         step.changes.push(Change::Entries { conversation: conversation.clone(), entries: taken });
         step.touch(conversation);
     }
@@ -82,7 +81,7 @@ impl Session {
     /// Asks for what is missing, when it is time to.
     pub(super) fn sync(&mut self, step: &mut Step) {
         let Some(socket) = self.sockets.ready().map(|link| link.socket) else { return };
-        if self.sockets.has(|purpose| matches!(purpose, Purpose::Sync(_))) {
+        if self.sockets.has(|purpose| matches!(purpose, Purpose::Sync { .. })) {
             return;
         }
         let mut due: Vec<_> = self
@@ -102,22 +101,26 @@ impl Session {
         due.sort_by_key(|conversation| !self.looking.open.contains(conversation));
         due.retain(|conversation| {
             self.jump_if_too_far(conversation, step);
-            self.lanes.get(conversation).is_some_and(super::lane::Lane::is_behind)
+            self.lanes.get(conversation).is_some_and(Lane::is_behind)
         });
         due.truncate(CONVERSATIONS_PER_REQUEST_MAX);
         if due.is_empty() {
             return;
         }
         let lanes = || due.iter().filter_map(|conversation| self.lanes.get(conversation));
-        let asked: Vec<_> = lanes().map(super::lane::Lane::asked).collect();
+        let asked: Vec<_> = lanes().map(Lane::asked).collect();
         let conversations = lanes().map(|lane| SyncFrom { conversation: lane.row.conversation.clone(), after: lane.row.have }).collect();
         let ack = self.carry_acknowledgements();
-        self.ask(socket, Purpose::Sync(asked), |id| Request::Sync(Sync { id, conversations, ack }), step);
+        let purpose = Purpose::Sync { asked, ack: ack.clone() };
+        self.ask(socket, purpose, |id| Request::Sync(Sync { id, conversations, ack }), step);
     }
 
-    pub(super) fn sync_answered(&mut self, asked: &[Asked], answer: Answer, step: &mut Step) {
+    pub(super) fn sync_answered(&mut self, asked: &[Asked], ack: &[PositionIn], answer: Answer, step: &mut Step) {
         match answer {
             Answer::Frame(ServerFrame::Sync(answer)) => {
+                for told in ack.iter().filter(|_| answer.acked) {
+                    self.cursor_told(&told.conversation, told.position, false);
+                }
                 let brings = |page: &SyncPage| match &page.outcome {
                     SyncOutcome::Ok(Missed { skip, entries, done }) => *done || skip.is_some() || !entries.is_empty(),
                     SyncOutcome::Refused(refusal) => !refusal.retryable,
@@ -155,25 +158,26 @@ impl Session {
     fn page_came(&mut self, asked: &Asked, Missed { skip, entries, done }: Missed, step: &mut Step) {
         let conversation = &asked.conversation;
         let lane = self.lane(conversation);
-        let (have, head) = (lane.row.have, lane.row.head);
+        let ConversationRow { have, head, read, .. } = lane.row;
         if let Some(skip) = skip {
             lane.skip_to(skip.to);
         }
-        if lane.row.have != have {
-            let (generation, position) = (lane.generation, lane.row.have);
-            step.then.push(Then::Has { conversation: conversation.clone(), generation, position });
-        }
+        let skipped = lane.row.have != have;
         let taken = lane.receive_page(entries);
         if done {
             lane.at_end(asked);
+            lane.read_at_end(asked);
         } else {
             lane.doubt(); // there is more, whatever the head was thought to be
             lane.due = Due::Now;
         }
-        if lane.row.head != head || lane.row.have != have {
+        if (lane.row.head, lane.row.have, lane.row.read) != (head, have, read) {
             step.touch(conversation);
         }
         self.take(conversation, taken, step);
+        if skipped {
+            self.look_again(conversation, step);
+        }
     }
 
     fn page_refused(&mut self, asked: &Asked, refusal: &Refusal, step: &mut Step) {
@@ -184,28 +188,45 @@ impl Session {
             (ErrorCode::AnchorTooOld, _) => self.reset(conversation, true, step),
             _ if refusal.retryable => {} // due still
             // Nothing of it is to be had, until something new is heard of it.
-            _ => self.lane(conversation).at_end(asked),
+            (code, _) => {
+                self.lane(conversation).at_end(asked);
+                if code == ErrorCode::NotFound {
+                    self.not_found(conversation, step);
+                }
+            }
         }
     }
 
-    /// Goes on at the head, if there is too much before it (or nothing to be had of it): history fetches that on demand.
+    /// The server knows no such conversation, or not for this user: a restore has lost it, perhaps. What is here of it stays; but that it is
+    /// the one with somebody is known no more: whoever wants to talk to them has it opened anew, and then it is as the server says.
+    pub(super) fn not_found(&mut self, conversation: &ConversationId, step: &mut Step) {
+        if self.lane(conversation).row.with.take().is_some() {
+            step.touch(conversation);
+        }
+    }
+
+    /// Whether it is too far from what the device has to here to catch up with.
+    pub(super) fn too_far(&self, lane: &Lane, position: Position) -> bool {
+        let Settings { new_entries_max, catch_up_entries_max, .. } = self.settings;
+        lane.is_far(position, if lane.row.have == Position::ZERO { new_entries_max } else { catch_up_entries_max })
+    }
+
+    /// Goes on at the head, if there is too much before it (or nothing to be had of it): history fetches that on demand. Only a head whose
+    /// count is known will do, or unread would be wrong for as long as nothing comes behind it.
     fn jump_if_too_far(&mut self, conversation: &ConversationId, step: &mut Step) {
-        let (new_max, max) = (self.settings.new_entries_max, self.settings.catch_up_entries_max);
-        let lane = self.lane(conversation);
-        let row = &lane.row;
-        let behind = row.head.seq.get().saturating_sub(row.have.seq.get());
-        let too_far = behind > if row.have == Position::ZERO { new_max } else { max };
-        if row.head.seq > row.have.seq && (too_far || lane.jump) {
-            if row.have != row.from {
+        let Some(lane) = self.lanes.get(conversation) else { return };
+        if lane.counted.seq > lane.row.have.seq && (lane.jump || self.too_far(lane, lane.counted)) {
+            let lane = self.lane(conversation);
+            if !lane.row.is_empty() {
                 step.changes.push(Change::DropAll(conversation.clone()));
+                step.unshow_beyond(conversation, Position::ZERO);
             }
             let position = lane.jump_target();
             let taken = lane.jump_to(position);
-            let (generation, have) = (lane.generation, lane.row.have);
-            step.then.push(Then::Has { conversation: conversation.clone(), generation, position: have });
             step.show_committed(Shown::Skipped { conversation: conversation.clone(), position });
             step.touch(conversation);
             self.take(conversation, taken, step);
+            self.look_again(conversation, step);
         }
     }
 
@@ -221,26 +242,29 @@ impl Session {
             // It takes nothing back: another answer of the same restore, or one that must not be asked for again and again.
             self.syncs.fail(step, &self.settings, None);
         }
+        self.forget_late(conversation);
         let lane = self.lane(conversation);
         lane.roll_back(common);
         let anchors = lane.outbox.roll_back(common);
         if loses {
             step.changes.push(Change::DropBeyond { conversation: conversation.clone(), position: common });
+            step.unshow_beyond(conversation, common);
             step.show_committed(Shown::RolledBack { conversation: conversation.clone(), position: common });
         }
         // Of the new generation; what was on its way to the store of the old one is there before this.
-        let (generation, position) = (lane.generation, lane.row.have);
-        step.then.push(Then::Has { conversation: conversation.clone(), generation, position });
+        step.has_run(lane);
         write_rows(anchors, step);
         step.touch(conversation);
     }
 
     /// What the device has is not in the log, or not after what the log still has: it begins anew, at the head if `jump`.
     fn reset(&mut self, conversation: &ConversationId, jump: bool, step: &mut Step) {
+        self.forget_late(conversation);
         let lane = self.lane(conversation);
         lane.reset();
         lane.jump = jump;
         step.changes.push(Change::DropAll(conversation.clone()));
+        step.unshow_beyond(conversation, Position::ZERO);
         step.show_committed(Shown::RolledBack { conversation: conversation.clone(), position: Position::ZERO });
         step.touch(conversation);
         self.looking.ping = true; // it tells the head

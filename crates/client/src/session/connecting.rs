@@ -5,13 +5,13 @@
 
 use chatlane_protocol::ErrorCode;
 use chatlane_protocol::frames::{ErrorFrame, Goaway, GoawayReason};
-use chatlane_protocol::{Request, RequestId, ServerFrame};
+use chatlane_protocol::{ConversationId, Request, RequestId, ServerFrame};
 
 use super::link::{HelloPage, InFlight, Link, Purpose, Stage};
 use super::retry::Retry;
 use super::step::Step;
 use super::wire::{self, Answer, Arrival, Loss};
-use super::{ConnectionState, Moment, OpenFailure, Output, Session, SocketId, request_id};
+use super::{ConnectionState, Moment, OpenFailure, Output, Session, SocketId, Text, request_id};
 
 /// The sockets of a session, and why there is none.
 #[derive(Clone, Debug)]
@@ -267,11 +267,14 @@ impl Session {
         let Some(link) = self.sockets.get(socket) else { return };
         match wire::read(text) {
             Arrival::Answer(id, answer) => {
+                let late = link.late.remove(&id);
                 if let Some(in_flight) = link.in_flight.remove(&id) {
                     self.answered(socket, in_flight.purpose, answer, step);
                 } else if let Answer::Refused(refusal) = answer {
                     // Also under the id of a request that is settled: what is about the connection still is.
                     let _other = self.refused_for_all(socket, refusal.code, step);
+                } else if let (Some(InFlight { purpose: Purpose::Send { conversation, .. }, .. }), Answer::Frame(frame)) = (late, answer) {
+                    self.late_results(&conversation, frame, step);
                 }
             }
             Arrival::Push(ServerFrame::Entries(frame)) => {
@@ -287,8 +290,8 @@ impl Session {
                 let _other = self.refused_for_all(socket, refusal.code, step);
             }
             Arrival::GatewayFailure => {
-                for in_flight in std::mem::take(&mut link.in_flight).into_values() {
-                    self.answered(socket, in_flight.purpose, Answer::Lost(Loss::Answer), step);
+                for purpose in link.lose_answers(step.now) {
+                    self.answered(socket, purpose, Answer::Lost(Loss::Answer), step);
                 }
             }
             Arrival::Push(_) | Arrival::Nothing => {}
@@ -350,6 +353,15 @@ impl Session {
         self.sockets.draining = old.map(|link| (link, until));
     }
 
+    /// What is not answered yet of this conversation's earlier sends is about a log that there is no more.
+    pub(super) fn forget_late(&mut self, conversation: &ConversationId) {
+        let draining = self.sockets.draining.as_mut().map(|(link, _)| link);
+        let links = [self.sockets.current.as_mut(), self.sockets.successor.as_mut(), draining].into_iter().flatten();
+        for link in links {
+            link.late.retain(|_, late| !matches!(&late.purpose, Purpose::Send { conversation: of, .. } if of == conversation));
+        }
+    }
+
     /// The server knows this socket now: what older ones said can displace it no more.
     pub(super) fn hello_settled(&mut self, socket: SocketId) {
         self.sockets.lost_hello = self.sockets.lost_hello.filter(|lost| *lost > socket);
@@ -367,7 +379,7 @@ impl Session {
         let wait_ms = if purpose == Purpose::Ping { self.settings.ping_wait_ms } else { self.settings.answer_wait_ms };
         let until = step.now.plus_ms(wait_ms);
         if let Some(link) = self.sockets.get(socket) {
-            let text = chatlane_protocol::frames::encode(&request(id.clone()));
+            let text = Text(chatlane_protocol::frames::encode(&request(id.clone())));
             step.outputs.push(Output::Send { socket, text });
             link.in_flight.insert(id, InFlight { purpose, until });
         }

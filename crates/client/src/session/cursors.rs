@@ -6,7 +6,7 @@
 use chatlane_protocol::frames::{CursorOutcome, CursorResult, MemberCursors};
 use chatlane_protocol::limits::CONVERSATIONS_PER_REQUEST_MAX;
 use chatlane_protocol::request::{PositionIn, Positions};
-use chatlane_protocol::{ConversationId, ErrorCode, Position, Request, ServerFrame};
+use chatlane_protocol::{ConversationId, ErrorCode, Position, Refusal, Request, ServerFrame};
 
 use super::lane::Lane;
 use super::link::Purpose;
@@ -72,7 +72,7 @@ impl Session {
             self.ask(socket, Purpose::Read(read.clone()), |id| Request::Read(Positions { id, positions: read }), step);
         }
         // While pages come, each request carries the acknowledgement of those before.
-        if self.sockets.has(|purpose| matches!(purpose, Purpose::Ack(_) | Purpose::Sync(_))) {
+        if self.sockets.has(|purpose| matches!(purpose, Purpose::Ack(_) | Purpose::Sync { .. })) {
             return;
         }
         // What is being written now is acknowledged in a moment, with the rest.
@@ -95,8 +95,8 @@ impl Session {
         lanes.take(CONVERSATIONS_PER_REQUEST_MAX).collect()
     }
 
-    /// What goes with a `sync`: what no `sync` before has carried. What became of it is not answered, so it is acknowledged once more, by
-    /// the `ack` after the last page.
+    /// What goes with a `sync`: what no `sync` before has carried. If its answer does not say that all of it is told, it is acknowledged
+    /// once more, by the `ack` after the last page, which says why if it cannot be.
     pub(super) fn carry_acknowledgements(&mut self) -> Vec<PositionIn> {
         let mut carried = vec![];
         for (conversation, lane) in &mut self.lanes {
@@ -111,7 +111,7 @@ impl Session {
         carried
     }
 
-    fn cursor_told(&mut self, conversation: &ConversationId, position: Position, read: bool) {
+    pub(super) fn cursor_told(&mut self, conversation: &ConversationId, position: Position, read: bool) {
         let Some(lane) = self.lanes.get_mut(conversation) else { return };
         if position.seq <= lane.row.have.seq {
             lane.row.acked = lane.row.acked.max(position);
@@ -124,7 +124,8 @@ impl Session {
         let again = match answer {
             Answer::Frame(ServerFrame::Ack(answer) | ServerFrame::Read(answer)) => {
                 let some_taken = answer.results.iter().any(|result| result.outcome == CursorOutcome::Ok);
-                let again = positions.iter().zip(answer.results).filter_map(|(told, result)| self.cursor_result(told, read, result)).max();
+                let results = positions.iter().zip(answer.results);
+                let again = results.filter_map(|(told, result)| self.cursor_result(told, read, result, step)).max();
                 if some_taken || again.is_none() {
                     self.pace(read).retry.succeed(); // a refusal beside it is the first one again
                 }
@@ -132,9 +133,9 @@ impl Session {
             }
             Answer::Refused(refusal) if refusal.retryable => Some(Again { after_ms: refusal.retry_after_ms }),
             // A fault of ours: repeating it would not end.
-            Answer::Refused(_) => {
+            Answer::Refused(refusal) => {
                 for told in positions {
-                    self.cursor_refused(told, read);
+                    self.cursor_refused(told, read, &refusal, step);
                 }
                 None
             }
@@ -152,12 +153,12 @@ impl Session {
     }
 
     /// Answers when to repeat it, if it is to be repeated.
-    fn cursor_result(&mut self, told: &PositionIn, read: bool, result: CursorResult) -> Option<Again> {
+    fn cursor_result(&mut self, told: &PositionIn, read: bool, result: CursorResult, step: &mut Step) -> Option<Again> {
         match result.outcome {
             CursorOutcome::Ok => self.cursor_told(&told.conversation, told.position, read),
             CursorOutcome::Refused(refusal) if refusal.retryable => return Some(Again { after_ms: refusal.retry_after_ms }),
             CursorOutcome::Refused(refusal) => {
-                self.cursor_refused(told, read);
+                self.cursor_refused(told, read, &refusal, step);
                 if refusal.code == ErrorCode::EpochChanged {
                     self.lane(&told.conversation).doubt();
                 }
@@ -166,14 +167,27 @@ impl Session {
         None
     }
 
-    /// The server will never take this position: the next one that differs is tried.
-    fn cursor_refused(&mut self, told: &PositionIn, read: bool) {
-        let lane = self.lane(&told.conversation);
-        if read {
-            lane.row.read_pending &= lane.row.read != told.position;
-            lane.stale_in_store = true;
-        } else {
-            lane.ack_refused = lane.ack_refused.max(told.position);
+    /// The server will never take this position: the next one that differs is tried. A read mark that a restore has taken back moves to the
+    /// last entry that it had in common with the log; one that names no entry at all is forgotten, `hello` tells the server's.
+    fn cursor_refused(&mut self, told: &PositionIn, read: bool, refusal: &Refusal, step: &mut Step) {
+        let PositionIn { conversation, position } = told;
+        if refusal.code == ErrorCode::NotFound {
+            self.not_found(conversation, step);
+        }
+        let lane = self.lane(conversation);
+        if !read {
+            // Of an entry that was taken back meanwhile it says nothing about those that are here.
+            if position.seq <= lane.row.have.seq {
+                lane.ack_refused = lane.ack_refused.max(*position);
+            }
+        } else if lane.row.read == *position {
+            match (refusal.code, refusal.common) {
+                // Lower each time: this comes to an end.
+                (ErrorCode::EpochChanged, Some(common)) if common.seq < position.seq => lane.read_back(common),
+                (ErrorCode::EpochChanged | ErrorCode::AnchorUnknown, _) => lane.read_back(Position::ZERO),
+                _ => lane.row.read_pending = false,
+            }
+            step.touch(conversation);
         }
     }
 

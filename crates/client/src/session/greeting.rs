@@ -40,7 +40,8 @@ impl Session {
             if row.with.is_none() || lane.headless {
                 continue;
             }
-            let next = Known { conversation: row.conversation.clone(), have: row.head, read: row.read };
+            // Not a head whose count is not known: it comes with the row, if that is told.
+            let next = Known { conversation: row.conversation.clone(), have: lane.counted, read: row.read };
             bytes += encode(&next).len() + 1;
             if bytes > KNOWN_BYTES_MAX {
                 let known_to = known.last().map(|known: &Known| known.conversation.clone());
@@ -79,7 +80,7 @@ impl Session {
                     }
                 }
                 for row in hello.conversations {
-                    self.row_told(row, step);
+                    self.row_told(hello.epoch, row, step);
                 }
             }
             Answer::Refused(refusal) if !refusal.retryable => self.abandon(socket, refusal.retry_after_ms, step),
@@ -97,7 +98,6 @@ impl Session {
 
     fn take_terms(&mut self, hello: &HelloAnswer) {
         self.limits = hello.limits;
-        self.epoch = hello.epoch;
     }
 
     /// The first page is answered: entries are pushed to this socket from now on.
@@ -129,10 +129,12 @@ impl Session {
     }
 
     /// Where one conversation stands.
-    fn row_told(&mut self, told: frames::ConversationRow, step: &mut Step) {
+    fn row_told(&mut self, epoch: u32, told: frames::ConversationRow, step: &mut Step) {
         let frames::ConversationHead { conversation, with, head } = told.conversation;
-        let epoch = self.epoch;
         let lane = self.lane(&conversation);
+        if epoch < lane.row.have.epoch {
+            return; // on its way since before a restore: neither its head nor its read mark may be in the log
+        }
         lane.row.with = with.or_else(|| lane.row.with.take());
         lane.headless = false;
         lane.learn_head(head, Some(told.count));

@@ -2,7 +2,7 @@
 
 use chatlane_protocol::frames::HistoryAnswer;
 use chatlane_protocol::request::History;
-use chatlane_protocol::{ConversationId, Position, Request, Seq, ServerFrame};
+use chatlane_protocol::{ConversationId, ErrorCode, Position, Request, Seq, ServerFrame};
 
 use super::lane::before;
 use super::link::Purpose;
@@ -63,6 +63,9 @@ impl Session {
             }
             Answer::Refused(refusal) if !refusal.retryable => {
                 self.histories.retain(|ask| !wanted(ask));
+                if refusal.code == ErrorCode::NotFound {
+                    self.not_found(conversation, step);
+                }
                 step.show(Shown::Failed(Failure::History { conversation: conversation.clone(), refusal }));
                 return;
             }
@@ -81,7 +84,8 @@ impl Session {
         let lane = self.lane(conversation);
         let HistoryAnswer { entries, done, .. } = answer;
         let have = lane.row.have;
-        if entries.iter().any(|entry| entry.position.epoch > have.epoch && entry.position.seq <= have.seq) {
+        let other = |at: Position| at.seq <= have.seq && at.epoch > have.epoch || at.seq == have.seq && at != have;
+        if entries.iter().any(|entry| other(entry.position)) {
             lane.doubt();
             return false;
         }
@@ -93,6 +97,10 @@ impl Session {
         let adjacent = older.last().is_some_and(|last| last.position.seq == lane.row.from.seq);
         if let (Some(first), true) = (older.first(), adjacent && have != Position::ZERO) {
             lane.row.from = before(first.position);
+            for entry in &older {
+                lane.count_read(entry);
+            }
+            step.has_run(lane);
             step.changes.push(Change::Entries { conversation: conversation.clone(), entries: older });
             step.touch(conversation);
         }

@@ -2,7 +2,7 @@
 
 use chatlane_protocol::{Body, ClientMessageId, ConversationId, Position, Seq, UserId};
 
-use super::{BatchId, SocketId};
+use super::{BatchId, SocketId, Text};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub enum Input {
         /// On which.
         socket: SocketId,
         /// The text.
-        text: String,
+        text: Text,
     },
     /// Nothing but time has passed: at [`super::Session::wake_at`] or later.
     Tick,

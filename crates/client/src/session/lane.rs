@@ -19,8 +19,10 @@ const MARKS_MAX: usize = 512;
 #[derive(Clone, Debug)]
 pub(super) struct Lane {
     pub(super) row: ConversationRow,
-    /// How far the local store has the run.
+    /// The last entry of the run that the local store has; [`Position::ZERO`]: none. What was skipped is not in the store.
     pub(super) committed: Position,
+    /// The highest position whose count is known: `row.head_count` is that one's. Below `have` only behind a skip, which tells no count.
+    pub(super) counted: Position,
     /// Where the part of the run begins of which this session has taken every entry, and looked through it for messages of the outbox. A
     /// `skip` lies before it, and so does what was taken before a restart, in which there may be one.
     pub(super) looked_from: Position,
@@ -61,7 +63,9 @@ pub(super) enum Due {
 impl Lane {
     pub(super) fn new(row: ConversationRow) -> Self {
         Self {
-            committed: row.have,
+            committed: if row.is_empty() { Position::ZERO } else { row.have },
+            // Of a head beyond `have` the store does not say whether its count was known.
+            counted: row.have,
             looked_from: row.have,
             ack_refused: Position::ZERO,
             ack_carried: Position::ZERO,
@@ -89,15 +93,25 @@ impl Lane {
         self.doubts > self.settled || self.row.head > self.row.have
     }
 
-    /// An entry is said to exist here. Whether that is news.
+    /// An entry is said to exist here, and perhaps how many messages there are up to it. Whether that is news.
     pub(super) fn learn_head(&mut self, head: Position, count: Option<u64>) -> bool {
         let row = &mut self.row;
         let before = (row.head, row.head_count);
-        if head >= row.head {
-            row.head = head;
-            row.head_count = count.unwrap_or(row.head_count);
+        row.head = row.head.max(head);
+        if let Some(count) = count
+            && head >= self.counted
+        {
+            (self.counted, row.head_count) = (head, count);
+            if head == row.have {
+                row.have_count = count;
+            }
         }
         (row.head, row.head_count) != before
+    }
+
+    /// Whether there is more than `max` entries behind `have`, up to this position.
+    pub(super) const fn is_far(&self, position: Position, max: u64) -> bool {
+        position.seq.get().saturating_sub(self.row.have.seq.get()) > max
     }
 
     /// What the device has may not be in the log any more.
@@ -108,7 +122,7 @@ impl Lane {
     /// What a sync is to settle: kept with the request, given back with its answer.
     pub(super) fn asked(&self) -> Asked {
         let Self { row, generation, doubts, .. } = self;
-        Asked { conversation: row.conversation.clone(), generation: *generation, head: row.head, doubts: *doubts }
+        Asked { conversation: row.conversation.clone(), generation: *generation, head: row.head, read: row.read, doubts: *doubts }
     }
 
     /// An entry was pushed, or is an own one that was acknowledged. Answers what is taken, in order.
@@ -161,16 +175,25 @@ impl Lane {
         if self.row.head <= *head {
             let ahead = self.ahead.values().map(|entry| (entry.position, entry.count)).max().unwrap_or_default();
             (self.row.head, self.row.head_count) = ahead.max((self.row.have, self.row.have_count));
+            self.counted = self.counted.min(self.row.head);
         }
     }
 
-    /// The entries up to here are not for this user: as if the device had them.
+    /// The log ends at `have`: a read mark beyond that, from before this was asked, is one of before a restore.
+    pub(super) fn read_at_end(&mut self, Asked { read, .. }: &Asked) {
+        if self.row.read.seq > self.row.have.seq && self.row.read <= *read {
+            self.read_back(self.row.have);
+        }
+    }
+
+    /// The entries up to here are not for this user: the run goes on behind them. What the device has from before stays in its store.
     pub(super) fn skip_to(&mut self, to: Position) {
         if to.seq > self.row.have.seq && to.epoch >= self.row.have.epoch {
-            if self.row.have == self.row.from {
-                self.row.from = to;
+            self.doubt_read(to);
+            (self.row.from, self.row.have, self.looked_from) = (to, to, to);
+            if to == self.counted {
+                self.row.have_count = self.row.head_count;
             }
-            (self.row.have, self.looked_from) = (to, to);
             self.row.head = self.row.head.max(to);
             self.ahead = self.ahead.split_off(&to.seq.next());
         }
@@ -194,11 +217,17 @@ impl Lane {
     }
 
     fn take(&mut self, entry: Entry) -> Entry {
+        let (have, read, next) = (self.row.have, self.row.read, entry.position);
+        if have.epoch <= read.epoch && read.epoch < next.epoch && next.seq <= read.seq {
+            self.read_back(have); // the log goes on otherwise than it did when the marked entry was in it
+        }
+        self.count_read(&entry);
         let row = &mut self.row;
         (row.have, row.have_count) = (entry.position, entry.count);
-        if row.have >= row.head {
-            (row.head, row.head_count) = (row.have, row.have_count);
+        if row.have >= self.counted {
+            (self.counted, row.head_count) = (row.have, row.have_count);
         }
+        row.head = row.head.max(row.have);
         self.ahead.remove(&entry.position.seq);
         self.marks.push_back((entry.position, entry.count));
         if self.marks.len() > MARKS_MAX {
@@ -207,19 +236,44 @@ impl Lane {
         entry
     }
 
-    /// How many countable messages the log holds up to here: exactly, where the entry was taken lately or is an end of the run, else at
-    /// least so many, as if all entries between here and `have` were messages (in a direct conversation all but the first are).
+    /// How many countable messages the log holds up to here: exactly, where the entry was taken lately or is an end of the run, else as if
+    /// all entries between here and `have` were messages (in a direct conversation all but the first are).
     pub(super) fn count_at(&self, position: Position) -> u64 {
         let row = &self.row;
         let mark = self.marks.iter().find(|(marked, _)| *marked == position).map(|(_, count)| *count);
-        mark.unwrap_or_else(|| row.have_count.saturating_sub(row.have.seq.get().saturating_sub(position.seq.get())))
+        let (have, seq) = (row.have.seq.get(), position.seq.get());
+        mark.unwrap_or_else(|| match have {
+            0 => seq.saturating_sub(1),
+            _ => row.have_count.saturating_add(seq.saturating_sub(have)).saturating_sub(have.saturating_sub(seq)),
+        })
     }
 
     /// Whether the device has the entry here: false if it has another one, or none.
     pub(super) fn has(&self, position: Position) -> bool {
         let row = &self.row;
         let other = self.marks.iter().any(|(marked, _)| marked.seq == position.seq && *marked != position);
-        position.seq >= row.from.seq && position.seq <= row.have.seq && position.epoch <= row.have.epoch && !other
+        position.seq > row.from.seq && position.seq <= row.have.seq && position.epoch <= row.have.epoch && !other
+    }
+
+    /// The device goes on at a place of a later epoch than the read mark's, over entries that it does not see: the restore between them may
+    /// have taken the marked entry back. The server knows: it is told the mark again, and takes it or names the last entry that both have.
+    fn doubt_read(&mut self, to: Position) {
+        let row = &mut self.row;
+        row.read_pending |= row.read != Position::ZERO && row.have.epoch <= row.read.epoch && row.read.epoch < to.epoch;
+    }
+
+    /// An entry came. At the read mark its count is the one of the mark.
+    pub(super) fn count_read(&mut self, entry: &Entry) {
+        if entry.position == self.row.read {
+            self.row.read_count = entry.count;
+        }
+    }
+
+    /// The log does not have the entry at the read mark: the mark goes back to `to`, which both have, and the server is told that one.
+    pub(super) fn read_back(&mut self, to: Position) {
+        self.row.read_count = self.count_at(to);
+        self.row.read = to;
+        self.row.read_pending = to != Position::ZERO;
     }
 
     /// Whether the device has another entry at this place of the log than the one that it is said to have in common with it.
@@ -230,9 +284,10 @@ impl Lane {
         later || held.any(|held| held.seq == common.seq && held != common)
     }
 
-    /// Where the conversation goes on if it is not caught up with: before the entries at the head that are here already.
+    /// Where the conversation goes on if it is not caught up with: at the highest position whose count is known, or before the entries up
+    /// to there that are here already.
     pub(super) fn jump_target(&self) -> Position {
-        let mut target = self.row.head;
+        let mut target = self.counted;
         while target != Position::ZERO && self.ahead.get(&target.seq).is_some_and(|entry| entry.position == target) {
             target = before(target);
         }
@@ -250,6 +305,7 @@ impl Lane {
     fn restart(&mut self, at: Position) {
         self.generation += 1;
         self.settled = self.doubts;
+        self.doubt_read(at);
         (self.row.from, self.row.have, self.looked_from) = (at, at, at);
         self.row.have_count = self.row.head_count;
         self.marks.clear();
@@ -261,6 +317,9 @@ impl Lane {
         self.restart(Position::ZERO);
         self.ahead.clear();
         (self.row.head, self.row.head_count, self.row.have_count) = (Position::ZERO, 0, 0);
+        self.counted = Position::ZERO;
+        // Of another log than this one; `hello` tells the one that the server has.
+        (self.row.read, self.row.read_count, self.row.read_pending) = (Position::ZERO, 0, false);
         (self.row.acked, self.ack_refused, self.ack_carried) = (Position::ZERO, Position::ZERO, Position::ZERO);
         self.due = Due::Never;
         self.headless = true;
@@ -271,18 +330,20 @@ impl Lane {
         let back = |position: Position| if position.seq > common.seq { common } else { position };
         self.generation += 1;
         self.ahead.clear();
-        self.row.read_count = if self.row.read.seq > common.seq { self.count_at(common) } else { self.row.read_count };
-        self.row.read = back(self.row.read);
+        if self.row.read.seq > common.seq {
+            self.read_back(common);
+        }
         if self.row.have.seq > common.seq {
             self.row.have_count = self.count_at(common);
             self.row.have = common;
         }
         (self.row.from, self.looked_from) = (back(self.row.from), back(self.looked_from));
         self.row.acked = back(self.row.acked);
-        self.committed = back(self.committed);
+        // Until the store has dropped what is beyond `common`, nothing is acknowledged.
+        self.committed = Position::ZERO;
         (self.ack_refused, self.ack_carried) = (Position::ZERO, Position::ZERO);
         self.row.head = common.max(self.row.have);
-        self.row.head_count = self.row.have_count;
+        (self.counted, self.row.head_count) = (self.row.have, self.row.have_count);
         self.marks.retain(|(position, _)| position.seq <= common.seq);
         // The log of the later epoch goes on behind `common`, or will.
         self.doubt();

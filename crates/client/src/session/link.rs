@@ -22,6 +22,8 @@ pub(super) struct Link {
     /// Other answers come also on a connection that the server pushes nothing to.
     pub(super) pushes_at: Moment,
     pub(super) in_flight: BTreeMap<RequestId, InFlight>,
+    /// Each `send` of which a gateway's frame has left open whether it was the one that failed. It was repeated; its answer may come yet.
+    pub(super) late: BTreeMap<RequestId, InFlight>,
 }
 
 /// How far a socket is.
@@ -61,7 +63,11 @@ pub(super) enum Purpose {
         /// Where `known` ended because the request was full.
         known_to: Option<ConversationId>,
     },
-    Sync(Vec<Asked>),
+    Sync {
+        asked: Vec<Asked>,
+        /// What it tells to be delivered.
+        ack: Vec<PositionIn>,
+    },
     Send {
         conversation: ConversationId,
         generation: u64,
@@ -93,6 +99,8 @@ pub(super) struct Asked {
     pub(super) generation: u64,
     /// What was thought to be the head.
     pub(super) head: Position,
+    /// The read mark.
+    pub(super) read: Position,
     /// How many doubts there were.
     pub(super) doubts: u64,
 }
@@ -107,7 +115,18 @@ impl Link {
             displaced: false,
             pushes_at: now,
             in_flight: BTreeMap::new(),
+            late: BTreeMap::new(),
         }
+    }
+
+    /// Nobody knows which request the gateway's frame is about. Answers what was in flight; of that, each `send` is listened for until its
+    /// answer would be overdue: no function runs longer.
+    pub(super) fn lose_answers(&mut self, now: Moment) -> Vec<Purpose> {
+        self.late.retain(|_, late| late.until > now);
+        let lost = std::mem::take(&mut self.in_flight);
+        self.late
+            .extend(lost.iter().filter(|(_, one)| matches!(one.purpose, Purpose::Send { .. })).map(|(id, one)| (id.clone(), one.clone())));
+        lost.into_values().map(|one| one.purpose).collect()
     }
 
     pub(super) const fn is_ready(&self) -> bool {

@@ -3,8 +3,9 @@
 use chatlane_protocol::frames::{PingAnswer, Standing};
 use chatlane_protocol::limits::OPEN_CONVERSATIONS_MAX;
 use chatlane_protocol::request::Ping;
-use chatlane_protocol::{ConversationId, Request, ServerFrame};
+use chatlane_protocol::{ConversationId, Position, Request, ServerFrame};
 
+use super::lane::Lane;
 use super::link::Purpose;
 use super::retry::Retry;
 use super::step::Step;
@@ -48,10 +49,11 @@ impl Session {
         let due = self.looking.ping || step.reached(pushes_at.plus_ms(self.limits.ping_after_idle_ms));
         if due && step.reached(self.looking.retry.not_before()) {
             self.looking.ping = false;
-            // First those whose head was forgotten: without it nothing of them can be fetched.
-            let headless = self.lanes.iter().filter(|(_, lane)| lane.headless).map(|(conversation, _)| conversation);
-            let looked = self.looking.open.iter().filter(|conversation| !self.lanes.get(*conversation).is_some_and(|lane| lane.headless));
-            let open: Vec<_> = headless.chain(looked).take(OPEN_CONVERSATIONS_MAX).cloned().collect();
+            // First those whose head was forgotten, and those so far behind that they go on at a head whose count they have to know.
+            let lost = |lane: &Lane| lane.headless || self.too_far(lane, lane.row.head) && !self.too_far(lane, lane.counted);
+            let lanes = self.lanes.iter().filter(|(_, lane)| lost(lane)).map(|(conversation, _)| conversation);
+            let looked = self.looking.open.iter().filter(|conversation| !self.lanes.get(*conversation).is_some_and(lost));
+            let open: Vec<_> = lanes.chain(looked).take(OPEN_CONVERSATIONS_MAX).cloned().collect();
             self.ask(socket, Purpose::Ping, |id| Request::Ping(Ping { id, open }), step);
         }
     }
@@ -91,6 +93,14 @@ impl Session {
             }
             self.cursors_moved(&conversation, cursors, step);
         }
+    }
+
+    /// The log goes on up to here, as something told that does not tell the count: if that is too far to catch up with, the head is asked
+    /// for, which is told with its count.
+    pub(super) fn end_told(&mut self, conversation: &ConversationId, end: Position) {
+        let lane = self.lane(conversation);
+        let news = lane.learn_head(end, None);
+        self.looking.ping |= news && self.lanes.get(conversation).is_some_and(|lane| self.too_far(lane, end));
     }
 
     /// Whether a ping would ask for something.

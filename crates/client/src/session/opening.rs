@@ -2,7 +2,7 @@
 
 use chatlane_protocol::frames::{ConversationHead, OpenAnswer};
 use chatlane_protocol::request::Open;
-use chatlane_protocol::{ClientMessageId, Request, ServerFrame, UserId};
+use chatlane_protocol::{ClientMessageId, Position, Request, ServerFrame, UserId};
 
 use super::link::Purpose;
 use super::retry::Retry;
@@ -43,9 +43,12 @@ impl Session {
                 let user = open.with.clone();
                 self.opens.remove(client_message_id);
                 let lane = self.lane(&conversation);
+                if lane.row.with.is_none() && lane.row.have != Position::ZERO {
+                    lane.doubt(); // it was not found, and may be a new one now
+                }
                 lane.row.with = with.or_else(|| Some(user.clone()));
                 // Entry 1 is pushed to those who ask too: the gap wait runs before it is asked for.
-                lane.learn_head(head, None);
+                self.end_told(&conversation, head);
                 step.touch(&conversation);
                 step.show_committed(Shown::Opened { user, conversation });
             }

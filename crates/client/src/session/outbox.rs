@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use chatlane_protocol::frames::encode;
 use chatlane_protocol::limits::PROBED_IDS_MAX;
 use chatlane_protocol::request::SendMessages;
-use chatlane_protocol::{ClientMessageId, ConversationId, Entry, EntryKind, NewMessage, Position, Refusal, Request, RequestId};
+use chatlane_protocol::{ClientMessageId, ConversationId, Entry, EntryKind, ErrorCode, NewMessage, Position, Refusal, Request, RequestId};
 
 use super::retry::Retry;
 use super::{OutboxRow, OutboxState};
@@ -125,6 +125,16 @@ impl Outbox {
     pub(super) fn advance_anchors(&mut self, looked_from: Position, have: Position) -> Vec<OutboxRow> {
         let inside = |anchor: Position| looked_from.seq <= anchor.seq && anchor.seq < have.seq && anchor.epoch <= have.epoch;
         self.change(|row| is_open(row) && inside(row.anchor), |row| row.anchor = have)
+    }
+
+    /// What has failed counts as refused only, until the log was looked through once more. Answers the rows to be written.
+    pub(super) fn look_again(&mut self) -> Vec<OutboxRow> {
+        let failed = |row: &OutboxRow| matches!(&row.state, OutboxState::Failed(refusal) if refusal.code != ErrorCode::BadRequest);
+        self.change(failed, |row| {
+            if let OutboxState::Failed(refusal) = &row.state {
+                row.state = OutboxState::Refused(refusal.clone());
+            }
+        })
     }
 
     /// The log has nothing beyond `common` that an anchor could mean. Answers the rows to be written.

@@ -3,7 +3,7 @@
 use chatlane_protocol::frames::{MemberCursors, Stored};
 use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Position, Refusal, UserId};
 
-use super::{BatchId, ConversationRow, Moment, OutboxRow, SocketId};
+use super::{BatchId, ConversationRow, Moment, OutboxRow, SocketId, Text};
 
 /// Something to do, in the order of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum Output {
         /// To which.
         socket: SocketId,
         /// The request.
-        text: String,
+        text: Text,
     },
     /// Close a socket, or give up opening it. No `Closed` need come for it.
     Close(SocketId),

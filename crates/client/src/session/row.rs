@@ -8,9 +8,9 @@ use chatlane_protocol::{Body, ClientMessageId, ConversationId, Position, Refusal
 pub struct ConversationRow {
     /// Which.
     pub conversation: ConversationId,
-    /// The other user of a direct conversation.
+    /// The other user of a direct conversation. Absent: not known, or not any more, because the server has said `not_found`.
     pub with: Option<UserId>,
-    /// Entries after this one are on the device, up to `have`; [`Position::ZERO`]: from the first.
+    /// Entries after this one are on the device, up to `have`; [`Position::ZERO`]: from the first. Only its seq means anything.
     pub from: Position,
     /// The last entry of that run.
     pub have: Position,
@@ -49,6 +49,11 @@ impl ConversationRow {
             read_pending: false,
             others: vec![],
         }
+    }
+
+    /// Whether no entry is on the device: nothing was fetched behind the place where the conversation goes on.
+    pub fn is_empty(&self) -> bool {
+        self.from.seq == self.have.seq // of `from` only the seq means anything
     }
 
     /// Messages that the person has not read, as far as the device knows.

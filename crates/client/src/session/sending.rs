@@ -131,6 +131,25 @@ impl Session {
         }
     }
 
+    /// The answer to a `send` whose outcome was unknown, and which was repeated since. What it has stored is in the log; what it has not is
+    /// for the repetition to say.
+    pub(super) fn late_results(&mut self, conversation: &ConversationId, frame: ServerFrame, step: &mut Step) {
+        let ServerFrame::Send(answer) = frame else { return };
+        for MessageResult { client_message_id, outcome } in answer.results {
+            if let Outcome::Ok(stored) | Outcome::Duplicate(stored) = outcome {
+                self.settle(conversation, &client_message_id, stored, step);
+            }
+        }
+    }
+
+    /// The device goes on behind entries that it has not looked through. An attempt from before a message failed may have come into the log
+    /// since, and be among them: the message is looked for again. Not where the log holds another message under its id, or the server
+    /// cannot read it (both are told as `bad_request`): no attempt of it can be stored.
+    pub(super) fn look_again(&mut self, conversation: &ConversationId, step: &mut Step) {
+        let rows = self.lane(conversation).outbox.look_again();
+        write_rows(rows, step);
+    }
+
     /// A message is in the log, here. The server does not push it to this connection: the answer is its delivery.
     fn settle(&mut self, conversation: &ConversationId, id: &ClientMessageId, stored: Stored, step: &mut Step) {
         let me = self.settings.user.clone();
@@ -157,7 +176,6 @@ impl Session {
             _ if refusal.retryable => lane.outbox.retry.fail(step, &settings, refusal.retry_after_ms),
             ErrorCode::AnchorStale => {
                 let tail = refusal.tail.unwrap_or(lane.row.head);
-                lane.learn_head(tail, None);
                 let (looked_from, have) = (lane.looked_from, lane.row.have);
                 let near = tail.seq.get().saturating_sub(have.seq.get()) <= anchor_entries_max;
                 let moved = if near { lane.outbox.advance_anchors(looked_from, have) } else { vec![] };
@@ -165,6 +183,7 @@ impl Session {
                     lane.outbox.probe = Some(Probing::Anchors);
                 }
                 write_rows(moved, step);
+                self.end_told(conversation, tail);
                 step.touch(conversation);
             }
             ErrorCode::AnchorTooOld => lane.outbox.probe = Some(Probing::Anchors),
@@ -242,6 +261,9 @@ impl Session {
                 for row in rows {
                     self.fail(conversation, &row.client_message_id, outbox::reason(&row, &refusal), step);
                 }
+                if refusal.code == ErrorCode::NotFound {
+                    self.not_found(conversation, step);
+                }
             }
             Answer::Lost(Loss::Answer) | Answer::Frame(_) => outbox.retry.fail(step, &settings, None),
             Answer::Lost(Loss::Socket) => {}
@@ -254,8 +276,8 @@ impl Session {
         for found in answer.found {
             self.settle(conversation, &found.client_message_id, found.stored, step);
         }
+        self.end_told(conversation, answer.reached);
         let lane = self.lane(conversation);
-        lane.learn_head(answer.reached, None);
         let moved = lane.outbox.anchor_at(ids, answer.reached);
         if answer.done || !moved.is_empty() {
             lane.outbox.retry.succeed();

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use chatlane_protocol::{ConversationId, Position};
 
-use super::{Change, Moment, Output, Shown};
+use super::lane::Lane;
+use super::{Change, ConversationRow, Moment, Output, Shown};
 
 /// Random numbers of one call, all from the one that the caller gave.
 #[derive(Debug)]
@@ -76,6 +77,22 @@ impl Step {
     /// Tells the person when this call's changes are committed.
     pub(super) fn show_committed(&mut self, shown: Shown) {
         self.then.push(Then::Show(shown));
+    }
+
+    /// With this call's changes the store has the run of the lane, if there is an entry in it: behind a jump there is none.
+    pub(super) fn has_run(&mut self, lane: &Lane) {
+        let ConversationRow { conversation, have, .. } = &lane.row;
+        if !lane.row.is_empty() {
+            self.then.push(Then::Has { conversation: conversation.clone(), generation: lane.generation, position: *have });
+        }
+    }
+
+    /// The person will not be shown what this call has taken beyond this position: it is dropped again.
+    pub(super) fn unshow_beyond(&mut self, conversation: &ConversationId, position: Position) {
+        self.then.retain(|then| match then {
+            Then::Show(Shown::Entry { conversation: of, entry }) => of != conversation || entry.position.seq <= position.seq,
+            Then::Show(_) | Then::Has { .. } | Then::Written { .. } => true,
+        });
     }
 
     /// The row of this conversation is to be written and shown.

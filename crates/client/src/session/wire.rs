@@ -63,7 +63,7 @@ fn read_unknown(text: &str) -> Arrival {
     let id = field("id").and_then(|id| RequestId::new(id).ok());
     match (field("type"), id, field("message")) {
         (Some(_), Some(id), _) => Arrival::Answer(id, Answer::Lost(Loss::Answer)),
-        // API Gateway's frames are {"message", "connectionId", "requestId"} (PLATFORM §2.5, §2.6).
+        // API Gateway's frames are {"message", "connectionId", "requestId"} (docs/PROTOCOL.md §10).
         (None, _, Some(_)) => Arrival::GatewayFailure,
         _ => Arrival::Nothing,
     }

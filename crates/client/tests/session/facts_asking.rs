@@ -1,9 +1,9 @@
 //! What the person asks for: older entries, a conversation with somebody.
 
 use chatlane_client::session::{Failure, Input, OutgoingState, Shown};
-use chatlane_protocol::frames::{ConversationHead, HistoryAnswer, OpenAnswer};
+use chatlane_protocol::frames::{ConversationHead, CursorOutcome, CursorResult, CursorsAnswer, HistoryAnswer, OpenAnswer, SyncOutcome};
 use chatlane_protocol::request::{History, Open};
-use chatlane_protocol::{Entry, ErrorCode, Position, Refusal, Request, Seq, ServerFrame};
+use chatlane_protocol::{Entry, ErrorCode, Outcome, Position, Refusal, Request, Seq, ServerFrame};
 
 use crate::phone::*;
 
@@ -90,7 +90,7 @@ fn history_is_asked_for_again_until_it_is_answered() {
     phone.welcome(vec![]);
     let asked = history(&mut phone);
     phone.refuse(&asked.id, Refusal::new(ErrorCode::NotFound, ""));
-    assert!(matches!(phone.shown.last(), Some(Shown::Failed(Failure::History { .. }))));
+    assert!(phone.shown.iter().any(|shown| matches!(shown, Shown::Failed(Failure::History { .. }))));
     phone.pass(10_000);
     assert!(phone.sent.is_empty());
 }
@@ -102,6 +102,19 @@ fn history_of_another_log_is_not_taken_before_a_sync_has_told() {
     let asked = history(&mut phone);
     older(&mut phone, &asked, vec![entry(2, 899)], false);
     assert!(!phone.shown.iter().any(|shown| matches!(shown, Shown::History { .. })));
+    phone.pass(1_000);
+    assert!(phone.sent.iter().any(|(_, request)| matches!(request, Request::Sync(_))));
+}
+
+#[test]
+fn history_with_another_entry_where_the_conversation_goes_on_is_not_taken_either() {
+    let mut phone = Phone::with(&knows(3));
+    phone.go_live(vec![row(at_epoch(2, 5_000), at(1))]);
+    load(&mut phone, None);
+    let asked = history(&mut phone);
+    older(&mut phone, &asked, vec![entry(1, 5_000)], false);
+    let acknowledged = phone.cursors.iter().any(|request| matches!(request, Request::Ack(_)));
+    assert!(phone.store.entries.is_empty() && !acknowledged);
     phone.pass(1_000);
     assert!(phone.sent.iter().any(|(_, request)| matches!(request, Request::Sync(_))));
 }
@@ -192,6 +205,83 @@ fn a_new_conversation_is_asked_for_with_one_id_until_it_is_answered() {
     assert_eq!(phone.entries_shown(), [1]);
     phone.compose("m");
     assert_eq!(phone.anchors(), [at(1)]);
+}
+
+/// The ways in which a known conversation can turn out not to be there.
+const NOT_FOUND: [fn(&mut Phone); 4] = [
+    |phone| {
+        phone.push([11]);
+        phone.pass(1_000);
+        let sync = phone.sync();
+        phone.pages(&sync, vec![SyncOutcome::Refused(Refusal::new(ErrorCode::NotFound, ""))], true);
+    },
+    |phone| {
+        phone.compose("m");
+        let send = phone.send();
+        phone.results(&send, vec![Outcome::Refused(Refusal::new(ErrorCode::NotFound, ""))]);
+        let probe = phone.probe();
+        phone.refuse(&probe.id, Refusal::new(ErrorCode::NotFound, ""));
+    },
+    |phone| {
+        phone.input(Input::MarkRead { conversation: d1(), position: at(2) });
+        let read = phone.read();
+        let outcome = CursorOutcome::Refused(Refusal::new(ErrorCode::NotFound, ""));
+        let results = vec![CursorResult { conversation: d1(), outcome }];
+        phone.receive(&ServerFrame::Read(CursorsAnswer { id: read.id, results }));
+    },
+    |phone| {
+        load(phone, Some(2));
+        let asked = history(phone);
+        phone.refuse(&asked.id, Refusal::new(ErrorCode::NotFound, ""));
+    },
+];
+
+#[test]
+fn a_conversation_that_the_server_does_not_know_is_opened_anew() {
+    for lose in NOT_FOUND {
+        let mut phone = Phone::live_at(3);
+        lose(&mut phone);
+        assert_eq!((phone.row().with.clone(), phone.row().have), (None, at(3)), "what is here stays");
+        phone.restart();
+        phone.go_live(vec![]);
+        open_with(&mut phone, "bob", "o");
+        let asked = open(&mut phone);
+        opened(&mut phone, &asked, at_epoch(2, 1));
+        assert!(phone.shown.contains(&bob_is_opened()));
+        phone.pass(1_000);
+        let sync = phone.sync();
+        assert_eq!(sync.conversations[0].after, at(3));
+        let mut restored = Refusal::new(ErrorCode::EpochChanged, "");
+        restored.common = Some(Position::ZERO);
+        phone.pages(&sync, vec![SyncOutcome::Refused(restored)], true);
+        phone.shown.clear();
+        let sync = phone.sync();
+        phone.page(&sync, vec![entry(2, 1)], true);
+        assert_eq!((phone.entries_shown(), phone.row().with.clone()), (vec![1], Some(user("bob"))));
+        assert_eq!(phone.store.entries.len(), 1);
+    }
+}
+
+#[test]
+fn a_conversation_that_was_not_found_and_is_there_all_the_same_goes_on() {
+    let mut phone = Phone::live_at(3);
+    NOT_FOUND[3](&mut phone);
+    phone.closed(phone.socket());
+    phone.pass(500);
+    phone.opened();
+    let hello = phone.hello();
+    assert!(hello.known.is_empty());
+    phone.receive(&ServerFrame::Hello(Box::new(hello_answer(hello.id, vec![row(at(3), at(1))], None))));
+    assert_eq!((phone.row().with.clone(), phone.sent.len()), (Some(user("bob")), 0));
+    let mut phone = Phone::live_at(3);
+    NOT_FOUND[3](&mut phone);
+    open_with(&mut phone, "bob", "o");
+    let asked = open(&mut phone);
+    opened(&mut phone, &asked, at(3));
+    phone.pass(1_000);
+    let sync = phone.sync();
+    phone.page(&sync, vec![], true);
+    assert_eq!((phone.row().have, phone.store.entries.len(), phone.row().with.clone()), (at(3), 3, Some(user("bob"))));
 }
 
 #[test]

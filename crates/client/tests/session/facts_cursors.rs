@@ -1,7 +1,9 @@
 //! Cursors: what was delivered and read, told rarely; how far the others are.
 
 use chatlane_client::session::{Input, Shown};
-use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, MemberCursors, Receipt, Standing};
+use chatlane_protocol::frames::{
+    CursorOutcome, CursorResult, CursorsAnswer, MemberCursors, Missed, Receipt, Standing, SyncAnswer, SyncOutcome, SyncPage,
+};
 use chatlane_protocol::request::Positions;
 use chatlane_protocol::{ErrorCode, Position, Refusal, Request, ServerFrame};
 
@@ -36,6 +38,38 @@ fn delivered_is_told_once_a_second_at_most() {
     phone.cursors_ok(&second, ServerFrame::Ack);
     phone.pass(10_000);
     assert_eq!((phone.cursors.len(), phone.row().acked), (0, at(9)));
+}
+
+/// A phone whose `sync` carries that entry 5 is delivered.
+fn carrying() -> (Phone, chatlane_protocol::request::Sync) {
+    let mut phone = Phone::live_at(3);
+    phone.push([4]);
+    let ack = phone.ack();
+    phone.cursors_ok(&ack, ServerFrame::Ack);
+    phone.push([5]);
+    phone.push([7]);
+    phone.pass(999);
+    let sync = phone.sync();
+    assert_eq!(sync.ack[0].position, at(5));
+    (phone, sync)
+}
+
+#[test]
+fn what_a_sync_has_told_is_not_told_again() {
+    let (mut phone, sync) = carrying();
+    phone.page(&sync, vec![], true);
+    phone.pass(10_000);
+    assert_eq!((phone.cursors.len(), phone.row().acked), (0, at(5)));
+}
+
+#[test]
+fn what_a_sync_could_not_tell_goes_by_an_ack() {
+    let (mut phone, sync) = carrying();
+    let outcome = SyncOutcome::Ok(Missed { skip: None, entries: vec![], done: true });
+    let pages = vec![SyncPage { conversation: d1(), outcome }];
+    phone.receive(&ServerFrame::Sync(SyncAnswer { id: sync.id, pages, done: true, acked: false }));
+    phone.pass(1_000);
+    assert_eq!((phone.ack().positions[0].position, phone.row().acked), (at(5), at(4)));
 }
 
 #[test]

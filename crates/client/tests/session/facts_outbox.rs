@@ -327,6 +327,71 @@ fn an_own_entry_that_comes_settles_its_message_whatever_its_state() {
     }
 }
 
+/// A phone whose first attempt of a message has an unknown outcome, and whose second was refused; the message failed.
+fn with_a_late_answer() -> (Phone, chatlane_protocol::request::SendMessages) {
+    let mut phone = Phone::live_at(3);
+    phone.compose("m");
+    let first = phone.send();
+    phone.gateway_fails();
+    phone.pass(500);
+    let again = phone.send();
+    phone.results(&again, vec![refused(ErrorCode::Forbidden)]);
+    let probe = phone.probe();
+    phone.probed(&probe, vec![], at(3), true);
+    assert!(matches!(phone.outgoing_shown().pop(), Some((_, OutgoingState::Failed(_)))));
+    (phone, first)
+}
+
+#[test]
+fn a_late_result_settles_its_message_whatever_became_of_the_repetition() {
+    for outcome in [Outcome::Ok(stored(4)), Outcome::Duplicate(stored(4))] {
+        let (mut phone, first) = with_a_late_answer();
+        phone.results(&first, vec![outcome]);
+        assert_eq!(phone.store.entries[&(d1(), at(4).seq)], own_entry("m", 4));
+        assert_eq!(phone.outgoing_shown().pop(), Some(("m".to_owned(), OutgoingState::Stored(stored(4)))));
+        assert!(phone.store.outbox.is_empty());
+    }
+}
+
+#[test]
+fn a_late_result_of_a_message_under_way_again_is_enough() {
+    let mut phone = Phone::live_at(3);
+    phone.compose("m");
+    let first = phone.send();
+    phone.gateway_fails();
+    phone.pass(500);
+    let again = phone.send();
+    phone.results(&first, vec![Outcome::Ok(stored(4))]);
+    phone.results(&again, vec![Outcome::Duplicate(stored(4))]);
+    assert_eq!((phone.entries_shown(), phone.store.outbox.len()), (vec![4], 0));
+}
+
+#[test]
+fn a_late_refusal_says_nothing() {
+    let (mut phone, first) = with_a_late_answer();
+    phone.results(&first, vec![refused(ErrorCode::AnchorStale)]);
+    phone.pass(10_000);
+    assert_eq!((phone.sent.len(), phone.anchors()), (0, vec![at(3)]));
+}
+
+#[test]
+fn a_late_result_is_listened_for_as_long_as_a_function_can_run_and_in_its_log_only() {
+    let (mut phone, first) = with_a_late_answer();
+    phone.pass(35_000);
+    phone.gateway_fails();
+    phone.results(&first, vec![Outcome::Ok(stored(4))]);
+    assert!(phone.outgoing_shown().is_empty());
+    let (mut phone, first) = with_a_late_answer();
+    phone.push([6]);
+    phone.pass(1_000);
+    let sync = phone.sync();
+    let mut restored = Refusal::new(ErrorCode::EpochChanged, "");
+    restored.common = Some(at(2));
+    phone.pages(&sync, vec![chatlane_protocol::frames::SyncOutcome::Refused(restored)], true);
+    phone.results(&first, vec![Outcome::Ok(stored(4))]);
+    assert_eq!(phone.store.outbox.len(), 1, "what was stored is lost");
+}
+
 #[test]
 fn a_double_tap_is_one_message() {
     let mut phone = Phone::live_at(3);

@@ -1,6 +1,6 @@
 //! Tokens: asked for in time, given to the server in band, and what happens without a good one.
 
-use chatlane_client::session::{ConnectionState, Input, OpenFailure, SocketId};
+use chatlane_client::session::{ConnectionState, Input, OpenFailure, Output, SocketId, Text};
 use chatlane_protocol::frames::{ErrorFrame, RefreshAnswer};
 use chatlane_protocol::request::Refresh;
 use chatlane_protocol::{DeviceId, ErrorCode, Refusal, Request, ServerFrame, Token, UnixMillis};
@@ -217,6 +217,10 @@ fn neither_a_token_nor_a_body_is_in_the_debug_output() {
     phone.slow_store = true;
     phone.compose("secret");
     phone.input(token("hush-hush"));
-    let debug = format!("{:?}", phone.session);
+    // What goes to and fro holds them as well.
+    let text = Text(r#"{"action":"send","text":"says secret","token":"hush-hush"}"#.to_owned());
+    let (sent, received) = (Output::Send { socket: SocketId(1), text: text.clone() }, Input::Received { socket: SocketId(1), text });
+    let debug = format!("{:?} {sent:?} {received:?}", phone.session);
     assert!(!debug.contains("says secret") && !debug.contains("hush-hush"));
+    assert!(debug.contains("Text(58 bytes)"));
 }

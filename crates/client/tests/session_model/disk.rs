@@ -1,6 +1,6 @@
 //! A device's local store: what survives the app. Batches are applied whole and in their order, as `Output::Commit` asks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chatlane_client::session::{Change, ConversationRow, OutboxRow, Restored};
 use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Position, Seq};
@@ -13,8 +13,6 @@ pub struct Disk {
     pub conversations: BTreeMap<ConversationId, ConversationRow>,
     pub entries: BTreeMap<ConversationId, BTreeMap<Seq, Entry>>,
     pub outbox: BTreeMap<(ConversationId, ClientMessageId), OutboxRow>,
-    /// Every entry that was ever written, also if the same batch or a later one dropped it again.
-    written: BTreeSet<(ConversationId, Position)>,
 }
 
 impl Disk {
@@ -26,10 +24,6 @@ impl Disk {
 
     pub fn has(&self, conversation: &ConversationId, position: Position) -> bool {
         self.entries.get(conversation).and_then(|kept| kept.get(&position.seq)).is_some_and(|entry| entry.position == position)
-    }
-
-    pub fn has_had(&self, conversation: &ConversationId, position: Position) -> bool {
-        self.written.contains(&(conversation.clone(), position))
     }
 
     /// Applies one batch and looks whether the store may say what it says now. `discarded`: the person gave these up.
@@ -44,7 +38,6 @@ impl Disk {
                 Change::Entries { conversation, entries } => {
                     let kept = self.entries.entry(conversation.clone()).or_default();
                     for entry in entries {
-                        self.written.insert((conversation.clone(), entry.position));
                         let before = kept.insert(entry.position.seq, entry.clone());
                         assert!(before.is_none_or(|before| before == entry), "D1: {conversation} {} was another entry", entry.position);
                     }

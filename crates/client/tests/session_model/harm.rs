@@ -2,7 +2,8 @@
 
 use chatlane_protocol::Request;
 
-use super::world::{Event, Fate, World};
+use super::sockets::Fate;
+use super::world::{Event, World};
 
 /// Which way a frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -189,10 +189,10 @@ impl Lane {
         (CursorOutcome::Ok, before != (cursors.furthest(), cursors.read))
     }
 
-    /// As a backup from before the last `lost` entries would have it; entry 1 stays. How many were lost.
+    /// As a backup from before the last `lost` entries would have it; without any entry it has no such conversation. How many were lost.
     pub fn restore(&mut self, lost: usize) -> usize {
         let before = self.entries.len();
-        self.entries.truncate(before.saturating_sub(lost).max(1));
+        self.entries.truncate(before.saturating_sub(lost));
         let tail = self.tail();
         let back = |position: &mut Position| {
             if position.seq > tail.seq {

@@ -137,7 +137,7 @@ fn whatever_the_network_does_everybody_has_the_same_log_in_the_end() {
 }
 
 /// What every run must have met. A run that has not met a fault proves nothing about it.
-const FAULTS: [&str; 29] = [
+const FAULTS: [&str; 30] = [
     "answer lost after its effect",
     "answer overtaken",
     "app killed",
@@ -156,6 +156,7 @@ const FAULTS: [&str; 29] = [
     "gateway restarted",
     "handshake does not get through",
     "logs restored from a backup",
+    "logs restored from a backup, a conversation lost",
     "push doubled",
     "push lost",
     "push overtaken",

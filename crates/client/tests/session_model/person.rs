@@ -105,7 +105,7 @@ impl Person {
 
     fn see_entry(&mut self, conversation: &ConversationId, entry: &Entry, disk: &Disk, server: &Server) {
         let position = entry.position;
-        assert!(disk.has_had(conversation, position), "D1: {conversation} {position} was shown before it was stored");
+        assert!(disk.has(conversation, position), "D1: {conversation} {position} was shown, and is not stored");
         let logged = &server.ever[&(conversation.clone(), position)];
         assert_eq!(logged.entry, *entry, "{conversation} {position} is shown otherwise than it is in the log");
         let parent = logged.parent;

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::harm::{Harm, Kind};
 use super::server::Wire;
-use super::world::{Event, Fate, Stage, World};
+use super::sockets::{Fate, Stage};
+use super::world::{Event, World};
 
 /// One line of a script.
 #[derive(Clone, Debug)]
@@ -104,7 +105,7 @@ pub fn lines() -> BoxedStrategy<Line> {
         6 => (device(), 0..3_usize, 0..60_000_u64).prop_map(|(device, kept, away_ms)| Line::Crash { device, kept, away_ms }),
         4 => (500..5_000_u64).prop_map(|ms| Line::SlowStore { ms }),
         1 => Just(Line::Restart),
-        2 => (1..6_usize).prop_map(|lost| Line::Restore { lost }),
+        2 => prop_oneof![9 => 1..6_usize, 1 => Just(1_000)].prop_map(|lost| Line::Restore { lost }),
         2 => device().prop_map(|device| Line::Expire { device }),
         2 => device().prop_map(|device| Line::Displace { device }),
         5 => (code, 1..4_u32).prop_map(|(code, messages)| Line::Refuse { code, messages }),
@@ -336,8 +337,12 @@ impl World {
     }
 
     fn restore(&mut self, lost: usize) -> bool {
+        let before = self.server.lanes.len();
         let lost = self.server.restore(lost);
         self.tally.fault("logs restored from a backup");
+        if self.server.lanes.len() < before {
+            self.tally.fault("logs restored from a backup, a conversation lost");
+        }
         // The functions that were running when the tables were exchanged are gone; queues and sockets are not.
         for event in self.events.values_mut() {
             if let Event::ToServer { fate, .. } = event {

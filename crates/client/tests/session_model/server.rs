@@ -1,5 +1,5 @@
 //! The model server: what docs/PROTOCOL.md promises, in memory and all at once. Pages, bounds and times are so small that short scripts
-//! meet them. It also watches the log: a second entry of one message (L2) or a device's messages out of order (L5) end the run.
+//! meet them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,13 +10,14 @@ use chatlane_protocol::frames::{
 };
 use chatlane_protocol::request::{Hello, History, Open, Ping, PositionIn, Positions, Probe, Refresh, SendMessages, Sync};
 use chatlane_protocol::{
-    ClientMessageId, ConversationId, DeviceId, Entry, ErrorCode, MessageResult, Outcome, Position, Refusal, Request, RequestId, Seq,
-    ServerFrame, UnixMillis, UserId, limits,
+    ClientMessageId, ConversationId, DeviceId, ErrorCode, MessageResult, Outcome, Position, Refusal, Request, RequestId, Seq, ServerFrame,
+    UnixMillis, UserId, limits,
 };
 
 use super::delivery::{Task, task};
 use super::log::{ANCHOR_ENTRIES_MAX, ENTRY_BYTES_MAX, Lane, Strain};
 use super::token;
+use super::watch::Logged;
 
 /// Conversations that a page of `hello` looks at.
 const HELLO_ROWS_MAX: usize = 1;
@@ -70,16 +71,6 @@ pub struct Note {
     pub refused: Vec<ClientMessageId>,
 }
 
-/// An entry that was once accepted.
-#[derive(Clone, Debug)]
-pub struct Logged {
-    pub entry: Entry,
-    /// The entry before it.
-    pub parent: Position,
-    /// The number of the request that wrote it.
-    pub request: u64,
-}
-
 /// The whole server.
 #[derive(Debug, Default)]
 pub struct Server {
@@ -96,7 +87,7 @@ pub struct Server {
     /// Those that are posted to.
     pub sessions: BTreeMap<Wire, Peer>,
     /// Messages that were refused for good: the ones behind them may overtake them (L5).
-    refused: BTreeSet<ClientMessageId>,
+    pub refused: BTreeSet<ClientMessageId>,
     reconnect_spread: u64,
 }
 
@@ -158,7 +149,9 @@ impl Server {
     /// A restore from a backup, in a higher epoch. How many entries are lost.
     pub fn restore(&mut self, lost: usize) -> usize {
         self.epoch += 1;
-        self.lanes.values_mut().map(|lane| lane.restore(lost)).sum()
+        let lost = self.lanes.values_mut().map(|lane| lane.restore(lost)).sum();
+        self.lanes.retain(|_, lane| !lane.entries.is_empty());
+        lost
     }
 
     pub fn handle(&mut self, wire: Wire, text: &str) -> Effect {
@@ -334,25 +327,6 @@ impl Server {
         ServerFrame::Send(SendAnswer { id, conversation, results })
     }
 
-    /// Keeps what was appended, and looks whether it may be there.
-    fn note_last(&mut self, conversation: &ConversationId) {
-        let entries = &self.lanes[conversation].entries;
-        let (entry, before) = entries.split_last().expect("something was appended");
-        let id = &entry.client_message_id;
-        let twice = before.iter().any(|one| one.sender == entry.sender && one.client_message_id == *id);
-        assert!(!twice, "L2: {id} is in the log of {conversation} twice");
-        let later = before.iter().find(|one| {
-            let known = made(&one.client_message_id).zip(made(id));
-            known.is_some_and(|(one, this)| one.0 == this.0 && one.1 > this.1)
-        });
-        // One that was refused for good is overtaken by those behind it; an earlier attempt of it may still be under way.
-        let overtaken = later.filter(|later| !self.refused.contains(id) && !self.refused.contains(&later.client_message_id));
-        assert!(overtaken.is_none(), "L5: {id} is in the log of {conversation} behind {:?}", overtaken.map(|one| &one.client_message_id));
-        let parent = before.last().map_or(Position::ZERO, |last| last.position);
-        let logged = Logged { entry: entry.clone(), parent, request: self.requests };
-        self.ever.insert((conversation.clone(), entry.position), logged);
-    }
-
     fn sync(&mut self, peer: &Peer, Sync { id, conversations, ack }: Sync, effect: &mut Effect) -> ServerFrame {
         let told = self.advance(peer, &ack, false, effect);
         let acked = !ack.is_empty() && told.iter().all(|result| result.outcome == CursorOutcome::Ok);
@@ -400,7 +374,11 @@ impl Server {
             good.map(|()| lane.probe(&peer.user, anchor, &ids))
         });
         match judged {
-            Err(refusal) => error(&id, refusal),
+            Err(refusal) => {
+                // Where there is no log there is nothing to be found.
+                effect.note.scanned.extend((refusal.code == ErrorCode::NotFound).then_some(conversation));
+                error(&id, refusal)
+            }
             Ok((found, reached, done)) => {
                 effect.note.scanned.extend(done.then(|| conversation.clone()));
                 ServerFrame::Probe(ProbeAnswer { id, conversation, found, reached, done })
@@ -486,10 +464,4 @@ fn not_found() -> Refusal {
 
 fn goaway() -> ServerFrame {
     ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None })
-}
-
-/// Which device made a message, and its number there.
-fn made(id: &ClientMessageId) -> Option<(&str, u64)> {
-    let (device, number) = id.as_str().split_once('-')?;
-    Some((device, number.parse().ok()?))
 }

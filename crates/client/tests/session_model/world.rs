@@ -1,20 +1,19 @@
 //! The world between sessions and server: sockets, latencies, faults, stores, and a clock that jumps from event to event.
 //!
-//! Frames of one socket have no order, as behind API Gateway (PLATFORM §2.6, §2.7): each has its own latency. Nothing here reads a real
-//! clock; one seed and one script always make the same run.
+//! Nothing here reads a real clock; one seed and one script always make the same run.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use chatlane_client::session::{BatchId, ConnectionState, Input, Moment, OpenFailure, Output, SocketId};
-use chatlane_protocol::frames::encode;
-use chatlane_protocol::{ConversationId, Entry, ErrorCode, Refusal, Request, ServerFrame, UnixMillis, UserId};
+use chatlane_client::session::{BatchId, ConnectionState, Input, Moment, OpenFailure, Output};
+use chatlane_protocol::{ConversationId, Entry, UnixMillis, UserId};
 
 use super::delivery::Task;
 use super::device::Device;
 use super::dice::Dice;
 use super::harm::Armed;
-use super::server::{Effect, Note, Server, Wire, error};
+use super::server::{Note, Server, Wire};
+use super::sockets::{Fate, Link, Stage};
 use super::tally::Tally;
 use super::token;
 
@@ -27,25 +26,6 @@ const CALLS_PER_MOMENT_MAX: u32 = 500;
 thread_local! {
     /// Whether what happens is printed.
     pub static TOLD: Cell<bool> = const { Cell::new(false) };
-}
-
-/// What becomes of the function that a request starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It answers.
-    Answers,
-    /// The gateway does not start it: throttled.
-    Throttled,
-    /// It dies before it has done anything.
-    DiesFirst,
-    /// It dies after its writes, before the delivery is queued.
-    DiesBeforeEnqueue,
-    /// It dies when everything is done but the answer.
-    DiesBeforeAnswer,
-    /// It answers `unavailable`, and has done nothing.
-    FailsFirst,
-    /// It answers `unavailable`, and has done everything.
-    FailsAfter,
 }
 
 /// Something that is to happen.
@@ -75,26 +55,6 @@ pub enum Event {
     FanOut { task: Task, again: bool },
 }
 
-/// One socket, between the device that asked for it and the gateway.
-#[derive(Clone, Debug)]
-pub struct Link {
-    pub device: usize,
-    pub life: u32,
-    pub socket: SocketId,
-    pub stage: Stage,
-    greeted: bool,
-}
-
-/// What a socket carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    Opening,
-    Open,
-    /// Frames vanish in both directions, and nobody is told.
-    HalfOpen,
-    Ended,
-}
-
 /// Everything.
 #[derive(Debug)]
 pub struct World {
@@ -116,7 +76,8 @@ pub struct World {
     /// Until then stores are slow.
     pub slow_until_ms: u64,
     made: u64,
-    wires: u64,
+    /// Sockets so far.
+    pub wires: u64,
     calls: BTreeMap<usize, (u64, u32)>,
 }
 
@@ -172,7 +133,7 @@ impl World {
         }
     }
 
-    fn latency(&mut self) -> u64 {
+    pub fn latency(&mut self) -> u64 {
         self.dice.between(5, 150)
     }
 
@@ -239,7 +200,7 @@ impl World {
         }
     }
 
-    fn tell_life(&mut self, device: usize, life: u32, input: Input) {
+    pub fn tell_life(&mut self, device: usize, life: u32, input: Input) {
         if self.devices[device].life == life {
             self.tell(device, input);
         }
@@ -255,13 +216,20 @@ impl World {
         *calls = if calls.0 == now_ms { (now_ms, calls.1 + 1) } else { (now_ms, 1) };
         assert!(calls.1 < CALLS_PER_MOMENT_MAX, "{} is called without an end at {now_ms}: {input:?}", one.name);
         if TOLD.get() {
-            println!("{now_ms:>8} {} <- {input:?}", one.name);
+            match &input {
+                Input::Received { socket, text } => println!("{now_ms:>8} {} <- {socket:?} {}", one.name, text.0),
+                input => println!("{now_ms:>8} {} <- {input:?}", one.name),
+            }
         }
         let outputs = session.handle(Moment(now_ms), random, input);
         let state = session.connection();
         for output in outputs {
             if TOLD.get() {
-                println!("{now_ms:>8} {} -> {output:?}", self.devices[device].name);
+                let name = self.devices[device].name;
+                match &output {
+                    Output::Send { socket, text } => println!("{now_ms:>8} {name} -> {socket:?} {}", text.0),
+                    output => println!("{now_ms:>8} {name} -> {output:?}"),
+                }
             }
             self.carry_out(device, output);
         }
@@ -274,7 +242,7 @@ impl World {
         self.devices[device].count_output(now_ms);
         match output {
             Output::Connect(socket) => self.connect(device, socket),
-            Output::Send { socket, text } => self.send(device, socket, text),
+            Output::Send { socket, text } => self.send(device, socket, text.0),
             Output::Close(socket) => {
                 if let Some(wire) = self.wire(device, socket) {
                     let told = self.links[&wire].stage != Stage::HalfOpen;
@@ -331,187 +299,8 @@ impl World {
         self.tell(device, Input::Committed(batch));
     }
 
-    fn wire(&self, device: usize, socket: SocketId) -> Option<Wire> {
-        let life = self.devices[device].life;
-        let same = |link: &Link| (link.device, link.life, link.socket) == (device, life, socket);
-        self.links.iter().find(|(_, link)| same(link)).map(|(wire, _)| *wire)
-    }
-
-    pub fn next_wire(&mut self) -> Wire {
-        self.wires += 1;
-        Wire(self.wires)
-    }
-
-    fn connect(&mut self, device: usize, socket: SocketId) {
-        let wire = self.next_wire();
-        let Device { life, token, .. } = &self.devices[device];
-        let token = token.as_str().to_owned();
-        self.links.insert(wire, Link { device, life: *life, socket, stage: Stage::Opening, greeted: false });
-        let latency = self.latency();
-        if self.unreachable > 0 {
-            self.unreachable -= 1;
-            self.tally.fault("handshake does not get through");
-            self.at(latency, Event::Opened { wire, failure: Some(OpenFailure::Unreachable) });
-        } else {
-            self.at(latency, Event::Handshake { wire, token });
-        }
-    }
-
-    fn handshake(&mut self, wire: Wire, token: &str) {
-        let Link { device, .. } = self.links[&wire];
-        let Device { user, id, .. } = &self.devices[device];
-        let failure = (!self.server.accept(wire, user, *id, token)).then_some(OpenFailure::Denied);
-        if failure.is_some() {
-            self.tally.met("handshake: denied");
-        }
-        let latency = self.latency();
-        self.at(latency, Event::Opened { wire, failure });
-    }
-
-    fn opened(&mut self, wire: Wire, failure: Option<OpenFailure>) {
-        let Some(link) = self.links.get_mut(&wire).filter(|link| link.stage == Stage::Opening) else {
-            self.server.ended(wire); // given up meanwhile
-            return;
-        };
-        let (device, life, socket) = (link.device, link.life, link.socket);
-        if let Some(failure) = failure {
-            link.stage = Stage::Ended;
-            self.tell_life(device, life, Input::OpenFailed { socket, failure });
-        } else {
-            link.stage = Stage::Open;
-            self.tell_life(device, life, Input::Opened(socket));
-        }
-    }
-
-    fn send(&mut self, device: usize, socket: SocketId, text: String) {
-        let now_ms = self.now_ms;
-        let request = Request::parse(&text).unwrap_or_else(|bad| panic!("a bad request: {:?}: {text}", bad.refusal));
-        self.devices[device].check_request(&request, now_ms, &self.server);
-        let wire = self.wire(device, socket).expect("frames go to sockets that were asked for");
-        let link = self.links.get_mut(&wire).expect("just found");
-        let hello = matches!(&request, Request::Hello(hello) if hello.after.is_none());
-        assert!(link.greeted || hello, "the first request is `hello`, not {text}");
-        link.greeted = true;
-        match link.stage {
-            Stage::Opening => panic!("a frame for a socket that is not open: {text}"),
-            Stage::Open => {
-                let latency = self.latency();
-                self.at(latency, Event::ToServer { wire, text, fate: Fate::Answers });
-            }
-            Stage::HalfOpen => self.tally.fault("request vanishes in a half-open socket"),
-            Stage::Ended => {}
-        }
-    }
-
-    fn request(&mut self, wire: Wire, text: &str, fate: Fate) {
-        if !self.server.has(wire) {
-            return;
-        }
-        if let Some(fault) = fate.name() {
-            self.tally.fault(fault);
-        }
-        let mut effect = match fate {
-            Fate::Throttled | Fate::DiesFirst | Fate::FailsFirst => Effect::default(),
-            _ => self.server.handle(wire, text),
-        };
-        let tasks = std::mem::take(&mut effect.tasks);
-        if fate == Fate::DiesBeforeEnqueue {
-            effect.posts.clear();
-        } else {
-            for task in tasks {
-                let latency = self.latency();
-                self.at(latency, Event::FanOut { task, again: false });
-            }
-        }
-        self.post_all(std::mem::take(&mut effect.posts));
-        let gateway = |message| format!(r#"{{"message":"{message}","connectionId":"c{}=","requestId":"r="}}"#, wire.0);
-        let answer = match fate {
-            Fate::Answers => effect.answer.as_ref().map(|answer| {
-                self.tally.answer(answer);
-                encode(answer)
-            }),
-            Fate::Throttled => Some(gateway("Too Many Requests")),
-            Fate::DiesFirst | Fate::DiesBeforeEnqueue | Fate::DiesBeforeAnswer => Some(gateway("Internal server error")),
-            Fate::FailsFirst | Fate::FailsAfter => {
-                let id = Request::parse(text).expect("parsed before").id().clone();
-                Some(encode(&error(&id, Refusal::new(ErrorCode::Unavailable, "unknown").after_ms(100))))
-            }
-        };
-        let note = (fate == Fate::Answers).then_some(effect.note);
-        if let Some(text) = answer {
-            let latency = self.latency();
-            self.at(latency, Event::ToClient { wire, text, push: false, note });
-        }
-        if effect.close {
-            self.at(200, Event::Hangup { wire });
-        }
-    }
-
-    pub fn post_all(&mut self, posts: Vec<(Wire, ServerFrame)>) {
-        for (wire, frame) in posts {
-            if self.server.has(wire) {
-                if let ServerFrame::Error(_) | ServerFrame::Goaway(_) = &frame {
-                    self.tally.answer(&frame);
-                }
-                let latency = self.latency();
-                self.at(latency, Event::ToClient { wire, text: encode(&frame), push: true, note: None });
-            } else {
-                self.server.gone(wire);
-            }
-        }
-    }
-
-    fn frame(&mut self, wire: Wire, text: String, note: Option<Note>) {
-        let Some(Link { device, life, socket, stage, .. }) = self.links.get(&wire).cloned() else {
-            return; // somebody else's socket, in a displaced device's name
-        };
-        if stage == Stage::HalfOpen {
-            self.tally.fault("frame vanishes in a half-open socket");
-        }
-        if stage != Stage::Open || self.devices[device].life != life {
-            return;
-        }
-        self.devices[device].person.notes.extend(note);
-        self.tell(device, Input::Received { socket, text });
-    }
-
-    /// A socket carries nothing any more, from the device's side.
-    pub fn end(&mut self, wire: Wire) {
-        if let Some(link) = self.links.get_mut(&wire) {
-            link.stage = Stage::Ended;
-        }
-        self.events.retain(|_, event| !matches!(event, Event::ToClient { wire: to, .. } | Event::Closed { wire: to } if *to == wire));
-    }
-
-    /// The server ends a socket; the device is told.
-    pub fn hang_up(&mut self, wire: Wire) {
-        self.server.ended(wire);
-        if self.links.get(&wire).is_some_and(|link| matches!(link.stage, Stage::Open | Stage::HalfOpen)) {
-            let told = self.links[&wire].stage == Stage::Open;
-            self.end(wire);
-            if told {
-                let latency = self.latency();
-                self.at(latency, Event::Closed { wire });
-            }
-        }
-    }
-
     /// Entries of the logs, for the tally.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.server.lanes.values().flat_map(|lane| &lane.entries)
-    }
-}
-
-impl Fate {
-    const fn name(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Answers => return None,
-            Self::Throttled => "function: throttled",
-            Self::DiesFirst => "function: dies before its writes",
-            Self::DiesBeforeEnqueue => "function: dies before its enqueue",
-            Self::DiesBeforeAnswer => "function: dies before its answer",
-            Self::FailsFirst => "function: unavailable, nothing done",
-            Self::FailsAfter => "function: unavailable, everything done",
-        })
     }
 }

@@ -180,7 +180,7 @@ fn a_head_told_by_ping_is_waited_for() -> Scenario {
     s.pass(10).tell(Input::Look { conversations: vec![super::scenario::conversation("dbob")] });
     s.check(s.sent("ping").unwrap()["open"] == json!(["dbob"]), "at once");
     let cursors = json!([{"user": "bob", "delivered": position(1, 2), "read": position(1, 2)}]);
-    let standing = json!({"conversation": "dbob", "head": position(1, 3), "cursors": cursors});
+    let standing = json!({"conversation": "dbob", "head": position(1, 3), "count": 2, "cursors": cursors});
     s.pass(20).answer("ping", json!({"server_time_ms": 1_795_000_000_000_u64, "conversations": [standing]})).commit();
     s.check(s.sent("sync").is_none(), "not at once");
     s.tick_until("sync");

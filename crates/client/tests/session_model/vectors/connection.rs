@@ -1,6 +1,6 @@
 //! Sockets and tokens: dying, replacing, displacing, refreshing.
 
-use chatlane_client::session::{ConnectionState, Input, OpenFailure, Output, Shown, SocketId};
+use chatlane_client::session::{ConnectionState, Input, OpenFailure, Output, Shown, SocketId, Text};
 use serde_json::{Value, json};
 
 use super::scenario::{Scenario, conversation, hello, message_id, position, push, results, stored, user};
@@ -202,7 +202,7 @@ fn what_is_unknown_is_ignored() -> Scenario {
          unknown reason ends the connection; another one is opened, not before retry_after_ms.",
     );
     for text in [r#"{"type":"hologram","id":"77"}"#, "not JSON", "[1]", "{}", r#"{"type":"ping","id":"77","server_time_ms":1}"#] {
-        s.pass(10).tell(Input::Received { socket: SocketId(1), text: text.into() });
+        s.pass(10).tell(Input::Received { socket: SocketId(1), text: Text(text.to_owned()) });
         s.check(s.last.is_empty(), "nothing happens");
     }
     let mut odd: Value = push([3]);

@@ -100,7 +100,7 @@ pub fn input(input: &Input) -> Value {
             json!({"type": "open_failed", "socket": socket.0, "failure": failure})
         }
         Input::Closed { socket } => json!({"type": "closed", "socket": socket.0}),
-        Input::Received { socket, text: frame } => json!({"type": "received", "socket": socket.0, "frame": text(frame)}),
+        Input::Received { socket, text: frame } => json!({"type": "received", "socket": socket.0, "frame": text(&frame.0)}),
         Input::Tick => json!({"type": "tick"}),
     }
 }
@@ -108,7 +108,7 @@ pub fn input(input: &Input) -> Value {
 pub fn output(output: &Output) -> Value {
     match output {
         Output::Connect(socket) => json!({"type": "connect", "socket": socket.0}),
-        Output::Send { socket, text: frame } => json!({"type": "send", "socket": socket.0, "frame": text(frame)}),
+        Output::Send { socket, text: frame } => json!({"type": "send", "socket": socket.0, "frame": text(&frame.0)}),
         Output::Close(socket) => json!({"type": "close", "socket": socket.0}),
         Output::Commit { batch, changes } => {
             json!({"type": "commit", "batch": batch.0, "changes": changes.iter().map(change).collect::<Vec<_>>()})

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chatlane_client::session::{
-    BatchId, ConversationRow, Input, Moment, OutboxRow, OutboxState, Output, Restored, Session, Settings, Shown, SocketId,
+    BatchId, ConversationRow, Input, Moment, OutboxRow, OutboxState, Output, Restored, Session, Settings, Shown, SocketId, Text,
 };
 use chatlane_protocol::{Body, ClientMessageId, ConversationId, DeviceId, Entry, EntryKind, Position, Seq, Token, UnixMillis, UserId};
 use serde_json::{Value, json};
@@ -81,7 +81,7 @@ impl Scenario {
             match output {
                 Output::Commit { batch, .. } => self.unwritten.push(*batch),
                 Output::Send { socket, text } => {
-                    let frame: Value = serde_json::from_str(text).unwrap();
+                    let frame: Value = serde_json::from_str(&text.0).unwrap();
                     let field = |name: &str| frame[name].as_str().unwrap().to_owned();
                     self.asked.insert((socket.0, field("action")), field("id"));
                 }
@@ -122,7 +122,7 @@ impl Scenario {
     }
 
     pub fn frame_on(&mut self, socket: u64, frame: &Value) -> &mut Self {
-        self.tell(Input::Received { socket: SocketId(socket), text: frame.to_string() })
+        self.tell(Input::Received { socket: SocketId(socket), text: Text(frame.to_string()) })
     }
 
     /// The newest request of this action is answered: with these fields, and its `type` and `id`.
@@ -170,7 +170,7 @@ impl Scenario {
     /// The first request of this action that the last input led to.
     pub fn sent(&self, action: &str) -> Option<Value> {
         self.last.iter().find_map(|output| match output {
-            Output::Send { text, .. } => serde_json::from_str(text).ok().filter(|frame: &Value| frame["action"] == action),
+            Output::Send { text, .. } => serde_json::from_str(&text.0).ok().filter(|frame: &Value| frame["action"] == action),
             _ => None,
         })
     }
