@@ -2,11 +2,18 @@
 
 use aws_lambda_events::apigw::{ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext};
 use aws_lambda_events::http::HeaderMap;
+use chatlane_chat::append::Refused;
 use chatlane_chat::caller::{Caller, NotRefreshed, admit};
-use chatlane_chat::ports::{Clock, Outbound, Sessions};
+use chatlane_chat::ports::{Clock, Outbound, Sessions, Unavailable};
 use chatlane_protocol::frames::{ErrorFrame, encode};
 use chatlane_protocol::{ConnectionId, DeviceId, ErrorCode, Refusal, Request, RequestId, ServerFrame, UnixMillis, UserId};
 use serde::Serialize;
+
+/// What the gateway gives a route.
+pub type Event = ApiGatewayWebsocketProxyRequest;
+
+/// What a route gives the gateway.
+pub type Answered = Result<ProxyAnswer, ForeignEvent>;
 
 /// A proxy answer: the gateway passes `body` to the client, because every route has a route response; an empty one is no frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -63,19 +70,13 @@ pub fn header(all: &HeaderMap, single: &HeaderMap, name: &str) -> Option<String>
 
 /// What every route does: reads who asks what, and answers with the frame that `serve` makes of it. A bad request, and one of a caller
 /// whose time is over, does not get there.
-pub async fn answer<S, O, C, F>(
-    store: &S,
-    outbound: &O,
-    clock: &C,
-    event: &ApiGatewayWebsocketProxyRequest,
-    serve: F,
-) -> Result<ProxyAnswer, ForeignEvent>
-where
-    S: Sessions,
-    O: Outbound,
-    C: Clock,
-    F: AsyncFnOnce(Caller, Request) -> ServerFrame,
-{
+pub async fn answer(
+    store: &impl Sessions,
+    outbound: &impl Outbound,
+    clock: &impl Clock,
+    event: &Event,
+    serve: impl AsyncFnOnce(Caller, Request) -> ServerFrame,
+) -> Answered {
     let caller = caller(&event.request_context)?;
     let request = Request::parse(event.body.as_deref().unwrap_or_default());
     let id = request.as_ref().map_or_else(|bad| bad.id.clone(), |request| Some(request.id().clone()));
@@ -94,6 +95,12 @@ where
 /// An error frame.
 pub fn error(id: Option<RequestId>, refusal: Refusal) -> ServerFrame {
     ServerFrame::Error(ErrorFrame { id, refusal })
+}
+
+/// The answer to a request that came to nothing because of the backend; the log says why.
+pub fn unavailable(action: &str, id: RequestId, unavailable: Unavailable) -> ServerFrame {
+    tracing::warn!("{action} not answered: {unavailable}");
+    error(Some(id), Refused::Unavailable(unavailable).to_wire())
 }
 
 /// The answer to a request that a gateway with the template's routes brings to another function.

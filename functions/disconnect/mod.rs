@@ -1,13 +1,12 @@
 //! Route `$disconnect`: forgets the connection. A hint only: API Gateway may send it late or never, and a fan-out that meets 410 does
 //! the same.
 
-use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chatlane_chat::ports::Sessions;
 
-use crate::websocket::{ForeignEvent, ProxyAnswer, caller};
+use crate::websocket::{Answered, Event, ProxyAnswer, caller};
 
 /// Removes the session of this connection and of no other.
-pub async fn handle<S: Sessions>(store: &S, event: ApiGatewayWebsocketProxyRequest) -> Result<ProxyAnswer, ForeignEvent> {
+pub async fn handle(store: &impl Sessions, event: Event) -> Answered {
     let caller = caller(&event.request_context)?;
     if let Err(unavailable) = store.remove(&caller.user, std::slice::from_ref(&caller.connection)).await {
         // Nobody waits for this answer. The next post to the connection gets 410 and removes the session.

@@ -1,28 +1,22 @@
 //! Route `hello`: makes the connection routable and tells where every conversation stands. See [`chatlane_chat::hello`].
 
-use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chatlane_chat::hello::{Greeting, HelloRefused};
 use chatlane_chat::ports::{Clock, Heads, Memberships, MessageLog, Outbound, Sessions};
 use chatlane_chat::{Settings, hello};
 use chatlane_protocol::frames::{Goaway, GoawayReason};
 use chatlane_protocol::{Request, ServerFrame};
 
-use crate::websocket::{ForeignEvent, ProxyAnswer, answer, error, misrouted};
+use crate::websocket::{Answered, Event, answer, error, misrouted};
 
 /// Answers one `hello`; `spread` is a random number.
-pub async fn handle<S, O, C>(
-    store: &S,
-    outbound: &O,
-    clock: &C,
+pub async fn handle(
+    store: &(impl Sessions + Memberships + Heads + MessageLog),
+    outbound: &impl Outbound,
+    clock: &impl Clock,
     settings: &Settings,
     spread: u64,
-    event: ApiGatewayWebsocketProxyRequest,
-) -> Result<ProxyAnswer, ForeignEvent>
-where
-    S: Sessions + Memberships + Heads + MessageLog,
-    O: Outbound,
-    C: Clock,
-{
+    event: Event,
+) -> Answered {
     let serve = async |caller, request| match request {
         Request::Hello(request) => match hello::hello(store, outbound, clock, settings, spread, &caller, &request).await {
             Ok(Greeting::Welcome(answer)) => ServerFrame::Hello(answer),

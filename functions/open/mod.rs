@@ -1,28 +1,21 @@
 //! Route `open`: the direct conversation with another user. See [`chatlane_chat::open`].
 
-use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chatlane_chat::open::OpenRefused;
 use chatlane_chat::ports::{Clock, FanOutQueue, Heads, MessageLog, Outbound, Sessions};
 use chatlane_chat::{Settings, open};
 use chatlane_protocol::{Request, ServerFrame};
 
-use crate::websocket::{ForeignEvent, ProxyAnswer, answer, error, misrouted};
+use crate::websocket::{Answered, Event, answer, error, misrouted};
 
 /// Answers one `open`.
-pub async fn handle<S, Q, O, C>(
-    store: &S,
-    queue: &Q,
-    outbound: &O,
-    clock: &C,
+pub async fn handle(
+    store: &(impl MessageLog + Heads + Sessions),
+    queue: &impl FanOutQueue,
+    outbound: &impl Outbound,
+    clock: &impl Clock,
     settings: &Settings,
-    event: ApiGatewayWebsocketProxyRequest,
-) -> Result<ProxyAnswer, ForeignEvent>
-where
-    S: MessageLog + Heads + Sessions,
-    Q: FanOutQueue,
-    O: Outbound,
-    C: Clock,
-{
+    event: Event,
+) -> Answered {
     let serve = async |caller, request| match request {
         Request::Open(request) => match open::open(store, queue, clock, settings, &caller, &request).await {
             Ok(answer) => ServerFrame::Open(answer),

@@ -1,27 +1,21 @@
 //! Route `probe`: which messages are in the log. See [`chatlane_chat::probe`].
 
-use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chatlane_chat::Settings;
 use chatlane_chat::anchor::BadPosition;
 use chatlane_chat::ports::{Clock, Cursors, MessageLog, Outbound, Sessions};
 use chatlane_chat::probe::{self, NotProbed};
 use chatlane_protocol::{Request, ServerFrame};
 
-use crate::websocket::{ForeignEvent, ProxyAnswer, answer, error, misrouted};
+use crate::websocket::{Answered, Event, answer, error, misrouted};
 
 /// Answers one `probe`.
-pub async fn handle<S, O, C>(
-    store: &S,
-    outbound: &O,
-    clock: &C,
+pub async fn handle(
+    store: &(impl MessageLog + Cursors + Sessions),
+    outbound: &impl Outbound,
+    clock: &impl Clock,
     settings: &Settings,
-    event: ApiGatewayWebsocketProxyRequest,
-) -> Result<ProxyAnswer, ForeignEvent>
-where
-    S: MessageLog + Cursors + Sessions,
-    O: Outbound,
-    C: Clock,
-{
+    event: Event,
+) -> Answered {
     let serve = async |caller, request| match request {
         Request::Probe(request) => match probe::probe(store, settings, &caller, &request).await {
             Ok(answer) => ServerFrame::Probe(answer),

@@ -1,7 +1,6 @@
 //! Route `refresh`: a new token keeps the connection. Judged as the handshake's is, see [`crate::authorize`]; what it prolongs is the
 //! session, see [`chatlane_chat::caller`].
 
-use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chatlane_chat::caller::{self, NotRefreshed};
 use chatlane_chat::ports::{Clock, Outbound, Sessions, Unavailable};
 use chatlane_protocol::{Request, ServerFrame};
@@ -9,23 +8,17 @@ use chatlane_protocol::{Request, ServerFrame};
 use crate::authorize::jwks::{FetchKeys, KeySource};
 use crate::authorize::token::TokenPolicy;
 use crate::authorize::{Denied, grant};
-use crate::websocket::{ForeignEvent, ProxyAnswer, answer, error, misrouted};
+use crate::websocket::{Answered, Event, answer, error, misrouted};
 
 /// Answers one `refresh`.
-pub async fn handle<F, S, O, C>(
-    keys: &KeySource<F>,
+pub async fn handle(
+    keys: &KeySource<impl FetchKeys>,
     policy: &TokenPolicy,
-    store: &S,
-    outbound: &O,
-    clock: &C,
-    event: ApiGatewayWebsocketProxyRequest,
-) -> Result<ProxyAnswer, ForeignEvent>
-where
-    F: FetchKeys,
-    S: Sessions,
-    O: Outbound,
-    C: Clock,
-{
+    store: &impl Sessions,
+    outbound: &impl Outbound,
+    clock: &impl Clock,
+    event: Event,
+) -> Answered {
     let serve = async |caller: caller::Caller, request| match request {
         Request::Refresh(request) => {
             let granted = match grant(keys, policy, clock, request.token.as_str(), caller.device).await {

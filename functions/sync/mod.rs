@@ -1,33 +1,23 @@
 //! Route `sync`: what a device has missed. See [`chatlane_chat::sync`].
 
-use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
-use chatlane_chat::append::Refused;
 use chatlane_chat::ports::{Clock, Cursors, MessageLog, Outbound, Sessions};
 use chatlane_chat::{Settings, sync};
 use chatlane_protocol::{Request, ServerFrame};
 
-use crate::websocket::{ForeignEvent, ProxyAnswer, answer, error, misrouted};
+use crate::websocket::{Answered, Event, answer, misrouted, unavailable};
 
 /// Answers one `sync`.
-pub async fn handle<S, O, C>(
-    store: &S,
-    outbound: &O,
-    clock: &C,
+pub async fn handle(
+    store: &(impl MessageLog + Cursors + Sessions),
+    outbound: &impl Outbound,
+    clock: &impl Clock,
     settings: &Settings,
-    event: ApiGatewayWebsocketProxyRequest,
-) -> Result<ProxyAnswer, ForeignEvent>
-where
-    S: MessageLog + Cursors + Sessions,
-    O: Outbound,
-    C: Clock,
-{
+    event: Event,
+) -> Answered {
     let serve = async |caller, request| match request {
         Request::Sync(request) => match sync::sync(store, outbound, clock, settings, &caller, &request).await {
             Ok(answer) => ServerFrame::Sync(answer),
-            Err(unavailable) => {
-                tracing::warn!("sync not answered: {unavailable}");
-                error(Some(request.id), Refused::Unavailable(unavailable).to_wire())
-            }
+            Err(cause) => unavailable("sync", request.id, cause),
         },
         request => misrouted(&request),
     };

@@ -28,8 +28,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::capacity::{Metered, Units};
 
-/// How often expired items are removed. dynoxide's server never does it by itself (PLATFORM §1); AWS takes up to days, which no code may
-/// depend on, so soon is as good.
+/// How often expired items are removed. dynoxide's server never does it by itself (3.2.0: only `Database::sweep_ttl` does); AWS takes up to
+/// days, which no code may depend on, so soon is as good.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A running embedded `DynamoDB`. Dropping it stops it too, without waiting.

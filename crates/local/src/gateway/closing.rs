@@ -18,7 +18,7 @@ impl Closing {
         Self { code, reason: reason.to_owned() }
     }
 
-    /// Idle, life, stop. The code is a belief (PLATFORM §2.8).
+    /// Idle, life, stop. The code is a belief (docs/FIDELITY.md, "Limits").
     pub(super) fn going_away() -> Self {
         Self::new(1001, "Going away")
     }

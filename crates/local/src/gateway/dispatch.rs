@@ -30,7 +30,7 @@ impl Frame {
     pub(super) fn new(text: String, routes: &BTreeMap<String, String>) -> Self {
         let action = serde_json::from_str::<Selection>(&text).ok().and_then(|selection| selection.action);
         let named = action
-            // The predefined keys are for the gateway's own events; a client that names one is not matched (belief, PLATFORM §2.5).
+            // The predefined keys are for the gateway's own events; a client that names one is not matched (a belief).
             .filter(|action| !matches!(action.as_str(), "$connect" | "$disconnect" | "$default"))
             .and_then(|action| routes.get_key_value(&action));
         let route = named
@@ -104,7 +104,7 @@ impl ProxyAnswer {
     }
 }
 
-/// The gateway's own frame in place of an answer (form: PLATFORM §2.5, §2.6).
+/// The gateway's own frame in place of an answer. Its form is as others have met it on AWS: docs/FIDELITY.md, "Messages".
 fn gateway_frame(message: &str, connection: &Connection, request_id: &str) -> String {
     json!({"message": message, "connectionId": connection.id(), "requestId": request_id}).to_string()
 }

@@ -54,7 +54,8 @@ impl Client {
             "requestTimeEpoch": now_ms,
             "identity": self.identity(),
             "requestId": request_id,
-            // Deliberately not this machine's address: on AWS with a custom domain it is not where `@connections` is either (PLATFORM §1).
+            // Deliberately not this machine's address: where `@connections` is, a function is told by its environment. On AWS the name here
+            // may be a custom domain's.
             "domainName": "local.execute-api.us-east-1.amazonaws.com",
             "connectionId": self.connection,
             "apiId": "local",

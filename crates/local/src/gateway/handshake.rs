@@ -197,7 +197,8 @@ async fn open<F: Functions>(
     Ok(subprotocol)
 }
 
-/// The subprotocol to echo, or the handshake's status: a `statusCode` of 300 or more is it, a bad shape is 502 (beliefs, PLATFORM §2.1).
+/// The subprotocol to echo, or the handshake's status: a `statusCode` of 300 or more is it, a bad shape is 502. Both are
+/// beliefs (docs/FIDELITY.md, "Handshake").
 fn connect_answer(answer: &Bytes) -> Result<Option<HeaderValue>, Refusal> {
     let bad = || Refusal::new(StatusCode::BAD_GATEWAY, "Internal server error");
     let answer = ProxyAnswer::parse(answer).ok_or_else(bad)?;

@@ -206,9 +206,9 @@ enum Failed {
 impl Failed {
     /// What the function's answer says.
     ///
-    /// Source: PLATFORM "SQS → Lambda" and <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>, "Success and failure
-    /// conditions": an empty or null answer or list is a complete success; an answer that cannot be read, an empty or missing identifier and
-    /// an identifier that is not in the batch are a complete failure.
+    /// Source: <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>, "Success and failure conditions":
+    /// an empty or null answer or list is a complete success; an answer that cannot be read, an empty or missing identifier and an
+    /// identifier that is not in the batch are a complete failure.
     fn read(answer: &[u8], batch: &[Received]) -> Self {
         let none = || Self::Some(BTreeSet::new());
         if answer.is_empty() {

@@ -1,4 +1,4 @@
-//! The close handshake, `$disconnect` and its best effort, stopping (PLATFORM §2.10).
+//! The close handshake, `$disconnect` and its best effort, stopping (docs/FIDELITY.md, "Closing").
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! From the upgrade request to an open socket or a status (PLATFORM §2.1–2.4).
+//! From the upgrade request to an open socket or a status (docs/FIDELITY.md, "Handshake" and "Events").
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What closes a socket: sizes, kinds, times (PLATFORM §2.8).
+//! What closes a socket: sizes, kinds, times (docs/FIDELITY.md, "Limits").
 
 use std::time::{Duration, Instant};
 

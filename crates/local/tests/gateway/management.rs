@@ -1,4 +1,4 @@
-//! `@connections` (PLATFORM §2.9).
+//! `@connections` (docs/FIDELITY.md).
 
 use chatlane_local::gateway::{GatewayEvent, Limits, Settings};
 use serde_json::json;

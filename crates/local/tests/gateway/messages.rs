@@ -1,4 +1,4 @@
-//! Frames in, invocations, answers (PLATFORM §2.4–2.7).
+//! Frames in, invocations, answers (docs/FIDELITY.md, "Events" and "Messages").
 
 use std::sync::Arc;
 use std::time::Duration;
