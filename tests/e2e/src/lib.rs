@@ -65,6 +65,8 @@ pub struct Running {
     stack: Option<Stack>,
     data: PathBuf,
     lines: Arc<Mutex<Vec<String>>>,
+    /// One for all: each new one reads the machine's certificates.
+    http: reqwest::Client,
 }
 
 impl Deref for Running {
@@ -95,7 +97,7 @@ pub async fn start(adjust: impl FnOnce(&mut Settings)) -> Running {
     adjust(&mut settings);
     let lines = Arc::default();
     let stack = Stack::start(settings, sink(&lines)).await.expect("the stack starts");
-    Running { stack: Some(stack), data, lines }
+    Running { stack: Some(stack), data, lines, http: reqwest::Client::new() }
 }
 
 fn sink(lines: &Arc<Mutex<Vec<String>>>) -> LineSink {
@@ -175,7 +177,8 @@ impl Running {
     /// If it refuses.
     pub async fn dynamodb(&self, operation: &str, request: &Value) -> Value {
         const TOOL: &str = "tool/20260101/us-east-1/dynamodb/aws4_request"; // a signature is looked at for being there
-        let asked = reqwest::Client::new()
+        let asked = self
+            .http
             .post(&self.endpoint_urls().dynamodb)
             .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
             .header("content-type", "application/x-amz-json-1.0")

@@ -11,14 +11,14 @@ use chatlane_client::Store;
 use chatlane_client::device::{DeviceOptions, NoToken};
 use chatlane_client::session::Shown;
 use chatlane_local::Settings;
-use chatlane_local::embedded::{Call, Recording, Service};
+use chatlane_local::embedded::{At, Call, Matching, Recording, Service};
 use chatlane_protocol::limits::{ADMISSION_BURST, ADMISSION_PER_S, CONNECTIONS_PER_USER_MAX};
 use chatlane_protocol::request::NewMessage;
-use chatlane_protocol::{Body, Content, ConversationId, Entry, EntryKind, Position, Token, UserId};
+use chatlane_protocol::{Body, Content, ConversationId, Entry, EntryKind, Position, Token, UnixMillis, UserId};
 use chatlane_tests_e2e::sender::{Sender, Tally, seed};
 use chatlane_tests_e2e::{Device, Running, message, patiently, start, stored_log};
-use futures_util::future::join_all;
-use serde_json::json;
+use futures_util::future::{join, join_all};
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 /// Of two users: as many as may be connected.
@@ -26,6 +26,9 @@ const DEVICES: usize = 2 * CONNECTIONS_PER_USER_MAX;
 
 /// Of each device.
 const MESSAGES: u64 = 40;
+
+/// Of each device, where admission decides how long it takes: 20 a second of all of them.
+const ADMITTED_MESSAGES: u64 = 10;
 
 /// How far back a delivery task goes that does not know the head before, such as one that is received again (DESIGN §6).
 const REPEATED_RANGE: u64 = 20;
@@ -38,8 +41,9 @@ async fn a_crowd_at_full_speed_leaves_every_message_once_and_no_gap() {
         settings.environment.insert("CHATLANE_ADMISSION".to_owned(), "off".to_owned());
     })
     .await;
-    let (_log, tally) = crowd(&stack, DEVICES).await;
-    assert_eq!(tally.setback("rate_limited"), 0, "admission is off");
+    // A device that listens gets every entry: what that costs is known with eight.
+    let (_log, tallies) = Crowd::gather(&stack, 8).await.talk(&stack, MESSAGES).await;
+    assert!(tallies.iter().all(|tally| tally.setback("rate_limited") == 0), "admission is off");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,14 +54,56 @@ async fn a_crowd_that_waits_as_long_as_it_is_told_gets_everything_through_admiss
     })
     .await;
     // Most devices only send, so that admission is what slows them, and not the posts to 32 sockets.
-    let (log, tally) = crowd(&stack, 4).await;
-    println!("{} times told to wait", tally.setback("rate_limited"));
-    assert!(tally.setback("rate_limited") > 0, "this machine sends less than 20 messages a second: too slow to show admission");
+    let crowd = Crowd::gather(&stack, 4).await;
+    let closed = Admission::close(&stack, &crowd.conversation).await;
+    let ((log, _tallies), ()) = join(crowd.talk(&stack, ADMITTED_MESSAGES), closed.open_when_everybody_was_told_to_wait(&stack)).await;
     for (index, first) in log.iter().enumerate() {
         for (later, entry) in (1..).zip(&log[index + 1..]) {
             let admitted = u64::from(ADMISSION_BURST) + u64::from(ADMISSION_PER_S) * entry.time_ms.since_ms(first.time_ms) / 1000;
             assert!(later <= admitted, "{later} messages from {} to {}", first.position, entry.position);
         }
+    }
+}
+
+/// A conversation that admits nobody until everybody was told to wait: else how fast a machine sends would decide whether anybody is. The
+/// bucket in its only entry is empty, and its time, which no clock here reaches, does not refill it.
+struct Admission {
+    key: Value,
+    /// The bucket and its time, as they were.
+    was: Value,
+    calls: Recording,
+}
+
+impl Admission {
+    async fn close(stack: &Running, conversation: &ConversationId) -> Self {
+        let key = json!({ "c": { "S": conversation }, "s": { "N": "1" } });
+        let item = stack.dynamodb("GetItem", &json!({ "TableName": "log", "Key": key })).await;
+        let was = json!({ ":bk": item["Item"]["bk"], ":bt": item["Item"]["bt"] });
+        let closed = Self { key, was, calls: stack.record() };
+        closed.set_bucket(stack, &json!({ ":bk": { "N": "0" }, ":bt": { "N": UnixMillis::MAX.to_string() } })).await;
+        closed
+    }
+
+    async fn set_bucket(&self, stack: &Running, bucket: &Value) {
+        let update = json!({
+            "TableName": "log", "Key": self.key, "UpdateExpression": "SET bk = :bk, bt = :bt", "ExpressionAttributeValues": bucket,
+        });
+        stack.dynamodb("UpdateItem", &update).await;
+    }
+
+    /// Opens it as soon as `send` has refused the first message of every device; never, if it takes one of them.
+    async fn open_when_everybody_was_told_to_wait(self, stack: &Running) {
+        let mut refused = BTreeSet::new();
+        while refused.len() < DEVICES {
+            patiently("somebody is told to wait", self.calls.until(|calls| (!calls.is_empty()).then_some(()))).await;
+            for call in self.calls.take().into_iter().filter(|call| call.caller.function() == "send" && call.operation == "Response") {
+                let body = call.request["body"].as_str().and_then(|body| serde_json::from_str::<Value>(body).ok()).unwrap_or_default();
+                let results = body["results"].as_array().into_iter().flatten();
+                let waiting = results.filter(|result| result["code"] == "rate_limited");
+                refused.extend(waiting.map(|result| result["client_message_id"].to_string()));
+            }
+        }
+        self.set_bucket(stack, &self.was).await;
     }
 }
 
@@ -196,49 +242,76 @@ impl fmt::Display for Answers {
     }
 }
 
-/// Every device of both users sends its messages, one after the ack of the other; the first `listening` have said hello. Judges what is
-/// stored, what was acknowledged and what was delivered.
-async fn crowd(stack: &Running, listening: usize) -> (Vec<Entry>, Tally) {
-    let seed = seed();
-    let mut devices = vec![];
-    for number in 0..DEVICES {
-        devices.push(if number < listening { stack.device(user(number)).await } else { stack.silent_device(user(number)).await });
-    }
-    let opened = devices[0].open(user(1)).await.unwrap();
-    let conversation = &opened.conversation;
-    stack.quiet().await;
-    let (finished, finish) = oneshot::channel();
-    let begun = tokio::spawn(Begun::watch(stack.record(), finish));
+/// All devices of both users, and their conversation.
+struct Crowd {
+    devices: Vec<Device>,
+    /// So many, the first, have said hello.
+    listening: usize,
+    conversation: ConversationId,
+    head: Position,
+}
 
-    let first_sent = Instant::now();
-    let speaking = devices.iter().zip(seed..).map(|(device, seed)| speak(device, conversation, opened.head, seed));
-    let (sent, tallies): (Vec<_>, Vec<_>) = join_all(speaking).await.into_iter().unzip();
-    let took = first_sent.elapsed();
-    stack.quiet().await;
-    finished.send(()).unwrap();
-    let begun = begun.await.unwrap();
-
-    let log: Vec<Entry> = stored_log(&stack.store().await, conversation).await.iter().map(chatlane_chat::Entry::to_wire).collect();
-    lane_is_whole(&log, &sent);
-    assert!(begun.lost_races > 0, "nobody contended for a slot");
-    let cut = begun.cut();
-    let mut missing = 0;
-    for (device, sent) in devices.iter().zip(&sent).take(listening) {
-        missing += everything_came(device, conversation, &log, sent, &cut).await;
+impl Crowd {
+    async fn gather(stack: &Running, listening: usize) -> Self {
+        let mut devices = vec![];
+        for number in 0..DEVICES {
+            devices.push(if number < listening { stack.device(user(number)).await } else { stack.silent_device(user(number)).await });
+        }
+        let opened = devices[0].open(user(1)).await.unwrap();
+        stack.quiet().await;
+        Self { devices, listening, conversation: opened.conversation, head: opened.head }
     }
 
-    let mut tally = Tally::default();
-    for one in &tallies {
-        tally.add(one);
+    /// Every device sends its messages, one after the ack of the other. Judges what is stored, what was acknowledged and what was
+    /// delivered.
+    async fn talk(&self, stack: &Running, messages: u64) -> (Vec<Entry>, Vec<Tally>) {
+        let (seed, conversation) = (seed(), &self.conversation);
+        let (finished, finish) = oneshot::channel();
+        let begun = tokio::spawn(Begun::watch(stack.record(), finish));
+
+        let first_sent = Instant::now();
+        let speaking =
+            join_all(self.devices.iter().zip(seed..).map(|(device, seed)| speak(device, conversation, self.head, messages, seed)));
+        let (sent_and_tallies, ()) = join(speaking, contend(stack)).await;
+        let (sent, tallies): (Vec<_>, Vec<_>) = sent_and_tallies.into_iter().unzip();
+        let took = first_sent.elapsed();
+        stack.quiet().await;
+        finished.send(()).unwrap();
+        let begun = begun.await.unwrap();
+
+        let log: Vec<Entry> = stored_log(&stack.store().await, conversation).await.iter().map(chatlane_chat::Entry::to_wire).collect();
+        lane_is_whole(&log, &sent, messages);
+        assert!(begun.lost_races > 0, "nobody contended for a slot");
+        let cut = begun.cut();
+        let mut missing = 0;
+        for (device, sent) in self.devices.iter().zip(&sent).take(self.listening) {
+            missing += everything_came(device, conversation, &log, sent, &cut).await;
+        }
+
+        let mut tally = Tally::default();
+        for one in &tallies {
+            tally.add(one);
+        }
+        println!("{} devices sent {} messages in {took:.1?}: {tally}", self.devices.len(), log.len() - 1);
+        println!(
+            "{} puts lost a race; live: {} deliveries begun, {} entries in ranges that are cut, {missing} left to sync on all devices",
+            begun.lost_races,
+            begun.raised.len(),
+            cut.len()
+        );
+        (log, tallies)
     }
-    println!("{} devices sent {} messages in {took:.1?}: {tally}", devices.len(), log.len() - 1);
-    println!(
-        "{} puts lost a race; live: {} deliveries begun, {} entries in ranges that are cut, {missing} left to sync on all devices",
-        begun.lost_races,
-        begun.raised.len(),
-        cut.len()
-    );
-    (log, tally)
+}
+
+/// The first two puts are let go together. Nobody has put anything before, so both are for the first free slot, and one of them loses it,
+/// however slow the machine is.
+async fn contend(stack: &Running) {
+    let puts = Matching::service(Service::DynamoDb).function("send").operation("PutItem");
+    let mut hold = stack.endpoints().hold(puts, At::Request, 2);
+    let first = patiently("a put", hold.caught()).await;
+    let second = patiently("another put", hold.caught()).await;
+    first.release();
+    second.release();
 }
 
 fn user(number: usize) -> &'static str {
@@ -247,10 +320,10 @@ fn user(number: usize) -> &'static str {
 
 type Sent = Vec<(NewMessage, Position)>;
 
-async fn speak(device: &Device, conversation: &ConversationId, head: Position, seed: u64) -> (Sent, Tally) {
+async fn speak(device: &Device, conversation: &ConversationId, head: Position, messages: u64, seed: u64) -> (Sent, Tally) {
     let mut sender = Sender::new(seed);
     let (mut known, mut sent) = (head, vec![]);
-    for n in 1..=MESSAGES {
+    for n in 1..=messages {
         let anchor = known.max(last_live(device).await);
         let message = message(format!("line {n} of {}", device.id), anchor);
         let stored = sender.send(device, conversation, &message).await.stored();
@@ -272,9 +345,9 @@ async fn last_live(device: &Device) -> Position {
 }
 
 /// L1, L2, L3: consecutive seqs, each acknowledged message where its ack said, and nothing else.
-fn lane_is_whole(log: &[Entry], sent: &[Sent]) {
+fn lane_is_whole(log: &[Entry], sent: &[Sent], messages: u64) {
     let seqs: Vec<u64> = log.iter().map(|entry| entry.position.seq.get()).collect();
-    assert!(seqs.iter().copied().eq(1..=1 + DEVICES as u64 * MESSAGES), "{seqs:?}");
+    assert!(seqs.iter().copied().eq(1..=1 + DEVICES as u64 * messages), "{seqs:?}");
     assert!(log.iter().all(|entry| entry.count + 1 == entry.position.seq.get()), "the count goes up by one with each message");
     let mut places = BTreeSet::new();
     for (number, sent) in sent.iter().enumerate() {
@@ -360,7 +433,7 @@ impl Begun {
             }
         }
         if call.operation == "UpdateItem" && call.request["TableName"] == "conversations" {
-            let seq = |value: &serde_json::Value| value["N"].as_str().unwrap().parse::<u64>().unwrap();
+            let seq = |value: &Value| value["N"].as_str().unwrap().parse::<u64>().unwrap();
             let last = seq(&call.request["ExpressionAttributeValues"][":s"]);
             if call.status == 200 {
                 self.raised.insert(last, seq(&call.answer["Attributes"]["s"]));

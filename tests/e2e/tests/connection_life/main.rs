@@ -10,10 +10,15 @@ use chatlane_protocol::UnixMillis;
 use chatlane_tests_e2e::{Device, Running};
 use serde_json::{Value, json};
 
+/// All sessions of a user.
+async fn sessions_of(stack: &Running, user: &str) -> Vec<Session> {
+    let sessions = stack.store().await.of_users(&[builders::user(user)]).await.expect("sessions can be read");
+    sessions.into_iter().map(|(_, session)| session).collect()
+}
+
 /// The session of a device, if it has one.
 async fn session_of(stack: &Running, user: &str, device: &Device) -> Option<Session> {
-    let sessions = stack.store().await.of_users(&[builders::user(user)]).await.expect("sessions can be read");
-    sessions.into_iter().map(|(_, session)| session).find(|session| session.device == device.id)
+    sessions_of(stack, user).await.into_iter().find(|session| session.device == device.id)
 }
 
 /// The answer to a `ping`.

@@ -1,17 +1,20 @@
 //! Sessions that go while their socket lives, and rows that nothing may bring back.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use chatlane_chat::ports::{Session, Sessions as _};
+use chatlane_chat::task::Task;
 use chatlane_chat::testing::builders;
 use chatlane_local::embedded::{Answer, At, Matching, Service};
+use chatlane_protocol::limits::CONNECTIONS_PER_USER_MAX;
 use chatlane_protocol::request::{Known, SyncFrom};
 use chatlane_protocol::{DeviceId, Position, UnixMillis};
 use chatlane_tests_e2e::{Device, Running, message, patiently, start};
 use serde_json::{Value, json};
 
-use crate::{ping, session_of};
+use crate::{ping, session_of, sessions_of};
 
 /// A table's item, whatever is in it.
 async fn item(stack: &Running, table: &str, key: Value) -> Option<Value> {
@@ -52,6 +55,102 @@ async fn a_newer_connection_of_a_device_displaces_the_older_one_for_good() {
     assert_eq!(goaways(&new.frames()), 0);
     alice.send(&lane.conversation, &[message("still to the new one", lane.head)]).await.unwrap();
     new.entry(&lane.conversation, 3).await;
+}
+
+/// Each of another device of the user, so that only their number is too high.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_seventeenth_connection_of_a_user_displaces_the_oldest_and_no_other() {
+    let stack = start(|_| {}).await;
+    let alice = stack.device("alice").await;
+    let lane = alice.open("bob").await.unwrap();
+    let mut all = vec![];
+    for _ in 0..CONNECTIONS_PER_USER_MAX {
+        all.push(stack.device("bob").await);
+    }
+    let sessions = sessions_of(&stack, "bob").await;
+    assert_eq!(sessions.len(), CONNECTIONS_PER_USER_MAX);
+    // Handshakes of the same millisecond are told apart by the connection's id.
+    let oldest = sessions.iter().min_by_key(|session| (session.connected_at, &session.connection)).unwrap();
+    let oldest = all.swap_remove(all.iter().position(|device| device.id == oldest.device).unwrap());
+    assert!(all.iter().chain([&oldest]).all(|device| goaways(&device.frames()) == 0));
+
+    all.push(stack.device("bob").await);
+    oldest.until("the oldest is told", |frames| (goaways(frames) == 1).then_some(())).await.unwrap();
+    alice.send(&lane.conversation, &[message("to sixteen", lane.head)]).await.unwrap();
+    for device in &all {
+        device.entry(&lane.conversation, 2).await;
+    }
+    stack.quiet().await;
+    assert_eq!(ping(&oldest).await["resync"], true, "it is answered, and known no more");
+    assert!(!oldest.entries(&lane.conversation).unwrap().contains_key(&builders::seq(2)), "nothing is pushed to it");
+
+    // There are sixteen newer ones: said again, its hello displaces none of them.
+    oldest.send_text(json!({ "action": "hello", "id": "late", "v": 1 }).to_string()).await.unwrap();
+    oldest.until("it is told again", |frames| (goaways(frames) == 2).then_some(())).await.unwrap();
+    for device in &all {
+        assert_eq!(ping(device).await.get("resync"), None);
+        assert_eq!(goaways(&device.frames()), 0, "what was posted comes before a later answer");
+    }
+    let left: BTreeSet<DeviceId> = sessions_of(&stack, "bob").await.into_iter().map(|session| session.device).collect();
+    assert_eq!(left, all.iter().map(|device| device.id).collect());
+}
+
+/// Between the five are pauses of 1, 2, 4 and 8 s of the queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_takes_no_post_in_five_attempts_is_given_up_and_comes_back_by_ping_and_hello() {
+    // Nothing is handed out again while a worker has it: the repetitions are the workers' own.
+    let stack = start(|settings| settings.visibility_timeout = Duration::from_mins(1)).await;
+    let (alice, deaf, well) = (stack.device("alice").await, stack.device("bob").await, stack.device("bob").await);
+    let lane = alice.open("bob").await.unwrap();
+    for bob in [&deaf, &well] {
+        bob.entry(&lane.conversation, 1).await;
+    }
+    stack.quiet().await;
+    let connection = session_of(&stack, "bob", &deaf).await.expect("it has said hello").connection;
+
+    let posts = Matching::service(Service::Connections).operation("PostToConnection");
+    let to_it = posts.when(move |call| call.request["ConnectionId"] == connection.as_str());
+    let mut hold = stack.endpoints().hold(to_it, At::Request, usize::MAX);
+    let recording = stack.record();
+    let refusing = async {
+        loop {
+            hold.caught().await.answer(Answer::error(StatusCode::TOO_MANY_REQUESTS, "LimitExceededException", "by the test"));
+        }
+    };
+    let giving_up = async {
+        alice.send(&lane.conversation, &[message("to one of two", lane.head)]).await.unwrap();
+        stack.quiet().await;
+    };
+    tokio::select! {
+        () = giving_up => {}
+        () = refusing => unreachable!("it refuses for ever"),
+    }
+    drop(hold);
+
+    let calls = recording.calls();
+    let tasks = calls.iter().filter(|call| call.caller.function() == "fan_out" && call.operation == "SendMessage");
+    let left: BTreeSet<(u32, Option<u64>)> = tasks
+        .map(|call| {
+            let task: Task = serde_json::from_str(call.request["MessageBody"].as_str().unwrap()).unwrap();
+            (task.remainder.expect("what could not be posted").attempt, call.request["DelaySeconds"].as_u64())
+        })
+        .collect();
+    assert_eq!(left, [(1, Some(1)), (2, Some(2)), (3, Some(4)), (4, Some(8))].into(), "and after the fifth there is no more");
+    assert_eq!(session_of(&stack, "bob", &deaf).await, None);
+    assert!(deaf.entries(&lane.conversation).unwrap().keys().eq([&builders::seq(1)]));
+    // The other device was not posted to again and again.
+    well.entry(&lane.conversation, 2).await;
+    let frames = well.frames();
+    assert_eq!(frames.iter().filter(|frame| frame["entries"][0]["position"]["seq"] == 2).count(), 1);
+
+    assert_eq!(ping(&deaf).await["resync"], true);
+    deaf.hello().await.unwrap();
+    let missed = deaf.catch_up(&[SyncFrom { conversation: lane.conversation.clone(), after: lane.head }]).await.unwrap();
+    assert_eq!(missed[&lane.conversation].iter().map(|entry| entry.position.seq.get()).collect::<Vec<_>>(), [2]);
+    alice.send(&lane.conversation, &[message("to both again", lane.head)]).await.unwrap();
+    for bob in [&deaf, &well] {
+        bob.entry(&lane.conversation, 3).await;
+    }
 }
 
 /// AWS answers 410 while a connection is being made and after it has ended; a gateway that errs costs a device its session.

@@ -1,0 +1,150 @@
+//! What others do between the two writes of one call, and what a second write finds that the first did not.
+
+use axum::http::StatusCode;
+use chatlane_chat::ports::{Advance, Advanced, Created, Cursors as _, InboxRow, MessageLog as _, ReadCursor, Session, Sessions as _};
+use chatlane_chat::testing::builders::{conversation, creation, device, position, session, start, user};
+use chatlane_local::embedded::{Answer, At, Held, Hold, Matching, Recording, Service};
+use chatlane_protocol::{ConversationId, Seq};
+
+use crate::embedded::Backend;
+
+/// Catches so many updates.
+fn hold_updates(backend: &Backend, count: usize) -> Hold {
+    backend.endpoints.hold(Matching::service(Service::DynamoDb).operation("UpdateItem"), At::Request, count)
+}
+
+/// The second of the updates that the hold catches; the first was let go.
+async fn second(hold: &mut Hold) -> Held {
+    hold.caught().await.release();
+    hold.caught().await
+}
+
+/// When the sessions item ends by itself (s), as the last write answered it; and how many updates there were.
+fn end_of_item(recording: &Recording) -> (u64, usize) {
+    let calls = recording.take();
+    let end = calls.last().and_then(|call| call.answer["Attributes"]["ttl"]["N"].as_str()).expect("the write succeeded");
+    (end.parse().unwrap(), calls.len())
+}
+
+#[tokio::test]
+async fn a_hello_by_a_clock_that_is_behind_brings_the_end_of_the_sessions_item_no_nearer() {
+    let backend = Backend::embedded().await;
+    let (alice, one, other) = (user("alice"), session("a="), session("b="));
+    let recording = backend.endpoints.record();
+    backend.store.register(&alice, &one, start().plus_ms(3_600_000)).await.unwrap();
+    let (end, _) = end_of_item(&recording);
+    // Both are there, and neither is lost with the item before the other's two hours are over.
+    assert_eq!(backend.store.register(&alice, &other, start()).await.unwrap().len(), 2);
+    assert_eq!(end_of_item(&recording), (end, 2));
+}
+
+#[tokio::test]
+async fn a_hello_said_again_puts_the_end_of_the_item_off_also_where_it_keeps_a_refreshed_time() {
+    let backend = Backend::embedded().await;
+    let (alice, mine) = (user("alice"), session("a="));
+    let recording = backend.endpoints.record();
+    backend.store.register(&alice, &mine, start()).await.unwrap();
+    let (end, _) = end_of_item(&recording);
+    let later = Session { expires: mine.expires.plus_ms(1), ..mine.clone() };
+    backend.store.prolong(&alice, &mine.connection, later.expires).await.unwrap();
+    recording.take();
+    assert_eq!(backend.store.register(&alice, &mine, start().plus_ms(60_000)).await.unwrap(), [later]);
+    assert_eq!(end_of_item(&recording), (end + 60, 2));
+}
+
+/// The first write learns that its clock is behind; then comes a refresh of the same connection.
+#[tokio::test]
+async fn a_refresh_between_two_writes_of_a_hello_is_kept() {
+    let backend = Backend::embedded().await;
+    let (alice, mine) = (user("alice"), session("a="));
+    backend.store.register(&alice, &mine, start().plus_ms(3_600_000)).await.unwrap();
+    let refreshed = Session { expires: mine.expires.plus_ms(1), ..mine.clone() };
+    let mut hold = hold_updates(&backend, 2);
+    let refresh = async {
+        let second = second(&mut hold).await;
+        backend.store.prolong(&alice, &mine.connection, refreshed.expires).await.unwrap();
+        second.release();
+    };
+    let (registered, ()) = tokio::join!(backend.store.register(&alice, &mine, start()), refresh);
+    assert_eq!(registered.unwrap(), std::slice::from_ref(&refreshed));
+    assert_eq!(backend.store.session(&alice, &mine.connection).await.unwrap(), Some(refreshed));
+}
+
+#[tokio::test]
+async fn a_hello_that_a_refresh_comes_before_every_time_is_unavailable() {
+    let backend = Backend::embedded().await;
+    let (alice, mine) = (user("alice"), session("a="));
+    backend.store.register(&alice, &mine, start()).await.unwrap();
+    let refreshes = async {
+        let mut hold = hold_updates(&backend, 1);
+        for ms in 1..=3 {
+            let write = hold.caught().await;
+            backend.store.prolong(&alice, &mine.connection, mine.expires.plus_ms(ms)).await.unwrap();
+            // Set here, so that it catches the next write and not the refresh.
+            hold = hold_updates(&backend, 1);
+            write.release();
+        }
+    };
+    let (registered, ()) = tokio::join!(backend.store.register(&alice, &mine, start()), refreshes);
+    assert_eq!(registered.unwrap_err().cause, "others were writing it");
+}
+
+/// A conversation of alice's, and her new row of it.
+async fn create(backend: &Backend) -> (ConversationId, InboxRow) {
+    let (id, bob) = (conversation("d-1"), user("bob"));
+    assert_eq!(backend.store.create(&creation(&id, &user("alice"), &bob)).await.unwrap(), Created::New);
+    (id.clone(), InboxRow::new(id, Some(bob), Seq::FIRST))
+}
+
+/// Entry 5 is read before it was acknowledged: the read cursor moves first, the delivered one after it.
+fn read() -> Advance {
+    Advance { delivered: position(5), read: Some(ReadCursor { position: position(5), count: 4 }) }
+}
+
+#[tokio::test]
+async fn a_delivered_cursor_that_another_request_has_moved_meanwhile_stays_where_that_put_it() {
+    let backend = Backend::embedded().await;
+    let (alice, (id, new)) = (user("alice"), create(&backend).await);
+    let mut hold = hold_updates(&backend, 2);
+    let acknowledge = async {
+        let second = second(&mut hold).await;
+        let further = Advance { delivered: position(7), read: None };
+        backend.store.advance(&alice, &id, device(1), further).await.unwrap();
+        second.release();
+    };
+    let (advanced, ()) = tokio::join!(backend.store.advance(&alice, &id, device(1), read()), acknowledge);
+    let after = InboxRow { read: read().read.unwrap(), delivered: [(device(1), position(7))].into(), ..new.clone() };
+    assert_eq!(advanced.unwrap(), Some(Advanced { before: new, after: after.clone() }));
+    assert_eq!(backend.store.inbox_rows(&alice, &[id]).await.unwrap(), [Some(after)]);
+}
+
+#[tokio::test]
+async fn what_others_move_between_the_two_writes_is_in_the_row_that_is_answered() {
+    let backend = Backend::embedded().await;
+    let (alice, (id, new)) = (user("alice"), create(&backend).await);
+    let mut hold = hold_updates(&backend, 2);
+    let other_device = async {
+        let second = second(&mut hold).await;
+        let further = Advance { delivered: position(9), read: None };
+        backend.store.advance(&alice, &id, device(2), further).await.unwrap();
+        second.release();
+    };
+    let (advanced, ()) = tokio::join!(backend.store.advance(&alice, &id, device(1), read()), other_device);
+    let delivered = [(device(1), position(5)), (device(2), position(9))].into();
+    let after = InboxRow { read: read().read.unwrap(), delivered, ..new.clone() };
+    // Before is before the whole call: who tells of the move tells all of it.
+    assert_eq!(advanced.unwrap(), Some(Advanced { before: new, after }));
+}
+
+#[tokio::test]
+async fn a_membership_that_ends_between_the_two_writes_is_none() {
+    let backend = Backend::embedded().await;
+    let (alice, (id, _)) = (user("alice"), create(&backend).await);
+    let mut hold = hold_updates(&backend, 2);
+    let ended = async {
+        // As DynamoDB refuses where there is no row.
+        second(&mut hold).await.answer(Answer::error(StatusCode::BAD_REQUEST, "ConditionalCheckFailedException", "by the test"));
+    };
+    let (advanced, ()) = tokio::join!(backend.store.advance(&alice, &id, device(1), read()), ended);
+    assert_eq!(advanced.unwrap(), None);
+}
