@@ -1,4 +1,4 @@
-"""Prints what is in the package chatterbot-corpus as JSON lines, for tests/e2e/tests/corpus.rs: first {"files": N}, the number of its YAML
+"""Prints what is in the package chatterbot-corpus as JSON lines, for tests/e2e/tests/scenarios/corpus.rs: first {"files": N}, the number of its YAML
 files by the package's own list (RECORD); then, for each of them, {"file", "conversations": [[line, …], …]} or {"file", "error"}. Nothing is
 left out, and no text is changed: lines are what PyYAML reads."""
 import json

@@ -133,6 +133,14 @@ fn nothing_uses_the_tests_or_the_runner() {
     }
 }
 
+/// A fault in what it shared with the judged could hide in both.
+#[test]
+fn the_checker_shares_no_code_with_what_it_judges() {
+    let checker = packages().into_iter().find(|package| *package.name == "chatlane-tests-checker").expect("the checker exists");
+    let used = names(&checker, &[DependencyKind::Normal, DependencyKind::Build, DependencyKind::Development]);
+    assert_eq!(used, BTreeSet::from(["serde_json".to_owned()]));
+}
+
 /// Else the packages could not be built and tested from the leaf upwards.
 #[test]
 fn also_in_its_tests_a_package_uses_no_package_above_it() {

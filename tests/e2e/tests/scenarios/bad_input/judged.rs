@@ -4,7 +4,7 @@ use chatlane_protocol::Position;
 use chatlane_tests_e2e::message;
 use serde_json::{Value, json};
 
-use crate::scene::{ID, Scene};
+use super::scene::{ID, Scene};
 
 /// The first result of an answer to a `send`, which must be a refusal that is not worth a retry.
 fn refusal(name: &str, answer: &Value) -> Value {
@@ -49,7 +49,7 @@ async fn an_entry_over_the_limit_as_encoded_is_too_large() {
     let request = scene.send_with("/messages/0/body", text("x".repeat(100_000)));
     let shown = scene.alice.frames().len();
     let answer = scene.harmless(name, async |scene| {
-        crate::closing::send_in_frames(&scene.alice, request.as_bytes(), 16 * 1024).await.unwrap();
+        super::closing::send_in_frames(&scene.alice, request.as_bytes(), 16 * 1024).await.unwrap();
         scene.alice.until(name, |frames| frames.get(shown).cloned()).await
     });
     assert_eq!(refusal(name, &answer.await.expect("an answer"))["code"], "too_large");

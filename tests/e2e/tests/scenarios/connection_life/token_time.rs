@@ -10,7 +10,7 @@ use chatlane_protocol::{DeviceId, ServerFrame};
 use chatlane_tests_e2e::{Device, Running, message, start, stored_log};
 use serde_json::{Value, json};
 
-use crate::{ping, session_of, until_past};
+use super::{ping, session_of, until_past};
 
 /// Lives of tokens to be tried: with the shortest a test waits least, with the longest any machine is fast enough.
 const LIVES: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(12), Duration::from_secs(40)];

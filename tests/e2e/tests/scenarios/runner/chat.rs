@@ -2,8 +2,8 @@
 
 use chatlane_tests_e2e::program;
 
-use crate::Runner;
-use crate::program::{Folder, Program};
+use super::Runner;
+use super::program::{Folder, Program};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_typed_survives_kill_9_of_the_chat_and_of_the_stack_and_arrives_once() {

@@ -4,7 +4,7 @@ use chatlane_protocol::{Body, Content, EntryKind};
 use chatlane_tests_e2e::{message, start};
 use serde_json::{Value, json};
 
-use crate::scene::Scene;
+use super::scene::Scene;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_text_of_a_body_is_delivered_as_it_was_sent() {

@@ -14,7 +14,7 @@ use chatlane_protocol::{DeviceId, Position, UnixMillis};
 use chatlane_tests_e2e::{Device, Running, message, patiently, start};
 use serde_json::{Value, json};
 
-use crate::{ping, session_of, sessions_of};
+use super::{ping, session_of, sessions_of};
 
 /// A table's item, whatever is in it.
 async fn item(stack: &Running, table: &str, key: Value) -> Option<Value> {

@@ -5,7 +5,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
-use crate::scene::Scene;
+use super::scene::Scene;
 
 /// Sends one text message in WebSocket frames of at most `frame_bytes`.
 pub async fn send_in_frames(device: &Device, text: &[u8], frame_bytes: usize) -> anyhow::Result<()> {

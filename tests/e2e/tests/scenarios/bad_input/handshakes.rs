@@ -9,7 +9,7 @@ use chatlane_protocol::DeviceId;
 use chatlane_tests_e2e::{Device, DeviceError};
 use serde_json::{Value, json};
 
-use crate::scene::Scene;
+use super::scene::Scene;
 
 /// Good claims of alice, to be made worse.
 fn claims() -> Value {

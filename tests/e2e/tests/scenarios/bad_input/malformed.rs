@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::scene::{ID, Scene, replaced};
+use super::scene::{ID, Scene, replaced};
 
 /// How the error names the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use chatlane_protocol::Position;
 use chatlane_protocol::limits::{KNOWN_BYTES_MAX, TOKEN_BYTES_MAX};
 use serde_json::{Value, json};
 
-use crate::malformed::{Names, each_gets_its_error};
-use crate::scene::{ID, Scene};
+use super::malformed::{Names, each_gets_its_error};
+use super::scene::{ID, Scene};
 
 fn request(action: &str, fields: &Value) -> String {
     let mut request = json!({ "action": action, "id": ID });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chatlane_tests_e2e::{Device, start};
 use serde_json::json;
 
-use crate::ping;
+use super::ping;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_is_closed_with_1001_and_one_that_pings_is_not() {

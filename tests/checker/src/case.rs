@@ -1,0 +1,167 @@
+//! Both inputs together, and what they say about a position, a message, a conversation.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::dump::{Entry, Kind, Tables};
+use crate::history::{Device, History, Line, Sight, Status, What};
+use crate::words::{Message, Name, Names, Position};
+
+/// What is to be judged.
+#[derive(Debug)]
+pub(crate) struct Case {
+    pub names: Names,
+    pub history: History,
+    pub tables: Tables,
+    /// Of the entries in the tables: the first one of each message.
+    places: HashMap<Message, Position>,
+    /// The answers that name a position, in their order.
+    pub claims: Vec<Claim>,
+    restores: Vec<Restore>,
+    /// Conversations with entries that this program does not know: they may change who is a member.
+    unknown_kinds: HashSet<Name>,
+}
+
+/// Some answer has said that a message is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    pub message: Message,
+    pub position: Position,
+    pub count: Option<u64>,
+    pub time: Option<u64>,
+    /// Whether it is an acknowledgement.
+    pub acknowledged: bool,
+    /// The index of its line.
+    pub index: usize,
+    pub line: usize,
+}
+
+#[derive(Debug)]
+struct Restore {
+    epoch: u64,
+    tails: Option<HashMap<Name, u64>>,
+}
+
+/// What has become of the entry at a position that somebody has named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is in the log.
+    Stored,
+    /// A restore has taken it back.
+    TakenBack,
+    /// It is not in the log, and should be.
+    Missing,
+}
+
+impl Case {
+    pub(crate) fn new(names: Names, history: History, tables: Tables) -> Self {
+        let mut places = HashMap::new();
+        for entry in tables.logs.values().flatten() {
+            places.entry(entry.message).or_insert(entry.position);
+        }
+        let unknown = tables.logs.values().flatten().filter(|entry| entry.kind == Kind::Other);
+        let unknown_kinds = unknown.map(|entry| entry.message.conversation).collect();
+        let mut case = Self { names, history, tables, places, claims: vec![], restores: vec![], unknown_kinds };
+        for (index, Line { number: line, what, .. }) in case.history.lines.iter().enumerate() {
+            match what {
+                What::Outcome(outcome) => {
+                    let (position, acknowledged) = match outcome.status {
+                        Status::Acknowledged(position) => (position, true),
+                        Status::Found(position) | Status::Conflict(position) => (position, false),
+                        Status::Refused(_) | Status::NotAttempted => continue,
+                    };
+                    let (message, count, time) = (outcome.message, outcome.count, outcome.time);
+                    case.claims.push(Claim { message, position, count, time, acknowledged, index, line: *line });
+                }
+                What::Restored { epoch, tails } => case.restores.push(Restore { epoch: *epoch, tails: tails.clone() }),
+                _ => {}
+            }
+        }
+        case
+    }
+
+    /// The lines of devices, with their index.
+    pub(crate) fn of_devices(&self) -> impl Iterator<Item = (usize, &Line, Device)> {
+        self.history.lines.iter().enumerate().filter_map(|(index, line)| Some((index, line, line.device?)))
+    }
+
+    /// The lines that tell of an entry, one by one: of `shown`, `older`, and the transcripts of `end`.
+    pub(crate) fn sights(&self) -> impl Iterator<Item = (&Line, Device, &Sight)> {
+        self.of_devices().flat_map(|(_, line, device)| {
+            let (one, transcripts) = match &line.what {
+                What::Shown(sight) | What::Older(sight) => (Some(sight), &[][..]),
+                What::End { transcripts, .. } => (None, transcripts.as_slice()),
+                _ => (None, &[][..]),
+            };
+            one.into_iter().chain(transcripts.iter().flat_map(|kept| &kept.entries)).map(move |sight| (line, device, sight))
+        })
+    }
+
+    pub(crate) fn text(&self, name: Name) -> &str {
+        self.names.text(name)
+    }
+
+    /// The entry in a slot.
+    pub(crate) fn slot(&self, conversation: Name, seq: u64) -> Option<&Entry> {
+        let log = self.tables.logs.get(&conversation)?;
+        let at = log.partition_point(|entry| entry.position.seq < seq);
+        log.get(at).filter(|entry| entry.position.seq == seq)
+    }
+
+    /// The entry at exactly this position.
+    pub(crate) fn entry(&self, conversation: Name, position: Position) -> Option<&Entry> {
+        self.slot(conversation, position.seq).filter(|entry| entry.position == position)
+    }
+
+    /// Where the entry of a message is.
+    pub(crate) fn place(&self, message: &Message) -> Option<Position> {
+        self.places.get(message).copied()
+    }
+
+    pub(crate) fn is_restored(&self) -> bool {
+        !self.restores.is_empty()
+    }
+
+    /// Whether a position is of an epoch that a restore has ended.
+    pub(crate) fn is_from_before(&self, position: Position) -> bool {
+        self.restores.iter().any(|restore| restore.epoch > position.epoch)
+    }
+
+    /// A restore may have taken an entry back if it raised the epoch above the entry's, if the backup did not have the entry (as far as the
+    /// history says what it had), and if the log goes on, from the entry's slot, in a later epoch, or not at all.
+    pub(crate) fn fate(&self, conversation: Name, position: Position) -> Fate {
+        let slot = self.slot(conversation, position.seq).map(|entry| entry.position.epoch);
+        let tail = |restore: &Restore| restore.tails.as_ref().map(|tails| tails.get(&conversation).copied().unwrap_or_default());
+        let lost = |restore: &Restore| restore.epoch > position.epoch && tail(restore).is_none_or(|tail| tail < position.seq);
+        if slot == Some(position.epoch) {
+            Fate::Stored
+        } else if slot.is_none_or(|epoch| epoch > position.epoch) && self.restores.iter().any(lost) {
+            Fate::TakenBack
+        } else {
+            Fate::Missing
+        }
+    }
+
+    /// The members, if the log says so and holds nothing that may have changed them.
+    pub(crate) fn members(&self, conversation: Name) -> Option<&[Name]> {
+        let first = self.slot(conversation, 1)?;
+        match &first.kind {
+            Kind::Created(members) if !self.unknown_kinds.contains(&conversation) => Some(members),
+            Kind::Created(_) | Kind::Message(_) | Kind::Other => None,
+        }
+    }
+
+    /// Whether the log says that this user is none of the members.
+    pub(crate) fn is_no_member(&self, conversation: Name, user: Name) -> bool {
+        self.members(conversation).is_some_and(|members| !members.contains(&user))
+    }
+
+    /// A position of a conversation, for people.
+    pub(crate) fn at(&self, conversation: Name, position: Position) -> String {
+        format!("{position} of {}", self.text(conversation))
+    }
+
+    /// A message, for people.
+    pub(crate) fn message(&self, message: &Message) -> String {
+        format!("`{}` of {} in {}", self.text(message.id), self.text(message.sender), self.text(message.conversation))
+    }
+}

@@ -1,0 +1,185 @@
+//! L4, D2 and liveness: what must be true when faults have stopped and what converges has converged. Nothing is judged here if the history
+//! has no `quiescent` line; after the last one nothing may be written any more.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::case::{Case, Fate};
+use crate::delivery::{Connection, Phone};
+use crate::history::{Device, Status, What};
+use crate::log::Counts;
+use crate::verdict::{Check, Excuse, Lines, Verdict};
+use crate::words::{Message, Name, Position};
+
+pub(crate) fn judge(case: &Case, counts: &Counts, phones: &[Phone], verdict: &mut Verdict) {
+    let Some(quiescent) = case.history.quiescent else { return };
+    begun(case, quiescent, verdict);
+    for phone in phones {
+        has_everything(case, phone, verdict);
+    }
+    caught_up(phones, verdict);
+    let connected: HashMap<Device, &Phone> =
+        phones.iter().filter(|phone| phone.connection != Connection::Away).map(|phone| (phone.device, phone)).collect();
+    settled(case, quiescent, &connected, verdict);
+    unread(case, counts, &connected, verdict);
+}
+
+/// L4: who was acknowledged something was promised that its delivery is begun. What nobody was acknowledged may wait for its sender, or for
+/// the sweeper; what is from before a restore may have lost its head to it.
+fn begun(case: &Case, quiescent: usize, verdict: &mut Verdict) {
+    let mut owed: BTreeMap<Name, (Position, usize)> = BTreeMap::new();
+    let acknowledged = case.claims.iter().filter(|claim| claim.acknowledged && claim.index < quiescent);
+    let acknowledged =
+        acknowledged.filter(|claim| case.place(&claim.message) == Some(claim.position) && !case.is_from_before(claim.position));
+    let opened = case.of_devices().take_while(|(index, ..)| *index < quiescent).filter_map(|(_, line, _)| match line.what {
+        What::Opened { conversation, head } if case.fate(conversation, head) == Fate::Stored && !case.is_from_before(head) => {
+            Some((conversation, head, line.number))
+        }
+        _ => None,
+    });
+    for (conversation, position, line) in acknowledged.map(|claim| (claim.message.conversation, claim.position, claim.line)).chain(opened) {
+        let most = owed.entry(conversation).or_insert((position, line));
+        *most = (*most).max((position, line));
+    }
+    for (conversation, log) in &case.tables.logs {
+        let head = case.tables.heads.get(conversation).map(|head| head.position).unwrap_or_default();
+        let begun = owed.get(conversation).map_or(head, |(position, _)| head.max(*position));
+        let beyond = log.len() - log.partition_point(|entry| entry.position <= begun);
+        verdict.excuse(Excuse::BeyondTheHead, beyond as u64);
+    }
+    for (conversation, (position, line)) in owed {
+        let head = case.tables.heads.get(&conversation);
+        let reached = head.map(|head| head.position).unwrap_or_default();
+        let lines = Lines::history([line]).and_dump(head.map(|head| head.line));
+        verdict.check(Check::Begun, reached >= position, lines, || {
+            format!("{} was acknowledged, and the head is at {reached}", case.at(conversation, position))
+        });
+    }
+}
+
+/// D2: up to the head. And no live device goes on showing what a restore took back.
+fn has_everything(case: &Case, phone: &Phone, verdict: &mut Verdict) {
+    if phone.connection != Connection::Live {
+        return;
+    }
+    for (conversation, head) in &case.tables.heads {
+        let is_members = case.members(*conversation).is_some_and(|members| members.contains(&phone.device.user));
+        if is_members && case.fate(*conversation, head.position) == Fate::Stored {
+            let (have, line) = phone.runs.get(conversation).map_or((Position::ZERO, phone.line), |run| (run.have, run.line));
+            let lines = Lines::history([line, phone.line]).and_dump([head.line]);
+            verdict.check(Check::Everything, have.seq >= head.position.seq, lines, || {
+                let (device, at) = (case.text(phone.device.id), case.at(*conversation, head.position));
+                format!("the device {device} is live and has {have}, the head is {at}")
+            });
+        }
+    }
+    for (conversation, run) in &phone.runs {
+        for (position, line) in &run.shown {
+            let fate = case.fate(*conversation, *position);
+            verdict.check(Check::NoneTakenBack, fate != Fate::TakenBack, Lines::history([*line, phone.line]), || {
+                format!("the device {} is live and has {}", case.text(phone.device.id), case.at(*conversation, *position))
+            });
+        }
+    }
+}
+
+fn caught_up(phones: &[Phone], verdict: &mut Verdict) {
+    for phone in phones.iter().filter(|phone| phone.connection != Connection::Away) {
+        let live = phone.connection == Connection::Live;
+        verdict.check(Check::CaughtUp, live, Lines::history([phone.line]), || match phone.connection {
+            Connection::Greeting => "a device is connected and has no answer to its hello".to_owned(),
+            Connection::Away | Connection::CatchingUp | Connection::Live => "a device is still catching up".to_owned(),
+        });
+    }
+}
+
+/// Messages of a device that are not settled, each with the line that told of it last.
+type Open = BTreeMap<Message, usize>;
+
+fn settled(case: &Case, quiescent: usize, connected: &HashMap<Device, &Phone>, verdict: &mut Verdict) {
+    let mut open: HashMap<Device, Open> = HashMap::new();
+    let mut rows: HashMap<Device, BTreeSet<Message>> = HashMap::new();
+    for (index, line, device) in case.of_devices() {
+        let of_device = open.entry(device).or_default();
+        match &line.what {
+            _ if index > quiescent => {}
+            What::Composed(message) => {
+                rows.entry(device).or_default().insert(*message);
+                of_device.insert(*message, line.number);
+            }
+            What::Attempt { messages, .. } => {
+                for (message, _) in messages {
+                    // Not anew: a copy may leave the device after its message was settled.
+                    if rows.entry(device).or_default().insert(*message) {
+                        of_device.insert(*message, line.number);
+                    }
+                }
+            }
+            What::Outcome(outcome) => match outcome.status {
+                Status::Acknowledged(_) | Status::Found(_) => drop(of_device.remove(&outcome.message)),
+                Status::Conflict(_) | Status::Refused(_) | Status::NotAttempted => {}
+            },
+            What::Shown(sight) | What::Older(sight) => {
+                of_device.remove(&Message { conversation: sight.place.0, sender: sight.sender, id: sight.id });
+            }
+            What::GivenUp(message) => drop(of_device.remove(message)),
+            What::Restart { outbox: Some(outbox), .. } => {
+                vanished(case, of_device, outbox, line.number, verdict);
+                *of_device = outbox.iter().map(|message| (*message, line.number)).collect();
+            }
+            _ => {}
+        }
+    }
+    let given_up: BTreeSet<Message> =
+        case.of_devices().filter_map(|(_, line, _)| if let What::GivenUp(message) = line.what { Some(message) } else { None }).collect();
+    for phone in connected.values() {
+        let (all, open) = (rows.get(&phone.device), open.get(&phone.device));
+        for message in all.into_iter().flatten() {
+            let line = open.and_then(|open| open.get(message)).copied();
+            let is_settled = line.is_none() || given_up.contains(message);
+            verdict.check(Check::Settled, is_settled, Lines::history(line), || {
+                format!("{} is neither acknowledged, nor met, nor given up", case.message(message))
+            });
+        }
+    }
+    for (_, line, device) in case.of_devices() {
+        let What::End { outbox, .. } = &line.what else { continue };
+        for message in outbox.iter().filter(|_| connected.contains_key(&device)) {
+            verdict.check(Check::Settled, given_up.contains(message), Lines::history([line.number]), || {
+                format!("{} is still in the outbox", case.message(message))
+            });
+        }
+    }
+}
+
+/// A row leaves the outbox only when its message is in the log, or was, or is given up.
+fn vanished(case: &Case, open: &Open, outbox: &[Message], line: usize, verdict: &mut Verdict) {
+    for (message, told) in open.iter().filter(|(message, _)| !outbox.contains(message)) {
+        let holds = case.place(message).is_some() || case.is_restored();
+        verdict.check(Check::Settled, holds, Lines::history([*told, line]), || {
+            format!("{} has left the outbox and is not in the log", case.message(message))
+        });
+    }
+}
+
+/// Another device's reading is told with the next `hello` only: a user with several devices may be shown more, never less.
+fn unread(case: &Case, counts: &Counts, connected: &HashMap<Device, &Phone>, verdict: &mut Verdict) {
+    if case.is_restored() {
+        return;
+    }
+    for (_, line, device) in case.of_devices() {
+        let What::End { transcripts, .. } = &line.what else { continue };
+        if connected.get(&device).is_none_or(|phone| phone.connection != Connection::Live) {
+            continue;
+        }
+        let alone = case.history.devices.values().filter(|user| **user == device.user).count() == 1;
+        for kept in transcripts {
+            let Some((unread, count)) = kept.unread.zip(counts.at(case, kept.conversation, kept.have)) else { continue };
+            let read = case.tables.inboxes.get(&(device.user, kept.conversation)).and_then(|row| row.read);
+            let expected = count.saturating_sub(read.map_or(0, |(_, count)| count));
+            let holds = if alone { unread == expected } else { (expected..=count).contains(&unread) };
+            verdict.check(Check::Unread, holds, Lines::history([line.number]), || {
+                format!("{unread} messages of {} are shown as unread: there are {expected}", case.text(kept.conversation))
+            });
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! What people and phones do, against the running stack. One program for all of it: linking the stack takes longer than most of these run.
+
+mod bad_input;
+mod bad_network;
+mod catch_up;
+mod connection_life;
+mod conversation;
+mod corpus;
+mod crowd;
+mod cursors;
+mod kills;
+mod logs;
+mod old_outbox;
+mod runner;
+mod stranger;
