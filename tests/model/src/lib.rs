@@ -1,0 +1,22 @@
+//! Two models of the design, in its own words, and every order of their steps.
+//!
+//! [`append`] is the anchored append: retries that overlap, dead writers whose put lands late, puts that are sent twice, a restore.
+//! [`hello`] is a device that says hello while messages are fanned out. Neither shares a line with the code; each rule names the place of
+//! the design that it is taken from ("§3.2" is step 2 of DESIGN §3). What the code does in these places is judged elsewhere: by the
+//! schedules in `chat::testing`, which run the real code. A model is smaller and can say more: not a sample of the orders but all there
+//! are within its bounds, restores included.
+//!
+//! A model that cannot fail proves nothing. So each comes with *holes*: the same model with one rule left out or turned round. For each
+//! the search must find a state that breaks the named guarantee, and it prints the shortest way there. *Sometimes* properties say that
+//! the rare states (two attempts at once on different slots, an acknowledged message that a restore took back, …) are reached at all.
+//!
+//! "Finally" is not left to the checker's own *eventually*, which overlooks cases where two ways meet in one state. In both models each
+//! step uses something up, so no way is endless, and a model at rest is judged by an *always* property: where nothing is left to do,
+//! everything must have happened.
+//!
+//! A single thread searches breadth first, so that the first broken state is a nearest one and the numbers are the same every time. Processes
+//! that are interchangeable are kept as a sorted list without regard to who began first: states that differ only by that are one state.
+
+pub mod append;
+pub mod hello;
+pub mod table;
