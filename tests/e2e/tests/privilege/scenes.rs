@@ -1,0 +1,266 @@
+//! All that the functions do, once.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::http::StatusCode;
+use chatlane_chat::testing::builders::position;
+use chatlane_local::embedded::{Answer, At, Call, Matching, Recording, Service};
+use chatlane_protocol::frames::{Outcome, SendAnswer};
+use chatlane_protocol::request::{PositionIn, SyncFrom};
+use chatlane_protocol::{Body, ConversationId, DeviceId, Position};
+use chatlane_tests_e2e::{Device, DeviceError, Running, message, patiently};
+use serde_json::{Value, json};
+
+/// What a device can ask, each by another function; the last has no route.
+const ACTIONS: [&str; 11] = ["hello", "open", "send", "sync", "history", "probe", "ack", "read", "refresh", "ping", "dance"];
+
+/// Lives of tokens to be tried: with the shortest the test waits least, with the longest any machine is fast enough.
+const LIVES: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(12), Duration::from_secs(40)];
+
+/// A stack, and what its functions have asked so far.
+pub struct Scene<'a> {
+    stack: &'a Running,
+    pub recording: Recording,
+}
+
+/// Alice, who has three conversations, and Bob, who has one of them. All are delivered.
+struct Cast {
+    alice: Device,
+    bob: Device,
+    lane: ConversationId,
+    all: Vec<ConversationId>,
+    tail: Position,
+}
+
+impl<'a> Scene<'a> {
+    pub fn new(stack: &'a Running) -> Self {
+        Self { stack, recording: stack.record() }
+    }
+
+    /// Plays all scenes. Returns when what they have caused is done.
+    pub async fn play(&self) {
+        let cast = self.opened().await;
+        self.sent(&cast).await;
+        self.welcomed(&cast).await;
+        self.synced(&cast).await;
+        self.looked_up(&cast).await;
+        for action in ["ack", "read"] {
+            self.moved(&cast, action).await;
+        }
+        self.kept_alive(&cast).await;
+        self.not_delivered(&cast).await;
+        self.expired().await;
+        self.stack.quiet().await;
+    }
+
+    /// Waits until `function` has done `operation`. An answer is in the recording, but some of what is done is not answered for.
+    async fn until(&self, function: &str, operation: &str) {
+        let done = |call: &Call| call.caller.function() == function && call.operation == operation;
+        let what = format!("{operation} by {function}");
+        patiently(&what, self.recording.until(|calls| calls.iter().any(done).then_some(()))).await;
+    }
+
+    /// `open`: new, and existing; `hello` without any conversation.
+    async fn opened(&self) -> Cast {
+        let (alice, bob) = (self.stack.device("alice").await, self.stack.device("bob").await);
+        let mut all = vec![];
+        for other in ["bob", "carol", "dave"] {
+            all.push(alice.open(other).await.expect("open is answered").conversation);
+        }
+        self.stack.quiet().await;
+        let again = alice.open("bob").await.expect("open is answered");
+        assert_eq!(again.conversation, all[0]);
+        Cast { alice, bob, lane: again.conversation, all, tail: position(3) }
+    }
+
+    /// `send`: a message, again, another under its id, in a race, of nobody who may.
+    async fn sent(&self, cast: &Cast) {
+        let Cast { alice, bob, lane, .. } = cast;
+        let first = message("hello", position(1));
+        let (stored, again) = (alice.send(lane, std::slice::from_ref(&first)).await, alice.send(lane, std::slice::from_ref(&first)).await);
+        assert!(matches!(outcome(stored), Outcome::Ok(_)));
+        assert!(matches!(outcome(again), Outcome::Duplicate(_)));
+        let mut other = first;
+        other.body = Body::text("something else").expect("a text");
+        assert!(matches!(outcome(alice.send(lane, &[other]).await), Outcome::Conflict(_)));
+
+        let put = Matching::service(Service::DynamoDb).function("send").operation("PutItem");
+        let mut hold = self.stack.endpoints().hold(put, At::Request, 1);
+        let (losing, winning) = ([message("hello bob", position(2))], [message("hello alice", position(2))]);
+        let bob_wins = async {
+            let stopped = patiently("alice's put arrives", hold.caught()).await;
+            let won = bob.send(lane, &winning).await;
+            stopped.release();
+            won
+        };
+        let (lost, won) = tokio::join!(alice.send(lane, &losing), bob_wins);
+        for answer in [lost, won] {
+            assert!(matches!(outcome(answer), Outcome::Ok(_)));
+        }
+
+        let eve = self.stack.device("eve").await;
+        assert!(matches!(outcome(eve.send(lane, &[message("let me in", Position::ZERO)]).await), Outcome::Refused(_)));
+        eve.close().await;
+        self.until("disconnect", "UpdateItem").await;
+        self.stack.quiet().await;
+    }
+
+    /// `hello`: with one conversation, with several, and on a newer connection of the device.
+    async fn welcomed(&self, Cast { alice, bob, .. }: &Cast) {
+        for (device, conversations) in [(bob, 1), (alice, 3)] {
+            let welcome = device.hello().await.expect("hello is answered");
+            assert_eq!(welcome.conversations.len(), conversations);
+            assert!(welcome.conversations.iter().all(|row| row.last.is_some()), "{welcome:?}");
+        }
+        let tablet = self.stack.device("bob").await;
+        let again = Device::connect(&self.stack.url(), tablet.id, &self.stack.token("bob", Duration::from_hours(1))).await;
+        let again = again.expect("the handshake is accepted");
+        again.hello().await.expect("hello is answered");
+        told(&tablet, "goaway").await;
+        // Bob has one connection again.
+        again.close().await;
+        tablet.close().await;
+    }
+
+    /// `sync`: of one conversation and of several, with one acknowledged and with several.
+    async fn synced(&self, Cast { alice, bob, lane, all, .. }: &Cast) {
+        let from = |conversation: &ConversationId| SyncFrom { conversation: conversation.clone(), after: Position::ZERO };
+        let three: Vec<SyncFrom> = all.iter().map(from).collect();
+        for (from, ack) in [(&three[..1], named(&all[..1], 2)), (&three[..], named(&all[1..], 1))] {
+            let answer = alice.sync(from, &ack).await.expect("sync is answered");
+            assert!(answer.done && answer.acked && answer.pages.len() == from.len(), "{answer:?}");
+        }
+        receipts(bob, lane, 1).await;
+    }
+
+    async fn looked_up(&self, Cast { alice, lane, .. }: &Cast) {
+        let history = alice.request(json!({ "action": "history", "conversation": lane })).await.expect("an answer");
+        assert_eq!(history["entries"].as_array().map(Vec::len), Some(4), "{history}");
+        let asked = json!({ "action": "probe", "conversation": lane, "anchor": position(1), "ids": ["x"] });
+        let probe = alice.request(asked).await.expect("an answer");
+        assert_eq!(probe["done"], true, "{probe}");
+    }
+
+    /// `ack` or `read`: of one conversation, of several, and of an entry that there is not.
+    async fn moved(&self, Cast { alice, bob, lane, all, tail }: &Cast, action: &str) {
+        let before = count(&bob.frames(), lane);
+        let one = PositionIn { conversation: lane.clone(), position: *tail };
+        alice.acknowledge(action, &[one]).await.expect("the cursor moves");
+        receipts(bob, lane, before + 1).await;
+        alice.acknowledge(action, &named(all, 1)).await.expect("lower is no error");
+        let refused = alice.request(json!({ "action": action, "positions": named(&all[..1], 99) })).await.expect("an answer");
+        assert_eq!(refused["results"][0]["code"], "anchor_unknown", "{refused}");
+    }
+
+    /// `ping` with one conversation open and with several, `refresh`, and what no route takes.
+    async fn kept_alive(&self, Cast { alice, all, .. }: &Cast) {
+        for open in [&all[..1], all] {
+            let answer = alice.request(json!({ "action": "ping", "open": open })).await.expect("an answer");
+            assert_eq!(answer["conversations"].as_array().map(Vec::len), Some(open.len()), "{answer}");
+        }
+        let token = self.stack.token("alice", Duration::from_hours(2));
+        let refreshed = alice.request(json!({ "action": "refresh", "token": token })).await.expect("an answer");
+        assert_eq!(refreshed["type"], "refresh", "{refreshed}");
+        let dance = alice.request(json!({ "action": "dance" })).await.expect("an answer");
+        assert_eq!(dance["code"], "unknown_action", "{dance}");
+    }
+
+    /// `fan_out`: a connection that takes no post for now, and one that is gone.
+    async fn not_delivered(&self, Cast { alice, bob, lane, .. }: &Cast) {
+        let posts = Matching::service(Service::Connections).function("fan_out").operation("PostToConnection");
+        let mut hold = self.stack.endpoints().hold(posts.clone(), At::Request, usize::MAX);
+        assert!(matches!(outcome(alice.send(lane, &[message("not now", position(4))]).await), Outcome::Ok(_)));
+        let refusing = async {
+            loop {
+                hold.caught().await.answer(Answer::error(StatusCode::TOO_MANY_REQUESTS, "LimitExceededException", "by the test"));
+            }
+        };
+        tokio::select! {
+            () = self.until("fan_out", "SendMessage") => {}
+            () = refusing => unreachable!("it refuses for ever"),
+        }
+        drop(hold);
+        bob.entry(lane, 5).await;
+        self.stack.quiet().await;
+
+        let mut hold = self.stack.endpoints().hold(posts, At::Request, 1);
+        assert!(matches!(outcome(alice.send(lane, &[message("to nobody", position(5))]).await), Outcome::Ok(_)));
+        patiently("the post", hold.caught()).await.answer(Answer::error(StatusCode::GONE, "GoneException", "by the test"));
+        self.stack.quiet().await;
+        let ping = bob.request(json!({ "action": "ping" })).await.expect("an answer");
+        assert_eq!(ping["resync"], true, "the session went with the answer: {ping}");
+    }
+
+    /// Whatever a caller asks whose token's time is over: who answers tells them and closes their connection.
+    async fn expired(&self) {
+        let clock = self.stack.device("clock").await;
+        let (mut devices, mut last) = (vec![], 0);
+        for _ in ACTIONS {
+            let (device, ends_ms) = self.soon_over().await;
+            devices.push(device);
+            last = last.max(ends_ms);
+        }
+        let over = async {
+            while clock.request(json!({ "action": "ping" })).await.expect("an answer")["server_time_ms"].as_u64() <= Some(last) {
+                tokio::time::sleep(Duration::from_millis(20)).await; // between two looks at the clock
+            }
+        };
+        patiently("the tokens' time is over", over).await;
+        for (device, action) in devices.iter().zip(ACTIONS) {
+            device.send_text(json!({ "action": action, "id": "late" }).to_string()).await.expect("the connection is open");
+            told(device, "error").await;
+            assert_eq!(device.closed().await.code, 1000, "{action}: {:?}", device.frames());
+            assert_eq!(device.frames()[0]["code"], "token_expired", "{action}: {:?}", device.frames());
+        }
+        // The gateway may close a socket before it has answered.
+        let closing = self.recording.until(|calls| {
+            let closes = calls.iter().filter(|call| call.operation == "DeleteConnection").map(|call| call.caller.function());
+            (closes.collect::<BTreeSet<_>>().len() == ACTIONS.len()).then_some(())
+        });
+        patiently("each of the functions has closed one", closing).await;
+    }
+
+    /// A silent device, and when its token's time will be over at the latest.
+    async fn soon_over(&self) -> (Device, u64) {
+        for life in LIVES {
+            let token = self.stack.short_token("late", life);
+            let ends = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970") + life;
+            match Device::connect(&self.stack.url(), DeviceId::from(uuid::Uuid::new_v4()), &token).await {
+                Ok(device) => return (device, u64::try_from(ends.as_millis()).expect("milliseconds fit")),
+                Err(DeviceError::Handshake(403)) => {} // over already
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("{LIVES:?} were all too short for a handshake");
+    }
+}
+
+/// What became of the one message of a frame.
+fn outcome(answer: Result<SendAnswer, DeviceError>) -> Outcome {
+    let mut answer = answer.expect("send is answered");
+    assert_eq!(answer.results.len(), 1);
+    answer.results.remove(0).outcome
+}
+
+/// This entry in each of these conversations.
+fn named(conversations: &[ConversationId], seq: u64) -> Vec<PositionIn> {
+    conversations.iter().map(|conversation| PositionIn { conversation: conversation.clone(), position: position(seq) }).collect()
+}
+
+/// Waits for a frame of this type.
+async fn told(device: &Device, kind: &str) {
+    let frame = device.until(kind, |frames| frames.iter().any(|frame| frame["type"] == kind).then_some(()));
+    frame.await.unwrap_or_else(|| panic!("the connection ended before {kind} came"));
+}
+
+/// Receipts of this conversation.
+fn count(frames: &[Value], lane: &ConversationId) -> usize {
+    frames.iter().filter(|frame| frame["type"] == "receipt" && frame["conversation"] == lane.as_str()).count()
+}
+
+/// Waits until so many receipts have come.
+async fn receipts(device: &Device, lane: &ConversationId, times: usize) {
+    let what = format!("{times} receipts");
+    device.until(&what, |frames| (count(frames, lane) >= times).then_some(())).await.expect("the connection stays open");
+}

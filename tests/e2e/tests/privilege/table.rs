@@ -1,0 +1,42 @@
+//! The table: a line for each role and resource.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use crate::permission::Permission;
+
+const INTRODUCTION: &str = "\
+# What every function may do
+
+Measured by `tests/privilege`: every function does all that it does, and each request that reaches an embedded endpoint is an action on a
+resource. `tests/run lint facts` compares the roles in `infra/template.yaml` with it; a missing permission fails, and so does an unused one.
+`CHATLANE_UPDATE=1 cargo nextest run -p chatlane-tests-e2e --test privilege` writes this file.
+
+A resource is the end of its ARN, behind the account, or behind the API and its stage, with the names of the local stack. With it are
+what a starting process asks to open its connections (`GET/@connections/none` is nothing else), and what Lambda asks of the queue as the
+role of the function that it invokes: to receive, to delete, to get attributes. Not measured are logs: every role also has AWS's managed
+policy `AWSLambdaBasicExecutionRole`, which SAM adds: `logs:CreateLogGroup`, `logs:CreateLogStream`, `logs:PutLogEvents`, on every group.
+
+";
+
+/// The whole file. A role that uses nothing has an empty line.
+pub fn of(roles: &BTreeSet<&str>, used: &BTreeSet<Permission>) -> String {
+    let mut actions: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for Permission { role, resource, action } in used {
+        actions.entry((role, resource)).or_default().push(action);
+    }
+    let idle = roles.iter().filter(|role| used.iter().all(|permission| permission.role != **role));
+    actions.extend(idle.map(|role| ((*role, ""), vec![])));
+    let mut lines = vec![["role".to_owned(), "resource".to_owned(), "actions".to_owned()]];
+    lines.extend(actions.into_iter().map(|((role, resource), actions)| [role.to_owned(), resource.to_owned(), actions.join(", ")]));
+    let widths = [0, 1, 2].map(|column| lines.iter().map(|line: &[String; 3]| line[column].len()).max().unwrap_or(0));
+    lines.insert(1, widths.map(|width| "-".repeat(width)));
+    let mut text = INTRODUCTION.to_owned();
+    for line in lines {
+        for (cell, width) in line.iter().zip(widths) {
+            write!(text, "| {cell:width$} ").expect("a String takes everything");
+        }
+        text.push_str("|\n");
+    }
+    text
+}
