@@ -69,7 +69,8 @@ fn told_what_is_there(case: &Case, told: &Told, verdict: &mut Verdict) {
     let mut had: Highest<Device> = HashMap::new();
     for (_, line, device) in case.of_devices() {
         match &line.what {
-            What::Shown(sight) => raise(&mut had, (device, sight.place.0), sight.place.1, line.number),
+            // History fills what was skipped, up to the entry where the conversation goes on: then the device has that entry too.
+            What::Shown(sight) | What::Older(sight) => raise(&mut had, (device, sight.place.0), sight.place.1, line.number),
             What::Restart { has: Some(has), .. } => {
                 for stretch in has.iter().filter(|stretch| stretch.have.seq > stretch.from.seq) {
                     raise(&mut had, (device, stretch.conversation), stretch.have, line.number);

@@ -1,0 +1,299 @@
+//! The gateway: sockets, frames to functions and back, posts. Frames have no order; a socket's end is known to either side at its own time.
+
+use aws_lambda_events::apigw::{ApiGatewayCustomAuthorizerRequestTypeRequest, ApiGatewayWebsocketProxyRequest};
+use chatlane_chat::ports::Delivery;
+use chatlane_chat::testing::ready::block_on;
+use chatlane_client::session::{Input, OpenFailure, SocketId, Text};
+use chatlane_functions::websocket::Answered;
+use chatlane_functions::{authorize, connect};
+use chatlane_protocol::{ConnectionId, DeviceId};
+use serde_json::{Value, json};
+
+use crate::fault::Fault;
+use crate::issuer;
+use crate::port::MachineClock;
+use crate::world::{Event, START_MS, World};
+
+/// The gateway ends a connection after two hours.
+const LIFE_MS: u64 = 2 * 60 * 60 * 1000;
+
+/// Who holds the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// A session.
+    Phone { phone: usize, life: u32, socket: SocketId },
+    /// Nobody's session: frames by hand.
+    Raw(usize),
+}
+
+/// What a socket carries, from the device's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Opening,
+    Open,
+    /// Frames vanish in both directions, and nobody is told.
+    HalfOpen,
+    Ended,
+}
+
+/// One socket.
+#[derive(Clone, Debug)]
+pub(crate) struct Socket {
+    pub(crate) owner: Owner,
+    pub(crate) stage: Stage,
+    /// Whether the gateway holds it open: since `$connect` has answered, until it knows of the end.
+    pub(crate) held: bool,
+    connected_ms: u64,
+    context: Value,
+}
+
+impl Socket {
+    pub(crate) const fn new(owner: Owner) -> Self {
+        Self { owner, stage: Stage::Opening, held: false, connected_ms: 0, context: Value::Null }
+    }
+}
+
+const ROUTES: [&str; 10] = ["hello", "open", "send", "sync", "history", "probe", "ack", "read", "refresh", "ping"];
+
+impl World {
+    /// Authorizer and `$connect`, as the gateway runs them. Whether the connection is admitted.
+    pub(crate) fn handshake(&mut self, number: u64, device: DeviceId, token: &str) -> bool {
+        let offered = format!("chatlane.v1, token.{token}");
+        let event = json!({
+            "type": "REQUEST",
+            "methodArn": "arn:aws:execute-api:us-east-1:000000000000:api/live/$connect",
+            "headers": {"Sec-WebSocket-Protocol": offered},
+            "multiValueHeaders": {"Sec-WebSocket-Protocol": [offered]},
+            "queryStringParameters": {"device": device},
+            "multiValueQueryStringParameters": {"device": [device]},
+            "stageVariables": {},
+            "requestContext": {"connectionId": name(number), "routeKey": "$connect", "eventType": "CONNECT"},
+        });
+        let event: ApiGatewayCustomAuthorizerRequestTypeRequest = serde_json::from_value(event).expect("an authorizer's event");
+        let clock = MachineClock { now: self.clock.clone(), off_ms: self.clock_off() };
+        let verdict = block_on(authorize::handle(&issuer::keys(), &issuer::policy(), &clock, event));
+        let verdict = serde_json::to_value(verdict).expect("an authorizer's verdict");
+        if verdict["policyDocument"]["Statement"][0]["Effect"] != "Allow" {
+            return false;
+        }
+        let now_ms = self.now_ms;
+        if let Some(socket) = self.sockets.get_mut(&number) {
+            socket.context = verdict["context"].clone();
+            socket.connected_ms = now_ms;
+        }
+        let Ok(answer) = connect::handle(&self.event(number, "CONNECT", "$connect", None)) else { return false };
+        let admitted = answer.status_code < 300;
+        if let Some(socket) = self.sockets.get_mut(&number) {
+            socket.held = admitted;
+        }
+        self.at(LIFE_MS, Event::LifeEnds { socket: number });
+        admitted
+    }
+
+    fn event(&self, number: u64, event_type: &str, route: &str, body: Option<&str>) -> ApiGatewayWebsocketProxyRequest {
+        let socket = &self.sockets[&number];
+        let event = json!({
+            "requestContext": {
+                "routeKey": route,
+                "eventType": event_type,
+                "connectedAt": START_MS + socket.connected_ms,
+                "requestTimeEpoch": START_MS + self.now_ms,
+                "connectionId": name(number),
+                "authorizer": socket.context,
+            },
+            "headers": {},
+            "multiValueHeaders": {},
+            "body": body,
+            "isBase64Encoded": false,
+        });
+        serde_json::from_value(event).expect("a gateway's event")
+    }
+
+    pub(crate) fn opened(&mut self, number: u64, failure: Option<OpenFailure>) {
+        let Some(socket) = self.sockets.get_mut(&number).filter(|socket| socket.stage == Stage::Opening) else { return };
+        socket.stage = if failure.is_some() { Stage::Ended } else { Stage::Open };
+        if let Owner::Phone { phone, life, socket } = socket.owner {
+            let input = failure.map_or(Input::Opened(socket), |failure| Input::OpenFailed { socket, failure });
+            if failure.is_none() {
+                self.note(phone, json!({"what": "connect"}));
+            }
+            self.input_of_life(phone, life, input);
+        }
+    }
+
+    /// A frame leaves a device.
+    pub(crate) fn leaves(&mut self, number: u64, text: String) {
+        let Some(socket) = self.sockets.get(&number).filter(|socket| socket.stage == Stage::Open) else { return };
+        let by_session = matches!(socket.owner, Owner::Phone { .. });
+        let latency = self.network_ms();
+        if by_session && self.faults.strike(Fault::RequestLost).is_some() {
+            return;
+        }
+        if by_session && self.faults.strike(Fault::SocketCut).is_some() {
+            self.at(latency, Event::ToGateway { socket: number, text });
+            self.cut(number);
+            return;
+        }
+        if by_session && let Some(mut dice) = self.faults.strike(Fault::HalfOpen) {
+            if dice.one_in(2) {
+                self.at(latency, Event::ToGateway { socket: number, text });
+            }
+            if let Some(socket) = self.sockets.get_mut(&number) {
+                socket.stage = Stage::HalfOpen;
+            }
+            // Nothing comes from it any more: the gateway's idle time.
+            self.at(600_000, Event::GatewayLearns { socket: number });
+            return;
+        }
+        self.at(latency, Event::ToGateway { socket: number, text });
+    }
+
+    /// The network under a socket breaks. Both sides are told, each at its time.
+    pub(crate) fn cut(&mut self, number: u64) {
+        let (told_ms, learns_ms) = (self.dice.between(0, 2_000), self.dice.between(0, 20_000));
+        if let Some(socket) = self.sockets.get_mut(&number).filter(|socket| socket.stage != Stage::Ended) {
+            socket.stage = Stage::Ended;
+            self.at(told_ms, Event::Closed { socket: number });
+            self.at(learns_ms, Event::GatewayLearns { socket: number });
+        }
+    }
+
+    /// The device has closed it, or is gone.
+    pub(crate) fn let_go(&mut self, number: u64, learns_ms: u64) {
+        if let Some(socket) = self.sockets.get_mut(&number).filter(|socket| socket.stage != Stage::Ended) {
+            let told = socket.stage != Stage::HalfOpen;
+            socket.stage = Stage::Ended;
+            if told {
+                self.at(learns_ms, Event::GatewayLearns { socket: number });
+            }
+        }
+    }
+
+    /// The gateway knows that a socket has ended.
+    pub(crate) fn gateway_learns(&mut self, number: u64) {
+        let Some(socket) = self.sockets.get_mut(&number).filter(|socket| socket.held) else { return };
+        socket.held = false;
+        self.tell(format_args!("the gateway knows that c{number} has ended"));
+        if self.faults.strike(Fault::DisconnectLost).is_some() {
+            return;
+        }
+        let late_ms = self.faults.strike(Fault::DisconnectLate).map_or(0, |mut dice| dice.between(1_000, 900_000));
+        let latency = self.network_ms();
+        self.at(latency + late_ms, Event::Disconnect { socket: number });
+    }
+
+    pub(crate) fn disconnect(&mut self, number: u64) {
+        let event = self.event(number, "DISCONNECT", "$disconnect", None);
+        self.invoke_disconnect(number, event);
+    }
+
+    /// A frame arrives at the gateway.
+    pub(crate) fn request(&mut self, number: u64, text: &str) {
+        if !self.sockets.get(&number).is_some_and(|socket| socket.held) {
+            return;
+        }
+        if self.faults.strike(Fault::GatewayThrottles).is_some() {
+            self.gateway_fails(number, "Too Many Requests");
+            return;
+        }
+        let action = serde_json::from_str::<Value>(text).ok().and_then(|request| Some(request.get("action")?.as_str()?.to_owned()));
+        let route = action.filter(|action| ROUTES.contains(&action.as_str())).unwrap_or_else(|| "$default".to_owned());
+        let event = self.event(number, "MESSAGE", &route, Some(text));
+        self.invoke_route(&route, number, event);
+    }
+
+    /// A route has answered.
+    pub(crate) fn route_answered(&mut self, number: u64, answered: Answered) {
+        match answered {
+            Ok(answer) if answer.body.is_empty() => {}
+            Ok(answer) => self.toward_device(number, answer.body),
+            Err(foreign) => self.violated("handler", format!("a handler does not know the gateway's event: {foreign}")),
+        }
+    }
+
+    /// The gateway's own frame.
+    pub(crate) fn gateway_fails(&mut self, number: u64, message: &str) {
+        let frame = json!({"message": message, "connectionId": name(number), "requestId": "r="});
+        self.toward_device(number, frame.to_string());
+    }
+
+    fn toward_device(&mut self, number: u64, text: String) {
+        let latency = self.network_ms();
+        self.at(latency, Event::ToDevice { socket: number, text });
+    }
+
+    /// A frame arrives at the device.
+    pub(crate) fn arrives(&mut self, number: u64, text: String) {
+        let Some(socket) = self.sockets.get(&number).filter(|socket| socket.stage == Stage::Open) else { return };
+        match socket.owner {
+            Owner::Phone { phone, life, socket } => {
+                if self.phones[phone].life == life && self.phones[phone].session.is_some() {
+                    let text = if self.strict { without_heartbeat(text) } else { text };
+                    self.note_arrival(phone, &text);
+                    self.input(phone, Input::Received { socket, text: Text(text) });
+                }
+            }
+            Owner::Raw(raw) => self.raw_answered(raw, &text),
+        }
+    }
+
+    pub(crate) fn closed(&mut self, number: u64) {
+        if let Owner::Phone { phone, life, socket } = self.sockets[&number].owner {
+            self.input_of_life(phone, life, Input::Closed { socket });
+        }
+    }
+
+    /// `POST @connections`.
+    pub(crate) fn post(&mut self, connection: &ConnectionId, frame: &str) -> Delivery {
+        let Some((number, socket)) = self.named(connection).filter(|(_, socket)| socket.held) else { return Delivery::Gone };
+        if socket.stage == Stage::Open && self.faults.strike(Fault::FalseGone).is_some() {
+            self.tell(format_args!("{connection} is called gone"));
+            return Delivery::Gone;
+        }
+        self.toward_device(number, frame.to_owned());
+        Delivery::Posted
+    }
+
+    /// `DELETE @connections`: behind what was posted.
+    pub(crate) fn hang_up(&mut self, connection: &ConnectionId) -> Delivery {
+        let Some((number, _)) = self.named(connection).filter(|(_, socket)| socket.held) else { return Delivery::Gone };
+        self.at(600, Event::LifeEnds { socket: number });
+        Delivery::Posted
+    }
+
+    /// The gateway ends a socket.
+    pub(crate) fn life_ends(&mut self, number: u64) {
+        if self.sockets[&number].held {
+            self.gateway_learns(number);
+            let latency = self.network_ms();
+            if let Some(socket) = self.sockets.get_mut(&number).filter(|socket| socket.stage == Stage::Open) {
+                socket.stage = Stage::Ended;
+                self.at(latency, Event::Closed { socket: number });
+            }
+        }
+    }
+
+    fn named(&self, connection: &ConnectionId) -> Option<(u64, Socket)> {
+        let number: u64 = connection.as_str().strip_prefix('c')?.strip_suffix('=')?.parse().ok()?;
+        Some((number, self.sockets.get(&number)?.clone()))
+    }
+
+    pub(crate) fn network_ms(&mut self) -> u64 {
+        if self.dice.one_in(10) { self.dice.between(50, 500) } else { self.dice.between(2, 40) }
+    }
+}
+
+fn name(number: u64) -> String {
+    format!("c{number}=")
+}
+
+/// The answer to a `ping` that says that the connection lives, and nothing else.
+fn without_heartbeat(text: String) -> String {
+    if !text.starts_with(r#"{"type":"ping""#) {
+        return text;
+    }
+    let Ok(Value::Object(mut frame)) = serde_json::from_str(&text) else { return text };
+    frame.remove("conversations");
+    frame.remove("resync");
+    Value::Object(frame).to_string()
+}

@@ -1,0 +1,230 @@
+//! Invocations of the real handlers. Each is a future that waits for its calls; here calls take effect, are answered, and functions die.
+
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use chatlane_functions::websocket::Answered;
+use chatlane_functions::{ack, disconnect, fallback, fan_out, hello, history, open, ping, probe, read, refresh, send, sync};
+
+use crate::fault::Fault;
+use crate::issuer;
+use crate::port::{Call, Desk, MachineClock, Port, lock};
+use crate::world::{Event, World};
+
+/// What started a function.
+#[derive(Clone, Debug)]
+pub(crate) enum Job {
+    /// A request on this socket.
+    Request { socket: u64 },
+    /// The end of a socket.
+    Disconnect,
+    /// Messages of the queue.
+    Batch { messages: Vec<u64>, remainders: bool },
+}
+
+pub(crate) enum Ended {
+    Answered(Answered),
+    Batch(SqsBatchResponse),
+}
+
+type Running = Pin<Box<dyn Future<Output = Ended>>>;
+
+/// One function at work.
+pub(crate) struct Invocation {
+    name: String,
+    job: Job,
+    desk: Desk,
+    future: Running,
+}
+
+/// A call that was registered.
+pub(crate) struct Waiting {
+    invocation: u64,
+    call: Call,
+}
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Longest a dead function's write is on its way: SDK and table would have given it up.
+const LATE_MS: u64 = 10_000;
+
+impl World {
+    /// The port of a new invocation, and its machine's clock.
+    fn machine(&mut self) -> (Desk, Port, MachineClock) {
+        let desk = Desk::default();
+        let off_ms = self.clock_off();
+        let clock = MachineClock { now: Arc::clone(&self.clock), off_ms };
+        (Arc::clone(&desk), Port { desk }, clock)
+    }
+
+    pub(crate) fn clock_off(&mut self) -> i64 {
+        self.faults.strike(Fault::ClockOff).map_or(0, |mut dice| {
+            let most = if dice.one_in(2) { DAY_MS } else { 10_000 };
+            let off = i64::try_from(dice.between(1, most)).unwrap_or_default();
+            if dice.one_in(2) { off } else { -off }
+        })
+    }
+
+    /// Starts the function of a route.
+    pub(crate) fn invoke_route(&mut self, route: &str, socket: u64, event: ApiGatewayWebsocketProxyRequest) {
+        let (desk, port, clock) = self.machine();
+        let (settings, spread) = (self.settings.clone(), self.dice.next());
+        let route = route.to_owned();
+        let name = format!("{route} of c{socket}");
+        let future = async move {
+            let (port, clock, settings) = (&port, &clock, &settings);
+            Ended::Answered(match route.as_str() {
+                "hello" => hello::handle(port, port, clock, settings, spread, event).await,
+                "open" => open::handle(port, port, port, clock, settings, event).await,
+                "send" => send::handle(port, port, port, clock, settings, event).await,
+                "sync" => sync::handle(port, port, clock, settings, event).await,
+                "history" => history::handle(port, port, clock, event).await,
+                "probe" => probe::handle(port, port, clock, settings, event).await,
+                "ack" => ack::handle(port, port, clock, settings, event).await,
+                "read" => read::handle(port, port, clock, settings, event).await,
+                "refresh" => refresh::handle(&issuer::keys(), &issuer::policy(), port, port, clock, event).await,
+                "ping" => ping::handle(port, port, clock, event).await,
+                _ => fallback::handle(port, port, clock, event).await,
+            })
+        };
+        self.begin(name, Job::Request { socket }, desk, Box::pin(future));
+    }
+
+    pub(crate) fn invoke_disconnect(&mut self, socket: u64, event: ApiGatewayWebsocketProxyRequest) {
+        let (desk, port, _) = self.machine();
+        let future = async move { Ended::Answered(disconnect::handle(&port, event).await) };
+        self.begin(format!("disconnect of c{socket}"), Job::Disconnect, desk, Box::pin(future));
+    }
+
+    pub(crate) fn invoke_fan_out(&mut self, messages: Vec<u64>, remainders: bool, event: SqsEvent) {
+        let (desk, port, clock) = self.machine();
+        let future = async move { Ended::Batch(fan_out::handle(&port, &port, &port, &clock, event).await) };
+        self.begin(format!("worker of {messages:?}"), Job::Batch { messages, remainders }, desk, Box::pin(future));
+    }
+
+    fn begin(&mut self, name: String, job: Job, desk: Desk, future: Running) {
+        let number = self.number();
+        self.tell(format_args!("{name} begins"));
+        self.invocations.insert(number, Invocation { name, job, desk, future });
+        self.go_on(number);
+    }
+
+    /// Runs an invocation up to its next calls or to its end.
+    fn go_on(&mut self, number: u64) {
+        let Some(mut invocation) = self.invocations.remove(&number) else { return };
+        let mut context = Context::from_waker(Waker::noop());
+        if let Poll::Ready(ended) = invocation.future.as_mut().poll(&mut context) {
+            self.tell(format_args!("{} ends", invocation.name));
+            match (invocation.job, ended) {
+                (Job::Request { socket }, Ended::Answered(answered)) => self.route_answered(socket, answered),
+                (Job::Batch { messages, .. }, Ended::Batch(answer)) => self.batch_answered(&messages, &answer),
+                _ => {}
+            }
+            return;
+        }
+        let calls = mem::take(&mut *lock(&invocation.desk));
+        let remainders = matches!(invocation.job, Job::Batch { remainders: true, .. });
+        self.invocations.insert(number, invocation);
+        for call in calls {
+            self.register(number, call, remainders);
+        }
+    }
+
+    /// A call was made: what becomes of it, and when.
+    fn register(&mut self, invocation: u64, call: Call, remainder: bool) {
+        let number = self.number();
+        let (effect_ms, answer_ms) = (self.call_ms(), self.call_ms());
+        // A connection is given up after five refused posts: a push that is lost by rule.
+        let spared = self.strict && remainder && call.posts;
+        let (writes, answered) = (call.writes, effect_ms + answer_ms);
+        self.calls.insert(number, Waiting { invocation, call });
+        if self.faults.strike(Fault::Killed).is_some() {
+            self.at(effect_ms, Event::Dies { invocation });
+            return;
+        }
+        if writes && let Some(mut dice) = self.faults.strike(Fault::KilledInFlight) {
+            let late_ms = effect_ms + dice.between(1, LATE_MS);
+            self.at(late_ms, Event::Effect { call: number });
+            self.at(effect_ms, Event::Dies { invocation });
+            return;
+        }
+        if !spared && self.faults.strike(Fault::Throttled).is_some() {
+            self.at(answered, Event::Answer { call: number, comes: false });
+            return;
+        }
+        let lost = writes && !spared && self.faults.strike(Fault::ResponseLost).is_some();
+        self.at(effect_ms, Event::Effect { call: number });
+        self.at(answered, Event::Answer { call: number, comes: !lost });
+    }
+
+    /// Mostly a few milliseconds; sometimes so long that much else happens in between.
+    fn call_ms(&mut self) -> u64 {
+        if self.dice.one_in(12) { self.dice.between(20, 400) } else { self.dice.between(0, 8) }
+    }
+
+    pub(crate) fn effect(&mut self, number: u64) {
+        let Some(waiting) = self.calls.get_mut(&number) else { return };
+        if waiting.call.settles.as_ref().is_some_and(|conversation| self.half.contains_key(conversation)) {
+            self.at(3, Event::Effect { call: number });
+            return;
+        }
+        let (effect, what) = (waiting.call.effect.take(), waiting.call.what.clone());
+        let caller = self.invocations.get(&waiting.invocation).map_or("the dead", |caller| caller.name.as_str()).to_owned();
+        self.tell(format_args!("{caller} {what}"));
+        if let Some(effect) = effect {
+            effect(self);
+        }
+        if caller == "the dead" {
+            self.calls.remove(&number);
+        }
+    }
+
+    pub(crate) fn answer(&mut self, number: u64, comes: bool) {
+        let Some(waiting) = self.calls.get(&number) else { return };
+        // Behind its effect, which may have had to wait, and behind the last row of a transaction.
+        let ends = waiting.call.ends.as_ref().is_some_and(|conversation| self.half.contains_key(conversation));
+        if ends || (comes && waiting.call.effect.is_some()) {
+            self.at(3, Event::Answer { call: number, comes });
+            return;
+        }
+        let Some(Waiting { invocation, call }) = self.calls.remove(&number) else { return };
+        if !comes {
+            self.tell(format_args!("{} fails", call.what));
+        }
+        (call.answer)(comes);
+        self.go_on(invocation);
+    }
+
+    /// A function dies between two awaits. Of its writes that have not taken effect, some do later. (One that has ended since, with a call
+    /// that it did not wait for, only loses that call.)
+    pub(crate) fn dies(&mut self, number: u64) {
+        let dead = self.invocations.remove(&number);
+        if let Some(dead) = &dead {
+            self.tell(format_args!("{} DIES", dead.name));
+        }
+        let mine: Vec<u64> = self.calls.iter().filter(|(_, waiting)| waiting.invocation == number).map(|(call, _)| *call).collect();
+        for call in mine {
+            let on_its_way = self.calls[&call].call.writes && self.calls[&call].call.effect.is_some() && self.dice.one_in(2);
+            let planned = self.events.values().any(|event| matches!(event, Event::Effect { call: planned } if *planned == call));
+            let late = self.late(call);
+            if !(planned && (on_its_way || late)) {
+                self.calls.remove(&call);
+            }
+        }
+        if let Some(Invocation { job: Job::Request { socket }, .. }) = dead {
+            // A crash is told at once; one that hangs when the gateway's time is over.
+            let after_ms = if self.dice.one_in(4) { 29_000 } else { self.dice.between(5, 50) };
+            self.at(after_ms, Event::GatewayFails { socket, message: "Internal server error" });
+        }
+    }
+
+    /// Whether a call has no answer planned: it was in flight when its caller was to die.
+    fn late(&self, call: u64) -> bool {
+        !self.events.values().any(|event| matches!(event, Event::Answer { call: answered, .. } if *answered == call))
+    }
+}

@@ -1,0 +1,117 @@
+//! Carrying out what people do.
+
+use chatlane_client::session::Input;
+use chatlane_protocol::{Body, ConversationId, Seq, UserId};
+use serde_json::json;
+
+use crate::gateway::{Owner, Stage};
+use crate::script::{DEVICES, Operation, USERS};
+use crate::world::{Event, World};
+
+impl World {
+    /// Carries out one operation. Whether it had an effect.
+    pub(crate) fn perform(&mut self, operation: &Operation) -> bool {
+        match *operation {
+            Operation::Connect { device } => {
+                if self.phones[device].session.is_none() {
+                    self.start(device);
+                    true
+                } else {
+                    self.input(device, Input::ConnectNow)
+                }
+            }
+            Operation::Open { device, with } => self.open_with(device, with),
+            Operation::Compose { device, pick, messages, bytes } => self.compose(device, pick, messages, bytes).is_some(),
+            Operation::MarkRead { device, pick, back } => self.mark_read(device, pick, back).is_some(),
+            Operation::Look { device, picks } => {
+                let known = self.known(device).into_iter().enumerate();
+                let conversations = known.filter(|(bit, _)| picks & (1 << (bit % 8)) != 0).map(|(_, lane)| lane).collect();
+                self.input(device, Input::Look { conversations })
+            }
+            Operation::History { device, pick } => self.scroll_up(device, pick).is_some(),
+            Operation::Discard { device } => self.discard(device).is_some(),
+            Operation::GoAway { device, kept, ms } => {
+                let runs = self.phones[device].session.is_some();
+                self.cut_all(device);
+                self.kill(device, kept);
+                self.at(ms, Event::Start { phone: device });
+                runs
+            }
+            Operation::Restart { device, kept } => {
+                let runs = self.phones[device].session.is_some();
+                self.kill(device, kept);
+                self.start(device);
+                runs
+            }
+            Operation::Advance { ms } => {
+                self.run_for(ms);
+                true
+            }
+            Operation::Stranger { action, pick } => self.ask_as_stranger(action, pick),
+            Operation::Bad { form } => self.ask_badly(form),
+        }
+    }
+
+    /// Conversations that a device knows.
+    pub(crate) fn known(&self, device: usize) -> Vec<ConversationId> {
+        let session = self.phones[device].session.as_ref();
+        session.map_or(vec![], |session| session.conversations().map(|row| row.conversation.clone()).collect())
+    }
+
+    fn one(&self, device: usize, pick: usize) -> Option<ConversationId> {
+        let known = self.known(device);
+        known.get(pick.checked_rem(known.len())?).cloned()
+    }
+
+    pub(crate) fn open_with(&mut self, device: usize, with: usize) -> bool {
+        if DEVICES[device] == with || self.phones[device].session.is_none() {
+            return false;
+        }
+        let client_message_id = self.phones[device].next_id("o");
+        self.input(device, Input::OpenWith { user: UserId::new(USERS[with]).expect("a user"), client_message_id })
+    }
+
+    pub(crate) fn compose(&mut self, device: usize, pick: usize, messages: usize, bytes: usize) -> Option<()> {
+        let conversation = self.one(device, pick)?;
+        for number in 0..messages {
+            let client_message_id = self.phones[device].next_id("m");
+            let mut text = format!("this is {client_message_id}");
+            if number == 0 {
+                text.extend(std::iter::repeat_n('x', bytes));
+            }
+            let body = Body::text(text).expect("not empty");
+            self.input(device, Input::Compose { conversation: conversation.clone(), client_message_id, body });
+        }
+        Some(())
+    }
+
+    fn mark_read(&mut self, device: usize, pick: usize, back: usize) -> Option<()> {
+        let conversation = self.one(device, pick)?;
+        let seen = self.seen(device, &conversation);
+        let position = *seen.get(seen.len().checked_sub(1 + back)?)?;
+        self.input(device, Input::MarkRead { conversation, position }).then_some(())
+    }
+
+    /// Asks for what is before the device's run of a conversation.
+    fn scroll_up(&mut self, device: usize, pick: usize) -> Option<()> {
+        let conversation = self.one(device, pick)?;
+        let row = self.phones[device].session.as_ref()?.conversations().find(|row| row.conversation == conversation)?;
+        let before = Some(row.from.seq.next()).filter(|seq| *seq > Seq::FIRST);
+        self.input(device, Input::LoadHistory { conversation, before }).then_some(())
+    }
+
+    fn discard(&mut self, device: usize) -> Option<()> {
+        self.phones[device].session.as_ref()?;
+        let (conversation, client_message_id) = self.phones[device].failed.pop_first()?;
+        self.note(device, json!({"what": "given_up", "conversation": conversation, "id": client_message_id}));
+        self.input(device, Input::Discard { conversation, client_message_id }).then_some(())
+    }
+
+    fn cut_all(&mut self, device: usize) {
+        let mine = |owner: Owner| matches!(owner, Owner::Phone { phone, .. } if phone == device);
+        let open = self.sockets.iter().filter(|(_, socket)| mine(socket.owner) && socket.stage == Stage::Open);
+        for socket in open.map(|(number, _)| *number).collect::<Vec<_>>() {
+            self.cut(socket);
+        }
+    }
+}

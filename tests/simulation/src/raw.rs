@@ -1,0 +1,146 @@
+//! Frames by hand: a stranger's questions, and requests that break a rule. Their sockets say no `hello` and repeat nothing.
+
+use std::collections::BTreeMap;
+
+use chatlane_chat::entry::direct_conversation;
+use chatlane_protocol::{ConversationId, DeviceId, UserId};
+use serde_json::{Value, json};
+
+use crate::gateway::{Owner, Socket, Stage};
+use crate::issuer;
+use crate::script::USERS;
+use crate::world::{START_MS, World};
+
+/// Whose sockets they are: of somebody who is in no conversation, and of a member.
+pub(crate) const RAW: [&str; 2] = ["mallory", USERS[0]];
+
+/// What a stranger asks.
+const ACTIONS: [&str; 6] = ["send", "sync", "history", "probe", "ack", "ping"];
+
+/// Requests that break a rule, of a conversation and an id.
+pub(crate) const BAD: [&str; 12] = [
+    "not JSON",
+    "[]",
+    r#"{"action":"send","id":"#,
+    r#"{"id":"ID","conversation":"LANE","messages":[{"client_message_id":"ID","anchor":{"epoch":1,"seq":1},"body":{"content_type":"text/plain","text":"x"}}]}"#,
+    r#"{"action":"fly","id":"ID","conversation":"LANE"}"#,
+    r#"{"action":"send","id":"ID","conversation":"LANE","messages":[]}"#,
+    r#"{"action":"send","id":"ID","conversation":"LANE","messages":[{"client_message_id":"ID","anchor":{"epoch":1,"seq":-1},"body":{"content_type":"text/plain","text":"x"}}]}"#,
+    r#"{"action":"send","id":"ID","conversation":"LANE","messages":[{"client_message_id":"ID","anchor":{"epoch":1,"seq":1},"body":{"content_type":"text/plain","text":""}}]}"#,
+    r#"{"action":"send","id":"ID","conversation":"LANE","messages":[{"client_message_id":"ID","anchor":[1,1],"body":{"content_type":"text/plain","text":"x"}}]}"#,
+    r#"{"action":"ack","id":"ID","positions":[]}"#,
+    r#"{"action":"open","id":"ID","with":"alice","client_message_id":"ID"}"#,
+    r#"{"action":"sync","id":"ID","conversations":[{"conversation":"LANE","after":{"epoch":1,"seq":9007199254740992}}]}"#,
+];
+
+/// One such device.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    pub(crate) user: UserId,
+    pub(crate) id: DeviceId,
+    socket: Option<u64>,
+    asked: u64,
+    /// Questions without an answer yet: the action and the conversation.
+    open: BTreeMap<String, (&'static str, ConversationId)>,
+}
+
+impl Raw {
+    pub(crate) fn new(user: &str, id: DeviceId) -> Self {
+        Self { user: UserId::new(user).expect("a user"), id, socket: None, asked: 0, open: BTreeMap::new() }
+    }
+}
+
+impl World {
+    /// A socket of this device, opened if need be.
+    fn raw_socket(&mut self, raw: usize) -> Option<u64> {
+        if let Some(socket) = self.raws[raw].socket.filter(|socket| self.sockets[socket].held) {
+            return Some(socket);
+        }
+        let (user, device) = (self.raws[raw].user.clone(), self.raws[raw].id);
+        let token = issuer::token(&user, (START_MS + self.now_ms) / 1000 + 3_600);
+        let number = self.number();
+        self.sockets.insert(number, Socket::new(Owner::Raw(raw)));
+        if !self.handshake(number, device, token.as_str()) {
+            return None;
+        }
+        self.sockets.get_mut(&number)?.stage = Stage::Open;
+        self.raws[raw].socket = Some(number);
+        Some(number)
+    }
+
+    /// The same question about a conversation of others and about none.
+    pub(crate) fn ask_as_stranger(&mut self, action: usize, pick: usize) -> bool {
+        let action = ACTIONS[action % ACTIONS.len()];
+        let lanes: Vec<ConversationId> = self.memory.state().log.keys().cloned().collect();
+        let Some(of_others) = lanes.get(pick.checked_rem(lanes.len()).unwrap_or_default()) else { return false };
+        let nobody = UserId::new("nobody").expect("a user");
+        let of_none = direct_conversation(&nobody, &UserId::new(USERS[pick % USERS.len()]).expect("a user"));
+        for lane in [of_others, &of_none] {
+            let Some(socket) = self.raw_socket(0) else { return false };
+            let raw = &mut self.raws[0];
+            raw.asked += 1;
+            let id = format!("s{}", raw.asked);
+            let start = json!({"epoch": 1, "seq": 1});
+            let mut request = match action {
+                "send" => json!({"conversation": lane, "messages": [{
+                    "client_message_id": id, "anchor": start, "body": {"content_type": "text/plain", "text": "hi"},
+                }]}),
+                "sync" => json!({"conversations": [{"conversation": lane, "after": start}]}),
+                "history" => json!({"conversation": lane}),
+                "probe" => json!({"conversation": lane, "anchor": start, "ids": ["m"]}),
+                "ack" => json!({"positions": [{"conversation": lane, "position": start}]}),
+                _ => json!({"open": [lane]}),
+            };
+            (request["action"], request["id"]) = (json!(action), json!(id));
+            raw.open.insert(id.clone(), (action, lane.clone()));
+            if action == "send" {
+                let messages = &request["messages"][0];
+                let messages = json!([{"id": id, "body": messages["body"]}]);
+                self.note_raw(0, json!({"what": "attempt", "request": id, "conversation": lane, "messages": messages}));
+            }
+            self.leaves(socket, request.to_string());
+        }
+        true
+    }
+
+    /// A request that breaks a rule.
+    pub(crate) fn ask_badly(&mut self, form: usize) -> bool {
+        let lane = self.memory.state().log.keys().next().map_or_else(|| "none".to_owned(), ToString::to_string);
+        let Some(socket) = self.raw_socket(1) else { return false };
+        let raw = &mut self.raws[1];
+        raw.asked += 1;
+        let id = format!("bad{}", raw.asked);
+        let text = BAD[form % BAD.len()].replace("ID", &id).replace("LANE", &lane);
+        self.note_raw(1, json!({"what": "bad", "ids": [id]}));
+        self.leaves(socket, text);
+        true
+    }
+
+    pub(crate) fn raw_answered(&mut self, raw: usize, text: &str) {
+        let Ok(frame) = serde_json::from_str::<Value>(text) else { return };
+        let id = frame["id"].as_str().unwrap_or_default();
+        if frame["code"] == "token_expired" {
+            // About the connection: it is closed, and the next question has a new one.
+            self.raws[raw].socket = None;
+            return;
+        }
+        if let Some((action, conversation)) = self.raws[raw].open.remove(id) {
+            if frame["type"] == "send" {
+                let result = &frame["results"][0];
+                let line = json!({
+                    "what": "result", "request": id, "conversation": conversation, "id": id,
+                    "status": result["status"], "code": result["code"], "position": result["position"],
+                });
+                self.note_raw(raw, line);
+            }
+            let conversation = conversation.as_str();
+            // The id of its message is the request's: only what differs by the conversation may differ.
+            let answer = text.replace(&format!("\"{id}\""), "\"*\"");
+            self.note_raw(raw, json!({"what": "asked_as_stranger", "action": action, "conversation": conversation, "answer": answer}));
+        } else if raw == 1 && frame["type"] == "error" {
+            self.note_raw(raw, json!({"what": "bad", "ids": [], "code": frame["code"], "answers": 1}));
+        } else if raw == 1 && !frame["type"].is_null() {
+            self.violated("R1", format!("a bad request was answered {text}"));
+        }
+    }
+}

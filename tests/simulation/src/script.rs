@@ -1,0 +1,228 @@
+//! What people do in a run: operations, each so long after the one before. A script with its seed and its faults is a whole run.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dice::{Dice, hash};
+use crate::fault::Plan;
+
+/// A run, as it is saved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Script {
+    /// What it shows, in a line.
+    pub story: String,
+    /// Of latencies, and of what the faults do where they hit.
+    pub seed: u64,
+    /// Delivery is judged without the repairs: heartbeats tell nothing, and no fault may cost a push.
+    pub strict: bool,
+    /// In this order.
+    pub steps: Vec<Step>,
+    /// What goes wrong.
+    pub faults: Plan,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// So many milliseconds after the one before.
+    pub after_ms: u64,
+    /// What.
+    #[serde(flatten)]
+    pub operation: Operation,
+}
+
+/// What a person, a stranger or time does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "does", rename_all = "snake_case")]
+pub enum Operation {
+    /// Starts the app, or has it connect now.
+    Connect {
+        /// Whose.
+        device: usize,
+    },
+    /// Wants to talk to another user.
+    Open {
+        /// On which device.
+        device: usize,
+        /// To whom, by number.
+        with: usize,
+    },
+    /// Writes messages, one right behind the other.
+    Compose {
+        /// On which device.
+        device: usize,
+        /// In which of the conversations that the device knows.
+        pick: usize,
+        /// How many.
+        messages: usize,
+        /// How long the first is.
+        bytes: usize,
+    },
+    /// Has read.
+    MarkRead {
+        /// On which device.
+        device: usize,
+        /// In which conversation.
+        pick: usize,
+        /// All but so many of the entries that were shown.
+        back: usize,
+    },
+    /// Looks at some conversations.
+    Look {
+        /// On which device.
+        device: usize,
+        /// A bit each.
+        picks: u8,
+    },
+    /// Scrolls up.
+    History {
+        /// On which device.
+        device: usize,
+        /// In which conversation.
+        pick: usize,
+    },
+    /// Gives up what failed.
+    Discard {
+        /// On which device.
+        device: usize,
+    },
+    /// The connection breaks, the app is killed, and is started so much later.
+    GoAway {
+        /// Which.
+        device: usize,
+        /// So many of the writes under way are in the store, unconfirmed.
+        kept: usize,
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// The app dies and is started at once.
+    Restart {
+        /// Which.
+        device: usize,
+        /// As in `GoAway`.
+        kept: usize,
+    },
+    /// Time passes.
+    Advance {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Somebody asks about a conversation of others, and about one that does not exist.
+    Stranger {
+        /// Which request.
+        action: usize,
+        /// Which of the conversations that exist.
+        pick: usize,
+    },
+    /// A member's device sends what breaks a rule of the protocol.
+    Bad {
+        /// Which rule.
+        form: usize,
+    },
+}
+
+impl Operation {
+    /// For the tally.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } => "connect",
+            Self::Open { .. } => "open",
+            Self::Compose { .. } => "compose",
+            Self::MarkRead { .. } => "mark read",
+            Self::Look { .. } => "look",
+            Self::History { .. } => "history",
+            Self::Discard { .. } => "discard",
+            Self::GoAway { .. } => "go away",
+            Self::Restart { .. } => "restart",
+            Self::Advance { .. } => "advance time",
+            Self::Stranger { .. } => "stranger asks",
+            Self::Bad { .. } => "bad request",
+        }
+    }
+}
+
+/// The users: the first two have two devices each.
+pub(crate) const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
+
+/// The devices, by the number of their user.
+pub(crate) const DEVICES: [usize; 6] = [0, 0, 1, 1, 2, 3];
+
+impl Script {
+    /// The run of a seed. Every second one is strict.
+    pub fn of_seed(seed: u64, operations: usize, faults: Plan) -> Self {
+        let mut dice = Dice::new(hash(&[seed, 3]));
+        let step = |after_ms, operation| Step { after_ms, operation };
+        let mut steps: Vec<Step> = (0..DEVICES.len()).map(|device| step(20, Operation::Connect { device })).collect();
+        let opens = [(0, 1), (2, 2), (4, 0), (5, 1)];
+        steps.extend(opens.map(|(device, with)| step(300, Operation::Open { device, with })));
+        while steps.len() < operations {
+            let after_ms = match dice.below(20) {
+                0..12 => dice.between(0, 150),
+                12..18 => dice.between(150, 2_500),
+                _ => dice.between(2_500, 20_000),
+            };
+            let operation = operation(&mut dice);
+            steps.push(step(after_ms, operation));
+        }
+        Self { story: format!("seed {seed}"), seed, strict: seed % 2 == 1, steps, faults }
+    }
+}
+
+fn operation(dice: &mut Dice) -> Operation {
+    let device = dice.below(DEVICES.len());
+    let (pick, kept) = (dice.below(8), dice.below(3));
+    match dice.below(100) {
+        0..42 => {
+            let messages = match dice.below(40) {
+                0 => 30,
+                1..9 => 2 + dice.below(5),
+                _ => 1,
+            };
+            let bytes = match dice.below(60) {
+                0 => 31_000, // more than an entry may have
+                1..5 => 2_000 + dice.below(7_000),
+                _ => 10 + dice.below(60),
+            };
+            Operation::Compose { device, pick, messages, bytes }
+        }
+        42..56 => Operation::MarkRead { device, pick, back: dice.below(4) },
+        56..61 => Operation::Look { device, picks: u8::try_from(dice.below(16)).unwrap_or_default() },
+        61..66 => Operation::History { device, pick },
+        66..70 => Operation::Open { device, with: dice.below(USERS.len()) },
+        70..75 => Operation::Connect { device },
+        75..79 => Operation::GoAway { device, kept, ms: dice.between(500, 120_000) },
+        79..84 => Operation::Restart { device, kept },
+        84..89 => Operation::Advance { ms: if dice.one_in(40) { 7_800_000 } else { dice.between(5_000, 300_000) } },
+        89..94 => Operation::Stranger { action: dice.below(6), pick },
+        94..98 => Operation::Bad { form: dice.below(crate::raw::BAD.len()) },
+        _ => Operation::Discard { device },
+    }
+}
+
+/// Operations by name: how many, and how many of them took effect.
+pub type Performed = BTreeMap<&'static str, (u64, u64)>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Fault;
+
+    #[test]
+    fn a_seed_means_the_same_script_for_ever() {
+        let script = Script::of_seed(7, 200, Plan::Seeded);
+        assert_eq!(script, Script::of_seed(7, 200, Plan::Seeded));
+        assert_ne!(script.steps, Script::of_seed(8, 200, Plan::Seeded).steps);
+        assert_eq!(script.steps.len(), 200);
+    }
+
+    #[test]
+    fn a_script_is_read_as_it_was_written() {
+        let faults = Plan::These([(Fault::Killed, 3), (Fault::QueueQuarter, 0)].into());
+        for plan in [Plan::None, Plan::Seeded, faults] {
+            let script = Script::of_seed(7, 200, plan);
+            let text = serde_json::to_string(&script).expect("a script is JSON");
+            assert_eq!(serde_json::from_str::<Script>(&text).expect("a script"), script);
+        }
+    }
+}
