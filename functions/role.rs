@@ -127,7 +127,16 @@ impl Role {
                 "CHATLANE_LOG_TABLE",
                 "CHATLANE_USERS_TABLE",
             ],
-            Self::Sync | Self::Probe | Self::Ack | Self::Read => {
+            Self::Sync | Self::Probe => &[
+                "CHATLANE_CONNECTIONS_ENDPOINT",
+                "CHATLANE_CONVERSATIONS_TABLE",
+                "CHATLANE_EPOCH",
+                "CHATLANE_FAN_OUT_QUEUE_URL",
+                "CHATLANE_INBOXES_TABLE",
+                "CHATLANE_LOG_TABLE",
+                "CHATLANE_USERS_TABLE",
+            ],
+            Self::Ack | Self::Read => {
                 &["CHATLANE_CONNECTIONS_ENDPOINT", "CHATLANE_EPOCH", "CHATLANE_INBOXES_TABLE", "CHATLANE_LOG_TABLE", "CHATLANE_USERS_TABLE"]
             }
             Self::History => &["CHATLANE_CONNECTIONS_ENDPOINT", "CHATLANE_INBOXES_TABLE", "CHATLANE_LOG_TABLE", "CHATLANE_USERS_TABLE"],
@@ -263,10 +272,12 @@ pub async fn run(role: Role) -> Result<(), Error> {
             lambda_runtime::run(service_fn(|event: Route| send::handle(store, queue, gateway, &clock, settings, event.payload))).await
         }
         Role::Sync => {
-            let settings = &env.settings_without_key();
-            let (store, gateway, _) = &behind_the_gateway(role, env).await?;
+            let (settings, url) = (&env.settings_without_key(), env.text("CHATLANE_FAN_OUT_QUEUE_URL"));
+            let (store, gateway, config) = &behind_the_gateway(role, env).await?;
+            let queue = &Queue::new(config, url); // rarely needed: its connection is opened then
             Box::pin(open_tables(store.last(&nowhere))).await;
-            Box::pin(lambda_runtime::run(service_fn(|event: Route| sync::handle(store, gateway, &clock, settings, event.payload)))).await
+            Box::pin(lambda_runtime::run(service_fn(|event: Route| sync::handle(store, queue, gateway, &clock, settings, event.payload))))
+                .await
         }
         Role::History => {
             let (store, gateway, _) = &behind_the_gateway(role, env).await?;
@@ -274,10 +285,12 @@ pub async fn run(role: Role) -> Result<(), Error> {
             lambda_runtime::run(service_fn(|event: Route| history::handle(store, gateway, &clock, event.payload))).await
         }
         Role::Probe => {
-            let settings = &env.settings_without_key();
-            let (store, gateway, _) = &behind_the_gateway(role, env).await?;
+            let (settings, url) = (&env.settings_without_key(), env.text("CHATLANE_FAN_OUT_QUEUE_URL"));
+            let (store, gateway, config) = &behind_the_gateway(role, env).await?;
+            let queue = &Queue::new(config, url); // rarely needed: its connection is opened then
             Box::pin(open_tables(store.last(&nowhere))).await;
-            lambda_runtime::run(service_fn(|event: Route| probe::handle(store, gateway, &clock, settings, event.payload))).await
+            Box::pin(lambda_runtime::run(service_fn(|event: Route| probe::handle(store, queue, gateway, &clock, settings, event.payload))))
+                .await
         }
         Role::Ack => {
             let settings = &env.settings_without_key();

@@ -2,7 +2,7 @@
 
 use chatlane_chat::Settings;
 use chatlane_chat::anchor::BadPosition;
-use chatlane_chat::ports::{Clock, Cursors, MessageLog, Outbound, Sessions};
+use chatlane_chat::ports::{Clock, Cursors, FanOutQueue, Heads, MessageLog, Outbound, Sessions};
 use chatlane_chat::probe::{self, NotProbed};
 use chatlane_protocol::{Request, ServerFrame};
 
@@ -10,14 +10,15 @@ use crate::websocket::{Answered, Event, answer, error, misrouted};
 
 /// Answers one `probe`.
 pub async fn handle(
-    store: &(impl MessageLog + Cursors + Sessions),
+    store: &(impl MessageLog + Cursors + Heads + Sessions),
+    queue: &impl FanOutQueue,
     outbound: &impl Outbound,
     clock: &impl Clock,
     settings: &Settings,
     event: Event,
 ) -> Answered {
     let serve = async |caller, request| match request {
-        Request::Probe(request) => match probe::probe(store, settings, &caller, &request).await {
+        Request::Probe(request) => match probe::probe(store, queue, clock, settings, &caller, &request).await {
             Ok(answer) => ServerFrame::Probe(answer),
             Err(refused) => {
                 if let NotProbed::Anchor(BadPosition::Unavailable(unavailable)) = &refused {

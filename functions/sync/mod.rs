@@ -1,6 +1,6 @@
 //! Route `sync`: what a device has missed. See [`chatlane_chat::sync`].
 
-use chatlane_chat::ports::{Clock, Cursors, MessageLog, Outbound, Sessions};
+use chatlane_chat::ports::{Clock, Cursors, FanOutQueue, Heads, MessageLog, Outbound, Sessions};
 use chatlane_chat::{Settings, sync};
 use chatlane_protocol::{Request, ServerFrame};
 
@@ -8,14 +8,15 @@ use crate::websocket::{Answered, Event, answer, misrouted, unavailable};
 
 /// Answers one `sync`.
 pub async fn handle(
-    store: &(impl MessageLog + Cursors + Sessions),
+    store: &(impl MessageLog + Cursors + Heads + Sessions),
+    queue: &impl FanOutQueue,
     outbound: &impl Outbound,
     clock: &impl Clock,
     settings: &Settings,
     event: Event,
 ) -> Answered {
     let serve = async |caller, request| match request {
-        Request::Sync(request) => match sync::sync(store, outbound, clock, settings, &caller, &request).await {
+        Request::Sync(request) => match sync::sync(store, queue, outbound, clock, settings, &caller, &request).await {
             Ok(answer) => ServerFrame::Sync(answer),
             Err(cause) => unavailable("sync", request.id, cause),
         },

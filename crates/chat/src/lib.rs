@@ -12,6 +12,7 @@ pub mod anchor;
 pub mod append;
 pub mod caller;
 pub mod cursors;
+mod delivery;
 pub mod entry;
 pub mod fan_out;
 pub mod hello;

@@ -7,10 +7,10 @@ use chatlane_protocol::{ErrorCode, Position, Refusal, Seq, UserId};
 use crate::admission::Bucket;
 use crate::append::{ATTEMPTS_MAX, BUSY_RETRY_AFTER_MS};
 use crate::caller::Caller;
+use crate::delivery;
 use crate::entry::{Entry, Facts, Kind, Policy, Role, direct_conversation};
-use crate::ports::{Clock, Created, Creation, FanOutQueue, Heads, Member, MessageLog, ReadBound, Unavailable};
+use crate::ports::{Clock, Created, Creation, FanOutQueue, Head, Heads, Member, MessageLog, ReadBound, Unavailable};
 use crate::settings::Settings;
-use crate::task::Task;
 
 /// Why there is no conversation to answer.
 #[derive(Debug, thiserror::Error)]
@@ -72,18 +72,8 @@ where
         };
         if head < first {
             // L4: created just now, or by somebody who died before this line.
-            let task = Task {
-                conversation: conversation.clone(),
-                first: first.seq,
-                last: first,
-                count: 0, // entry 1 is no message
-                time,
-                own: vec![],
-                queued: clock.now(),
-                origin: None,
-                remainder: None,
-            };
-            queue.enqueue(&task, 0).await?;
+            let head = Head { position: first, count: 0, time }; // entry 1 is no message
+            queue.enqueue(&delivery::task(&conversation, (first.seq, head), clock.now()), 0).await?;
         }
         let conversation = ConversationHead { conversation, with: Some(request.with.clone()), head: head.max(first) };
         return Ok(OpenAnswer { id: request.id.clone(), conversation });

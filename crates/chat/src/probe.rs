@@ -8,7 +8,9 @@ use chatlane_protocol::{Position, Refusal, Seq};
 
 use crate::anchor::{BadPosition, judge};
 use crate::caller::Caller;
-use crate::ports::{Cursors, MessageLog, ReadBound, Run, Unavailable};
+use crate::delivery;
+use crate::entry::Entry;
+use crate::ports::{Clock, Cursors, FanOutQueue, Head, Heads, MessageLog, ReadBound, Run, Unavailable};
 use crate::settings::Settings;
 use crate::sync::not_found;
 
@@ -41,12 +43,19 @@ impl NotProbed {
 
 /// Looks through the entries after the anchor, at most a thousand or 1 MB of them. What it reaches may become the anchor of the messages
 /// that it has not found: every entry up to there was looked at, and slots never change hands (L2).
-pub async fn probe<S: MessageLog + Cursors>(
+pub async fn probe<S, Q, C>(
     store: &S,
+    queue: &Q,
+    clock: &C,
     settings: &Settings,
     caller: &Caller,
     request: &Probe,
-) -> Result<ProbeAnswer, NotProbed> {
+) -> Result<ProbeAnswer, NotProbed>
+where
+    S: MessageLog + Cursors + Heads,
+    Q: FanOutQueue,
+    C: Clock,
+{
     let Probe { id, conversation, anchor, ids } = request;
     let anchored = anchor.seq > Seq::ZERO;
     let entries_max = PROBE_ENTRIES_MAX + usize::from(anchored);
@@ -61,11 +70,14 @@ pub async fn probe<S: MessageLog + Cursors>(
     if anchored {
         judge(store, settings.epoch, conversation, *anchor, entries.first().map(|entry| entry.position)).await?;
     }
-    let bytes: usize = entries.iter().map(crate::Entry::stored_bytes).sum();
+    let bytes: usize = entries.iter().map(Entry::stored_bytes).sum();
     let done = entries.len() < entries_max && bytes <= PROBE_BYTES_MAX;
     let reached = entries.last().map_or(Position::ZERO, |last| last.position);
-    let own = entries.into_iter().filter(|entry| entry.sender == caller.user && ids.contains(&entry.client_message_id));
-    let found = own.map(|entry| Found {
+    let is_found = |entry: &Entry| entry.sender == caller.user && ids.contains(&entry.client_message_id);
+    let own: Vec<Entry> = entries.into_iter().filter(is_found).collect();
+    let heads = own.iter().map(|entry| Head { position: entry.position, count: entry.facts.count, time: entry.time }).collect();
+    delivery::queue_not_begun(store, queue, clock.now(), vec![(conversation.clone(), heads)]).await?;
+    let found = own.into_iter().map(|entry| Found {
         stored: Stored { position: entry.position, time_ms: entry.time, count: entry.facts.count },
         client_message_id: entry.client_message_id,
     });

@@ -2,10 +2,11 @@
 
 use chatlane_protocol::frames::{SendAnswer, Stored};
 use chatlane_protocol::request::SendMessages;
-use chatlane_protocol::{MessageResult, Outcome, Position, UnixMillis};
+use chatlane_protocol::{MessageResult, Outcome, UnixMillis};
 
 use crate::append::{Appended, Lane};
 use crate::caller::Caller;
+use crate::delivery;
 use crate::entry::Entry;
 use crate::ports::{Clock, FanOutQueue, Head, Heads, Memberships, MessageLog, Unavailable};
 use crate::settings::Settings;
@@ -62,8 +63,8 @@ where
     Ok(SendAnswer { id: request.id.clone(), conversation: request.conversation.clone(), results: results.collect() })
 }
 
-/// Queues one delivery task for the frame. L4: an earlier attempt may have died between its put and its enqueue, so a duplicate whose
-/// delivery has not begun is queued again.
+/// Queues one delivery task for the frame. L4: an earlier attempt may have died between its put and its enqueue, so what was found and
+/// whose delivery has not begun is queued again.
 async fn deliver<S: Heads, Q: FanOutQueue>(
     store: &S,
     queue: &Q,
@@ -73,26 +74,11 @@ async fn deliver<S: Heads, Q: FanOutQueue>(
     new: Vec<Head>,
     found: Vec<Head>,
 ) -> Result<(), Unavailable> {
-    let mut begun = new;
-    if !found.is_empty() {
-        let heads = store.heads(std::slice::from_ref(&request.conversation)).await?;
-        let head = heads.first().map_or(Position::ZERO, |head| head.position);
-        begun.extend(found.into_iter().filter(|found| found.position > head));
-    }
-    let first = begun.iter().map(|head| head.position).min();
-    let last = begun.iter().max_by_key(|head| head.position).copied();
-    let (Some(first), Some(last)) = (first, last) else { return Ok(()) };
-    let task = Task {
-        conversation: request.conversation.clone(),
-        first: first.seq,
-        last: last.position,
-        count: last.count,
-        time: last.time,
-        own: begun.iter().map(|head| head.position.seq).collect(),
-        queued: now,
-        origin: Some(caller.connection.clone()),
-        remainder: None,
-    };
+    let found = delivery::not_begun(store, vec![(request.conversation.clone(), found)]).await?;
+    let begun: Vec<Head> = new.into_iter().chain(found.into_iter().flat_map(|(_, entries)| entries)).collect();
+    let Some(range) = delivery::range(&begun) else { return Ok(()) };
+    let own = begun.iter().map(|head| head.position.seq).collect();
+    let task = Task { own, origin: Some(caller.connection.clone()), ..delivery::task(&request.conversation, range, now) };
     queue.enqueue(&task, 0).await
 }
 

@@ -6,14 +6,15 @@
 use chatlane_protocol::frames::{CursorOutcome, Missed, Skip, SyncAnswer, SyncOutcome, SyncPage, encode};
 use chatlane_protocol::limits::PAGE_BYTES_MAX;
 use chatlane_protocol::request::{Sync, SyncFrom};
-use chatlane_protocol::{ConversationId, Entry as WireEntry, ErrorCode, Position, Refusal, Seq};
+use chatlane_protocol::{ConversationId, Entry as WireEntry, ErrorCode, Position, Refusal, Seq, UserId};
 use futures_util::future::{join_all, try_join};
 
 use crate::anchor::judge;
 use crate::caller::Caller;
 use crate::cursors::{self, Cursor};
+use crate::delivery;
 use crate::entry::Entry;
-use crate::ports::{Clock, Cursors, InboxRow, MessageLog, Outbound, ReadBound, Run, Sessions, Unavailable};
+use crate::ports::{Clock, Cursors, FanOutQueue, Head, Heads, InboxRow, MessageLog, Outbound, ReadBound, Run, Sessions, Unavailable};
 use crate::settings::Settings;
 
 /// Entries of the first read of a conversation; further ones go by their size.
@@ -26,9 +27,11 @@ const READ_MAX: usize = 100;
 const REST_OF_THE_ANSWER: usize = 256;
 const REST_OF_A_PAGE: usize = 160;
 
-/// Answers one page. `ack` is carried out beside it, as [`cursors::advance`] does; the answer tells whether all of it was.
-pub async fn sync<S, O, C>(
+/// Answers one page. `ack` is carried out beside it, as [`cursors::advance`] does; the answer tells whether all of it was. `Err`: nothing
+/// is told; the same request is safe to repeat.
+pub async fn sync<S, Q, O, C>(
     store: &S,
+    queue: &Q,
     outbound: &O,
     clock: &C,
     settings: &Settings,
@@ -36,7 +39,8 @@ pub async fn sync<S, O, C>(
     request: &Sync,
 ) -> Result<SyncAnswer, Unavailable>
 where
-    S: MessageLog + Cursors + Sessions,
+    S: MessageLog + Cursors + Heads + Sessions,
+    Q: FanOutQueue,
     O: Outbound,
     C: Clock,
 {
@@ -53,9 +57,18 @@ where
         }
     };
     let (pages, acked) = try_join(pages(store, settings, caller, &request.conversations), acknowledge).await?;
+    let own = pages.iter().map(|page| (page.conversation.clone(), own(page, &caller.user))).collect();
+    delivery::queue_not_begun(store, queue, clock.now(), own).await?;
     let is_done = |page: &SyncPage| !matches!(&page.outcome, SyncOutcome::Ok(missed) if !missed.done);
     let done = pages.len() == request.conversations.len() && pages.iter().all(is_done);
     Ok(SyncAnswer { id: request.id.clone(), pages, done, acked })
+}
+
+/// The caller's own entries, which this page tells them are stored.
+fn own(page: &SyncPage, caller: &UserId) -> Vec<Head> {
+    let SyncOutcome::Ok(missed) = &page.outcome else { return vec![] };
+    let own = missed.entries.iter().filter(|entry| entry.sender == *caller);
+    own.map(|entry| Head { position: entry.position, count: entry.count, time: entry.time_ms }).collect()
 }
 
 /// Reads the first conversation alone, and twice as many at once with every round that leaves room: little is read in vain where much is

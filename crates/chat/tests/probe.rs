@@ -17,7 +17,7 @@ use chatlane_protocol::{ConversationId, ErrorCode, Outcome, Position, Refusal, l
 fn look_in(stage: &Stage, to: &ConversationId, who: &str, anchor: Position, ids: &[&str]) -> Result<ProbeAnswer, NotProbed> {
     let ids = ids.iter().map(|id| message_id(id)).collect();
     let request = Probe { id: request_id("r-1"), conversation: to.clone(), anchor, ids };
-    let answer = block_on(probe(&stage.store, &stage.settings, &caller(who), &request))?;
+    let answer = block_on(probe(&stage.store, &stage.store, &stage.clock, &stage.settings, &caller(who), &request))?;
     assert_eq!((&answer.id, &answer.conversation), (&request.id, to));
     Ok(answer)
 }
@@ -193,4 +193,37 @@ fn a_full_answer_fits_a_websocket_frame() {
     let answer = look(&stage, "bob", position(1), &ids.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(answer.found.len(), limits::PROBED_IDS_MAX);
     assert!(encode(&ServerFrame::Probe(answer)).len() <= limits::PAGE_BYTES_MAX);
+}
+
+#[test]
+fn what_is_found_and_whose_delivery_nobody_began_is_queued_before() {
+    // L4: the attempt died before its enqueue, and who finds the message here sends it never again.
+    let stage = Stage::with_entries(6);
+    let ids = ["bob-3", "bob-5", "bob-99"];
+    look(&stage, "bob", position(1), &ids);
+    let tasks = stage.take_tasks();
+    let [(task, 0)] = &tasks[..] else { panic!("not one task: {tasks:?}") };
+    assert_eq!((&task.conversation, task.first, task.last, task.count), (&stage.conversation, seq(3), position(5), 4));
+    assert_eq!((task.time, &task.own[..], &task.origin), (start(), &[][..], &None));
+
+    stage.deliver_up_to(4);
+    look(&stage, "bob", position(1), &ids);
+    assert_eq!(stage.take_tasks().into_iter().map(|(task, _)| task.first).collect::<Vec<_>>(), [seq(5)]);
+    stage.deliver_up_to(5);
+    look(&stage, "bob", position(1), &ids);
+    look(&stage, "bob", position(1), &["bob-99"]);
+    assert_eq!(stage.take_tasks(), []);
+}
+
+#[test]
+fn nothing_is_found_unless_its_delivery_is_queued() {
+    for (call, fault) in [(Call::Heads, Fault::RequestLost), (Call::Enqueue, Fault::RequestLost), (Call::Enqueue, Fault::AnswerLost)] {
+        let stage = Stage::with_entries(3);
+        stage.store.on(call, fault);
+        let refused = look_in(&stage, &stage.conversation, "bob", position(1), &["bob-3"]).unwrap_err();
+        assert_eq!(refused.to_wire().code, ErrorCode::Unavailable);
+        stage.take_tasks();
+        assert_eq!(look(&stage, "bob", position(1), &["bob-3"]).found, [found("bob-3", 3)]);
+        assert_eq!(stage.take_tasks().len(), 1);
+    }
 }

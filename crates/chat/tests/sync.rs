@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use chatlane_chat::entry::{BodyHash, Entry, Kind};
 use chatlane_chat::ports::{MessageLog as _, Session, Unavailable};
 use chatlane_chat::sync::sync;
-use chatlane_chat::testing::builders::{DEDUPE_KEY, caller, conversation, creation, entry, position, request_id, seq, session, text, user};
+use chatlane_chat::testing::builders::{
+    DEDUPE_KEY, caller, conversation, creation, entry, position, request_id, seq, session, start, text, user,
+};
 use chatlane_chat::testing::faulty::{Call, Fault};
 use chatlane_chat::testing::memory::Memory;
 use chatlane_chat::testing::ready::block_on;
@@ -27,7 +29,7 @@ fn at(conversation: &ConversationId, number: u64) -> PositionIn {
 
 fn ask_with_ack(stage: &Stage, who: &str, conversations: Vec<SyncFrom>, ack: Vec<PositionIn>) -> Result<SyncAnswer, Unavailable> {
     let request = Sync { id: request_id("r-1"), conversations, ack };
-    block_on(sync(&stage.store, &stage.store, &stage.clock, &stage.settings, &caller(who), &request))
+    block_on(sync(&stage.store, &stage.store, &stage.store, &stage.clock, &stage.settings, &caller(who), &request))
 }
 
 /// One page for `who`. Every page fits a WebSocket frame, and the page size too, unless it is a single entry.
@@ -532,5 +534,49 @@ proptest! {
         }
         let (have, _) = catch_up(&stage, "alice", asked);
         prop_assert!(have == expected);
+    }
+}
+
+/// First and last of each queued task.
+fn queued(stage: &Stage) -> Vec<(ConversationId, Seq, Position)> {
+    let tasks = stage.take_tasks().into_iter();
+    let of = |(task, delay): (chatlane_chat::task::Task, u32)| {
+        assert_eq!((delay, &task.own[..], &task.origin, &task.remainder), (0, &[][..], &None, &None));
+        assert_eq!((task.count, task.time), (task.last.seq.get() - 1, start()));
+        (task.conversation, task.first, task.last)
+    };
+    tasks.map(of).collect()
+}
+
+#[test]
+fn who_is_shown_own_messages_whose_delivery_nobody_began_has_it_queued_before() {
+    // L4: the attempt died before its enqueue, and who finds the message here sends it never again.
+    let stage = Stage::with_entries(4);
+    let task = |first, last| (stage.conversation.clone(), seq(first), position(last));
+    let all = [from(&stage.conversation, position(1))];
+    ask(&stage, "bob", &all);
+    assert_eq!(queued(&stage), [task(2, 4)]);
+    stage.deliver_up_to(3);
+    ask(&stage, "bob", &all);
+    assert_eq!(queued(&stage), [task(4, 4)]);
+    ask(&stage, "bob", &[from(&stage.conversation, position(4))]);
+    assert_eq!(queued(&stage), [], "of what is not shown nothing is promised");
+    ask(&stage, "alice", &all);
+    assert_eq!(queued(&stage), [], "those of others are for their senders to repeat");
+    stage.deliver_up_to(4);
+    ask(&stage, "bob", &all);
+    assert_eq!(queued(&stage), []);
+}
+
+#[test]
+fn own_messages_are_shown_only_when_their_delivery_is_queued() {
+    for (call, fault) in [(Call::Heads, Fault::RequestLost), (Call::Enqueue, Fault::RequestLost), (Call::Enqueue, Fault::AnswerLost)] {
+        let stage = Stage::with_entries(3);
+        stage.store.on(call, fault);
+        let all = vec![from(&stage.conversation, position(1))];
+        assert!(ask_with_ack(&stage, "bob", all.clone(), vec![]).is_err());
+        stage.take_tasks();
+        ask(&stage, "bob", &all);
+        assert_eq!(queued(&stage), [(stage.conversation.clone(), seq(2), position(3))]);
     }
 }

@@ -104,6 +104,7 @@ impl World {
         self.phones[device].session.as_ref()?;
         let (conversation, client_message_id) = self.phones[device].failed.pop_first()?;
         self.note(device, json!({"what": "given_up", "conversation": conversation, "id": client_message_id}));
+        self.given_up.insert((conversation.clone(), client_message_id.clone()));
         self.input(device, Input::Discard { conversation, client_message_id }).then_some(())
     }
 

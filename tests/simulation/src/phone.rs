@@ -6,7 +6,7 @@ use chatlane_client::session::{
     BatchId, Change, ConnectionState, ConversationRow, Input, Moment, OpenFailure, OutboxRow, OutboxState, OutgoingState, Output, Restored,
     Session, Settings, Shown,
 };
-use chatlane_protocol::frames::{CursorOutcome, HelloAnswer, Outcome};
+use chatlane_protocol::frames::{CursorOutcome, HelloAnswer, Outcome, SyncOutcome};
 use chatlane_protocol::request::PositionIn;
 use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, Entry, EntryKind, Position, Request, Seq, ServerFrame, Token, UserId};
 use serde_json::{Value, json};
@@ -148,6 +148,11 @@ impl World {
             let rows: Vec<Value> =
                 outbox.iter().map(|row| json!({"conversation": row.conversation, "id": row.client_message_id})).collect();
             self.note(number, json!({"what": "restart", "has": has, "outbox": rows}));
+            // They are shown as failed from the beginning. The process may have died before it could show them the first time.
+            for (conversation, id) in self.phones[number].failed.clone() {
+                self.note(number, json!({"what": "given_up", "conversation": conversation, "id": id}));
+                self.given_up.insert((conversation, id));
+            }
         }
         let phone = &mut self.phones[number];
         let restored = Restored { conversations: phone.disk.conversations.values().cloned().collect(), outbox };
@@ -308,6 +313,7 @@ impl World {
                 }
                 OutgoingState::Failed(_) => {
                     self.note(number, json!({"what": "given_up", "conversation": conversation, "id": id}));
+                    self.given_up.insert((conversation.clone(), id.clone()));
                     self.phones[number].failed.insert((conversation, id));
                 }
             },
@@ -396,6 +402,7 @@ impl World {
             ServerFrame::Probe(answer) => {
                 for found in answer.found {
                     let stored = found.stored;
+                    self.promise(&answer.conversation, stored.position);
                     self.note(
                         number,
                         json!({
@@ -412,6 +419,14 @@ impl World {
                 }
             }
             ServerFrame::Sync(answer) => {
+                for page in &answer.pages {
+                    let SyncOutcome::Ok(missed) = &page.outcome else { continue };
+                    // What its sender is shown is not sent again.
+                    let own = missed.entries.iter().filter(|entry| entry.sender == self.phones[number].user);
+                    if let Some(position) = own.map(|entry| entry.position).max() {
+                        self.promise(&page.conversation, position);
+                    }
+                }
                 if let Some((cursor, positions)) = self.phones[number].told.remove(answer.id.as_str()).filter(|_| answer.acked) {
                     self.note_taken(number, cursor, positions);
                 }

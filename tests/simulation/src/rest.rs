@@ -1,12 +1,12 @@
 //! After the last fault: everything comes to rest within bounded virtual time, and then everybody has the same.
 //!
-//! One thing does not come by itself yet: the delivery of an entry whose sender was killed before the enqueue, and then learned by `sync`
-//! that it is stored, so that it never repeats the `send` that would enqueue again. The next message repairs it (the sweeper will). People
-//! say that message here, and it is counted; but not where an answer has promised the delivery (L4).
+//! One thing does not come by itself yet: the delivery of an entry whose sender was killed before the enqueue and does not come back to it:
+//! the message was given up, or the conversation not asked for again. The next message repairs it (the sweeper will). People say that
+//! message here, and it is counted; never where an answer has told a sender that the entry is stored, which promises the delivery (L4).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chatlane_chat::Entry;
+use chatlane_chat::{Entry, Kind};
 use chatlane_client::session::{ConnectionState, Input, OutboxState};
 use chatlane_protocol::{ConversationId, Position, Seq, UserId};
 use serde_json::json;
@@ -52,7 +52,7 @@ impl World {
         }
     }
 
-    /// Each person looks at all conversations. Where a delivery was never begun, and nobody was promised that it is, those who know of the
+    /// Each person looks at all conversations. Where a delivery was never begun, and no sender comes back to it, those who know of the
     /// conversation say a word, and those who do not open it again.
     fn look_at_everything(&mut self) {
         let idle = self.queue.is_empty() && self.invocations.is_empty();
@@ -62,7 +62,12 @@ impl World {
                 let head = state.heads.get(lane).map_or(Position::ZERO, |head| head.position);
                 let tail = log.values().next_back().map_or(Position::ZERO, |entry| entry.position);
                 let promised = self.promised.get(lane).copied().unwrap_or(Position::ZERO);
-                (idle && head < tail && promised <= head).then(|| lane.clone())
+                let left = |entry: &Entry| {
+                    entry.position <= head
+                        || matches!(entry.kind, Kind::Created { .. })
+                        || self.given_up.contains(&(lane.clone(), entry.client_message_id.clone()))
+                };
+                (idle && head < tail && promised <= head && log.values().all(left)).then(|| lane.clone())
             };
             let never_begun: BTreeSet<ConversationId> = state.log.iter().filter_map(never_begun).collect();
             (never_begun, state.members.keys().cloned().collect::<Vec<_>>())

@@ -1,7 +1,7 @@
 //! Everything between the real code at both ends, and a clock that jumps from event to event. Nothing here reads a real clock, starts a
 //! thread or iterates over a map without an order: one script always makes the same run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use chatlane_chat::settings::AnchorBound;
 use chatlane_chat::testing::memory::Memory;
 use chatlane_client::Session;
 use chatlane_client::session::{Input, OpenFailure};
-use chatlane_protocol::{ConversationId, DeviceId, Position, Token, UserId};
+use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, Position, Token, UserId};
 use serde_json::{Value, json};
 
 use crate::creation::Unseen;
@@ -103,6 +103,8 @@ pub(crate) struct World {
     pub(crate) history: String,
     pub(crate) performed: Performed,
     pub(crate) violation: Option<Violation>,
+    /// Messages that were shown as failed, or discarded: nobody sends them again.
+    pub(crate) given_up: BTreeSet<(ConversationId, ClientMessageId)>,
     /// Positions up to which an answer has promised the delivery.
     pub(crate) promised: BTreeMap<ConversationId, Position>,
     /// Deliveries that were begun only by the next message.
@@ -148,6 +150,7 @@ impl World {
             history: String::new(),
             performed: Performed::new(),
             violation: None,
+            given_up: BTreeSet::new(),
             promised: BTreeMap::new(),
             never_begun: 0,
             made: 0,

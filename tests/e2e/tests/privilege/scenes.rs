@@ -50,6 +50,7 @@ impl<'a> Scene<'a> {
         }
         self.kept_alive(&cast).await;
         self.not_delivered(&cast).await;
+        self.not_queued(&cast).await;
         self.expired().await;
         self.stack.quiet().await;
     }
@@ -190,6 +191,31 @@ impl<'a> Scene<'a> {
         self.stack.quiet().await;
         let ping = bob.request(json!({ "action": "ping" })).await.expect("an answer");
         assert_eq!(ping["resync"], true, "the session went with the answer: {ping}");
+    }
+
+    /// `sync` and `probe`: they find a message whose delivery could not be queued.
+    async fn not_queued(&self, Cast { alice, lane, .. }: &Cast) {
+        let enqueues = Matching::service(Service::Sqs).function("send").operation("SendMessage");
+        for (function, tail) in [("sync", 6), ("probe", 7)] {
+            let mut hold = self.stack.endpoints().hold(enqueues.clone(), At::Request, 1);
+            let refuse = async {
+                patiently("the enqueue", hold.caught()).await.answer(Answer::error(StatusCode::BAD_REQUEST, "AccessDenied", "by the test"));
+            };
+            let stored = message("stored", position(tail));
+            let (sent, ()) = tokio::join!(alice.send(lane, std::slice::from_ref(&stored)), refuse);
+            assert!(sent.is_err(), "acknowledged, although nobody is going to deliver it: {sent:?}");
+            if function == "sync" {
+                let answer = alice.sync(&[SyncFrom { conversation: lane.clone(), after: position(tail) }], &[]).await;
+                assert!(answer.expect("sync is answered").done);
+            } else {
+                let ids = [stored.client_message_id];
+                let asked = json!({ "action": "probe", "conversation": lane, "anchor": position(tail), "ids": ids });
+                let probe = alice.request(asked).await.expect("an answer");
+                assert_eq!(probe["found"][0]["position"]["seq"], tail + 1, "{probe}");
+            }
+            self.until(function, "SendMessage").await;
+            self.stack.quiet().await;
+        }
     }
 
     /// Whatever a caller asks whose token's time is over: who answers tells them and closes their connection.

@@ -1,0 +1,62 @@
+//! L4: who is told that a message is stored never sends it again. So whoever tells it sees to it first that its delivery is queued: the
+//! attempt that stored the message may have died before its enqueue.
+
+use chatlane_protocol::{ConversationId, Position, Seq, UnixMillis};
+
+use crate::ports::{FanOutQueue, Head, Heads, Unavailable};
+use crate::task::Task;
+
+/// Entries of one conversation, as heads.
+pub(crate) type Stored = (ConversationId, Vec<Head>);
+
+/// The lowest and the highest; `None` if there are none.
+pub(crate) fn range(entries: &[Head]) -> Option<(Seq, Head)> {
+    let first = entries.iter().map(|entry| entry.position.seq).min()?;
+    let last = entries.iter().max_by_key(|entry| entry.position)?;
+    Some((first, *last))
+}
+
+/// The task that delivers these entries to all connections.
+pub(crate) fn task(conversation: &ConversationId, (first, last): (Seq, Head), now: UnixMillis) -> Task {
+    Task {
+        conversation: conversation.clone(),
+        first,
+        last: last.position,
+        count: last.count,
+        time: last.time,
+        own: vec![],
+        queued: now,
+        origin: None,
+        remainder: None,
+    }
+}
+
+/// Those of the found entries that are above their conversation's head: no worker has begun them. Conversations without any are left out.
+pub(crate) async fn not_begun<S: Heads>(store: &S, found: Vec<Stored>) -> Result<Vec<Stored>, Unavailable> {
+    let found: Vec<Stored> = found.into_iter().filter(|(_, entries)| !entries.is_empty()).collect();
+    if found.is_empty() {
+        return Ok(found);
+    }
+    let conversations: Vec<ConversationId> = found.iter().map(|(conversation, _)| conversation.clone()).collect();
+    let heads = store.heads(&conversations).await?;
+    let above = |((conversation, mut entries), head): (Stored, Position)| {
+        entries.retain(|entry| entry.position > head);
+        (!entries.is_empty()).then_some((conversation, entries))
+    };
+    Ok(found.into_iter().zip(heads.into_iter().map(|head| head.position)).filter_map(above).collect())
+}
+
+/// Queues the delivery of what no worker has begun. `Err`: not of all; the caller must not be told that these entries are stored.
+pub(crate) async fn queue_not_begun<S: Heads, Q: FanOutQueue>(
+    store: &S,
+    queue: &Q,
+    now: UnixMillis,
+    found: Vec<Stored>,
+) -> Result<(), Unavailable> {
+    for (conversation, entries) in not_begun(store, found).await? {
+        if let Some(range) = range(&entries) {
+            queue.enqueue(&task(&conversation, range, now), 0).await?;
+        }
+    }
+    Ok(())
+}
