@@ -109,7 +109,7 @@ impl Role {
                 "CHATLANE_LOG_TABLE",
                 "CHATLANE_USERS_TABLE",
             ],
-            Self::Open => &[
+            Self::Open | Self::Sync | Self::Probe => &[
                 "CHATLANE_CONNECTIONS_ENDPOINT",
                 "CHATLANE_CONVERSATIONS_TABLE",
                 "CHATLANE_EPOCH",
@@ -124,15 +124,6 @@ impl Role {
                 "CHATLANE_DEDUPE_KEY",
                 "CHATLANE_EPOCH",
                 "CHATLANE_FAN_OUT_QUEUE_URL",
-                "CHATLANE_LOG_TABLE",
-                "CHATLANE_USERS_TABLE",
-            ],
-            Self::Sync | Self::Probe => &[
-                "CHATLANE_CONNECTIONS_ENDPOINT",
-                "CHATLANE_CONVERSATIONS_TABLE",
-                "CHATLANE_EPOCH",
-                "CHATLANE_FAN_OUT_QUEUE_URL",
-                "CHATLANE_INBOXES_TABLE",
                 "CHATLANE_LOG_TABLE",
                 "CHATLANE_USERS_TABLE",
             ],
@@ -203,6 +194,13 @@ async fn behind_the_gateway(role: Role, mut env: Environment) -> Result<(Store, 
     Ok((Store::new(&config, tables), Gateway::new(&config, &endpoint), config))
 }
 
+/// The same for a route that may queue a delivery.
+async fn with_a_queue(role: Role, mut env: Environment) -> Result<(Store, Gateway, Queue), Error> {
+    let url = env.text("CHATLANE_FAN_OUT_QUEUE_URL");
+    let (store, gateway, config) = behind_the_gateway(role, env).await?;
+    Ok((store, gateway, Queue::new(&config, url)))
+}
+
 type Route = LambdaEvent<ApiGatewayWebsocketProxyRequest>;
 
 /// The loop of the one function that is no route and reads no table.
@@ -258,23 +256,20 @@ pub async fn run(role: Role) -> Result<(), Error> {
             .await
         }
         Role::Open => {
-            let (settings, url) = (&env.settings_without_key(), env.text("CHATLANE_FAN_OUT_QUEUE_URL"));
-            let (store, gateway, config) = &behind_the_gateway(role, env).await?;
-            let queue = &Queue::new(config, url);
+            let settings = &env.settings_without_key();
+            let (store, gateway, queue) = &with_a_queue(role, env).await?;
             Box::pin(join(open_tables(store.last(&nowhere)), open_queue(queue))).await;
             lambda_runtime::run(service_fn(|event: Route| open::handle(store, queue, gateway, &clock, settings, event.payload))).await
         }
         Role::Send => {
-            let (settings, url) = (&env.settings(), env.text("CHATLANE_FAN_OUT_QUEUE_URL"));
-            let (store, gateway, config) = &behind_the_gateway(role, env).await?;
-            let queue = &Queue::new(config, url);
+            let settings = &env.settings();
+            let (store, gateway, queue) = &with_a_queue(role, env).await?;
             Box::pin(join(open_tables(store.last(&nowhere)), open_queue(queue))).await;
             lambda_runtime::run(service_fn(|event: Route| send::handle(store, queue, gateway, &clock, settings, event.payload))).await
         }
         Role::Sync => {
-            let (settings, url) = (&env.settings_without_key(), env.text("CHATLANE_FAN_OUT_QUEUE_URL"));
-            let (store, gateway, config) = &behind_the_gateway(role, env).await?;
-            let queue = &Queue::new(config, url); // rarely needed: its connection is opened then
+            let settings = &env.settings_without_key();
+            let (store, gateway, queue) = &with_a_queue(role, env).await?;
             Box::pin(open_tables(store.last(&nowhere))).await;
             Box::pin(lambda_runtime::run(service_fn(|event: Route| sync::handle(store, queue, gateway, &clock, settings, event.payload))))
                 .await
@@ -285,9 +280,8 @@ pub async fn run(role: Role) -> Result<(), Error> {
             lambda_runtime::run(service_fn(|event: Route| history::handle(store, gateway, &clock, event.payload))).await
         }
         Role::Probe => {
-            let (settings, url) = (&env.settings_without_key(), env.text("CHATLANE_FAN_OUT_QUEUE_URL"));
-            let (store, gateway, config) = &behind_the_gateway(role, env).await?;
-            let queue = &Queue::new(config, url); // rarely needed: its connection is opened then
+            let settings = &env.settings_without_key();
+            let (store, gateway, queue) = &with_a_queue(role, env).await?;
             Box::pin(open_tables(store.last(&nowhere))).await;
             Box::pin(lambda_runtime::run(service_fn(|event: Route| probe::handle(store, queue, gateway, &clock, settings, event.payload))))
                 .await
