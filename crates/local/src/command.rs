@@ -64,7 +64,7 @@ struct Run {
     /// Let every request to a table, a queue or a socket take the time of AWS instead of this machine's.
     #[arg(long, value_name = "WHOSE")]
     latency: Option<Whose>,
-    /// Tell the story of every frame; twice: every AWS call too.
+    /// Tell where the embedded endpoints listen, and the story of every frame; twice: every AWS call too.
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
 }
@@ -133,6 +133,13 @@ async fn run_stack(options: Run) -> anyhow::Result<()> {
     }
     let telling = story::tell(&stack, detail);
     println!("{}", greeting(&stack, began.elapsed(), options.port));
+    if detail != Detail::Nothing {
+        let urls = stack.endpoint_urls();
+        println!(
+            "embedded endpoints, for any AWS client: DynamoDB {}  SQS {}  @connections {}/{STAGE}\n",
+            urls.dynamodb, urls.sqs, urls.connections
+        );
+    }
 
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot wait for Ctrl-C")?,
