@@ -1,4 +1,4 @@
-//! `simulation`: many runs, each of its own seed. A failing one is shortened to a script and printed.
+//! `simulation`: many runs, each of its own seed. Of those that fail the first is shortened to a script and printed.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ use clap::Parser;
 
 /// Runs the deterministic simulation.
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 struct Arguments {
     /// How many runs; each has the seed after the one before.
     #[arg(long, default_value_t = 1)]
@@ -25,6 +26,12 @@ struct Arguments {
     /// Nothing goes wrong.
     #[arg(long)]
     no_faults: bool,
+    /// Every run is strict, not only every second one: heartbeats tell nothing, and no fault may cost a push.
+    #[arg(long)]
+    strict: bool,
+    /// Fails also if the runs do no work: half of the operations must take effect, and each fault hit 1 % of what it can hit.
+    #[arg(long)]
+    at_work: bool,
     /// Runs at once.
     #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, std::num::NonZero::get))]
     jobs: usize,
@@ -51,9 +58,10 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let first = arguments.seed.unwrap_or_else(first_seed);
     let plan = if arguments.no_faults { Plan::None } else { Plan::Seeded };
-    println!("{} runs of {} operations, from seed {first}", arguments.runs, arguments.operations);
+    let kind = if arguments.strict { "strict runs" } else { "runs" };
+    println!("{} {kind} of {} operations, from seed {first}", arguments.runs, arguments.operations);
     std::panic::set_hook(Box::new(|_| {})); // a run that panics is a violation, told as such
-    let (next, failed, found) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(None));
+    let (next, failed, found) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(None::<(Script, Outcome)>));
     let (all, began) = (Mutex::new(Tally::default()), Instant::now());
     std::thread::scope(|scope| {
         for _ in 0..arguments.jobs.max(1) {
@@ -65,11 +73,15 @@ fn main() -> anyhow::Result<ExitCode> {
                         break;
                     }
                     let script = Script::of_seed(first + number, arguments.operations, plan.clone());
+                    let script = Script { strict: script.strict || arguments.strict, ..script };
                     let outcome = run(&script, arguments.tell);
                     tally.add(&outcome);
                     if outcome.violation.is_some() || arguments.runs == 1 {
-                        failed.store(outcome.violation.is_some(), Ordering::Relaxed);
-                        if let Ok(mut found) = found.lock() {
+                        failed.fetch_or(outcome.violation.is_some(), Ordering::Relaxed);
+                        // All runs before a failing one have begun, so that the first of those that fail is always the same.
+                        if let Ok(mut found) = found.lock()
+                            && found.as_ref().is_none_or(|(other, _)| script.seed < other.seed)
+                        {
                             *found = Some((script, outcome));
                         }
                     }
@@ -84,10 +96,14 @@ fn main() -> anyhow::Result<ExitCode> {
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = all.runs as f64 / took;
     print!("{rate:.1} runs/s; {all}");
-    match found.into_inner().unwrap_or_default() {
-        Some((script, outcome)) => judged(&arguments, &script, &outcome),
-        None => Ok(ExitCode::SUCCESS),
+    if let Some((script, outcome)) = found.into_inner().unwrap_or_default() {
+        return judged(&arguments, &script, &outcome);
     }
+    let idle = if arguments.at_work { all.idle() } else { vec![] };
+    for idle in &idle {
+        println!("idle: {idle}");
+    }
+    Ok(if idle.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Says what is wrong with a run, and how it comes about.

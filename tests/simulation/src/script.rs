@@ -148,6 +148,9 @@ pub(crate) const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 /// The devices, by the number of their user.
 pub(crate) const DEVICES: [usize; 6] = [0, 0, 1, 1, 2, 3];
 
+/// Operations of the last moment.
+const RUSH: usize = 10;
+
 impl Script {
     /// The run of a seed. Every second one is strict.
     pub fn of_seed(seed: u64, operations: usize, faults: Plan) -> Self {
@@ -156,7 +159,7 @@ impl Script {
         let mut steps: Vec<Step> = (0..DEVICES.len()).map(|device| step(20, Operation::Connect { device })).collect();
         let opens = [(0, 1), (2, 2), (4, 0), (5, 1)];
         steps.extend(opens.map(|(device, with)| step(300, Operation::Open { device, with })));
-        while steps.len() < operations {
+        while steps.len() + RUSH < operations {
             let after_ms = match dice.below(20) {
                 0..12 => dice.between(0, 150),
                 12..18 => dice.between(150, 2_500),
@@ -164,6 +167,13 @@ impl Script {
             };
             let operation = operation(&mut dice);
             steps.push(step(after_ms, operation));
+        }
+        // Last, everybody writes or comes back at the same time. What a hello misses here no later message tells.
+        for _ in 0..RUSH {
+            let (device, pick) = (dice.below(DEVICES.len()), dice.below(8));
+            let writes = Operation::Compose { device, pick, messages: 1, bytes: 10 };
+            let operation = if dice.one_in(2) { writes } else { Operation::Restart { device, kept: dice.below(3) } };
+            steps.push(step(dice.between(0, 50), operation));
         }
         Self { story: format!("seed {seed}"), seed, strict: seed % 2 == 1, steps, faults }
     }

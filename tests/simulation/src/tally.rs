@@ -102,7 +102,8 @@ impl fmt::Display for Tally {
         for (name, (tried, effect)) in &self.performed {
             writeln!(f, "  {name:<32} {effect:>9} of {tried:>9}           {:>5.1} %", percent(*effect, *tried))?;
         }
-        for (fault, Hits { could, hit }) in &self.hits {
+        let faults = self.hits.values().any(|hits| hits.hit > 0); // else there were to be none
+        for (fault, Hits { could, hit }) in self.hits.iter().filter(|_| faults) {
             let (name, of) = fault.words();
             writeln!(f, "  {name:<32} {hit:>9} of {could:>9} {of:<12} {:>4.1} %", percent(*hit, *could))?;
         }
