@@ -22,7 +22,7 @@ from history import Run, ScenarioFailed
 from local import local
 from observe import observe
 from processes import TARGET, CouldNotStart
-from scenario import play
+from scenario import play, two_people
 from stack import Stack, dump
 from tokens import Issuer
 
@@ -131,8 +131,8 @@ def broken(deployment: emulator.Deployment, stack: Stack, template: Path, seed: 
     deployment.update(emulator.adapted(template, missing, "broken"), stack)
     run = Run(seed + 1, here, BROKEN_PATIENCE_S)
     try:
-        asyncio.run(play(run, stack))
-    except ScenarioFailed as why:
+        asyncio.run(two_people(run, stack))
+    except (ScenarioFailed, Unanswered) as why:
         if "messages are sent" not in str(why):
             raise Failed(f"without dynamodb:PutItem for Send the scenario fails, but not for that: {why}") from why
         print(f"without dynamodb:PutItem for Send the scenario fails, as it must: {why}", flush=True)
@@ -188,6 +188,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print(f"interrupted; everything is in {folder}")
         return 130
+    except Exception:
+        print(f"FAILED, unforeseen; everything is in {folder}", flush=True)
+        raise
     shutil.rmtree(folder)
     print("torn down; the judge is satisfied")
     return 0

@@ -16,7 +16,7 @@ from stack import Stack, scan, signed
 
 # A frame that is neither answered nor ends the connection, though a request behind it was answered this long ago, has no outcome.
 SILENCE_S = 3.0
-OVERTAKING_ROUNDS = 8
+OVERTAKING_ROUNDS = 40
 
 
 async def observe(run: Run, stack: Stack) -> "dict[str, str]":

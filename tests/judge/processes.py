@@ -11,7 +11,7 @@ from typing import Callable, Optional
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
-ASKING_S = 5.0  # then by force; all of it takes less than `tests/run` gives the judge to end
+ASKING_S = 5.0  # then by force; what runs at once ends within the minute that `tests/run` gives the judge
 MARK = "CHATLANE_JUDGE"  # in the environment of a program and of all that it starts
 
 

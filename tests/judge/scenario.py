@@ -49,6 +49,13 @@ async def play(run: Run, stack) -> "dict[str, Device]":
     return device
 
 
+async def two_people(run: Run, stack) -> None:
+    """The first act alone."""
+    opened: asyncio.Future = asyncio.get_running_loop().create_future()
+    phone, laptop = (Device(run, stack, "alice", name) for name in ("alice's phone", "alice's laptop"))
+    await friends(run, phone, laptop, Device(run, stack, "bob|work#1/ü", "bob"), opened)
+
+
 async def friends(run: Run, phone: Device, laptop: Device, bob: Device, opened: asyncio.Future) -> None:
     """Two people, three devices: everything that a conversation goes through."""
     await asyncio.gather(*(device.connect() for device in (phone, laptop, bob)))

@@ -96,7 +96,7 @@ impl Device {
         self.tell(Input::Look { conversations });
     }
 
-    /// Fetches entries below `before` (without: the last): [`Shown::History`], or [`Shown::Failed`].
+    /// Fetches entries below `before` (without: below those that the device has): [`Shown::History`], or [`Shown::Failed`].
     pub fn load_history(&self, conversation: ConversationId, before: Option<Seq>) {
         self.tell(Input::LoadHistory { conversation, before });
     }

@@ -104,7 +104,10 @@ impl Session {
             step.changes.push(Change::Entries { conversation: conversation.clone(), entries: older });
             step.touch(conversation);
         }
-        self.look_through(conversation, entries, step);
+        // What is above comes by its own way, and settles then: PROTOCOL §6.2.
+        let mut reached = entries.clone();
+        reached.retain(|entry| entry.position.seq <= have.seq);
+        self.look_through(conversation, &reached, step);
         step.show_committed(Shown::History { conversation: conversation.clone(), entries: entries.clone(), done: *done });
         true
     }
