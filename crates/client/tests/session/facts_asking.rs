@@ -134,6 +134,20 @@ fn an_own_message_that_history_brings_is_settled() {
 }
 
 #[test]
+fn an_own_message_above_what_the_device_has_is_not_settled_by_history() {
+    // L4: whoever stored it may have died before its delivery was queued; `sync`, which brings it for good, sees to that.
+    let mut phone = Phone::with(&knows(3));
+    phone.go_live(vec![row(at(3), at(1))]);
+    phone.compose("m");
+    phone.next();
+    load(&mut phone, Some(5));
+    let asked = history(&mut phone);
+    older(&mut phone, &asked, vec![entry(1, 3), own_entry("m", 4)], false);
+    assert!(!phone.outgoing_shown().iter().any(|(_, state)| matches!(state, OutgoingState::Stored(_))));
+    assert_eq!((phone.store.outbox.len(), phone.row().have), (1, at(3)));
+}
+
+#[test]
 fn history_that_comes_after_the_conversation_began_anew_is_asked_for_again() {
     let mut phone = begun_late();
     load(&mut phone, None);
