@@ -30,6 +30,8 @@ pub(crate) struct Claim {
     pub time: Option<u64>,
     /// Whether it is an acknowledgement.
     pub acknowledged: bool,
+    /// Whether it tells the sender that the message is stored, so that it is not sent again: acknowledged, or found.
+    pub settles: bool,
     /// The index of its line.
     pub index: usize,
     pub line: usize,
@@ -64,13 +66,14 @@ impl Case {
         for (index, Line { number: line, what, .. }) in case.history.lines.iter().enumerate() {
             match what {
                 What::Outcome(outcome) => {
-                    let (position, acknowledged) = match outcome.status {
-                        Status::Acknowledged(position) => (position, true),
-                        Status::Found(position) | Status::Conflict(position) => (position, false),
+                    let (position, acknowledged, settles) = match outcome.status {
+                        Status::Acknowledged(position) => (position, true, true),
+                        Status::Found(position) => (position, false, true),
+                        Status::Conflict(position) => (position, false, false),
                         Status::Refused(_) | Status::NotAttempted => continue,
                     };
                     let (message, count, time) = (outcome.message, outcome.count, outcome.time);
-                    case.claims.push(Claim { message, position, count, time, acknowledged, index, line: *line });
+                    case.claims.push(Claim { message, position, count, time, acknowledged, settles, index, line: *line });
                 }
                 What::Restored { epoch, tails } => case.restores.push(Restore { epoch: *epoch, tails: tails.clone() }),
                 _ => {}

@@ -23,20 +23,20 @@ pub(crate) fn judge(case: &Case, counts: &Counts, phones: &[Phone], verdict: &mu
     unread(case, counts, &connected, verdict);
 }
 
-/// L4: who was acknowledged something was promised that its delivery is begun. What nobody was acknowledged may wait for its sender, or for
-/// the sweeper; what is from before a restore may have lost its head to it.
+/// L4: to a sender who was told that a message is stored, by an answer or by being shown it, its delivery was promised. What no sender was
+/// told of may wait for its sender, or for the sweeper; what is from before a restore may have lost its head to it.
 fn begun(case: &Case, quiescent: usize, verdict: &mut Verdict) {
     let mut owed: BTreeMap<Name, (Position, usize)> = BTreeMap::new();
-    let acknowledged = case.claims.iter().filter(|claim| claim.acknowledged && claim.index < quiescent);
-    let acknowledged =
-        acknowledged.filter(|claim| case.place(&claim.message) == Some(claim.position) && !case.is_from_before(claim.position));
-    let opened = case.of_devices().take_while(|(index, ..)| *index < quiescent).filter_map(|(_, line, _)| match line.what {
-        What::Opened { conversation, head } if case.fate(conversation, head) == Fate::Stored && !case.is_from_before(head) => {
-            Some((conversation, head, line.number))
-        }
+    let answered = case.claims.iter().filter(|claim| claim.settles && claim.index < quiescent);
+    let answered = answered.filter(|claim| case.place(&claim.message) == Some(claim.position));
+    let answered = answered.map(|claim| (claim.message.conversation, claim.position, claim.line));
+    let seen = case.of_devices().take_while(|(index, ..)| *index < quiescent).filter_map(|(_, line, device)| match &line.what {
+        What::Opened { conversation, head } => Some((*conversation, *head, line.number)),
+        What::Shown(sight) if sight.sender == device.user => Some((sight.place.0, sight.place.1, line.number)),
         _ => None,
     });
-    for (conversation, position, line) in acknowledged.map(|claim| (claim.message.conversation, claim.position, claim.line)).chain(opened) {
+    let seen = seen.filter(|(conversation, position, _)| case.fate(*conversation, *position) == Fate::Stored);
+    for (conversation, position, line) in answered.chain(seen).filter(|(_, position, _)| !case.is_from_before(*position)) {
         let most = owed.entry(conversation).or_insert((position, line));
         *most = (*most).max((position, line));
     }
@@ -51,7 +51,7 @@ fn begun(case: &Case, quiescent: usize, verdict: &mut Verdict) {
         let reached = head.map(|head| head.position).unwrap_or_default();
         let lines = Lines::history([line]).and_dump(head.map(|head| head.line));
         verdict.check(Check::Begun, reached >= position, lines, || {
-            format!("{} was acknowledged, and the head is at {reached}", case.at(conversation, position))
+            format!("its sender was told of {}, and the head is at {reached}", case.at(conversation, position))
         });
     }
 }

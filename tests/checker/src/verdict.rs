@@ -79,7 +79,7 @@ checks! {
     OneEntry: L2, "entries: the only one of their message";
     OneAnswer: L2, "answers with a position: that of the message's entry";
     Durable: L3, "acknowledgements: of entries that are stored";
-    Begun: L4, "logs with acknowledged entries: the head has reached them at quiescence";
+    Begun: L4, "logs with entries that their senders were told of: the head has reached them at quiescence";
     Order: L5, "messages in the log: behind those that their device attempted before";
     Consecutive: D1, "entries shown: right behind the one before, once";
     Restarts: D1, "conversations over a restart: without a repeat or a loss";
@@ -113,7 +113,7 @@ checks! {
 pub enum Excuse {
     /// An answer names an entry that a restore has taken back.
     TakenBack,
-    /// An entry is beyond the head, and nobody was acknowledged it.
+    /// An entry is beyond the head, and its sender was not told of it.
     BeyondTheHead,
     /// A message may stand out of order: it was refused or given up, or taken back and repeated.
     OutOfOrder,
@@ -128,7 +128,7 @@ impl Excuse {
     pub const fn words(self) -> &'static str {
         match self {
             Self::TakenBack => "answers about entries that a restore took back",
-            Self::BeyondTheHead => "entries beyond the head that nobody was acknowledged",
+            Self::BeyondTheHead => "entries beyond the head that their senders were not told of",
             Self::OutOfOrder => "messages in the log that may stand out of order",
             Self::MembersUnknown => "logs whose members are not known",
             Self::NotComparable => "answers to strangers that could not be compared",

@@ -36,7 +36,7 @@ fn nothing_is_checked_where_there_is_nothing_and_that_is_visible() {
 
 /// A put may have landed whose answer is lost, with its enqueue, and whose sender does not come back.
 #[test]
-fn an_entry_that_nobody_was_acknowledged_may_wait_behind_the_head() {
+fn an_entry_whose_sender_was_not_told_may_wait_behind_the_head() {
     let mut story = Story::good();
     story.before_quiescence(attempt("desk", "9", &["m9"]));
     story.before_quiescence(told("desk", "away", json!({})));

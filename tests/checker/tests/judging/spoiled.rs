@@ -70,6 +70,24 @@ const DELIVERY: &[Mutation] = &[
         s.set(HEAD, "s", json!({"N": "4"}));
         s.set(HEAD, "n", json!({"N": "3"}));
     }),
+    ("the head stays behind a message that was found", &[L4], |s| {
+        s.before_quiescence(attempt("desk", "9", &["m9"]));
+        s.before_quiescence(of_d1(
+            "desk",
+            "result",
+            json!({"request": "10", "id": "m9", "status": "found", "position": at(1, 6), "count": 5}),
+        ));
+        s.before_quiescence(told("desk", "away", json!({})));
+        s.dump.push(item(6, 1, "bob", "m9"));
+    }),
+    ("the head stays behind a message that its sender was shown", &[L4], |s| {
+        s.before_quiescence(attempt("desk", "9", &["m9"]));
+        s.before_quiescence(of_d1("desk", "shown", entry(6, (1, "bob", "m9"))));
+        s.line("desk", "end", 0)["transcripts"][0]["have"] = at(1, 6);
+        s.line("desk", "end", 0)["transcripts"][0]["unread"] = Value::Null;
+        s.line("desk", "end", 0)["transcripts"][0]["entries"].as_array_mut().expect("entries").push(entry(6, (1, "bob", "m9")));
+        s.dump.push(item(6, 1, "bob", "m9"));
+    }),
     ("there is no head", &[L4], |s| {
         let head = s.find_item(HEAD.0, HEAD.1, HEAD.2);
         s.dump.remove(head);
