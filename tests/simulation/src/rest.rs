@@ -107,10 +107,6 @@ impl World {
     /// What is not at rest yet.
     fn unrest(&self) -> Option<Unrest> {
         let unrest = |why: String| Some(Unrest { why, within_ms: REST_WITHIN_MS });
-        if !self.invocations.is_empty() || !self.calls.is_empty() || !self.queue.is_empty() {
-            let (at_work, calls) = (self.invocations.len(), self.calls.len());
-            return unrest(format!("{at_work} functions are at work with {calls} calls; the queue is empty: {}", self.queue.is_empty()));
-        }
         let state = self.memory.state();
         for (number, phone) in self.phones.iter().enumerate() {
             let Some(session) = phone.session.as_ref().filter(|_| phone.state == ConnectionState::Live) else {
@@ -145,6 +141,10 @@ impl World {
                     return unrest(format!("the head of {conversation} is not at {tail}"));
                 }
             }
+        }
+        if !self.invocations.is_empty() || !self.calls.is_empty() || !self.queue.is_empty() {
+            let (at_work, calls) = (self.invocations.len(), self.calls.len());
+            return unrest(format!("{at_work} functions are at work with {calls} calls; the queue is empty: {}", self.queue.is_empty()));
         }
         None
     }
