@@ -3,6 +3,7 @@
 mod chat;
 mod connection;
 mod device;
+mod fixtures;
 mod person;
 mod server;
 mod store;

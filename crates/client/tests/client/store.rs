@@ -12,11 +12,11 @@ use chatlane_protocol::{
 
 use crate::server::{Folder, passes_again};
 
-fn user(name: &str) -> UserId {
+pub fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
 
-fn conversation(name: &str) -> ConversationId {
+pub fn conversation(name: &str) -> ConversationId {
     ConversationId::new(name).unwrap()
 }
 

@@ -25,6 +25,8 @@ pub struct Backend {
     pub store: Store,
     /// Where its requests can be held. Sees none of a store on real tables.
     pub endpoints: Endpoints,
+    /// Where it answers. Empty for a store on real tables.
+    pub url: String,
     _dynamo: Option<Dynamo>,
 }
 
@@ -33,7 +35,7 @@ impl Backend {
     pub async fn embedded() -> Self {
         let (dynamo, endpoints, url) = database().await;
         let store = Store::new(&sdk_config_at(&url, CALLER).await, names(["log", "conversations", "inboxes", "users"]));
-        Self { store, endpoints, _dynamo: Some(dynamo) }
+        Self { store, endpoints, url, _dynamo: Some(dynamo) }
     }
 
     /// On the tables that `CHATLANE_CONTRACT_TABLES` names, embedded where it names none; however long an answer takes.
@@ -42,12 +44,12 @@ impl Backend {
             let real: Vec<&str> = real.split(',').collect();
             let real = names(real.try_into().expect("CHATLANE_CONTRACT_TABLES names four tables: log, conversations, inboxes, users"));
             let store = Store::new(&without_time_limits(&sdk_config().await), real);
-            return Self { store, endpoints: Endpoints::new(), _dynamo: None };
+            return Self { store, endpoints: Endpoints::new(), url: String::new(), _dynamo: None };
         }
         let (dynamo, endpoints, url) = database().await;
         let config = without_time_limits(&sdk_config_at(&url, CALLER).await);
         let store = Store::new(&config, names(["log", "conversations", "inboxes", "users"]));
-        Self { store, endpoints, _dynamo: Some(dynamo) }
+        Self { store, endpoints, url, _dynamo: Some(dynamo) }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod between;
 mod embedded;
+mod fixtures;
 mod outbound;
 mod queue;
 mod refusals;

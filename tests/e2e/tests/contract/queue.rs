@@ -17,8 +17,8 @@ use crate::embedded::{CALLER, serve};
 const NAME: &str = "tasks";
 
 /// A queue in a file of its own, which goes with it.
-struct Bench {
-    queue: Queue,
+pub struct Bench {
+    pub queue: Queue,
     embedded: queue::Queue,
     endpoints: Endpoints,
     url: String,
@@ -34,7 +34,7 @@ impl Drop for Bench {
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let file = std::env::temp_dir().join(format!("chatlane-contract-{}", uuid::Uuid::new_v4()));
         let settings = QueueSettings {
             name: NAME.to_owned(),
@@ -50,7 +50,7 @@ impl Bench {
     }
 
     /// The bodies of what can be received now.
-    async fn receive(&self) -> Vec<String> {
+    pub async fn receive(&self) -> Vec<String> {
         let request = json!({ "QueueUrl": queue::Queue::url(&self.url, NAME), "MaxNumberOfMessages": 10 });
         let request = reqwest::Client::new().post(&self.url).header("x-amz-target", "AmazonSQS.ReceiveMessage").json(&request);
         let answer: Value = request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();

@@ -1,0 +1,131 @@
+//! A device's file of every generation (`tests/fixtures/README.md`): each is read as the values here, and the newest is written.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use chatlane_client::session::{Change, ConversationRow, OutboxRow, OutboxState, Restored};
+use chatlane_client::store::Store;
+use chatlane_protocol::frames::MemberCursors;
+use chatlane_protocol::{Body, ClientMessageId, Content, Entry, EntryKind, ErrorCode, Position, Refusal, Seq, UnixMillis};
+use rusqlite::Connection;
+
+use crate::server::{Folder, device};
+use crate::store::{conversation, user};
+use generations::generations;
+
+#[path = "../../../../tests/fixtures/generations.rs"]
+mod generations;
+
+const LAST: Position = Position::new(u32::MAX, Seq::MAX);
+
+fn at(seq: u64) -> Position {
+    Position::new(1, Seq::try_from(seq).unwrap())
+}
+
+/// A conversation of which the device has entries, one of which it has none, and one at the end of all numbers.
+fn restored() -> Restored {
+    let (text, data) = (Body::text("it's\n\"ü\" 😀").unwrap(), Body::new("image/png", Content::Data(vec![0, 127, 255])).unwrap());
+    let stale = Refusal { tail: Some(at(9)), ..Refusal::new(ErrorCode::AnchorStale, "far") };
+    let restored = Refusal { common: Some(at(2)), ..Refusal::new(ErrorCode::EpochChanged, "").after_ms(5) };
+    let row = |order, conversation, anchor, body, state| {
+        let client_message_id = ClientMessageId::new(format!("m{order}")).unwrap();
+        OutboxRow { conversation, order, client_message_id, anchor, body, state }
+    };
+    let outbox = vec![
+        row(1, conversation("d-1"), at(4), text.clone(), OutboxState::Waiting),
+        row(2, conversation("d-1"), at(4), data, OutboxState::Refused(stale)),
+        row(3, conversation("g-1"), LAST, text, OutboxState::Failed(restored)),
+    ];
+    let entries = ConversationRow {
+        with: Some(user("auth0|b'ob")),
+        from: at(1),
+        have: at(5),
+        have_count: 3,
+        head: at(7),
+        head_count: 5,
+        acked: at(4),
+        read: at(3),
+        read_count: 2,
+        read_pending: true,
+        others: vec![MemberCursors { user: user("auth0|b'ob"), delivered: at(5), read: at(4) }],
+        ..ConversationRow::empty(conversation("d-1"))
+    };
+    let last = ConversationRow {
+        from: LAST,
+        have: LAST,
+        have_count: (1 << 53) - 1,
+        head: LAST,
+        head_count: (1 << 53) - 1,
+        ..ConversationRow::empty(conversation("g-1"))
+    };
+    Restored { conversations: vec![entries, ConversationRow::empty(conversation("d-2")), last], outbox }
+}
+
+/// One of each kind.
+fn entries() -> Vec<Entry> {
+    let kinds = [
+        EntryKind::Created { members: vec![user("alice"), user("auth0|b'ob")] },
+        EntryKind::Message { body: Body::text("it's\n\"ü\" 😀").unwrap() },
+        EntryKind::Message { body: Body::new("image/png", Content::Data(vec![0, 127, 255])).unwrap() },
+        EntryKind::Unknown,
+    ];
+    let entry = |(seq, kind)| Entry {
+        position: at(seq),
+        sender: user("auth0|b'ob"),
+        client_message_id: ClientMessageId::new(format!("b{seq}")).unwrap(),
+        time_ms: UnixMillis::MAX,
+        count: seq - 2,
+        kind,
+    };
+    (2..).zip(kinds).map(entry).collect()
+}
+
+/// A file, through the store; only the device's id, which is drawn at random, is put in past it.
+fn write(path: &Path) {
+    drop(Store::open(path, &user("alice")).unwrap());
+    Connection::open(path).unwrap().execute("UPDATE device SET device = ?1", [device().to_string()]).unwrap();
+    let Restored { conversations, outbox } = restored();
+    let mut changes: Vec<Change> = conversations.into_iter().map(Change::Conversation).collect();
+    changes.push(Change::Entries { conversation: conversation("d-1"), entries: entries() });
+    changes.extend(outbox.into_iter().map(Change::Outbox));
+    Store::open(path, &user("alice")).unwrap().apply(&changes).unwrap();
+}
+
+/// The file as SQL that makes it: its marks, its tables, their rows.
+fn dump(path: &Path) -> String {
+    let connection = Connection::open(path).unwrap();
+    let texts = |query: &str| -> Vec<String> {
+        let mut statement = connection.prepare(query).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let mut sql = String::new();
+    for pragma in ["application_id", "user_version"] {
+        let value: i32 = connection.pragma_query_value(None, pragma, |row| row.get(0)).unwrap();
+        writeln!(sql, "PRAGMA {pragma} = {value};").unwrap();
+    }
+    for table in texts("SELECT sql FROM sqlite_schema WHERE sql NOT NULL ORDER BY name") {
+        writeln!(sql, "{table};").unwrap();
+    }
+    for table in texts("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name") {
+        let columns = texts(&format!("SELECT 'quote(' || name || ')' FROM pragma_table_info('{table}')")).join(" || ', ' || ");
+        for row in texts(&format!("SELECT {columns} FROM {table} ORDER BY 1")) {
+            writeln!(sql, "INSERT INTO {table} VALUES ({row});").unwrap();
+        }
+    }
+    sql
+}
+
+#[test]
+fn device_files_of_every_generation_are_read_and_the_newest_is_written() {
+    let folder = Folder::new();
+    let path = folder.0.join("written.sqlite");
+    write(&path);
+    for (generation, sql) in generations("device.sql", &dump(&path)).iter().enumerate() {
+        let path = folder.0.join(format!("{generation}.sqlite"));
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        let store = Store::open(&path, &user("alice")).unwrap();
+        assert_eq!((store.device(), store.restore().unwrap()), (device(), restored()));
+        assert_eq!(store.entries(&conversation("d-1"), None, 9).unwrap(), entries());
+        assert_eq!(store.entries(&conversation("d-2"), None, 9).unwrap(), []);
+    }
+}

@@ -1,0 +1,224 @@
+//! Items and queue tasks of every generation (`tests/fixtures/README.md`): each is read as the values here, and the newest is written.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use chatlane_aws::Store;
+use chatlane_chat::admission::{Bucket, RECENT};
+use chatlane_chat::entry::{BodyHash, Entry, Facts, Kind, Policy, Role, SizeClass, sender_hash};
+use chatlane_chat::ports::{
+    Advance, Created, Creation, Cursors as _, FanOutQueue as _, Head, Heads as _, InboxRow, Member, Memberships as _, MessageLog as _, Put,
+    ReadBound, ReadCursor, Session, Sessions as _,
+};
+use chatlane_chat::task::{Remainder, Task};
+use chatlane_chat::testing::builders::{
+    DEDUPE_KEY, connection, conversation, creation, device, entry, facts, head, member, position, seq, session, start, text, user,
+};
+use chatlane_protocol::{Body, Content, Position, Seq, UnixMillis, UserId};
+use serde_json::{Value, json};
+
+use crate::embedded::{Backend, CALLER};
+use crate::queue::Bench;
+use generations::generations;
+
+#[path = "../../../fixtures/generations.rs"]
+mod generations;
+
+const LAST: Position = Position::new(u32::MAX, Seq::MAX);
+
+/// Has characters that a key does not.
+fn odd() -> UserId {
+    user("auth0|a#b/ü")
+}
+
+/// Between them they have every role; the owner is alone and so has no other.
+fn creations() -> [Creation; 3] {
+    let of_roles = |mut creation: Creation, roles: &[Role], number: u64| {
+        for (member, role) in creation.members.iter_mut().zip(roles) {
+            *member = Member { role: *role, visible_from: seq(number), version: seq(number), ..member.clone() };
+        }
+        creation
+    };
+    let alone = Kind::Created { members: vec![user("alice")] };
+    let group = creation(&conversation("g-1"), &user("alice"), &user("bob"));
+    let facts = Facts { members: 1, owners: 1, ..facts(1) };
+    let group = Creation { entry: Entry { kind: alone, facts, ..group.entry }, members: vec![member(&user("alice"))] };
+    [
+        of_roles(creation(&conversation("d-1"), &user("alice"), &odd()), &[Role::Member, Role::Moderator], 1),
+        of_roles(creation(&conversation("d-2"), &user("bob"), &user("carol")), &[Role::Admin, Role::Admin], 7),
+        of_roles(group, &[Role::Owner], 1),
+    ]
+}
+
+/// All but the first of each conversation.
+fn messages() -> [Entry; 6] {
+    let of_body = |entry: Entry, body: Body| Entry { kind: Kind::Message { hash: BodyHash::of(&body, &DEDUPE_KEY), body }, ..entry };
+    let of_policy = |number: u64, policy: Policy| {
+        let mut recent = [0; RECENT];
+        recent[RECENT - 2..].copy_from_slice(&[sender_hash(&odd()), sender_hash(&user("alice"))]);
+        let bucket = Bucket { tokens_milli: 49_123, time: start().plus_ms(number), recent };
+        let facts = Facts { membership_changed: seq(2), removed: seq(1), policy, members: 200, owners: 2, bucket, ..facts(number) };
+        Entry { time: start().plus_ms(number), facts, ..entry(&conversation("g-1"), number, "alice") }
+    };
+    let bucket = Bucket { tokens_milli: u32::MAX, time: UnixMillis::MAX, recent: [u32::MAX; RECENT] };
+    let policy = Policy { admitted_per_s: u32::MAX, ..Policy::DIRECT };
+    let facts =
+        Facts { count: u64::MAX, membership_changed: Seq::MAX, removed: Seq::MAX, policy, members: u32::MAX, owners: u32::MAX, bucket };
+    [
+        of_body(entry(&conversation("d-1"), 2, "alice"), text("Grüße 😀\n\"second\" line")),
+        of_body(entry(&conversation("d-1"), 3, odd().as_str()), Body::new("image/png", Content::Data(vec![0, 127, 255])).unwrap()),
+        of_policy(2, Policy { locked: true, add: Some(Role::Member), manage: Some(Role::Owner), ..Policy::DIRECT }),
+        of_policy(3, Policy { send: Role::Moderator, add: Some(Role::Admin), size: SizeClass::Large, admitted_per_s: 7, ..Policy::DIRECT }),
+        of_policy(4, Policy { closed: true, manage: Some(Role::Admin), ..Policy::DIRECT }),
+        Entry { position: LAST, time: UnixMillis::MAX, facts, ..entry(&conversation("last"), 1, "alice") },
+    ]
+}
+
+/// A read is acknowledged too: two devices of alice, one of the other.
+fn advances() -> [(UserId, u8, Advance); 3] {
+    let read = ReadCursor { position: position(2), count: 1 };
+    [
+        (user("alice"), 1, Advance { delivered: position(3), read: Some(read) }),
+        (user("alice"), 2, Advance { delivered: LAST, read: None }),
+        (odd(), 3, Advance { delivered: position(2), read: None }),
+    ]
+}
+
+fn sessions() -> [(UserId, Session); 3] {
+    let later = Session { device: device(2), connected_at: start().plus_ms(5), expires: start().plus_ms(7_000_000), ..session("a-2") };
+    [(user("alice"), session("L0SM9cOFvHcCIhw=")), (user("alice"), later), (odd(), session("o-1"))]
+}
+
+/// All of it, by each of the store's ways to write.
+async fn write(store: &Store) {
+    for creation in creations() {
+        assert_eq!(store.create(&creation).await.unwrap(), Created::New);
+    }
+    for message in messages() {
+        assert_eq!(store.put(&message).await.unwrap(), Put::Stored);
+    }
+    assert_eq!(store.raise_head(&conversation("d-1"), head(3)).await.unwrap(), Position::ZERO);
+    for (user, number, to) in advances() {
+        store.advance(&user, &conversation("d-1"), device(number), to).await.unwrap().expect("a member");
+    }
+    for (user, session) in sessions() {
+        let shorter = Session { expires: start().plus_ms(1000), ..session.clone() };
+        store.register(&user, &shorter, start()).await.unwrap();
+        assert_eq!(store.prolong(&user, &session.connection, session.expires).await.unwrap(), Some(session));
+    }
+}
+
+/// What [`write`] wrote, or an earlier version of it.
+async fn assert_written(store: &Store) {
+    let all = ReadBound { entries_max: usize::MAX, bytes_max: usize::MAX };
+    for creation in creations() {
+        let id = &creation.entry.conversation;
+        assert_eq!(store.members(id).await.unwrap(), creation.members);
+        let messages = messages().into_iter().filter(|message| message.conversation == *id);
+        let log: Vec<Entry> = std::iter::once(creation.entry.clone()).chain(messages).collect();
+        assert_eq!(store.read(id, Seq::FIRST, all).await.unwrap(), log);
+        assert_eq!(store.create(&creation).await.unwrap(), Created::Exists);
+    }
+    assert_eq!(store.last(&conversation("last")).await.unwrap().as_ref(), messages().last());
+    let ids = ["d-1", "d-2", "g-1"].map(conversation);
+    assert_eq!(store.heads(&ids).await.unwrap(), [head(3), Head::default(), Head::default()]);
+
+    let row = |id: &str, with: Option<UserId>, from: u64| InboxRow::new(conversation(id), with, seq(from));
+    let [(alice, _, first), (_, _, second), (other, _, third)] = advances();
+    let delivered = BTreeMap::from([(device(1), first.delivered), (device(2), second.delivered)]);
+    let direct = InboxRow { read: first.read.unwrap(), delivered, ..row("d-1", Some(odd()), 1) };
+    assert_eq!(store.inbox(&alice, None, 9).await.unwrap(), [direct, row("g-1", None, 1)]);
+    let delivered = BTreeMap::from([(device(3), third.delivered)]);
+    assert_eq!(store.inbox(&other, None, 9).await.unwrap(), [InboxRow { delivered, ..row("d-1", Some(alice.clone()), 1) }]);
+    assert_eq!(store.inbox(&user("bob"), None, 9).await.unwrap(), [row("d-2", Some(user("carol")), 7)]);
+
+    let mut found = store.of_users(&[alice, other]).await.unwrap();
+    found.sort_by_key(|(user, session)| (user.clone(), session.connected_at));
+    assert_eq!(found, sessions());
+}
+
+/// What this version reads and does not write.
+async fn assert_accepted(store: &Store) {
+    let all = ReadBound { entries_max: usize::MAX, bytes_max: usize::MAX };
+    let later = |number, sender| Entry { kind: Kind::Later, ..entry(&conversation("later"), number, sender) };
+    assert_eq!(store.read(&conversation("later"), Seq::FIRST, all).await.unwrap(), [later(1, "alice"), later(2, "bob")]);
+    let earlier = Head { position: position(5), ..Head::default() };
+    assert_eq!(store.heads(&[conversation("earlier")]).await.unwrap(), [earlier]);
+}
+
+/// In `DynamoDB`'s own words, past every type of ours.
+async fn dynamodb(backend: &Backend, operation: &str, request: &Value) -> Value {
+    let request = reqwest::Client::new()
+        .post(&backend.url)
+        .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+        .header("content-type", "application/x-amz-json-1.0")
+        .header("x-amz-date", "20260101T000000Z")
+        .header("authorization", format!("AWS4-HMAC-SHA256 Credential={CALLER}/20260101/any, SignedHeaders=host, Signature=0"))
+        .body(request.to_string());
+    request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+}
+
+/// The items of each table in the order of their keys, one a line.
+async fn dump(backend: &Backend) -> String {
+    let mut text = String::from("{");
+    for (table, keys) in [("log", ["c", "s"]), ("conversations", ["c", "k"]), ("inboxes", ["u", "c"]), ("users", ["u", "k"])] {
+        let mut items = dynamodb(backend, "Scan", &json!({ "TableName": table })).await["Items"].as_array().cloned().unwrap();
+        items.sort_by_key(|item| keys.map(|key| item[key].to_string()));
+        let items: Vec<String> = items.iter().map(Value::to_string).collect();
+        write!(text, "{}\n\"{table}\": [\n{}\n]", if text == "{" { "" } else { "," }, items.join(",\n")).unwrap();
+    }
+    text + "\n}\n"
+}
+
+async fn load(backend: &Backend, items: &str) {
+    let tables: BTreeMap<String, Vec<Value>> = serde_json::from_str(items).unwrap();
+    for (table, items) in tables {
+        for item in items {
+            dynamodb(backend, "PutItem", &json!({ "TableName": table, "Item": item })).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn items_of_every_generation_are_read_and_those_of_the_newest_are_written() {
+    let backend = Backend::embedded().await;
+    write(&backend.store).await;
+    for items in generations("items.json", &dump(&backend).await) {
+        let backend = Backend::embedded().await;
+        load(&backend, &items).await;
+        assert_written(&backend.store).await;
+    }
+    let backend = Backend::embedded().await;
+    load(&backend, include_str!("../../../fixtures/generation-0/accepted.json")).await;
+    assert_accepted(&backend.store).await;
+}
+
+#[tokio::test]
+async fn tasks_of_every_generation_are_read_and_those_of_the_newest_are_written() {
+    let least = Task {
+        conversation: conversation("d-1"),
+        first: Seq::FIRST,
+        last: position(1),
+        count: 0,
+        time: start(),
+        own: vec![],
+        queued: start(),
+        origin: None,
+        remainder: None,
+    };
+    let own = vec![seq(2), seq(3)];
+    let sent = Task { first: seq(2), last: position(3), count: 2, own, origin: Some(connection("L0SM9cOFvHcCIhw=")), ..least.clone() };
+    let targets = vec![(odd(), connection("L0SM9cOFvHcCIhw=")), (user("bob"), connection("b-1"))];
+    let rest = Remainder { targets, attempt: 4, since: start().plus_ms(1) };
+    let rest = Task { last: LAST, count: u64::MAX, time: UnixMillis::MAX, remainder: Some(rest), ..sent.clone() };
+    let (bench, mut written) = (Bench::new().await, String::new());
+    for task in [&least, &sent, &rest] {
+        bench.queue.enqueue(task, 0).await.unwrap();
+        let [body] = bench.receive().await.try_into().expect("one task");
+        written += &(body + "\n");
+    }
+    for bodies in generations("tasks.jsonl", &written) {
+        let tasks: Vec<Task> = bodies.lines().map(|body| serde_json::from_str(body).unwrap()).collect();
+        assert_eq!(tasks, [least.clone(), sent.clone(), rest.clone()]);
+    }
+}
