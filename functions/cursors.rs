@@ -1,8 +1,8 @@
-//! What the routes `ack` and `read` share: the same list of positions, for another cursor. See [`chatlane_chat::cursors`].
+//! What the routes `ack` and `read` share: the same list of positions, for another cursor. See [`chatlane_chat::requests::cursors`].
 
 use chatlane_chat::Settings;
-use chatlane_chat::cursors::{self, Cursor};
 use chatlane_chat::ports::{Clock, Cursors, MessageLog, Outbound, Sessions};
+use chatlane_chat::requests::cursors::{self, Cursor};
 use chatlane_protocol::frames::CursorsAnswer;
 use chatlane_protocol::{Request, ServerFrame};
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chatlane_aws::Tables;
-use chatlane_chat::entry::DedupeKey;
+use chatlane_chat::log::entry::DedupeKey;
 use chatlane_chat::ports::Clock;
 use chatlane_chat::settings::{AdmissionLimit, AnchorBound, Settings};
 use chatlane_protocol::UnixMillis;

@@ -2,9 +2,9 @@
 
 use aws_lambda_events::apigw::{ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext};
 use aws_lambda_events::http::HeaderMap;
-use chatlane_chat::append::Refused;
-use chatlane_chat::caller::{Caller, NotRefreshed, admit};
+use chatlane_chat::log::append::Refused;
 use chatlane_chat::ports::{Clock, Outbound, Sessions, Unavailable};
+use chatlane_chat::requests::caller::{Caller, NotRefreshed, admit};
 use chatlane_protocol::frames::{ErrorFrame, encode};
 use chatlane_protocol::{ConnectionId, DeviceId, ErrorCode, Refusal, Request, RequestId, ServerFrame, UnixMillis, UserId};
 use serde::Serialize;

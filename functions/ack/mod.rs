@@ -1,8 +1,8 @@
-//! Route `ack`: entries have reached a device. See [`chatlane_chat::cursors`].
+//! Route `ack`: entries have reached a device. See [`chatlane_chat::requests::cursors`].
 
 use chatlane_chat::Settings;
-use chatlane_chat::cursors::Cursor;
 use chatlane_chat::ports::{Clock, Cursors, MessageLog, Outbound, Sessions};
+use chatlane_chat::requests::cursors::Cursor;
 
 use crate::cursors::advance;
 use crate::websocket::{Answered, Event};

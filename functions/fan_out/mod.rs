@@ -1,9 +1,9 @@
-//! The queue's worker: delivers tasks to live connections. See [`chatlane_chat::fan_out`].
+//! The queue's worker: delivers tasks to live connections. See [`chatlane_chat::workers::fan_out`].
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use chatlane_chat::fan_out::{self, Received, Report};
 use chatlane_chat::ports::{Clock, FanOutQueue, Heads, Memberships, MessageLog, Outbound, Sessions, Unavailable};
-use chatlane_chat::task::Task;
+use chatlane_chat::workers::fan_out::{self, Received, Report};
+use chatlane_chat::workers::task::Task;
 use chatlane_protocol::UnixMillis;
 use futures_util::future::join_all;
 

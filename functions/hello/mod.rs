@@ -1,8 +1,9 @@
-//! Route `hello`: makes the connection routable and tells where every conversation stands. See [`chatlane_chat::hello`].
+//! Route `hello`: makes the connection routable and tells where every conversation stands. See [`chatlane_chat::requests::hello`].
 
-use chatlane_chat::hello::{Greeting, HelloRefused};
+use chatlane_chat::Settings;
 use chatlane_chat::ports::{Clock, Heads, Memberships, MessageLog, Outbound, Sessions};
-use chatlane_chat::{Settings, hello};
+use chatlane_chat::requests::hello;
+use chatlane_chat::requests::hello::{Greeting, HelloRefused};
 use chatlane_protocol::frames::{Goaway, GoawayReason};
 use chatlane_protocol::{Request, ServerFrame};
 

@@ -1,7 +1,7 @@
-//! Route `history`: older entries of one conversation. See [`chatlane_chat::history`].
+//! Route `history`: older entries of one conversation. See [`chatlane_chat::requests::history`].
 
-use chatlane_chat::history::{self, NotRead};
 use chatlane_chat::ports::{Clock, Cursors, MessageLog, Outbound, Sessions};
+use chatlane_chat::requests::history::{self, NotRead};
 use chatlane_protocol::{Request, ServerFrame};
 
 use crate::websocket::{Answered, Event, answer, error, misrouted};

@@ -1,8 +1,9 @@
-//! Route `open`: the direct conversation with another user. See [`chatlane_chat::open`].
+//! Route `open`: the direct conversation with another user. See [`chatlane_chat::requests::open`].
 
-use chatlane_chat::open::OpenRefused;
+use chatlane_chat::Settings;
 use chatlane_chat::ports::{Clock, FanOutQueue, Heads, MessageLog, Outbound, Sessions};
-use chatlane_chat::{Settings, open};
+use chatlane_chat::requests::open;
+use chatlane_chat::requests::open::OpenRefused;
 use chatlane_protocol::{Request, ServerFrame};
 
 use crate::websocket::{Answered, Event, answer, error, misrouted};

@@ -1,7 +1,7 @@
-//! Route `ping`: whether the connection is known, and where the named conversations stand. See [`chatlane_chat::ping`].
+//! Route `ping`: whether the connection is known, and where the named conversations stand. See [`chatlane_chat::requests::ping`].
 
-use chatlane_chat::ping;
 use chatlane_chat::ports::{Clock, Cursors, Heads, Outbound, Sessions};
+use chatlane_chat::requests::ping;
 use chatlane_protocol::{Request, ServerFrame};
 
 use crate::websocket::{Answered, Event, answer, misrouted, unavailable};

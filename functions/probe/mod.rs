@@ -1,9 +1,9 @@
-//! Route `probe`: which messages are in the log. See [`chatlane_chat::probe`].
+//! Route `probe`: which messages are in the log. See [`chatlane_chat::requests::probe`].
 
 use chatlane_chat::Settings;
-use chatlane_chat::anchor::BadPosition;
+use chatlane_chat::log::anchor::BadPosition;
 use chatlane_chat::ports::{Clock, Cursors, FanOutQueue, Heads, MessageLog, Outbound, Sessions};
-use chatlane_chat::probe::{self, NotProbed};
+use chatlane_chat::requests::probe::{self, NotProbed};
 use chatlane_protocol::{Request, ServerFrame};
 
 use crate::websocket::{Answered, Event, answer, error, misrouted};

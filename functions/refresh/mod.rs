@@ -1,8 +1,8 @@
 //! Route `refresh`: a new token keeps the connection. Judged as the handshake's is, see [`crate::authorize`]; what it prolongs is the
-//! session, see [`chatlane_chat::caller`].
+//! session, see [`chatlane_chat::requests::caller`].
 
-use chatlane_chat::caller::{self, NotRefreshed};
 use chatlane_chat::ports::{Clock, Outbound, Sessions, Unavailable};
+use chatlane_chat::requests::caller::{self, NotRefreshed};
 use chatlane_protocol::{Request, ServerFrame};
 
 use crate::authorize::jwks::{FetchKeys, KeySource};

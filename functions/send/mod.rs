@@ -1,8 +1,9 @@
-//! Route `send`: messages into one conversation. See [`chatlane_chat::send`].
+//! Route `send`: messages into one conversation. See [`chatlane_chat::requests::send`].
 
-use chatlane_chat::append::Refused;
+use chatlane_chat::Settings;
+use chatlane_chat::log::append::Refused;
 use chatlane_chat::ports::{Clock, FanOutQueue, Heads, Memberships, MessageLog, Outbound, Sessions};
-use chatlane_chat::{Settings, send};
+use chatlane_chat::requests::send;
 use chatlane_protocol::{Request, ServerFrame};
 
 use crate::websocket::{Answered, Event, answer, error, misrouted};

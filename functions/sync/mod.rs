@@ -1,7 +1,8 @@
-//! Route `sync`: what a device has missed. See [`chatlane_chat::sync`].
+//! Route `sync`: what a device has missed. See [`chatlane_chat::requests::sync`].
 
+use chatlane_chat::Settings;
 use chatlane_chat::ports::{Clock, Cursors, FanOutQueue, Heads, MessageLog, Outbound, Sessions};
-use chatlane_chat::{Settings, sync};
+use chatlane_chat::requests::sync;
 use chatlane_protocol::{Request, ServerFrame};
 
 use crate::websocket::{Answered, Event, answer, misrouted, unavailable};

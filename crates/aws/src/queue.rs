@@ -3,7 +3,7 @@
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use chatlane_chat::ports::{FanOutQueue, Unavailable};
-use chatlane_chat::task::Task;
+use chatlane_chat::workers::task::Task;
 
 use crate::failure::unavailable;
 

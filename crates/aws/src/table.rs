@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use chatlane_chat::admission::{Bucket, RECENT};
-use chatlane_chat::entry::{BodyHash, Entry, Facts, Kind, Policy, Role, SizeClass};
+use chatlane_chat::log::admission::{Bucket, RECENT};
+use chatlane_chat::log::entry::{BodyHash, Entry, Facts, Kind, Policy, Role, SizeClass};
 use chatlane_chat::ports::{Head, InboxRow, Member, ReadCursor, Session, Unavailable};
 use chatlane_protocol::{Body, ClientMessageId, ConnectionId, Content, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};

@@ -2,7 +2,7 @@
 
 use chatlane_protocol::limits::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX, ENTRY_BYTES_MAX};
 
-use crate::entry::DedupeKey;
+use crate::log::entry::DedupeKey;
 
 /// The settings that the core's rules read. The same for all functions of one deployment.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! The anchored append: which anchors are taken, and what happens when others write, cut or restore the log at the same time.
 
-use chatlane_chat::append::ATTEMPTS_MAX;
-use chatlane_chat::entry::Entry;
+use chatlane_chat::log::append::ATTEMPTS_MAX;
+use chatlane_chat::log::entry::Entry;
 use chatlane_chat::settings::AdmissionLimit;
 use chatlane_chat::testing::builders::{conversation, entry, entry_of_bytes, member, message, position, seq, user};
 use chatlane_chat::testing::faulty::{Call, Fault};

@@ -1,7 +1,7 @@
 //! How long a connection may ask: the token's time, what `refresh` makes of it, and how it ends.
 
-use chatlane_chat::caller::{Caller, NotRefreshed, admit, refresh};
 use chatlane_chat::ports::{Session, Unavailable};
+use chatlane_chat::requests::caller::{Caller, NotRefreshed, admit, refresh};
 use chatlane_chat::testing::builders::{caller, connection, device, request_id, session, start, user};
 use chatlane_chat::testing::faulty::{Call, Fault, Faulty};
 use chatlane_chat::testing::memory::SetClock;

@@ -1,9 +1,9 @@
 //! `ack` and `read`: C1, cursors only move forward and never pass an entry that exists; and what the other user is told of it.
 
-use chatlane_chat::caller::Caller;
-use chatlane_chat::cursors::{Cursor, advance};
-use chatlane_chat::entry::Entry;
+use chatlane_chat::log::entry::Entry;
 use chatlane_chat::ports::{InboxRow, MessageLog as _, ReadCursor, Session, Unavailable};
+use chatlane_chat::requests::caller::Caller;
+use chatlane_chat::requests::cursors::{Cursor, advance};
 use chatlane_chat::testing::builders::{
     caller, connection, conversation, creation, device, entry, position, request_id, seq, session, start, user,
 };

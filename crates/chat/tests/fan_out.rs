@@ -1,15 +1,15 @@
 //! The fan-out worker: which entries of a task go to whom, in which frames, and what happens to connections that do not take them.
 
-use chatlane_chat::entry::Entry;
-use chatlane_chat::fan_out::{REDRIVEN_AFTER_MS, Received, Report, fan_out};
+use chatlane_chat::log::entry::Entry;
 use chatlane_chat::ports::{Head, Session, Unavailable};
-use chatlane_chat::task::{Remainder, Task};
 use chatlane_chat::testing::builders::{
     connection, conversation, device, entry, entry_of_bytes, head, position, seq, session, start, user,
 };
 use chatlane_chat::testing::faulty::{Call, Fault};
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
+use chatlane_chat::workers::fan_out::{REDRIVEN_AFTER_MS, Received, Report, fan_out};
+use chatlane_chat::workers::task::{Remainder, Task};
 use chatlane_protocol::{Position, ServerFrame, limits};
 
 /// The stage with so many entries. The phones of both and alice's tablet are online: connections `alice`, `tablet` and `bob`.

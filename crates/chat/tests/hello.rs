@@ -1,9 +1,9 @@
 //! `hello`: routable first, then told where everything stands; one connection of a device, sixteen of a user. Pages, and what a device
 //! knows already, have a file of their own.
 
-use chatlane_chat::caller::Caller;
-use chatlane_chat::hello::{Greeting, HelloRefused, hello};
 use chatlane_chat::ports::{Head, MessageLog as _, ReadCursor, Session, Sessions as _};
+use chatlane_chat::requests::caller::Caller;
+use chatlane_chat::requests::hello::{Greeting, HelloRefused, hello};
 use chatlane_chat::testing::builders::{
     EPOCH, caller, connection, conversation, creation, device, head, position, request_id, session, settings, start, user,
 };

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chatlane_chat::entry::{BodyHash, Entry, Kind};
-use chatlane_chat::hello::{Greeting, hello};
+use chatlane_chat::log::entry::{BodyHash, Entry, Kind};
 use chatlane_chat::ports::{Head, InboxRow, MessageLog as _, ReadCursor};
+use chatlane_chat::requests::hello::{Greeting, hello};
 use chatlane_chat::testing::builders::{
     DEDUPE_KEY, EPOCH, caller, conversation, creation, entry, entry_of_bytes, head, position, request_id, seq, settings, start, text, user,
 };

@@ -1,8 +1,8 @@
 //! `history`: what somebody sees who scrolls up, page by page, from the newest entry down to the first that is theirs.
 
-use chatlane_chat::entry::{BodyHash, Entry, Kind};
-use chatlane_chat::history::{NotRead, history};
+use chatlane_chat::log::entry::{BodyHash, Entry, Kind};
 use chatlane_chat::ports::MessageLog as _;
+use chatlane_chat::requests::history::{NotRead, history};
 use chatlane_chat::testing::builders::{DEDUPE_KEY, caller, conversation, creation, entry, request_id, seq, text, user};
 use chatlane_chat::testing::faulty::{Call, Fault};
 use chatlane_chat::testing::memory::Memory;

@@ -1,14 +1,14 @@
 //! `open`: one conversation for two users, whoever asks, however often, and whatever died on the way.
 
-use chatlane_chat::append::ATTEMPTS_MAX;
-use chatlane_chat::entry::direct_conversation;
-use chatlane_chat::open::{OpenRefused, open};
+use chatlane_chat::log::append::ATTEMPTS_MAX;
+use chatlane_chat::log::entry::direct_conversation;
 use chatlane_chat::ports::{Creation, Head, InboxRow, MessageLog as _};
-use chatlane_chat::task::Task;
+use chatlane_chat::requests::open::{OpenRefused, open};
 use chatlane_chat::testing::builders::{caller, creation, head, member, message_id, position, request_id, seq, settings, start, user};
 use chatlane_chat::testing::faulty::{Call, Fault, Faulty};
 use chatlane_chat::testing::memory::{Memory, SetClock};
 use chatlane_chat::testing::ready::block_on;
+use chatlane_chat::workers::task::Task;
 use chatlane_protocol::frames::{ConversationHead, OpenAnswer};
 use chatlane_protocol::request::Open;
 use chatlane_protocol::{ConversationId, ErrorCode, Refusal};

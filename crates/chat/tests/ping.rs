@@ -1,8 +1,8 @@
 //! `ping`: repairs what hints have lost, for members only.
 
-use chatlane_chat::caller::Caller;
-use chatlane_chat::ping::ping;
 use chatlane_chat::ports::{MessageLog as _, ReadCursor, Unavailable};
+use chatlane_chat::requests::caller::Caller;
+use chatlane_chat::requests::ping::ping;
 use chatlane_chat::testing::builders::{
     caller, connection, conversation, creation, device, head, position, request_id, session, start, user,
 };

@@ -1,8 +1,8 @@
 //! `probe`: which of the caller's messages are in the log, and from where the others may be sent.
 
-use chatlane_chat::entry::Entry;
+use chatlane_chat::log::entry::Entry;
 use chatlane_chat::ports::MessageLog as _;
-use chatlane_chat::probe::{NotProbed, probe};
+use chatlane_chat::requests::probe::{NotProbed, probe};
 use chatlane_chat::testing::builders::{
     caller, conversation, entry, entry_of_bytes, message, message_id, position, request_id, seq, start, user,
 };

@@ -1,14 +1,14 @@
 //! `send`: what each message of a request becomes, and what is queued for delivery. Anchors and races have a file of their own.
 
-use chatlane_chat::admission::{Admission, Bucket};
-use chatlane_chat::entry::{BodyHash, Entry, Kind, Role, sender_hash};
+use chatlane_chat::log::admission::{Admission, Bucket};
+use chatlane_chat::log::entry::{BodyHash, Entry, Kind, Role, sender_hash};
 use chatlane_chat::settings::AdmissionLimit;
-use chatlane_chat::task::Task;
 use chatlane_chat::testing::builders::{
     DEDUPE_KEY, caller, conversation, entry, facts, message, message_id, position, seq, start, text, user,
 };
 use chatlane_chat::testing::faulty::{Call, Fault};
 use chatlane_chat::testing::stage::Stage;
+use chatlane_chat::workers::task::Task;
 use chatlane_protocol::frames::Stored;
 use chatlane_protocol::{
     Body, Content, ConversationId, Entry as WireEntry, ErrorCode, NewMessage, Outcome, Position, Refusal, Seq, limits,

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use chatlane_chat::entry::{BodyHash, Entry, Kind};
+use chatlane_chat::log::entry::{BodyHash, Entry, Kind};
 use chatlane_chat::ports::{MessageLog as _, Session, Unavailable};
-use chatlane_chat::sync::sync;
+use chatlane_chat::requests::sync::sync;
 use chatlane_chat::testing::builders::{
     DEDUPE_KEY, caller, conversation, creation, entry, position, request_id, seq, session, start, text, user,
 };
@@ -540,7 +540,7 @@ proptest! {
 /// First and last of each queued task.
 fn queued(stage: &Stage) -> Vec<(ConversationId, Seq, Position)> {
     let tasks = stage.take_tasks().into_iter();
-    let of = |(task, delay): (chatlane_chat::task::Task, u32)| {
+    let of = |(task, delay): (chatlane_chat::workers::task::Task, u32)| {
         assert_eq!((delay, &task.own[..], &task.origin, &task.remainder), (0, &[][..], &None, &None));
         assert_eq!((task.count, task.time), (task.last.seq.get() - 1, start()));
         (task.conversation, task.first, task.last)

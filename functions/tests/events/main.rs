@@ -5,13 +5,13 @@ mod tokens;
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::sqs::SqsEvent;
-use chatlane_chat::caller::Caller;
 use chatlane_chat::ports::{Created, MessageLog as _, Put, Session};
-use chatlane_chat::task::Task;
+use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::testing::builders::{creation, entry, head, settings, user};
 use chatlane_chat::testing::faulty::{Call, Fault, Faulty};
 use chatlane_chat::testing::memory::SetClock;
 use chatlane_chat::testing::ready::block_on;
+use chatlane_chat::workers::task::Task;
 use chatlane_functions::websocket::{ForeignEvent, ProxyAnswer, caller};
 use chatlane_functions::{Role, ack, connect, disconnect, fallback, hello, history, open, ping, probe, read, refresh, send, sync};
 use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Request, Seq, ServerFrame, UnixMillis, UserId};

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use chatlane_aws::{Queue, Store, sdk_config_at};
 use chatlane_chat::ports::{FanOutQueue as _, MessageLog as _, Put};
-use chatlane_chat::task::Task;
 use chatlane_chat::testing::builders;
+use chatlane_chat::workers::task::Task;
 use chatlane_local::stack::DEAD_LETTER_QUEUE;
 use chatlane_protocol::{ConversationId, Position, UnixMillis};
 

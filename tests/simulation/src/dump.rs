@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use chatlane_chat::entry::Kind;
+use chatlane_chat::log::entry::Kind;
 use chatlane_protocol::{Content, DeviceId, Position};
 use serde_json::{Value, json};
 

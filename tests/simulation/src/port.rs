@@ -10,9 +10,9 @@ use chatlane_chat::ports::{
     Advance, Advanced, Clock, Created, Creation, Cursors, Delivery, FanOutQueue, Head, Heads, InboxRow, Member, Memberships, MessageLog,
     Outbound, Put, ReadBound, Session, Sessions, Unavailable,
 };
-use chatlane_chat::task::Task;
 use chatlane_chat::testing::memory::Memory;
 use chatlane_chat::testing::ready::block_on;
+use chatlane_chat::workers::task::Task;
 use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
 
 use crate::world::World;

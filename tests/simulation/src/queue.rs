@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use chatlane_chat::task::Task;
+use chatlane_chat::workers::task::Task;
 use serde_json::json;
 
 use crate::fault::Fault;

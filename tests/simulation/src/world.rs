@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex};
 
 use chatlane_chat::Settings;
-use chatlane_chat::entry::DedupeKey;
+use chatlane_chat::log::entry::DedupeKey;
 use chatlane_chat::settings::AnchorBound;
 use chatlane_chat::testing::memory::Memory;
 use chatlane_client::Session;

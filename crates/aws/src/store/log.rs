@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Put as TransactPut, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
-use chatlane_chat::entry::{Entry, Kind};
+use chatlane_chat::log::entry::{Entry, Kind};
 use chatlane_chat::ports::{Created, Creation, Head, MessageLog, Put, ReadBound, Unavailable};
 use chatlane_protocol::{ConversationId, Seq, UserId};
 

@@ -6,10 +6,10 @@ use chatlane_protocol::{
 };
 
 use crate::Settings;
-use crate::admission::Bucket;
-use crate::caller::Caller;
-use crate::entry::{BodyHash, DedupeKey, Entry, Facts, Kind, Policy, Role};
+use crate::log::admission::Bucket;
+use crate::log::entry::{BodyHash, DedupeKey, Entry, Facts, Kind, Policy, Role};
 use crate::ports::{Creation, Head, Member, Session};
+use crate::requests::caller::Caller;
 
 /// The epoch of everything here.
 pub const EPOCH: u32 = 1;

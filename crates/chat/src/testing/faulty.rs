@@ -10,12 +10,12 @@ use std::task::Poll;
 use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
 
 use super::memory::Memory;
-use crate::entry::Entry;
+use crate::log::entry::Entry;
 use crate::ports::{
     Advance, Advanced, Created, Creation, Cursors, Delivery, FanOutQueue, Head, Heads, InboxRow, Member, Memberships, MessageLog, Outbound,
     Put, ReadBound, Session, Sessions, Unavailable,
 };
-use crate::task::Task;
+use crate::workers::task::Task;
 
 /// The methods of the ports.
 #[expect(missing_docs, reason = "each is the port's method of that name")]

@@ -1,9 +1,9 @@
-//! A seeded interleaver: runs the real [`crate::send::send`], and with it the append, of many writers on one thread, and decides between
+//! A seeded interleaver: runs the real [`crate::requests::send::send`], and with it the append, of many writers on one thread, and decides between
 //! any two awaits who goes on, what is lost and who dies.
 //!
 //! Every call of a port is two steps of the schedule: it takes effect, and it is answered. Between them, and before the first, anything
 //! else may run. A seed fixes the whole schedule: who sends what from which anchor, the order of all steps and all faults. Tasks go to
-//! the real [`crate::fan_out::fan_out`], one step each. After each answer and at the end a judge compares log, answers and posted frames
+//! the real [`crate::workers::fan_out::fan_out`], one step each. After each answer and at the end a judge compares log, answers and posted frames
 //! with L1 to L5.
 //!
 //! The scenario is that of the models that the design was checked with (attempts of one message that overlap, stale writers, zombies
@@ -38,14 +38,14 @@ use self::judge::Judge;
 pub use self::judge::{Guarantee, Violation};
 use self::rng::Rng;
 pub use self::tally::{Fault, Tally};
-use crate::caller::Caller;
-use crate::entry::DedupeKey;
-use crate::open::open;
+use crate::log::entry::DedupeKey;
 use crate::ports::{Session, Sessions as _, Unavailable};
-use crate::send::send;
+use crate::requests::caller::Caller;
+use crate::requests::open::open;
+use crate::requests::send::send;
 use crate::settings::Settings;
-use crate::task::Task;
 use crate::testing::memory::{Memory, SetClock};
+use crate::workers::task::Task;
 
 /// No schedule comes near it; one that does will not end.
 const STEPS_MAX: u32 = 100_000;

@@ -6,12 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
 
-use crate::entry::{Entry, Kind};
+use crate::log::entry::{Entry, Kind};
 use crate::ports::{
     Advance, Advanced, Clock, Created, Creation, Cursors, Delivery, FanOutQueue, Head, Heads, InboxRow, Member, Memberships, MessageLog,
     Outbound, Put, ReadBound, Session, Sessions, Unavailable,
 };
-use crate::task::Task;
+use crate::workers::task::Task;
 
 /// A backend in memory. Shared by reference; every method is atomic.
 #[derive(Debug, Default)]

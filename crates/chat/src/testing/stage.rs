@@ -8,10 +8,10 @@ use super::faulty::Faulty;
 use super::memory::SetClock;
 use super::ready::block_on;
 use crate::Settings;
-use crate::entry::{Entry, Facts, direct_conversation};
+use crate::log::entry::{Entry, Facts, direct_conversation};
 use crate::ports::{Created, Heads as _, MessageLog as _, Put, Unavailable};
-use crate::send::send;
-use crate::task::Task;
+use crate::requests::send::send;
+use crate::workers::task::Task;
 
 /// The backend, the clock, the settings, and the conversation of alice and bob.
 pub struct Stage {

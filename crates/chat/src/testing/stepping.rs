@@ -1,6 +1,6 @@
 //! Every order in which a hello and the fan-out can meet (D2), with at most one fault.
 //!
-//! The real [`crate::hello::hello`], [`crate::fan_out::fan_out`] and [`crate::send::send`] run on the memory backend, and every call of a
+//! The real [`crate::requests::hello::hello`], [`crate::workers::fan_out::fan_out`] and [`crate::requests::send::send`] run on the memory backend, and every call of a
 //! port waits until it is chosen to be next: then it takes effect and its caller goes on to its next call. What a process does between
 //! two calls touches nothing that another one sees, so the orders of the calls are all the orders there are. Calls that a process makes
 //! at once can be chosen in any order. The one fault is a process that dies: each write that it waits for is lost, or takes effect at any

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use chatlane_aws::Store;
-use chatlane_chat::admission::{Bucket, RECENT};
-use chatlane_chat::entry::{BodyHash, Entry, Facts, Kind, Policy, Role, SizeClass, sender_hash};
+use chatlane_chat::log::admission::{Bucket, RECENT};
+use chatlane_chat::log::entry::{BodyHash, Entry, Facts, Kind, Policy, Role, SizeClass, sender_hash};
 use chatlane_chat::ports::{
     Advance, Created, Creation, Cursors as _, FanOutQueue as _, Head, Heads as _, InboxRow, Member, Memberships as _, MessageLog as _, Put,
     ReadBound, ReadCursor, Session, Sessions as _,
 };
-use chatlane_chat::task::{Remainder, Task};
 use chatlane_chat::testing::builders::{
     DEDUPE_KEY, connection, conversation, creation, device, entry, facts, head, member, position, seq, session, start, text, user,
 };
+use chatlane_chat::workers::task::{Remainder, Task};
 use chatlane_protocol::{Body, Content, Position, Seq, UnixMillis, UserId};
 use serde_json::{Value, json};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chatlane_aws::{Queue, sdk_config_at};
 use chatlane_chat::ports::FanOutQueue as _;
-use chatlane_chat::task::{Remainder, Task};
 use chatlane_chat::testing::builders::{connection, conversation, position, seq, start, user};
+use chatlane_chat::workers::task::{Remainder, Task};
 use chatlane_local::embedded::{At, Endpoints, Matching, Service};
 use chatlane_local::queue::{self, QueueSettings};
 use chatlane_protocol::{Position, Seq, UnixMillis};

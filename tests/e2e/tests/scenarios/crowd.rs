@@ -5,8 +5,8 @@ use std::fmt;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use chatlane_chat::fan_out::RANGE_MAX;
-use chatlane_chat::task::Task;
+use chatlane_chat::workers::fan_out::RANGE_MAX;
+use chatlane_chat::workers::task::Task;
 use chatlane_client::Store;
 use chatlane_client::device::{DeviceOptions, NoToken};
 use chatlane_client::session::Shown;

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 
 use super::heads::head;
 use super::{ALL, Backend, fresh, fresh_conversation, fresh_user};
-use crate::entry::{Entry, Kind, Role};
+use crate::log::entry::{Entry, Kind, Role};
 use crate::ports::{Created, Creation, Head, InboxRow, Member, Put};
 use crate::testing::builders::{conversation as named, creation, member, message_id, seq, user};
 

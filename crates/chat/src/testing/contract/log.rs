@@ -4,8 +4,8 @@ use chatlane_protocol::{Body, Content, ConversationId, Position, Seq, UnixMillis
 use futures_util::future::join_all;
 
 use super::{ALL, Backend, fresh_conversation};
-use crate::admission::{Bucket, RECENT};
-use crate::entry::{BodyHash, Entry, Facts, Kind, Policy, Role, SizeClass};
+use crate::log::admission::{Bucket, RECENT};
+use crate::log::entry::{BodyHash, Entry, Facts, Kind, Policy, Role, SizeClass};
 use crate::ports::{Put, ReadBound, Run};
 use crate::testing::builders::{entry, entry_of_bytes, message_id, seq, user};
 

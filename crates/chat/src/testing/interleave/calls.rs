@@ -8,10 +8,10 @@ use std::task::Poll;
 use chatlane_protocol::{ConversationId, Position, Seq, UserId};
 use futures_util::FutureExt as _;
 
-use crate::entry::Entry;
+use crate::log::entry::Entry;
 use crate::ports::{Created, Creation, FanOutQueue, Head, Heads, InboxRow, Member, Memberships, MessageLog, Put, ReadBound, Unavailable};
-use crate::task::Task;
 use crate::testing::memory::Memory;
+use crate::workers::task::Task;
 
 /// What a writer asked of the backend.
 #[derive(Clone, Debug)]

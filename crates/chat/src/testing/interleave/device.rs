@@ -7,8 +7,8 @@ use chatlane_protocol::request::{NewMessage, SendMessages};
 use chatlane_protocol::{Body, ClientMessageId, ConversationId, ErrorCode, Outcome, Position, RequestId, Seq};
 
 use super::rng::Rng;
-use crate::caller::Caller;
-use crate::entry::Entry;
+use crate::log::entry::Entry;
+use crate::requests::caller::Caller;
 
 type Log = BTreeMap<Seq, Entry>;
 

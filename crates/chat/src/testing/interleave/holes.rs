@@ -7,13 +7,13 @@ use chatlane_protocol::request::SendMessages;
 use chatlane_protocol::{ConversationId, ErrorCode, MessageResult, Outcome, Position, Refusal, Seq, UserId};
 
 use super::calls::Port;
-use crate::caller::Caller;
-use crate::entry::Entry;
+use crate::log::entry::Entry;
 use crate::ports::{Clock, Created, Creation, FanOutQueue, Head, Heads, InboxRow, Member, Memberships, MessageLog};
 use crate::ports::{Put, ReadBound, Run, Unavailable};
-use crate::send::send;
+use crate::requests::caller::Caller;
+use crate::requests::send::send;
 use crate::settings::Settings;
-use crate::task::Task;
+use crate::workers::task::Task;
 
 /// One way to break the append. The first seven are those of the issue; the last two show that L3 and L4 are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use chatlane_protocol::frames::{SendAnswer, Stored};
 use chatlane_protocol::{ClientMessageId, ErrorCode, MessageResult, Outcome, Position, Seq, UserId};
 use serde::Deserialize;
 
-use crate::entry::Entry;
-use crate::task::Task;
+use crate::log::entry::Entry;
+use crate::workers::task::Task;
 
 /// What was broken, by its number in `docs/GUARANTEES.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

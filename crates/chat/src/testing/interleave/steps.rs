@@ -12,11 +12,11 @@ use super::device::{Anchors, Device, Wish};
 use super::script::{Messages, Results};
 use super::tally::Fault;
 use super::{Attempt, Run, Stage, caller, now, sending};
-use crate::entry::Entry;
-use crate::fan_out::{Received, fan_out};
+use crate::log::entry::Entry;
 use crate::ports::{Head, Heads as _, Put, Unavailable};
-use crate::task::Task;
 use crate::testing::memory::SetClock;
+use crate::workers::fan_out::{Received, fan_out};
+use crate::workers::task::Task;
 
 /// Receives of a task before it goes to the dead letters.
 const RECEIVES_MAX: u32 = 3;

@@ -8,15 +8,15 @@ use chatlane_protocol::{ConversationId, Position, UserId, limits};
 
 use super::Flaw;
 use super::port::Port;
-use crate::caller::Caller;
-use crate::entry::direct_conversation;
-use crate::fan_out::{Received, fan_out};
-use crate::hello::{Greeting, hello};
+use crate::log::entry::direct_conversation;
 use crate::ports::Session;
-use crate::send::send;
-use crate::task::Task;
+use crate::requests::caller::Caller;
+use crate::requests::hello::{Greeting, hello};
+use crate::requests::send::send;
 use crate::testing::builders::{caller, connection, device, head, message, position, request_id, seq, settings, start, user};
 use crate::testing::memory::SetClock;
+use crate::workers::fan_out::{Received, fan_out};
+use crate::workers::task::Task;
 
 /// Whose conversation it is.
 pub(super) fn users() -> [UserId; 2] {

@@ -8,14 +8,14 @@ use std::task::{Poll, Waker};
 use chatlane_protocol::{ConnectionId, ConversationId, Position, Seq, ServerFrame, UnixMillis, UserId};
 
 use super::Flaw;
-use crate::entry::Entry;
+use crate::log::entry::Entry;
 use crate::ports::{
     Created, Creation, Delivery, FanOutQueue, Head, Heads, InboxRow, Member, Memberships, MessageLog, Outbound, Put, ReadBound, Session,
     Sessions, Unavailable,
 };
-use crate::task::Task;
 use crate::testing::memory::Memory;
 use crate::testing::ready::block_on;
+use crate::workers::task::Task;
 
 /// Takes effect on the backend, answers the caller, and says what it answered to who wants to know.
 type Effect = Box<dyn FnOnce(&Memory, bool) -> Option<String> + Send>;

@@ -12,9 +12,9 @@ use super::cast::{Ended, Playing, Role, conversation, had, on_socket, play, sess
 use super::port::{Call, Port, SharedDesk, lock};
 use super::search::{Identity, Run};
 use super::{Flaw, Scene};
-use crate::caller::Caller;
-use crate::hello::Greeting;
 use crate::ports::{Created, FanOutQueue as _, Heads as _, MessageLog as _, Put, Sessions as _};
+use crate::requests::caller::Caller;
+use crate::requests::hello::Greeting;
 use crate::testing::builders::{creation, entry, head, start};
 use crate::testing::memory::Memory;
 use crate::testing::ready::block_on;

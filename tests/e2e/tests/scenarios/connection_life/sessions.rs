@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chatlane_chat::ports::{Session, Sessions as _};
-use chatlane_chat::task::Task;
 use chatlane_chat::testing::builders;
+use chatlane_chat::workers::task::Task;
 use chatlane_local::embedded::{Answer, At, Matching, Service};
 use chatlane_protocol::limits::CONNECTIONS_PER_USER_MAX;
 use chatlane_protocol::request::{Known, SyncFrom};

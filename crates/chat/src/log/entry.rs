@@ -6,7 +6,7 @@ use chatlane_protocol::{Body, ClientMessageId, Content, ConversationId, Position
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-use crate::admission::Bucket;
+use crate::log::admission::Bucket;
 
 /// One item of the log. Written once, under "no such item", and never moved (L1).
 #[derive(Clone, Debug, PartialEq, Eq)]

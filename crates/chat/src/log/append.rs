@@ -11,9 +11,9 @@
 use chatlane_protocol::request::NewMessage;
 use chatlane_protocol::{ConversationId, Entry as WireEntry, ErrorCode, Position, Refusal, Seq, UserId};
 
-use crate::admission::{Admission, Bucket};
-use crate::anchor::{BadPosition, judge};
-use crate::entry::{BodyHash, Entry, Facts, Kind, sender_hash};
+use crate::log::admission::{Admission, Bucket};
+use crate::log::anchor::{BadPosition, judge};
+use crate::log::entry::{BodyHash, Entry, Facts, Kind, sender_hash};
 use crate::ports::{Clock, Member, Memberships, MessageLog, Put, ReadBound, Run, Unavailable};
 use crate::settings::{AdmissionLimit, Settings};
 

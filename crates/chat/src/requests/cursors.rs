@@ -11,12 +11,12 @@ use chatlane_protocol::request::PositionIn;
 use chatlane_protocol::{ConversationId, Refusal, Seq, UserId};
 use futures_util::stream::{self, StreamExt as _};
 
-use crate::anchor::{BadPosition, judge};
-use crate::caller::Caller;
-use crate::entry::Entry;
+use crate::log::anchor::{BadPosition, judge};
+use crate::log::entry::Entry;
 use crate::ports::{Advance, Advanced, Clock, Cursors, MessageLog, Outbound, ReadCursor, Sessions, Unavailable};
+use crate::requests::caller::Caller;
+use crate::requests::sync::{is_zero, not_found};
 use crate::settings::Settings;
-use crate::sync::{is_zero, not_found};
 
 /// Rows written at once.
 const WRITES_AT_ONCE: usize = 16;

@@ -5,8 +5,8 @@ use chatlane_protocol::frames::{MemberCursors, PingAnswer, Standing};
 use chatlane_protocol::request::Ping;
 use futures_util::future::{try_join_all, try_join3};
 
-use crate::caller::Caller;
 use crate::ports::{Clock, Cursors, Heads, InboxRow, Sessions, Unavailable};
+use crate::requests::caller::Caller;
 
 /// Answers one `ping`. Conversations of which the caller is no member are left out.
 pub async fn ping<S, C>(store: &S, clock: &C, caller: &Caller, request: &Ping) -> Result<PingAnswer, Unavailable>

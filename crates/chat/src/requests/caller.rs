@@ -3,7 +3,7 @@
 use chatlane_protocol::frames::{ErrorFrame, RefreshAnswer, encode};
 use chatlane_protocol::{ConnectionId, DeviceId, ErrorCode, Refusal, RequestId, ServerFrame, UnixMillis, UserId};
 
-use crate::append::BUSY_RETRY_AFTER_MS;
+use crate::log::append::BUSY_RETRY_AFTER_MS;
 use crate::ports::{Clock, Outbound, Sessions, Unavailable};
 
 /// Who asks, as the authorizer established it; the gateway replays it on every frame.

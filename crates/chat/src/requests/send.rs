@@ -4,13 +4,13 @@ use chatlane_protocol::frames::{SendAnswer, Stored};
 use chatlane_protocol::request::SendMessages;
 use chatlane_protocol::{MessageResult, Outcome, UnixMillis};
 
-use crate::append::{Appended, Lane};
-use crate::caller::Caller;
-use crate::delivery;
-use crate::entry::Entry;
+use crate::log::append::{Appended, Lane};
+use crate::log::entry::Entry;
 use crate::ports::{Clock, FanOutQueue, Head, Heads, Memberships, MessageLog, Unavailable};
+use crate::requests::caller::Caller;
 use crate::settings::Settings;
-use crate::task::Task;
+use crate::workers::dispatch;
+use crate::workers::task::Task;
 
 /// Appends the messages of one request. They are kept in their order by stopping at the first that is neither stored nor a duplicate
 /// (L5). An `Err` means that some may be stored, and none is acknowledged (L3): the client retries all with the same ids.
@@ -42,7 +42,7 @@ where
             }
             Ok(Appended::Conflict(entry)) => Outcome::Conflict(stored(&entry)),
             Err(refused) => {
-                if let crate::append::Refused::Unavailable(unavailable) = &refused {
+                if let crate::log::append::Refused::Unavailable(unavailable) = &refused {
                     tracing::warn!(conversation = %request.conversation, "append: {unavailable}");
                 }
                 Outcome::Refused(refused.to_wire())
@@ -74,11 +74,11 @@ async fn deliver<S: Heads, Q: FanOutQueue>(
     new: Vec<Head>,
     found: Vec<Head>,
 ) -> Result<(), Unavailable> {
-    let found = delivery::not_begun(store, vec![(request.conversation.clone(), found)]).await?;
+    let found = dispatch::not_begun(store, vec![(request.conversation.clone(), found)]).await?;
     let begun: Vec<Head> = new.into_iter().chain(found.into_iter().flat_map(|(_, entries)| entries)).collect();
-    let Some(range) = delivery::range(&begun) else { return Ok(()) };
+    let Some(range) = dispatch::range(&begun) else { return Ok(()) };
     let own = begun.iter().map(|head| head.position.seq).collect();
-    let task = Task { own, origin: Some(caller.connection.clone()), ..delivery::task(&request.conversation, range, now) };
+    let task = Task { own, origin: Some(caller.connection.clone()), ..dispatch::task(&request.conversation, range, now) };
     queue.enqueue(&task, 0).await
 }
 

@@ -1,7 +1,7 @@
 //! Fan-out: from a task of the queue to frames on live sockets.
 //!
 //! A task is a pointer into the log, never its content. The worker raises the head *while* it reads members and entries, *then* reads
-//! sessions (D2, see [`crate::hello`]). Head means *begun*, so it never says that a delivery is done: what was begun is repeated by the
+//! sessions (D2, see [`crate::requests::hello`]). Head means *begun*, so it never says that a delivery is done: what was begun is repeated by the
 //! queue until a worker ends well (L4). Receivers drop what they have (D1), so posting twice is harmless and missing is not.
 
 use std::collections::BTreeMap;
@@ -13,11 +13,11 @@ use chatlane_protocol::{ConnectionId, ConversationId, Position, Seq, UnixMillis,
 use futures_util::future::{try_join, try_join_all, try_join3};
 use futures_util::stream::{self, StreamExt as _};
 
-use crate::entry::Entry;
+use crate::log::entry::Entry;
 use crate::ports::{
     Clock, Delivery, FanOutQueue, Heads, Member, Memberships, MessageLog, Outbound, ReadBound, Run, Session, Sessions, Unavailable,
 };
-use crate::task::{Remainder, Task};
+use crate::workers::task::{Remainder, Task};
 
 /// The most entries of one task that are posted; of more, the last. The gap makes clients sync.
 pub const RANGE_MAX: u64 = 100;

@@ -4,7 +4,7 @@
 use chatlane_protocol::{ConversationId, Position, Seq, UnixMillis};
 
 use crate::ports::{FanOutQueue, Head, Heads, Unavailable};
-use crate::task::Task;
+use crate::workers::task::Task;
 
 /// Entries of one conversation, as heads.
 pub(crate) type Stored = (ConversationId, Vec<Head>);

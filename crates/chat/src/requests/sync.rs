@@ -9,13 +9,13 @@ use chatlane_protocol::request::{Sync, SyncFrom};
 use chatlane_protocol::{ConversationId, Entry as WireEntry, ErrorCode, Position, Refusal, Seq, UserId};
 use futures_util::future::{join_all, try_join};
 
-use crate::anchor::judge;
-use crate::caller::Caller;
-use crate::cursors::{self, Cursor};
-use crate::delivery;
-use crate::entry::Entry;
+use crate::log::anchor::judge;
+use crate::log::entry::Entry;
 use crate::ports::{Clock, Cursors, FanOutQueue, Head, Heads, InboxRow, MessageLog, Outbound, ReadBound, Run, Sessions, Unavailable};
+use crate::requests::caller::Caller;
+use crate::requests::cursors::{self, Cursor};
 use crate::settings::Settings;
+use crate::workers::dispatch;
 
 /// Entries of the first read of a conversation; further ones go by their size.
 const FIRST_READ: usize = 25;
@@ -58,7 +58,7 @@ where
     };
     let (pages, acked) = try_join(pages(store, settings, caller, &request.conversations), acknowledge).await?;
     let own = pages.iter().map(|page| (page.conversation.clone(), own(page, &caller.user))).collect();
-    delivery::queue_not_begun(store, queue, clock.now(), own).await?;
+    dispatch::queue_not_begun(store, queue, clock.now(), own).await?;
     let is_done = |page: &SyncPage| !matches!(&page.outcome, SyncOutcome::Ok(missed) if !missed.done);
     let done = pages.len() == request.conversations.len() && pages.iter().all(is_done);
     Ok(SyncAnswer { id: request.id.clone(), pages, done, acked })
@@ -99,7 +99,7 @@ async fn pages<S: MessageLog + Cursors>(
             // One conversation that cannot be read does not keep the others back.
             let found = found.unwrap_or_else(|unavailable| {
                 tracing::warn!(conversation = %from.conversation, "not synced: {unavailable}");
-                Found::Refused(crate::anchor::BadPosition::Unavailable(unavailable).to_wire())
+                Found::Refused(crate::log::anchor::BadPosition::Unavailable(unavailable).to_wire())
             });
             bytes += REST_OF_A_PAGE + from.conversation.as_str().len();
             let (outcome, size) = cut(found, PAGE_BYTES_MAX.saturating_sub(bytes), pages.is_empty());
@@ -174,7 +174,7 @@ async fn outcome<S: MessageLog + Cursors>(
         }
         Some(_) => {}
     }
-    let Run::Whole(mut entries) = read.run else { return Ok(Found::Refused(crate::anchor::BadPosition::TooOld.to_wire())) };
+    let Run::Whole(mut entries) = read.run else { return Ok(Found::Refused(crate::log::anchor::BadPosition::TooOld.to_wire())) };
     if entries.is_empty() {
         // The member's own joining is in the log, so this is a transaction seen half: the next request sees it whole.
         return Err(Unavailable::new("read what was missed", "the entry of a membership is not there yet"));
@@ -184,12 +184,12 @@ async fn outcome<S: MessageLog + Cursors>(
 }
 
 async fn following<S: MessageLog>(store: &S, settings: &Settings, from: &SyncFrom, read: After) -> Result<Found, Unavailable> {
-    let Run::Whole(mut entries) = read.run else { return Ok(Found::Refused(crate::anchor::BadPosition::TooOld.to_wire())) };
+    let Run::Whole(mut entries) = read.run else { return Ok(Found::Refused(crate::log::anchor::BadPosition::TooOld.to_wire())) };
     if from.after.seq > Seq::ZERO {
         let occupant = entries.first().map(|entry| entry.position);
         match judge(store, settings.epoch, &from.conversation, from.after, occupant).await {
             Ok(()) => {}
-            Err(crate::anchor::BadPosition::Unavailable(unavailable)) => return Err(unavailable),
+            Err(crate::log::anchor::BadPosition::Unavailable(unavailable)) => return Err(unavailable),
             Err(bad) => return Ok(Found::Refused(bad.to_wire())),
         }
         entries.remove(0);

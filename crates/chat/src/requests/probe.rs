@@ -6,13 +6,13 @@ use chatlane_protocol::limits::{PROBE_BYTES_MAX, PROBE_ENTRIES_MAX};
 use chatlane_protocol::request::Probe;
 use chatlane_protocol::{Position, Refusal, Seq};
 
-use crate::anchor::{BadPosition, judge};
-use crate::caller::Caller;
-use crate::delivery;
-use crate::entry::Entry;
+use crate::log::anchor::{BadPosition, judge};
+use crate::log::entry::Entry;
 use crate::ports::{Clock, Cursors, FanOutQueue, Head, Heads, MessageLog, ReadBound, Run, Unavailable};
+use crate::requests::caller::Caller;
+use crate::requests::sync::not_found;
 use crate::settings::Settings;
-use crate::sync::not_found;
+use crate::workers::dispatch;
 
 /// Why nothing was looked through.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ where
     let is_found = |entry: &Entry| entry.sender == caller.user && ids.contains(&entry.client_message_id);
     let own: Vec<Entry> = entries.into_iter().filter(is_found).collect();
     let heads = own.iter().map(|entry| Head { position: entry.position, count: entry.facts.count, time: entry.time }).collect();
-    delivery::queue_not_begun(store, queue, clock.now(), vec![(conversation.clone(), heads)]).await?;
+    dispatch::queue_not_begun(store, queue, clock.now(), vec![(conversation.clone(), heads)]).await?;
     let found = own.into_iter().map(|entry| Found {
         stored: Stored { position: entry.position, time_ms: entry.time, count: entry.facts.count },
         client_message_id: entry.client_message_id,

@@ -5,10 +5,10 @@ use chatlane_protocol::limits::{HISTORY_ENTRIES_MAX, PAGE_BYTES_MAX};
 use chatlane_protocol::request::History;
 use chatlane_protocol::{Entry as WireEntry, ErrorCode, Refusal, Seq};
 
-use crate::append::BUSY_RETRY_AFTER_MS;
-use crate::caller::Caller;
-use crate::entry::Entry;
+use crate::log::append::BUSY_RETRY_AFTER_MS;
+use crate::log::entry::Entry;
 use crate::ports::{Cursors, MessageLog, ReadBound, Unavailable};
+use crate::requests::caller::Caller;
 
 /// Entries of the first read; further ones go by their size.
 const FIRST_READ: usize = 25;

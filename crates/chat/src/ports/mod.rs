@@ -8,8 +8,8 @@ use std::future::Future;
 
 use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
 
-use crate::entry::{Entry, Role};
-use crate::task::Task;
+use crate::log::entry::{Entry, Role};
+use crate::workers::task::Task;
 
 /// The outcome is unknown; the same request with the same ids is safe to repeat.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +124,7 @@ pub enum Put {
 /// A new conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Creation {
-    /// Entry 1, of [`crate::entry::Kind::Created`].
+    /// Entry 1, of [`crate::log::entry::Kind::Created`].
     pub entry: Entry,
     /// Its members; the version of each is entry 1.
     pub members: Vec<Member>,

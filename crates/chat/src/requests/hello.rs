@@ -10,9 +10,9 @@ use chatlane_protocol::request::{Hello, Known};
 use chatlane_protocol::{ConnectionId, ConversationId, ErrorCode, Refusal, Seq, ServerFrame, limits};
 use futures_util::future::join_all;
 
-use crate::append::BUSY_RETRY_AFTER_MS;
-use crate::caller::Caller;
+use crate::log::append::BUSY_RETRY_AFTER_MS;
 use crate::ports::{Clock, Head, Heads, InboxRow, Memberships, MessageLog, Outbound, Session, Sessions, Unavailable};
+use crate::requests::caller::Caller;
 use crate::settings::Settings;
 
 /// Conversations read at once: their heads are one batch read.

@@ -32,7 +32,7 @@ impl BadPosition {
             Self::Unknown => refusal(ErrorCode::AnchorUnknown),
             Self::TooOld => refusal(ErrorCode::AnchorTooOld),
             Self::EpochChanged { common } => Refusal { common: Some(*common), ..refusal(ErrorCode::EpochChanged) },
-            Self::Unavailable(_) => refusal(ErrorCode::Unavailable).after_ms(crate::append::BUSY_RETRY_AFTER_MS),
+            Self::Unavailable(_) => refusal(ErrorCode::Unavailable).after_ms(crate::log::append::BUSY_RETRY_AFTER_MS),
         }
     }
 }

@@ -4,13 +4,13 @@ use chatlane_protocol::frames::{ConversationHead, OpenAnswer};
 use chatlane_protocol::request::Open;
 use chatlane_protocol::{ErrorCode, Position, Refusal, Seq, UserId};
 
-use crate::admission::Bucket;
-use crate::append::{ATTEMPTS_MAX, BUSY_RETRY_AFTER_MS};
-use crate::caller::Caller;
-use crate::delivery;
-use crate::entry::{Entry, Facts, Kind, Policy, Role, direct_conversation};
+use crate::log::admission::Bucket;
+use crate::log::append::{ATTEMPTS_MAX, BUSY_RETRY_AFTER_MS};
+use crate::log::entry::{Entry, Facts, Kind, Policy, Role, direct_conversation};
 use crate::ports::{Clock, Created, Creation, FanOutQueue, Head, Heads, Member, MessageLog, ReadBound, Unavailable};
+use crate::requests::caller::Caller;
 use crate::settings::Settings;
+use crate::workers::dispatch;
 
 /// Why there is no conversation to answer.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +73,7 @@ where
         if head < first {
             // L4: created just now, or by somebody who died before this line.
             let head = Head { position: first, count: 0, time }; // entry 1 is no message
-            queue.enqueue(&delivery::task(&conversation, (first.seq, head), clock.now()), 0).await?;
+            queue.enqueue(&dispatch::task(&conversation, (first.seq, head), clock.now()), 0).await?;
         }
         let conversation = ConversationHead { conversation, with: Some(request.with.clone()), head: head.max(first) };
         return Ok(OpenAnswer { id: request.id.clone(), conversation });
