@@ -9,7 +9,7 @@ use chatlane_chat::testing::builders::{
 use chatlane_chat::testing::faulty::{Call, Fault};
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
-use chatlane_protocol::frames::{MemberCursors, PingAnswer, ServerFrame, Standing, encode};
+use chatlane_protocol::frames::{ConversationStatus, MemberCursors, PingAnswer, ServerFrame, encode};
 use chatlane_protocol::request::Ping;
 use chatlane_protocol::{ConversationId, Position, limits};
 
@@ -61,7 +61,7 @@ fn a_connection_with_a_session_is_known_and_any_other_says_hello_again() {
 #[test]
 fn open_conversations_are_told_with_their_heads_and_how_far_the_other_is() {
     let stage = known(9);
-    let expected = |delivered, read| Standing {
+    let expected = |delivered, read| ConversationStatus {
         conversation: stage.conversation.clone(),
         head: position(9),
         count: 8,

@@ -332,12 +332,12 @@ pub struct PingAnswer {
     pub resync: bool,
     /// Those of the request's `open` of which the caller is a member.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conversations: Vec<Standing>,
+    pub conversations: Vec<ConversationStatus>,
 }
 
-/// Where one conversation stands.
+/// The status of one conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct ConversationStatus {
     /// Which.
     pub conversation: ConversationId,
     /// The highest position whose delivery has begun.
@@ -413,9 +413,13 @@ pub enum GoawayReason {
     Unknown,
 }
 
-/// The JSON text of a value of this crate. These types always have one: their maps have text keys and they hold no foreign types.
+/// The JSON text of a value of this crate, or of a list of them.
+///
+/// # Panics
+///
+/// Never for this crate's types. `serde_json` fails for a map whose keys are not texts, and where a `Serialize` says so; these have neither.
 pub fn encode(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+    serde_json::to_string(value).expect("the types of the protocol have a JSON text")
 }
 
 /// The live frame of entries that are already encoded: the fan-out encodes an entry once for all its receivers.

@@ -112,6 +112,11 @@ impl Position {
     pub const fn new(epoch: u32, seq: Seq) -> Self {
         Self { epoch, seq }
     }
+
+    /// Whether it is before the first entry, in any epoch: seq 0 names no entry.
+    pub const fn is_zero(self) -> bool {
+        self.seq.0 == 0
+    }
 }
 
 impl fmt::Display for Position {
@@ -136,6 +141,12 @@ mod tests {
     fn positions_order_by_epoch_first() {
         assert!(Position::new(2, Seq::FIRST) > Position::new(1, Seq::MAX));
         assert!(Position::new(1, Seq::FIRST) > Position::ZERO);
+    }
+
+    #[test]
+    fn seq_0_is_before_the_first_entry_in_every_epoch() {
+        assert!(Position::ZERO.is_zero() && Position::new(7, Seq::ZERO).is_zero());
+        assert!(!Position::new(0, Seq::FIRST).is_zero());
     }
 
     #[test]

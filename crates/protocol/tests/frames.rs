@@ -1,9 +1,9 @@
 //! Snapshots of every frame: a change of the wire is a change of this file's snapshots and of `docs/PROTOCOL.md`.
 
 use chatlane_protocol::frames::{
-    ConversationHead, ConversationRow, CursorOutcome, CursorResult, CursorsAnswer, Entries, ErrorFrame, Found, Goaway, GoawayReason,
-    HelloAnswer, HistoryAnswer, Limits, MemberCursors, Missed, OpenAnswer, PingAnswer, ProbeAnswer, Receipt, RefreshAnswer, SendAnswer,
-    Skip, Standing, Stored, SyncAnswer, SyncOutcome, SyncPage, Versions, encode, live_frame,
+    ConversationHead, ConversationRow, ConversationStatus, CursorOutcome, CursorResult, CursorsAnswer, Entries, ErrorFrame, Found, Goaway,
+    GoawayReason, HelloAnswer, HistoryAnswer, Limits, MemberCursors, Missed, OpenAnswer, PingAnswer, ProbeAnswer, Receipt, RefreshAnswer,
+    SendAnswer, Skip, Stored, SyncAnswer, SyncOutcome, SyncPage, Versions, encode, live_frame,
 };
 use chatlane_protocol::request::{
     Hello, History, Known, NewMessage, Open, Ping, PositionIn, Positions, Probe, Refresh, SendMessages, Sync, SyncFrom,
@@ -210,8 +210,8 @@ fn frames_of_cursors() -> Vec<(&'static str, ServerFrame)> {
     let moved = CursorResult { conversation: conversation.clone(), outcome: CursorOutcome::Ok };
     let refusal = Refusal::new(ErrorCode::AnchorUnknown, "the position names no entry");
     let refused = CursorResult { conversation: second_conversation(), outcome: CursorOutcome::Refused(refusal) };
-    let standing = Standing { conversation: conversation.clone(), head: position(3), count: 2, cursors: vec![cursors.clone()] };
-    let ping = PingAnswer { id: id(), server_time_ms: time(), resync: false, conversations: vec![standing] };
+    let status = ConversationStatus { conversation: conversation.clone(), head: position(3), count: 2, cursors: vec![cursors.clone()] };
+    let ping = PingAnswer { id: id(), server_time_ms: time(), resync: false, conversations: vec![status] };
     vec![
         ("ack", ServerFrame::Ack(CursorsAnswer { id: id(), results: vec![moved.clone()] })),
         ("read", ServerFrame::Read(CursorsAnswer { id: id(), results: vec![moved, refused] })),

@@ -1,7 +1,7 @@
 //! `ping`: whether the server still knows the connection, and where the conversations stand that the user looks at. It repairs what the
 //! hints have lost: a session that a false 410 or a given-up post has removed, live entries, receipts.
 
-use chatlane_protocol::frames::{MemberCursors, PingAnswer, Standing};
+use chatlane_protocol::frames::{ConversationStatus, MemberCursors, PingAnswer};
 use chatlane_protocol::request::Ping;
 use futures_util::future::{try_join_all, try_join3};
 
@@ -21,11 +21,11 @@ where
     )
     .await?;
     let members = rows.into_iter().zip(heads).filter_map(|(row, head)| Some((row?, head)));
-    let standings = members.map(|(row, head)| async move {
+    let statuses = members.map(|(row, head)| async move {
         let cursors = others(store, &row).await?;
-        Ok::<_, Unavailable>(Standing { conversation: row.conversation, head: head.position, count: head.count, cursors })
+        Ok::<_, Unavailable>(ConversationStatus { conversation: row.conversation, head: head.position, count: head.count, cursors })
     });
-    let conversations = try_join_all(standings).await?;
+    let conversations = try_join_all(statuses).await?;
     Ok(PingAnswer { id: request.id.clone(), server_time_ms: clock.now(), resync: session.is_none(), conversations })
 }
 

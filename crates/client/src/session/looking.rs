@@ -1,6 +1,6 @@
 //! `ping`: keeps the socket alive, finds out that it is dead or that the server does not know it any more, and asks where the conversations stand that the person looks at.
 
-use chatlane_protocol::frames::{PingAnswer, Standing};
+use chatlane_protocol::frames::{ConversationStatus, PingAnswer};
 use chatlane_protocol::limits::OPEN_CONVERSATIONS_MAX;
 use chatlane_protocol::request::Ping;
 use chatlane_protocol::{ConversationId, Position, Request, ServerFrame};
@@ -84,7 +84,7 @@ impl Session {
         self.looking.retry.fail(step, &self.settings, retry_after_ms);
     }
 
-    fn standing_told(&mut self, Standing { conversation, head, count, cursors }: Standing, step: &mut Step) {
+    fn standing_told(&mut self, ConversationStatus { conversation, head, count, cursors }: ConversationStatus, step: &mut Step) {
         if let Some(lane) = self.lanes.get_mut(&conversation) {
             lane.headless = false;
             // Its entries are on their way, probably: the gap wait runs before they are asked for.

@@ -2,7 +2,7 @@
 
 use chatlane_client::session::{Input, Shown};
 use chatlane_protocol::frames::{
-    CursorOutcome, CursorResult, CursorsAnswer, MemberCursors, Missed, Receipt, Standing, SyncAnswer, SyncOutcome, SyncPage,
+    ConversationStatus, CursorOutcome, CursorResult, CursorsAnswer, MemberCursors, Missed, Receipt, SyncAnswer, SyncOutcome, SyncPage,
 };
 use chatlane_protocol::request::Positions;
 use chatlane_protocol::{ErrorCode, Position, Refusal, Request, ServerFrame};
@@ -229,7 +229,7 @@ fn a_ping_repairs_lost_receipts_and_lost_entries_of_what_the_person_looks_at() {
     let ping = phone.ping();
     assert_eq!(ping.open, [d1()]);
     phone.shown.clear();
-    phone.pong(&ping, false, vec![Standing { conversation: d1(), head: at(5), count: 4, cursors: vec![cursors(3, 2)] }]);
+    phone.pong(&ping, false, vec![ConversationStatus { conversation: d1(), head: at(5), count: 4, cursors: vec![cursors(3, 2)] }]);
     assert!(phone.shown.contains(&Shown::Cursors { conversation: d1(), cursors: cursors(3, 2) }));
     phone.pass(1_000);
     assert_eq!(phone.sync().conversations[0].after, at(3));

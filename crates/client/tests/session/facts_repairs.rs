@@ -1,7 +1,7 @@
 //! Anchors that are of no use any more, logs that were restored, conversations that begin anew. The outbox survives all of it.
 
 use chatlane_client::session::OutgoingState;
-use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, Missed, Skip, Standing, SyncOutcome};
+use chatlane_protocol::frames::{ConversationStatus, CursorOutcome, CursorResult, CursorsAnswer, Missed, Skip, SyncOutcome};
 use chatlane_protocol::{ErrorCode, Outcome, Position, Refusal, Request, ServerFrame};
 
 use crate::phone::*;
@@ -173,7 +173,7 @@ fn a_position_that_the_log_never_had_begins_the_conversation_anew_as_a_new_one()
         assert_eq!((phone.store.entries.len(), phone.store.outbox.len()), (0, 1), "never the outbox");
         let ping = phone.ping();
         assert_eq!(ping.open, [d1()]);
-        phone.pong(&ping, false, vec![Standing { conversation: d1(), head: at(8), count: 7, cursors: vec![] }]);
+        phone.pong(&ping, false, vec![ConversationStatus { conversation: d1(), head: at(8), count: 7, cursors: vec![] }]);
         phone.pass(1_000);
         if code == ErrorCode::AnchorUnknown {
             assert_eq!(phone.sync().conversations[0].after, Position::ZERO);

@@ -3,8 +3,8 @@
 
 use chatlane_client::session::{Input, OpenFailure, OutboxState};
 use chatlane_protocol::frames::{
-    CursorOutcome, CursorResult, CursorsAnswer, Entries, GoawayReason, HistoryAnswer, Missed, ProbeAnswer, RefreshAnswer, Skip, Standing,
-    SyncAnswer, SyncOutcome, SyncPage,
+    ConversationStatus, CursorOutcome, CursorResult, CursorsAnswer, Entries, GoawayReason, HistoryAnswer, Missed, ProbeAnswer,
+    RefreshAnswer, Skip, SyncAnswer, SyncOutcome, SyncPage,
 };
 use chatlane_protocol::{ErrorCode, Outcome, Refusal, Request, ServerFrame, Token, UnixMillis};
 use proptest::prelude::*;
@@ -80,7 +80,7 @@ fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
             ServerFrame::Refresh(RefreshAnswer { id: refresh.id, expires_ms: UnixMillis::ZERO.plus_ms(number * 1_000) })
         }
         Request::Ping(ping) => {
-            let standing = Standing { conversation: d1(), head: at_epoch(epoch, seq), count: 1, cursors: vec![] };
+            let standing = ConversationStatus { conversation: d1(), head: at_epoch(epoch, seq), count: 1, cursors: vec![] };
             return phone.pong(&ping, number.is_multiple_of(5), vec![standing]);
         }
         Request::Open(open) => return phone.refuse(&open.id, refusal(seq, epoch)),

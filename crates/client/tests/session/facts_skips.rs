@@ -1,7 +1,7 @@
 //! Conversations that are not caught up with: where they go on, what is counted, acknowledged and looked for there.
 
 use chatlane_client::session::{Input, OutboxState, OutgoingState, Settings, Shown};
-use chatlane_protocol::frames::{HistoryAnswer, Missed, Skip, Standing, SyncOutcome};
+use chatlane_protocol::frames::{ConversationStatus, HistoryAnswer, Missed, Skip, SyncOutcome};
 use chatlane_protocol::{ErrorCode, Outcome, Position, Refusal, Request, ServerFrame};
 
 use crate::phone::*;
@@ -151,7 +151,7 @@ fn a_head_told_by_ping_is_told_with_its_count() {
     phone.input(Input::Look { conversations: vec![d1()] });
     let ping = phone.ping();
     // Entries that do not count are among those that are skipped.
-    phone.pong(&ping, false, vec![Standing { conversation: d1(), head: at(5_000), count: 4_000, cursors: vec![] }]);
+    phone.pong(&ping, false, vec![ConversationStatus { conversation: d1(), head: at(5_000), count: 4_000, cursors: vec![] }]);
     phone.pass(1_000);
     assert_eq!((phone.row().have, phone.row().have_count, phone.row().unread()), (at(5_000), 4_000, 4_000));
 }
@@ -168,7 +168,7 @@ fn an_end_of_the_log_that_is_told_without_its_count_is_not_gone_on_at() {
     phone.pass(1_000);
     let sync = phone.sync();
     assert_eq!((sync.conversations[0].after, phone.row().from), (at(3), Position::ZERO));
-    phone.pong(&ping, false, vec![Standing { conversation: d1(), head: at(4_990), count: 4_000, cursors: vec![] }]);
+    phone.pong(&ping, false, vec![ConversationStatus { conversation: d1(), head: at(4_990), count: 4_000, cursors: vec![] }]);
     phone.page(&sync, vec![entry(1, 4)], false);
     assert!(phone.shown.contains(&Shown::Skipped { conversation: d1(), position: at(4_990) }));
     let sync = phone.sync();
@@ -201,7 +201,7 @@ fn the_count_of_a_head_that_is_known_already_may_come_later() {
     let mut phone = Phone::live_at(3);
     phone.input(Input::Look { conversations: vec![d1()] });
     let ping = phone.ping();
-    phone.pong(&ping, false, vec![Standing { conversation: d1(), head: at(5_000), count: 4_000, cursors: vec![] }]);
+    phone.pong(&ping, false, vec![ConversationStatus { conversation: d1(), head: at(5_000), count: 4_000, cursors: vec![] }]);
     phone.pass(1_000);
     let mut told = row(at(5_000), at(1));
     told.count = 3_999;

@@ -9,8 +9,8 @@ use chatlane_client::session::{
     SocketId, Text,
 };
 use chatlane_protocol::frames::{
-    self, CursorOutcome, CursorResult, CursorsAnswer, Entries, ErrorFrame, Found, Goaway, GoawayReason, MessageResult, Missed, PingAnswer,
-    ProbeAnswer, SendAnswer, Standing, SyncAnswer, SyncOutcome, SyncPage, encode,
+    self, ConversationStatus, CursorOutcome, CursorResult, CursorsAnswer, Entries, ErrorFrame, Found, Goaway, GoawayReason, MessageResult,
+    Missed, PingAnswer, ProbeAnswer, SendAnswer, SyncAnswer, SyncOutcome, SyncPage, encode,
 };
 use chatlane_protocol::request::{Hello, Ping, Positions, Probe, SendMessages, Sync};
 use chatlane_protocol::{
@@ -363,7 +363,7 @@ impl Phone {
         self.receive(&answer(CursorsAnswer { id: request.id.clone(), results }));
     }
 
-    pub fn pong(&mut self, ping: &Ping, resync: bool, conversations: Vec<Standing>) {
+    pub fn pong(&mut self, ping: &Ping, resync: bool, conversations: Vec<ConversationStatus>) {
         let server_time_ms = UnixMillis::ZERO;
         self.receive(&ServerFrame::Ping(PingAnswer { id: ping.id.clone(), server_time_ms, resync, conversations }));
     }

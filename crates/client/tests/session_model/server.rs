@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chatlane_protocol::frames::{
-    ConversationHead, ConversationRow, CursorOutcome, CursorResult, CursorsAnswer, ErrorFrame, Goaway, GoawayReason, HelloAnswer,
-    HistoryAnswer, Limits, MemberCursors, Missed, OpenAnswer, PingAnswer, ProbeAnswer, Receipt, RefreshAnswer, SendAnswer, Standing,
+    ConversationHead, ConversationRow, ConversationStatus, CursorOutcome, CursorResult, CursorsAnswer, ErrorFrame, Goaway, GoawayReason,
+    HelloAnswer, HistoryAnswer, Limits, MemberCursors, Missed, OpenAnswer, PingAnswer, ProbeAnswer, Receipt, RefreshAnswer, SendAnswer,
     SyncAnswer, SyncOutcome, SyncPage, Versions,
 };
 use chatlane_protocol::request::{Hello, History, Open, Ping, PositionIn, Positions, Probe, Refresh, SendMessages, Sync};
@@ -420,7 +420,7 @@ impl Server {
 
     fn ping(&self, wire: Wire, peer: &Peer, Ping { id, open }: Ping) -> ServerFrame {
         let lanes = open.iter().filter_map(|conversation| self.lane_of(conversation, &peer.user).ok());
-        let standing = |lane: &Lane| Standing {
+        let standing = |lane: &Lane| ConversationStatus {
             conversation: lane.id.clone(),
             head: lane.head,
             count: lane.count_at(lane.head),
