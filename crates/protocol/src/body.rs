@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::CONTENT_TYPE_BYTES_MAX;
+use crate::shared_limits::CONTENT_TYPE_BYTES_MAX;
 
 /// A body: a content type and either `text` or `data` (base64), not empty.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

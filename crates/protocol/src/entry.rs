@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
-use crate::ids::{ClientMessageId, ConversationId, UserId};
-use crate::position::{Position, Seq, UnixMillis};
+use crate::ids::{ClientMessageId, UserId};
+use crate::position::{Position, UnixMillis};
 
 /// One entry. A client that does not know its `kind` keeps its place and goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,20 +41,4 @@ pub enum EntryKind {
     /// A kind of a later version.
     #[serde(other)]
     Unknown,
-}
-
-impl Entry {
-    /// Bytes of the live frame that carries only this message, with the longest position, time and count: what is compared with
-    /// [`crate::limits::ENTRY_BYTES_MAX`], so that the answer does not depend on where the entry lands.
-    pub fn live_frame_bytes_max(conversation: &ConversationId, sender: &UserId, id: &ClientMessageId, body: &Body) -> usize {
-        let entry = Self {
-            position: Position::new(u32::MAX, Seq::MAX),
-            sender: sender.clone(),
-            client_message_id: id.clone(),
-            time_ms: UnixMillis::MAX,
-            count: crate::limits::INTEGER_MAX,
-            kind: EntryKind::Message { body: body.clone() },
-        };
-        crate::frames::live_frame(conversation, &[crate::frames::encode(&entry)]).len()
-    }
 }

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{CLIENT_MESSAGE_ID_BYTES_MAX, CONVERSATION_ID_BYTES_MAX, REQUEST_ID_BYTES_MAX, TOKEN_BYTES_MAX, USER_ID_BYTES_MAX};
+use crate::shared_limits::{
+    CLIENT_MESSAGE_ID_BYTES_MAX, CONVERSATION_ID_BYTES_MAX, REQUEST_ID_BYTES_MAX, TOKEN_BYTES_MAX, USER_ID_BYTES_MAX,
+};
 
 /// Why a text is not an id. Says the rule, never the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,6 +6,7 @@
 //! Words: a *frame* is one JSON object; a *WebSocket frame* is the gateway's 32 KB unit. A *request* is answered by one frame that
 //! echoes its `id`; a *push* has no `id`.
 
+pub mod actions;
 pub mod body;
 pub mod entry;
 pub mod error;
@@ -13,7 +14,10 @@ pub mod frames;
 pub mod ids;
 pub mod limits;
 pub mod position;
+pub mod pushes;
+mod reading;
 pub mod request;
+mod shared_limits;
 
 pub use body::{Body, Content};
 pub use entry::{Entry, EntryKind};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::INTEGER_MAX;
+use crate::shared_limits::INTEGER_MAX;
 
 macro_rules! bounded_integer {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {

@@ -2,13 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use crate::body::Body;
+pub use crate::actions::cursors::{PositionIn, Positions};
+pub use crate::actions::hello::{Hello, Known};
+pub use crate::actions::history::History;
+pub use crate::actions::open::Open;
+pub use crate::actions::ping::Ping;
+pub use crate::actions::probe::Probe;
+pub use crate::actions::refresh::Refresh;
+pub use crate::actions::send::{NewMessage, SendMessages};
+pub use crate::actions::sync::{Sync, SyncFrom};
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::{ClientMessageId, ConversationId, RequestId, Token, UserId};
+use crate::ids::{ConversationId, RequestId};
 use crate::limits::{CONVERSATIONS_PER_REQUEST_MAX, HISTORY_ENTRIES_MAX, MESSAGES_PER_SEND_MAX, OPEN_CONVERSATIONS_MAX, PROBED_IDS_MAX};
-use crate::position::{Position, Seq};
 
 /// A request, parsed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,176 +41,6 @@ pub enum Request {
     Refresh(Refresh),
     /// Is this connection alive, and where do these conversations stand?
     Ping(Ping),
-}
-
-/// `hello`: makes the connection known, then asks for the caller's conversations, a page an answer, in the order of their ids.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hello {
-    /// Echoed.
-    pub id: RequestId,
-    /// The protocol version that the client speaks.
-    pub v: u32,
-    /// The `next` of the page before; absent in the first request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<ConversationId>,
-    /// What the device has of the conversations after `after`: ascending by id, none twice. Rows that say the same are not answered.
-    #[serde(default, deserialize_with = "list_or_null", skip_serializing_if = "Vec::is_empty")]
-    pub known: Vec<Known>,
-    /// Where `known` ends because the request was full; the page ends there too. Not before the last of `known`, and after `after`.
-    /// Absent: `known` is all that the device has after `after`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub known_to: Option<ConversationId>,
-}
-
-/// What a device has of one conversation: `[conversation, epoch, seq, epoch, seq]`. An array, because a phone sends a thousand of them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "KnownWire", into = "KnownWire")]
-pub struct Known {
-    /// Which.
-    pub conversation: ConversationId,
-    /// The highest position that the device knows: all entries up to it are stored on it, or it means to fetch them by itself.
-    pub have: Position,
-    /// The user's read position as the device knows it.
-    pub read: Position,
-}
-
-#[derive(Serialize, Deserialize)]
-struct KnownWire(ConversationId, u32, Seq, u32, Seq);
-
-impl From<KnownWire> for Known {
-    fn from(KnownWire(conversation, have_epoch, have, read_epoch, read): KnownWire) -> Self {
-        Self { conversation, have: Position::new(have_epoch, have), read: Position::new(read_epoch, read) }
-    }
-}
-
-impl From<Known> for KnownWire {
-    fn from(known: Known) -> Self {
-        Self(known.conversation, known.have.epoch, known.have.seq, known.read.epoch, known.read.seq)
-    }
-}
-
-/// `sync`: the entries after a position, of 1 to 100 conversations, a page an answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sync {
-    /// Echoed.
-    pub id: RequestId,
-    /// None twice. Answered in this order, as far as a page goes.
-    pub conversations: Vec<SyncFrom>,
-    /// What the pages before have brought and the device has stored: the same as an `ack` beside this request. At most 100.
-    #[serde(default, deserialize_with = "list_or_null", skip_serializing_if = "Vec::is_empty")]
-    pub ack: Vec<PositionIn>,
-}
-
-/// Where to go on in one conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SyncFrom {
-    /// Which.
-    pub conversation: ConversationId,
-    /// The last position that the device has; [`Position::ZERO`] for none.
-    pub after: Position,
-}
-
-/// A position in a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PositionIn {
-    /// Which.
-    pub conversation: ConversationId,
-    /// Of an entry of it.
-    pub position: Position,
-}
-
-/// `history`: the entries before a seq, the newest first to be asked for, answered ascending.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct History {
-    /// Echoed.
-    pub id: RequestId,
-    /// Which.
-    pub conversation: ConversationId,
-    /// Only entries below this seq; absent: from the end of the log.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<Seq>,
-    /// At most so many entries, 1 to 100; absent: as many as a page holds, up to 100.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u32>,
-}
-
-/// `probe`: looks for messages of the caller after an anchor without bringing the entries.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Probe {
-    /// Echoed.
-    pub id: RequestId,
-    /// Which.
-    pub conversation: ConversationId,
-    /// Where to begin: the anchor of the messages, or `reached` of the answer before.
-    pub anchor: Position,
-    /// 1 to 25.
-    pub ids: Vec<ClientMessageId>,
-}
-
-/// `ack` and `read`: 1 to 100 positions of as many conversations. Cursors only move forward, so both are idempotent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Positions {
-    /// Echoed.
-    pub id: RequestId,
-    /// No conversation twice.
-    pub positions: Vec<PositionIn>,
-}
-
-/// `refresh`: a new token of the same user and device keeps the connection.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refresh {
-    /// Echoed.
-    pub id: RequestId,
-    /// As in a handshake.
-    pub token: Token,
-}
-
-/// `open`: idempotent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Open {
-    /// Echoed.
-    pub id: RequestId,
-    /// The other user.
-    pub with: UserId,
-    /// Names the `created` entry, if this request writes it.
-    pub client_message_id: ClientMessageId,
-}
-
-/// `send`: 1 to 25 messages of one conversation, kept in this order (L5).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SendMessages {
-    /// Echoed.
-    pub id: RequestId,
-    /// Where to.
-    pub conversation: ConversationId,
-    /// In the order in which the device made them.
-    pub messages: Vec<NewMessage>,
-}
-
-/// One message to append.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewMessage {
-    /// Made and stored before the first attempt; the same for every retry.
-    pub client_message_id: ClientMessageId,
-    /// The highest position of the conversation that the client knew when it created the message; the same for every retry.
-    pub anchor: Position,
-    /// What it says.
-    pub body: Body,
-}
-
-/// `ping`: answered with the server's time, and with where the named conversations stand.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ping {
-    /// Echoed.
-    pub id: RequestId,
-    /// What the user looks at: at most 20, none twice.
-    #[serde(default, deserialize_with = "list_or_null", skip_serializing_if = "Vec::is_empty")]
-    pub open: Vec<ConversationId>,
-}
-
-/// An optional list: null counts as missing, as in every optional field.
-fn list_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Vec<T>, D::Error> {
-    Ok(Option::deserialize(field)?.unwrap_or_default())
 }
 
 /// A text that is no request: the error to answer, with the request's `id` where one could be read.

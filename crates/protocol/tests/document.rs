@@ -1,12 +1,14 @@
 //! `docs/PROTOCOL.md` says what the code does: its examples are those of the snapshots, all of them, and it names every code and limit.
 
+use std::fs::read_to_string;
+use std::path::Path;
+
 use chatlane_protocol::Request;
 use chatlane_protocol::ServerFrame;
 use chatlane_protocol::frames::encode;
 use serde_json::{Deserializer, Map, Value};
 
 const DOCUMENT: &str = include_str!("../../../docs/PROTOCOL.md");
-const LIMITS: &str = include_str!("../src/limits.rs");
 const REQUESTS: &str = include_str!("snapshots/frames__every_request_looks_like_this.snap");
 const FRAMES: &str = include_str!("snapshots/frames__every_frame_of_the_server_looks_like_this.snap");
 const CODES: &str = include_str!("snapshots/frames__every_error_code_has_its_word_and_says_whether_to_retry.snap");
@@ -55,8 +57,13 @@ fn the_examples_of_the_document_are_the_snapshots() {
 
 #[test]
 fn the_document_names_every_limit() {
-    for line in LIMITS.lines().filter_map(|line| line.strip_prefix("pub const ")) {
-        let name = line.split(':').next().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let actions = source.join("actions").read_dir().unwrap().map(|file| file.unwrap().path());
+    let text: String =
+        actions.chain(["shared_limits.rs", "pushes.rs"].map(|file| source.join(file))).map(|file| read_to_string(file).unwrap()).collect();
+    let limits: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next()).collect();
+    assert!(limits.len() >= 37, "{} limits", limits.len());
+    for name in limits {
         assert!(DOCUMENT.contains(&format!("`{name}`")), "{name}");
     }
 }

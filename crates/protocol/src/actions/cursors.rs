@@ -1,0 +1,57 @@
+//! `ack` and `read`: entries have reached this device, the user has read. Two actions with one form.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Refusal;
+use crate::ids::{ConversationId, RequestId};
+use crate::position::Position;
+
+/// A client sends `ack` and `read` not more often than once in so long; positions in between are merged.
+pub const CURSORS_EVERY_MS: u64 = 1000;
+
+/// `ack` and `read`: 1 to 100 positions of as many conversations. Cursors only move forward, so both are idempotent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Positions {
+    /// Echoed.
+    pub id: RequestId,
+    /// No conversation twice.
+    pub positions: Vec<PositionIn>,
+}
+
+/// A position in a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PositionIn {
+    /// Which.
+    pub conversation: ConversationId,
+    /// Of an entry of it.
+    pub position: Position,
+}
+
+/// The answer to `ack` and `read`: one result per position, in the same order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CursorsAnswer {
+    /// Of the request.
+    pub id: RequestId,
+    /// As many as the request had positions.
+    pub results: Vec<CursorResult>,
+}
+
+/// What became of one position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CursorResult {
+    /// Which.
+    pub conversation: ConversationId,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: CursorOutcome,
+}
+
+/// What became of one position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum CursorOutcome {
+    /// The cursor is there, or was beyond it before.
+    Ok,
+    /// It has not moved, or (`unavailable`) may have.
+    Refused(Refusal),
+}

@@ -1,0 +1,157 @@
+//! `hello`: makes the connection known and brings the caller's conversations, a page an answer.
+
+use serde::{Deserialize, Serialize};
+
+use super::open::ConversationHead;
+use crate::entry::Entry;
+use crate::ids::{ConversationId, DeviceId, RequestId, UserId};
+use crate::position::{Position, Seq, UnixMillis};
+use crate::reading::list_or_null;
+
+/// The oldest and the newest protocol version that this server speaks.
+pub const VERSION_MIN: u32 = 1;
+
+/// See [`VERSION_MIN`].
+pub const VERSION_MAX: u32 = 1;
+
+/// What a client may send as `known` in one request: leaves room for the rest within a WebSocket frame.
+pub const KNOWN_BYTES_MAX: usize = 30 * 1024;
+
+/// Conversations that one page of `hello` looks at. Ours: five batch reads.
+pub const HELLO_ROWS_MAX: usize = 500;
+
+/// Conversations of a `hello` page whose last entry comes with them. Ours: a screen of them.
+pub const LAST_ENTRIES_MAX: usize = 20;
+
+/// When a client should open its next connection: after this, so that the gateway's limit of two hours never hits it.
+/// Source: API Gateway quotas: connection duration 2 hours. Spread by ± [`RECONNECT_SPREAD_MS`].
+pub const RECONNECT_IN_MS: u64 = 105 * 60 * 1000;
+
+/// See [`RECONNECT_IN_MS`].
+pub const RECONNECT_SPREAD_MS: u64 = 10 * 60 * 1000;
+
+/// The least that `reconnect_in_ms` is: for a `hello` said again on an old connection.
+pub const RECONNECT_IN_MS_MIN: u64 = 10_000;
+
+/// `hello`: makes the connection known, then asks for the caller's conversations, a page an answer, in the order of their ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Echoed.
+    pub id: RequestId,
+    /// The protocol version that the client speaks.
+    pub v: u32,
+    /// The `next` of the page before; absent in the first request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<ConversationId>,
+    /// What the device has of the conversations after `after`: ascending by id, none twice. Rows that say the same are not answered.
+    #[serde(default, deserialize_with = "list_or_null", skip_serializing_if = "Vec::is_empty")]
+    pub known: Vec<Known>,
+    /// Where `known` ends because the request was full; the page ends there too. Not before the last of `known`, and after `after`.
+    /// Absent: `known` is all that the device has after `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_to: Option<ConversationId>,
+}
+
+/// What a device has of one conversation: `[conversation, epoch, seq, epoch, seq]`. An array, because a phone sends a thousand of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "KnownWire", into = "KnownWire")]
+pub struct Known {
+    /// Which.
+    pub conversation: ConversationId,
+    /// The highest position that the device knows: all entries up to it are stored on it, or it means to fetch them by itself.
+    pub have: Position,
+    /// The user's read position as the device knows it.
+    pub read: Position,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KnownWire(ConversationId, u32, Seq, u32, Seq);
+
+impl From<KnownWire> for Known {
+    fn from(KnownWire(conversation, have_epoch, have, read_epoch, read): KnownWire) -> Self {
+        Self { conversation, have: Position::new(have_epoch, have), read: Position::new(read_epoch, read) }
+    }
+}
+
+impl From<Known> for KnownWire {
+    fn from(known: Known) -> Self {
+        Self(known.conversation, known.have.epoch, known.have.seq, known.read.epoch, known.read.seq)
+    }
+}
+
+/// The answer to `hello`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelloAnswer {
+    /// Of the request.
+    pub id: RequestId,
+    /// The protocol versions that the server speaks.
+    pub versions: Versions,
+    /// Who the token says the caller is.
+    pub user: UserId,
+    /// The device of this connection.
+    pub device: DeviceId,
+    /// The server's clock.
+    pub server_time_ms: UnixMillis,
+    /// The deployment's epoch; new entries carry it.
+    pub epoch: u32,
+    /// Open the next connection after this long.
+    pub reconnect_in_ms: u64,
+    /// When the token's time is over, leeway included, by the server's clock: `refresh` before.
+    pub expires_ms: UnixMillis,
+    /// Limits and thresholds.
+    pub limits: Limits,
+    /// One page of the caller's conversations, in the order of their ids, without those that stand as the request's `known` says.
+    pub conversations: Vec<ConversationRow>,
+    /// Ask for the next page with `after` set to this; absent on the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<ConversationId>,
+}
+
+/// A range of protocol versions, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versions {
+    /// The oldest.
+    pub min: u32,
+    /// The newest.
+    pub max: u32,
+}
+
+/// The limits that a client obeys, as this deployment has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// One entry's live frame, as encoded.
+    pub entry_bytes_max: usize,
+    /// One request.
+    pub request_bytes_max: usize,
+    /// Messages of one `send`.
+    pub messages_per_send_max: usize,
+    /// Entries that an anchor may be behind the tail.
+    pub anchor_entries_max: usize,
+    /// Bytes of entries that an anchor may be behind the tail.
+    pub anchor_bytes_max: usize,
+    /// How long to keep a gap open, plus a random part up to as much again.
+    pub gap_wait_ms: u64,
+    /// Send `ping` after this long without a push or an answer to `ping`.
+    pub ping_after_idle_ms: u64,
+    /// Send `ack` and `read` not more often than this.
+    pub cursors_every_ms: u64,
+}
+
+/// One conversation of the caller, as `hello` tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationRow {
+    /// Which, with whom, how far.
+    #[serde(flatten)]
+    pub conversation: ConversationHead,
+    /// Countable messages up to the head. Unread: `count` − `read_count`.
+    pub count: u64,
+    /// When the entry at the head was accepted; 0 where there is no head yet. For the order of a list.
+    pub time_ms: UnixMillis,
+    /// How far the user has read, on any device.
+    pub read: Position,
+    /// Countable messages up to `read`.
+    pub read_count: u64,
+    /// The entry at the head; with the most recent conversations of a page, as far as it has room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Entry>,
+}

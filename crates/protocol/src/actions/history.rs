@@ -1,0 +1,38 @@
+//! `history`: older entries of one conversation.
+
+use serde::{Deserialize, Serialize};
+
+use crate::entry::Entry;
+use crate::ids::{ConversationId, RequestId};
+use crate::position::Seq;
+
+/// Entries of one `history` answer. Ours.
+pub const HISTORY_ENTRIES_MAX: usize = 100;
+
+/// `history`: the entries before a seq, the newest first to be asked for, answered ascending.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// Echoed.
+    pub id: RequestId,
+    /// Which.
+    pub conversation: ConversationId,
+    /// Only entries below this seq; absent: from the end of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Seq>,
+    /// At most so many entries, 1 to 100; absent: as many as a page holds, up to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// The answer to `history`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryAnswer {
+    /// Of the request.
+    pub id: RequestId,
+    /// Of the request.
+    pub conversation: ConversationId,
+    /// Ascending, consecutive; the last one is the one before `before`.
+    pub entries: Vec<Entry>,
+    /// Whether there is nothing before these for this user.
+    pub done: bool,
+}

@@ -1,0 +1,54 @@
+//! `probe`: tells which of the caller's messages are in the log.
+
+use serde::{Deserialize, Serialize};
+
+use super::send::{MESSAGES_PER_SEND_MAX, Stored};
+use crate::ids::{ClientMessageId, ConversationId, RequestId};
+use crate::position::Position;
+
+/// Client message ids of one `probe`. Ours: as many as a `send` may have.
+pub const PROBED_IDS_MAX: usize = MESSAGES_PER_SEND_MAX;
+
+/// Entries that one `probe` looks through at most; it also ends after [`PROBE_BYTES_MAX`]. Ours.
+pub const PROBE_ENTRIES_MAX: usize = 1000;
+
+/// Bytes that one `probe` looks through at most. Source: `DynamoDB`'s `Query` reads 1 MB a page.
+pub const PROBE_BYTES_MAX: usize = 1024 * 1024;
+
+/// `probe`: looks for messages of the caller after an anchor without bringing the entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Echoed.
+    pub id: RequestId,
+    /// Which.
+    pub conversation: ConversationId,
+    /// Where to begin: the anchor of the messages, or `reached` of the answer before.
+    pub anchor: Position,
+    /// 1 to 25.
+    pub ids: Vec<ClientMessageId>,
+}
+
+/// The answer to `probe`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeAnswer {
+    /// Of the request.
+    pub id: RequestId,
+    /// Of the request.
+    pub conversation: ConversationId,
+    /// Messages of the caller with one of the ids, in the order of the log.
+    pub found: Vec<Found>,
+    /// Everything up to here was looked through: an anchor for those that were not found.
+    pub reached: Position,
+    /// Whether that was the end of the log when it was read. If not: probe again from `reached`.
+    pub done: bool,
+}
+
+/// A message that is in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Its name.
+    pub client_message_id: ClientMessageId,
+    /// Its place.
+    #[serde(flatten)]
+    pub stored: Stored,
+}

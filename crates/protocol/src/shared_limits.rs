@@ -1,0 +1,57 @@
+//! The limits that are not of one action alone. Read them as [`crate::limits`], which has all.
+//!
+//! They stand apart because ids, positions and actions use them, and [`crate::limits`] names the actions' own.
+
+/// One WebSocket frame to or from the gateway; a larger one closes the connection with 1009.
+/// Source: API Gateway, "Quotas for configuring and running a WebSocket API": frame size 32 KB.
+pub const WEBSOCKET_FRAME_BYTES_MAX: usize = 32 * 1024;
+
+/// One WebSocket message (all its WebSocket frames); a larger one closes the connection with 1009.
+/// Source: the same page: message payload size 128 KB.
+pub const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 128 * 1024;
+
+/// The live frame of a single entry, as encoded with the longest numbers (see [`crate::Entry::live_frame_bytes_max`]). Leaves room in
+/// one WebSocket frame, so that an entry is one billed unit of the gateway and any history page can hold it.
+pub const ENTRY_BYTES_MAX: usize = 30 * 1024;
+
+/// A merged live frame or a page of an answer. Same reason as [`ENTRY_BYTES_MAX`].
+pub const PAGE_BYTES_MAX: usize = 30 * 1024;
+
+/// Conversations of one `sync`, positions of one `ack` or `read`. Source: `DynamoDB`'s `BatchGetItem` takes 100 keys.
+pub const CONVERSATIONS_PER_REQUEST_MAX: usize = 100;
+
+/// A client message id. Ours: a UUID is 36; it is stored in every entry.
+pub const CLIENT_MESSAGE_ID_BYTES_MAX: usize = 64;
+
+/// The `id` of a request. Ours.
+pub const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// A user id. Ours: fits `DynamoDB`'s 1,024-byte sort key with room, also when every byte is escaped (384 bytes).
+pub const USER_ID_BYTES_MAX: usize = 128;
+
+/// A conversation id. Ours.
+pub const CONVERSATION_ID_BYTES_MAX: usize = 64;
+
+/// The content type of a body. Ours: RFC 6838 allows 127 + 1 + 127, no registered type needs it.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 128;
+
+/// The largest seq, epoch or time: the integers that every JSON client reads exactly (RFC 8259 §6: 2⁵³ − 1).
+pub const INTEGER_MAX: u64 = (1 << 53) - 1;
+
+/// Live connections of one user; one more displaces the oldest. Ours: keeps the session item in one read unit.
+pub const CONNECTIONS_PER_USER_MAX: usize = 16;
+
+/// A token as presented. Ours: API Gateway allows 10,240 bytes for all headers together.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+
+/// Clock difference that a token's times may have. Ours, as RFC 7519 §4.1.4 allows ("no more than a few minutes").
+pub const TOKEN_LEEWAY_S: u64 = 60;
+
+/// Messages per second that one small conversation admits for long.
+pub const ADMISSION_PER_S: u32 = 20;
+
+/// Messages that one small conversation admits at once.
+pub const ADMISSION_BURST: u32 = 50;
+
+/// How long a client keeps a gap open before it asks for the missing entries: this much and a random part up to as much again.
+pub const GAP_WAIT_MS: u64 = 500;
