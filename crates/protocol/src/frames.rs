@@ -1,7 +1,8 @@
 //! What servers say: answers (with the request's `id`) and pushes (without). `type` names the frame; a client ignores one it does not know.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+pub use crate::actions::ServerFrame;
 pub use crate::actions::cursors::{CursorOutcome, CursorResult, CursorsAnswer};
 pub use crate::actions::hello::{ConversationRow, HelloAnswer, Limits, Versions};
 pub use crate::actions::history::HistoryAnswer;
@@ -17,43 +18,6 @@ use crate::ids::{ClientMessageId, ConversationId, UserId};
 use crate::position::{Position, Seq, UnixMillis};
 pub use crate::pushes::{Entries, ErrorFrame, Goaway, GoawayReason, MemberCursors, Receipt};
 use crate::shared_limits::INTEGER_MAX;
-
-/// Any frame from the server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum ServerFrame {
-    /// Answers `hello`.
-    Hello(Box<HelloAnswer>),
-    /// Answers `open`.
-    Open(OpenAnswer),
-    /// Answers `send`.
-    Send(SendAnswer),
-    /// Answers `sync`.
-    Sync(SyncAnswer),
-    /// Answers `history`.
-    History(HistoryAnswer),
-    /// Answers `probe`.
-    Probe(ProbeAnswer),
-    /// Answers `ack`.
-    Ack(CursorsAnswer),
-    /// Answers `read`.
-    Read(CursorsAnswer),
-    /// Answers `refresh`.
-    Refresh(RefreshAnswer),
-    /// Answers `ping`.
-    Ping(PingAnswer),
-    /// New entries of one conversation.
-    Entries(Entries),
-    /// How far another member is.
-    Receipt(Receipt),
-    /// A request was refused whole.
-    Error(ErrorFrame),
-    /// This connection gets nothing any more.
-    Goaway(Goaway),
-    /// A frame of a later version.
-    #[serde(other)]
-    Unknown,
-}
 
 /// The JSON text of a value of this crate, or of a list of them.
 ///

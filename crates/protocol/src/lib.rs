@@ -25,7 +25,7 @@ pub use error::{ErrorCode, Refusal};
 pub use frames::{MessageResult, Outcome, ServerFrame};
 pub use ids::{ClientMessageId, ConnectionId, ConversationId, DeviceId, RequestId, Token, UserId};
 pub use position::{Position, Seq, UnixMillis};
-pub use request::{NewMessage, Request};
+pub use request::{Action, NewMessage, Request};
 
 /// The WebSocket subprotocol of this version; the handshake offers and echoes it.
 pub const SUBPROTOCOL: &str = "chatlane.v1";

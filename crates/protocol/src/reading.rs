@@ -1,8 +1,179 @@
-//! How fields of requests are read.
+//! Reads a request's text twice: first whole, for its action and its id, then as the form of that action.
 
+use std::collections::BTreeSet;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
-/// An optional list: null counts as missing, as in every optional field.
+use crate::error::{ErrorCode, Refusal};
+use crate::ids::{ConversationId, RequestId};
+use crate::shared_limits::CONVERSATIONS_PER_REQUEST_MAX;
+
+/// A text that is no request: the error to answer, with the request's `id` where one could be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRequest {
+    /// The `id` of the request, if it has a good one.
+    pub id: Option<RequestId>,
+    /// What to answer.
+    pub refusal: Refusal,
+}
+
+impl BadRequest {
+    fn new(id: Option<RequestId>, message: impl Into<String>) -> Self {
+        Self { id, refusal: Refusal::new(ErrorCode::BadRequest, message) }
+    }
+}
+
+/// The form of a request: what serde reads, and the rules that it does not know.
+pub trait Bounded: DeserializeOwned {
+    /// What is wrong with the length or the order of its lists, or with a number; none by default. Never repeats a value.
+    fn out_of_bounds(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// What every request has. Read first, so that a bad request can still be answered by its `id`.
+pub struct Envelope<'a> {
+    text: &'a str,
+    /// As the client named it; perhaps there is no such action.
+    pub action: String,
+    id: RequestId,
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads all of the text, also the fields that the action ignores: it is one JSON object of at most 127 levels.
+    pub fn read(text: &'a str) -> Result<Self, BadRequest> {
+        let Fields { actions, ids } = serde_json::from_str(text).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            BadRequest::new(None, format!("not one JSON object: malformed at line {line} column {column}"))
+        })?;
+        let id = match &ids[..] {
+            [Value::String(id)] => RequestId::new(id.as_str()).map_err(|error| BadRequest::new(None, error.to_string()))?,
+            _ => return Err(BadRequest::new(None, "`id` must be there once, as a text")),
+        };
+        let Ok([Value::String(action)]) = <[Value; 1]>::try_from(actions) else {
+            return Err(BadRequest::new(Some(id), "`action` must be there once, as a text"));
+        };
+        Ok(Self { text, action, id })
+    }
+
+    /// The request, if it is one of this form.
+    pub fn request<R: Bounded>(self) -> Result<R, BadRequest> {
+        let request: R = match serde_json::from_str(self.text) {
+            Ok(request) => request,
+            Err(error) => return Err(BadRequest::new(Some(self.id), what_is_wrong(&error))),
+        };
+        match request.out_of_bounds() {
+            None => Ok(request),
+            Some(why) => Err(BadRequest::new(Some(self.id), why)),
+        }
+    }
+
+    /// The answer where nobody serves the action.
+    pub fn unknown_action(self) -> BadRequest {
+        BadRequest { id: Some(self.id), refusal: Refusal::new(ErrorCode::UnknownAction, "no such action here") }
+    }
+}
+
+/// The values of the two fields of an envelope, each as often as it is there.
+struct Fields {
+    actions: Vec<Value>,
+    ids: Vec<Value>,
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(request: D) -> Result<Self, D::Error> {
+        request.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Fields, A::Error> {
+        let mut fields = Fields { actions: vec![], ids: vec![] };
+        // As `Value`, because serde's `IgnoredAny` lets pass what is no JSON: lone surrogates, numbers beyond all, any depth.
+        while let Some((name, value)) = object.next_entry::<String, Value>()? {
+            match name.as_str() {
+                "action" => fields.actions.push(value),
+                "id" => fields.ids.push(value),
+                _ => {}
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// Says which field is wrong and where, never what it held: serde repeats the value in "invalid type" and "invalid value".
+fn what_is_wrong(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if error.is_data() && !text.starts_with("invalid ") {
+        text
+    } else {
+        format!("a value of the wrong type at line {} column {}", error.line(), error.column())
+    }
+}
+
+/// Whether there are `min` to 100 conversations and none twice: they become keys of one batch read, which refuses a key that is repeated.
+pub fn are_bounded<'a>(min: usize, conversations: impl ExactSizeIterator<Item = &'a ConversationId>) -> bool {
+    let count = conversations.len();
+    (min..=CONVERSATIONS_PER_REQUEST_MAX).contains(&count) && conversations.collect::<BTreeSet<_>>().len() == count
+}
+
+/// For fields: an optional list. Null counts as missing, as in every optional field.
 pub fn list_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(field)?.unwrap_or_default())
+}
+
+/// For fields: an object. serde reads a struct from an array too, value by value; the protocol does not.
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<T, D::Error> {
+    Object::deserialize(field).map(|Object(value)| value)
+}
+
+/// For fields: a list of objects.
+pub fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Vec<T>, D::Error> {
+    let objects: Vec<Object<T>> = Deserialize::deserialize(field)?;
+    Ok(objects.into_iter().map(|Object(value)| value).collect())
+}
+
+/// For fields: an optional list of objects. Null counts as missing.
+pub fn objects_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Vec<T>, D::Error> {
+    let objects: Vec<Object<T>> = list_or_null(field)?;
+    Ok(objects.into_iter().map(|Object(value)| value).collect())
+}
+
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        value.deserialize_any(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Object<T>, A::Error> {
+        Err(A::Error::custom("an array stands where an object belongs"))
+    }
 }

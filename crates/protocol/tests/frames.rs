@@ -1,5 +1,7 @@
 //! Snapshots of every frame: a change of the wire is a change of this file's snapshots and of `docs/PROTOCOL.md`.
 
+use std::collections::BTreeSet;
+
 use chatlane_protocol::frames::{
     ConversationHead, ConversationRow, ConversationStatus, CursorOutcome, CursorResult, CursorsAnswer, Entries, ErrorFrame, Found, Goaway,
     GoawayReason, HelloAnswer, HistoryAnswer, Limits, MemberCursors, Missed, OpenAnswer, PingAnswer, ProbeAnswer, Receipt, RefreshAnswer,
@@ -9,8 +11,8 @@ use chatlane_protocol::request::{
     Hello, History, Known, NewMessage, Open, Ping, PositionIn, Positions, Probe, Refresh, SendMessages, Sync, SyncFrom,
 };
 use chatlane_protocol::{
-    Body, ClientMessageId, Content, ConversationId, DeviceId, Entry, EntryKind, ErrorCode, MessageResult, Outcome, Position, Refusal,
-    Request, RequestId, Seq, ServerFrame, Token, UnixMillis, UserId, limits,
+    Action, Body, ClientMessageId, Content, ConversationId, DeviceId, Entry, EntryKind, ErrorCode, MessageResult, Outcome, Position,
+    Refusal, Request, RequestId, Seq, ServerFrame, Token, UnixMillis, UserId, limits,
 };
 
 fn id() -> RequestId {
@@ -244,6 +246,26 @@ fn every_request_is_read_back() {
 fn every_frame_of_the_server_is_read_back() {
     for (name, frame) in frames() {
         assert_eq!(serde_json::from_str::<ServerFrame>(&encode(&frame)).unwrap(), frame, "{name}");
+    }
+}
+
+#[test]
+fn every_action_has_its_requests_and_its_answer() {
+    let words = |json: Vec<serde_json::Value>, field: &str| -> BTreeSet<String> {
+        json.iter().filter_map(|it| Some(it[field].as_str()?.to_owned())).collect()
+    };
+    let requests: Vec<_> = requests().into_iter().map(|(_, it)| serde_json::to_value(it).unwrap()).collect();
+    let frames: Vec<_> = frames().into_iter().map(|(_, it)| serde_json::to_value(it).unwrap()).collect();
+    let names: BTreeSet<_> = Action::ALL.iter().map(|action| action.name().to_owned()).collect();
+    assert_eq!(words(requests, "action"), names);
+    assert!(words(frames, "type").is_superset(&names));
+}
+
+#[test]
+fn a_frame_has_the_id_that_its_json_has() {
+    for (name, frame) in frames() {
+        let json = serde_json::to_value(&frame).unwrap();
+        assert_eq!(frame.id().map(RequestId::as_str), json["id"].as_str(), "{name}");
     }
 }
 

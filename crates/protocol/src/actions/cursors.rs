@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Refusal;
 use crate::ids::{ConversationId, RequestId};
 use crate::position::Position;
+use crate::reading::{Bounded, are_bounded, object, objects};
 
 /// A client sends `ack` and `read` not more often than once in so long; positions in between are merged.
 pub const CURSORS_EVERY_MS: u64 = 1000;
@@ -15,7 +16,15 @@ pub struct Positions {
     /// Echoed.
     pub id: RequestId,
     /// No conversation twice.
+    #[serde(deserialize_with = "objects")]
     pub positions: Vec<PositionIn>,
+}
+
+impl Bounded for Positions {
+    fn out_of_bounds(&self) -> Option<&'static str> {
+        let good = are_bounded(1, self.positions.iter().map(|position| &position.conversation));
+        (!good).then_some("`positions` must hold 1 to 100 positions, no conversation twice")
+    }
 }
 
 /// A position in a conversation.
@@ -24,6 +33,7 @@ pub struct PositionIn {
     /// Which.
     pub conversation: ConversationId,
     /// Of an entry of it.
+    #[serde(deserialize_with = "object")]
     pub position: Position,
 }
 

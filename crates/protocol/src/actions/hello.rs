@@ -6,7 +6,7 @@ use super::open::ConversationHead;
 use crate::entry::Entry;
 use crate::ids::{ConversationId, DeviceId, RequestId, UserId};
 use crate::position::{Position, Seq, UnixMillis};
-use crate::reading::list_or_null;
+use crate::reading::{Bounded, list_or_null};
 
 /// The oldest and the newest protocol version that this server speaks.
 pub const VERSION_MIN: u32 = 1;
@@ -50,6 +50,16 @@ pub struct Hello {
     /// Absent: `known` is all that the device has after `after`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_to: Option<ConversationId>,
+}
+
+impl Bounded for Hello {
+    fn out_of_bounds(&self) -> Option<&'static str> {
+        let known = || self.known.iter().map(|known| &known.conversation);
+        let ascending = self.after.iter().chain(known()).is_sorted_by(|one, next| one < next);
+        let ends = |end: &ConversationId| self.after.as_ref() < Some(end) && known().next_back() <= Some(end);
+        let good = ascending && self.known_to.as_ref().is_none_or(ends);
+        (!good).then_some("`known` must be ascending, after `after` and up to `known_to`")
+    }
 }
 
 /// What a device has of one conversation: `[conversation, epoch, seq, epoch, seq]`. An array, because a phone sends a thousand of them.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::entry::Entry;
 use crate::ids::{ConversationId, RequestId};
 use crate::position::Seq;
+use crate::reading::Bounded;
 
 /// Entries of one `history` answer. Ours.
 pub const HISTORY_ENTRIES_MAX: usize = 100;
@@ -22,6 +23,13 @@ pub struct History {
     /// At most so many entries, 1 to 100; absent: as many as a page holds, up to 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+}
+
+impl Bounded for History {
+    fn out_of_bounds(&self) -> Option<&'static str> {
+        let limit = self.limit.map_or(1, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        (!(1..=HISTORY_ENTRIES_MAX).contains(&limit)).then_some("`limit` must be 1 to 100")
+    }
 }
 
 /// The answer to `history`.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClientMessageId, ConversationId, RequestId, UserId};
 use crate::position::Position;
+use crate::reading::Bounded;
 
 /// `open`: idempotent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,8 @@ pub struct Open {
     /// Names the `created` entry, if this request writes it.
     pub client_message_id: ClientMessageId,
 }
+
+impl Bounded for Open {}
 
 /// The answer to `open`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ConversationId, RequestId};
 use crate::position::{Position, UnixMillis};
 use crate::pushes::MemberCursors;
-use crate::reading::list_or_null;
+use crate::reading::{Bounded, are_bounded, list_or_null};
 
 /// Conversations of one `ping`. Ours.
 pub const OPEN_CONVERSATIONS_MAX: usize = 20;
@@ -22,6 +22,13 @@ pub struct Ping {
     /// What the user looks at: at most 20, none twice.
     #[serde(default, deserialize_with = "list_or_null", skip_serializing_if = "Vec::is_empty")]
     pub open: Vec<ConversationId>,
+}
+
+impl Bounded for Ping {
+    fn out_of_bounds(&self) -> Option<&'static str> {
+        let good = self.open.len() <= OPEN_CONVERSATIONS_MAX && are_bounded(0, self.open.iter());
+        (!good).then_some("`open` must hold at most 20 conversations, none twice")
+    }
 }
 
 /// The answer to `ping`.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::send::{MESSAGES_PER_SEND_MAX, Stored};
 use crate::ids::{ClientMessageId, ConversationId, RequestId};
 use crate::position::Position;
+use crate::reading::{Bounded, object};
 
 /// Client message ids of one `probe`. Ours: as many as a `send` may have.
 pub const PROBED_IDS_MAX: usize = MESSAGES_PER_SEND_MAX;
@@ -23,9 +24,17 @@ pub struct Probe {
     /// Which.
     pub conversation: ConversationId,
     /// Where to begin: the anchor of the messages, or `reached` of the answer before.
+    #[serde(deserialize_with = "object")]
     pub anchor: Position,
     /// 1 to 25.
     pub ids: Vec<ClientMessageId>,
+}
+
+impl Bounded for Probe {
+    fn out_of_bounds(&self) -> Option<&'static str> {
+        let good = (1..=PROBED_IDS_MAX).contains(&self.ids.len());
+        (!good).then_some("`ids` must hold 1 to 25 client message ids")
+    }
 }
 
 /// The answer to `probe`.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{RequestId, Token};
 use crate::position::UnixMillis;
+use crate::reading::Bounded;
 
 /// A client asks for a new token so long before the old one ends. Ours: twice the leeway.
 pub const REFRESH_BEFORE_MS: u64 = 120_000;
@@ -16,6 +17,8 @@ pub struct Refresh {
     /// As in a handshake.
     pub token: Token,
 }
+
+impl Bounded for Refresh {}
 
 /// The answer to `refresh`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use crate::body::Body;
 use crate::error::Refusal;
 use crate::ids::{ClientMessageId, ConversationId, RequestId};
 use crate::position::{Position, UnixMillis};
+use crate::reading::{Bounded, object, objects};
 
 /// Messages of one `send`. Ours: 25 entries of 1 KB fill one WebSocket frame.
 pub const MESSAGES_PER_SEND_MAX: usize = 25;
@@ -24,7 +25,15 @@ pub struct SendMessages {
     /// Where to.
     pub conversation: ConversationId,
     /// In the order in which the device made them.
+    #[serde(deserialize_with = "objects")]
     pub messages: Vec<NewMessage>,
+}
+
+impl Bounded for SendMessages {
+    fn out_of_bounds(&self) -> Option<&'static str> {
+        let good = (1..=MESSAGES_PER_SEND_MAX).contains(&self.messages.len());
+        (!good).then_some("`messages` must hold 1 to 25 messages")
+    }
 }
 
 /// One message to append.
@@ -33,8 +42,10 @@ pub struct NewMessage {
     /// Made and stored before the first attempt; the same for every retry.
     pub client_message_id: ClientMessageId,
     /// The highest position of the conversation that the client knew when it created the message; the same for every retry.
+    #[serde(deserialize_with = "object")]
     pub anchor: Position,
     /// What it says.
+    #[serde(deserialize_with = "object")]
     pub body: Body,
 }
 

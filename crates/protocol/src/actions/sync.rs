@@ -7,7 +7,7 @@ use crate::entry::Entry;
 use crate::error::Refusal;
 use crate::ids::{ConversationId, RequestId};
 use crate::position::Position;
-use crate::reading::list_or_null;
+use crate::reading::{Bounded, are_bounded, object, objects, objects_or_null};
 
 /// `sync`: the entries after a position, of 1 to 100 conversations, a page an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,10 +15,19 @@ pub struct Sync {
     /// Echoed.
     pub id: RequestId,
     /// None twice. Answered in this order, as far as a page goes.
+    #[serde(deserialize_with = "objects")]
     pub conversations: Vec<SyncFrom>,
     /// What the pages before have brought and the device has stored: the same as an `ack` beside this request. At most 100.
-    #[serde(default, deserialize_with = "list_or_null", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "objects_or_null", skip_serializing_if = "Vec::is_empty")]
     pub ack: Vec<PositionIn>,
+}
+
+impl Bounded for Sync {
+    fn out_of_bounds(&self) -> Option<&'static str> {
+        let good = are_bounded(1, self.conversations.iter().map(|from| &from.conversation))
+            && are_bounded(0, self.ack.iter().map(|position| &position.conversation));
+        (!good).then_some("`conversations` must hold 1 to 100 conversations, `ack` at most 100, none twice")
+    }
 }
 
 /// Where to go on in one conversation.
@@ -27,6 +36,7 @@ pub struct SyncFrom {
     /// Which.
     pub conversation: ConversationId,
     /// The last position that the device has; [`Position::ZERO`] for none.
+    #[serde(deserialize_with = "object")]
     pub after: Position,
 }
 
