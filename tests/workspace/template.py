@@ -15,7 +15,8 @@ from template_breaks import BREAKS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 USED = ROOT / "tests/e2e/tests/privilege/permissions.md"  # measured, and written, by the test beside it
-ROUTES = {"hello", "open", "send", "sync", "history", "probe", "ack", "read", "refresh", "ping"}
+TABLE = ROOT / "crates/protocol/src/actions/mod.rs"  # its rows: Hello "hello" => ...
+ROUTES = set(re.findall(r'^    \w+ "(\w+)" => ', TABLE.read_text(), re.MULTILINE))
 ROLES = ROUTES | {"authorize", "connect", "disconnect", "fallback", "fan_out"}
 ONE_WAY = {"$connect", "$disconnect"}
 TWO_WAY = ROUTES | {"$default"}

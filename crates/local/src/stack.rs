@@ -14,6 +14,7 @@ use anyhow::anyhow;
 use axum::body::Bytes;
 use axum::serve::ListenerExt as _;
 use chatlane_functions::Role;
+use chatlane_protocol::Action;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -69,21 +70,10 @@ pub struct Settings {
 impl Settings {
     /// The defaults, with functions in `program` and data in `data`.
     pub fn new(program: impl Into<PathBuf>, data: impl Into<PathBuf>) -> Self {
-        let routes = [
-            ("$connect", Role::Connect),
-            ("$disconnect", Role::Disconnect),
-            ("$default", Role::Fallback),
-            ("hello", Role::Hello),
-            ("open", Role::Open),
-            ("send", Role::Send),
-            ("sync", Role::Sync),
-            ("history", Role::History),
-            ("probe", Role::Probe),
-            ("ack", Role::Ack),
-            ("read", Role::Read),
-            ("refresh", Role::Refresh),
-            ("ping", Role::Ping),
-        ];
+        let others = [("$connect", Role::Connect), ("$disconnect", Role::Disconnect), ("$default", Role::Fallback)];
+        // A request's function has the name of its action.
+        let requests = Action::ALL.iter().map(|action| (action.name(), action.name()));
+        let routes = others.map(|(key, role)| (key, role.name())).into_iter().chain(requests);
         Self {
             program: program.into(),
             data: data.into(),
@@ -94,7 +84,7 @@ impl Settings {
             concurrency_max: 16,
             environment: BTreeMap::new(),
             latency: Latency::Local,
-            gateway: gateway::Settings::new(STAGE, Role::Authorize.name(), routes.map(|(key, role)| (key, role.name()))),
+            gateway: gateway::Settings::new(STAGE, Role::Authorize.name(), routes),
         }
     }
 }

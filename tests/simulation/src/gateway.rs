@@ -6,7 +6,7 @@ use chatlane_chat::testing::ready::block_on;
 use chatlane_client::session::{Input, OpenFailure, SocketId, Text};
 use chatlane_functions::websocket::Answered;
 use chatlane_functions::{authorize, connect};
-use chatlane_protocol::{ConnectionId, DeviceId};
+use chatlane_protocol::{Action, ConnectionId, DeviceId};
 use serde_json::{Value, json};
 
 use crate::fault::Fault;
@@ -52,8 +52,6 @@ impl Socket {
         Self { owner, stage: Stage::Opening, held: false, connected_ms: 0, context: Value::Null }
     }
 }
-
-const ROUTES: [&str; 10] = ["hello", "open", "send", "sync", "history", "probe", "ack", "read", "refresh", "ping"];
 
 impl World {
     /// Authorizer and `$connect`, as the gateway runs them. Whether the connection is admitted.
@@ -197,7 +195,7 @@ impl World {
             return;
         }
         let action = serde_json::from_str::<Value>(text).ok().and_then(|request| Some(request.get("action")?.as_str()?.to_owned()));
-        let route = action.filter(|action| ROUTES.contains(&action.as_str())).unwrap_or_else(|| "$default".to_owned());
+        let route = action.filter(|action| Action::from_name(action).is_some()).unwrap_or_else(|| "$default".to_owned());
         let event = self.event(number, "MESSAGE", &route, Some(text));
         self.invoke_route(&route, number, event);
     }

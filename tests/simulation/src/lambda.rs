@@ -10,6 +10,7 @@ use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use chatlane_functions::websocket::Answered;
 use chatlane_functions::{ack, disconnect, fallback, fan_out, hello, history, open, ping, probe, read, refresh, send, sync};
+use chatlane_protocol::Action;
 
 use crate::fault::Fault;
 use crate::issuer;
@@ -78,18 +79,18 @@ impl World {
         let name = format!("{route} of c{socket}");
         let future = async move {
             let (port, clock, settings) = (&port, &clock, &settings);
-            Ended::Answered(match route.as_str() {
-                "hello" => hello::handle(port, port, clock, settings, spread, event).await,
-                "open" => open::handle(port, port, port, clock, settings, event).await,
-                "send" => send::handle(port, port, port, clock, settings, event).await,
-                "sync" => sync::handle(port, port, port, clock, settings, event).await,
-                "history" => history::handle(port, port, clock, event).await,
-                "probe" => probe::handle(port, port, port, clock, settings, event).await,
-                "ack" => ack::handle(port, port, clock, settings, event).await,
-                "read" => read::handle(port, port, clock, settings, event).await,
-                "refresh" => refresh::handle(&issuer::keys(), &issuer::policy(), port, port, clock, event).await,
-                "ping" => ping::handle(port, port, clock, event).await,
-                _ => fallback::handle(port, port, clock, event).await,
+            Ended::Answered(match Action::from_name(&route) {
+                Some(Action::Hello) => hello::handle(port, port, clock, settings, spread, event).await,
+                Some(Action::Open) => open::handle(port, port, port, clock, settings, event).await,
+                Some(Action::Send) => send::handle(port, port, port, clock, settings, event).await,
+                Some(Action::Sync) => sync::handle(port, port, port, clock, settings, event).await,
+                Some(Action::History) => history::handle(port, port, clock, event).await,
+                Some(Action::Probe) => probe::handle(port, port, port, clock, settings, event).await,
+                Some(Action::Ack) => ack::handle(port, port, clock, settings, event).await,
+                Some(Action::Read) => read::handle(port, port, clock, settings, event).await,
+                Some(Action::Refresh) => refresh::handle(&issuer::keys(), &issuer::policy(), port, port, clock, event).await,
+                Some(Action::Ping) => ping::handle(port, port, clock, event).await,
+                None => fallback::handle(port, port, clock, event).await,
             })
         };
         self.begin(name, Job::Request { socket }, desk, Box::pin(future));
