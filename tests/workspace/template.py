@@ -2,6 +2,7 @@
 not, so the facts are read from the template after SAM's own transformation. Run by `tests/run lint facts`, with the SAM CLI's Python.
 Each fact is shown to be one: template_breaks.py has changes that would break a deployment, and the fact that notices each."""
 
+import json
 import os
 import re
 import unittest
@@ -36,6 +37,7 @@ LOGS_POLICY = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 def transformed(change=lambda resources: None) -> dict:
     """The template as CloudFormation gets it; `change` may first change the resources as they are written."""
     template = yaml_parse((ROOT / "infra/template.yaml").read_text())
+    template = json.loads(json.dumps(template))  # an alias becomes a copy, as `sam build` writes it: a change of one function is of that one
     change(template["Resources"])
     template["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"  # as after `sam package`
     os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # the transformation asks for the name of a partition
