@@ -49,6 +49,32 @@ fn no_service_of_aws_is_named_below_the_aws_crate() {
     }
 }
 
+/// A file of production code tells one story; a longer one says why it is still one, in its module documentation.
+const LINES_MAX: usize = 400;
+const WHY: &str = "//! Longer than 400 lines because ";
+
+/// Files that are still too long without saying why. It may only get shorter.
+const TOO_LONG: [&str; 5] = [
+    "crates/aws/src/table.rs",
+    "crates/client/src/session/connecting.rs",
+    "crates/client/src/terminal/room.rs",
+    "crates/local/src/queue/api.rs",
+    "crates/protocol/src/frames.rs",
+];
+
+#[test]
+fn a_file_of_more_than_400_lines_says_why() {
+    let files = ["crates", "functions"].into_iter().flat_map(rust_files);
+    let production = files.filter(|path| !is_test_file(path) && !path.starts_with("crates/chat/src/testing"));
+    let too_long = production.filter(|path| {
+        let text = read(path);
+        let says_why = text.lines().take_while(|line| line.starts_with("//!")).any(|line| line.starts_with(WHY));
+        text.lines().count() > LINES_MAX && !says_why
+    });
+    let too_long: Vec<String> = too_long.map(|path| path.to_string_lossy().into_owned()).collect();
+    assert_eq!(too_long, TOO_LONG, "left: files of more than {LINES_MAX} lines without a line `{WHY}…`; right: TOO_LONG in this file");
+}
+
 #[test]
 fn no_test_is_ignored() {
     for path in ["crates", "functions", "tests"].into_iter().flat_map(rust_files) {
