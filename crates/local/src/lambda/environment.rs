@@ -11,37 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::pool::Pool;
+use super::request::{Delivery, Invocation, Request};
 use super::{FunctionSettings, InvocationEnded, InvokeError, LambdaSettings, LineSink, process};
-
-/// One event on its way. The reply is dropped unused if the environment ends before the event was delivered.
-pub(super) struct Invocation {
-    pub(super) request_id: String,
-    pub(super) event: Bytes,
-    pub(super) reply: oneshot::Sender<Result<Bytes, InvokeError>>,
-}
-
-/// What the process gets for its request for an event.
-pub(super) struct Delivery {
-    pub(super) request_id: String,
-    pub(super) event: Bytes,
-    /// End of the function's time, milliseconds since 1970.
-    pub(super) deadline_ms: u128,
-    pub(super) function_arn: String,
-}
-
-/// What an environment is asked to do. A dropped channel says no.
-pub(super) enum Request {
-    /// From the pool, only when the environment is new or was reported idle.
-    Invoke(Invocation),
-    /// The process asks for an event; refused if it still owes an answer.
-    Next { delivery: oneshot::Sender<Delivery> },
-    /// The process answers its event; refused if it does not work on this request id.
-    Answer { request_id: String, outcome: Result<Bytes, InvokeError>, accepted: oneshot::Sender<()> },
-    /// The process cannot start.
-    InitError { reason: String },
-    /// Kill the process. The channel is kept until the process is gone, and then dropped.
-    Kill { gone: oneshot::Sender<()> },
-}
 
 /// Starts a process and the task that owns it.
 pub(super) fn start(
@@ -50,8 +21,9 @@ pub(super) fn start(
     function: Arc<FunctionSettings>,
     caller: &str,
     lines: &LineSink,
-) -> std::io::Result<mpsc::UnboundedSender<Request>> {
-    let (child, leash) = process::start(settings, &function, caller, lines)?;
+) -> Result<mpsc::UnboundedSender<Request>, InvokeError> {
+    let (child, leash) = process::start(settings, &function, caller, lines)
+        .map_err(|error| crashed(format!("{} could not be started: {error}", settings.program.display())))?;
     let (sender, requests) = mpsc::unbounded_channel();
     let now = Instant::now();
     let environment = Environment {

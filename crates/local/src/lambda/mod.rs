@@ -11,6 +11,7 @@
 mod environment;
 mod pool;
 mod process;
+mod request;
 mod runtime_api;
 #[cfg(test)]
 mod tests;
@@ -24,8 +25,8 @@ use std::time::Duration;
 use axum::body::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use environment::{Invocation, Request};
 use pool::Pool;
+use request::{Invocation, Request};
 
 pub use process::die_with_parent;
 
@@ -139,6 +140,8 @@ pub type LineSink = Arc<dyn Fn(&str, &str) + Send + Sync>;
 #[derive(Clone)]
 pub struct Lambda {
     pool: Arc<Pool>,
+    settings: Arc<LambdaSettings>,
+    lines: LineSink,
 }
 
 impl fmt::Debug for Lambda {
@@ -150,7 +153,7 @@ impl fmt::Debug for Lambda {
 impl Lambda {
     /// A service without processes yet. Every line they will write goes to `lines`.
     pub fn new(settings: LambdaSettings, lines: LineSink) -> Self {
-        Self { pool: Pool::new(settings, lines) }
+        Self { pool: Arc::new(Pool::new(&settings.functions)), settings: Arc::new(settings), lines }
     }
 
     /// The Runtime API for the processes: `/{caller}/2018-06-01/runtime/…`. To be served at [`LambdaSettings::runtime_api`].
@@ -168,7 +171,8 @@ impl Lambda {
         loop {
             let (reply, answer) = oneshot::channel();
             let invocation = Invocation { request_id: uuid::Uuid::new_v4().to_string(), event: event.clone(), reply };
-            self.pool.assign(function, invocation)?;
+            let start = |function, caller: &str| environment::start(&self.pool, &self.settings, function, caller, &self.lines);
+            self.pool.assign(function, invocation, start)?;
             // A dropped reply means that the environment ended before the event was delivered.
             if let Ok(outcome) = answer.await {
                 return outcome;

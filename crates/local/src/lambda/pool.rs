@@ -1,21 +1,20 @@
-//! Which environment gets an event: the books of all environments. Each environment's own life is in [`super::environment`].
+//! Which environment gets an event: all environments of all functions, and which of them are idle. Each environment's own life is in
+//! [`super::environment`].
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::environment::{self, Invocation, Request};
-use super::{FunctionSettings, InvocationEnded, InvokeError, LambdaSettings, LineSink};
+use super::request::{Invocation, Request};
+use super::{FunctionSettings, InvocationEnded, InvokeError};
 
 pub(super) struct Pool {
-    settings: LambdaSettings,
-    lines: LineSink,
-    books: Mutex<Books>,
+    registry: Mutex<Registry>,
     observers: Mutex<Vec<mpsc::UnboundedSender<InvocationEnded>>>,
 }
 
-struct Books {
+struct Registry {
     accepting: bool,
     functions: BTreeMap<String, Function>,
 }
@@ -31,26 +30,28 @@ struct Function {
 }
 
 impl Pool {
-    pub(super) fn new(settings: LambdaSettings, lines: LineSink) -> Arc<Self> {
-        let functions = settings
-            .functions
-            .iter()
-            .map(|function| {
-                let books = Function { settings: Arc::new(function.clone()), started: 0, idle: Vec::new(), environments: BTreeMap::new() };
-                (function.name.clone(), books)
-            })
-            .collect();
-        let books = Mutex::new(Books { accepting: true, functions });
-        Arc::new(Self { settings, lines, books, observers: Mutex::new(Vec::new()) })
+    pub(super) fn new(functions: &[FunctionSettings]) -> Self {
+        let function = |settings: &FunctionSettings| {
+            let settings = Arc::new(settings.clone());
+            (settings.name.clone(), Function { settings, started: 0, idle: Vec::new(), environments: BTreeMap::new() })
+        };
+        let registry = Registry { accepting: true, functions: functions.iter().map(function).collect() };
+        Self { registry: Mutex::new(registry), observers: Mutex::default() }
     }
 
-    /// Gives the event to an idle environment or starts one. The outcome comes through the invocation's reply.
-    pub(super) fn assign(self: &Arc<Self>, function: &str, invocation: Invocation) -> Result<(), InvokeError> {
-        let mut books = self.books();
-        if !books.accepting {
+    /// Gives the event to an idle environment, or to a new one that `start` makes under the name it gets. The outcome comes through the
+    /// invocation's reply.
+    pub(super) fn assign(
+        &self,
+        function: &str,
+        invocation: Invocation,
+        start: impl FnOnce(Arc<FunctionSettings>, &str) -> Result<mpsc::UnboundedSender<Request>, InvokeError>,
+    ) -> Result<(), InvokeError> {
+        let mut registry = self.registry();
+        if !registry.accepting {
             return Err(InvokeError::ShutDown);
         }
-        let Some(function) = books.functions.get_mut(function) else {
+        let Some(function) = registry.functions.get_mut(function) else {
             return Err(InvokeError::UnknownFunction { function: function.to_owned() });
         };
         // The one that was idle last, so that spare ones stay unused (and, on AWS, expire).
@@ -59,14 +60,8 @@ impl Pool {
         } else if function.environments.len() < function.settings.concurrency_max {
             function.started += 1;
             let caller = format!("{}-{}", function.settings.name, function.started);
-            let settings = Arc::clone(&function.settings);
-            match environment::start(self, &self.settings, settings, &caller, &self.lines) {
-                Ok(requests) => function.environments.insert(caller.clone(), requests),
-                Err(error) => {
-                    let reason = format!("{} could not be started: {error}", self.settings.program.display());
-                    return Err(InvokeError::Crashed { reason });
-                }
-            };
+            let requests = start(Arc::clone(&function.settings), &caller)?;
+            function.environments.insert(caller.clone(), requests);
             caller
         } else {
             return Err(InvokeError::Throttled { concurrency_max: function.settings.concurrency_max });
@@ -80,21 +75,21 @@ impl Pool {
 
     /// Sends a request to an environment; false if it does not exist.
     pub(super) fn send(&self, caller: &str, request: Request) -> bool {
-        let mut books = self.books();
-        let environments = function_of(&mut books, caller).map(|function| &function.environments);
+        let mut registry = self.registry();
+        let environments = function_of(&mut registry, caller).map(|function| &function.environments);
         environments.and_then(|environments| environments.get(caller)).is_some_and(|requests| requests.send(request).is_ok())
     }
 
     /// The environment has answered its event and may get another.
     pub(super) fn became_idle(&self, caller: &str) {
-        if let Some(function) = function_of(&mut self.books(), caller) {
+        if let Some(function) = function_of(&mut self.registry(), caller) {
             function.idle.push(caller.to_owned());
         }
     }
 
     /// The environment has ended: its place is free.
     pub(super) fn ended(&self, caller: &str) {
-        if let Some(function) = function_of(&mut self.books(), caller) {
+        if let Some(function) = function_of(&mut self.registry(), caller) {
             function.environments.remove(caller);
             function.idle.retain(|idle| idle != caller);
         }
@@ -102,13 +97,13 @@ impl Pool {
 
     /// Names of the environments of one function or of all.
     pub(super) fn environments(&self, function: Option<&str>) -> Vec<String> {
-        let books = self.books();
-        let functions = books.functions.iter().filter(|(name, _)| function.is_none_or(|function| function == *name));
+        let registry = self.registry();
+        let functions = registry.functions.iter().filter(|(name, _)| function.is_none_or(|function| function == *name));
         functions.flat_map(|(_, function)| function.environments.keys().cloned()).collect()
     }
 
     pub(super) fn refuse_invocations(&self) {
-        self.books().accepting = false;
+        self.registry().accepting = false;
     }
 
     pub(super) fn observe(&self) -> mpsc::UnboundedReceiver<InvocationEnded> {
@@ -122,14 +117,14 @@ impl Pool {
         observers.retain(|observer| observer.send(ended.clone()).is_ok());
     }
 
-    /// No code panics between two steps of a change to the books, so they are whole even if another thread died with them.
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    /// No code panics between two steps of a change to the registry, so it is whole even if another thread died with its lock.
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// `send` of `send-3`.
-fn function_of<'b>(books: &'b mut Books, caller: &str) -> Option<&'b mut Function> {
+fn function_of<'r>(registry: &'r mut Registry, caller: &str) -> Option<&'r mut Function> {
     let (function, _) = caller.rsplit_once('-')?;
-    books.functions.get_mut(function)
+    registry.functions.get_mut(function)
 }

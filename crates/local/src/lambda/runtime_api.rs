@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::environment::Request;
+use super::request::Request;
 use super::{InvokeError, Lambda};
 
 /// Largest answer of a synchronous invocation: 6 MB.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-use super::environment::Request;
+use super::request::Request;
 use super::{FunctionSettings, InvocationEnded, InvokeError, Lambda, LambdaSettings};
 
 /// Long enough never to end in a test that is about something else.

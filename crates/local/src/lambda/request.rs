@@ -1,0 +1,36 @@
+//! What an environment is asked to do, by the pool, by its process through the Runtime API, or by whoever kills it.
+
+use axum::body::Bytes;
+use tokio::sync::oneshot;
+
+use super::InvokeError;
+
+/// One event on its way. The reply is dropped unused if the environment ends before the event was delivered.
+pub(super) struct Invocation {
+    pub(super) request_id: String,
+    pub(super) event: Bytes,
+    pub(super) reply: oneshot::Sender<Result<Bytes, InvokeError>>,
+}
+
+/// What the process gets for its request for an event.
+pub(super) struct Delivery {
+    pub(super) request_id: String,
+    pub(super) event: Bytes,
+    /// End of the function's time, milliseconds since 1970.
+    pub(super) deadline_ms: u128,
+    pub(super) function_arn: String,
+}
+
+/// What an environment is asked to do. A dropped channel says no.
+pub(super) enum Request {
+    /// From the pool, only when the environment is new or was reported idle.
+    Invoke(Invocation),
+    /// The process asks for an event; refused if it still owes an answer.
+    Next { delivery: oneshot::Sender<Delivery> },
+    /// The process answers its event; refused if it does not work on this request id.
+    Answer { request_id: String, outcome: Result<Bytes, InvokeError>, accepted: oneshot::Sender<()> },
+    /// The process cannot start.
+    InitError { reason: String },
+    /// Kill the process. The channel is kept until the process is gone, and then dropped.
+    Kill { gone: oneshot::Sender<()> },
+}
