@@ -17,12 +17,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::error;
 
-use super::api_error::ApiError;
+use super::api_error::{ApiError, CONTENT_TYPE};
 use super::message::{self, Attributes, DELAY_SECONDS_MAX, MESSAGE_BYTES_MAX, NewMessage, Received};
 use super::store::is_receipt_of;
 use super::{Queue, QueueSettings, arn};
-
-pub(super) const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 
 /// Entries of a batch and messages of a receive: at most 10.
 ///

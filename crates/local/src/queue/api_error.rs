@@ -9,7 +9,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::QueueError;
-use super::api::CONTENT_TYPE;
+
+/// Of every answer, errors too.
+pub(super) const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 
 /// Why a request, or one entry of a batch, is refused. `Display` is the `message` of the answer.
 #[derive(Debug, thiserror::Error)]
