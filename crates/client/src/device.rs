@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-use crate::session::{BatchId, Input, Moment, Output, Session, Settings, Shown};
 use crate::store::{Store, StoreError};
+use chatlane_session::{BatchId, Input, Moment, Output, Session, Settings, Shown};
 
 mod sockets;
 mod storage;

@@ -15,7 +15,7 @@ use chatlane_protocol::frames::encode;
 use chatlane_protocol::{ConversationId, DeviceId, Entry, Seq, UserId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use crate::session::{Change, Restored};
+use chatlane_session::{Change, Restored};
 
 mod row;
 

@@ -86,7 +86,7 @@ def make_copy(files: "dict[str, bytes]") -> None:
 def build(selection: "list[str]") -> Path:
     """The simulation of the copy."""
     command = ["cargo", "build", "--locked", *selection, "--bin", "mutated", "--test", "simulation", "--message-format", "json-render-diagnostics"]
-    for package in ("protocol", "chat", "client", "tests-simulation", "tests-checker"):
+    for package in ("protocol", "chat", "session", "tests-simulation", "tests-checker"):
         command += ["--config", f"profile.dev.package.chatlane-{package}.opt-level=0"]  # few runs are needed: the build is what takes its time
     done = subprocess.run(command, cwd=COPY, env=os.environ | {"CARGO_TARGET_DIR": str(TARGET)}, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:

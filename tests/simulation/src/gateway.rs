@@ -3,10 +3,10 @@
 use aws_lambda_events::apigw::{ApiGatewayCustomAuthorizerRequestTypeRequest, ApiGatewayWebsocketProxyRequest};
 use chatlane_chat::ports::Delivery;
 use chatlane_chat::testing::ready::block_on;
-use chatlane_client::session::{Input, OpenFailure, SocketId, Text};
 use chatlane_functions::websocket::Answered;
 use chatlane_functions::{authorize, connect};
 use chatlane_protocol::{Action, ConnectionId, DeviceId};
+use chatlane_session::{Input, OpenFailure, SocketId, Text};
 use serde_json::{Value, json};
 
 use crate::fault::Fault;

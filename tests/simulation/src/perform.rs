@@ -1,7 +1,7 @@
 //! Carrying out what people do.
 
-use chatlane_client::session::Input;
 use chatlane_protocol::{Body, ConversationId, Seq, UserId};
+use chatlane_session::Input;
 use serde_json::json;
 
 use crate::gateway::{Owner, Stage};

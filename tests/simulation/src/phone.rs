@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use chatlane_client::session::{
-    BatchId, Change, ConnectionState, ConversationRow, Input, Moment, OpenFailure, OutboxRow, OutboxState, OutgoingState, Output, Restored,
-    Session, Settings, Shown,
-};
 use chatlane_protocol::frames::{CursorOutcome, HelloAnswer, Outcome, SyncOutcome};
 use chatlane_protocol::request::PositionIn;
 use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, Entry, EntryKind, Position, Request, Seq, ServerFrame, Token, UserId};
+use chatlane_session::{
+    BatchId, Change, ConnectionState, ConversationRow, Input, Moment, OpenFailure, OutboxRow, OutboxState, OutgoingState, Output, Restored,
+    Session, Settings, Shown,
+};
 use serde_json::{Value, json};
 
 use crate::fault::Fault;

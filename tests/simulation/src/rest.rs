@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chatlane_chat::{Entry, Kind};
-use chatlane_client::session::{ConnectionState, Input, OutboxState};
 use chatlane_protocol::{ConversationId, Position, Seq, UserId};
+use chatlane_session::{ConnectionState, Input, OutboxState};
 use serde_json::json;
 
 use crate::script::{DEVICES, USERS};

@@ -9,9 +9,9 @@ use chatlane_chat::Settings;
 use chatlane_chat::log::entry::DedupeKey;
 use chatlane_chat::settings::AnchorBound;
 use chatlane_chat::testing::memory::Memory;
-use chatlane_client::Session;
-use chatlane_client::session::{Input, OpenFailure};
 use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, Position, Token, UserId};
+use chatlane_session::Session;
+use chatlane_session::{Input, OpenFailure};
 use serde_json::{Value, json};
 
 use crate::creation::Unseen;

@@ -25,7 +25,7 @@ fn production_code(path: &Path) -> String {
 #[test]
 fn the_pure_crates_and_the_handlers_take_time_and_randomness_as_arguments() {
     let mut used = BTreeSet::new();
-    let files = ["crates/protocol/src", "crates/chat/src", "functions"].into_iter().flat_map(rust_files);
+    let files = ["crates/protocol/src", "crates/chat/src", "crates/session/src", "functions"].into_iter().flat_map(rust_files);
     for path in files.filter(|path| !is_test_file(path)) {
         let (code, name) = (production_code(&path), path.to_string_lossy());
         for words in UNPROMPTED.into_iter().filter(|words| has_words(&code, words)) {
@@ -39,7 +39,7 @@ fn the_pure_crates_and_the_handlers_take_time_and_randomness_as_arguments() {
 
 #[test]
 fn no_service_of_aws_is_named_below_the_aws_crate() {
-    for folder in ["crates/protocol/src", "crates/chat/src", "crates/client/src"] {
+    for folder in ["crates/protocol/src", "crates/chat/src", "crates/session/src", "crates/client/src", "crates/terminal/src"] {
         for path in rust_files(folder) {
             let code = code(&read(&path)).to_lowercase();
             for name in ["aws_sdk", "dynamodb", "dynamo_db", "sqs", "apigateway", "lambda_"] {

@@ -14,7 +14,7 @@ use super::random;
 use super::tokens::{NoToken, Tokens, pause};
 use crate::connection::driver::{CLOSE_WAIT, close_frame, drive};
 use crate::connection::handshake::{OpenError, shake_hands};
-use crate::session::{Input, OpenFailure, SocketId, Text};
+use chatlane_session::{Input, OpenFailure, SocketId, Text};
 
 /// How long a token may take, and a first token and an open socket together: longer than the gateway lets the authorizer and `$connect` run, 29 s each ("Quotas for
 /// configuring and running a WebSocket API": integration timeout). The session may give up sooner.

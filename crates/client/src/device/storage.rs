@@ -4,8 +4,8 @@ use chatlane_protocol::{ConversationId, Entry, Seq};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::session::{BatchId, Change};
 use crate::store::{Store, StoreError};
+use chatlane_session::{BatchId, Change};
 
 /// A store and what it is to do, in order.
 pub(super) struct Storage {

@@ -5,7 +5,7 @@ use chatlane_protocol::{ClientMessageId, ConversationId, Position, Refusal, Seq,
 use rusqlite::{Connection, Row, params};
 
 use super::StoreError;
-use crate::session::{ConversationRow, OutboxRow, OutboxState};
+use chatlane_session::{ConversationRow, OutboxRow, OutboxState};
 
 /// `SQLite`'s integers have a sign; those of the protocol end at 2⁵³ − 1.
 pub(super) fn integer(number: u64) -> i64 {

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chatlane_client::device::{Device, DeviceOptions, Ended, NoToken, Tokens};
-use chatlane_client::session::{ConnectionState, Moment, OutgoingState, Shown};
+use chatlane_client::device::{Device, Ended, NoToken, Tokens};
 use chatlane_client::store::{Store, StoreError};
 use chatlane_protocol::{Body, ConversationId, Position, Seq, Token, UserId};
+use chatlane_session::{ConnectionState, Moment, OutgoingState, Shown};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::server::{Folder, Peer, Server, TOKEN, at, entry, hasty_welcome, head, message, row, soon, stored, welcome};
+use crate::server::{Folder, Peer, Server, TOKEN, at, entry, hasty_welcome, head, impatient, message, row, soon, stored, tokens, welcome};
 
 fn alice() -> UserId {
     UserId::new("alice").unwrap()
@@ -23,18 +23,6 @@ fn d1() -> ConversationId {
 
 fn body(text: &str) -> Body {
     Body::text(text).unwrap()
-}
-
-/// A source that always has the same token.
-pub fn tokens() -> impl Tokens {
-    || async { Ok(Token::new(TOKEN)?) }
-}
-
-/// A device's options with the patience of a test.
-pub fn impatient(url: &str, store: &Store) -> DeviceOptions {
-    let mut options = DeviceOptions::new(url, store);
-    (options.settings.back_off_min_ms, options.settings.back_off_max_ms) = (1, 2);
-    options
 }
 
 /// A running device and what it shows.

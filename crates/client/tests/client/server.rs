@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use chatlane_protocol::DeviceId;
+use chatlane_client::Store;
+use chatlane_client::device::{DeviceOptions, Tokens};
+use chatlane_protocol::{DeviceId, Token};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -29,6 +31,18 @@ pub fn passes_again(test: &str, variable: &str, value: &std::path::Path) -> bool
     let program = std::env::current_exe().unwrap();
     let output = std::process::Command::new(program).args([test, "--exact"]).env(variable, value).output().unwrap();
     output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed")
+}
+
+/// A source that always has the same token.
+pub fn tokens() -> impl Tokens {
+    || async { Ok(Token::new(TOKEN)?) }
+}
+
+/// A device's options with the patience of a test.
+pub fn impatient(url: &str, store: &Store) -> DeviceOptions {
+    let mut options = DeviceOptions::new(url, store);
+    (options.settings.back_off_min_ms, options.settings.back_off_max_ms) = (1, 2);
+    options
 }
 
 /// A folder that is deleted with this.

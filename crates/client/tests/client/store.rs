@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use chatlane_client::session::{Change, ConversationRow, OutboxRow, OutboxState, Restored};
 use chatlane_client::store::{Store, StoreError};
 use chatlane_protocol::frames::MemberCursors;
 use chatlane_protocol::{
     Body, ClientMessageId, Content, ConversationId, Entry, EntryKind, ErrorCode, Position, Refusal, Seq, UnixMillis, UserId,
 };
+use chatlane_session::{Change, ConversationRow, OutboxRow, OutboxState, Restored};
 
 use crate::server::{Folder, passes_again};
 

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
+use chatlane_client::Store;
 use chatlane_client::device::{Device, DeviceOptions, NoToken};
-use chatlane_client::session::{OutgoingState, Shown};
-use chatlane_client::{Store, session};
 use chatlane_protocol::{Body, ClientMessageId, Content, Token, UserId};
+use chatlane_session::{OutgoingState, Shown};
 use chatlane_tests_e2e::phone::{Order, Place, Report, TOKEN_VARIABLE, Unsent};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -50,7 +50,7 @@ async fn main() -> anyhow::Result<()> {
 
 /// Finds out within seconds what takes a phone half a minute. Less than the gateway lets a function run, so that what is repeated may still
 /// be under way: that is allowed (the outcome is unknown), and here it is wanted.
-const fn impatient(settings: &mut session::Settings) {
+const fn impatient(settings: &mut chatlane_session::Settings) {
     settings.answer_wait_ms = 6_000;
     settings.ping_wait_ms = 2_000;
     settings.back_off_min_ms = 100;
@@ -95,7 +95,7 @@ fn tell(shown: Shown, texts: &mut BTreeMap<ClientMessageId, String>) {
             failed @ OutgoingState::Failed(_) => Report::Odd(format!("{client_message_id} is {failed:?}")),
         },
         Shown::Skipped { conversation, position } => Report::Skipped(Place { conversation, position }),
-        Shown::Connection(session::ConnectionState::Displaced) => Report::Odd("displaced".to_owned()),
+        Shown::Connection(chatlane_session::ConnectionState::Displaced) => Report::Odd("displaced".to_owned()),
         Shown::Connection(state) => Report::Connection(format!("{state:?}")),
         Shown::Cursors { .. } => return,
         other => Report::Odd(format!("{other:?}")),

@@ -18,7 +18,7 @@ use chatlane_tests_e2e::{Device, message, patiently, program};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-const LEVELS: &str = "info,chatlane_protocol=trace,chatlane_chat=trace,chatlane_aws=trace,chatlane_functions=trace,chatlane_client=trace,chatlane_local=trace";
+const LEVELS: &str = "info,chatlane_protocol=trace,chatlane_chat=trace,chatlane_aws=trace,chatlane_functions=trace,chatlane_session=trace,chatlane_client=trace,chatlane_terminal=trace,chatlane_local=trace";
 
 /// What bodies, and nothing else, hold.
 const BODY: &str = "Zaubernuss";

@@ -1,0 +1,146 @@
+//! A server that answers anything. Nothing comes of it that the phone does not forbid: what every fact asserts (see `phone`) is asserted
+//! here after thousands of answers that make no sense, and the phone neither panics nor spins nor loses a message.
+
+use chatlane_protocol::frames::{
+    ConversationStatus, CursorOutcome, CursorResult, CursorsAnswer, Entries, GoawayReason, HistoryAnswer, Missed, ProbeAnswer,
+    RefreshAnswer, Skip, SyncAnswer, SyncOutcome, SyncPage,
+};
+use chatlane_protocol::{ErrorCode, Outcome, Refusal, Request, ServerFrame, Token, UnixMillis};
+use chatlane_session::{Input, OpenFailure, OutboxState};
+use proptest::prelude::*;
+
+use crate::phone::*;
+
+/// One thing that happens, in numbers that the test reads as it likes.
+type Event = (u8, u64, u32, u64);
+
+fn refusal(number: u64, epoch: u32) -> Refusal {
+    const CODES: [ErrorCode; 11] = [
+        ErrorCode::BadRequest,
+        ErrorCode::Resync,
+        ErrorCode::NotFound,
+        ErrorCode::Forbidden,
+        ErrorCode::AnchorUnknown,
+        ErrorCode::AnchorStale,
+        ErrorCode::AnchorTooOld,
+        ErrorCode::EpochChanged,
+        ErrorCode::RateLimited,
+        ErrorCode::Unavailable,
+        ErrorCode::Unknown,
+    ];
+    let mut refusal = Refusal::new(CODES[usize::try_from(number % 11).unwrap()], "");
+    refusal.tail = number.is_multiple_of(3).then_some(at_epoch(epoch, number));
+    refusal.common = (!number.is_multiple_of(4)).then_some(at_epoch(epoch, number % 12));
+    refusal
+}
+
+/// Answers the oldest request, somehow.
+fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
+    let request = phone.cursors.pop_front().or_else(|| phone.sent.pop_front().map(|(_, request)| request));
+    let Some(request) = request else { return };
+    if number.is_multiple_of(3) {
+        return phone.refuse(request.id(), refusal(seq, epoch));
+    }
+    let entries: Vec<_> = (seq..seq + number % 4).map(|seq| entry(epoch, seq)).collect();
+    let done = number.is_multiple_of(2);
+    let frame = match request {
+        Request::Hello(hello) => {
+            let mut answer = hello_answer(hello.id, vec![row(at_epoch(epoch, seq), at_epoch(epoch, number % 9))], None);
+            (answer.epoch, answer.conversations[0].last) = (epoch, entries.into_iter().next());
+            ServerFrame::Hello(Box::new(answer))
+        }
+        Request::Sync(sync) => {
+            let skip = number.is_multiple_of(5).then_some(Skip { to: at_epoch(epoch, seq) });
+            let outcome = if number.is_multiple_of(7) {
+                SyncOutcome::Refused(refusal(seq, epoch))
+            } else {
+                SyncOutcome::Ok(Missed { skip, entries, done })
+            };
+            ServerFrame::Sync(SyncAnswer { id: sync.id, pages: vec![SyncPage { conversation: d1(), outcome }], done, acked: false })
+        }
+        Request::Send(send) => {
+            let outcomes = (0..send.messages.len() as u64).map(|index| match (number + index) % 5 {
+                0 => Outcome::Refused(refusal(seq + index, epoch)),
+                1 => Outcome::NotAttempted,
+                2 => Outcome::Duplicate(stored_at(at_epoch(epoch, seq + index))),
+                _ => Outcome::Ok(stored_at(at_epoch(epoch, seq + index))),
+            });
+            return phone.results(&send, outcomes.collect());
+        }
+        Request::Probe(probe) => {
+            ServerFrame::Probe(ProbeAnswer { id: probe.id, conversation: d1(), found: vec![], reached: at_epoch(epoch, seq), done })
+        }
+        Request::Ack(asked) | Request::Read(asked) => {
+            let outcome = if done { CursorOutcome::Ok } else { CursorOutcome::Refused(refusal(seq, epoch)) };
+            let results = vec![CursorResult { conversation: d1(), outcome }];
+            ServerFrame::Ack(CursorsAnswer { id: asked.id, results })
+        }
+        Request::History(history) => ServerFrame::History(HistoryAnswer { id: history.id, conversation: d1(), entries, done }),
+        Request::Refresh(refresh) => {
+            ServerFrame::Refresh(RefreshAnswer { id: refresh.id, expires_ms: UnixMillis::ZERO.plus_ms(number * 1_000) })
+        }
+        Request::Ping(ping) => {
+            let standing = ConversationStatus { conversation: d1(), head: at_epoch(epoch, seq), count: 1, cursors: vec![] };
+            return phone.pong(&ping, number.is_multiple_of(5), vec![standing]);
+        }
+        Request::Open(open) => return phone.refuse(&open.id, refusal(seq, epoch)),
+    };
+    phone.receive(&frame);
+}
+
+fn happen(phone: &mut Phone, composed: &mut u32, event: Event) {
+    let (what, seq, epoch, number) = event;
+    let socket = phone.open_socket();
+    match (what, socket) {
+        (0..=8, Some(_)) => answer(phone, event),
+        (9..=11, Some(_)) => {
+            let entries = (seq..=seq + number % 3).map(|seq| entry(epoch, seq)).collect();
+            phone.receive(&ServerFrame::Entries(Entries { conversation: d1(), entries }));
+        }
+        (12, Some(_)) => phone.gateway_fails(),
+        (13, Some(socket)) => phone.closed(socket),
+        (14, Some(socket)) if number.is_multiple_of(9) => phone.goaway(socket, GoawayReason::Unknown, Some(number)),
+        (14, _) => phone.slow_store = !phone.slow_store,
+        (15..=16, _) => {
+            *composed += 1;
+            phone.compose(&format!("m{composed}"));
+        }
+        (17, _) => phone.input(Input::MarkRead { conversation: d1(), position: at_epoch(epoch, seq) }),
+        (18, _) => phone.input(Input::LoadHistory { conversation: d1(), before: number.is_multiple_of(2).then_some(at(seq).seq) }),
+        (19, _) => phone.input(Input::Look { conversations: vec![d1()] }),
+        (20, _) => phone.input(Input::NewToken(Token::new("t").unwrap())),
+        (21, _) if number.is_multiple_of(8) => phone.restart(),
+        (22, None) if number.is_multiple_of(3) && phone.is_opening() => phone.open_fails(OpenFailure::Unreachable),
+        _ => phone.pass(number * 10),
+    }
+    if phone.open_socket().is_none() {
+        phone.sent.clear();
+        phone.cursors.clear();
+        phone.input(Input::ConnectNow);
+        if phone.is_opening() {
+            phone.opened();
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_a_rude_server_answers_the_phone_keeps_its_word(
+        events in proptest::collection::vec((0_u8..26, 1_u64..12, 1_u32..4, 0_u64..300), 1..150),
+    ) {
+        let mut phone = Phone::with(&knows(3));
+        let mut composed = 0;
+        for event in events {
+            happen(&mut phone, &mut composed, event);
+        }
+        phone.settle_store();
+        // Every message is waiting, refused, failed, or was said by the server to be stored.
+        let kept = phone.store.outbox.len() + phone.stored.len();
+        prop_assert!(kept >= usize::try_from(phone.waiting_shown).unwrap(), "{kept} of {}", phone.waiting_shown);
+        for row in phone.store.outbox.values() {
+            prop_assert!(!matches!(&row.state, OutboxState::Failed(refusal) if refusal.retryable));
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Inputs and outputs of a session as JSON, for people who write a client in another language.
+
+use chatlane_session::{
+    Change, ConnectionState, ConversationRow, Failure, Input, OpenFailure, OutboxRow, OutboxState, OutgoingState, Output, Restored,
+    Settings, Shown,
+};
+use serde_json::{Value, json};
+
+/// A vector as a file: a line for each input and each output, so that people can read it and a change is a small difference.
+pub fn file(vector: &Value) -> String {
+    let steps = vector["steps"].as_array().into_iter().flatten();
+    let steps: Vec<String> = steps
+        .map(|step| {
+            let expect: Vec<String> = step["expect"].as_array().into_iter().flatten().map(|output| format!("\n    {output}")).collect();
+            format!(
+                "  {{\"at_ms\": {}, \"random\": {}, \"input\":\n    {},\n   \"expect\": [{}],\n   \"wake_at_ms\": {}}}",
+                step["at_ms"],
+                step["random"],
+                step["input"],
+                expect.join(","),
+                step["wake_at_ms"]
+            )
+        })
+        .collect();
+    format!(
+        "{{\n\"name\": {},\n\"story\": {},\n\"settings\": {},\n\"restored\": {},\n\"steps\": [\n{}\n]\n}}\n",
+        vector["name"],
+        vector["story"],
+        vector["settings"],
+        vector["restored"],
+        steps.join(",\n")
+    )
+}
+
+pub fn settings(settings: &Settings) -> Value {
+    json!({
+        "user": settings.user, "device": settings.device,
+        "answer_wait_ms": settings.answer_wait_ms, "ping_wait_ms": settings.ping_wait_ms,
+        "back_off_min_ms": settings.back_off_min_ms, "back_off_max_ms": settings.back_off_max_ms,
+        "catch_up_entries_max": settings.catch_up_entries_max, "new_entries_max": settings.new_entries_max,
+        "ahead_entries_max": settings.ahead_entries_max,
+    })
+}
+
+pub fn restored(restored: &Restored) -> Value {
+    json!({
+        "conversations": restored.conversations.iter().map(conversation).collect::<Vec<_>>(),
+        "outbox": restored.outbox.iter().map(outbox).collect::<Vec<_>>(),
+    })
+}
+
+fn conversation(row: &ConversationRow) -> Value {
+    json!({
+        "conversation": row.conversation, "with": row.with, "from": row.from, "have": row.have, "have_count": row.have_count,
+        "head": row.head, "head_count": row.head_count, "acked": row.acked, "read": row.read, "read_count": row.read_count,
+        "read_pending": row.read_pending, "others": row.others,
+    })
+}
+
+fn outbox(row: &OutboxRow) -> Value {
+    let state = match &row.state {
+        OutboxState::Waiting => json!({"is": "waiting"}),
+        OutboxState::Refused(refusal) => json!({"is": "refused", "refusal": refusal}),
+        OutboxState::Failed(refusal) => json!({"is": "failed", "refusal": refusal}),
+    };
+    json!({
+        "conversation": row.conversation, "order": row.order, "client_message_id": row.client_message_id, "anchor": row.anchor,
+        "body": row.body, "state": state,
+    })
+}
+
+/// A text of the wire: JSON where it is JSON.
+fn text(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| json!(text))
+}
+
+pub fn input(input: &Input) -> Value {
+    match input {
+        Input::ConnectNow => json!({"type": "connect_now"}),
+        Input::Compose { conversation, client_message_id, body } => {
+            json!({"type": "compose", "conversation": conversation, "client_message_id": client_message_id, "body": body})
+        }
+        Input::OpenWith { user, client_message_id } => {
+            json!({"type": "open_with", "user": user, "client_message_id": client_message_id})
+        }
+        Input::MarkRead { conversation, position } => json!({"type": "mark_read", "conversation": conversation, "position": position}),
+        Input::Look { conversations } => json!({"type": "look", "conversations": conversations}),
+        Input::LoadHistory { conversation, before } => json!({"type": "load_history", "conversation": conversation, "before": before}),
+        Input::Discard { conversation, client_message_id } => {
+            json!({"type": "discard", "conversation": conversation, "client_message_id": client_message_id})
+        }
+        Input::NewToken(token) => json!({"type": "new_token", "token": token}),
+        Input::Committed(batch) => json!({"type": "committed", "batch": batch.0}),
+        Input::Opened(socket) => json!({"type": "opened", "socket": socket.0}),
+        Input::OpenFailed { socket, failure } => {
+            let failure = match failure {
+                OpenFailure::Denied => "denied",
+                OpenFailure::Unreachable => "unreachable",
+            };
+            json!({"type": "open_failed", "socket": socket.0, "failure": failure})
+        }
+        Input::Closed { socket } => json!({"type": "closed", "socket": socket.0}),
+        Input::Received { socket, text: frame } => json!({"type": "received", "socket": socket.0, "frame": text(&frame.0)}),
+        Input::Tick => json!({"type": "tick"}),
+    }
+}
+
+pub fn output(output: &Output) -> Value {
+    match output {
+        Output::Connect(socket) => json!({"type": "connect", "socket": socket.0}),
+        Output::Send { socket, text: frame } => json!({"type": "send", "socket": socket.0, "frame": text(&frame.0)}),
+        Output::Close(socket) => json!({"type": "close", "socket": socket.0}),
+        Output::Commit { batch, changes } => {
+            json!({"type": "commit", "batch": batch.0, "changes": changes.iter().map(change).collect::<Vec<_>>()})
+        }
+        Output::NeedToken => json!({"type": "need_token"}),
+        Output::Show(what) => json!({"type": "show", "what": shown(what)}),
+    }
+}
+
+fn change(change: &Change) -> Value {
+    match change {
+        Change::Conversation(row) => json!({"type": "conversation", "row": conversation(row)}),
+        Change::Entries { conversation, entries } => json!({"type": "entries", "conversation": conversation, "entries": entries}),
+        Change::DropBeyond { conversation, position } => {
+            json!({"type": "drop_beyond", "conversation": conversation, "position": position})
+        }
+        Change::DropAll(conversation) => json!({"type": "drop_all", "conversation": conversation}),
+        Change::Outbox(row) => json!({"type": "outbox", "row": outbox(row)}),
+        Change::OutboxDone { conversation, client_message_id } => {
+            json!({"type": "outbox_done", "conversation": conversation, "client_message_id": client_message_id})
+        }
+    }
+}
+
+fn shown(shown: &Shown) -> Value {
+    match shown {
+        Shown::Connection(state) => json!({"type": "connection", "state": connection(*state)}),
+        Shown::Entry { conversation, entry } => json!({"type": "entry", "conversation": conversation, "entry": entry}),
+        Shown::History { conversation, entries, done } => {
+            json!({"type": "history", "conversation": conversation, "entries": entries, "done": done})
+        }
+        Shown::RolledBack { conversation, position } => {
+            json!({"type": "rolled_back", "conversation": conversation, "position": position})
+        }
+        Shown::Skipped { conversation, position } => json!({"type": "skipped", "conversation": conversation, "position": position}),
+        Shown::Conversation { row, unread } => json!({"type": "conversation", "row": conversation(row), "unread": unread}),
+        Shown::Outgoing { conversation, client_message_id, state } => {
+            let state = match state {
+                OutgoingState::Waiting => json!({"is": "waiting"}),
+                OutgoingState::Stored(stored) => json!({"is": "stored", "stored": stored}),
+                OutgoingState::Failed(refusal) => json!({"is": "failed", "refusal": refusal}),
+            };
+            json!({"type": "outgoing", "conversation": conversation, "client_message_id": client_message_id, "state": state})
+        }
+        Shown::Cursors { conversation, cursors } => json!({"type": "cursors", "conversation": conversation, "cursors": cursors}),
+        Shown::Opened { user, conversation } => json!({"type": "opened", "user": user, "conversation": conversation}),
+        Shown::Failed(Failure::Open { user, refusal }) => json!({"type": "failed_open", "user": user, "refusal": refusal}),
+        Shown::Failed(Failure::History { conversation, refusal }) => {
+            json!({"type": "failed_history", "conversation": conversation, "refusal": refusal})
+        }
+        Shown::Failed(Failure::NoConversation(conversation)) => json!({"type": "no_conversation", "conversation": conversation}),
+    }
+}
+
+fn connection(state: ConnectionState) -> Value {
+    match state {
+        ConnectionState::Connecting => json!({"is": "connecting"}),
+        ConnectionState::CatchingUp => json!({"is": "catching_up"}),
+        ConnectionState::Live => json!({"is": "live"}),
+        ConnectionState::Waiting { until } => json!({"is": "waiting", "until_ms": until.0}),
+        ConnectionState::NoToken => json!({"is": "no_token"}),
+        ConnectionState::Displaced => json!({"is": "displaced"}),
+        ConnectionState::UpgradeRequired => json!({"is": "upgrade_required"}),
+    }
+}

@@ -1,0 +1,134 @@
+//! One conversation as the terminal shows it: what is on the screen, and which ticks one's own messages have.
+
+use std::collections::BTreeSet;
+
+use chatlane_protocol::frames::MemberCursors;
+use chatlane_protocol::{Entry, EntryKind, Position, Seq, UserId};
+
+use super::text;
+use chatlane_session::ConversationRow;
+
+/// One conversation.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) row: ConversationRow,
+    pub(super) unread: u64,
+    /// All up to here is on the screen, or was before.
+    shown: Position,
+    /// The first on the screen.
+    oldest: Option<Seq>,
+    /// One's own messages, where ticks may still change.
+    own: BTreeSet<Seq>,
+    /// The last own message said to be delivered, and to be read.
+    ticked: (Seq, Seq),
+}
+
+impl Lane {
+    pub(super) const fn new(row: ConversationRow) -> Self {
+        let unread = row.unread();
+        Self { row, unread, shown: Position::ZERO, oldest: None, own: BTreeSet::new(), ticked: (Seq::ZERO, Seq::ZERO) }
+    }
+
+    /// With whom, for a line.
+    pub(super) fn name(&self) -> String {
+        self.row.with.as_ref().map_or_else(|| self.row.conversation.to_string(), |with| text::visible(with.as_str()))
+    }
+
+    /// Notes entries that come onto the screen: the newer ones behind, or older ones before what is there. Answers those that are not on it.
+    pub(super) fn put(&mut self, mut entries: Vec<Entry>, me: &UserId) -> Vec<Entry> {
+        let (oldest, shown) = (self.oldest, self.shown);
+        entries.retain(|entry| oldest.is_none_or(|oldest| entry.position.seq < oldest) || entry.position.seq > shown.seq);
+        for entry in &entries {
+            self.shown = if entry.position.seq > self.shown.seq { entry.position } else { self.shown };
+            self.oldest = Some(self.oldest.map_or(entry.position.seq, |oldest| oldest.min(entry.position.seq)));
+            if entry.sender == *me && matches!(entry.kind, EntryKind::Message { .. }) {
+                self.own.insert(entry.position.seq);
+            }
+        }
+        entries
+    }
+
+    /// The last entry on the screen.
+    pub(super) const fn shown(&self) -> Position {
+        self.shown
+    }
+
+    /// The first entry on the screen.
+    pub(super) const fn oldest(&self) -> Option<Seq> {
+        self.oldest
+    }
+
+    /// One's own message is stored here.
+    pub(super) fn stored(&mut self, position: Position) {
+        self.own.insert(position.seq);
+    }
+
+    /// Everything beyond is gone; the screen begins anew if nothing stays.
+    pub(super) fn roll_back(&mut self, position: Position) {
+        self.own.retain(|seq| *seq <= position.seq);
+        self.ticked = (self.ticked.0.min(position.seq), self.ticked.1.min(position.seq));
+        self.shown = if self.shown.seq > position.seq { position } else { self.shown };
+        self.oldest = self.oldest.filter(|oldest| *oldest <= position.seq);
+    }
+
+    /// The row has changed. It was read before it was stored: what others have told since is not in it.
+    pub(super) fn stands(&mut self, row: ConversationRow, unread: u64) {
+        let told = std::mem::replace(&mut self.row, row).others;
+        self.unread = unread;
+        for cursors in told {
+            self.moved(cursors);
+        }
+    }
+
+    /// How far another member is. Only forward.
+    pub(super) fn moved(&mut self, cursors: MemberCursors) {
+        match self.row.others.iter_mut().find(|other| other.user == cursors.user) {
+            Some(other) => {
+                (other.delivered, other.read) = (other.delivered.max(cursors.delivered), other.read.max(cursors.read));
+            }
+            None => self.row.others.push(cursors),
+        }
+    }
+
+    /// The line of an entry: one's own with its ticks.
+    pub(super) fn line(&self, entry: &Entry, me: &UserId) -> String {
+        let line = text::entry(entry);
+        if entry.sender != *me || !matches!(entry.kind, EntryKind::Message { .. }) {
+            return line;
+        }
+        let delivered = self.row.others.iter().any(|other| other.delivered.seq >= entry.position.seq);
+        format!("{line} {}", if delivered { "✓✓" } else { "✓" })
+    }
+
+    /// What ticks have changed since the last call.
+    pub(super) fn ticks(&mut self) -> Vec<String> {
+        let (delivered, read, by) = self.reached();
+        let mut lines = vec![];
+        if read > self.ticked.1 {
+            lines.push(text::read(read, &by));
+        }
+        if delivered > self.ticked.0.max(read) {
+            lines.push(text::delivered(delivered));
+        }
+        self.ticked = (delivered.max(self.ticked.0), read.max(self.ticked.1));
+        // What is read keeps its ticks; the last of them is where the next ones are counted from.
+        self.own.retain(|seq| *seq >= read);
+        lines
+    }
+
+    /// The same for one who looks at the conversation anew: the entries are put with their ticks.
+    pub(super) fn ticks_anew(&mut self) -> Option<String> {
+        let (delivered, read, by) = self.reached();
+        let (_, read_before) = std::mem::replace(&mut self.ticked, (delivered, read));
+        (read > read_before).then(|| format!("· {by} has read up to #{read}"))
+    }
+
+    /// The last own message that was delivered, the last that was read, and by whom.
+    fn reached(&self) -> (Seq, Seq, String) {
+        let last_own = |to: Seq| self.own.range(..=to).next_back().copied().unwrap_or(Seq::ZERO);
+        let furthest = self.row.others.iter().max_by_key(|other| other.read);
+        let delivered = self.row.others.iter().map(|other| other.delivered.seq.max(other.read.seq)).max().unwrap_or(Seq::ZERO);
+        let by = furthest.map(|other| text::visible(other.user.as_str())).unwrap_or_default();
+        (last_own(delivered), last_own(furthest.map_or(Seq::ZERO, |other| other.read.seq)), by)
+    }
+}

@@ -1,0 +1,228 @@
+//! A line-based chat on a [`Device`]: every typed line is a message, every line of the output is an event.
+//!
+//! What is typed is kept before it is shown to wait (`○`), and sent when the server is there: now or in a later run. What is printed is
+//! never taken back; what becomes of a line is a new line.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use chatlane_protocol::UserId;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::sleep_until;
+
+use chatlane_client::device::{Device, DeviceOptions, Ended, Tokens};
+use chatlane_client::store::{Store, StoreError};
+use chatlane_session::{ConnectionState, Shown};
+
+mod command;
+mod lane;
+mod room;
+mod standing;
+mod text;
+
+use room::{Act, PAGE, Room};
+use standing::Standing;
+
+/// How long the end of the input waits for the server's word on the last lines. `/quit` does not wait.
+const LAST_WORDS_WAIT: Duration = Duration::from_secs(10);
+
+/// From where one chats, with whom.
+#[derive(Clone, Debug)]
+pub struct ChatOptions {
+    /// Where to connect to, and the device's patience.
+    pub device: DeviceOptions,
+    /// Whom to talk to. Without: alice and bob talk to each other, others to the first who writes to them.
+    pub peer: Option<UserId>,
+}
+
+/// Why a chat could not begin, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ChatError {
+    /// Nothing can be kept any more.
+    #[error("no chat without a local store")]
+    Store(#[from] StoreError),
+    /// The input cannot be read.
+    #[error("cannot read what is typed")]
+    Input(#[source] std::io::Error),
+    /// The output cannot be written.
+    #[error("cannot write to the terminal")]
+    Output(#[source] std::io::Error),
+}
+
+/// Chats until `/quit` or the end of the input, over any number of connections. What was typed is in the store when this returns; at the end
+/// of the input the server's word on the last lines is waited for, as long as there is a connection and 10 s at most.
+///
+/// The store is the user's and the device's; it is free again when this returns, whatever it returns.
+pub async fn chat(
+    options: ChatOptions,
+    store: Store,
+    tokens: impl Tokens,
+    input: impl AsyncBufRead + Unpin,
+    output: impl Write,
+) -> Result<(), ChatError> {
+    let restored = store.restore()?;
+    let user = store.user().clone();
+    let (device, mut shown) = Device::start(options.device, store, tokens)?;
+    let mut screen = Screen { output };
+    let mut room = Room::new(user, restored);
+    let begun = room.begin(options.peer, Instant::now());
+
+    let mut chat = Chat { device: &device, room: &mut room, screen: &mut screen };
+    let ended = match chat.act(begun).await {
+        Ok(ControlFlow::Continue(())) => chat.run(input, &mut shown).await,
+        Ok(ControlFlow::Break(())) => Ok(()),
+        Err(error) => Err(error),
+    };
+    // Also after an error: what was typed is kept, and the store is free again. That it fails is the reason when the device has ended.
+    let stored = device.shutdown().await.map(drop);
+    match ended {
+        Ok(()) => stored?,
+        Err(End::Device(Ended)) => return stored.map_err(ChatError::Store),
+        Err(End::Chat(error)) => return Err(error),
+    }
+    while let Ok(last) = shown.try_recv() {
+        for act in room.shown(last, Instant::now()) {
+            if let Act::Say(line) = act {
+                screen.say(&line)?;
+            }
+        }
+    }
+    for line in room.farewell() {
+        screen.say(&line)?;
+    }
+    Ok(())
+}
+
+/// Why the loop ends.
+#[derive(Debug)]
+enum End {
+    /// The store has failed.
+    Device(Ended),
+    Chat(ChatError),
+}
+
+impl From<ChatError> for End {
+    fn from(error: ChatError) -> Self {
+        Self::Chat(error)
+    }
+}
+
+impl From<Ended> for End {
+    fn from(ended: Ended) -> Self {
+        Self::Device(ended)
+    }
+}
+
+struct Screen<W> {
+    output: W,
+}
+
+impl<W: Write> Screen<W> {
+    fn say(&mut self, line: &str) -> Result<(), ChatError> {
+        writeln!(self.output, "{line}").and_then(|()| self.output.flush()).map_err(ChatError::Output)
+    }
+}
+
+/// A chat that has begun.
+struct Chat<'a, W> {
+    device: &'a Device,
+    room: &'a mut Room,
+    screen: &'a mut Screen<W>,
+}
+
+impl<W: Write> Chat<'_, W> {
+    async fn run(&mut self, input: impl AsyncBufRead + Unpin, shown: &mut UnboundedReceiver<Shown>) -> Result<(), End> {
+        let mut typed = input.split(b'\n');
+        let mut end_of_input = None;
+        loop {
+            let now = Instant::now();
+            if end_of_input.is_some_and(|deadline| !self.room.is_busy() || now >= deadline) {
+                return Ok(());
+            }
+            let settle_at = self.room.settle_at();
+            let wake_at = settle_at.into_iter().chain(end_of_input).min();
+            let acts = tokio::select! {
+                // What is shown goes before what is typed: a person answers what is on the screen.
+                biased;
+                event = shown.recv() => match event {
+                    Some(Shown::Connection(state)) => {
+                        let standing = self.standing(state);
+                        self.room.stands(standing, Instant::now());
+                        vec![]
+                    }
+                    Some(event) => self.room.shown(event, Instant::now()),
+                    None => return Err(Ended.into()),
+                },
+                line = typed.next_segment(), if end_of_input.is_none() => {
+                    let line = line.map_err(ChatError::Input)?;
+                    if line.is_none() {
+                        end_of_input = Some(Instant::now() + LAST_WORDS_WAIT);
+                    }
+                    line.map(|line| self.room.typed(&line)).unwrap_or_default()
+                }
+                () = sleep_until(wake_at.unwrap_or(now).into()), if wake_at.is_some() => match settle_at {
+                    Some(at) if at <= Instant::now() => self.room.settle(Instant::now()),
+                    _ => vec![],
+                },
+            };
+            if self.act(acts).await?.is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Does these things; breaks when the person wants to go.
+    async fn act(&mut self, acts: Vec<Act>) -> Result<ControlFlow<()>, End> {
+        let mut acts = VecDeque::from(acts);
+        while let Some(act) = acts.pop_front() {
+            match act {
+                Act::Say(line) => self.screen.say(&line)?,
+                Act::Turn { conversation, entries } => {
+                    self.device.look(vec![conversation.clone()]);
+                    let entries = self.device.entries(conversation.clone(), None, entries).await?;
+                    prepend(&mut acts, self.room.turned(&conversation, entries));
+                }
+                Act::Older { conversation, before } => {
+                    let entries = self.device.entries(conversation.clone(), Some(before), PAGE).await?;
+                    if entries.is_empty() {
+                        self.device.load_history(conversation, Some(before));
+                    } else {
+                        prepend(&mut acts, self.room.older(&conversation, entries, false));
+                    }
+                }
+                Act::Fetch { conversation, before } => self.device.load_history(conversation, before),
+                Act::Compose { conversation, body, line } => {
+                    let id = self.device.compose(conversation.clone(), body);
+                    self.room.composed(conversation, id, line);
+                }
+                Act::Open(user) => self.device.open_with(user),
+                Act::Read { conversation, position } => self.device.mark_read(conversation, position),
+                Act::Discard { conversation, id } => self.device.discard(conversation, id),
+                Act::Connect => self.device.connect_now(),
+                Act::Quit => return Ok(ControlFlow::Break(())),
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn standing(&self, state: ConnectionState) -> Standing {
+        match state {
+            ConnectionState::Connecting | ConnectionState::CatchingUp => Standing::Connecting,
+            ConnectionState::Live => Standing::Online,
+            ConnectionState::Waiting { until } => Standing::Offline { until: self.device.instant(until).into_std() },
+            ConnectionState::NoToken => Standing::NoToken,
+            ConnectionState::Displaced => Standing::Displaced,
+            ConnectionState::UpgradeRequired => Standing::Outdated,
+        }
+    }
+}
+
+/// What follows from an act comes before what was to be done after it.
+fn prepend(acts: &mut VecDeque<Act>, first: Vec<Act>) {
+    for act in first.into_iter().rev() {
+        acts.push_front(act);
+    }
+}

@@ -1,0 +1,158 @@
+//! A person at a terminal chat, in front of a scripted server.
+
+use std::io;
+use std::path::Path;
+
+use chatlane_client::store::{Store, StoreError};
+use chatlane_protocol::UserId;
+use chatlane_terminal::{ChatError, ChatOptions, chat};
+use serde_json::{Value, json};
+use tokio::io::{AsyncWriteExt as _, BufReader, DuplexStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+
+use crate::server::{Folder, Peer, Server, head, impatient, soon, tokens};
+
+/// A terminal's lower half: sends on each whole line.
+struct Screen {
+    lines: UnboundedSender<String>,
+    rest: Vec<u8>,
+}
+
+impl io::Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.rest.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            let line = String::from_utf8(line).map_err(io::Error::other)?;
+            self.lines.send(line.trim_end_matches('\n').to_owned()).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+}
+
+/// One person at a terminal.
+pub struct Person {
+    pub keyboard: DuplexStream,
+    pub lines: UnboundedReceiver<String>,
+    pub chat: JoinHandle<Result<(), ChatError>>,
+}
+
+pub fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+pub fn options(url: &str, store: &Store, peer: Option<&str>) -> ChatOptions {
+    ChatOptions { device: impatient(url, store), peer: peer.map(user) }
+}
+
+impl Person {
+    pub fn sits_down(url: &str, store: Store, peer: Option<&str>) -> Self {
+        let (keyboard, input) = tokio::io::duplex(64 * 1024);
+        let (sender, lines) = unbounded_channel();
+        let screen = Screen { lines: sender, rest: vec![] };
+        let options = options(url, &store, peer);
+        let chat = tokio::spawn(chat(options, store, tokens(), BufReader::new(input), screen));
+        Self { keyboard, lines, chat }
+    }
+
+    pub async fn types(&mut self, line: &str) {
+        self.keyboard.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+    }
+
+    /// The next line. Whether a wait, a tick or the connection is told at all depends on how long things take: that is passed over unless
+    /// it is asked for; and a line that was told to wait is told by its words when it is stored.
+    pub async fn sees(&mut self, line: &str) {
+        loop {
+            let next = soon(self.lines.recv()).await.unwrap_or_else(|| panic!("the chat ends before: {line}"));
+            if next == line || line.starts_with("  ✓ ") && next.starts_with(&format!("{line} ")) {
+                return;
+            }
+            let of_its_time =
+                ["· connecting", "· online", "· back", "· offline", "  ✓✓", "  ○"].iter().any(|begin| next.starts_with(begin));
+            assert!(of_its_time, "{next}\ninstead of\n{line}");
+        }
+    }
+
+    /// The chat ends without another line.
+    pub async fn ends(mut self) {
+        assert_eq!(soon(self.lines.recv()).await, None);
+        soon(self.chat).await.unwrap().unwrap();
+    }
+
+    /// A power cut: the next start finds what is in the store.
+    pub async fn dies(self) {
+        self.chat.abort();
+        assert!(soon(self.chat).await.unwrap_err().is_cancelled());
+    }
+}
+
+/// A server, a folder for the store, and whoever is connected.
+pub struct Scene {
+    pub server: Server,
+    pub folder: Folder,
+    pub peer: Peer,
+    pub person: Person,
+}
+
+impl Scene {
+    /// Connected, nothing said.
+    pub async fn connected(name: &str, peer: Option<&str>) -> Self {
+        let server = Server::start().await;
+        let folder = Folder::new();
+        let store = Store::open(&folder.0.join("device.sqlite"), &user(name)).unwrap();
+        let mut person = Person::sits_down(&server.url, store, peer);
+        person.sees(&format!("· you are {name}; /help lists what you can type")).await;
+        let peer = server.accept().await;
+        Self { server, folder, peer, person }
+    }
+
+    /// alice, talking to bob, with entry 1.
+    pub async fn alice_with_bob() -> Self {
+        let mut scene = Self::connected("alice", None).await;
+        scene.peer.greet("alice", &json!([])).await;
+        scene.opens("bob").await;
+        scene.person.sees("· talking to bob").await;
+        scene.peer.push("bob", 1, created()).await;
+        scene.person.sees("· bob opened the conversation  #1").await;
+        scene
+    }
+
+    /// The client opens `d1` with somebody.
+    pub async fn opens(&mut self, with: &str) {
+        let open = self.peer.quietly("open").await;
+        assert_eq!(open["with"], with);
+        let mut answer = head(with, 1);
+        answer["type"] = "open".into();
+        self.peer.answer(&open, answer).await;
+    }
+
+    /// Sits down again, after whatever has happened, and is not greeted yet.
+    pub async fn again(&mut self, name: &str) {
+        let store = reopened(&self.folder.0, name).await;
+        self.person = Person::sits_down(&self.server.url, store, None);
+        self.person.sees(&format!("· you are {name}; /help lists what you can type")).await;
+        self.peer = self.server.accept().await;
+    }
+}
+
+/// The store of a chat that died: its tasks let go of it in their own time.
+pub async fn reopened(folder: &Path, name: &str) -> Store {
+    soon(async {
+        loop {
+            match Store::open(&folder.join("device.sqlite"), &user(name)) {
+                Err(StoreError::InUse { .. }) => tokio::task::yield_now().await,
+                opened => return opened.unwrap(),
+            }
+        }
+    })
+    .await
+}
+
+pub fn created() -> Value {
+    json!({"kind": "created", "members": ["alice", "bob"]})
+}
