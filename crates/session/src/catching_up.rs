@@ -1,16 +1,16 @@
 //! Taking entries, and asking for those that did not come. One `sync` is in flight at a time; it carries the acknowledgement of what the
 //! pages before it have brought.
 
-use chatlane_protocol::frames::{Entries, Missed, Stored, SyncOutcome, SyncPage};
+use chatlane_protocol::frames::{Entries, Missed, Stored, SyncAnswer, SyncOutcome, SyncPage};
 use chatlane_protocol::limits::CONVERSATIONS_PER_REQUEST_MAX;
 use chatlane_protocol::request::{PositionIn, Sync, SyncFrom};
-use chatlane_protocol::{ConversationId, Entry, EntryKind, ErrorCode, Position, Refusal, Request, ServerFrame};
+use chatlane_protocol::{ConversationId, Entry, EntryKind, ErrorCode, Position, Refusal, Request};
 
 use super::lane::{Due, Lane};
 use super::link::{Asked, Purpose};
 use super::sending::write_rows;
 use super::step::Step;
-use super::wire::{Answer, Loss};
+use super::wire::Answered;
 use super::{Change, ConversationRow, OutgoingState, Session, Settings, Shown};
 
 impl Session {
@@ -115,9 +115,9 @@ impl Session {
         self.ask(socket, purpose, |id| Request::Sync(Sync { id, conversations, ack }), step);
     }
 
-    pub(super) fn sync_answered(&mut self, asked: &[Asked], ack: &[PositionIn], answer: Answer, step: &mut Step) {
-        match answer {
-            Answer::Frame(ServerFrame::Sync(answer)) => {
+    pub(super) fn sync_answered(&mut self, asked: &[Asked], ack: &[PositionIn], answered: Answered<SyncAnswer>, step: &mut Step) {
+        match answered {
+            Answered::Answer(answer) => {
                 for told in ack.iter().filter(|_| answer.acked) {
                     self.cursor_told(&told.conversation, told.position, false);
                 }
@@ -149,9 +149,11 @@ impl Session {
                     }
                 }
             }
-            Answer::Refused(refusal) => self.syncs.fail(step, &self.settings, refusal.retry_after_ms),
-            Answer::Lost(Loss::Answer) | Answer::Frame(_) => self.syncs.fail(step, &self.settings, None),
-            Answer::Lost(Loss::Socket) => {}
+            // Also what is refused for good is asked for again: only a sync can close a gap.
+            Answered::Refused(Refusal { retry_after_ms, .. }) | Answered::TryAgain { retry_after_ms } => {
+                self.syncs.fail(step, &self.settings, retry_after_ms);
+            }
+            Answered::SocketLost => {}
         }
     }
 

@@ -3,16 +3,16 @@
 //! Acknowledged is only what the local store has (C1 the other way round: the server never believes that a device has what a power cut can
 //! take from it). Both are coalesced: one frame a kind and `cursors_every_ms`.
 
-use chatlane_protocol::frames::{CursorOutcome, CursorResult, MemberCursors};
+use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, MemberCursors};
 use chatlane_protocol::limits::CONVERSATIONS_PER_REQUEST_MAX;
 use chatlane_protocol::request::{PositionIn, Positions};
-use chatlane_protocol::{ConversationId, ErrorCode, Position, Refusal, Request, ServerFrame};
+use chatlane_protocol::{ConversationId, ErrorCode, Position, Refusal, Request};
 
 use super::lane::Lane;
 use super::link::Purpose;
 use super::retry::Retry;
 use super::step::{Step, Then};
-use super::wire::{Answer, Loss};
+use super::wire::Answered;
 use super::{Moment, Session, Shown};
 
 /// When frames of one kind may go.
@@ -122,9 +122,9 @@ impl Session {
         lane.stale_in_store = true;
     }
 
-    pub(super) fn cursors_answered(&mut self, positions: &[PositionIn], read: bool, answer: Answer, step: &mut Step) {
-        let again = match answer {
-            Answer::Frame(ServerFrame::Ack(answer) | ServerFrame::Read(answer)) => {
+    pub(super) fn cursors_answered(&mut self, positions: &[PositionIn], read: bool, answered: Answered<CursorsAnswer>, step: &mut Step) {
+        let again = match answered {
+            Answered::Answer(answer) => {
                 let some_taken = answer.results.iter().any(|result| result.outcome == CursorOutcome::Ok);
                 let results = positions.iter().zip(answer.results);
                 let again = results.filter_map(|(told, result)| self.cursor_result(told, read, result, step)).max();
@@ -133,16 +133,15 @@ impl Session {
                 }
                 again
             }
-            Answer::Refused(refusal) if refusal.retryable => Some(Again { after_ms: refusal.retry_after_ms }),
             // A fault of ours: repeating it would not end.
-            Answer::Refused(refusal) => {
+            Answered::Refused(refusal) => {
                 for told in positions {
                     self.cursor_refused(told, read, &refusal, step);
                 }
                 None
             }
-            Answer::Lost(Loss::Answer) | Answer::Frame(_) => Some(Again { after_ms: None }),
-            Answer::Lost(Loss::Socket) => None,
+            Answered::TryAgain { retry_after_ms } => Some(Again { after_ms: retry_after_ms }),
+            Answered::SocketLost => None,
         };
         if let Some(Again { after_ms }) = again {
             let settings = self.settings.clone();

@@ -5,12 +5,12 @@ use std::ops::Bound;
 use chatlane_protocol::frames::{self, HelloAnswer, encode};
 use chatlane_protocol::limits::{KNOWN_BYTES_MAX, VERSION_MAX};
 use chatlane_protocol::request::{Hello, Known};
-use chatlane_protocol::{ConversationId, Request, ServerFrame};
+use chatlane_protocol::{ConversationId, Request};
 
 use super::lane::Due;
 use super::link::{HelloPage, Link, Purpose, Stage};
 use super::step::Step;
-use super::wire::{Answer, Loss};
+use super::wire::Answered;
 use super::{Session, SocketId};
 
 impl Session {
@@ -57,17 +57,17 @@ impl Session {
         socket: SocketId,
         after: Option<&ConversationId>,
         known_to: Option<ConversationId>,
-        answer: Answer,
+        answered: Answered<Box<HelloAnswer>>,
         step: &mut Step,
     ) {
-        match answer {
-            Answer::Frame(ServerFrame::Hello(hello)) => {
+        match answered {
+            Answered::Answer(hello) => {
                 if hello.user != self.settings.user || hello.device != self.settings.device {
                     // Another account's token: none of its conversations may get into this store.
                     self.rest_without_token(step);
                     return;
                 }
-                self.take_terms(&hello);
+                self.limits = hello.limits;
                 if after.is_none() {
                     self.known_to_server(socket, &hello, step);
                 }
@@ -83,21 +83,14 @@ impl Session {
                     self.row_told(hello.epoch, row, step);
                 }
             }
-            Answer::Refused(refusal) if !refusal.retryable => self.abandon(socket, refusal.retry_after_ms, step),
-            Answer::Refused(refusal) => self.hello_again_later(socket, refusal.retry_after_ms, step),
-            Answer::Lost(Loss::Answer) | Answer::Frame(_) => self.hello_again_later(socket, None, step),
-            Answer::Lost(Loss::Socket) => {}
+            Answered::Refused(refusal) => self.abandon(socket, refusal.retry_after_ms, step),
+            Answered::TryAgain { retry_after_ms } => {
+                if let Some(link) = self.sockets.get(socket) {
+                    link.hello.fail(step, &self.settings, retry_after_ms);
+                }
+            }
+            Answered::SocketLost => {}
         }
-    }
-
-    fn hello_again_later(&mut self, socket: SocketId, retry_after_ms: Option<u64>, step: &mut Step) {
-        if let Some(link) = self.sockets.get(socket) {
-            link.hello.fail(step, &self.settings, retry_after_ms);
-        }
-    }
-
-    fn take_terms(&mut self, hello: &HelloAnswer) {
-        self.limits = hello.limits;
     }
 
     /// The first page is answered: entries are pushed to this socket from now on.

@@ -2,13 +2,13 @@
 
 use chatlane_protocol::frames::HistoryAnswer;
 use chatlane_protocol::request::History;
-use chatlane_protocol::{ConversationId, ErrorCode, Position, Request, Seq, ServerFrame};
+use chatlane_protocol::{ConversationId, ErrorCode, Position, Request, Seq};
 
 use super::lane::before;
 use super::link::Purpose;
 use super::retry::Retry;
 use super::step::Step;
-use super::wire::{Answer, Loss};
+use super::wire::Answered;
 use super::{Change, Failure, Session, Shown};
 
 /// A page that the person waits for. Kept in memory until it is answered.
@@ -52,16 +52,17 @@ impl Session {
         conversation: &ConversationId,
         before: Option<Seq>,
         generation: u64,
-        answer: Answer,
+        answered: Answered<HistoryAnswer>,
         step: &mut Step,
     ) {
         let wanted = |ask: &HistoryAsk| ask.conversation == *conversation && ask.before == before;
-        let retry_after_ms = match answer {
-            Answer::Frame(ServerFrame::History(answer)) if self.history_came(conversation, generation, &answer, step) => {
+        let retry_after_ms = match answered {
+            Answered::Answer(answer) if self.history_came(conversation, generation, &answer, step) => {
                 self.histories.retain(|ask| !wanted(ask));
                 return;
             }
-            Answer::Refused(refusal) if !refusal.retryable => {
+            Answered::Answer(_) => None,
+            Answered::Refused(refusal) => {
                 self.histories.retain(|ask| !wanted(ask));
                 if refusal.code == ErrorCode::NotFound {
                     self.not_found(conversation, step);
@@ -69,9 +70,8 @@ impl Session {
                 step.show(Shown::Failed(Failure::History { conversation: conversation.clone(), refusal }));
                 return;
             }
-            Answer::Refused(refusal) => refusal.retry_after_ms,
-            Answer::Lost(Loss::Answer) | Answer::Frame(_) => None,
-            Answer::Lost(Loss::Socket) => return,
+            Answered::TryAgain { retry_after_ms } => retry_after_ms,
+            Answered::SocketLost => return,
         };
         if let Some(ask) = self.histories.iter_mut().find(|ask| wanted(ask)) {
             ask.retry.fail(step, &self.settings, retry_after_ms);

@@ -282,18 +282,18 @@ impl Session {
             return;
         }
         match purpose {
-            Purpose::Hello { after, known_to } => self.hello_answered(socket, after.as_ref(), known_to, answer, step),
-            Purpose::Sync { asked, ack } => self.sync_answered(&asked, &ack, answer, step),
-            Purpose::Send { conversation, generation, ids } => self.send_answered(&conversation, generation, &ids, answer, step),
-            Purpose::Probe { conversation, generation, ids } => self.probe_answered(&conversation, generation, &ids, answer, step),
-            Purpose::Ack(positions) => self.cursors_answered(&positions, false, answer, step),
-            Purpose::Read(positions) => self.cursors_answered(&positions, true, answer, step),
+            Purpose::Hello { after, known_to } => self.hello_answered(socket, after.as_ref(), known_to, answer.into(), step),
+            Purpose::Sync { asked, ack } => self.sync_answered(&asked, &ack, answer.into(), step),
+            Purpose::Send { conversation, generation, ids } => self.send_answered(&conversation, generation, &ids, answer.into(), step),
+            Purpose::Probe { conversation, generation, ids } => self.probe_answered(&conversation, generation, &ids, answer.into(), step),
+            Purpose::Ack(positions) => self.cursors_answered(&positions, false, answer.into(), step),
+            Purpose::Read(positions) => self.cursors_answered(&positions, true, answer.into(), step),
             Purpose::History { conversation, before, generation } => {
-                self.history_answered(&conversation, before, generation, answer, step);
+                self.history_answered(&conversation, before, generation, answer.into(), step);
             }
-            Purpose::Open { client_message_id } => self.open_answered(&client_message_id, answer, step),
-            Purpose::Refresh => self.refresh_answered(answer, step),
-            Purpose::Ping => self.ping_answered(socket, answer, step),
+            Purpose::Open { client_message_id } => self.open_answered(&client_message_id, answer.into(), step),
+            Purpose::Refresh => self.refresh_answered(answer.into(), step),
+            Purpose::Ping => self.ping_answered(socket, answer.into(), step),
         }
     }
 

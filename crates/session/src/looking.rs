@@ -3,13 +3,13 @@
 use chatlane_protocol::frames::{ConversationStatus, PingAnswer};
 use chatlane_protocol::limits::OPEN_CONVERSATIONS_MAX;
 use chatlane_protocol::request::Ping;
-use chatlane_protocol::{ConversationId, Position, Request, ServerFrame};
+use chatlane_protocol::{ConversationId, Position, Refusal, Request};
 
 use super::lane::Lane;
 use super::link::Purpose;
 use super::retry::Retry;
 use super::step::Step;
-use super::wire::{Answer, Loss};
+use super::wire::Answered;
 use super::{Session, SocketId};
 
 /// What the person looks at.
@@ -58,9 +58,9 @@ impl Session {
         }
     }
 
-    pub(super) fn ping_answered(&mut self, socket: SocketId, answer: Answer, step: &mut Step) {
-        match answer {
-            Answer::Frame(ServerFrame::Ping(PingAnswer { resync, conversations, .. })) => {
+    pub(super) fn ping_answered(&mut self, socket: SocketId, answered: Answered<PingAnswer>, step: &mut Step) {
+        match answered {
+            Answered::Answer(PingAnswer { resync, conversations, .. }) => {
                 self.looking.retry.succeed();
                 if let Some(link) = self.sockets.get(socket) {
                     link.pushes_at = step.now;
@@ -72,16 +72,13 @@ impl Session {
                     self.greet_again(socket);
                 }
             }
-            Answer::Refused(refusal) => self.ping_again_later(refusal.retry_after_ms, step),
-            Answer::Lost(Loss::Answer) | Answer::Frame(_) => self.ping_again_later(None, step),
-            Answer::Lost(Loss::Socket) => {} // the next one pings when it is live
+            // What it asked is open still.
+            Answered::Refused(Refusal { retry_after_ms, .. }) | Answered::TryAgain { retry_after_ms } => {
+                self.looking.ping = true;
+                self.looking.retry.fail(step, &self.settings, retry_after_ms);
+            }
+            Answered::SocketLost => {} // the next one pings when it is live
         }
-    }
-
-    /// What it asked is open still.
-    fn ping_again_later(&mut self, retry_after_ms: Option<u64>, step: &mut Step) {
-        self.looking.ping = true;
-        self.looking.retry.fail(step, &self.settings, retry_after_ms);
     }
 
     fn standing_told(&mut self, ConversationStatus { conversation, head, count, cursors }: ConversationStatus, step: &mut Step) {

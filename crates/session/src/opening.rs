@@ -2,12 +2,12 @@
 
 use chatlane_protocol::frames::{ConversationHead, OpenAnswer};
 use chatlane_protocol::request::Open;
-use chatlane_protocol::{ClientMessageId, Position, Request, ServerFrame, UserId};
+use chatlane_protocol::{ClientMessageId, Position, Request, UserId};
 
 use super::link::Purpose;
 use super::retry::Retry;
 use super::step::Step;
-use super::wire::{Answer, Loss};
+use super::wire::Answered;
 use super::{Failure, Session, Shown};
 
 /// A conversation that the person waits for. Kept in memory until it is answered; always asked for with the same id (L2).
@@ -36,10 +36,10 @@ impl Session {
         }
     }
 
-    pub(super) fn open_answered(&mut self, client_message_id: &ClientMessageId, answer: Answer, step: &mut Step) {
+    pub(super) fn open_answered(&mut self, client_message_id: &ClientMessageId, answered: Answered<OpenAnswer>, step: &mut Step) {
         let Some(open) = self.opens.get_mut(client_message_id) else { return };
-        match answer {
-            Answer::Frame(ServerFrame::Open(OpenAnswer { conversation: ConversationHead { conversation, with, head }, .. })) => {
+        match answered {
+            Answered::Answer(OpenAnswer { conversation: ConversationHead { conversation, with, head }, .. }) => {
                 let user = open.with.clone();
                 self.opens.remove(client_message_id);
                 let lane = self.lane(&conversation);
@@ -52,14 +52,13 @@ impl Session {
                 step.touch(&conversation);
                 step.show_committed(Shown::Opened { user, conversation });
             }
-            Answer::Refused(refusal) if !refusal.retryable => {
+            Answered::Refused(refusal) => {
                 let user = open.with.clone();
                 self.opens.remove(client_message_id);
                 step.show(Shown::Failed(Failure::Open { user, refusal }));
             }
-            Answer::Refused(refusal) => open.retry.fail(step, &self.settings, refusal.retry_after_ms),
-            Answer::Lost(Loss::Answer) | Answer::Frame(_) => open.retry.fail(step, &self.settings, None),
-            Answer::Lost(Loss::Socket) => {}
+            Answered::TryAgain { retry_after_ms } => open.retry.fail(step, &self.settings, retry_after_ms),
+            Answered::SocketLost => {}
         }
     }
 }

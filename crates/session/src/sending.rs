@@ -9,7 +9,7 @@ use chatlane_protocol::{
 use super::link::Purpose;
 use super::outbox::{self, NextRequest, Probing};
 use super::step::{Step, Then};
-use super::wire::{Answer, Loss};
+use super::wire::Answered;
 use super::{Change, Failure, OutboxRow, OutboxState, OutgoingState, Session, Shown};
 
 /// Writes rows of the outbox; they are attempted when the store has confirmed them.
@@ -88,21 +88,20 @@ impl Session {
         conversation: &ConversationId,
         generation: u64,
         ids: &[ClientMessageId],
-        answer: Answer,
+        answered: Answered<SendAnswer>,
         step: &mut Step,
     ) {
         let settings = self.settings.clone();
         let outbox = &mut self.lane(conversation).outbox;
         outbox.busy = false;
-        match answer {
-            Answer::Frame(ServerFrame::Send(answer)) => self.results_came(conversation, generation, answer, step),
-            Answer::Refused(refusal) if refusal.retryable => outbox.retry.fail(step, &settings, refusal.retry_after_ms),
-            Answer::Refused(refusal) => match ids {
+        match answered {
+            Answered::Answer(answer) => self.results_came(conversation, generation, answer, step),
+            Answered::Refused(refusal) => match ids {
                 [id] => self.refuse(conversation, id, refusal, step),
                 _ => outbox.one_by_one = true,
             },
-            Answer::Lost(Loss::Answer) | Answer::Frame(_) => outbox.retry.fail(step, &settings, None),
-            Answer::Lost(Loss::Socket) => {}
+            Answered::TryAgain { retry_after_ms } => outbox.retry.fail(step, &settings, retry_after_ms),
+            Answered::SocketLost => {}
         }
     }
 
@@ -238,24 +237,25 @@ impl Session {
         conversation: &ConversationId,
         generation: u64,
         ids: &[ClientMessageId],
-        answer: Answer,
+        answered: Answered<ProbeAnswer>,
         step: &mut Step,
     ) {
         let settings = self.settings.clone();
         let lane = self.lane(conversation);
         let outbox = &mut lane.outbox;
         outbox.busy = false;
-        match answer {
+        match answered {
             // What was looked through is not the log that the anchors are in now.
-            Answer::Frame(ServerFrame::Probe(_)) if lane.generation != generation => {}
-            Answer::Frame(ServerFrame::Probe(answer)) => self.looked_through(conversation, ids, answer, step),
-            Answer::Refused(refusal) if refusal.retryable => outbox.retry.fail(step, &settings, refusal.retry_after_ms),
-            Answer::Refused(refusal) if refusal.code == ErrorCode::EpochChanged => self.restored(conversation, generation, &refusal, step),
-            Answer::Refused(refusal) if refusal.code == ErrorCode::AnchorUnknown && outbox.probe != Some(Probing::First) => {
+            Answered::Answer(_) if lane.generation != generation => {}
+            Answered::Answer(answer) => self.looked_through(conversation, ids, answer, step),
+            Answered::Refused(refusal) if refusal.code == ErrorCode::EpochChanged => {
+                self.restored(conversation, generation, &refusal, step);
+            }
+            Answered::Refused(refusal) if refusal.code == ErrorCode::AnchorUnknown && outbox.probe != Some(Probing::First) => {
                 outbox.probe = Some(Probing::First);
                 lane.doubt();
             }
-            Answer::Refused(refusal) => {
+            Answered::Refused(refusal) => {
                 outbox.probe = None;
                 let rows: Vec<_> = ids.iter().filter_map(|id| outbox.get(id)).cloned().collect();
                 for row in rows {
@@ -265,8 +265,8 @@ impl Session {
                     self.not_found(conversation, step);
                 }
             }
-            Answer::Lost(Loss::Answer) | Answer::Frame(_) => outbox.retry.fail(step, &settings, None),
-            Answer::Lost(Loss::Socket) => {}
+            Answered::TryAgain { retry_after_ms } => outbox.retry.fail(step, &settings, retry_after_ms),
+            Answered::SocketLost => {}
         }
     }
 

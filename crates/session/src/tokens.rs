@@ -2,15 +2,16 @@
 //!
 //! The session never opens anything with a token; it only carries a new one to a socket that is open.
 
+use chatlane_protocol::frames::RefreshAnswer;
 use chatlane_protocol::limits::REFRESH_BEFORE_MS;
 use chatlane_protocol::request::Refresh;
-use chatlane_protocol::{Request, ServerFrame, Token, UnixMillis};
+use chatlane_protocol::{Request, Token, UnixMillis};
 
 use super::connecting::Rest;
 use super::link::Purpose;
 use super::retry::Retry;
 use super::step::Step;
-use super::wire::{Answer, Loss};
+use super::wire::Answered;
 use super::{Moment, Output, Session};
 
 /// What the session knows about tokens.
@@ -85,22 +86,21 @@ impl Session {
         }
     }
 
-    pub(super) fn refresh_answered(&mut self, answer: Answer, step: &mut Step) {
+    pub(super) fn refresh_answered(&mut self, answered: Answered<RefreshAnswer>, step: &mut Step) {
         let tokens = &mut self.tokens;
-        match answer {
-            Answer::Frame(ServerFrame::Refresh(refreshed)) => {
+        match answered {
+            Answered::Answer(refreshed) => {
                 (tokens.newest, tokens.retry) = (None, Retry::NEW);
                 tokens.ends(refreshed.expires_ms, step);
             }
             // Not this one again. The connection is as before; when its time is over, the handshake will judge.
-            Answer::Refused(refusal) if !refusal.retryable => {
+            Answered::Refused(refusal) => {
                 tokens.newest = None;
                 tokens.retry.fail(step, &self.settings, refusal.retry_after_ms);
                 tokens.ask_at = Some(tokens.retry.not_before().plus_ms(self.settings.back_off_max_ms));
             }
-            Answer::Refused(refusal) => tokens.retry.fail(step, &self.settings, refusal.retry_after_ms),
-            Answer::Lost(Loss::Answer) | Answer::Frame(_) => tokens.retry.fail(step, &self.settings, None),
-            Answer::Lost(Loss::Socket) => {}
+            Answered::TryAgain { retry_after_ms } => tokens.retry.fail(step, &self.settings, retry_after_ms),
+            Answered::SocketLost => {}
         }
     }
 }

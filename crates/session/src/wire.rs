@@ -1,6 +1,8 @@
 //! What a text from the server is: the answer to a request, a push, or the gateway's own word.
 
-use chatlane_protocol::frames::ErrorFrame;
+use chatlane_protocol::frames::{
+    CursorsAnswer, ErrorFrame, HelloAnswer, HistoryAnswer, OpenAnswer, PingAnswer, ProbeAnswer, RefreshAnswer, SendAnswer, SyncAnswer,
+};
 use chatlane_protocol::{Refusal, RequestId, ServerFrame};
 use serde_json::Value;
 
@@ -17,10 +19,10 @@ pub(super) enum Arrival {
     Nothing,
 }
 
-/// What a request was answered.
+/// What a request was answered, before anybody has looked whether it fits the request: [`Answered`] says that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// What it asked for. A frame of another kind than the request's cannot be used: [`Answer::Lost`] says what to do then.
+    /// A frame that is no error.
     Frame(ServerFrame),
     /// Refused whole.
     Refused(Refusal),
@@ -35,6 +37,66 @@ pub(super) enum Loss {
     Socket,
     /// The socket is there: repeating needs a back-off.
     Answer,
+}
+
+/// What became of a request, as whoever made it has to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answered<T> {
+    /// The answer of the request's own type.
+    Answer(T),
+    /// Refused for good: the same request would be refused again.
+    Refused(Refusal),
+    /// Refused for now, or the outcome is unknown: the request is repeated after a back-off, and not before `retry_after_ms`.
+    TryAgain {
+        /// As the server named it.
+        retry_after_ms: Option<u64>,
+    },
+    /// The outcome is unknown, and the socket is gone. Connecting again has its own back-off.
+    SocketLost,
+}
+
+impl<T: OwnAnswer> From<Answer> for Answered<T> {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            // A frame of another kind than the request's says nothing about the outcome.
+            Answer::Frame(frame) => T::of(frame).map_or(Self::TryAgain { retry_after_ms: None }, Self::Answer),
+            Answer::Refused(refusal) if refusal.retryable => Self::TryAgain { retry_after_ms: refusal.retry_after_ms },
+            Answer::Refused(refusal) => Self::Refused(refusal),
+            Answer::Lost(Loss::Answer) => Self::TryAgain { retry_after_ms: None },
+            Answer::Lost(Loss::Socket) => Self::SocketLost,
+        }
+    }
+}
+
+/// The answer of one kind of request.
+pub(super) trait OwnAnswer: Sized {
+    /// The answer in this frame; `None` if the frame is of another kind.
+    fn of(frame: ServerFrame) -> Option<Self>;
+}
+
+macro_rules! own_answers {
+    ($($answer:ty: $($kind:ident)|+;)+) => {
+        $(impl OwnAnswer for $answer {
+            fn of(frame: ServerFrame) -> Option<Self> {
+                match frame {
+                    $(ServerFrame::$kind(answer))|+ => Some(answer),
+                    _ => None,
+                }
+            }
+        })+
+    };
+}
+
+own_answers! {
+    Box<HelloAnswer>: Hello;
+    OpenAnswer: Open;
+    SendAnswer: Send;
+    SyncAnswer: Sync;
+    HistoryAnswer: History;
+    ProbeAnswer: Probe;
+    CursorsAnswer: Ack | Read;
+    RefreshAnswer: Refresh;
+    PingAnswer: Ping;
 }
 
 /// Reads one text. Forward rule: what is unknown is still an answer if it has an `id`.
