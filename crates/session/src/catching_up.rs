@@ -6,8 +6,8 @@ use chatlane_protocol::limits::CONVERSATIONS_PER_REQUEST_MAX;
 use chatlane_protocol::request::{PositionIn, Sync, SyncFrom};
 use chatlane_protocol::{ConversationId, Entry, EntryKind, ErrorCode, Position, Refusal, Request};
 
-use super::lane::{Due, Lane};
-use super::link::{Asked, Purpose};
+use super::lane::{Asked, Due, Lane};
+use super::link::Purpose;
 use super::sending::write_rows;
 use super::step::Step;
 use super::wire::Answered;
@@ -49,7 +49,7 @@ impl Session {
             }
             step.show_committed(Shown::Entry { conversation: conversation.clone(), entry: entry.clone() });
         }
-        step.has_run(lane);
+        lane.has_run(step);
         step.changes.push(Change::Entries { conversation: conversation.clone(), entries: taken });
         step.touch(conversation);
     }
@@ -135,7 +135,7 @@ impl Session {
                 }
                 // An answer without anything in it must not be asked for again and again.
                 if !brings || put_off.is_some() {
-                    self.syncs.fail(step, &self.settings, put_off.flatten());
+                    self.syncs.fail(step, put_off.flatten());
                 }
                 for SyncPage { conversation, outcome } in answer.pages {
                     let same = |asked: &&Asked| asked.conversation == conversation;
@@ -151,7 +151,7 @@ impl Session {
             }
             // Also what is refused for good is asked for again: only a sync can close a gap.
             Answered::Refused(Refusal { retry_after_ms, .. }) | Answered::TryAgain { retry_after_ms } => {
-                self.syncs.fail(step, &self.settings, retry_after_ms);
+                self.syncs.fail(step, retry_after_ms);
             }
             Answered::SocketLost => {}
         }
@@ -209,7 +209,7 @@ impl Session {
 
     /// Whether it is too far from what the device has to here to catch up with.
     pub(super) fn too_far(&self, lane: &Lane, position: Position) -> bool {
-        let Settings { new_entries_max, catch_up_entries_max, .. } = self.settings;
+        let Settings { new_entries_max, catch_up_entries_max, .. } = *self.settings;
         lane.is_far(position, if lane.row.have == Position::ZERO { new_entries_max } else { catch_up_entries_max })
     }
 
@@ -242,7 +242,7 @@ impl Session {
         let loses = lane.row.have.seq > common.seq;
         if !loses && lane.row.head <= common.max(lane.row.have) {
             // It takes nothing back: another answer of the same restore, or one that must not be asked for again and again.
-            self.syncs.fail(step, &self.settings, None);
+            self.syncs.fail(step, None);
         }
         self.forget_late(conversation);
         let lane = self.lane(conversation);
@@ -254,7 +254,7 @@ impl Session {
             step.show_committed(Shown::RolledBack { conversation: conversation.clone(), position: common });
         }
         // Of the new generation; what was on its way to the store of the old one is there before this.
-        step.has_run(lane);
+        lane.has_run(step);
         write_rows(anchors, step);
         step.touch(conversation);
     }
@@ -270,6 +270,6 @@ impl Session {
         step.show_committed(Shown::RolledBack { conversation: conversation.clone(), position: Position::ZERO });
         step.touch(conversation);
         self.looking.ping = true; // it tells the head
-        self.syncs.fail(step, &self.settings, None);
+        self.syncs.fail(step, None);
     }
 }

@@ -174,7 +174,7 @@ impl Session {
                 self.back_off(stage, retry_after_ms, step);
             }
         } else if successor {
-            self.sockets.replace.fail(step, &self.settings, retry_after_ms);
+            self.sockets.replace.fail(step, retry_after_ms);
             self.sockets.replace_at = Some(self.sockets.replace.not_before());
             // The server has taken the current one's place away for this one: both are gone.
             if let Some(current) = self.sockets.current.as_ref().filter(|link| link.displaced).map(|link| link.socket) {
@@ -185,7 +185,7 @@ impl Session {
 
     fn back_off(&mut self, stage: Stage, retry_after_ms: Option<u64>, step: &mut Step) {
         self.forgive_if_lasted(stage, step);
-        self.sockets.connect.fail(step, &self.settings, retry_after_ms);
+        self.sockets.connect.fail(step, retry_after_ms);
         self.sockets.rest = Rest::BackOff { until: self.sockets.connect.not_before() };
     }
 
@@ -223,7 +223,7 @@ impl Session {
         if let Some(stage) = self.sockets.current.as_ref().map(|link| link.stage) {
             self.forgive_if_lasted(stage, step);
         }
-        self.sockets.connect.fail(step, &self.settings, None);
+        self.sockets.connect.fail(step, None);
         let until = self.sockets.connect.not_before();
         let (half, max) = (self.settings.back_off_max_ms / 2, self.settings.back_off_max_ms);
         let retry_at = until.plus_ms(half + step.dice.up_to(max - half));

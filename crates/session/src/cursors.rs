@@ -144,8 +144,7 @@ impl Session {
             Answered::SocketLost => None,
         };
         if let Some(Again { after_ms }) = again {
-            let settings = self.settings.clone();
-            self.pace(read).retry.fail(step, &settings, after_ms);
+            self.pace(read).retry.fail(step, after_ms);
         }
     }
 

@@ -86,7 +86,7 @@ impl Session {
             Answered::Refused(refusal) => self.abandon(socket, refusal.retry_after_ms, step),
             Answered::TryAgain { retry_after_ms } => {
                 if let Some(link) = self.sockets.get(socket) {
-                    link.hello.fail(step, &self.settings, retry_after_ms);
+                    link.hello.fail(step, retry_after_ms);
                 }
             }
             Answered::SocketLost => {}

@@ -74,7 +74,7 @@ impl Session {
             Answered::SocketLost => return,
         };
         if let Some(ask) = self.histories.iter_mut().find(|ask| wanted(ask)) {
-            ask.retry.fail(step, &self.settings, retry_after_ms);
+            ask.retry.fail(step, retry_after_ms);
         }
     }
 
@@ -100,7 +100,7 @@ impl Session {
             for entry in &older {
                 lane.count_read(entry);
             }
-            step.has_run(lane);
+            lane.has_run(step);
             step.changes.push(Change::Entries { conversation: conversation.clone(), entries: older });
             step.touch(conversation);
         }

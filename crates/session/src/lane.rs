@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use chatlane_protocol::{ConversationId, Entry, Position, Seq};
 
-use super::link::Asked;
 use super::outbox::Outbox;
+use super::step::{Step, Then};
 use super::{ConversationRow, Moment};
 
 /// Counts of so many entries are remembered, so that a read mark behind the newest entry has its exact count.
@@ -58,6 +58,19 @@ pub(super) enum Due {
     Gap { after: Seq, at: Moment },
     /// At once: nobody will push it.
     Now,
+}
+
+/// One conversation of a `sync`, as it was when it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) conversation: ConversationId,
+    pub(super) generation: u64,
+    /// What was thought to be the head.
+    pub(super) head: Position,
+    /// The read mark.
+    pub(super) read: Position,
+    /// How many doubts there were.
+    pub(super) doubts: u64,
 }
 
 impl Lane {
@@ -112,6 +125,14 @@ impl Lane {
     /// Whether there is more than `max` entries behind `have`, up to this position.
     pub(super) const fn is_far(&self, position: Position, max: u64) -> bool {
         position.seq.get().saturating_sub(self.row.have.seq.get()) > max
+    }
+
+    /// With this step's changes the store has the run, if there is an entry in it: behind a jump there is none.
+    pub(super) fn has_run(&self, step: &mut Step) {
+        let ConversationRow { conversation, have, .. } = &self.row;
+        if !self.row.is_empty() {
+            step.then.push(Then::Has { conversation: conversation.clone(), generation: self.generation, position: *have });
+        }
     }
 
     /// What the device has may not be in the log any more.

@@ -61,7 +61,7 @@
 //! | | invariant | enforced by | tested by |
 //! |---|---|---|---|
 //! | I1 | Entries of a conversation are taken at `have` + 1 only, each once, in order (D1) | `Lane::receive`, `Lane::receive_page` | `the_next_entry_is_shown_and_an_old_one_dropped`, `an_early_entry_waits_for_those_before_it` |
-//! | I2 | What is shown or acknowledged is in the store | only `committed` shows it, what is dropped again is not shown (`Step::unshow_beyond`), only `Lane::committed` is acknowledged, of what was skipped nothing (`Step::has_run`) | `entries_are_shown_only_when_the_store_has_them`, `a_phone_that_dies_before_the_commit_gets_the_entry_again`, `what_was_taken_and_is_dropped_at_once_is_not_shown`, `where_a_conversation_goes_on_nothing_is_acknowledged_before_an_entry_is_stored` |
+//! | I2 | What is shown or acknowledged is in the store | only `committed` shows it, what is dropped again is not shown (`Step::unshow_beyond`), only `Lane::committed` is acknowledged, of what was skipped nothing (`Lane::has_run`) | `entries_are_shown_only_when_the_store_has_them`, `a_phone_that_dies_before_the_commit_gets_the_entry_again`, `what_was_taken_and_is_dropped_at_once_is_not_shown`, `where_a_conversation_goes_on_nothing_is_acknowledged_before_an_entry_is_stored` |
 //! | I3 | A message is attempted only as the store has it; every attempt repeats it (L2) | `Outbox::next` stops at a row with an unconfirmed version | `a_message_is_attempted_when_the_store_has_it`, `a_restart_repeats_what_waits_as_it_was` |
 //! | I4 | One `send` or `probe` of a conversation is in flight (L5) | `Outbox::busy` | `one_send_at_a_time_with_all_that_waits_keeps_the_order` |
 //! | I5 | An anchor moves only to an end of what was looked through for the message | `Lane::looked_from`, `Outbox::advance_anchors` (own run), `anchor_at` (probe), `roll_back` (restore) | `a_stale_anchor_moves_over_the_entries_that_the_device_has_taken`, `a_stale_anchor_before_what_was_skipped_is_probed_and_moves_there`, `an_anchor_never_moves_over_a_skip_in_the_middle_of_the_run` |
@@ -101,6 +101,7 @@ mod tokens;
 mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use chatlane_protocol::frames::Limits;
 use chatlane_protocol::{ClientMessageId, ConversationId, RequestId, limits};
@@ -151,7 +152,7 @@ impl Moment {
 /// One device's side of Chatlane.
 #[derive(Clone, Debug)]
 pub struct Session {
-    settings: Settings,
+    settings: Arc<Settings>,
     /// As the server told them last.
     limits: Limits,
     lanes: BTreeMap<ConversationId, Lane>,
@@ -186,7 +187,7 @@ impl Session {
             lanes.entry(conversation.clone()).or_insert_with(|| Lane::empty(conversation)).outbox.restore(row);
         }
         Self {
-            settings,
+            settings: Arc::new(settings),
             limits: LIMITS_BEFORE_HELLO,
             lanes,
             sockets: Sockets::default(),
@@ -208,7 +209,7 @@ impl Session {
 
     /// Takes what happened at `now`, with a fresh random number; answers what is to be done, in this order.
     pub fn handle(&mut self, now: Moment, random: u64, input: Input) -> Vec<Output> {
-        let mut step = Step::new(now, random);
+        let mut step = Step::new(now, random, Arc::clone(&self.settings));
         self.happened(input, &mut step);
         self.tend_sockets(&mut step);
         self.greet(&mut step);

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use chatlane_protocol::request::PositionIn;
-use chatlane_protocol::{ClientMessageId, ConversationId, Position, RequestId, Seq};
+use chatlane_protocol::{ClientMessageId, ConversationId, RequestId, Seq};
 
+use super::lane::Asked;
 use super::retry::Retry;
 use super::{Moment, SocketId};
 
@@ -90,19 +91,6 @@ pub(super) enum Purpose {
     },
     Refresh,
     Ping,
-}
-
-/// One conversation of a `sync`, as it was when it was asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Asked {
-    pub(super) conversation: ConversationId,
-    pub(super) generation: u64,
-    /// What was thought to be the head.
-    pub(super) head: Position,
-    /// The read mark.
-    pub(super) read: Position,
-    /// How many doubts there were.
-    pub(super) doubts: u64,
 }
 
 impl Link {

@@ -75,7 +75,7 @@ impl Session {
             // What it asked is open still.
             Answered::Refused(Refusal { retry_after_ms, .. }) | Answered::TryAgain { retry_after_ms } => {
                 self.looking.ping = true;
-                self.looking.retry.fail(step, &self.settings, retry_after_ms);
+                self.looking.retry.fail(step, retry_after_ms);
             }
             Answered::SocketLost => {} // the next one pings when it is live
         }

@@ -57,7 +57,7 @@ impl Session {
                 self.opens.remove(client_message_id);
                 step.show(Shown::Failed(Failure::Open { user, refusal }));
             }
-            Answered::TryAgain { retry_after_ms } => open.retry.fail(step, &self.settings, retry_after_ms),
+            Answered::TryAgain { retry_after_ms } => open.retry.fail(step, retry_after_ms),
             Answered::SocketLost => {}
         }
     }

@@ -1,7 +1,7 @@
 //! When something that failed is tried again: full jitter, and never before the server allows it.
 
+use super::Moment;
 use super::step::Step;
-use super::{Moment, Settings};
 
 /// The attempts of one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +21,10 @@ impl Retry {
 
     /// An attempt failed. The next one is made after `retry_after_ms`, if the server named it, and a random part of a pause whose bound
     /// doubles with each failure: many devices that fail together do not come back together.
-    pub(super) fn fail(&mut self, step: &mut Step, settings: &Settings, retry_after_ms: Option<u64>) {
-        let doubled = settings.back_off_min_ms.saturating_mul(1 << self.failures.min(16));
-        let jitter_ms = step.dice.up_to(doubled.min(settings.back_off_max_ms));
+    pub(super) fn fail(&mut self, step: &mut Step, retry_after_ms: Option<u64>) {
+        let (min, max) = (step.settings.back_off_min_ms, step.settings.back_off_max_ms);
+        let doubled = min.saturating_mul(1 << self.failures.min(16));
+        let jitter_ms = step.dice.up_to(doubled.min(max));
         self.failures = self.failures.saturating_add(1);
         self.not_before = step.now.plus_ms(retry_after_ms.unwrap_or(0).saturating_add(jitter_ms));
     }
@@ -41,12 +42,16 @@ impl Retry {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use chatlane_protocol::{DeviceId, UserId};
 
     use super::*;
+    use crate::Settings;
 
-    fn settings() -> Settings {
-        Settings::new(UserId::new("alice").unwrap(), DeviceId::new("3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001").unwrap())
+    fn step(at: u64, random: u64) -> Step {
+        let device = DeviceId::new("3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001").unwrap();
+        Step::new(Moment(at), random, Arc::new(Settings::new(UserId::new("alice").unwrap(), device)))
     }
 
     /// The pauses after 1, 2, 3 … failures, each with its own random number.
@@ -54,7 +59,7 @@ mod tests {
         let mut retry = Retry::NEW;
         (0..10)
             .map(|failure| {
-                retry.fail(&mut Step::new(Moment(0), seed + failure), &settings(), retry_after_ms);
+                retry.fail(&mut step(0, seed + failure), retry_after_ms);
                 retry.not_before().0
             })
             .collect()
@@ -80,7 +85,7 @@ mod tests {
     fn success_begins_anew_and_forgiveness_only_ends_the_pause() {
         let mut retry = Retry::NEW;
         for seed in 0..8 {
-            retry.fail(&mut Step::new(Moment(100), seed), &settings(), None);
+            retry.fail(&mut step(100, seed), None);
         }
         retry.forgive();
         assert_eq!((retry.not_before(), retry.failures), (Moment(0), 8));

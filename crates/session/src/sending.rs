@@ -91,7 +91,6 @@ impl Session {
         answered: Answered<SendAnswer>,
         step: &mut Step,
     ) {
-        let settings = self.settings.clone();
         let outbox = &mut self.lane(conversation).outbox;
         outbox.busy = false;
         match answered {
@@ -100,18 +99,17 @@ impl Session {
                 [id] => self.refuse(conversation, id, refusal, step),
                 _ => outbox.one_by_one = true,
             },
-            Answered::TryAgain { retry_after_ms } => outbox.retry.fail(step, &settings, retry_after_ms),
+            Answered::TryAgain { retry_after_ms } => outbox.retry.fail(step, retry_after_ms),
             Answered::SocketLost => {}
         }
     }
 
     fn results_came(&mut self, conversation: &ConversationId, generation: u64, answer: SendAnswer, step: &mut Step) {
-        let settings = self.settings.clone();
         let retry = &mut self.lane(conversation).outbox.retry;
         let put_off = |result: &MessageResult| matches!(&result.outcome, Outcome::Refused(refusal) if refusal.retryable);
         let settles = |result: &MessageResult| !matches!(result.outcome, Outcome::Refused(_) | Outcome::NotAttempted);
         if answer.results.is_empty() {
-            retry.fail(step, &settings, None); // says nothing: not to be repeated at once
+            retry.fail(step, None); // says nothing: not to be repeated at once
         } else if answer.results.iter().any(settles) || !answer.results.iter().any(put_off) {
             retry.succeed(); // a refusal beside it is the first one again
         }
@@ -167,12 +165,11 @@ impl Session {
     }
 
     fn message_refused(&mut self, conversation: &ConversationId, generation: u64, id: &ClientMessageId, refusal: Refusal, step: &mut Step) {
-        let settings = self.settings.clone();
         let anchor_entries_max = u64::try_from(self.limits.anchor_entries_max).unwrap_or(u64::MAX);
         let lane = self.lane(conversation);
         let Some(anchor) = lane.outbox.get(id).map(|row| row.anchor) else { return };
         match refusal.code {
-            _ if refusal.retryable => lane.outbox.retry.fail(step, &settings, refusal.retry_after_ms),
+            _ if refusal.retryable => lane.outbox.retry.fail(step, refusal.retry_after_ms),
             ErrorCode::AnchorStale => {
                 let tail = refusal.tail.unwrap_or(lane.row.head);
                 let (looked_from, have) = (lane.looked_from, lane.row.have);
@@ -189,7 +186,7 @@ impl Session {
             ErrorCode::AnchorUnknown if anchor != Position::ZERO => {
                 // What was thought to exist does not: neither may the head, nor what the device has.
                 lane.outbox.probe = Some(Probing::First);
-                lane.outbox.retry.fail(step, &settings, None);
+                lane.outbox.retry.fail(step, None);
                 lane.doubt();
             }
             ErrorCode::EpochChanged => self.restored(conversation, generation, &refusal, step),
@@ -199,9 +196,8 @@ impl Session {
 
     /// The log was restored from a backup, as a request found that was made in this generation of the lane.
     fn restored(&mut self, conversation: &ConversationId, generation: u64, refusal: &Refusal, step: &mut Step) {
-        let settings = self.settings.clone();
         let lane = self.lane(conversation);
-        lane.outbox.retry.fail(step, &settings, refusal.retry_after_ms);
+        lane.outbox.retry.fail(step, refusal.retry_after_ms);
         match refusal.common {
             // Another answer has told it before: the anchors have moved.
             _ if lane.generation != generation => {}
@@ -240,7 +236,6 @@ impl Session {
         answered: Answered<ProbeAnswer>,
         step: &mut Step,
     ) {
-        let settings = self.settings.clone();
         let lane = self.lane(conversation);
         let outbox = &mut lane.outbox;
         outbox.busy = false;
@@ -265,14 +260,13 @@ impl Session {
                     self.not_found(conversation, step);
                 }
             }
-            Answered::TryAgain { retry_after_ms } => outbox.retry.fail(step, &settings, retry_after_ms),
+            Answered::TryAgain { retry_after_ms } => outbox.retry.fail(step, retry_after_ms),
             Answered::SocketLost => {}
         }
     }
 
     /// A part of the log, or all of it behind the anchors, was looked through for these.
     fn looked_through(&mut self, conversation: &ConversationId, ids: &[ClientMessageId], answer: ProbeAnswer, step: &mut Step) {
-        let settings = self.settings.clone();
         for found in answer.found {
             self.settle(conversation, &found.client_message_id, found.stored, step);
         }
@@ -282,7 +276,7 @@ impl Session {
         if answer.done || !moved.is_empty() {
             lane.outbox.retry.succeed();
         } else {
-            lane.outbox.retry.fail(step, &settings, None); // no further than before: not to be repeated at once
+            lane.outbox.retry.fail(step, None); // no further than before: not to be repeated at once
         }
         write_rows(moved, step);
         lane.outbox.probe = (!answer.done).then_some(Probing::Anchors);

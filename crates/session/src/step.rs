@@ -1,11 +1,11 @@
 //! One call of [`super::Session::handle`]: its time, its dice, what it has decided so far.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chatlane_protocol::{ConversationId, Position};
 
-use super::lane::Lane;
-use super::{Change, ConversationRow, Moment, Output, Shown};
+use super::{Change, Moment, Output, Settings, Shown};
 
 /// Random numbers of one call, all from the one that the caller gave.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Dice {
 pub(super) enum Then {
     /// The person may see this.
     Show(Shown),
-    /// The store has the conversation's entries up to here; said of one generation of the lane only.
+    /// The store has the conversation's entries up to here; said of one generation of the conversation only.
     Has { conversation: ConversationId, generation: u64, position: Position },
     /// This version of an outbox row is durable.
     Written { conversation: ConversationId, order: u64 },
@@ -46,6 +46,7 @@ pub(super) enum Then {
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) now: Moment,
+    pub(super) settings: Arc<Settings>,
     pub(super) dice: Dice,
     pub(super) outputs: Vec<Output>,
     pub(super) changes: Vec<Change>,
@@ -56,9 +57,9 @@ pub(super) struct Step {
 }
 
 impl Step {
-    pub(super) const fn new(now: Moment, random: u64) -> Self {
+    pub(super) const fn new(now: Moment, random: u64, settings: Arc<Settings>) -> Self {
         let dice = Dice::new(random);
-        Self { now, dice, outputs: vec![], changes: vec![], then: vec![], touched: BTreeSet::new(), wake: None }
+        Self { now, settings, dice, outputs: vec![], changes: vec![], then: vec![], touched: BTreeSet::new(), wake: None }
     }
 
     /// Whether it is time; if not, the session is woken then. So nothing can be waited for without a timer, and no timer is in the past.
@@ -79,14 +80,6 @@ impl Step {
         self.then.push(Then::Show(shown));
     }
 
-    /// With this call's changes the store has the run of the lane, if there is an entry in it: behind a jump there is none.
-    pub(super) fn has_run(&mut self, lane: &Lane) {
-        let ConversationRow { conversation, have, .. } = &lane.row;
-        if !lane.row.is_empty() {
-            self.then.push(Then::Has { conversation: conversation.clone(), generation: lane.generation, position: *have });
-        }
-    }
-
     /// The person will not be shown what this call has taken beyond this position: it is dropped again.
     pub(super) fn unshow_beyond(&mut self, conversation: &ConversationId, position: Position) {
         self.then.retain(|then| match then {
@@ -105,6 +98,8 @@ impl Step {
 
 #[cfg(test)]
 mod tests {
+    use chatlane_protocol::{DeviceId, UserId};
+
     use super::*;
 
     #[test]
@@ -121,7 +116,9 @@ mod tests {
 
     #[test]
     fn what_is_not_yet_due_sets_the_earliest_timer() {
-        let mut step = Step::new(Moment(10), 0);
+        let device = DeviceId::new("3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001").unwrap();
+        let settings = Settings::new(UserId::new("alice").unwrap(), device);
+        let mut step = Step::new(Moment(10), 0, Arc::new(settings));
         assert!(step.reached(Moment(10)));
         assert_eq!(step.wake, None);
         assert!(!step.reached(Moment(30)));

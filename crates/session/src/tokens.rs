@@ -96,10 +96,10 @@ impl Session {
             // Not this one again. The connection is as before; when its time is over, the handshake will judge.
             Answered::Refused(refusal) => {
                 tokens.newest = None;
-                tokens.retry.fail(step, &self.settings, refusal.retry_after_ms);
+                tokens.retry.fail(step, refusal.retry_after_ms);
                 tokens.ask_at = Some(tokens.retry.not_before().plus_ms(self.settings.back_off_max_ms));
             }
-            Answered::TryAgain { retry_after_ms } => tokens.retry.fail(step, &self.settings, retry_after_ms),
+            Answered::TryAgain { retry_after_ms } => tokens.retry.fail(step, retry_after_ms),
             Answered::SocketLost => {}
         }
     }
