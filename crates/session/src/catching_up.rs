@@ -6,14 +6,39 @@ use chatlane_protocol::limits::CONVERSATIONS_PER_REQUEST_MAX;
 use chatlane_protocol::request::{PositionIn, Sync, SyncFrom};
 use chatlane_protocol::{ConversationId, Entry, EntryKind, ErrorCode, Position, Refusal, Request};
 
-use super::lane::{Asked, Due, Lane};
+use super::conversation::{Asked, Conversation, Due};
 use super::link::Purpose;
+use super::retry::Retry;
 use super::sending::write_rows;
 use super::step::Step;
 use super::wire::Answered;
 use super::{Change, ConversationRow, OutgoingState, Session, Settings, Shown};
 
+/// How far the device is behind what the server has.
+#[derive(Clone, Debug)]
+pub(super) struct CatchingUp {
+    /// Whether everything that was missed has come since the last `hello`.
+    pub(super) live: bool,
+    pub(super) syncs: Retry,
+}
+
+impl Default for CatchingUp {
+    fn default() -> Self {
+        Self { live: false, syncs: Retry::NEW }
+    }
+}
+
 impl Session {
+    /// Notes when nothing is missing any more.
+    pub(super) fn go_live(&mut self) {
+        let missing = self.sockets.has(|purpose| matches!(purpose, Purpose::Sync { .. }))
+            || self.conversations.values().any(|local| local.due == Due::Now);
+        if !self.catching_up.live && self.sockets.greeted() && !missing {
+            self.catching_up.live = true;
+            self.looking.ping |= self.looks();
+        }
+    }
+
     pub(super) fn entries_pushed(&mut self, Entries { conversation, entries }: Entries, step: &mut Step) {
         for entry in entries {
             self.entry_came(&conversation, entry, step);
@@ -23,10 +48,10 @@ impl Session {
     /// An entry came without having been asked for.
     pub(super) fn entry_came(&mut self, conversation: &ConversationId, entry: Entry, step: &mut Step) {
         let ahead_max = self.settings.ahead_entries_max;
-        let lane = self.lane(conversation);
-        let head = lane.row.head;
-        let taken = lane.receive(entry, ahead_max);
-        if lane.row.head != head {
+        let local = self.conversations.entry(conversation);
+        let head = local.row.head;
+        let taken = local.receive(entry, ahead_max);
+        if local.row.head != head {
             step.touch(conversation);
         }
         self.take(conversation, taken, step);
@@ -39,17 +64,17 @@ impl Session {
         }
         self.look_through(conversation, &taken, step);
         let me = self.settings.user.clone();
-        let lane = self.lane(conversation);
+        let local = self.conversations.entry(conversation);
         for entry in &taken {
             if let EntryKind::Created { members } = &entry.kind
                 && let [one, other] = members.as_slice()
-                && lane.row.with.is_none()
+                && local.row.with.is_none()
             {
-                lane.row.with = Some(if *one == me { other.clone() } else { one.clone() });
+                local.row.with = Some(if *one == me { other.clone() } else { one.clone() });
             }
             step.show_committed(Shown::Entry { conversation: conversation.clone(), entry: entry.clone() });
         }
-        lane.has_run(step);
+        local.has_run(step);
         step.changes.push(Change::Entries { conversation: conversation.clone(), entries: taken });
         step.touch(conversation);
     }
@@ -58,7 +83,7 @@ impl Session {
     /// device has.
     pub(super) fn look_through(&mut self, conversation: &ConversationId, entries: &[Entry], step: &mut Step) {
         let me = self.settings.user.clone();
-        let outbox = &mut self.lane(conversation).outbox;
+        let outbox = &mut self.conversations.entry(conversation).outbox;
         for entry in entries.iter().filter(|entry| entry.sender == me) {
             if let Some(row) = outbox.remove_stored(entry) {
                 let Entry { position, time_ms, count, .. } = *entry;
@@ -73,8 +98,8 @@ impl Session {
     /// Starts and ends the waits of all conversations for what is missing.
     pub(super) fn plan_gaps(&mut self, step: &mut Step) {
         let gap_wait_ms = self.limits.gap_wait_ms;
-        for lane in self.lanes.values_mut() {
-            lane.plan(|| step.now.plus_ms(gap_wait_ms.saturating_add(step.dice.up_to(gap_wait_ms))));
+        for local in self.conversations.values_mut() {
+            local.plan(|| step.now.plus_ms(gap_wait_ms.saturating_add(step.dice.up_to(gap_wait_ms))));
         }
     }
 
@@ -85,34 +110,35 @@ impl Session {
             return;
         }
         let mut due: Vec<_> = self
-            .lanes
+            .conversations
             .iter()
-            .filter(|(_, lane)| match lane.due {
+            .filter(|(_, local)| match local.due {
                 Due::Never => false,
                 Due::Gap { at, .. } => step.reached(at),
                 Due::Now => true,
             })
             .map(|(conversation, _)| conversation.clone())
             .collect();
-        if due.is_empty() || !step.reached(self.syncs.not_before()) {
+        if due.is_empty() || !step.reached(self.catching_up.syncs.not_before()) {
             return;
         }
         // Stable: what the person looks at first, then by id.
         due.sort_by_key(|conversation| !self.looking.open.contains(conversation));
         due.retain(|conversation| {
             self.jump_if_too_far(conversation, step);
-            self.lanes.get(conversation).is_some_and(Lane::is_behind)
+            self.conversations.get(conversation).is_some_and(Conversation::is_behind)
         });
         due.truncate(CONVERSATIONS_PER_REQUEST_MAX);
         if due.is_empty() {
             return;
         }
-        let lanes = || due.iter().filter_map(|conversation| self.lanes.get(conversation));
-        let asked: Vec<_> = lanes().map(Lane::asked).collect();
-        let conversations = lanes().map(|lane| SyncFrom { conversation: lane.row.conversation.clone(), after: lane.row.have }).collect();
+        let behind = || due.iter().filter_map(|conversation| self.conversations.get(conversation));
+        let asked: Vec<_> = behind().map(Conversation::asked).collect();
+        let conversations =
+            behind().map(|local| SyncFrom { conversation: local.row.conversation.clone(), after: local.row.have }).collect();
         let ack = self.carry_acknowledgements();
         let purpose = Purpose::Sync { asked, ack: ack.clone() };
-        self.ask(socket, purpose, |id| Request::Sync(Sync { id, conversations, ack }), step);
+        self.sockets.ask(socket, purpose, |id| Request::Sync(Sync { id, conversations, ack }), step);
     }
 
     pub(super) fn sync_answered(&mut self, asked: &[Asked], ack: &[PositionIn], answered: Answered<SyncAnswer>, step: &mut Step) {
@@ -131,16 +157,16 @@ impl Session {
                 };
                 let (brings, put_off) = (answer.pages.iter().any(brings), answer.pages.iter().filter_map(put_off).max());
                 if brings {
-                    self.syncs.succeed(); // a refusal beside it is the first one again
+                    self.catching_up.syncs.succeed(); // a refusal beside it is the first one again
                 }
                 // An answer without anything in it must not be asked for again and again.
                 if !brings || put_off.is_some() {
-                    self.syncs.fail(step, put_off.flatten());
+                    self.catching_up.syncs.fail(step, put_off.flatten());
                 }
                 for SyncPage { conversation, outcome } in answer.pages {
                     let same = |asked: &&Asked| asked.conversation == conversation;
                     if let Some(asked) = asked.iter().find(same)
-                        && self.lane(&conversation).generation == asked.generation
+                        && self.conversations.entry(&conversation).generation == asked.generation
                     {
                         match outcome {
                             SyncOutcome::Ok(missed) => self.page_came(asked, missed, step),
@@ -151,7 +177,7 @@ impl Session {
             }
             // Also what is refused for good is asked for again: only a sync can close a gap.
             Answered::Refused(Refusal { retry_after_ms, .. }) | Answered::TryAgain { retry_after_ms } => {
-                self.syncs.fail(step, retry_after_ms);
+                self.catching_up.syncs.fail(step, retry_after_ms);
             }
             Answered::SocketLost => {}
         }
@@ -159,21 +185,21 @@ impl Session {
 
     fn page_came(&mut self, asked: &Asked, Missed { skip, entries, done }: Missed, step: &mut Step) {
         let conversation = &asked.conversation;
-        let lane = self.lane(conversation);
-        let ConversationRow { have, head, read, .. } = lane.row;
+        let local = self.conversations.entry(conversation);
+        let ConversationRow { have, head, read, .. } = local.row;
         if let Some(skip) = skip {
-            lane.skip_to(skip.to);
+            local.skip_to(skip.to);
         }
-        let skipped = lane.row.have != have;
-        let taken = lane.receive_page(entries);
+        let skipped = local.row.have != have;
+        let taken = local.receive_page(entries);
         if done {
-            lane.at_end(asked);
-            lane.read_at_end(asked);
+            local.at_end(asked);
+            local.read_at_end(asked);
         } else {
-            lane.doubt(); // there is more, whatever the head was thought to be
-            lane.due = Due::Now;
+            local.doubt(); // there is more, whatever the head was thought to be
+            local.due = Due::Now;
         }
-        if (lane.row.head, lane.row.have, lane.row.read) != (head, have, read) {
+        if (local.row.head, local.row.have, local.row.read) != (head, have, read) {
             step.touch(conversation);
         }
         self.take(conversation, taken, step);
@@ -191,7 +217,7 @@ impl Session {
             _ if refusal.retryable => {} // due still
             // Nothing of it is to be had, until something new is heard of it.
             (code, _) => {
-                self.lane(conversation).at_end(asked);
+                self.conversations.entry(conversation).at_end(asked);
                 if code == ErrorCode::NotFound {
                     self.not_found(conversation, step);
                 }
@@ -202,29 +228,29 @@ impl Session {
     /// The server knows no such conversation, or not for this user: a restore has lost it, perhaps. What is here of it stays; but that it is
     /// the one with somebody is known no more: whoever wants to talk to them has it opened anew, and then it is as the server says.
     pub(super) fn not_found(&mut self, conversation: &ConversationId, step: &mut Step) {
-        if self.lane(conversation).row.with.take().is_some() {
+        if self.conversations.entry(conversation).row.with.take().is_some() {
             step.touch(conversation);
         }
     }
 
     /// Whether it is too far from what the device has to here to catch up with.
-    pub(super) fn too_far(&self, lane: &Lane, position: Position) -> bool {
+    pub(super) fn too_far(&self, local: &Conversation, position: Position) -> bool {
         let Settings { new_entries_max, catch_up_entries_max, .. } = *self.settings;
-        lane.is_far(position, if lane.row.have == Position::ZERO { new_entries_max } else { catch_up_entries_max })
+        local.is_far(position, if local.row.have == Position::ZERO { new_entries_max } else { catch_up_entries_max })
     }
 
     /// Goes on at the head, if there is too much before it (or nothing to be had of it): history fetches that on demand. Only a head whose
     /// count is known will do, or unread would be wrong for as long as nothing comes behind it.
     fn jump_if_too_far(&mut self, conversation: &ConversationId, step: &mut Step) {
-        let Some(lane) = self.lanes.get(conversation) else { return };
-        if lane.counted.seq > lane.row.have.seq && (lane.jump || self.too_far(lane, lane.counted)) {
-            let lane = self.lane(conversation);
-            if !lane.row.is_empty() {
+        let Some(local) = self.conversations.get(conversation) else { return };
+        if local.counted.seq > local.row.have.seq && (local.jump || self.too_far(local, local.counted)) {
+            let local = self.conversations.entry(conversation);
+            if !local.row.is_empty() {
                 step.changes.push(Change::DropAll(conversation.clone()));
                 step.unshow_beyond(conversation, Position::ZERO);
             }
-            let position = lane.jump_target();
-            let taken = lane.jump_to(position);
+            let position = local.jump_target();
+            let taken = local.jump_to(position);
             step.show_committed(Shown::Skipped { conversation: conversation.clone(), position });
             step.touch(conversation);
             self.take(conversation, taken, step);
@@ -234,27 +260,27 @@ impl Session {
 
     /// The log was restored from a backup: `common` is the last that both have.
     pub(super) fn roll_back(&mut self, conversation: &ConversationId, common: Position, step: &mut Step) {
-        let lane = self.lane(conversation);
-        if lane.contradicts(common) {
+        let local = self.conversations.entry(conversation);
+        if local.contradicts(common) {
             self.reset(conversation, false, step);
             return;
         }
-        let loses = lane.row.have.seq > common.seq;
-        if !loses && lane.row.head <= common.max(lane.row.have) {
+        let loses = local.row.have.seq > common.seq;
+        if !loses && local.row.head <= common.max(local.row.have) {
             // It takes nothing back: another answer of the same restore, or one that must not be asked for again and again.
-            self.syncs.fail(step, None);
+            self.catching_up.syncs.fail(step, None);
         }
         self.forget_late(conversation);
-        let lane = self.lane(conversation);
-        lane.roll_back(common);
-        let anchors = lane.outbox.roll_back(common);
+        let local = self.conversations.entry(conversation);
+        local.roll_back(common);
+        let anchors = local.outbox.roll_back(common);
         if loses {
             step.changes.push(Change::DropBeyond { conversation: conversation.clone(), position: common });
             step.unshow_beyond(conversation, common);
             step.show_committed(Shown::RolledBack { conversation: conversation.clone(), position: common });
         }
         // Of the new generation; what was on its way to the store of the old one is there before this.
-        lane.has_run(step);
+        local.has_run(step);
         write_rows(anchors, step);
         step.touch(conversation);
     }
@@ -262,14 +288,14 @@ impl Session {
     /// What the device has is not in the log, or not after what the log still has: it begins anew, at the head if `jump`.
     fn reset(&mut self, conversation: &ConversationId, jump: bool, step: &mut Step) {
         self.forget_late(conversation);
-        let lane = self.lane(conversation);
-        lane.reset();
-        lane.jump = jump;
+        let local = self.conversations.entry(conversation);
+        local.reset();
+        local.jump = jump;
         step.changes.push(Change::DropAll(conversation.clone()));
         step.unshow_beyond(conversation, Position::ZERO);
         step.show_committed(Shown::RolledBack { conversation: conversation.clone(), position: Position::ZERO });
         step.touch(conversation);
         self.looking.ping = true; // it tells the head
-        self.syncs.fail(step, None);
+        self.catching_up.syncs.fail(step, None);
     }
 }

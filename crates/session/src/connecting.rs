@@ -1,118 +1,21 @@
 //! The life of the sockets: opening, dying, replacing, giving up. What a socket's frames mean is told elsewhere.
-//!
-//! There is one *current* socket. When its time is nearly over, a *successor* is opened beside it and takes its place with the answer to its
-//! `hello`; the old one is *drained*: the answers that are due on it may still come.
 
 use chatlane_protocol::ErrorCode;
 use chatlane_protocol::frames::{ErrorFrame, Goaway, GoawayReason};
-use chatlane_protocol::{ConversationId, Request, RequestId, ServerFrame};
+use chatlane_protocol::{ConversationId, ServerFrame};
 
 use super::link::{HelloPage, InFlight, Link, Purpose, Stage};
-use super::retry::Retry;
+use super::sockets::Rest;
 use super::step::Step;
 use super::wire::{self, Answer, Arrival, Loss};
-use super::{ConnectionState, Moment, OpenFailure, Output, Session, SocketId, Text, request_id};
-
-/// The sockets of a session, and why there is none.
-#[derive(Clone, Debug)]
-pub(super) struct Sockets {
-    pub(super) current: Option<Link>,
-    pub(super) successor: Option<Link>,
-    /// The one before `current`, and until when it may still answer.
-    pub(super) draining: Option<(Link, Moment)>,
-    /// Why there is no current one; of no meaning while there is.
-    pub(super) rest: Rest,
-    /// When to open a successor.
-    pub(super) replace_at: Option<Moment>,
-    /// The newest socket that ended before its `hello` was answered, until a newer one is known to the server: that `hello` may have been
-    /// carried out, or be carried out yet, and then the server gives our older sockets up for a dead one.
-    lost_hello: Option<SocketId>,
-    connect: Retry,
-    replace: Retry,
-    last: SocketId,
-    last_request: u64,
-}
-
-/// Why there is no socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rest {
-    /// Nobody has asked for one yet.
-    Asleep,
-    /// The next attempt is at this moment.
-    BackOff { until: Moment },
-    /// A new token is needed, and used not before `until`. At `retry_at` the old one is tried again: a token is also refused while the
-    /// server cannot reach the identity provider.
-    NoToken { until: Moment, retry_at: Moment },
-    /// Somebody else uses this device's place.
-    Displaced,
-    /// The server speaks no version of ours.
-    UpgradeRequired,
-}
-
-impl Default for Sockets {
-    fn default() -> Self {
-        Self {
-            current: None,
-            successor: None,
-            draining: None,
-            rest: Rest::Asleep,
-            replace_at: None,
-            lost_hello: None,
-            connect: Retry::NEW,
-            replace: Retry::NEW,
-            last: SocketId(0),
-            last_request: 0,
-        }
-    }
-}
-
-impl Sockets {
-    pub(super) fn get(&mut self, socket: SocketId) -> Option<&mut Link> {
-        let draining = self.draining.as_mut().map(|(link, _)| link);
-        [self.current.as_mut(), self.successor.as_mut(), draining].into_iter().flatten().find(|link| link.socket == socket)
-    }
-
-    /// The current socket, if the server knows it.
-    pub(super) fn ready(&self) -> Option<&Link> {
-        self.current.as_ref().filter(|link| link.is_ready())
-    }
-
-    /// Whether a request of this kind is in flight, on any socket.
-    pub(super) fn has(&self, which: impl Fn(&Purpose) -> bool) -> bool {
-        let draining = self.draining.as_ref().map(|(link, _)| link);
-        [self.current.as_ref(), self.successor.as_ref(), draining].into_iter().flatten().any(|link| link.has(&which))
-    }
-
-    fn is_current(&self, socket: SocketId) -> bool {
-        self.current.as_ref().is_some_and(|link| link.socket == socket)
-    }
-
-    fn is_successor(&self, socket: SocketId) -> bool {
-        self.successor.as_ref().is_some_and(|link| link.socket == socket)
-    }
-
-    fn remove(&mut self, socket: SocketId) -> Option<Link> {
-        if self.is_current(socket) {
-            self.current.take()
-        } else if self.is_successor(socket) {
-            self.successor.take()
-        } else {
-            self.draining.take_if(|(link, _)| link.socket == socket).map(|(link, _)| link)
-        }
-    }
-
-    fn next_request(&mut self) -> RequestId {
-        self.last_request += 1;
-        request_id(self.last_request)
-    }
-}
+use super::{ConnectionState, Moment, OpenFailure, Output, Session, SocketId};
 
 impl Session {
     /// How the connection stands.
     pub(super) fn state(&self) -> ConnectionState {
         match (&self.sockets.current, self.sockets.rest) {
             (Some(link), _) if !link.is_ready() => ConnectionState::Connecting,
-            (Some(_), _) if self.live => ConnectionState::Live,
+            (Some(_), _) if self.catching_up.live => ConnectionState::Live,
             (Some(_), _) => ConnectionState::CatchingUp,
             (None, Rest::Asleep) => ConnectionState::Waiting { until: Moment(u64::MAX) },
             (None, Rest::BackOff { until }) => ConnectionState::Waiting { until },
@@ -135,7 +38,7 @@ impl Session {
     fn connect(&mut self, step: &mut Step) {
         let link = self.open_socket(step);
         self.sockets.current = Some(link);
-        self.live = false;
+        self.catching_up.live = false;
     }
 
     fn open_socket(&mut self, step: &mut Step) -> Link {
@@ -335,7 +238,7 @@ impl Session {
             && !link.has(|purpose| matches!(purpose, Purpose::Hello { after: None, .. }))
         {
             link.page = Some(HelloPage::FIRST);
-            self.live = false;
+            self.catching_up.live = false;
         }
     }
 
@@ -373,18 +276,6 @@ impl Session {
         self.sockets.replace_at = Some(step.now.plus_ms(ms));
     }
 
-    /// Sends a request on a socket.
-    pub(super) fn ask(&mut self, socket: SocketId, purpose: Purpose, request: impl FnOnce(RequestId) -> Request, step: &mut Step) {
-        let id = self.sockets.next_request();
-        let wait_ms = if purpose == Purpose::Ping { self.settings.ping_wait_ms } else { self.settings.answer_wait_ms };
-        let until = step.now.plus_ms(wait_ms);
-        if let Some(link) = self.sockets.get(socket) {
-            let text = Text(chatlane_protocol::frames::encode(&request(id.clone())));
-            step.outputs.push(Output::Send { socket, text });
-            link.in_flight.insert(id, InFlight { purpose, until });
-        }
-    }
-
     /// What time does to sockets.
     pub(super) fn tend_sockets(&mut self, step: &mut Step) {
         let draining = self.sockets.draining.as_ref().map(|(link, _)| link);
@@ -410,14 +301,6 @@ impl Session {
         if replaceable && self.sockets.replace_at.is_some_and(|at| step.reached(at)) {
             self.sockets.replace_at = None;
             self.sockets.successor = Some(self.open_socket(step));
-        }
-    }
-
-    /// The timers of what the rest of the call has sent or opened.
-    pub(super) fn note_deadlines(&self, step: &mut Step) {
-        let links = [self.sockets.current.as_ref(), self.sockets.successor.as_ref(), self.sockets.draining.as_ref().map(|(link, _)| link)];
-        for dead_at in links.into_iter().flatten().filter_map(Link::dead_at) {
-            let _due = step.reached(dead_at);
         }
     }
 }

@@ -8,22 +8,25 @@ use chatlane_protocol::limits::CONVERSATIONS_PER_REQUEST_MAX;
 use chatlane_protocol::request::{PositionIn, Positions};
 use chatlane_protocol::{ConversationId, ErrorCode, Position, Refusal, Request};
 
-use super::lane::Lane;
+use super::conversation::Conversation;
+use super::conversations::Conversations;
 use super::link::Purpose;
 use super::retry::Retry;
+use super::sockets::Sockets;
 use super::step::{Step, Then};
 use super::wire::Answered;
+use super::writes::Writes;
 use super::{Moment, Session, Shown};
 
 /// When frames of one kind may go.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+struct Pace {
     next_at: Moment,
-    pub(super) retry: Retry,
+    retry: Retry,
 }
 
 impl Pace {
-    pub(super) const NEW: Self = Self { next_at: Moment(0), retry: Retry::NEW };
+    const NEW: Self = Self { next_at: Moment(0), retry: Retry::NEW };
 
     fn reached(&self, step: &mut Step) -> bool {
         step.reached(self.next_at.max(self.retry.not_before()))
@@ -36,7 +39,7 @@ struct Again {
     after_ms: Option<u64>,
 }
 
-impl Lane {
+impl Conversation {
     /// What the server does not know this device to have. `read` tells it too, so what is about to be read is not acknowledged.
     fn unacknowledged(&self) -> Option<Position> {
         let row = &self.row;
@@ -45,68 +48,92 @@ impl Lane {
     }
 }
 
-impl Session {
-    /// The person has seen what is up to here.
-    pub(super) fn mark_read(&mut self, conversation: &ConversationId, position: Position, step: &mut Step) {
-        let Some(lane) = self.lanes.get_mut(conversation) else { return };
-        if lane.has(position) && position.seq <= lane.committed.seq && position > lane.row.read {
-            let count = lane.count_at(position);
-            lane.row.read = position;
-            lane.row.read_count = lane.row.read_count.max(count);
-            lane.row.read_pending = true;
-            step.touch(conversation);
-        }
+/// When this device's cursors may be told again.
+#[derive(Clone, Debug)]
+pub(super) struct Cursors {
+    acks: Pace,
+    reads: Pace,
+}
+
+impl Default for Cursors {
+    fn default() -> Self {
+        Self { acks: Pace::NEW, reads: Pace::NEW }
+    }
+}
+
+impl Cursors {
+    /// What made the requests fail is gone.
+    pub(super) fn forgive(&mut self) {
+        self.acks.retry.forgive();
+        self.reads.retry.forgive();
     }
 
     /// Tells the server, if it is time to.
-    pub(super) fn tell_cursors(&mut self, step: &mut Step) {
-        let Some(socket) = self.sockets.ready().map(|link| link.socket) else { return };
-        let every_ms = self.limits.cursors_every_ms;
-        let rows = self.lanes.values().map(|lane| &lane.row).filter(|row| row.read_pending);
+    pub(super) fn tell(&mut self, sockets: &mut Sockets, conversations: &Conversations, writes: &Writes, every_ms: u64, step: &mut Step) {
+        let Some(socket) = sockets.ready().map(|link| link.socket) else { return };
+        let rows = conversations.values().map(|local| &local.row).filter(|row| row.read_pending);
         let read: Vec<_> = rows
             .map(|row| PositionIn { conversation: row.conversation.clone(), position: row.read })
             .take(CONVERSATIONS_PER_REQUEST_MAX)
             .collect();
         // The store first: a device that told a mark and has lost it in its own end would show more as unread than there is.
-        let stored = self.batches.is_empty() && step.changes.is_empty() && step.touched.is_empty();
-        if stored && !read.is_empty() && !self.sockets.has(|purpose| matches!(purpose, Purpose::Read(_))) && self.reads.reached(step) {
+        let stored = writes.are_confirmed() && step.changes.is_empty() && step.touched.is_empty();
+        if stored && !read.is_empty() && !sockets.has(|purpose| matches!(purpose, Purpose::Read(_))) && self.reads.reached(step) {
             self.reads.next_at = step.now.plus_ms(every_ms);
-            self.ask(socket, Purpose::Read(read.clone()), |id| Request::Read(Positions { id, positions: read }), step);
+            sockets.ask(socket, Purpose::Read(read.clone()), |id| Request::Read(Positions { id, positions: read }), step);
         }
         // While pages come, each request carries the acknowledgement of those before.
-        if self.sockets.has(|purpose| matches!(purpose, Purpose::Ack(_) | Purpose::Sync { .. })) {
+        if sockets.has(|purpose| matches!(purpose, Purpose::Ack(_) | Purpose::Sync { .. })) {
             return;
         }
         // What is being written now is acknowledged in a moment, with the rest.
         if step.then.iter().any(|then| matches!(then, Then::Has { .. })) {
             return;
         }
-        let ack = self.to_acknowledge();
+        let ack = to_acknowledge(conversations);
         if !ack.is_empty() && self.acks.reached(step) {
             self.acks.next_at = step.now.plus_ms(every_ms);
-            self.ask(socket, Purpose::Ack(ack.clone()), |id| Request::Ack(Positions { id, positions: ack }), step);
+            sockets.ask(socket, Purpose::Ack(ack.clone()), |id| Request::Ack(Positions { id, positions: ack }), step);
         }
     }
 
-    /// What the local store has and the server does not know, of so many conversations as one request takes.
-    fn to_acknowledge(&self) -> Vec<PositionIn> {
-        let lanes = self.lanes.iter().filter_map(|(conversation, lane)| {
-            let position = lane.unacknowledged()?;
-            Some(PositionIn { conversation: conversation.clone(), position })
-        });
-        lanes.take(CONVERSATIONS_PER_REQUEST_MAX).collect()
+    const fn pace(&mut self, read: bool) -> &mut Pace {
+        if read { &mut self.reads } else { &mut self.acks }
+    }
+}
+
+/// What the local store has and the server does not know, of so many conversations as one request takes.
+fn to_acknowledge(conversations: &Conversations) -> Vec<PositionIn> {
+    let behind = conversations.iter().filter_map(|(conversation, local)| {
+        let position = local.unacknowledged()?;
+        Some(PositionIn { conversation: conversation.clone(), position })
+    });
+    behind.take(CONVERSATIONS_PER_REQUEST_MAX).collect()
+}
+
+impl Session {
+    /// The person has seen what is up to here.
+    pub(super) fn mark_read(&mut self, conversation: &ConversationId, position: Position, step: &mut Step) {
+        let Some(local) = self.conversations.get_mut(conversation) else { return };
+        if local.has(position) && position.seq <= local.committed.seq && position > local.row.read {
+            let count = local.count_at(position);
+            local.row.read = position;
+            local.row.read_count = local.row.read_count.max(count);
+            local.row.read_pending = true;
+            step.touch(conversation);
+        }
     }
 
     /// What goes with a `sync`: what no `sync` before has carried. If its answer does not say that all of it is told, it is acknowledged
     /// once more, by the `ack` after the last page, which says why if it cannot be.
     pub(super) fn carry_acknowledgements(&mut self) -> Vec<PositionIn> {
         let mut carried = vec![];
-        for (conversation, lane) in &mut self.lanes {
-            let new = lane.unacknowledged().filter(|position| *position > lane.ack_carried);
+        for (conversation, local) in self.conversations.iter_mut() {
+            let new = local.unacknowledged().filter(|position| *position > local.ack_carried);
             if let Some(position) = new
                 && carried.len() < CONVERSATIONS_PER_REQUEST_MAX
             {
-                lane.ack_carried = position;
+                local.ack_carried = position;
                 carried.push(PositionIn { conversation: conversation.clone(), position });
             }
         }
@@ -114,12 +141,12 @@ impl Session {
     }
 
     pub(super) fn cursor_told(&mut self, conversation: &ConversationId, position: Position, read: bool) {
-        let Some(lane) = self.lanes.get_mut(conversation) else { return };
-        if position.seq <= lane.row.have.seq {
-            lane.row.acked = lane.row.acked.max(position);
+        let Some(local) = self.conversations.get_mut(conversation) else { return };
+        if position.seq <= local.row.have.seq {
+            local.row.acked = local.row.acked.max(position);
         }
-        lane.row.read_pending &= !(read && lane.row.read <= position);
-        lane.stale_in_store = true;
+        local.row.read_pending &= !(read && local.row.read <= position);
+        local.stale_in_store = true;
     }
 
     pub(super) fn cursors_answered(&mut self, positions: &[PositionIn], read: bool, answered: Answered<CursorsAnswer>, step: &mut Step) {
@@ -129,7 +156,7 @@ impl Session {
                 let results = positions.iter().zip(answer.results);
                 let again = results.filter_map(|(told, result)| self.cursor_result(told, read, result, step)).max();
                 if some_taken || again.is_none() {
-                    self.pace(read).retry.succeed(); // a refusal beside it is the first one again
+                    self.cursors.pace(read).retry.succeed(); // a refusal beside it is the first one again
                 }
                 again
             }
@@ -144,12 +171,8 @@ impl Session {
             Answered::SocketLost => None,
         };
         if let Some(Again { after_ms }) = again {
-            self.pace(read).retry.fail(step, after_ms);
+            self.cursors.pace(read).retry.fail(step, after_ms);
         }
-    }
-
-    const fn pace(&mut self, read: bool) -> &mut Pace {
-        if read { &mut self.reads } else { &mut self.acks }
     }
 
     /// Answers when to repeat it, if it is to be repeated.
@@ -160,7 +183,7 @@ impl Session {
             CursorOutcome::Refused(refusal) => {
                 self.cursor_refused(told, read, &refusal, step);
                 if refusal.code == ErrorCode::EpochChanged {
-                    self.lane(&told.conversation).doubt();
+                    self.conversations.entry(&told.conversation).doubt();
                 }
             }
         }
@@ -174,18 +197,18 @@ impl Session {
         if refusal.code == ErrorCode::NotFound {
             self.not_found(conversation, step);
         }
-        let lane = self.lane(conversation);
+        let local = self.conversations.entry(conversation);
         if !read {
             // Of an entry that was taken back meanwhile it says nothing about those that are here.
-            if position.seq <= lane.row.have.seq {
-                lane.ack_refused = lane.ack_refused.max(*position);
+            if position.seq <= local.row.have.seq {
+                local.ack_refused = local.ack_refused.max(*position);
             }
-        } else if lane.row.read == *position {
+        } else if local.row.read == *position {
             match (refusal.code, refusal.common) {
                 // Lower each time: this comes to an end.
-                (ErrorCode::EpochChanged, Some(common)) if common.seq < position.seq => lane.read_back(common),
-                (ErrorCode::EpochChanged | ErrorCode::AnchorUnknown, _) => lane.read_back(Position::ZERO),
-                _ => lane.row.read_pending = false,
+                (ErrorCode::EpochChanged, Some(common)) if common.seq < position.seq => local.read_back(common),
+                (ErrorCode::EpochChanged | ErrorCode::AnchorUnknown, _) => local.read_back(Position::ZERO),
+                _ => local.row.read_pending = false,
             }
             step.touch(conversation);
         }
@@ -193,12 +216,12 @@ impl Session {
 
     /// How far others are, by a receipt or a ping. Either may be an old one: cursors only move forward.
     pub(super) fn cursors_moved(&mut self, conversation: &ConversationId, told: Vec<MemberCursors>, step: &mut Step) {
-        let Some(lane) = self.lanes.get_mut(conversation) else { return };
+        let Some(local) = self.conversations.get_mut(conversation) else { return };
         for MemberCursors { user, delivered, read } in told {
             if user == self.settings.user {
                 continue;
             }
-            let others = &mut lane.row.others;
+            let others = &mut local.row.others;
             let index = others.iter().position(|other| other.user == user).unwrap_or_else(|| {
                 others.push(MemberCursors { user, delivered: Position::ZERO, read: Position::ZERO });
                 others.len() - 1
@@ -208,7 +231,7 @@ impl Session {
             (other.delivered, other.read) = (other.delivered.max(delivered).max(read), other.read.max(read));
             if before != (other.delivered, other.read) {
                 let cursors = other.clone();
-                lane.stale_in_store = true;
+                local.stale_in_store = true;
                 step.show(Shown::Cursors { conversation: conversation.clone(), cursors });
             }
         }

@@ -1,17 +1,27 @@
 //! `hello`: makes a socket known, tells the server what the device knows and takes in where the conversations stand.
 
-use std::ops::Bound;
-
-use chatlane_protocol::frames::{self, HelloAnswer, encode};
-use chatlane_protocol::limits::{KNOWN_BYTES_MAX, VERSION_MAX};
+use chatlane_protocol::frames::{self, HelloAnswer, Limits, encode};
+use chatlane_protocol::limits::{self, KNOWN_BYTES_MAX, VERSION_MAX};
 use chatlane_protocol::request::{Hello, Known};
 use chatlane_protocol::{ConversationId, Request};
 
-use super::lane::Due;
-use super::link::{HelloPage, Link, Purpose, Stage};
+use super::conversation::Due;
+use super::link::{HelloPage, Purpose, Stage};
 use super::step::Step;
 use super::wire::Answered;
 use super::{Session, SocketId};
+
+/// What holds until the first answer to `hello`: what the protocol says.
+pub(super) const LIMITS_BEFORE_HELLO: Limits = Limits {
+    entry_bytes_max: limits::ENTRY_BYTES_MAX,
+    request_bytes_max: limits::WEBSOCKET_FRAME_BYTES_MAX,
+    messages_per_send_max: limits::MESSAGES_PER_SEND_MAX,
+    anchor_entries_max: limits::ANCHOR_ENTRIES_MAX,
+    anchor_bytes_max: limits::ANCHOR_BYTES_MAX,
+    gap_wait_ms: limits::GAP_WAIT_MS,
+    ping_after_idle_ms: limits::PING_AFTER_IDLE_MS,
+    cursors_every_ms: limits::CURSORS_EVERY_MS,
+};
 
 impl Session {
     /// Says what is to be said next on the sockets that are being greeted.
@@ -25,7 +35,7 @@ impl Session {
             if step.reached(not_before) {
                 let (known, known_to) = self.known_after(after.as_ref());
                 let purpose = Purpose::Hello { after: after.clone(), known_to: known_to.clone() };
-                self.ask(socket, purpose, |id| Request::Hello(Hello { id, v: VERSION_MAX, after, known, known_to }), step);
+                self.sockets.ask(socket, purpose, |id| Request::Hello(Hello { id, v: VERSION_MAX, after, known, known_to }), step);
             }
         }
     }
@@ -33,15 +43,14 @@ impl Session {
     /// What the device knows of the conversations after `after`, and where that ends if the request is full.
     fn known_after(&self, after: Option<&ConversationId>) -> (Vec<Known>, Option<ConversationId>) {
         let (mut known, mut bytes) = (vec![], 2);
-        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
-        for lane in self.lanes.range::<ConversationId, _>((first, Bound::Unbounded)).map(|(_, lane)| lane) {
-            let row = &lane.row;
+        for local in self.conversations.after(after) {
+            let row = &local.row;
             // Not known is also the one of which the device does not know with whom it is, or has just forgotten all.
-            if row.with.is_none() || lane.headless {
+            if row.with.is_none() || local.headless {
                 continue;
             }
             // Not a head whose count is not known: it comes with the row, if that is told.
-            let next = Known { conversation: row.conversation.clone(), have: lane.counted, read: row.read };
+            let next = Known { conversation: row.conversation.clone(), have: local.counted, read: row.read };
             bytes += encode(&next).len() + 1;
             if bytes > KNOWN_BYTES_MAX {
                 let known_to = known.last().map(|known: &Known| known.conversation.clone());
@@ -106,17 +115,16 @@ impl Session {
         self.replace_after(hello.reconnect_in_ms, step);
         self.tokens.lives(hello.expires_ms, hello.server_time_ms, step);
         // What failed on the socket before may go well on this one.
-        self.syncs.forgive();
-        self.acks.retry.forgive();
-        self.reads.retry.forgive();
+        self.catching_up.syncs.forgive();
+        self.cursors.forgive();
         self.tokens.retry.forgive();
-        self.opens.values_mut().for_each(|open| open.retry.forgive());
-        self.histories.iter_mut().for_each(|ask| ask.retry.forgive());
-        for lane in self.lanes.values_mut() {
-            lane.outbox.retry.forgive();
+        self.openings.forgive();
+        self.histories.forgive();
+        for local in self.conversations.values_mut() {
+            local.outbox.retry.forgive();
             // What was pushed before is not on its way any more.
-            if lane.is_behind() {
-                lane.due = Due::Now;
+            if local.is_behind() {
+                local.due = Due::Now;
             }
         }
     }
@@ -124,37 +132,32 @@ impl Session {
     /// Where one conversation stands.
     fn row_told(&mut self, epoch: u32, told: frames::ConversationRow, step: &mut Step) {
         let frames::ConversationHead { conversation, with, head } = told.conversation;
-        let lane = self.lane(&conversation);
-        if epoch < lane.row.have.epoch {
+        let local = self.conversations.entry(&conversation);
+        if epoch < local.row.have.epoch {
             return; // on its way since before a restore: neither its head nor its read mark may be in the log
         }
-        lane.row.with = with.or_else(|| lane.row.with.take());
-        lane.headless = false;
-        lane.learn_head(head, Some(told.count));
-        if head < lane.row.have && epoch > lane.row.have.epoch {
+        local.row.with = with.or_else(|| local.row.with.take());
+        local.headless = false;
+        local.learn_head(head, Some(told.count));
+        if head < local.row.have && epoch > local.row.have.epoch {
             // A deployment that was restored, to a log that may not hold what the device has.
-            lane.doubt();
+            local.doubt();
         }
-        if told.read > lane.row.read {
-            (lane.row.read, lane.row.read_pending) = (told.read, false);
+        if told.read > local.row.read {
+            (local.row.read, local.row.read_pending) = (told.read, false);
         }
-        if told.read == lane.row.read {
-            (lane.row.read_count, lane.row.read_pending) = (told.read_count, false);
+        if told.read == local.row.read {
+            (local.row.read_count, local.row.read_pending) = (told.read_count, false);
         } else {
-            lane.row.read_pending = true;
+            local.row.read_pending = true;
         }
         step.touch(&conversation);
         if let Some(last) = told.last {
             self.entry_came(&conversation, last, step);
         }
-        let lane = self.lane(&conversation);
-        if lane.is_behind() {
-            lane.due = Due::Now;
+        let local = self.conversations.entry(&conversation);
+        if local.is_behind() {
+            local.due = Due::Now;
         }
-    }
-
-    /// Whether the current socket has been told all pages.
-    pub(super) fn greeted(&self) -> bool {
-        self.sockets.ready().is_some_and(|Link { page, .. }| page.is_none())
     }
 }

@@ -4,46 +4,59 @@ use chatlane_protocol::frames::HistoryAnswer;
 use chatlane_protocol::request::History;
 use chatlane_protocol::{ConversationId, ErrorCode, Position, Request, Seq};
 
-use super::lane::before;
+use super::conversation::before;
+use super::conversations::Conversations;
 use super::link::Purpose;
 use super::retry::Retry;
+use super::sockets::Sockets;
 use super::step::Step;
 use super::wire::Answered;
 use super::{Change, Failure, Session, Shown};
 
 /// A page that the person waits for. Kept in memory until it is answered.
 #[derive(Clone, Debug)]
-pub(super) struct HistoryAsk {
+struct HistoryAsk {
     conversation: ConversationId,
     before: Option<Seq>,
-    pub(super) retry: Retry,
+    retry: Retry,
+}
+
+/// The pages that the person waits for, in the order in which they were asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Histories(Vec<HistoryAsk>);
+
+impl Histories {
+    /// What made the requests fail is gone.
+    pub(super) fn forgive(&mut self) {
+        self.0.iter_mut().for_each(|ask| ask.retry.forgive());
+    }
+
+    /// Asks for the pages that are wanted, one at a time for each conversation.
+    pub(super) fn ask(&self, sockets: &mut Sockets, conversations: &Conversations, step: &mut Step) {
+        let Some(socket) = sockets.ready().map(|link| link.socket) else { return };
+        for HistoryAsk { conversation, before, retry } in self.0.clone() {
+            let busy = |purpose: &Purpose| matches!(purpose, Purpose::History { conversation: asked, .. } if *asked == conversation);
+            if !sockets.has(busy) && step.reached(retry.not_before()) {
+                let generation = conversations.get(&conversation).map_or(0, |local| local.generation);
+                let purpose = Purpose::History { conversation: conversation.clone(), before, generation };
+                sockets.ask(socket, purpose, |id| Request::History(History { id, conversation, before, limit: None }), step);
+            }
+        }
+    }
 }
 
 impl Session {
     pub(super) fn load_history(&mut self, conversation: ConversationId, before: Option<Seq>, step: &mut Step) {
-        let Some(lane) = self.lanes.get(&conversation) else {
+        let Some(local) = self.conversations.get(&conversation) else {
             step.show(Shown::Failed(Failure::NoConversation(conversation)));
             return;
         };
         // Without a bound it is about what stands before the device's run.
-        let before = before.unwrap_or_else(|| lane.row.from.seq.next());
+        let before = before.unwrap_or_else(|| local.row.from.seq.next());
         if before <= Seq::FIRST {
             step.show(Shown::History { conversation, entries: vec![], done: true });
-        } else if !self.histories.iter().any(|ask| ask.conversation == conversation && ask.before == Some(before)) {
-            self.histories.push(HistoryAsk { conversation, before: Some(before), retry: Retry::NEW });
-        }
-    }
-
-    /// Asks for the pages that are wanted, one at a time for each conversation.
-    pub(super) fn ask_history(&mut self, step: &mut Step) {
-        let Some(socket) = self.sockets.ready().map(|link| link.socket) else { return };
-        for HistoryAsk { conversation, before, retry } in self.histories.clone() {
-            let busy = |purpose: &Purpose| matches!(purpose, Purpose::History { conversation: asked, .. } if *asked == conversation);
-            if !self.sockets.has(busy) && step.reached(retry.not_before()) {
-                let generation = self.lane(&conversation).generation;
-                let purpose = Purpose::History { conversation: conversation.clone(), before, generation };
-                self.ask(socket, purpose, |id| Request::History(History { id, conversation, before, limit: None }), step);
-            }
+        } else if !self.histories.0.iter().any(|ask| ask.conversation == conversation && ask.before == Some(before)) {
+            self.histories.0.push(HistoryAsk { conversation, before: Some(before), retry: Retry::NEW });
         }
     }
 
@@ -58,12 +71,12 @@ impl Session {
         let wanted = |ask: &HistoryAsk| ask.conversation == *conversation && ask.before == before;
         let retry_after_ms = match answered {
             Answered::Answer(answer) if self.history_came(conversation, generation, &answer, step) => {
-                self.histories.retain(|ask| !wanted(ask));
+                self.histories.0.retain(|ask| !wanted(ask));
                 return;
             }
             Answered::Answer(_) => None,
             Answered::Refused(refusal) => {
-                self.histories.retain(|ask| !wanted(ask));
+                self.histories.0.retain(|ask| !wanted(ask));
                 if refusal.code == ErrorCode::NotFound {
                     self.not_found(conversation, step);
                 }
@@ -73,7 +86,7 @@ impl Session {
             Answered::TryAgain { retry_after_ms } => retry_after_ms,
             Answered::SocketLost => return,
         };
-        if let Some(ask) = self.histories.iter_mut().find(|ask| wanted(ask)) {
+        if let Some(ask) = self.histories.0.iter_mut().find(|ask| wanted(ask)) {
             ask.retry.fail(step, retry_after_ms);
         }
     }
@@ -81,26 +94,26 @@ impl Session {
     /// Shows a page, and keeps it if it stands right before what the device has. Answers false if the page may be of another log than the
     /// device's run: it is asked for again.
     fn history_came(&mut self, conversation: &ConversationId, generation: u64, answer: &HistoryAnswer, step: &mut Step) -> bool {
-        let lane = self.lane(conversation);
+        let local = self.conversations.entry(conversation);
         let HistoryAnswer { entries, done, .. } = answer;
-        let have = lane.row.have;
+        let have = local.row.have;
         let other = |at: Position| at.seq <= have.seq && at.epoch > have.epoch || at.seq == have.seq && at != have;
         if entries.iter().any(|entry| other(entry.position)) {
-            lane.doubt();
+            local.doubt();
             return false;
         }
-        if lane.generation != generation {
+        if local.generation != generation {
             return false;
         }
         let mut older = entries.clone();
-        older.retain(|entry| entry.position.seq <= lane.row.from.seq);
-        let adjacent = older.last().is_some_and(|last| last.position.seq == lane.row.from.seq);
+        older.retain(|entry| entry.position.seq <= local.row.from.seq);
+        let adjacent = older.last().is_some_and(|last| last.position.seq == local.row.from.seq);
         if let (Some(first), true) = (older.first(), adjacent && have != Position::ZERO) {
-            lane.row.from = before(first.position);
+            local.row.from = before(first.position);
             for entry in &older {
-                lane.count_read(entry);
+                local.count_read(entry);
             }
-            lane.has_run(step);
+            local.has_run(step);
             step.changes.push(Change::Entries { conversation: conversation.clone(), entries: older });
             step.touch(conversation);
         }

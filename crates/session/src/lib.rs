@@ -60,16 +60,16 @@
 //!
 //! | | invariant | enforced by | tested by |
 //! |---|---|---|---|
-//! | I1 | Entries of a conversation are taken at `have` + 1 only, each once, in order (D1) | `Lane::receive`, `Lane::receive_page` | `the_next_entry_is_shown_and_an_old_one_dropped`, `an_early_entry_waits_for_those_before_it` |
-//! | I2 | What is shown or acknowledged is in the store | only `committed` shows it, what is dropped again is not shown (`Step::unshow_beyond`), only `Lane::committed` is acknowledged, of what was skipped nothing (`Lane::has_run`) | `entries_are_shown_only_when_the_store_has_them`, `a_phone_that_dies_before_the_commit_gets_the_entry_again`, `what_was_taken_and_is_dropped_at_once_is_not_shown`, `where_a_conversation_goes_on_nothing_is_acknowledged_before_an_entry_is_stored` |
+//! | I1 | Entries of a conversation are taken at `have` + 1 only, each once, in order (D1) | `Conversation::receive`, `Conversation::receive_page` | `the_next_entry_is_shown_and_an_old_one_dropped`, `an_early_entry_waits_for_those_before_it` |
+//! | I2 | What is shown or acknowledged is in the store | only `committed` shows it, what is dropped again is not shown (`Step::unshow_beyond`), only `Conversation::committed` is acknowledged, of what was skipped nothing (`Conversation::has_run`) | `entries_are_shown_only_when_the_store_has_them`, `a_phone_that_dies_before_the_commit_gets_the_entry_again`, `what_was_taken_and_is_dropped_at_once_is_not_shown`, `where_a_conversation_goes_on_nothing_is_acknowledged_before_an_entry_is_stored` |
 //! | I3 | A message is attempted only as the store has it; every attempt repeats it (L2) | `Outbox::next` stops at a row with an unconfirmed version | `a_message_is_attempted_when_the_store_has_it`, `a_restart_repeats_what_waits_as_it_was` |
 //! | I4 | One `send` or `probe` of a conversation is in flight (L5) | `Outbox::busy` | `one_send_at_a_time_with_all_that_waits_keeps_the_order` |
-//! | I5 | An anchor moves only to an end of what was looked through for the message | `Lane::looked_from`, `Outbox::advance_anchors` (own run), `anchor_at` (probe), `roll_back` (restore) | `a_stale_anchor_moves_over_the_entries_that_the_device_has_taken`, `a_stale_anchor_before_what_was_skipped_is_probed_and_moves_there`, `an_anchor_never_moves_over_a_skip_in_the_middle_of_the_run` |
+//! | I5 | An anchor moves only to an end of what was looked through for the message | `Conversation::looked_from`, `Outbox::advance_anchors` (own run), `anchor_at` (probe), `roll_back` (restore) | `a_stale_anchor_moves_over_the_entries_that_the_device_has_taken`, `a_stale_anchor_before_what_was_skipped_is_probed_and_moves_there`, `an_anchor_never_moves_over_a_skip_in_the_middle_of_the_run` |
 //! | I6 | A moved anchor is in the store before it is used | as I3 | `a_moved_anchor_is_used_when_the_store_has_it` |
 //! | I7 | A row leaves the outbox only when the message was met in the log, or failed and was discarded | `settle`, also by a late result (`late_results`), `look_through`, `discard` | `an_own_entry_that_comes_settles_its_message_whatever_its_state`, `a_late_result_settles_its_message_whatever_became_of_the_repetition`, `a_failed_message_is_discarded_by_the_person_and_an_open_one_is_not` |
 //! | I8 | A refused message fails only when the log was looked through for it, or may not be, or holds another under its id. What has failed counts as refused again when the device goes on behind entries that it has not looked through: an earlier attempt may be among them | `looked_through`, `probe_answered`, `results_came`, `look_again` | `a_refused_message_fails_only_when_the_log_was_looked_through`, `a_failed_message_is_looked_for_again_in_what_is_jumped_over`, `where_not_even_the_log_may_be_looked_through_the_message_fails_and_stays`, `a_conflict_fails_at_once_and_the_other_message_is_not_taken_for_it` |
-//! | I9 | A gap leads to one `sync` and never closes a socket | `Lane::plan`, one `sync` in flight | `a_gap_that_stays_open_is_synced_once_and_never_closes_the_socket` |
-//! | I10 | The run of a device is of one log: a rise of the epoch is taken from the log only, what is from before a restore is dropped | `Lane::release`, `Lane::receive`, generations of lanes | `the_next_entry_is_not_taken_unchecked_if_its_epoch_is_a_later_one`, `what_was_on_its_way_since_before_a_restore_is_dropped`, `a_second_answer_of_the_same_restore_takes_nothing_back` |
+//! | I9 | A gap leads to one `sync` and never closes a socket | `Conversation::plan`, one `sync` in flight | `a_gap_that_stays_open_is_synced_once_and_never_closes_the_socket` |
+//! | I10 | The run of a device is of one log: a rise of the epoch is taken from the log only, what is from before a restore is dropped | `Conversation::release`, `Conversation::receive`, generations of conversations | `the_next_entry_is_not_taken_unchecked_if_its_epoch_is_a_later_one`, `what_was_on_its_way_since_before_a_restore_is_dropped`, `a_second_answer_of_the_same_restore_takes_nothing_back` |
 //! | I11 | Resetting a conversation touches no other one and never the outbox | `jump_if_too_far`, `reset` | `a_conversation_too_far_behind_goes_on_at_its_head_and_only_that_one` |
 //! | I12 | Cursors only move forward, but for a restore (I18); `ack` and `read` go at most once in `cursors_every_ms` (C1) | `mark_read`, `cursors_moved`, `Pace`, `cursor_told` | `delivered_is_told_once_a_second_at_most`, `what_a_sync_has_told_is_not_told_again`, `reads_are_coalesced_and_only_move_forward`, `the_others_cursors_only_move_forward` |
 //! | I13 | No timer is in the past, nothing waits without one | `Step::reached` is the only way to wait | `what_is_not_yet_due_sets_the_earliest_timer` (`session/step.rs`), `a_phone_without_a_network_wakes_rarely` |
@@ -77,15 +77,16 @@
 //! | I15 | The same inputs give the same outputs | no clock, no entropy, ordered maps | `the_same_inputs_give_the_same_outputs` |
 //! | I16 | Nothing of another user or device gets in | `hello_answered` | `another_accounts_token_brings_nothing_into_this_store` |
 //! | I17 | Debug output holds no body and no token (R1) | `Body`, `Token`, `Text` | `neither_a_token_nor_a_body_is_in_the_debug_output` |
-//! | I18 | Unread is counted as the server counts: a conversation goes on only at a position whose count is known, and no read mark stays on an entry that a restore took back | `Lane::counted`, `jump_if_too_far`, `Lane::read_back` | `a_head_told_by_ping_is_told_with_its_count`, `an_end_of_the_log_that_is_told_without_its_count_is_not_gone_on_at`, `a_read_that_meets_a_restore_moves_back_to_the_common_entry`, `a_mark_where_the_log_goes_on_otherwise_moves_back_to_where_it_parts` |
+//! | I18 | Unread is counted as the server counts: a conversation goes on only at a position whose count is known, and no read mark stays on an entry that a restore took back | `Conversation::counted`, `jump_if_too_far`, `Conversation::read_back` | `a_head_told_by_ping_is_told_with_its_count`, `an_end_of_the_log_that_is_told_without_its_count_is_not_gone_on_at`, `a_read_that_meets_a_restore_moves_back_to_the_common_entry`, `a_mark_where_the_log_goes_on_otherwise_moves_back_to_where_it_parts` |
 
 mod catching_up;
 mod connecting;
+mod conversation;
+mod conversations;
 mod cursors;
 mod greeting;
 mod history;
 mod input;
-mod lane;
 mod link;
 mod looking;
 mod opening;
@@ -95,16 +96,16 @@ mod retry;
 mod row;
 mod sending;
 mod settings;
+mod sockets;
 mod step;
 mod text;
 mod tokens;
 mod wire;
+mod writes;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use chatlane_protocol::frames::Limits;
-use chatlane_protocol::{ClientMessageId, ConversationId, RequestId, limits};
 
 pub use input::{Input, OpenFailure};
 pub use output::{Change, ConnectionState, Failure, OutgoingState, Output, Shown};
@@ -112,17 +113,19 @@ pub use row::{ConversationRow, OutboxRow, OutboxState, Restored};
 pub use settings::Settings;
 pub use text::Text;
 
-use connecting::Sockets;
-use cursors::Pace;
-use history::HistoryAsk;
-use lane::Lane;
+use catching_up::CatchingUp;
+use conversations::Conversations;
+use cursors::Cursors;
+use greeting::LIMITS_BEFORE_HELLO;
+use history::Histories;
 use link::Purpose;
 use looking::Looking;
-use opening::Opening;
-use retry::Retry;
-use step::{Step, Then};
+use opening::Openings;
+use sockets::Sockets;
+use step::Step;
 use tokens::Tokens;
 use wire::Answer;
+use writes::Writes;
 
 /// Milliseconds on a clock of the caller's that never goes back; only differences mean anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,22 +158,15 @@ pub struct Session {
     settings: Arc<Settings>,
     /// As the server told them last.
     limits: Limits,
-    lanes: BTreeMap<ConversationId, Lane>,
+    conversations: Conversations,
     sockets: Sockets,
-    /// Whether everything that was missed has come since the last `hello`.
-    live: bool,
+    catching_up: CatchingUp,
+    cursors: Cursors,
     tokens: Tokens,
-    syncs: Retry,
-    acks: Pace,
-    reads: Pace,
     looking: Looking,
-    opens: BTreeMap<ClientMessageId, Opening>,
-    histories: Vec<HistoryAsk>,
-    /// The `order` of the newest row of the outbox.
-    last_order: u64,
-    /// Writes that the store has not confirmed, and what becomes true with each.
-    batches: VecDeque<(BatchId, Vec<Then>)>,
-    last_batch: BatchId,
+    openings: Openings,
+    histories: Histories,
+    writes: Writes,
     shown: ConnectionState,
     wake: Option<Moment>,
 }
@@ -179,29 +175,18 @@ impl Session {
     /// A session that goes on with what the local store holds. It has no connection until [`Input::ConnectNow`]; until then
     /// [`Self::connection`] is `Waiting` without end.
     pub fn new(settings: Settings, restored: Restored) -> Self {
-        let mut lanes: BTreeMap<_, _> = restored.conversations.into_iter().map(|row| (row.conversation.clone(), Lane::new(row))).collect();
-        let mut last_order = 0;
-        for row in restored.outbox {
-            last_order = last_order.max(row.order);
-            let conversation = row.conversation.clone();
-            lanes.entry(conversation.clone()).or_insert_with(|| Lane::empty(conversation)).outbox.restore(row);
-        }
         Self {
             settings: Arc::new(settings),
             limits: LIMITS_BEFORE_HELLO,
-            lanes,
+            conversations: Conversations::new(restored),
             sockets: Sockets::default(),
-            live: false,
+            catching_up: CatchingUp::default(),
+            cursors: Cursors::default(),
             tokens: Tokens::default(),
-            syncs: Retry::NEW,
-            acks: Pace::NEW,
-            reads: Pace::NEW,
             looking: Looking::default(),
-            opens: BTreeMap::new(),
-            histories: vec![],
-            last_order,
-            batches: VecDeque::new(),
-            last_batch: BatchId(0),
+            openings: Openings::default(),
+            histories: Histories::default(),
+            writes: Writes::default(),
             shown: ConnectionState::Waiting { until: Moment(u64::MAX) },
             wake: None,
         }
@@ -214,16 +199,16 @@ impl Session {
         self.tend_sockets(&mut step);
         self.greet(&mut step);
         self.plan_gaps(&mut step);
-        self.tend_tokens(&mut step);
-        self.send(&mut step);
+        self.tokens.tend(&mut self.sockets, &mut step);
+        self.conversations.send(&mut self.sockets, &self.limits, &mut step);
         self.sync(&mut step);
-        self.tell_cursors(&mut step);
-        self.ask_open(&mut step);
-        self.ask_history(&mut step);
+        self.cursors.tell(&mut self.sockets, &self.conversations, &self.writes, self.limits.cursors_every_ms, &mut step);
+        self.openings.ask(&mut self.sockets, &mut step);
+        self.histories.ask(&mut self.sockets, &self.conversations, &mut step);
         self.go_live();
         self.ping(&mut step);
-        self.note_deadlines(&mut step);
-        self.write(&mut step);
+        self.sockets.note_deadlines(&mut step);
+        self.writes.write(&mut self.conversations, &mut step);
         let state = self.state();
         if state != self.shown {
             self.shown = state;
@@ -241,12 +226,12 @@ impl Session {
 
     /// The conversations that the device knows, in the order of their ids.
     pub fn conversations(&self) -> impl Iterator<Item = &ConversationRow> {
-        self.lanes.values().map(|lane| &lane.row)
+        self.conversations.values().map(|local| &local.row)
     }
 
     /// What the person wrote and what is not known to be in the log: by conversation, in the order of writing.
     pub fn outbox(&self) -> impl Iterator<Item = &OutboxRow> {
-        self.lanes.values().flat_map(|lane| lane.outbox.rows())
+        self.conversations.values().flat_map(|local| local.outbox.rows())
     }
 
     /// How the connection stands.
@@ -264,7 +249,7 @@ impl Session {
             Input::LoadHistory { conversation, before } => self.load_history(conversation, before, step),
             Input::Discard { conversation, client_message_id } => self.discard(&conversation, &client_message_id, step),
             Input::NewToken(token) => self.token_came(token, step),
-            Input::Committed(batch) => self.committed(batch, step),
+            Input::Committed(batch) => self.writes.committed(batch, &mut self.conversations, step),
             Input::Opened(socket) => self.opened(socket),
             Input::OpenFailed { socket, failure } => self.open_failed(socket, failure, step),
             Input::Closed { socket } => self.died(socket, None, step),
@@ -293,91 +278,8 @@ impl Session {
                 self.history_answered(&conversation, before, generation, answer.into(), step);
             }
             Purpose::Open { client_message_id } => self.open_answered(&client_message_id, answer.into(), step),
-            Purpose::Refresh => self.refresh_answered(answer.into(), step),
+            Purpose::Refresh => self.tokens.answered(answer.into(), step),
             Purpose::Ping => self.ping_answered(socket, answer.into(), step),
         }
     }
-
-    /// The conversation, also if it has not been heard of before.
-    fn lane(&mut self, conversation: &ConversationId) -> &mut Lane {
-        self.lanes.entry(conversation.clone()).or_insert_with(|| Lane::empty(conversation.clone()))
-    }
-
-    fn go_live(&mut self) {
-        let missing = self.sockets.has(|purpose| matches!(purpose, Purpose::Sync { .. }))
-            || self.lanes.values().any(|lane| lane.due == lane::Due::Now);
-        if !self.live && self.greeted() && !missing {
-            self.live = true;
-            self.looking.ping |= self.looks();
-        }
-    }
-
-    /// Gives the store what this call has changed, as one batch.
-    fn write(&mut self, step: &mut Step) {
-        for conversation in std::mem::take(&mut step.touched) {
-            if let Some(lane) = self.lanes.get_mut(&conversation) {
-                lane.stale_in_store = false;
-                step.changes.push(Change::Conversation(lane.row.clone()));
-                step.show_committed(Shown::Conversation { unread: lane.row.unread(), row: lane.row.clone() });
-            }
-        }
-        let then = std::mem::take(&mut step.then);
-        if !step.changes.is_empty() {
-            for lane in self.lanes.values_mut().filter(|lane| lane.stale_in_store) {
-                lane.stale_in_store = false;
-                step.changes.push(Change::Conversation(lane.row.clone()));
-            }
-            self.last_batch = BatchId(self.last_batch.0 + 1);
-            self.batches.push_back((self.last_batch, then));
-            step.outputs.push(Output::Commit { batch: self.last_batch, changes: std::mem::take(&mut step.changes) });
-        } else if let Some((_, behind)) = self.batches.back_mut() {
-            behind.extend(then); // nothing to write, but not to be shown before what was written
-        } else {
-            self.became_true(then, step);
-        }
-    }
-
-    fn committed(&mut self, batch: BatchId, step: &mut Step) {
-        // Batches come back in their order; one that does not was never ours.
-        if let Some((_, then)) = self.batches.pop_front_if(|(oldest, _)| *oldest == batch) {
-            self.became_true(then, step);
-        }
-    }
-
-    fn became_true(&mut self, then: Vec<Then>, step: &mut Step) {
-        for then in then {
-            match then {
-                Then::Show(shown) => step.show(shown),
-                Then::Has { conversation, generation, position } => {
-                    if let Some(lane) = self.lanes.get_mut(&conversation)
-                        && lane.generation == generation
-                    {
-                        lane.committed = position;
-                    }
-                }
-                Then::Written { conversation, order } => {
-                    if let Some(lane) = self.lanes.get_mut(&conversation) {
-                        lane.outbox.written(order);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// What holds until the first answer to `hello`: what the protocol says.
-const LIMITS_BEFORE_HELLO: Limits = Limits {
-    entry_bytes_max: limits::ENTRY_BYTES_MAX,
-    request_bytes_max: limits::WEBSOCKET_FRAME_BYTES_MAX,
-    messages_per_send_max: limits::MESSAGES_PER_SEND_MAX,
-    anchor_entries_max: limits::ANCHOR_ENTRIES_MAX,
-    anchor_bytes_max: limits::ANCHOR_BYTES_MAX,
-    gap_wait_ms: limits::GAP_WAIT_MS,
-    ping_after_idle_ms: limits::PING_AFTER_IDLE_MS,
-    cursors_every_ms: limits::CURSORS_EVERY_MS,
-};
-
-/// The name of a request. A number is printable and short enough.
-fn request_id(number: u64) -> RequestId {
-    RequestId::new(number.to_string()).expect("a number is 1 to 20 digits")
 }

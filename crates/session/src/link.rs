@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chatlane_protocol::request::PositionIn;
 use chatlane_protocol::{ClientMessageId, ConversationId, RequestId, Seq};
 
-use super::lane::Asked;
+use super::conversation::Asked;
 use super::retry::Retry;
 use super::{Moment, SocketId};
 

@@ -5,7 +5,7 @@ use chatlane_protocol::limits::OPEN_CONVERSATIONS_MAX;
 use chatlane_protocol::request::Ping;
 use chatlane_protocol::{ConversationId, Position, Refusal, Request};
 
-use super::lane::Lane;
+use super::conversation::Conversation;
 use super::link::Purpose;
 use super::retry::Retry;
 use super::step::Step;
@@ -50,11 +50,11 @@ impl Session {
         if due && step.reached(self.looking.retry.not_before()) {
             self.looking.ping = false;
             // First those whose head was forgotten, and those so far behind that they go on at a head whose count they have to know.
-            let lost = |lane: &Lane| lane.headless || self.too_far(lane, lane.row.head) && !self.too_far(lane, lane.counted);
-            let lanes = self.lanes.iter().filter(|(_, lane)| lost(lane)).map(|(conversation, _)| conversation);
-            let looked = self.looking.open.iter().filter(|conversation| !self.lanes.get(*conversation).is_some_and(lost));
-            let open: Vec<_> = lanes.chain(looked).take(OPEN_CONVERSATIONS_MAX).cloned().collect();
-            self.ask(socket, Purpose::Ping, |id| Request::Ping(Ping { id, open }), step);
+            let lost = |local: &Conversation| local.headless || self.too_far(local, local.row.head) && !self.too_far(local, local.counted);
+            let lost_ones = self.conversations.iter().filter(|(_, local)| lost(local)).map(|(conversation, _)| conversation);
+            let looked = self.looking.open.iter().filter(|conversation| !self.conversations.get(conversation).is_some_and(lost));
+            let open: Vec<_> = lost_ones.chain(looked).take(OPEN_CONVERSATIONS_MAX).cloned().collect();
+            self.sockets.ask(socket, Purpose::Ping, |id| Request::Ping(Ping { id, open }), step);
         }
     }
 
@@ -82,10 +82,10 @@ impl Session {
     }
 
     fn standing_told(&mut self, ConversationStatus { conversation, head, count, cursors }: ConversationStatus, step: &mut Step) {
-        if let Some(lane) = self.lanes.get_mut(&conversation) {
-            lane.headless = false;
+        if let Some(local) = self.conversations.get_mut(&conversation) {
+            local.headless = false;
             // Its entries are on their way, probably: the gap wait runs before they are asked for.
-            if lane.learn_head(head, Some(count)) {
+            if local.learn_head(head, Some(count)) {
                 step.touch(&conversation);
             }
             self.cursors_moved(&conversation, cursors, step);
@@ -95,13 +95,13 @@ impl Session {
     /// The log goes on up to here, as something told that does not tell the count: if that is too far to catch up with, the head is asked
     /// for, which is told with its count.
     pub(super) fn end_told(&mut self, conversation: &ConversationId, end: Position) {
-        let lane = self.lane(conversation);
-        let news = lane.learn_head(end, None);
-        self.looking.ping |= news && self.lanes.get(conversation).is_some_and(|lane| self.too_far(lane, end));
+        let local = self.conversations.entry(conversation);
+        let news = local.learn_head(end, None);
+        self.looking.ping |= news && self.conversations.get(conversation).is_some_and(|local| self.too_far(local, end));
     }
 
     /// Whether a ping would ask for something.
     pub(super) fn looks(&self) -> bool {
-        !self.looking.open.is_empty() || self.lanes.values().any(|lane| lane.headless)
+        !self.looking.open.is_empty() || self.conversations.values().any(|local| local.headless)
     }
 }

@@ -12,6 +12,7 @@ use chatlane_protocol::request::SendMessages;
 use chatlane_protocol::{ClientMessageId, ConversationId, Entry, EntryKind, ErrorCode, NewMessage, Position, Refusal, Request, RequestId};
 
 use super::retry::Retry;
+use super::wire::request_id;
 use super::{OutboxRow, OutboxState};
 
 /// The rows of one conversation.
@@ -201,5 +202,5 @@ pub(super) fn send(conversation: &ConversationId, id: RequestId, messages: Vec<N
 
 /// An id as long as any that the session gives a request.
 fn longest_id() -> RequestId {
-    super::request_id(u64::MAX)
+    request_id(u64::MAX)
 }

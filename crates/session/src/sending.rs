@@ -1,13 +1,15 @@
 //! The way of a message from the person into the log: written, attempted, settled; repaired where its anchor is of no use any more.
 
-use chatlane_protocol::frames::{ProbeAnswer, SendAnswer, Stored};
+use chatlane_protocol::frames::{Limits, ProbeAnswer, SendAnswer, Stored};
 use chatlane_protocol::request::Probe;
 use chatlane_protocol::{
     Body, ClientMessageId, ConversationId, Entry, EntryKind, ErrorCode, MessageResult, Outcome, Position, Refusal, Request, ServerFrame,
 };
 
+use super::conversations::Conversations;
 use super::link::Purpose;
 use super::outbox::{self, NextRequest, Probing};
+use super::sockets::Sockets;
 use super::step::{Step, Then};
 use super::wire::Answered;
 use super::{Change, Failure, OutboxRow, OutboxState, OutgoingState, Session, Shown};
@@ -20,59 +22,30 @@ pub(super) fn write_rows(rows: Vec<OutboxRow>, step: &mut Step) {
     }
 }
 
-impl Session {
-    /// The person wrote a message.
-    pub(super) fn compose(&mut self, conversation: ConversationId, client_message_id: ClientMessageId, body: Body, step: &mut Step) {
-        let order = self.last_order + 1;
-        let Some(lane) = self.lanes.get_mut(&conversation) else {
-            step.show(Shown::Failed(Failure::NoConversation(conversation)));
-            return;
-        };
-        if lane.outbox.get(&client_message_id).is_some() {
-            return; // a double tap
-        }
-        self.last_order = order;
-        let state = OutboxState::Waiting;
-        let row = OutboxRow { conversation, order, client_message_id, anchor: lane.row.head, body, state };
-        lane.outbox.add(row.clone());
-        let (conversation, client_message_id) = (row.conversation.clone(), row.client_message_id.clone());
-        write_rows(vec![row], step);
-        step.show_committed(Shown::Outgoing { conversation, client_message_id, state: OutgoingState::Waiting });
-    }
-
-    /// The person gives up a failed message.
-    pub(super) fn discard(&mut self, conversation: &ConversationId, client_message_id: &ClientMessageId, step: &mut Step) {
-        if let Some(lane) = self.lanes.get_mut(conversation)
-            && lane.outbox.get(client_message_id).is_some_and(|row| !outbox::is_open(row))
-        {
-            lane.outbox.remove(client_message_id);
-            step.changes.push(Change::OutboxDone { conversation: conversation.clone(), client_message_id: client_message_id.clone() });
-        }
-    }
-
+impl Conversations {
     /// Attempts what can be attempted: one request a conversation.
-    pub(super) fn send(&mut self, step: &mut Step) {
-        let Some(socket) = self.sockets.ready().map(|link| link.socket) else { return };
+    pub(super) fn send(&mut self, sockets: &mut Sockets, limits: &Limits, step: &mut Step) {
+        let Some(socket) = sockets.ready().map(|link| link.socket) else { return };
         let conversations: Vec<_> =
-            self.lanes.iter().filter(|(_, lane)| !lane.outbox.busy && lane.outbox.is_open()).map(|(id, _)| id.clone()).collect();
+            self.iter().filter(|(_, local)| !local.outbox.busy && local.outbox.is_open()).map(|(id, _)| id.clone()).collect();
         for conversation in conversations {
-            let (messages_max, bytes_max) = (self.limits.messages_per_send_max, self.limits.request_bytes_max);
-            let lane = self.lane(&conversation);
-            let generation = lane.generation;
-            if !step.reached(lane.outbox.retry.not_before()) {
+            let (messages_max, bytes_max) = (limits.messages_per_send_max, limits.request_bytes_max);
+            let local = self.entry(&conversation);
+            let generation = local.generation;
+            if !step.reached(local.outbox.retry.not_before()) {
                 continue;
             }
-            let Some(next) = lane.outbox.next(&conversation, messages_max, bytes_max) else { continue };
-            lane.outbox.busy = !matches!(next, NextRequest::TooLarge(_));
+            let Some(next) = local.outbox.next(&conversation, messages_max, bytes_max) else { continue };
+            local.outbox.busy = !matches!(next, NextRequest::TooLarge(_));
             match next {
                 NextRequest::Send(messages) => {
                     let ids = messages.iter().map(|message| message.client_message_id.clone()).collect();
                     let purpose = Purpose::Send { conversation: conversation.clone(), generation, ids };
-                    self.ask(socket, purpose, |id| outbox::send(&conversation, id, messages), step);
+                    sockets.ask(socket, purpose, |id| outbox::send(&conversation, id, messages), step);
                 }
                 NextRequest::Probe { anchor, ids } => {
                     let purpose = Purpose::Probe { conversation: conversation.clone(), generation, ids: ids.clone() };
-                    self.ask(socket, purpose, |id| Request::Probe(Probe { id, conversation, anchor, ids }), step);
+                    sockets.ask(socket, purpose, |id| Request::Probe(Probe { id, conversation, anchor, ids }), step);
                 }
                 // Never sent in this size; but the limit may have been another one before a restart, so it is looked for as well.
                 NextRequest::TooLarge(id) => {
@@ -80,6 +53,55 @@ impl Session {
                     self.refuse(&conversation, &id, refusal, step);
                 }
             }
+        }
+    }
+
+    /// Refused for good. An earlier attempt may be in the log all the same: it is looked for first.
+    fn refuse(&mut self, conversation: &ConversationId, id: &ClientMessageId, refusal: Refusal, step: &mut Step) {
+        let outbox = &mut self.entry(conversation).outbox;
+        outbox.one_by_one = false;
+        let refused = outbox.set_state(id, &OutboxState::Refused(refusal));
+        write_rows(refused.into_iter().collect(), step);
+    }
+
+    /// Not in the log, and not to be. Kept until the person discards it, or it is met in the log after all.
+    fn fail(&mut self, conversation: &ConversationId, id: &ClientMessageId, refusal: Refusal, step: &mut Step) {
+        let failed = self.entry(conversation).outbox.set_state(id, &OutboxState::Failed(refusal.clone()));
+        if let Some(row) = failed {
+            let client_message_id = row.client_message_id.clone();
+            write_rows(vec![row], step);
+            let state = OutgoingState::Failed(refusal);
+            step.show_committed(Shown::Outgoing { conversation: conversation.clone(), client_message_id, state });
+        }
+    }
+}
+
+impl Session {
+    /// The person wrote a message.
+    pub(super) fn compose(&mut self, conversation: ConversationId, client_message_id: ClientMessageId, body: Body, step: &mut Step) {
+        let Some(local) = self.conversations.get(&conversation) else {
+            step.show(Shown::Failed(Failure::NoConversation(conversation)));
+            return;
+        };
+        if local.outbox.get(&client_message_id).is_some() {
+            return; // a double tap
+        }
+        let (anchor, state) = (local.row.head, OutboxState::Waiting);
+        let order = self.conversations.next_order();
+        let row = OutboxRow { conversation, order, client_message_id, anchor, body, state };
+        self.conversations.entry(&row.conversation).outbox.add(row.clone());
+        let (conversation, client_message_id) = (row.conversation.clone(), row.client_message_id.clone());
+        write_rows(vec![row], step);
+        step.show_committed(Shown::Outgoing { conversation, client_message_id, state: OutgoingState::Waiting });
+    }
+
+    /// The person gives up a failed message.
+    pub(super) fn discard(&mut self, conversation: &ConversationId, client_message_id: &ClientMessageId, step: &mut Step) {
+        if let Some(local) = self.conversations.get_mut(conversation)
+            && local.outbox.get(client_message_id).is_some_and(|row| !outbox::is_open(row))
+        {
+            local.outbox.remove(client_message_id);
+            step.changes.push(Change::OutboxDone { conversation: conversation.clone(), client_message_id: client_message_id.clone() });
         }
     }
 
@@ -91,12 +113,12 @@ impl Session {
         answered: Answered<SendAnswer>,
         step: &mut Step,
     ) {
-        let outbox = &mut self.lane(conversation).outbox;
+        let outbox = &mut self.conversations.entry(conversation).outbox;
         outbox.busy = false;
         match answered {
             Answered::Answer(answer) => self.results_came(conversation, generation, answer, step),
             Answered::Refused(refusal) => match ids {
-                [id] => self.refuse(conversation, id, refusal, step),
+                [id] => self.conversations.refuse(conversation, id, refusal, step),
                 _ => outbox.one_by_one = true,
             },
             Answered::TryAgain { retry_after_ms } => outbox.retry.fail(step, retry_after_ms),
@@ -105,7 +127,7 @@ impl Session {
     }
 
     fn results_came(&mut self, conversation: &ConversationId, generation: u64, answer: SendAnswer, step: &mut Step) {
-        let retry = &mut self.lane(conversation).outbox.retry;
+        let retry = &mut self.conversations.entry(conversation).outbox.retry;
         let put_off = |result: &MessageResult| matches!(&result.outcome, Outcome::Refused(refusal) if refusal.retryable);
         let settles = |result: &MessageResult| !matches!(result.outcome, Outcome::Refused(_) | Outcome::NotAttempted);
         if answer.results.is_empty() {
@@ -118,9 +140,9 @@ impl Session {
             match result.outcome {
                 Outcome::Ok(stored) | Outcome::Duplicate(stored) => self.settle(conversation, id, stored, step),
                 Outcome::Conflict(stored) => {
-                    self.lane(conversation).learn_head(stored.position, Some(stored.count));
+                    self.conversations.entry(conversation).learn_head(stored.position, Some(stored.count));
                     let refusal = Refusal::new(ErrorCode::BadRequest, "conflict: the id was used for another message");
-                    self.fail(conversation, id, refusal, step);
+                    self.conversations.fail(conversation, id, refusal, step);
                 }
                 Outcome::Refused(refusal) => self.message_refused(conversation, generation, id, refusal, step),
                 Outcome::NotAttempted => {}
@@ -143,15 +165,15 @@ impl Session {
     /// since, and be among them: the message is looked for again. Not where the log holds another message under its id, or the server
     /// cannot read it (both are told as `bad_request`): no attempt of it can be stored.
     pub(super) fn look_again(&mut self, conversation: &ConversationId, step: &mut Step) {
-        let rows = self.lane(conversation).outbox.look_again();
+        let rows = self.conversations.entry(conversation).outbox.look_again();
         write_rows(rows, step);
     }
 
     /// A message is in the log, here. The server does not push it to this connection: the answer is its delivery.
     fn settle(&mut self, conversation: &ConversationId, id: &ClientMessageId, stored: Stored, step: &mut Step) {
         let me = self.settings.user.clone();
-        let lane = self.lane(conversation);
-        let Some(row) = lane.outbox.remove(id) else { return };
+        let local = self.conversations.entry(conversation);
+        let Some(row) = local.outbox.remove(id) else { return };
         let Stored { position, time_ms, count } = stored;
         let (client_message_id, kind) = (row.client_message_id, EntryKind::Message { body: row.body });
         step.changes.push(Change::OutboxDone { conversation: conversation.clone(), client_message_id: client_message_id.clone() });
@@ -166,65 +188,46 @@ impl Session {
 
     fn message_refused(&mut self, conversation: &ConversationId, generation: u64, id: &ClientMessageId, refusal: Refusal, step: &mut Step) {
         let anchor_entries_max = u64::try_from(self.limits.anchor_entries_max).unwrap_or(u64::MAX);
-        let lane = self.lane(conversation);
-        let Some(anchor) = lane.outbox.get(id).map(|row| row.anchor) else { return };
+        let local = self.conversations.entry(conversation);
+        let Some(anchor) = local.outbox.get(id).map(|row| row.anchor) else { return };
         match refusal.code {
-            _ if refusal.retryable => lane.outbox.retry.fail(step, refusal.retry_after_ms),
+            _ if refusal.retryable => local.outbox.retry.fail(step, refusal.retry_after_ms),
             ErrorCode::AnchorStale => {
-                let tail = refusal.tail.unwrap_or(lane.row.head);
-                let (looked_from, have) = (lane.looked_from, lane.row.have);
+                let tail = refusal.tail.unwrap_or(local.row.head);
+                let (looked_from, have) = (local.looked_from, local.row.have);
                 let near = tail.seq.get().saturating_sub(have.seq.get()) <= anchor_entries_max;
-                let moved = if near { lane.outbox.advance_anchors(looked_from, have) } else { vec![] };
+                let moved = if near { local.outbox.advance_anchors(looked_from, have) } else { vec![] };
                 if !moved.iter().any(|row| row.client_message_id == *id) {
-                    lane.outbox.probe = Some(Probing::Anchors);
+                    local.outbox.probe = Some(Probing::Anchors);
                 }
                 write_rows(moved, step);
                 self.end_told(conversation, tail);
                 step.touch(conversation);
             }
-            ErrorCode::AnchorTooOld => lane.outbox.probe = Some(Probing::Anchors),
+            ErrorCode::AnchorTooOld => local.outbox.probe = Some(Probing::Anchors),
             ErrorCode::AnchorUnknown if anchor != Position::ZERO => {
                 // What was thought to exist does not: neither may the head, nor what the device has.
-                lane.outbox.probe = Some(Probing::First);
-                lane.outbox.retry.fail(step, None);
-                lane.doubt();
+                local.outbox.probe = Some(Probing::First);
+                local.outbox.retry.fail(step, None);
+                local.doubt();
             }
             ErrorCode::EpochChanged => self.restored(conversation, generation, &refusal, step),
-            _ => self.refuse(conversation, id, refusal, step),
+            _ => self.conversations.refuse(conversation, id, refusal, step),
         }
     }
 
-    /// The log was restored from a backup, as a request found that was made in this generation of the lane.
+    /// The log was restored from a backup, as a request found that was made in this generation of the conversation.
     fn restored(&mut self, conversation: &ConversationId, generation: u64, refusal: &Refusal, step: &mut Step) {
-        let lane = self.lane(conversation);
-        lane.outbox.retry.fail(step, refusal.retry_after_ms);
+        let local = self.conversations.entry(conversation);
+        local.outbox.retry.fail(step, refusal.retry_after_ms);
         match refusal.common {
             // Another answer has told it before: the anchors have moved.
-            _ if lane.generation != generation => {}
+            _ if local.generation != generation => {}
             Some(common) => self.roll_back(conversation, common, step),
             None => {
-                lane.outbox.probe = Some(Probing::First);
-                lane.doubt();
+                local.outbox.probe = Some(Probing::First);
+                local.doubt();
             }
-        }
-    }
-
-    /// Refused for good. An earlier attempt may be in the log all the same: it is looked for first.
-    fn refuse(&mut self, conversation: &ConversationId, id: &ClientMessageId, refusal: Refusal, step: &mut Step) {
-        let outbox = &mut self.lane(conversation).outbox;
-        outbox.one_by_one = false;
-        let refused = outbox.set_state(id, &OutboxState::Refused(refusal));
-        write_rows(refused.into_iter().collect(), step);
-    }
-
-    /// Not in the log, and not to be. Kept until the person discards it, or it is met in the log after all.
-    fn fail(&mut self, conversation: &ConversationId, id: &ClientMessageId, refusal: Refusal, step: &mut Step) {
-        let failed = self.lane(conversation).outbox.set_state(id, &OutboxState::Failed(refusal.clone()));
-        if let Some(row) = failed {
-            let client_message_id = row.client_message_id.clone();
-            write_rows(vec![row], step);
-            let state = OutgoingState::Failed(refusal);
-            step.show_committed(Shown::Outgoing { conversation: conversation.clone(), client_message_id, state });
         }
     }
 
@@ -236,25 +239,25 @@ impl Session {
         answered: Answered<ProbeAnswer>,
         step: &mut Step,
     ) {
-        let lane = self.lane(conversation);
-        let outbox = &mut lane.outbox;
+        let local = self.conversations.entry(conversation);
+        let outbox = &mut local.outbox;
         outbox.busy = false;
         match answered {
             // What was looked through is not the log that the anchors are in now.
-            Answered::Answer(_) if lane.generation != generation => {}
+            Answered::Answer(_) if local.generation != generation => {}
             Answered::Answer(answer) => self.looked_through(conversation, ids, answer, step),
             Answered::Refused(refusal) if refusal.code == ErrorCode::EpochChanged => {
                 self.restored(conversation, generation, &refusal, step);
             }
             Answered::Refused(refusal) if refusal.code == ErrorCode::AnchorUnknown && outbox.probe != Some(Probing::First) => {
                 outbox.probe = Some(Probing::First);
-                lane.doubt();
+                local.doubt();
             }
             Answered::Refused(refusal) => {
                 outbox.probe = None;
                 let rows: Vec<_> = ids.iter().filter_map(|id| outbox.get(id)).cloned().collect();
                 for row in rows {
-                    self.fail(conversation, &row.client_message_id, outbox::reason(&row, &refusal), step);
+                    self.conversations.fail(conversation, &row.client_message_id, outbox::reason(&row, &refusal), step);
                 }
                 if refusal.code == ErrorCode::NotFound {
                     self.not_found(conversation, step);
@@ -271,20 +274,20 @@ impl Session {
             self.settle(conversation, &found.client_message_id, found.stored, step);
         }
         self.end_told(conversation, answer.reached);
-        let lane = self.lane(conversation);
-        let moved = lane.outbox.anchor_at(ids, answer.reached);
+        let local = self.conversations.entry(conversation);
+        let moved = local.outbox.anchor_at(ids, answer.reached);
         if answer.done || !moved.is_empty() {
-            lane.outbox.retry.succeed();
+            local.outbox.retry.succeed();
         } else {
-            lane.outbox.retry.fail(step, None); // no further than before: not to be repeated at once
+            local.outbox.retry.fail(step, None); // no further than before: not to be repeated at once
         }
         write_rows(moved, step);
-        lane.outbox.probe = (!answer.done).then_some(Probing::Anchors);
+        local.outbox.probe = (!answer.done).then_some(Probing::Anchors);
         if answer.done {
-            let refused: Vec<_> = ids.iter().filter_map(|id| lane.outbox.get(id)).cloned().collect();
+            let refused: Vec<_> = ids.iter().filter_map(|id| local.outbox.get(id)).cloned().collect();
             for row in refused {
                 if let OutboxState::Refused(refusal) = row.state {
-                    self.fail(conversation, &row.client_message_id, refusal, step);
+                    self.conversations.fail(conversation, &row.client_message_id, refusal, step);
                 }
             }
         }

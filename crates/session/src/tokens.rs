@@ -7,9 +7,9 @@ use chatlane_protocol::limits::REFRESH_BEFORE_MS;
 use chatlane_protocol::request::Refresh;
 use chatlane_protocol::{Request, Token, UnixMillis};
 
-use super::connecting::Rest;
 use super::link::Purpose;
 use super::retry::Retry;
+use super::sockets::{Rest, Sockets};
 use super::step::Step;
 use super::wire::Answered;
 use super::{Moment, Output, Session};
@@ -50,6 +50,39 @@ impl Tokens {
         self.ends(expires, step);
     }
 
+    /// Asks for a token in time, and gives the server the one that came.
+    pub(super) fn tend(&mut self, sockets: &mut Sockets, step: &mut Step) {
+        let Some(socket) = sockets.ready().map(|link| link.socket) else { return };
+        if self.ask_at.is_some_and(|at| step.reached(at)) {
+            self.ask(step);
+        }
+        let idle = !sockets.has(|purpose| *purpose == Purpose::Refresh);
+        if let Some(token) = self.newest.clone()
+            && idle
+            && sockets.greeted()
+            && step.reached(self.retry.not_before())
+        {
+            sockets.ask(socket, Purpose::Refresh, |id| Request::Refresh(Refresh { id, token }), step);
+        }
+    }
+
+    pub(super) fn answered(&mut self, answered: Answered<RefreshAnswer>, step: &mut Step) {
+        match answered {
+            Answered::Answer(refreshed) => {
+                (self.newest, self.retry) = (None, Retry::NEW);
+                self.ends(refreshed.expires_ms, step);
+            }
+            // Not this one again. The connection is as before; when its time is over, the handshake will judge.
+            Answered::Refused(refusal) => {
+                self.newest = None;
+                self.retry.fail(step, refusal.retry_after_ms);
+                self.ask_at = Some(self.retry.not_before().plus_ms(step.settings.back_off_max_ms));
+            }
+            Answered::TryAgain { retry_after_ms } => self.retry.fail(step, retry_after_ms),
+            Answered::SocketLost => {}
+        }
+    }
+
     fn ends(&mut self, expires: UnixMillis, step: &Step) {
         let (told, at) = self.clock;
         let life_ms = expires.since_ms(told.plus_ms(step.now.since_ms(at)));
@@ -68,39 +101,5 @@ impl Session {
         // The next socket is opened with it; one that is opening may have been given the one before.
         self.tokens.newest = self.sockets.current.is_some().then_some(token);
         self.tokens.retry = Retry::NEW;
-    }
-
-    /// Asks for a token in time, and gives the server the one that came.
-    pub(super) fn tend_tokens(&mut self, step: &mut Step) {
-        let Some(socket) = self.sockets.ready().map(|link| link.socket) else { return };
-        if self.tokens.ask_at.is_some_and(|at| step.reached(at)) {
-            self.tokens.ask(step);
-        }
-        let idle = !self.sockets.has(|purpose| *purpose == Purpose::Refresh);
-        if let Some(token) = self.tokens.newest.clone()
-            && idle
-            && self.greeted()
-            && step.reached(self.tokens.retry.not_before())
-        {
-            self.ask(socket, Purpose::Refresh, |id| Request::Refresh(Refresh { id, token }), step);
-        }
-    }
-
-    pub(super) fn refresh_answered(&mut self, answered: Answered<RefreshAnswer>, step: &mut Step) {
-        let tokens = &mut self.tokens;
-        match answered {
-            Answered::Answer(refreshed) => {
-                (tokens.newest, tokens.retry) = (None, Retry::NEW);
-                tokens.ends(refreshed.expires_ms, step);
-            }
-            // Not this one again. The connection is as before; when its time is over, the handshake will judge.
-            Answered::Refused(refusal) => {
-                tokens.newest = None;
-                tokens.retry.fail(step, refusal.retry_after_ms);
-                tokens.ask_at = Some(tokens.retry.not_before().plus_ms(self.settings.back_off_max_ms));
-            }
-            Answered::TryAgain { retry_after_ms } => tokens.retry.fail(step, retry_after_ms),
-            Answered::SocketLost => {}
-        }
     }
 }

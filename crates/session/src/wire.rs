@@ -131,6 +131,11 @@ fn read_unknown(text: &str) -> Arrival {
     }
 }
 
+/// The name of a request. A number is printable and short enough.
+pub(super) fn request_id(number: u64) -> RequestId {
+    RequestId::new(number.to_string()).expect("a number is 1 to 20 digits")
+}
+
 #[cfg(test)]
 mod tests {
     use chatlane_protocol::ErrorCode;

@@ -17,7 +17,7 @@ const MARKS_MAX: usize = 512;
 
 /// One conversation.
 #[derive(Clone, Debug)]
-pub(super) struct Lane {
+pub(super) struct Conversation {
     pub(super) row: ConversationRow,
     /// The last entry of the run that the local store has; [`Position::ZERO`]: none. What was skipped is not in the store.
     pub(super) committed: Position,
@@ -73,7 +73,7 @@ pub(super) struct Asked {
     pub(super) doubts: u64,
 }
 
-impl Lane {
+impl Conversation {
     pub(super) fn new(row: ConversationRow) -> Self {
         Self {
             committed: if row.is_empty() { Position::ZERO } else { row.have },
