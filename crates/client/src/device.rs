@@ -145,26 +145,44 @@ struct Driver<T> {
     shown: mpsc::UnboundedSender<Shown>,
 }
 
+/// What a driver waits for.
+enum Happened {
+    /// The app asks for something; `None`: the app is gone.
+    Asked(Option<Command>),
+    /// Of a socket or a token.
+    Event(Event),
+    /// These are in the store.
+    Committed(Vec<BatchId>),
+    /// It is [`Session::wake_at`].
+    TimePassed,
+}
+
 impl<T: Tokens> Driver<T> {
     async fn run(mut self, mut asked: mpsc::UnboundedReceiver<Command>) -> Result<Store, StoreError> {
         self.take(Input::ConnectNow);
         loop {
-            let wake_at = self.session.wake_at().map(|moment| instant(self.began, moment));
-            tokio::select! {
-                command = asked.recv() => match command {
-                    Some(Command::Do(input)) => self.take(input),
-                    Some(Command::Entries { conversation, before, limit, answer }) => self.storage.read(conversation, before, limit, answer),
-                    Some(Command::End) | None => break,
-                },
-                event = self.sockets.next() => match event {
-                    Event::Input(input) => self.take(input),
-                    Event::FirstToken(token) => self.sockets.keep(token),
-                },
-                committed = self.storage.done(), if self.storage.is_busy() => self.committed(committed?),
-                () = sleep_until(wake_at.unwrap_or(self.began)), if wake_at.is_some() => self.take(Input::Tick),
+            match self.next(&mut asked).await? {
+                Happened::Asked(Some(Command::Do(input))) | Happened::Event(Event::Input(input)) => self.take(input),
+                Happened::Asked(Some(Command::Entries { conversation, before, limit, answer })) => {
+                    self.storage.read(conversation, before, limit, answer);
+                }
+                Happened::Asked(Some(Command::End) | None) => return self.end().await,
+                Happened::Event(Event::FirstToken(token)) => self.sockets.keep(token),
+                Happened::Committed(batches) => self.committed(batches),
+                Happened::TimePassed => self.take(Input::Tick),
             }
         }
-        self.end().await
+    }
+
+    /// The next thing that happens; an error if the store fails.
+    async fn next(&mut self, asked: &mut mpsc::UnboundedReceiver<Command>) -> Result<Happened, StoreError> {
+        let wake_at = self.session.wake_at().map(|moment| instant(self.began, moment));
+        Ok(tokio::select! {
+            command = asked.recv() => Happened::Asked(command),
+            event = self.sockets.next() => Happened::Event(event),
+            batches = self.storage.done(), if self.storage.is_busy() => Happened::Committed(batches?),
+            () = sleep_until(wake_at.unwrap_or(self.began)), if wake_at.is_some() => Happened::TimePassed,
+        })
     }
 
     /// What was asked for before goes into the store; what follows from it may be lost, as in a crash.

@@ -116,6 +116,16 @@ impl From<Ended> for End {
     }
 }
 
+/// What a chat waits for.
+enum Happened {
+    /// The device shows something.
+    Shown(Shown),
+    /// A line, without its end; `None`: the input has ended.
+    Typed(Option<Vec<u8>>),
+    /// Something that was held back is to be said, or the end of the input was long enough ago.
+    TimePassed,
+}
+
 struct Screen<W> {
     output: W,
 }
@@ -144,29 +154,27 @@ impl<W: Write> Chat<'_, W> {
             }
             let settle_at = self.room.settle_at();
             let wake_at = settle_at.into_iter().chain(end_of_input).min();
-            let acts = tokio::select! {
+            let happened = tokio::select! {
                 // What is shown goes before what is typed: a person answers what is on the screen.
                 biased;
-                event = shown.recv() => match event {
-                    Some(Shown::Connection(state)) => {
-                        let standing = self.standing(state);
-                        self.room.stands(standing, Instant::now());
-                        vec![]
-                    }
-                    Some(event) => self.room.shown(event, Instant::now()),
-                    None => return Err(Ended.into()),
-                },
-                line = typed.next_segment(), if end_of_input.is_none() => {
-                    let line = line.map_err(ChatError::Input)?;
-                    if line.is_none() {
-                        end_of_input = Some(Instant::now() + LAST_WORDS_WAIT);
-                    }
-                    line.map(|line| self.room.typed(&line)).unwrap_or_default()
+                event = shown.recv() => Happened::Shown(event.ok_or(Ended)?),
+                line = typed.next_segment(), if end_of_input.is_none() => Happened::Typed(line.map_err(ChatError::Input)?),
+                () = sleep_until(wake_at.unwrap_or(now).into()), if wake_at.is_some() => Happened::TimePassed,
+            };
+            let now = Instant::now();
+            let acts = match happened {
+                Happened::Shown(Shown::Connection(state)) => {
+                    self.room.stands(self.standing(state), now);
+                    vec![]
                 }
-                () = sleep_until(wake_at.unwrap_or(now).into()), if wake_at.is_some() => match settle_at {
-                    Some(at) if at <= Instant::now() => self.room.settle(Instant::now()),
-                    _ => vec![],
-                },
+                Happened::Shown(event) => self.room.shown(event, now),
+                Happened::Typed(Some(line)) => self.room.typed(&line),
+                Happened::Typed(None) => {
+                    end_of_input = Some(now + LAST_WORDS_WAIT);
+                    vec![]
+                }
+                Happened::TimePassed if settle_at.is_some_and(|at| at <= now) => self.room.settle(now),
+                Happened::TimePassed => vec![],
             };
             if self.act(acts).await?.is_break() {
                 return Ok(());

@@ -71,21 +71,21 @@ impl<T: Tokens> Sockets<T> {
     pub(super) async fn next(&mut self) -> Event {
         loop {
             tokio::select! {
-                event = self.happened.recv() => {
-                    let event = event.expect("a sender is in `self`");
-                    match &event {
-                        Event::Input(Input::Closed { socket } | Input::OpenFailed { socket, .. }) => drop(self.open.remove(socket)),
-                        Event::Input(Input::NewToken(_)) => self.renewing = false,
-                        Event::Input(_) | Event::FirstToken(_) => {}
-                    }
-                    return event;
-                }
+                event = self.happened.recv() => return self.note(event.expect("a sender is in `self`")),
                 // Only so that the set does not keep what has ended.
-                Some(ended) = self.tasks.join_next() => if let Err(panicked) = ended {
-                    std::panic::resume_unwind(panicked.into_panic());
-                },
+                Some(ended) = self.tasks.join_next() => ended.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic())),
             }
         }
+    }
+
+    /// Forgets the socket that this event ends, and that a token was asked for if this is it.
+    fn note(&mut self, event: Event) -> Event {
+        match &event {
+            Event::Input(Input::Closed { socket } | Input::OpenFailed { socket, .. }) => drop(self.open.remove(socket)),
+            Event::Input(Input::NewToken(_)) => self.renewing = false,
+            Event::Input(_) | Event::FirstToken(_) => {}
+        }
+        event
     }
 
     /// Uses this token from now on.
