@@ -1,5 +1,4 @@
-//! The session against a model server, in a world that loses, doubles, reorders, cuts and restores; and the conformance vectors
-//! for other clients.
+//! The session against a model server, in a world that loses, doubles, reorders, cuts and restores.
 //!
 //! A run is a script (proptest-state-machine) on a virtual clock. Every rule that a session promises is looked at where it could break:
 //! `device` at each request, `disk` at each write, `person` at each thing shown, `server` at each entry, `rest` when the faults are over.
@@ -19,6 +18,5 @@ mod server;
 mod sockets;
 mod tally;
 mod token;
-mod vectors;
 mod watch;
 mod world;

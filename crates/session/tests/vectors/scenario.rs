@@ -8,7 +8,7 @@ use chatlane_session::{
 };
 use serde_json::{Value, json};
 
-use super::super::dice::Dice;
+use super::dice::Dice;
 use super::json;
 
 pub const DEVICE: &str = "3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001";
