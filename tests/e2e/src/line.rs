@@ -10,8 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -20,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::patiently;
+use crate::{Dice, patiently};
 
 /// Each request is sent so often beside the first time.
 pub const COPIES: u64 = 2;
@@ -186,25 +184,25 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     while let Ok((client, _)) = listener.accept().await {
         if !*shared.down.borrow() {
             let number = shared.counts.connections.fetch_add(1, Ordering::SeqCst);
-            let chance = StdRng::seed_from_u64(shared.seed.wrapping_add(number));
-            connections.spawn(carry(client, Arc::clone(&shared), chance));
+            let dice = Dice::new(shared.seed.wrapping_add(number));
+            connections.spawn(carry(client, Arc::clone(&shared), dice));
         }
         while connections.try_join_next().is_some() {}
     }
 }
 
 /// One connection, to its end; if it falls silent, to the end of the line.
-async fn carry(client: TcpStream, shared: Arc<Shared>, mut chance: StdRng) {
+async fn carry(client: TcpStream, shared: Arc<Shared>, mut dice: Dice) {
     let mut faults = shared.fault.subscribe();
     let Ok(gateway) = TcpStream::connect(shared.gateway).await else { return };
     for socket in [&client, &gateway] {
         socket.set_nodelay(true).expect("a socket can be told so");
     }
-    let torn_up = chance.random_bool(0.5);
+    let torn_up = dice.one_in(2);
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_gateway, mut to_gateway) = gateway.into_split();
     shared.open.fetch_add(1, Ordering::SeqCst);
-    let (mut up, mut down) = (Chunk::new(chance.random()), Chunk::new(chance.random()));
+    let (mut up, mut down) = (Chunk::new(dice.next()), Chunk::new(dice.next()));
     let fault = tokio::select! {
         () = upwards(&mut from_client, &mut to_gateway, &mut up, &shared) => None,
         () = downwards(&mut from_gateway, &mut to_client, &mut down) => None,
@@ -228,21 +226,21 @@ async fn carry(client: TcpStream, shared: Arc<Shared>, mut chance: StdRng) {
 /// Bytes that are on their way in one direction.
 struct Chunk {
     bytes: Vec<u8>,
-    chance: StdRng,
+    dice: Dice,
 }
 
 impl Chunk {
     fn new(seed: u64) -> Self {
-        Self { bytes: vec![], chance: StdRng::seed_from_u64(seed) }
+        Self { bytes: vec![], dice: Dice::new(seed) }
     }
 
     /// Takes its time, mostly none, and writes.
     async fn pass(&mut self, bytes: Vec<u8>, socket: &mut OwnedWriteHalf) -> std::io::Result<()> {
         self.bytes = bytes;
-        let delay_ms = match self.chance.random_range(0..100) {
+        let delay_ms = match self.dice.below(100) {
             0..70 => 0,
-            70..95 => self.chance.random_range(0..30),
-            _ => self.chance.random_range(30..400),
+            70..95 => self.dice.between(0, 30),
+            _ => self.dice.between(30, 400),
         };
         sleep(Duration::from_millis(delay_ms)).await;
         // Whole as soon as it is begun: a cut tears what still waits.
@@ -285,7 +283,7 @@ async fn upwards(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, chunk: &mut 
                 shared.newest.send_replace(Some(inserted.clone()));
             }
             if let Some(request) = frame.text().filter(|request| request["action"] == "send") {
-                copy(&request, shared, chunk.chance.random());
+                copy(&request, shared, chunk.dice.next());
             }
             if chunk.pass(frame.bytes, to).await.is_err() {
                 return;
@@ -310,11 +308,11 @@ async fn upwards(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, chunk: &mut 
 fn copy(request: &Value, shared: &Arc<Shared>, seed: u64) {
     shared.counts.requests.fetch_add(1, Ordering::SeqCst);
     shared.waiting.send_modify(|waiting| *waiting += COPIES);
-    let mut chance = StdRng::seed_from_u64(seed);
+    let mut dice = Dice::new(seed);
     let mut copies = shared.copies.lock().unwrap_or_else(PoisonError::into_inner);
     while copies.try_join_next().is_some() {}
     for _ in 0..COPIES {
-        let (mut request, pause, name) = (request.clone(), COPY_WITHIN.mul_f64(chance.random()), chance.random::<u64>());
+        let (mut request, pause, name) = (request.clone(), COPY_WITHIN.mul_f64(dice.share()), dice.next());
         let shared = Arc::downgrade(shared);
         copies.spawn(async move {
             sleep(pause).await;

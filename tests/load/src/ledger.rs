@@ -1,11 +1,12 @@
 //! What became of each message: when it was due, acknowledged and delivered.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::RangeBounds;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chatlane_protocol::ClientMessageId;
+use chatlane_tests_support::sender::Tally;
 use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
@@ -20,7 +21,7 @@ pub struct Ledger {
 struct Pages {
     messages: HashMap<ClientMessageId, Message>,
     doubled: u64,
-    setbacks: BTreeMap<String, u64>,
+    tally: Tally,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +42,8 @@ pub struct Measured {
     pub offered: u64,
     /// Arrivals of messages that had arrived.
     pub doubled: u64,
-    /// Why requests were repeated, and how often.
-    pub setbacks: BTreeMap<String, u64>,
+    /// What happened on the way.
+    pub tally: Tally,
 }
 
 impl Ledger {
@@ -72,9 +73,9 @@ impl Ledger {
         self.changed.notify_waiters();
     }
 
-    /// A request had to be repeated.
-    pub fn setback(&self, reason: impl Into<String>) {
-        *self.pages().setbacks.entry(reason.into()).or_default() += 1;
+    /// What happened on a sender's way.
+    pub fn add(&self, tally: &Tally) {
+        self.pages().tally.add(tally);
     }
 
     /// Waits until every message that came due is acknowledged and delivered. Has no time limit of its own.
@@ -95,16 +96,11 @@ impl Ledger {
         (count(|message| message.acknowledged.is_none()), count(|message| message.delivered.is_none()))
     }
 
-    /// What was measured of the messages that were due in a span of time. Doubles and setbacks are those of all messages so far.
+    /// What was measured of the messages that were due in a span of time. Doubles and the tally are those of all messages so far.
     pub fn measured(&self, span: impl RangeBounds<Instant>) -> Measured {
         let pages = self.pages();
-        let mut measured = Measured {
-            acknowledged: histogram(),
-            delivered: histogram(),
-            offered: 0,
-            doubled: pages.doubled,
-            setbacks: pages.setbacks.clone(),
-        };
+        let mut measured =
+            Measured { acknowledged: histogram(), delivered: histogram(), offered: 0, doubled: pages.doubled, tally: pages.tally.clone() };
         for message in pages.messages.values().filter(|message| span.contains(&message.due)) {
             measured.offered += 1;
             let ends = [(&mut measured.acknowledged, message.acknowledged), (&mut measured.delivered, message.delivered)];
@@ -186,14 +182,5 @@ mod tests {
         };
         tokio::join!(ledger.settled(), settling);
         assert_eq!(ledger.open(), (0, 0));
-    }
-
-    #[test]
-    fn setbacks_are_counted_by_reason() {
-        let ledger = Ledger::default();
-        for reason in ["busy", "rate_limited", "busy"] {
-            ledger.setback(reason);
-        }
-        assert_eq!(ledger.measured(..).setbacks, BTreeMap::from([("busy".to_owned(), 2), ("rate_limited".to_owned(), 1)]));
     }
 }

@@ -7,17 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use chatlane_client::Connection;
-use chatlane_protocol::frames::Stored;
 use chatlane_protocol::limits::MESSAGES_PER_SEND_MAX;
-use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, NewMessage, Position, ServerFrame, UserId};
-use chatlane_tests_e2e::Running;
+use chatlane_protocol::{ConversationId, Entry, NewMessage, Position, ServerFrame};
+use chatlane_tests_e2e::{Running, message};
+use chatlane_tests_support::Device;
+use chatlane_tests_support::sender::{Sender, Sent};
+use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
 use crate::ledger::Ledger;
-use crate::outbox::{message, send};
 use crate::schedule::Schedule;
 
 /// What a message says: about as much as people write.
@@ -25,9 +25,6 @@ const TEXT: &str = "the quick brown fox jumps over the lazy dog, and then it doe
 
 /// How long a message may take to be acknowledged and delivered before it counts as lost.
 const PATIENCE: Duration = Duration::from_mins(2);
-
-/// A token's life: longer than any run.
-pub const TOKEN_LIFETIME: Duration = Duration::from_hours(2);
 
 /// The pairs.
 pub struct Pairs {
@@ -42,8 +39,8 @@ struct Pair {
 }
 
 struct Side {
-    user: UserId,
-    connection: Connection,
+    user: String,
+    device: Device,
     /// The highest position that this device knows: the anchor of its next message.
     known: Mutex<Position>,
 }
@@ -64,18 +61,17 @@ impl Pairs {
         for number in 0..count {
             let mut sides = vec![];
             for name in ["left", "right"] {
-                let user = UserId::new(format!("{name} {number}"))?;
-                let (connection, pushes) = connect(stack, &user).await?;
-                sides.push((Arc::new(Side { user, connection, known: Mutex::new(Position::ZERO) }), pushes));
+                let user = format!("{name} {number}");
+                let device = stack.device(&user).await;
+                sides.push(Arc::new(Side { user, device, known: Mutex::new(Position::ZERO) }));
             }
-            let [(left, left_pushes), (right, right_pushes)] = <[_; 2]>::try_from(sides).ok().context("two sides")?;
-            let id = ClientMessageId::new(uuid::Uuid::now_v7().to_string())?;
-            let opened = left.connection.open_with(right.user.clone(), id).await?;
-            for (side, pushes) in [(&left, left_pushes), (&right, right_pushes)] {
-                side.knows(opened.conversation.head);
-                listening.spawn(listen(side.clone(), pushes, ledger.clone()));
+            let sides = <[_; 2]>::try_from(sides).ok().context("two sides")?;
+            let opened = sides[0].device.open(&sides[1].user).await?;
+            for side in &sides {
+                side.knows(opened.head);
+                listening.spawn(listen(side.clone(), ledger.clone()));
             }
-            couples.push(Pair { conversation: opened.conversation.conversation, sides: [left, right] });
+            couples.push(Pair { conversation: opened.conversation, sides });
         }
         Ok(Self { couples, ledger, _listening: listening })
     }
@@ -101,7 +97,7 @@ impl Pairs {
             .map(|pair| {
                 pair.sides.clone().map(|side| {
                     let (outbox, due) = unbounded_channel();
-                    sending.spawn(drain(side.clone(), pair.conversation.clone(), due, self.ledger.clone()));
+                    sending.spawn(drain(side.clone(), pair.conversation.clone(), due, self.ledger.clone(), seed));
                     Talking { side, outbox }
                 })
             })
@@ -146,45 +142,45 @@ impl Side {
     }
 }
 
-/// A device of this user that has said hello, and what is pushed to it.
-///
-/// # Errors
-/// It is not let in.
-pub async fn connect(stack: &Running, user: &UserId) -> anyhow::Result<(Connection, UnboundedReceiver<ServerFrame>)> {
-    let token = stack.token(user.as_str(), TOKEN_LIFETIME);
-    let connection = Connection::open(&stack.url(), DeviceId::from(uuid::Uuid::new_v4()), &token).await?;
-    let pushes = connection.pushes();
-    connection.hello(None).await?;
-    Ok((connection, pushes))
-}
-
 /// Sends what came due until nothing can any more.
 async fn drain(
     side: Arc<Side>,
     conversation: ConversationId,
     mut due: UnboundedReceiver<NewMessage>,
     ledger: Arc<Ledger>,
+    seed: u64,
 ) -> anyhow::Result<()> {
+    let mut sender = Sender::new(seed);
     loop {
         let mut messages = vec![];
         if due.recv_many(&mut messages, MESSAGES_PER_SEND_MAX).await == 0 {
+            ledger.add(&sender.tally);
             return Ok(());
         }
-        let stored = |message: &NewMessage, at: Stored| {
+        let stored = |message: &NewMessage, sent: Sent| {
             ledger.acknowledged(&message.client_message_id, Instant::now());
-            side.knows(at.position);
+            side.knows(sent.stored().position);
         };
-        send(&side.connection, &conversation, messages, stored, |reason| ledger.setback(reason)).await?;
+        sender.send_all(&side.device, &conversation, messages, stored).await?;
     }
 }
 
-async fn listen(side: Arc<Side>, mut pushes: UnboundedReceiver<ServerFrame>, ledger: Arc<Ledger>) {
-    while let Some(frame) = pushes.recv().await {
+async fn listen(side: Arc<Side>, ledger: Arc<Ledger>) {
+    let mut seen = 0;
+    while let Some(frames) = side.device.found(|frames| frames.get(seen..).filter(|new| !new.is_empty()).map(<[_]>::to_vec)).await {
         let arrived = Instant::now();
-        let ServerFrame::Entries(entries) = frame else { continue };
-        for entry in entries.entries.into_iter().filter(|entry| entry.sender != side.user) {
+        seen += frames.len();
+        for entry in frames.into_iter().flat_map(entries_of).filter(|entry| entry.sender.as_str() != side.user) {
             ledger.delivered(&entry.client_message_id, arrived);
             side.knows(entry.position);
         }
+    }
+}
+
+/// The entries of a push; of any other frame none.
+pub fn entries_of(frame: Value) -> Vec<Entry> {
+    match serde_json::from_value(frame) {
+        Ok(ServerFrame::Entries(live)) => live.entries,
+        _ => vec![],
     }
 }

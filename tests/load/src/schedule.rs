@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
+use chatlane_tests_support::Dice;
 
 /// Times since the start, ascending, without end: a Poisson process, as of many people who do not know of each other. Fixed by the seed.
 #[derive(Debug)]
 pub struct Schedule {
-    random: StdRng,
+    dice: Dice,
     per_s: f64,
     due_s: f64,
 }
@@ -16,7 +15,7 @@ pub struct Schedule {
 impl Schedule {
     /// `per_s` messages a second on average; above 0.
     pub fn new(per_s: f64, seed: u64) -> Self {
-        Self { random: StdRng::seed_from_u64(seed), per_s, due_s: 0.0 }
+        Self { dice: Dice::new(seed), per_s, due_s: 0.0 }
     }
 }
 
@@ -24,8 +23,7 @@ impl Iterator for Schedule {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let share: f64 = self.random.random(); // below 1: the logarithm is of no zero
-        self.due_s -= (1.0 - share).ln() / self.per_s;
+        self.due_s -= (1.0 - self.dice.share()).ln() / self.per_s; // a share is below 1: the logarithm is of no zero
         Some(Duration::from_secs_f64(self.due_s))
     }
 }

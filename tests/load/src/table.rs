@@ -1,6 +1,5 @@
 //! The printed tables.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -18,14 +17,8 @@ pub fn latencies(lines: &[(&str, &Histogram<u64>)], floor: Option<&Histogram<u64
         });
         format!("{:32}{}", format!("{name} ({})", histogram.len()), cells.concat())
     });
-    let table: Vec<String> = std::iter::once(format!("{:32}{head}", "milliseconds since due")).chain(lines).collect();
+    let table: Vec<String> = std::iter::once(format!("{:32}{head}", "milliseconds")).chain(lines).collect();
     table.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
-}
-
-/// Why requests were repeated, and how often.
-pub fn setbacks(setbacks: &BTreeMap<String, u64>) -> String {
-    let counts: Vec<String> = setbacks.iter().map(|(reason, times)| format!("{times} × {reason}")).collect();
-    if counts.is_empty() { "no request was repeated".to_owned() } else { format!("requests repeated: {}", counts.join(", ")) }
 }
 
 /// The machine and the build, which all figures depend on.
@@ -53,11 +46,5 @@ mod tests {
         let (_, line) = table.split_once('\n').unwrap();
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(words, ["send", "→", "ack", "(1)", "5.0", "×2.5", "5.0", "×2.5", "5.0", "×2.5", "5.0", "×2.5"]);
-    }
-
-    #[test]
-    fn setbacks_are_one_line() {
-        assert_eq!(setbacks(&BTreeMap::new()), "no request was repeated");
-        assert_eq!(setbacks(&BTreeMap::from([("Busy".to_owned(), 2), ("x".to_owned(), 1)])), "requests repeated: 2 × Busy, 1 × x");
     }
 }

@@ -30,9 +30,7 @@ impl World {
             && let Some(mut dice) = self.faults.strike(Fault::ItemByItem)
         {
             let mut unseen = self.hide(creation);
-            for last in (1..unseen.len()).rev() {
-                unseen.swap(last, dice.below(last + 1));
-            }
+            dice.shuffle(&mut unseen);
             self.half.insert(conversation.clone(), unseen);
             self.reveal(conversation);
         }

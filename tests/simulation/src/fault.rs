@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chatlane_tests_support::Dice;
+use chatlane_tests_support::dice::hash;
 use serde::{Deserialize, Serialize};
-
-use crate::dice::{Dice, hash};
 
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

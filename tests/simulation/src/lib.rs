@@ -9,7 +9,6 @@
 //! Every second run is *strict*: heartbeats tell nothing and no fault may cost a push, so that no repair hides what was not delivered.
 
 mod creation;
-mod dice;
 mod dump;
 mod fault;
 mod gateway;

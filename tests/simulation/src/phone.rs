@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chatlane_protocol::frames::{CursorOutcome, HelloAnswer, Outcome, SyncOutcome};
 use chatlane_protocol::request::PositionIn;
-use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, Entry, EntryKind, Position, Request, Seq, ServerFrame, Token, UserId};
+use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, Entry, EntryKind, Position, Request, ServerFrame, Token, UserId};
 use chatlane_session::{
-    BatchId, Change, ConnectionState, ConversationRow, Input, Moment, OpenFailure, OutboxRow, OutboxState, OutgoingState, Output, Restored,
-    Session, Settings, Shown,
+    BatchId, Change, ConnectionState, Input, Moment, OpenFailure, OutboxState, OutgoingState, Output, Session, Settings, Shown,
 };
+use chatlane_tests_support::Disk;
 use serde_json::{Value, json};
 
 use crate::fault::Fault;
@@ -23,48 +23,6 @@ const LEEWAY_MS: u64 = 60_000;
 
 /// Calls of one session at one moment: a bound that only a loop exceeds.
 const CALLS_PER_MOMENT_MAX: u32 = 500;
-
-/// What survives the app. Batches are applied whole and in their order, as `Output::Commit` asks.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Disk {
-    pub(crate) conversations: BTreeMap<ConversationId, ConversationRow>,
-    pub(crate) entries: BTreeMap<ConversationId, BTreeMap<Seq, Entry>>,
-    outbox: BTreeMap<(ConversationId, ClientMessageId), OutboxRow>,
-}
-
-impl Disk {
-    fn apply(&mut self, changes: Vec<Change>) {
-        for change in changes {
-            match change {
-                Change::Conversation(row) => {
-                    self.conversations.insert(row.conversation.clone(), row);
-                }
-                Change::Entries { conversation, entries } => {
-                    let kept = self.entries.entry(conversation).or_default();
-                    kept.extend(entries.into_iter().map(|entry| (entry.position.seq, entry)));
-                }
-                Change::DropBeyond { conversation, position } => {
-                    self.entries.entry(conversation).or_default().retain(|seq, _| *seq <= position.seq);
-                }
-                Change::DropAll(conversation) => {
-                    self.entries.remove(&conversation);
-                }
-                Change::Outbox(row) => {
-                    self.outbox.insert((row.conversation.clone(), row.client_message_id.clone()), row);
-                }
-                Change::OutboxDone { conversation, client_message_id } => {
-                    self.outbox.remove(&(conversation, client_message_id));
-                }
-            }
-        }
-    }
-
-    fn rows(&self) -> Vec<OutboxRow> {
-        let mut rows: Vec<OutboxRow> = self.outbox.values().cloned().collect();
-        rows.sort_by_key(|row| row.order);
-        rows
-    }
-}
 
 /// One device.
 #[derive(Debug)]
@@ -138,7 +96,7 @@ impl World {
         }
         phone.life += 1;
         phone.told.clear();
-        let outbox = phone.disk.rows();
+        let outbox = phone.disk.outbox();
         let failed = outbox.iter().filter(|row| matches!(row.state, OutboxState::Failed(_)));
         phone.failed = failed.map(|row| (row.conversation.clone(), row.client_message_id.clone())).collect();
         if phone.life > 1 {
@@ -155,8 +113,7 @@ impl World {
             }
         }
         let phone = &mut self.phones[number];
-        let restored = Restored { conversations: phone.disk.conversations.values().cloned().collect(), outbox };
-        let session = Session::new(phone.settings(), restored);
+        let session = Session::new(phone.settings(), phone.disk.restored());
         phone.state = session.connection();
         phone.session = Some(session);
         self.input(number, Input::ConnectNow);
@@ -469,7 +426,7 @@ impl World {
             }));
         }
         let outbox: Vec<Value> =
-            phone.disk.rows().iter().map(|row| json!({"conversation": row.conversation, "id": row.client_message_id})).collect();
+            phone.disk.outbox().iter().map(|row| json!({"conversation": row.conversation, "id": row.client_message_id})).collect();
         self.note(number, json!({"what": "end", "transcripts": transcripts, "outbox": outbox}));
     }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use chatlane_tests_support::Dice;
+use chatlane_tests_support::dice::hash;
 use serde::{Deserialize, Serialize};
 
-use crate::dice::{Dice, hash};
 use crate::fault::Plan;
 
 /// A run, as it is saved.

@@ -12,10 +12,10 @@ use chatlane_chat::testing::memory::Memory;
 use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, Position, Token, UserId};
 use chatlane_session::Session;
 use chatlane_session::{Input, OpenFailure};
+use chatlane_tests_support::Dice;
 use serde_json::{Value, json};
 
 use crate::creation::Unseen;
-use crate::dice::Dice;
 use crate::fault::Faults;
 use crate::gateway::{Socket, Stage};
 use crate::issuer;

@@ -4,10 +4,10 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use chatlane_aws::sdk_config_at;
 use chatlane_chat::ports::{Delivery, Outbound as _};
-use chatlane_local::embedded::{Answer, At, Endpoints, Matching, Service};
+use chatlane_local::embedded::{At, Endpoints, Matching, Service};
 use chatlane_local::gateway::{FunctionError, Functions, Gateway, GatewayEvent, Settings};
 use chatlane_protocol::{ConnectionId, DeviceId};
-use chatlane_tests_e2e::{Device, patiently};
+use chatlane_tests_e2e::{Device, Refusing, patiently};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -100,17 +100,9 @@ async fn throttles_and_failures_leave_the_outcome_unknown_and_refusals_do_not() 
         (StatusCode::FORBIDDEN, "ForbiddenException", Delivery::Refused),
         (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", Delivery::Refused),
     ] {
-        let mut hold = bench.endpoints.hold(Matching::service(Service::Connections), At::Request, usize::MAX);
-        let refuse = async {
-            loop {
-                hold.caught().await.answer(Answer::error(status, code, "by the test"));
-            }
-        };
-        let outbound = &bench.outbound;
-        let deliveries = tokio::select! {
-            deliveries = async { [outbound.post(&connection, "{}").await, outbound.close(&connection).await] } => deliveries,
-            () = refuse => unreachable!("it refuses for ever"),
-        };
+        let _refusing =
+            Refusing::with(bench.endpoints.hold(Matching::service(Service::Connections), At::Request, usize::MAX), status, code);
+        let deliveries = [bench.outbound.post(&connection, "{}").await, bench.outbound.close(&connection).await];
         assert_eq!(deliveries, [expected; 2], "{code}");
     }
 }

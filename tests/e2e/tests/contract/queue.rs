@@ -1,6 +1,5 @@
 //! `FanOutQueue` on `chatlane_aws::Queue` and the embedded queue.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use chatlane_aws::{Queue, sdk_config_at};
@@ -10,43 +9,36 @@ use chatlane_chat::workers::task::{Remainder, Task};
 use chatlane_local::embedded::{At, Endpoints, Matching, Service};
 use chatlane_local::queue::{self, QueueSettings};
 use chatlane_protocol::{Position, Seq, UnixMillis};
+use chatlane_tests_e2e::Folder;
 use serde_json::{Value, json};
 
 use crate::embedded::{CALLER, serve};
 
 const NAME: &str = "tasks";
 
-/// A queue in a file of its own, which goes with it.
+/// A queue in a folder of its own, which goes with it.
 pub struct Bench {
     pub queue: Queue,
     embedded: queue::Queue,
     endpoints: Endpoints,
     url: String,
-    file: PathBuf,
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        for suffix in ["", "-wal", "-shm"] {
-            std::fs::remove_file(format!("{}{suffix}", self.file.display())).ok(); // what is left is only litter
-        }
-    }
+    _folder: Folder,
 }
 
 impl Bench {
     pub async fn new() -> Self {
-        let file = std::env::temp_dir().join(format!("chatlane-contract-{}", uuid::Uuid::new_v4()));
+        let folder = Folder::new();
         let settings = QueueSettings {
             name: NAME.to_owned(),
             visibility_timeout: Duration::from_mins(1),
             max_receive_count: 10,
             dead_letter_queue: None,
         };
-        let embedded = queue::Queue::open(&file, [settings]).expect("a new file");
+        let embedded = queue::Queue::open(&folder.file("queue"), [settings]).expect("a new file");
         let endpoints = Endpoints::new();
         let url = serve(&endpoints, Service::Sqs, embedded.router()).await;
         let queue = Queue::new(&sdk_config_at(&url, CALLER).await, queue::Queue::url(&url, NAME));
-        Self { queue, embedded, endpoints, url, file }
+        Self { queue, embedded, endpoints, url, _folder: folder }
     }
 
     /// The bodies of what can be received now.

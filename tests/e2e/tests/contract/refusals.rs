@@ -6,8 +6,9 @@ use chatlane_chat::ports::{
     Session, Sessions as _, Unavailable,
 };
 use chatlane_chat::testing::builders::{connection, conversation, creation, device, entry, member, position, session, start, user};
-use chatlane_local::embedded::{Answer, At, Hold, Matching, Service};
+use chatlane_local::embedded::{Answer, At, Matching, Service};
 use chatlane_protocol::{ConversationId, Position, Seq, UnixMillis};
+use chatlane_tests_e2e::Refusing;
 use serde_json::{Value, json};
 
 use crate::embedded::Backend;
@@ -38,29 +39,25 @@ impl Backend {
     }
 
     /// The next `count` requests of this operation get this answer and take no effect.
-    fn answer(&self, operation: &str, count: usize, answer: Answer) -> Answering {
-        let hold = self.endpoints.hold(Matching::service(Service::DynamoDb).operation(operation), At::Request, count);
-        Answering(tokio::spawn(answer_all(hold, answer)))
+    fn answer(&self, operation: &str, count: usize, answer: Answer) -> Refusing {
+        Refusing::answering(self.endpoints.hold(Matching::service(Service::DynamoDb).operation(operation), At::Request, count), answer)
     }
 
-    /// All attempts at the next request of this operation are throttled.
-    fn throttle(&self, operation: &str) -> Answering {
-        self.answer(operation, ATTEMPTS, refusal("ProvisionedThroughputExceededException"))
-    }
-}
-
-async fn answer_all(mut hold: Hold, answer: Answer) {
-    loop {
-        hold.caught().await.answer(answer.clone());
-    }
-}
-
-/// Answers while it lives.
-struct Answering(tokio::task::JoinHandle<()>);
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        self.0.abort();
+    /// All attempts at the request of this call are throttled.
+    fn throttled<T: std::fmt::Debug>(
+        &self,
+        operation: &str,
+        call: impl Future<Output = Result<T, Unavailable>>,
+    ) -> impl Future<Output = ()> {
+        let refusing = self.answer(operation, ATTEMPTS, refusal("ProvisionedThroughputExceededException"));
+        let call = Box::pin(call); // a large future
+        async move {
+            let unavailable = call.await.unwrap_err();
+            drop(refusing);
+            assert_eq!(unavailable.cause, "ProvisionedThroughputExceededException");
+            // R1: neither whose it was nor what was in it.
+            assert!(!unavailable.to_string().contains("alice"), "{unavailable}");
+        }
     }
 }
 
@@ -81,13 +78,6 @@ fn json_answer(status: StatusCode, body: &Value) -> Answer {
     Answer { status, headers, body: body.to_string().into() }
 }
 
-fn throttled<T: std::fmt::Debug>(answer: Result<T, Unavailable>) {
-    let unavailable = answer.unwrap_err();
-    assert_eq!(unavailable.cause, "ProvisionedThroughputExceededException");
-    // R1: neither whose it was nor what was in it.
-    assert!(!unavailable.to_string().contains("alice"), "{unavailable}");
-}
-
 #[tokio::test]
 async fn a_throttled_request_is_unavailable_whatever_it_is() {
     let backend = Backend::embedded().await;
@@ -96,64 +86,26 @@ async fn a_throttled_request_is_unavailable_whatever_it_is() {
     let slots = ids.clone().map(|id| (id, Seq::FIRST));
     let connection = connection("a=");
 
-    let refusing = backend.throttle("Query");
-    throttled(store.read(&id, Seq::FIRST, EVERYTHING).await);
-    drop(refusing);
-    let refusing = backend.throttle("Query");
-    throttled(store.read_back(&id, None, EVERYTHING).await);
-    drop(refusing);
-    let refusing = backend.throttle("Query");
-    throttled(store.members(&id).await);
-    drop(refusing);
-    let refusing = backend.throttle("Query");
-    throttled(store.inbox(&alice, None, 10).await);
-    drop(refusing);
-    let refusing = backend.throttle("PutItem");
-    throttled(store.put(&entry(&id, 1, "alice")).await);
-    drop(refusing);
-    let refusing = backend.throttle("TransactWriteItems");
-    throttled(store.create(&creation(&id, &alice, &user("bob"))).await);
-    drop(refusing);
-    let refusing = backend.throttle("GetItem");
-    throttled(store.member(&id, &alice).await);
-    drop(refusing);
-    let refusing = backend.throttle("GetItem");
-    throttled(store.heads(&ids[..1]).await);
-    drop(refusing);
-    let refusing = backend.throttle("TransactGetItems");
-    throttled(store.settled_member(&id, &alice).await);
-    drop(refusing);
-    let refusing = backend.throttle("BatchGetItem");
-    throttled(store.heads(&ids).await);
-    drop(refusing);
-    let refusing = backend.throttle("BatchGetItem");
-    throttled(store.of_users(std::slice::from_ref(&alice)).await);
-    drop(refusing);
-    let refusing = backend.throttle("UpdateItem");
-    throttled(store.raise_head(&id, HEAD).await);
-    drop(refusing);
-    let refusing = backend.throttle("UpdateItem");
-    throttled(store.register(&alice, &session("a="), start()).await);
-    drop(refusing);
-    let refusing = backend.throttle("UpdateItem");
-    throttled(store.remove(&alice, std::slice::from_ref(&connection)).await);
-    drop(refusing);
-    let refusing = backend.throttle("UpdateItem");
-    throttled(store.prolong(&alice, &connection, start()).await);
-    drop(refusing);
-    let refusing = backend.throttle("GetItem");
-    throttled(store.session(&alice, &connection).await);
-    drop(refusing);
-    let refusing = backend.throttle("UpdateItem");
-    throttled(store.advance(&alice, &id, device(1), to(1)).await);
-    drop(refusing);
+    backend.throttled("Query", store.read(&id, Seq::FIRST, EVERYTHING)).await;
+    backend.throttled("Query", store.read_back(&id, None, EVERYTHING)).await;
+    backend.throttled("Query", store.members(&id)).await;
+    backend.throttled("Query", store.inbox(&alice, None, 10)).await;
+    backend.throttled("PutItem", store.put(&entry(&id, 1, "alice"))).await;
+    backend.throttled("TransactWriteItems", store.create(&creation(&id, &alice, &user("bob")))).await;
+    backend.throttled("GetItem", store.member(&id, &alice)).await;
+    backend.throttled("GetItem", store.heads(&ids[..1])).await;
+    backend.throttled("TransactGetItems", store.settled_member(&id, &alice)).await;
+    backend.throttled("BatchGetItem", store.heads(&ids)).await;
+    backend.throttled("BatchGetItem", store.of_users(std::slice::from_ref(&alice))).await;
+    backend.throttled("UpdateItem", store.raise_head(&id, HEAD)).await;
+    backend.throttled("UpdateItem", store.register(&alice, &session("a="), start())).await;
+    backend.throttled("UpdateItem", store.remove(&alice, std::slice::from_ref(&connection))).await;
+    backend.throttled("UpdateItem", store.prolong(&alice, &connection, start())).await;
+    backend.throttled("GetItem", store.session(&alice, &connection)).await;
+    backend.throttled("UpdateItem", store.advance(&alice, &id, device(1), to(1))).await;
     for (count, operation) in [(1, "GetItem"), (2, "BatchGetItem")] {
-        let refusing = backend.throttle(operation);
-        throttled(store.inbox_rows(&alice, &ids[..count]).await);
-        drop(refusing);
-        let refusing = backend.throttle(operation);
-        throttled(store.at(&slots[..count]).await);
-        drop(refusing);
+        backend.throttled(operation, store.inbox_rows(&alice, &ids[..count])).await;
+        backend.throttled(operation, store.at(&slots[..count])).await;
     }
 }
 

@@ -11,11 +11,10 @@ mod table;
 mod writing;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use chatlane_local::embedded::Call;
-use chatlane_tests_e2e::{Running, start};
+use chatlane_tests_e2e::{Running, assert_kept, start};
 
 use long_ago::LongAgo;
 use scene::Scene;
@@ -85,8 +84,6 @@ async fn everything_costs_what_the_table_says() {
         }
     }
     assert!(!stalled(&rows), "in each of {ATTEMPTS_MAX} measurements a call took longer than {STALLED:?}: nothing can be counted here");
-    let counted = table(&rows);
-    println!("{counted}");
 
     for row in &rows {
         assert!(row.calls.iter().all(|call| is_strong(call) != Some(false)), "{}: every read is strong (D2, M1)", row.scene);
@@ -105,15 +102,5 @@ async fn everything_costs_what_the_table_says() {
     let [short, long] = ["10^2", "10^4"].map(|history| rows.iter().find(|row| row.scene.contains(history)).expect("a row").whole());
     assert_eq!(short.operations, long.operations);
     assert_eq!([short.read_units, short.write_units].map(f64::to_bits), [long.read_units, long.write_units].map(f64::to_bits));
-
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("counted.md");
-    if std::env::var("CHATLANE_UPDATE").is_ok_and(|update| update == "1") {
-        std::fs::write(&path, &counted).expect("the table can be written");
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    let (expected, counted): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), counted.lines().collect());
-    let gone = expected.iter().filter(|line| !counted.contains(line)).map(|line| format!("- {line}"));
-    let come = counted.iter().filter(|line| !expected.contains(line)).map(|line| format!("+ {line}"));
-    let difference: Vec<String> = gone.chain(come).collect();
-    assert!(expected == counted, "{} says something else; CHATLANE_UPDATE=1 writes it anew:\n{}", path.display(), difference.join("\n"));
+    assert_kept("counted.md", &table(&rows));
 }

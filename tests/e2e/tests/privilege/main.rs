@@ -10,11 +10,10 @@ mod scenes;
 mod table;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use chatlane_local::embedded::Service;
-use chatlane_tests_e2e::start;
+use chatlane_tests_e2e::{assert_kept, start};
 
 use permission::{Permission, permissions};
 use scenes::Scene;
@@ -33,17 +32,6 @@ async fn every_function_does_what_its_role_permits_and_nothing_else() {
     let roles: BTreeSet<&str> = took_events.map(|call| call.caller.function()).collect();
     let used: BTreeSet<Permission> = calls.iter().flat_map(permissions).collect();
     let measured = table::of(&roles, &used);
-    println!("{measured}");
     assert!(used.iter().all(|permission| roles.contains(permission.role.as_str())), "who is that? {used:?}");
-
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/privilege/permissions.md");
-    if std::env::var("CHATLANE_UPDATE").is_ok_and(|update| update == "1") {
-        std::fs::write(&path, &measured).expect("the table can be written");
-    }
-    let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    let (kept, measured): (Vec<&str>, Vec<&str>) = (kept.lines().collect(), measured.lines().collect());
-    let gone = kept.iter().filter(|line| !measured.contains(line)).map(|line| format!("- {line}"));
-    let come = measured.iter().filter(|line| !kept.contains(line)).map(|line| format!("+ {line}"));
-    let difference: Vec<String> = gone.chain(come).collect();
-    assert!(kept == measured, "{} says something else; CHATLANE_UPDATE=1 writes it anew:\n{}", path.display(), difference.join("\n"));
+    assert_kept("tests/privilege/permissions.md", &measured);
 }

@@ -1,22 +1,19 @@
 //! All that the functions do, once.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use chatlane_chat::testing::builders::position;
 use chatlane_local::embedded::{Answer, At, Call, Matching, Recording, Service};
 use chatlane_protocol::frames::{Outcome, SendAnswer};
 use chatlane_protocol::request::{PositionIn, SyncFrom};
-use chatlane_protocol::{Body, ConversationId, DeviceId, Position};
-use chatlane_tests_e2e::{Device, DeviceError, Running, message, patiently};
+use chatlane_protocol::{Body, ConversationId, Position};
+use chatlane_tests_e2e::{Device, DeviceError, Refusing, Running, message, patiently, until_past};
 use serde_json::{Value, json};
 
 /// What a device can ask, each by another function; the last has no route.
 const ACTIONS: [&str; 11] = ["hello", "open", "send", "sync", "history", "probe", "ack", "read", "refresh", "ping", "dance"];
-
-/// Lives of tokens to be tried: with the shortest the test waits least, with the longest any machine is fast enough.
-const LIVES: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(12), Duration::from_secs(40)];
 
 /// A stack, and what its functions have asked so far.
 pub struct Scene<'a> {
@@ -170,18 +167,11 @@ impl<'a> Scene<'a> {
     /// `fan_out`: a connection that takes no post for now, and one that is gone.
     async fn not_delivered(&self, Cast { alice, bob, lane, .. }: &Cast) {
         let posts = Matching::service(Service::Connections).function("fan_out").operation("PostToConnection");
-        let mut hold = self.stack.endpoints().hold(posts.clone(), At::Request, usize::MAX);
+        let hold = self.stack.endpoints().hold(posts.clone(), At::Request, usize::MAX);
+        let refusing = Refusing::with(hold, StatusCode::TOO_MANY_REQUESTS, "LimitExceededException");
         assert!(matches!(outcome(alice.send(lane, &[message("not now", position(4))]).await), Outcome::Ok(_)));
-        let refusing = async {
-            loop {
-                hold.caught().await.answer(Answer::error(StatusCode::TOO_MANY_REQUESTS, "LimitExceededException", "by the test"));
-            }
-        };
-        tokio::select! {
-            () = self.until("fan_out", "SendMessage") => {}
-            () = refusing => unreachable!("it refuses for ever"),
-        }
-        drop(hold);
+        self.until("fan_out", "SendMessage").await;
+        drop(refusing);
         bob.entry(lane, 5).await;
         self.stack.quiet().await;
 
@@ -223,16 +213,11 @@ impl<'a> Scene<'a> {
         let clock = self.stack.device("clock").await;
         let (mut devices, mut last) = (vec![], 0);
         for _ in ACTIONS {
-            let (device, ends_ms) = self.soon_over().await;
+            let (device, ends_ms, ()) = self.stack.short_lived("late", async |_| Some(())).await;
             devices.push(device);
             last = last.max(ends_ms);
         }
-        let over = async {
-            while clock.request(json!({ "action": "ping" })).await.expect("an answer")["server_time_ms"].as_u64() <= Some(last) {
-                tokio::time::sleep(Duration::from_millis(20)).await; // between two looks at the clock
-            }
-        };
-        patiently("the tokens' time is over", over).await;
+        until_past(&clock, last).await;
         for (device, action) in devices.iter().zip(ACTIONS) {
             device.send_text(json!({ "action": action, "id": "late" }).to_string()).await.expect("the connection is open");
             told(device, "error").await;
@@ -245,20 +230,6 @@ impl<'a> Scene<'a> {
             (closes.collect::<BTreeSet<_>>().len() == ACTIONS.len()).then_some(())
         });
         patiently("each of the functions has closed one", closing).await;
-    }
-
-    /// A silent device, and when its token's time will be over at the latest.
-    async fn soon_over(&self) -> (Device, u64) {
-        for life in LIVES {
-            let token = self.stack.short_token("late", life);
-            let ends = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970") + life;
-            match Device::connect(&self.stack.url(), DeviceId::from(uuid::Uuid::new_v4()), &token).await {
-                Ok(device) => return (device, u64::try_from(ends.as_millis()).expect("milliseconds fit")),
-                Err(DeviceError::Handshake(403)) => {} // over already
-                Err(error) => panic!("{error}"),
-            }
-        }
-        panic!("{LIVES:?} were all too short for a handshake");
     }
 }
 

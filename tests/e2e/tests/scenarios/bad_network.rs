@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,15 +13,11 @@ use chatlane_aws::Store;
 use chatlane_chat::ports::Cursors as _;
 use chatlane_local::embedded::{At, Matching, Service};
 use chatlane_local::stack::DEAD_LETTER_QUEUE;
-use chatlane_protocol::{ClientMessageId, Content, ConversationId, Entry, EntryKind, Position, UserId};
+use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Position, UserId};
 use chatlane_tests_e2e::line::{Line, Traffic};
 use chatlane_tests_e2e::phone::{Model, Order, Phone, Told};
-use chatlane_tests_e2e::sender::seed;
-use chatlane_tests_e2e::{Running, patiently, start, stored_log};
+use chatlane_tests_e2e::{Dice, Folder, Running, patiently, seed, start, text, wire_log};
 use futures_util::future::{join_all, join3};
-use rand::rngs::StdRng;
-use rand::seq::SliceRandom as _;
-use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::sleep;
 
 const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
@@ -121,16 +116,6 @@ struct Party {
     conversations: Vec<ConversationId>,
 }
 
-/// A folder that goes when this does.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // One that cannot be deleted is only litter.
-        std::fs::remove_dir_all(&self.0).ok();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_or_doubled_whatever_is_cut_or_killed_and_all_transcripts_are_the_same() {
     let stack = start(|settings| {
@@ -142,7 +127,7 @@ async fn nothing_acknowledged_is_lost_or_doubled_whatever_is_cut_or_killed_and_a
     })
     .await;
     let (store, seed, began) = (stack.store().await, seed(), Instant::now());
-    let folder = Folder(std::env::temp_dir().join(format!("chatlane-phones-{}", uuid::Uuid::new_v4())));
+    let folder = Folder::new();
     let conversations = ring(&stack).await;
     let parties = join_all((0..PHONES.len()).map(|number| party(&stack, &folder, number, seed, &conversations))).await;
 
@@ -206,7 +191,7 @@ async fn party(stack: &Running, folder: &Folder, number: usize, seed: u64, ring:
         program: env!("CARGO_BIN_EXE_device").into(),
         user: USERS[user].to_owned(),
         token: stack.token(USERS[user], Duration::from_hours(1)),
-        store: folder.0.join(format!("phone-{number}")),
+        store: folder.file(&format!("phone-{number}")),
         catch_up_entries_max: None,
     };
     let url = line.url(&stack.url());
@@ -218,9 +203,9 @@ async fn party(stack: &Running, folder: &Folder, number: usize, seed: u64, ring:
 
 /// Kills so many processes at one point, one after the other.
 async fn kill(stack: &Running, faults: &Faults, cause: Cause, times: usize, seed: u64) {
-    let mut chance = StdRng::seed_from_u64(seed);
+    let mut dice = Dice::new(seed);
     while faults.count(cause) < times {
-        pause(&mut chance, 1_000).await;
+        pause(&mut dice, 1_000).await;
         let (point, at) = cause.point().expect("a cause that strikes at a request");
         let mut trap = stack.endpoints().hold(point, at, 1);
         let held = patiently("a process comes by to be killed", trap.caught()).await;
@@ -233,11 +218,11 @@ async fn kill(stack: &Running, faults: &Faults, cause: Cause, times: usize, seed
 
 /// What befalls one phone and its line, in an order of its own.
 async fn befall(party: &Party, faults: &Faults, seed: u64) {
-    let mut chance = StdRng::seed_from_u64(!seed);
+    let mut dice = Dice::new(!seed);
     let mut coming: Vec<Cause> = Cause::PHONES.into_iter().flat_map(|(cause, times)| std::iter::repeat_n(cause, times)).collect();
-    coming.shuffle(&mut chance);
+    dice.shuffle(&mut coming);
     while let Some(cause) = coming.pop() {
-        pause(&mut chance, 4_000).await;
+        pause(&mut dice, 4_000).await;
         let struck = match cause {
             Cause::Cut => party.line.cut(),
             Cause::Silence => party.line.silence(),
@@ -251,7 +236,7 @@ async fn befall(party: &Party, faults: &Faults, seed: u64) {
         } else {
             coming.push(cause); // there was no connection
         }
-        if chance.random_bool(0.5) {
+        if dice.one_in(2) {
             party.phone.order(&Order::Wake).await;
         }
     }
@@ -260,13 +245,13 @@ async fn befall(party: &Party, faults: &Faults, seed: u64) {
 /// Its user writes now here, now there, not far ahead of what is sent. Answers what was written.
 async fn converse(party: &Party, faults: &Faults, seed: u64) -> Vec<String> {
     const UNSENT_MAX: usize = 10;
-    let mut chance = StdRng::seed_from_u64(seed.rotate_left(32));
+    let mut dice = Dice::new(seed.rotate_left(32));
     let mut written = vec![];
     while !faults.enough() {
-        pause(&mut chance, 400).await;
+        pause(&mut dice, 400).await;
         if party.phone.told().waiting() < UNSENT_MAX {
             let text = format!("{}: {:04}", party.name, written.len());
-            let conversation = &party.conversations[chance.random_range(0..party.conversations.len())];
+            let conversation = &party.conversations[dice.below(party.conversations.len())];
             party.phone.write(conversation, &text).await;
             written.push(text);
         }
@@ -275,8 +260,8 @@ async fn converse(party: &Party, faults: &Faults, seed: u64) -> Vec<String> {
 }
 
 /// Faults and people do not come at regular times. Nothing waits for this.
-async fn pause(chance: &mut StdRng, ms_max: u64) {
-    sleep(Duration::from_millis(chance.random_range(0..ms_max))).await;
+async fn pause(dice: &mut Dice, ms_max: u64) {
+    sleep(Duration::from_millis(dice.between(0, ms_max))).await;
 }
 
 /// What finds out that a connection is silent: the next ping would, minutes later.
@@ -389,11 +374,6 @@ async fn judge(parties: Vec<Party>, store: &Store, conversations: &[Conversation
     (traffic, judged)
 }
 
-/// A log as clients see it.
-async fn wire_log(store: &Store, conversation: &ConversationId) -> Vec<Entry> {
-    stored_log(store, conversation).await.iter().map(chatlane_chat::Entry::to_wire).collect()
-}
-
 /// L1, L2, L5: no gap, no message twice, and what was written on one phone is in the order in which it was written.
 fn is_a_lane(log: &[Entry]) {
     let seqs = log.iter().map(|entry| entry.position.seq.get());
@@ -416,14 +396,4 @@ fn own<'a>(logs: &'a BTreeMap<ConversationId, Vec<Entry>>, user: &str) -> BTreeM
 
 fn index(position: Position) -> usize {
     usize::try_from(position.seq.get() - 1).unwrap()
-}
-
-fn text(entry: &Entry) -> Option<&str> {
-    match &entry.kind {
-        EntryKind::Message { body } => match body.content() {
-            Content::Text(text) => Some(text),
-            Content::Data(_) => None,
-        },
-        _ => None,
-    }
 }

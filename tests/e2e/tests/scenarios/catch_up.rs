@@ -1,15 +1,14 @@
-//! Devices that were away: what they miss comes whole, and costs what is missing; what they wanted to send gets in once.
+//! A device that was away: what it misses comes whole, and costs what is missing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chatlane_chat::testing::builders::position;
 use chatlane_local::embedded::{Call, Service};
-use chatlane_protocol::frames::{Found, Outcome, ProbeAnswer};
-use chatlane_protocol::request::{Known, NewMessage, SyncFrom};
-use chatlane_protocol::{ConversationId, Entry, ErrorCode, Position, ServerFrame};
+use chatlane_protocol::request::{Known, SyncFrom};
+use chatlane_protocol::{ConversationId, Entry, Position};
 use chatlane_tests_e2e::past::Past;
-use chatlane_tests_e2e::{Device, Running, Traffic, message, start, stored_log};
+use chatlane_tests_e2e::{Device, Running, Traffic, start, wire_log};
 use serde_json::json;
 
 const CONVERSATIONS: u64 = 50;
@@ -111,7 +110,7 @@ async fn absences(stack: &Running, attempt: u64) -> [Cost; 2] {
 
     let store = stack.store().await;
     for conversation in &conversations {
-        let stored: Vec<Entry> = stored_log(&store, conversation).await.iter().map(chatlane_chat::Entry::to_wire).collect();
+        let stored = wire_log(&store, conversation).await;
         let seqs: Vec<u64> = held[conversation].iter().map(|entry| entry.position.seq.get()).collect();
         assert!(seqs.iter().copied().eq(1..=BEFORE + 2 * MISSED), "{conversation}: {seqs:?}");
         assert_eq!(json!(held[conversation]).to_string(), json!(stored).to_string(), "{conversation}");
@@ -144,108 +143,4 @@ async fn a_device_away_for_ten_thousand_entries_catches_up_and_pays_for_what_is_
         return;
     }
     panic!("a call took longer than {STALLED:?} in each of three measurements: nothing can be counted here");
-}
-
-async fn probe(device: &Device, conversation: &ConversationId, anchor: Position, sent: &NewMessage) -> ProbeAnswer {
-    let ids = [&sent.client_message_id];
-    let asked = json!({ "action": "probe", "conversation": conversation, "anchor": anchor, "ids": ids });
-    match device.ask_again(asked).await.expect("probe is answered") {
-        ServerFrame::Probe(answer) => answer,
-        other => panic!("not an answer to probe: {other:?}"),
-    }
-}
-
-/// Probes until the end of the log, or until the message is found; how often, and what is known then.
-async fn probe_to_the_end(device: &Device, conversation: &ConversationId, sent: &NewMessage) -> (usize, Option<Found>, Position) {
-    let mut anchor = sent.anchor;
-    for probes in 1.. {
-        let ProbeAnswer { found, reached, done, .. } = probe(device, conversation, anchor, sent).await;
-        anchor = reached;
-        if done || !found.is_empty() {
-            return (probes, found.into_iter().next(), anchor);
-        }
-    }
-    unreachable!("a log has an end")
-}
-
-/// Entries that come between a message's making and its sending: more than one probe looks through.
-const BETWEEN: u64 = 1500;
-
-async fn outcome(device: &Device, conversation: &ConversationId, sent: &NewMessage) -> Outcome {
-    let answer = device.send(conversation, std::slice::from_ref(sent)).await.expect("send is answered");
-    answer.results.into_iter().next().expect("a result").outcome
-}
-
-#[track_caller]
-fn is_stale(outcome: &Outcome, tail: u64) {
-    let Outcome::Refused(refusal) = outcome else { panic!("{outcome:?}") };
-    assert_eq!((refusal.code, refusal.tail), (ErrorCode::AnchorStale, Some(position(tail))), "{refusal:?}");
-}
-
-async fn times_in_the_log(stack: &Running, conversation: &ConversationId, sent: &NewMessage) -> usize {
-    let log = stored_log(&stack.store().await, conversation).await;
-    log.iter().filter(|entry| entry.client_message_id == sent.client_message_id).count()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_is_older_than_the_anchors_bound_gets_in_once_by_probe() {
-    let stack = start(|_| {}).await;
-    let alice = stack.device("alice").await;
-    let lane = alice.open("bob").await.unwrap();
-    let never_tried = message("made in a tunnel", lane.head);
-    let mut past = Past::default();
-    past.messages(&lane.conversation, "bob", 2..=1 + BETWEEN);
-    past.write(&stack).await;
-
-    is_stale(&outcome(&alice, &lane.conversation, &never_tried).await, 1 + BETWEEN);
-    let (probes, found, reached) = probe_to_the_end(&alice, &lane.conversation, &never_tried).await;
-    assert_eq!((probes, found, reached), (2, None, position(1 + BETWEEN)));
-    let sent = NewMessage { anchor: reached, ..never_tried };
-    for again in [false, true] {
-        match outcome(&alice, &lane.conversation, &sent).await {
-            Outcome::Ok(stored) if !again => assert_eq!(stored.position, position(2 + BETWEEN)),
-            Outcome::Duplicate(stored) if again => assert_eq!(stored.position, position(2 + BETWEEN)),
-            other => panic!("{other:?}"),
-        }
-    }
-    assert_eq!(times_in_the_log(&stack, &lane.conversation, &sent).await, 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_whose_first_attempt_had_landed_is_found_by_probe_and_not_sent_again() {
-    let stack = start(|_| {}).await;
-    let alice = stack.device("alice").await;
-    let lane = alice.open("bob").await.unwrap();
-    // Its answer is lost, as far as the device knows.
-    let sent = message("sent into a tunnel", lane.head);
-    let Outcome::Ok(landed) = outcome(&alice, &lane.conversation, &sent).await else { panic!("not stored") };
-    let mut past = Past::default();
-    past.messages(&lane.conversation, "bob", 3..=2 + BETWEEN);
-    past.write(&stack).await;
-
-    is_stale(&outcome(&alice, &lane.conversation, &sent).await, 2 + BETWEEN);
-    let (probes, found, _) = probe_to_the_end(&alice, &lane.conversation, &sent).await;
-    let found = found.expect("it is in the log");
-    assert_eq!((probes, found.stored, found.client_message_id), (1, landed, sent.client_message_id.clone()));
-    assert_eq!(times_in_the_log(&stack, &lane.conversation, &sent).await, 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_conversations_with_one_new_entry_each_come_in_two_pages() {
-    let stack = start(|_| {}).await;
-    let mut past = Past::default();
-    let conversations = (0..100).map(|number| past.conversation("busy", &format!("friend-{number}"), 2));
-    let from = conversations.map(|conversation| SyncFrom { conversation, after: position(1) });
-    let from: Vec<SyncFrom> = from.collect();
-    let another = past.conversation("busy", "another", 2);
-    past.write(&stack).await;
-    let device = stack.device("busy").await;
-    // Starts the processes, which open their connections.
-    device.catch_up(&[SyncFrom { conversation: another, after: position(1) }]).await.unwrap();
-    let (recording, before) = (stack.record(), device.traffic());
-    let fetched = device.catch_up(&from).await.unwrap();
-    let cost = Cost::of(device.traffic().since(before), fetched.values().map(Vec::len).sum(), &recording.take());
-    cost.tell("one each of a hundred");
-    assert_eq!((fetched.len(), cost.entries), (100, 100));
-    assert_eq!(cost.traffic.requests, 3, "two pages, and the ack of the second");
 }

@@ -1,28 +1,7 @@
-//! One message through the real stack: processes, SDK, tables, queue, gateway.
+//! A stack that is stopped and started again.
 
 use chatlane_protocol::frames::Outcome;
-use chatlane_protocol::{EntryKind, Position, Seq};
 use chatlane_tests_e2e::{message, start};
-
-#[tokio::test(flavor = "multi_thread")]
-async fn alice_sends_a_line_and_bob_sees_it() {
-    let stack = start(|_| {}).await;
-    let (alice, bob) = (stack.device("alice").await, stack.device("bob").await);
-    let opened = alice.open("bob").await.unwrap();
-    assert_eq!(opened.head, Position::new(1, Seq::FIRST));
-    assert!(matches!(bob.entry(&opened.conversation, 1).await.kind, EntryKind::Created { .. }));
-
-    let sent = message("hello bob", opened.head);
-    let answer = alice.send(&opened.conversation, std::slice::from_ref(&sent)).await.unwrap();
-    let Outcome::Ok(stored) = answer.results[0].outcome else { panic!("{answer:?}") };
-    assert_eq!((stored.position.seq.get(), stored.count), (2, 1));
-
-    let entry = bob.entry(&opened.conversation, 2).await;
-    assert_eq!((entry.sender.as_str(), entry.client_message_id), ("alice", sent.client_message_id));
-    assert_eq!(entry.kind, EntryKind::Message { body: sent.body });
-    stack.quiet().await;
-    assert!(!alice.entries(&opened.conversation).unwrap().contains_key(&stored.position.seq), "the ack is the sender's delivery");
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_acknowledged_survives_a_restart_of_the_stack() {

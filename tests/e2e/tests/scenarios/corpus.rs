@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use chatlane_protocol::frames::{Outcome, Stored};
 use chatlane_protocol::limits::MESSAGES_PER_SEND_MAX;
-use chatlane_protocol::{Content, ConversationId, Entry, EntryKind, Position, Seq};
-use chatlane_tests_e2e::{Device, Running, message, patiently, start, stored_log};
+use chatlane_protocol::{ConversationId, Entry, Position, Seq};
+use chatlane_tests_e2e::{Device, Running, message, patiently, start, text, wire_log};
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
 use tokio::process::Command;
@@ -175,8 +175,9 @@ async fn talk(stack: &Running, language: &str, scripts: &[&Script]) -> usize {
     let (last, _) = said.last().expect("a language has lines");
     devices[1 - last].entry(conversation, tail.seq.get()).await;
 
-    let log: Vec<Entry> = stored_log(&stack.store().await, conversation).await.iter().map(chatlane_chat::Entry::to_wire).collect();
-    let stored: Vec<(&str, &str)> = log[1..].iter().map(|entry| (entry.sender.as_str(), text(entry))).collect();
+    let log = wire_log(&stack.store().await, conversation).await;
+    let stored: Vec<(&str, &str)> =
+        log[1..].iter().map(|entry| (entry.sender.as_str(), text(entry).expect("only messages of text"))).collect();
     let said: Vec<(&str, &str)> = said.into_iter().map(|(speaker, line)| (users[speaker].as_str(), line)).collect();
     assert_eq!(stored, said, "{language}: the log is the files");
     let arrived = devices.iter().zip(&own).map(|(device, own)| arrived(device, conversation, own, &log));
@@ -194,18 +195,8 @@ fn arrived(device: &Device, conversation: &ConversationId, own: &BTreeSet<Seq>, 
             None => assert!(own.contains(&seq), "{} never came to {}", entry.position, device.id),
         }
         if seq > Seq::FIRST && !own.contains(&seq) {
-            bytes += text(entry).len();
+            bytes += text(entry).map_or(0, str::len);
         }
     }
     bytes
-}
-
-fn text(entry: &Entry) -> &str {
-    match &entry.kind {
-        EntryKind::Message { body } => match body.content() {
-            Content::Text(text) => text,
-            Content::Data(_) => panic!("{} was sent as text", entry.position),
-        },
-        other => panic!("{} is no message: {other:?}", entry.position),
-    }
 }

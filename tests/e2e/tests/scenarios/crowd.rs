@@ -1,4 +1,4 @@
-//! 32 devices at once in one conversation: the lane stays a lane (L1, L2, L5), at full speed and at the admitted one.
+//! 32 devices at once in one conversation: the lane stays a lane (L1, L2, L5).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,12 +11,12 @@ use chatlane_client::Store;
 use chatlane_client::device::{DeviceOptions, NoToken};
 use chatlane_local::Settings;
 use chatlane_local::embedded::{At, Call, Matching, Recording, Service};
-use chatlane_protocol::limits::{ADMISSION_BURST, ADMISSION_PER_S, CONNECTIONS_PER_USER_MAX};
+use chatlane_protocol::limits::CONNECTIONS_PER_USER_MAX;
 use chatlane_protocol::request::NewMessage;
-use chatlane_protocol::{Body, Content, ConversationId, Entry, EntryKind, Position, Token, UnixMillis, UserId};
+use chatlane_protocol::{Body, ConversationId, Entry, EntryKind, Position, Token, UserId};
 use chatlane_session::Shown;
-use chatlane_tests_e2e::sender::{Sender, Tally, seed};
-use chatlane_tests_e2e::{Device, Running, message, patiently, start, stored_log};
+use chatlane_tests_e2e::{Device, Running, message, patiently, seed, start, text, wire_log};
+use chatlane_tests_support::sender::{Sender, Tally};
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -27,9 +27,6 @@ const DEVICES: usize = 2 * CONNECTIONS_PER_USER_MAX;
 /// Of each device.
 const MESSAGES: u64 = 40;
 
-/// Of each device, where admission decides how long it takes: 20 a second of all of them.
-const ADMITTED_MESSAGES: u64 = 10;
-
 /// How far back a delivery task goes that does not know the head before, such as one that is received again (DESIGN §6).
 const REPEATED_RANGE: u64 = 20;
 
@@ -37,74 +34,14 @@ const REPEATED_RANGE: u64 = 20;
 async fn a_crowd_at_full_speed_leaves_every_message_once_and_no_gap() {
     let stack = start(|settings| {
         for_a_crowd(settings);
-        without_anchor_bound(settings);
-        settings.environment.insert("CHATLANE_ADMISSION".to_owned(), "off".to_owned());
+        // A device that waits its turn falls behind by more than the anchor's bound; catching up is for `probe`.
+        for name in ["CHATLANE_ANCHOR_ENTRIES_MAX", "CHATLANE_ANCHOR_BYTES_MAX"] {
+            settings.environment.insert(name.to_owned(), 1_000_000_000.to_string());
+        }
     })
     .await;
     // A device that listens gets every entry: what that costs is known with eight.
-    let (_log, tallies) = Crowd::gather(&stack, 8).await.talk(&stack, MESSAGES).await;
-    assert!(tallies.iter().all(|tally| tally.setback("rate_limited") == 0), "admission is off");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crowd_that_waits_as_long_as_it_is_told_gets_everything_through_admission() {
-    let stack = start(|settings| {
-        for_a_crowd(settings);
-        without_anchor_bound(settings);
-    })
-    .await;
-    // Most devices only send, so that admission is what slows them, and not the posts to 32 sockets.
-    let crowd = Crowd::gather(&stack, 4).await;
-    let closed = Admission::close(&stack, &crowd.conversation).await;
-    let ((log, _tallies), ()) = join(crowd.talk(&stack, ADMITTED_MESSAGES), closed.open_when_everybody_was_told_to_wait(&stack)).await;
-    for (index, first) in log.iter().enumerate() {
-        for (later, entry) in (1..).zip(&log[index + 1..]) {
-            let admitted = u64::from(ADMISSION_BURST) + u64::from(ADMISSION_PER_S) * entry.time_ms.since_ms(first.time_ms) / 1000;
-            assert!(later <= admitted, "{later} messages from {} to {}", first.position, entry.position);
-        }
-    }
-}
-
-/// A conversation that admits nobody until everybody was told to wait: else how fast a machine sends would decide whether anybody is. The
-/// bucket in its only entry is empty, and its time, which no clock here reaches, does not refill it.
-struct Admission {
-    key: Value,
-    /// The bucket and its time, as they were.
-    was: Value,
-    calls: Recording,
-}
-
-impl Admission {
-    async fn close(stack: &Running, conversation: &ConversationId) -> Self {
-        let key = json!({ "c": { "S": conversation }, "s": { "N": "1" } });
-        let item = stack.dynamodb("GetItem", &json!({ "TableName": "log", "Key": key })).await;
-        let was = json!({ ":bk": item["Item"]["bk"], ":bt": item["Item"]["bt"] });
-        let closed = Self { key, was, calls: stack.record() };
-        closed.set_bucket(stack, &json!({ ":bk": { "N": "0" }, ":bt": { "N": UnixMillis::MAX.to_string() } })).await;
-        closed
-    }
-
-    async fn set_bucket(&self, stack: &Running, bucket: &Value) {
-        let update = json!({
-            "TableName": "log", "Key": self.key, "UpdateExpression": "SET bk = :bk, bt = :bt", "ExpressionAttributeValues": bucket,
-        });
-        stack.dynamodb("UpdateItem", &update).await;
-    }
-
-    /// Opens it as soon as `send` has refused the first message of every device; never, if it takes one of them.
-    async fn open_when_everybody_was_told_to_wait(self, stack: &Running) {
-        let mut refused = BTreeSet::new();
-        while refused.len() < DEVICES {
-            patiently("somebody is told to wait", self.calls.until(|calls| (!calls.is_empty()).then_some(()))).await;
-            for call in self.calls.take().into_iter().filter(|call| call.caller.function() == "send" && call.operation == "Response") {
-                let body = call.request["body"].as_str().and_then(|body| serde_json::from_str::<Value>(body).ok()).unwrap_or_default();
-                let results = body["results"].as_array().into_iter().flatten();
-                let waiting = results.filter(|result| result["code"] == "rate_limited");
-                refused.extend(waiting.map(|result| result["client_message_id"].to_string()));
-            }
-        }
-        self.set_bucket(stack, &self.was).await;
-    }
+    Crowd::gather(&stack, 8).await.talk(&stack).await;
 }
 
 fn for_a_crowd(settings: &mut Settings) {
@@ -113,24 +50,14 @@ fn for_a_crowd(settings: &mut Settings) {
     settings.concurrency_max = 4;
     // Longer than any worker takes on a busy machine: tasks handed out twice would only add to its load.
     settings.visibility_timeout = Duration::from_secs(30);
-}
-
-fn without_anchor_bound(settings: &mut Settings) {
-    // A device that waits its turn falls behind by more than the anchor's bound; catching up is for `probe`.
-    for name in ["CHATLANE_ANCHOR_ENTRIES_MAX", "CHATLANE_ANCHOR_BYTES_MAX"] {
-        settings.environment.insert(name.to_owned(), 1_000_000_000.to_string());
-    }
+    settings.environment.insert("CHATLANE_ADMISSION".to_owned(), "off".to_owned());
 }
 
 /// With the documented bound. Every device writes all its messages at once, so all their anchors are at the head that it knew at the start,
 /// and most are too far behind when it is their turn: the clients catch up and go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_of_clients_within_the_anchor_bound_has_one_transcript() {
-    let stack = start(|settings| {
-        for_a_crowd(settings);
-        settings.environment.insert("CHATLANE_ADMISSION".to_owned(), "off".to_owned());
-    })
-    .await;
+    let stack = start(for_a_crowd).await;
     let opened = stack.silent_device(user(0)).await.open(user(1)).await.unwrap();
     let (finished, finish) = oneshot::channel();
     let answers = tokio::spawn(Answers::watch(stack.record(), finish));
@@ -142,11 +69,11 @@ async fn a_crowd_of_clients_within_the_anchor_bound_has_one_transcript() {
     finished.send(()).unwrap();
     let answers = answers.await.unwrap();
 
-    let log: Vec<Entry> = stored_log(&stack.store().await, &opened.conversation).await.iter().map(chatlane_chat::Entry::to_wire).collect();
+    let log = wire_log(&stack.store().await, &opened.conversation).await;
     let seqs = log.iter().map(|entry| entry.position.seq.get());
     assert!(seqs.eq(1..=1 + DEVICES as u64 * MESSAGES), "L1");
     let mut said: BTreeMap<&str, u64> = BTreeMap::new();
-    for text in log[1..].iter().map(text) {
+    for text in log[1..].iter().filter_map(text) {
         let (line, device) = text.split_once(" of ").unwrap();
         let before = said.entry(device).or_default();
         *before += 1;
@@ -198,16 +125,6 @@ impl Client {
         let all = 1 + DEVICES as u64 * MESSAGES;
         self.until(|shown| matches!(shown, Shown::Entry { entry, .. } if entry.position.seq.get() == all)).await;
         self.device.shutdown().await.unwrap()
-    }
-}
-
-fn text(entry: &Entry) -> &str {
-    match &entry.kind {
-        EntryKind::Message { body } => match body.content() {
-            Content::Text(text) => text,
-            Content::Data(_) => panic!("{} was sent as text", entry.position),
-        },
-        other => panic!("{} is no message: {other:?}", entry.position),
     }
 }
 
@@ -264,14 +181,13 @@ impl Crowd {
 
     /// Every device sends its messages, one after the ack of the other. Judges what is stored, what was acknowledged and what was
     /// delivered.
-    async fn talk(&self, stack: &Running, messages: u64) -> (Vec<Entry>, Vec<Tally>) {
+    async fn talk(&self, stack: &Running) {
         let (seed, conversation) = (seed(), &self.conversation);
         let (finished, finish) = oneshot::channel();
         let begun = tokio::spawn(Begun::watch(stack.record(), finish));
 
         let first_sent = Instant::now();
-        let speaking =
-            join_all(self.devices.iter().zip(seed..).map(|(device, seed)| speak(device, conversation, self.head, messages, seed)));
+        let speaking = join_all(self.devices.iter().zip(seed..).map(|(device, seed)| speak(device, conversation, self.head, seed)));
         let (sent_and_tallies, ()) = join(speaking, contend(stack)).await;
         let (sent, tallies): (Vec<_>, Vec<_>) = sent_and_tallies.into_iter().unzip();
         let took = first_sent.elapsed();
@@ -279,8 +195,8 @@ impl Crowd {
         finished.send(()).unwrap();
         let begun = begun.await.unwrap();
 
-        let log: Vec<Entry> = stored_log(&stack.store().await, conversation).await.iter().map(chatlane_chat::Entry::to_wire).collect();
-        lane_is_whole(&log, &sent, messages);
+        let log = wire_log(&stack.store().await, conversation).await;
+        lane_is_whole(&log, &sent);
         assert!(begun.lost_races > 0, "nobody contended for a slot");
         let cut = begun.cut();
         let mut missing = 0;
@@ -299,7 +215,6 @@ impl Crowd {
             begun.raised.len(),
             cut.len()
         );
-        (log, tallies)
     }
 }
 
@@ -320,10 +235,10 @@ fn user(number: usize) -> &'static str {
 
 type Sent = Vec<(NewMessage, Position)>;
 
-async fn speak(device: &Device, conversation: &ConversationId, head: Position, messages: u64, seed: u64) -> (Sent, Tally) {
+async fn speak(device: &Device, conversation: &ConversationId, head: Position, seed: u64) -> (Sent, Tally) {
     let mut sender = Sender::new(seed);
     let (mut known, mut sent) = (head, vec![]);
-    for n in 1..=messages {
+    for n in 1..=MESSAGES {
         let anchor = known.max(last_live(device).await);
         let message = message(format!("line {n} of {}", device.id), anchor);
         let stored = sender.send(device, conversation, &message).await.stored();
@@ -345,9 +260,9 @@ async fn last_live(device: &Device) -> Position {
 }
 
 /// L1, L2, L3: consecutive seqs, each acknowledged message where its ack said, and nothing else.
-fn lane_is_whole(log: &[Entry], sent: &[Sent], messages: u64) {
+fn lane_is_whole(log: &[Entry], sent: &[Sent]) {
     let seqs: Vec<u64> = log.iter().map(|entry| entry.position.seq.get()).collect();
-    assert!(seqs.iter().copied().eq(1..=1 + DEVICES as u64 * messages), "{seqs:?}");
+    assert!(seqs.iter().copied().eq(1..=1 + DEVICES as u64 * MESSAGES), "{seqs:?}");
     assert!(log.iter().all(|entry| entry.count + 1 == entry.position.seq.get()), "the count goes up by one with each message");
     let mut places = BTreeSet::new();
     for (number, sent) in sent.iter().enumerate() {

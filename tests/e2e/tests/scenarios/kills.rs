@@ -11,8 +11,8 @@ use chatlane_local::embedded::{At, Call, Held, Hold, Matching, Service};
 use chatlane_local::stack::DEAD_LETTER_QUEUE;
 use chatlane_protocol::request::NewMessage;
 use chatlane_protocol::{ConversationId, Position};
-use chatlane_tests_e2e::sender::{Sender, Sent, Tally, seed};
-use chatlane_tests_e2e::{Device, Running, message, patiently, start, stored_log};
+use chatlane_tests_e2e::{Device, Running, message, patiently, seed, start, stored_log};
+use chatlane_tests_support::sender::{Sender, Sent, Tally};
 use futures_util::FutureExt as _;
 use futures_util::future::{join, join_all};
 use serde_json::Value;
@@ -279,35 +279,4 @@ async fn fan_out_is_killed_before_its_answer() {
         let again = |id: &String| later.iter().flat_map(|(_, messages)| messages).any(|(other, first)| other == id && !first);
         assert!(!last.is_empty() && last.iter().all(|(id, _)| again(id)), "{worker} died with {last:?}, not all of which came again");
     }
-}
-
-/// The SDK sends the put again by itself and meets the entry of its own first try (L2).
-#[tokio::test(flavor = "multi_thread")]
-async fn a_committed_put_whose_answer_is_lost_is_recognised_as_ones_own() {
-    let scenario = async |stack: &Running, store: &Store, pair: &mut Pair, message: NewMessage| {
-        let put = naming(Service::DynamoDb, "send", "PutItem", &message.client_message_id);
-        let mut trap = stack.endpoints().hold(put, At::Answer, 1);
-        let loss = async {
-            let held = caught(&mut trap).await;
-            assert_eq!(held.call.status, 200, "it is committed");
-            held.lose();
-        };
-        let (sent, ()) = join(pair.send(store, &message), loss).await;
-        assert!(matches!(sent, Sent::Duplicate(_)), "{sent:?}");
-        1
-    };
-    Scene::set().await.play("answer of the put lost", scenario).await;
-}
-
-/// The SDK sends the put again by itself, and this one is the first to arrive.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_put_that_is_lost_on_its_way_is_sent_again() {
-    let scenario = async |stack: &Running, store: &Store, pair: &mut Pair, message: NewMessage| {
-        let put = naming(Service::DynamoDb, "send", "PutItem", &message.client_message_id);
-        let mut trap = stack.endpoints().hold(put, At::Request, 1);
-        let loss = async { caught(&mut trap).await.lose() };
-        let (_sent, ()) = join(pair.send(store, &message), loss).await;
-        1
-    };
-    Scene::set().await.play("put lost", scenario).await;
 }

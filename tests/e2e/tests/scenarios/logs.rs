@@ -10,13 +10,10 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use chatlane_local::embedded::{Answer, At, Hold, Matching, Service};
-use chatlane_local::stack::FAN_OUT_QUEUE;
-use chatlane_local::{Settings, Stack};
+use chatlane_local::embedded::{At, Hold, Matching, Service};
 use chatlane_protocol::{Body, Content, DeviceId};
-use chatlane_tests_e2e::{Device, message, patiently, program};
+use chatlane_tests_e2e::{Device, Refusing, Running, message, patiently, start};
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 
 const LEVELS: &str = "info,chatlane_protocol=trace,chatlane_chat=trace,chatlane_aws=trace,chatlane_functions=trace,chatlane_session=trace,chatlane_client=trace,chatlane_terminal=trace,chatlane_local=trace";
 
@@ -51,43 +48,24 @@ impl Write for Lines {
     }
 }
 
-/// Answers what the hold catches, while the task lives.
-fn refuse(mut hold: Hold, status: StatusCode, code: &'static str) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        loop {
-            hold.caught().await.answer(Answer::error(status, code, "by the test"));
-        }
-    })
-}
-
-async fn answer_to(device: &Device, text: String) -> Value {
-    let before = device.frames().len();
-    device.send_text(text).await.expect("the socket is open");
-    device.until("an answer", |frames| frames.get(before).cloned()).await.expect("the socket stays open")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn no_body_and_no_token_is_logged_whatever_goes_wrong() {
     let lines = Lines::default();
     let writer = lines.clone();
     tracing_subscriber::fmt().with_env_filter(LEVELS).with_ansi(false).with_writer(move || writer.clone()).init();
-    let data = std::env::temp_dir().join(format!("chatlane-test-{}", uuid::Uuid::new_v4()));
-    let mut settings = Settings::new(program(), &data);
-    settings.port = 0;
-    settings.visibility_timeout = Duration::from_secs(1);
-    settings.environment.insert("AWS_LAMBDA_LOG_LEVEL".into(), "TRACE".into());
-    settings.environment.insert("RUST_BACKTRACE".into(), "full".into());
-    let sink = lines.clone();
-    let stack = Stack::start(settings, Arc::new(move |process, line| sink.add(format!("{process}: {line}")))).await.unwrap();
+    let mut stack = start(|settings| {
+        settings.environment.insert("AWS_LAMBDA_LOG_LEVEL".into(), "TRACE".into());
+        settings.environment.insert("RUST_BACKTRACE".into(), "full".into());
+    })
+    .await;
 
     let mut tokens = bad_handshakes(&stack).await;
     let (alice, bob) = (stack.token("alice", Duration::from_hours(1)), stack.token("bob", Duration::from_hours(1)));
     everything_goes_wrong(&stack, &alice, &bob).await;
-    patiently("all is delivered", stack.queue().wait_until_empty(FAN_OUT_QUEUE)).await.unwrap();
+    stack.quiet().await;
     stack.stop().await;
-    std::fs::remove_dir_all(&data).ok();
 
-    let lines = lines.all();
+    let lines = [lines.all(), stack.lines()].concat();
     // The log is not just empty: each of these failures is in it.
     for logged in [
         "the token's algorithm is not allowed",
@@ -110,8 +88,12 @@ async fn no_body_and_no_token_is_logged_whatever_goes_wrong() {
     }
 }
 
+fn failing(hold: Hold) -> Refusing {
+    Refusing::with(hold, StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError")
+}
+
 /// The tokens that were refused.
-async fn bad_handshakes(stack: &Stack) -> Vec<String> {
+async fn bad_handshakes(stack: &Running) -> Vec<String> {
     let part = |value: Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
     let good = stack.token("alice", Duration::from_hours(1));
     let tokens = vec![
@@ -142,7 +124,7 @@ async fn bad_handshakes(stack: &Stack) -> Vec<String> {
 }
 
 /// Bodies on every way that a message can take.
-async fn everything_goes_wrong(stack: &Stack, alice: &str, bob: &str) {
+async fn everything_goes_wrong(stack: &Running, alice: &str, bob: &str) {
     let connect = async |token| {
         let device = Device::connect(&stack.url(), DeviceId::from(uuid::Uuid::new_v4()), token).await.unwrap();
         device.hello().await.unwrap();
@@ -180,19 +162,17 @@ async fn everything_goes_wrong(stack: &Stack, alice: &str, bob: &str) {
         json!({ "action": "open", "id": "1", "with": BODY.repeat(20), "client_message_id": "m" }).to_string(),
         BODY.to_owned(),
     ] {
-        let answer = answer_to(&alice, text.clone()).await;
+        let answer = alice.next_after(text).await.expect("the socket is open").expect("it stays open");
         assert!(answer["type"] == "error" || answer["results"][0]["status"] == "refused", "{answer}");
     }
 
     // DynamoDB and SQS fail under a send.
     let dynamo = |operation: &str| Matching::service(Service::DynamoDb).function("send").operation(operation);
     for matching in [dynamo("PutItem"), dynamo("Query"), dynamo("GetItem"), Matching::service(Service::Sqs)] {
-        let refusing = refuse(stack.endpoints().hold(matching, At::Request, 3), StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError");
-        let answer =
-            answer_to(&alice, json!({ "action": "send", "id": "1", "conversation": conversation, "messages": [secret()] }).to_string())
-                .await;
+        let _refusing = failing(stack.endpoints().hold(matching, At::Request, 3));
+        let again = json!({ "action": "send", "conversation": conversation, "messages": [secret()] });
+        let answer = alice.request(again).await.expect("an answer");
         assert!(answer.to_string().contains("unavailable"), "{answer}");
-        refusing.abort();
     }
 
     // A function is killed with a body in its hands.
@@ -206,13 +186,11 @@ async fn everything_goes_wrong(stack: &Stack, alice: &str, bob: &str) {
 
     // A worker fails, and its posts are throttled.
     let worker = Matching::service(Service::DynamoDb).function("fan_out").operation("Query");
-    let failing = refuse(stack.endpoints().hold(worker, At::Request, 6), StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError");
+    let _failing = failing(stack.endpoints().hold(worker, At::Request, 6));
     let throttled = stack.endpoints().hold(Matching::service(Service::Connections), At::Request, 3);
-    let throttling = refuse(throttled, StatusCode::TOO_MANY_REQUESTS, "LimitExceededException");
+    let _throttling = Refusing::with(throttled, StatusCode::TOO_MANY_REQUESTS, "LimitExceededException");
     let answer = alice.send(conversation, &[secret()]).await.unwrap();
     let answer = serde_json::to_value(&answer.results[0]).unwrap();
     bob.entry(conversation, answer["position"]["seq"].as_u64().expect("stored")).await;
-    failing.abort();
-    throttling.abort();
     alice.close().await;
 }

@@ -3,13 +3,12 @@
 mod bad_input;
 mod bad_network;
 mod catch_up;
-mod connection_life;
 mod conversation;
 mod corpus;
 mod crowd;
-mod cursors;
 mod kills;
 mod logs;
 mod old_outbox;
 mod runner;
 mod stranger;
+mod token_time;

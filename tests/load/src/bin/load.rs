@@ -116,7 +116,7 @@ fn report(options: &Options, pairs: &Pairs, floor: &Histogram<u64>, cpu: Cpu, sp
         measured.offered,
         offered / took.as_secs_f64(),
         measured.doubled,
-        table::setbacks(&measured.setbacks)
+        measured.tally
     );
     println!(
         "processor time: {:.1} s within {:.0} s; functions {:.1} s, generator with gateway and endpoints {:.1} s; {:.0} ms a message",

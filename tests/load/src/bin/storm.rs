@@ -6,21 +6,18 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use chatlane_client::Connection;
-use chatlane_client::connection::{OpenError, RequestError};
-use chatlane_protocol::frames::{HelloAnswer, SyncOutcome};
+use chatlane_protocol::frames::ConversationHead;
 use chatlane_protocol::request::SyncFrom;
-use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, Entry, Position, ServerFrame, UserId};
-use chatlane_tests_e2e::{Running, start};
+use chatlane_protocol::{ClientMessageId, DeviceId, Entry, Position};
+use chatlane_tests_e2e::{Device, DeviceError, Dice, Running, message, start};
 use chatlane_tests_load::ledger::{Measured, histogram, micros};
-use chatlane_tests_load::outbox::{message, send};
-use chatlane_tests_load::pairs::{Pairs, TOKEN_LIFETIME, connect};
+use chatlane_tests_load::pairs::{Pairs, entries_of};
 use chatlane_tests_load::table;
+use chatlane_tests_support::sender::{Sender, Tally};
 use clap::Parser;
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use hdrhistogram::Histogram;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{sleep, sleep_until, timeout};
 
 /// A reconnect storm on a stack of its own.
@@ -59,6 +56,9 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 /// Connections that are opened at once when nobody is in a hurry.
 const AT_ONCE: usize = 8;
 
+/// A token's life: longer than any run.
+const TOKEN_LIFETIME: Duration = Duration::from_hours(2);
+
 /// How long a letter may take to be found.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -80,11 +80,11 @@ async fn main() -> anyhow::Result<()> {
     let began = Instant::now();
     let owners = (0..options.users).flat_map(|number| [number; 2]);
     let arriving = stream::iter(owners).map(async |number| {
-        let mut device = Device::new(stack, number)?;
+        let mut device = Returning::new(stack, number);
         device.return_to(stack, Duration::from_secs(1)).await?;
         anyhow::Ok(device)
     });
-    let mut devices: Vec<Device> = arriving.buffer_unordered(AT_ONCE).try_collect().await?;
+    let mut devices: Vec<Returning> = arriving.buffer_unordered(AT_ONCE).try_collect().await?;
     println!("connected, {AT_ONCE} at once, within {:.0} s", began.elapsed().as_secs_f64());
 
     let calm = Duration::from_secs(options.calm);
@@ -110,7 +110,7 @@ async fn main() -> anyhow::Result<()> {
     let after = Instant::now();
     pairs.talk(options.rate, options.seed + 3, sleep(calm)).await?;
 
-    for device in &mut devices {
+    for device in &devices {
         if let Some(letter) = letters.get(&device.user) {
             let finding = timeout(PATIENCE, device.find(letter));
             finding.await.with_context(|| format!("{} never got the letter", device.user))??;
@@ -140,70 +140,67 @@ fn enough_descriptors(options: &Options) -> anyhow::Result<()> {
 }
 
 /// One of the devices that lose their connection.
-struct Device {
-    user: UserId,
+struct Returning {
+    user: String,
     id: DeviceId,
     token: String,
     online: Option<Online>,
-    /// From the cut to the answer to hello.
+    /// From the cut until it has all that it missed.
     away: Duration,
 }
 
 struct Online {
-    connection: Connection,
-    pushes: UnboundedReceiver<ServerFrame>,
-    /// What this connection was told or has fetched.
-    entries: Vec<Entry>,
+    device: Device,
+    /// What this connection has fetched.
+    fetched: Vec<Entry>,
 }
 
-impl Device {
-    fn new(stack: &Running, number: u32) -> anyhow::Result<Self> {
-        let user = UserId::new(format!("user {number}"))?;
-        let token = stack.token(user.as_str(), TOKEN_LIFETIME);
-        Ok(Self { user, id: DeviceId::from(uuid::Uuid::new_v4()), token, online: None, away: Duration::ZERO })
+impl Returning {
+    fn new(stack: &Running, number: u32) -> Self {
+        let user = format!("user {number}");
+        let token = stack.token(&user, TOKEN_LIFETIME);
+        Self { user, id: DeviceId::from(uuid::Uuid::new_v4()), token, online: None, away: Duration::ZERO }
     }
 
     /// Connects, says hello and fetches what was missed. `None`: to be tried again on another socket.
-    async fn connect(&self, stack: &Running, setbacks: &mut Vec<String>) -> anyhow::Result<Option<Online>> {
-        let connection = match Connection::open(&stack.url(), self.id, &self.token).await {
-            Ok(connection) => connection,
-            Err(OpenError::Refused { status: status @ (429 | 500..=599) }) => {
-                setbacks.push(format!("handshake {status}"));
+    async fn connect(&self, stack: &Running, dice: &mut Dice, setbacks: &mut Tally) -> anyhow::Result<Option<Online>> {
+        let device = match Device::connect(&stack.url(), self.id, &self.token).await {
+            Ok(device) => device,
+            Err(DeviceError::Handshake(status @ (429 | 500..=599))) => {
+                setbacks.note(format!("handshake {status}"));
                 return Ok(None);
             }
-            Err(OpenError::Unreachable { .. }) => {
-                setbacks.push("unreachable".to_owned());
+            Err(DeviceError::Other(_)) => {
+                setbacks.note("unreachable".to_owned());
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),
         };
-        let pushes = connection.pushes();
-        let mut online = Online { connection, pushes, entries: vec![] };
         let mut back_off = BACK_OFF;
         loop {
             // The socket is good: what is repeated on it costs less than another handshake.
-            setbacks.push(match online.catch_up().await {
-                Ok(()) => return Ok(Some(online)),
-                Err(RequestError::Unknown(reason)) => reason,
-                Err(RequestError::Refused(refusal)) if refusal.retryable => format!("{:?}", refusal.code),
-                Err(RequestError::Closed(closed)) => {
-                    setbacks.push(format!("closed with {}", closed.code));
+            setbacks.note(match catch_up(&device).await {
+                Ok(fetched) => return Ok(Some(Online { device, fetched })),
+                Err(DeviceError::GatewayError(frame)) => frame["message"].as_str().unwrap_or_default().to_owned(),
+                Err(DeviceError::Refused(refusal)) if refusal.retryable => format!("{:?}", refusal.code),
+                Err(DeviceError::Closed(closed)) => {
+                    setbacks.note(format!("closed with {}", closed.code));
                     return Ok(None);
                 }
                 Err(error) => return Err(error.into()),
             });
-            sleep(back_off.mul_f64(rand::random())).await;
+            sleep(back_off.mul_f64(dice.share())).await;
             back_off = (back_off * 2).min(BACK_OFF_MAX);
         }
     }
 
     /// Full jitter: each handshake at a random time within a span that doubles. Answers why attempts failed.
-    async fn return_to(&mut self, stack: &Running, spread: Duration) -> anyhow::Result<Vec<String>> {
-        let cut = Instant::now();
-        let (mut spread, mut setbacks) = (spread, vec![]);
+    async fn return_to(&mut self, stack: &Running, spread: Duration) -> anyhow::Result<Tally> {
+        let (cut, mut dice) = (Instant::now(), Dice::unpredictable());
+        let (mut spread, mut setbacks) = (spread, Tally::default());
         loop {
-            sleep(spread.mul_f64(rand::random())).await;
-            if let Some(online) = self.connect(stack, &mut setbacks).await? {
+            sleep(spread.mul_f64(dice.share())).await;
+            if let Some(online) = self.connect(stack, &mut dice, &mut setbacks).await? {
                 self.online = Some(online);
                 self.away = cut.elapsed();
                 return Ok(setbacks);
@@ -213,87 +210,69 @@ impl Device {
     }
 
     /// Returns when the letter is here.
-    async fn find(&mut self, letter: &ClientMessageId) -> anyhow::Result<()> {
-        let online = self.online.as_mut().context("every device is back")?;
-        while !online.entries.iter().any(|entry| entry.client_message_id == *letter) {
-            let push = online.pushes.recv().await.context("the connection stays open")?;
-            if let ServerFrame::Entries(live) = push {
-                online.entries.extend(live.entries);
-            }
+    async fn find(&self, letter: &ClientMessageId) -> anyhow::Result<()> {
+        let Online { device, fetched } = self.online.as_ref().context("every device is back")?;
+        if fetched.iter().any(|entry| entry.client_message_id == *letter) {
+            return Ok(());
         }
-        Ok(())
+        let mine = |entry: Entry| entry.client_message_id == *letter;
+        let found = device.found(|frames| frames.iter().cloned().flat_map(entries_of).any(mine).then_some(()));
+        found.await.context("the connection stays open")
     }
 }
 
-impl Online {
-    /// Says hello, then fetches all conversations from their beginnings.
-    async fn catch_up(&mut self) -> Result<(), RequestError> {
-        let HelloAnswer { conversations, .. } = self.connection.hello(None).await?;
-        let all = conversations.into_iter().map(|row| row.conversation.conversation);
-        let mut missing: Vec<_> = all.map(|conversation| SyncFrom { conversation, after: Position::ZERO }).collect();
-        while !missing.is_empty() {
-            for page in self.connection.sync(missing.clone(), vec![]).await?.pages {
-                let SyncOutcome::Ok(missed) = page.outcome else { return Err(RequestError::Unreadable) };
-                if let Some(last) = missed.entries.last() {
-                    missing.iter_mut().filter(|from| from.conversation == page.conversation).for_each(|from| from.after = last.position);
-                }
-                if missed.done {
-                    missing.retain(|from| from.conversation != page.conversation);
-                }
-                self.entries.extend(missed.entries);
-            }
-        }
-        Ok(())
-    }
+/// Says hello, then fetches all conversations from their beginnings.
+async fn catch_up(device: &Device) -> Result<Vec<Entry>, DeviceError> {
+    let rows = device.hello_knowing(&[]).await?.into_iter().flat_map(|page| page.conversations);
+    let all = rows.map(|row| SyncFrom { conversation: row.conversation.conversation, after: Position::ZERO });
+    Ok(device.catch_up(&all.collect::<Vec<_>>()).await?.into_values().flatten().collect())
 }
 
 /// Somebody who writes to users whether they are there or not.
 struct Post {
-    connection: Connection,
-    lanes: Vec<(UserId, ConversationId, Position)>,
+    device: Device,
+    lanes: Vec<(String, ConversationHead)>,
 }
 
 impl Post {
     async fn open(stack: &Running, letters: u32) -> anyhow::Result<Self> {
-        let (connection, _) = connect(stack, &UserId::new("post")?).await?;
+        let device = stack.device("post").await;
         let mut lanes = vec![];
         for number in 0..letters {
-            let user = UserId::new(format!("user {number}"))?;
-            let id = ClientMessageId::new(uuid::Uuid::now_v7().to_string())?;
-            let opened = connection.open_with(user.clone(), id).await?.conversation;
-            lanes.push((user, opened.conversation, opened.head));
+            let user = format!("user {number}");
+            let lane = device.open(&user).await?;
+            lanes.push((user, lane));
         }
-        Ok(Self { connection, lanes })
+        Ok(Self { device, lanes })
     }
 
     /// One letter to each, evenly over the time. Answers their ids.
-    async fn send_over(&self, time: Duration) -> anyhow::Result<BTreeMap<UserId, ClientMessageId>> {
+    async fn send_over(&self, time: Duration) -> anyhow::Result<BTreeMap<String, ClientMessageId>> {
         let began = Instant::now();
         let count = u32::try_from(self.lanes.len())?;
-        let writing =
-            (0..).zip(&self.lanes).map(async |(number, (user, conversation, head)): (u32, &(UserId, ConversationId, Position))| {
-                sleep_until((began + time * number / count.max(1)).into()).await;
-                let letter = message("you were away", *head);
-                send(&self.connection, conversation, vec![letter.clone()], |_, _| (), |_| ()).await?;
-                anyhow::Ok((user.clone(), letter.client_message_id))
-            });
+        let writing = (0..).zip(&self.lanes).map(async |(number, (user, lane)): (u32, &(String, ConversationHead))| {
+            sleep_until((began + time * number / count.max(1)).into()).await;
+            let letter = message("you were away", lane.head);
+            Sender::new(number.into()).send_all(&self.device, &lane.conversation, vec![letter.clone()], |_, _| ()).await?;
+            anyhow::Ok((user.clone(), letter.client_message_id))
+        });
         Ok(try_join_all(writing).await?.into_iter().collect())
     }
 }
 
-fn report(pairs: &Pairs, devices: &[Device], setbacks: &[Vec<String>], letters: usize, spans: &[(&str, Instant, Instant)]) {
+fn report(pairs: &Pairs, devices: &[Returning], setbacks: &[Tally], letters: usize, spans: &[(&str, Instant, Instant)]) {
     let mut away = histogram();
     for device in devices {
         away.saturating_record(micros(device.away));
     }
-    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    for reason in setbacks.iter().flatten() {
-        *counts.entry(reason.clone()).or_default() += 1;
+    let mut counts = Tally::default();
+    for one in setbacks {
+        counts.add(one);
     }
     println!(
-        "all {} devices are back; {letters} letters are on both devices of their receivers; {}",
+        "all {} devices are back; {letters} letters are on both devices of their receivers; repeated: {:?}",
         devices.len(),
-        table::setbacks(&counts)
+        counts.setbacks
     );
     println!("{}", table::latencies(&[("cut → hello answered", &away)], None));
     let measured: Vec<(String, Measured)> =

@@ -40,6 +40,7 @@ async fn status(url: &str, headers: &[(&'static str, &str)]) -> u16 {
     }
 }
 
+/// One for each thing that the authorizer looks at; all the rules are the functions' own tests.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_breaks_a_rule_is_403() {
     let mut scene = Scene::new().await;
@@ -54,43 +55,20 @@ async fn a_token_that_breaks_a_rule_is_403() {
     let parts: Vec<&str> = good.split('.').collect();
     let key = issuer.jwks()["keys"][0]["kid"].clone();
     let of_other: Vec<&str> = other.split('.').collect();
-    let mallory = issuer.sign(&changed("sub", "mallory"));
 
     let sign = |claims: Value| issuer.sign(&claims);
     let device = "3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001";
     let rows = [
         ("expired 61 s and more ago", sign(changed("exp", now_s - 120))),
         ("not yet valid", sign(changed("nbf", now_s + 3600))),
-        ("without exp", sign(changed("exp", Value::Null))),
-        ("exp in milliseconds", sign(changed("exp", now_s * 1000))),
-        ("exp as text", sign(changed("exp", "soon"))),
-        ("negative exp", sign(changed("exp", -1))),
         ("another audience", sign(changed("aud", "chess"))),
-        ("without audience", sign(changed("aud", Value::Null))),
         ("another issuer", sign(changed("iss", "http://localhost/mallory"))),
-        ("without issuer", sign(changed("iss", Value::Null))),
         ("without user", sign(changed("sub", Value::Null))),
-        ("empty user", sign(changed("sub", ""))),
-        ("user of 129 bytes", sign(changed("sub", "x".repeat(129)))),
-        ("a number as user", sign(changed("sub", 7))),
         ("of another device", sign(changed("device", "3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf002"))),
         ("9 KB", sign(changed("more", "x".repeat(9 * 1024)))),
-        ("the key of another issuer", other.clone()),
         ("the key of another issuer under our key's name", format!("{}.{}.{}", parts[0], of_other[1], of_other[2])),
-        ("the signature of another token", format!("{}.{}", mallory.rsplit_once('.').expect("parts").0, parts[2])),
         ("alg none, no signature", unsigned(&json!({ "alg": "none", "kid": key }), &claims(), "")),
-        ("alg none, a signature", unsigned(&json!({ "alg": "none", "kid": key }), &claims(), parts[2])),
-        ("alg NONE", unsigned(&json!({ "alg": "NONE" }), &claims(), "")),
-        ("alg HS256", unsigned(&json!({ "alg": "HS256", "kid": key }), &claims(), parts[2])),
-        ("alg RS256 with a key for ES256", unsigned(&json!({ "alg": "RS256", "kid": key }), &claims(), parts[2])),
-        ("without alg", unsigned(&json!({ "kid": key }), &claims(), parts[2])),
-        ("a key that nobody has", unsigned(&json!({ "alg": "ES256", "kid": "../../etc/passwd" }), &claims(), parts[2])),
-        ("critical extensions", unsigned(&json!({ "alg": "ES256", "kid": key, "crit": ["exp"] }), &claims(), parts[2])),
         ("two parts", format!("{}.{}", parts[0], parts[1])),
-        ("four parts", format!("{good}.x")),
-        ("no claims", unsigned(&json!({ "alg": "ES256", "kid": key }), &json!([]), parts[2])),
-        ("no base64", "a.b~.c".into()),
-        ("nothing", String::new()),
     ];
     let url = format!("{}?device={device}", scene.stack.url());
     for (name, token) in rows {

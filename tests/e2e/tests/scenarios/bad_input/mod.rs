@@ -3,9 +3,7 @@
 //! fails (R1).
 
 mod closing;
+mod frames;
 mod handshakes;
-mod judged;
-mod lists;
-mod malformed;
 mod odd_but_good;
 mod scene;

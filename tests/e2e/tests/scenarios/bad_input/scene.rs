@@ -1,14 +1,14 @@
 //! A stack with a conversation, a device that sends what is bad, and a bystander who must not notice.
 
-use chatlane_local::Settings;
 use chatlane_local::embedded::{At, Matching, Recording, Service};
 use chatlane_local::lambda::InvocationEnded;
 use chatlane_protocol::frames::ConversationHead;
-use chatlane_tests_e2e::{Device, Running, patiently, start};
+use chatlane_tests_e2e::{Device, Running, message, patiently, start};
+use chatlane_tests_support::bad_input::Corpus;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// The `id` of every request that these tests write by hand.
+/// The `id` of every request of the corpus.
 pub const ID: &str = "bad";
 
 pub struct Scene {
@@ -19,17 +19,15 @@ pub struct Scene {
     pub bob: Device,
     /// Of alice and bob, with one entry.
     pub lane: ConversationHead,
+    /// For this conversation, with [`ID`].
+    pub corpus: Corpus,
     calls: Recording,
     ended: UnboundedReceiver<InvocationEnded>,
 }
 
 impl Scene {
     pub async fn new() -> Self {
-        Self::with(|_| {}).await
-    }
-
-    pub async fn with(adjust: impl FnOnce(&mut Settings)) -> Self {
-        let stack = start(adjust).await;
+        let stack = start(|_| {}).await;
         let (alice, bob) = (stack.device("alice").await, stack.device("bob").await);
         let lane = alice.open("bob").await.expect("a conversation");
         for device in [&alice, &bob] {
@@ -37,7 +35,8 @@ impl Scene {
         }
         stack.quiet().await;
         let (calls, ended) = (stack.record(), stack.lambda().observe());
-        Self { stack, alice, bob, lane, calls, ended }
+        let corpus = Corpus::new(ID, "m", lane.conversation.as_str(), "alice");
+        Self { stack, alice, bob, lane, corpus, calls, ended }
     }
 
     /// Does something bad while a request of bob's is in flight, and asserts that it harmed nobody and stored nothing.
@@ -73,12 +72,8 @@ impl Scene {
 
     /// Sends a text on alice's socket; the one frame that comes back.
     pub async fn answer_to(&mut self, name: &str, text: &str) -> Value {
-        let before = self.alice.frames().len();
-        let answer = self.harmless(name, async |scene| {
-            scene.alice.send_text(text).await.expect("the socket is open");
-            scene.alice.until(name, |frames| frames.get(before).cloned()).await
-        });
-        let answer = answer.await.unwrap_or_else(|| panic!("{name}: the connection ended"));
+        let answer = self.harmless(name, async |scene| scene.alice.next_after(text).await.expect("the socket is open")).await;
+        let answer = answer.unwrap_or_else(|| panic!("{name}: the connection ended"));
         // R1: neither as it was sent nor as an event carries it. What is shorter may be part of any line.
         let escaped = json!(text).to_string();
         for sent in [text, escaped.trim_matches('"')].into_iter().filter(|sent| sent.len() >= 16) {
@@ -92,7 +87,7 @@ impl Scene {
     pub async fn goes_on(self, answers: usize, before: usize) {
         let (Self { stack, alice, bob, lane, .. }, text) = (self, "as if nothing had happened");
         assert_eq!(alice.frames().len(), before + answers, "one answer to each");
-        let sent = chatlane_tests_e2e::message(text, lane.head);
+        let sent = message(text, lane.head);
         let answer = alice.send(&lane.conversation, &[sent]).await.expect("an answer");
         let answer = serde_json::to_value(&answer.results[0]).expect("JSON");
         assert_eq!(answer["status"], "ok", "{answer}");
@@ -100,25 +95,4 @@ impl Scene {
         assert_eq!(serde_json::to_value(entry).expect("JSON")["body"]["text"], text);
         stack.quiet().await;
     }
-
-    /// A good `send` of one message, to be made worse.
-    pub fn good_send(&self) -> Value {
-        json!({
-            "action": "send", "id": ID, "conversation": self.lane.conversation,
-            "messages": [{
-                "client_message_id": "m", "anchor": self.lane.head, "body": { "content_type": "text/plain", "text": "hi" },
-            }],
-        })
-    }
-
-    /// The same with one value replaced.
-    pub fn send_with(&self, pointer: &str, value: impl Into<Value>) -> String {
-        replaced(self.good_send(), pointer, value)
-    }
-}
-
-/// The request with one value replaced.
-pub fn replaced(mut request: Value, pointer: &str, value: impl Into<Value>) -> String {
-    *request.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer} is in the request")) = value.into();
-    request.to_string()
 }

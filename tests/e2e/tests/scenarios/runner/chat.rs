@@ -1,9 +1,9 @@
 //! Two terminals, and what is pulled from under them.
 
-use chatlane_tests_e2e::program;
+use chatlane_tests_e2e::{Folder, program};
 
 use super::Runner;
-use super::program::{Folder, Program};
+use super::program::Program;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_typed_survives_kill_9_of_the_chat_and_of_the_stack_and_arrives_once() {

@@ -8,10 +8,10 @@ use std::path::PathBuf;
 
 use chatlane_protocol::DeviceId;
 use chatlane_protocol::frames::Outcome;
-use chatlane_tests_e2e::{Device, message, program};
+use chatlane_tests_e2e::{Device, Folder, message, program};
 use serde_json::json;
 
-use program::{Folder, Program};
+use program::Program;
 
 /// A running stack, as `chatlane-local --port 0 --data DIR` starts it.
 struct Runner {

@@ -1,6 +1,6 @@
 //! One started program, its lines and its children.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,25 +12,6 @@ use tokio::sync::watch;
 
 /// How often to look at what nobody announces: the end of somebody else's child.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-
-/// A data folder, which goes with this.
-pub struct Folder(PathBuf);
-
-impl Folder {
-    pub fn new() -> Self {
-        Self(std::env::temp_dir().join(format!("chatlane-runner-{}", uuid::Uuid::new_v4())))
-    }
-
-    pub fn as_str(&self) -> &str {
-        self.0.to_str().expect("a name of ours")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok(); // what is left is only litter
-    }
-}
 
 /// The lines that a program has printed so far.
 pub struct Lines {

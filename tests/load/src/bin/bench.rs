@@ -1,10 +1,8 @@
 //! How long a message takes on this machine, beside the floor of the same run. Printed, never judged.
 //!
 //! Floor ([`Floor`]) and message take turns, so that both meet the same machine. One message at a time: this is latency when nothing waits,
-//! not throughput, which is for `tests/load`.
+//! not throughput, which is for `load`.
 
-use std::fmt;
-use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -12,7 +10,8 @@ use chatlane_protocol::frames::Outcome;
 use chatlane_protocol::{ConversationId, Position, Seq};
 use chatlane_tests_e2e::floor::Floor;
 use chatlane_tests_e2e::{Device, Running, message, start};
-use hdrhistogram::Histogram;
+use chatlane_tests_load::ledger::{histogram, micros};
+use chatlane_tests_load::table;
 
 /// Measured messages.
 const MESSAGES: u64 = 500;
@@ -26,21 +25,24 @@ async fn main() -> anyhow::Result<()> {
     let stack = start(|settings| drop(settings.environment.insert("CHATLANE_ADMISSION".to_owned(), "off".to_owned()))).await;
     let floor = Floor::of(&stack).await;
     let lane = Lane::of(&stack).await?;
-    let mut table = Table::new()?;
+    let mut took = [histogram(), histogram(), histogram()];
     let mut tail = lane.opened;
     for turn in 0..WARM_UP + MESSAGES {
         // The previous task is done, so that its worker takes nothing from this turn.
         stack.quiet().await;
         let floor = floor.step(turn).await?;
-        let took = lane.send(turn, tail).await?;
-        tail = took.position;
+        let sent = lane.send(turn, tail).await?;
+        tail = sent.position;
         if turn >= WARM_UP {
-            table.floor.record(micros(floor))?;
-            table.acknowledged.record(micros(took.acknowledged))?;
-            table.delivered.record(micros(took.delivered))?;
+            for (took, of_turn) in took.iter_mut().zip([floor, sent.acknowledged, sent.delivered]) {
+                took.saturating_record(micros(of_turn));
+            }
         }
     }
-    print!("{table}");
+    println!("{MESSAGES} messages, one after the other, between two devices; warm; {}", table::machine());
+    let names = ["floor: put + enqueue", "send → ack", "send → deliver"];
+    let lines: Vec<_> = names.into_iter().zip(&took).collect();
+    println!("{}", table::latencies(&lines, Some(&took[0])));
     drop(lane);
     Ok(())
 }
@@ -88,48 +90,4 @@ impl Lane {
         let Outcome::Ok(stored) = answer.results[0].outcome else { anyhow::bail!("not stored: {answer:?}") };
         Ok(Took { acknowledged, delivered, position: stored.position })
     }
-}
-
-fn micros(took: Duration) -> u64 {
-    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Microseconds.
-struct Table {
-    floor: Histogram<u64>,
-    acknowledged: Histogram<u64>,
-    delivered: Histogram<u64>,
-}
-
-impl Table {
-    fn new() -> anyhow::Result<Self> {
-        // Exact to three digits; grows as it must.
-        Ok(Self { floor: Histogram::new(3)?, acknowledged: Histogram::new(3)?, delivered: Histogram::new(3)? })
-    }
-}
-
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-        let cores = available_parallelism().map_or(0, usize::from);
-        writeln!(
-            f,
-            "{MESSAGES} messages, one after the other, between two devices; warm; profile {profile}; {cores} cores; milliseconds, × floor"
-        )?;
-        writeln!(f, "{:28}{:>8}{:8}{:>8}{:8}{:>8}", "", "p50", "", "p95", "", "p99")?;
-        let lines = [("floor: put + enqueue", &self.floor), ("send → ack", &self.acknowledged), ("send → deliver", &self.delivered)];
-        for (name, histogram) in lines {
-            write!(f, "{name:28}")?;
-            for quantile in [0.5, 0.95, 0.99] {
-                let [took, floor] = [histogram, &self.floor].map(|histogram| milliseconds(histogram.value_at_quantile(quantile)));
-                write!(f, "{took:>8.2} ×{:<5.1} ", took / floor)?;
-            }
-            writeln!(f)?;
-        }
-        Ok(())
-    }
-}
-
-fn milliseconds(micros: u64) -> f64 {
-    Duration::from_micros(micros).as_secs_f64() * 1e3
 }

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, anyhow, ensure};
-use chatlane_protocol::frames::{HelloAnswer, SyncAnswer, SyncOutcome, SyncPage};
+use chatlane_protocol::frames::{CursorOutcome, HelloAnswer, SyncAnswer, SyncOutcome, SyncPage};
 use chatlane_protocol::limits::{CONVERSATIONS_PER_REQUEST_MAX, KNOWN_BYTES_MAX};
 use chatlane_protocol::request::{Known, PositionIn, SyncFrom};
 use chatlane_protocol::{ConversationId, Entry, Position, ServerFrame};
 use serde_json::json;
 
-use crate::{Device, DeviceError};
+use crate::device::{Device, DeviceError};
 
 impl Device {
     /// Says hello with what the device has, ascending by conversation, or asks for the page after `after`.
@@ -34,7 +34,7 @@ impl Device {
         if let Some(after) = after {
             request["after"] = json!(after);
         }
-        match self.ask_again(request).await? {
+        match self.granted_in_the_end(request).await? {
             ServerFrame::Hello(answer) => Ok(*answer),
             other => Err(anyhow!("not a welcome: {other:?}").into()),
         }
@@ -57,7 +57,7 @@ impl Device {
     /// # Errors
     /// As [`Device::request`], or the answer is no page.
     pub async fn sync(&self, from: &[SyncFrom], ack: &[PositionIn]) -> Result<SyncAnswer, DeviceError> {
-        match self.ask_again(json!({ "action": "sync", "conversations": from, "ack": ack })).await? {
+        match self.granted_in_the_end(json!({ "action": "sync", "conversations": from, "ack": ack })).await? {
             ServerFrame::Sync(answer) => Ok(answer),
             other => Err(anyhow!("not a page: {other:?}").into()),
         }
@@ -76,7 +76,10 @@ impl Device {
             let answer = self.sync(asked, &std::mem::take(&mut stored)).await?;
             ensure_whole(&answer, asked)?;
             for page in answer.pages {
-                let SyncOutcome::Ok(missed) = page.outcome else { return Err(anyhow!("refused: {page:?}").into()) };
+                let missed = match page.outcome {
+                    SyncOutcome::Ok(missed) => missed,
+                    SyncOutcome::Refused(refusal) => return Err(DeviceError::Refused(refusal)),
+                };
                 let from = left.iter_mut().find(|from| from.conversation == page.conversation).context("a page that was asked for")?;
                 for entry in &missed.entries {
                     ensure_next(from.after, entry)?;
@@ -102,10 +105,14 @@ impl Device {
     /// # Errors
     /// As [`Device::request`], or one of them is refused.
     pub async fn acknowledge(&self, action: &str, positions: &[PositionIn]) -> Result<(), DeviceError> {
-        let answer = self.request(json!({ "action": action, "positions": positions })).await?;
-        let results = answer["results"].as_array().with_context(|| format!("not results: {answer}"))?;
-        let taken = results.len() == positions.len() && results.iter().all(|result| result["status"] == "ok");
-        if taken { Ok(()) } else { Err(anyhow!("not all taken: {answer}").into()) }
+        let answer = match self.granted(json!({ "action": action, "positions": positions })).await? {
+            ServerFrame::Ack(answer) | ServerFrame::Read(answer) if answer.results.len() == positions.len() => answer,
+            other => return Err(anyhow!("not a result for each: {other:?}").into()),
+        };
+        answer.results.into_iter().try_for_each(|result| match result.outcome {
+            CursorOutcome::Ok => Ok(()),
+            CursorOutcome::Refused(refusal) => Err(DeviceError::Refused(refusal)),
+        })
     }
 }
 

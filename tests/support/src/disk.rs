@@ -1,0 +1,57 @@
+//! A device's local store, in memory.
+
+use std::collections::BTreeMap;
+
+use chatlane_session::{Change, ConversationRow, OutboxRow, Restored};
+use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Seq};
+
+/// What survives the app. Batches are applied whole and in their order, as `Output::Commit` asks.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    /// One row each.
+    pub conversations: BTreeMap<ConversationId, ConversationRow>,
+    /// Of each conversation.
+    pub entries: BTreeMap<ConversationId, BTreeMap<Seq, Entry>>,
+    outbox: BTreeMap<(ConversationId, ClientMessageId), OutboxRow>,
+}
+
+impl Disk {
+    /// Applies one batch.
+    pub fn apply(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Conversation(row) => {
+                    self.conversations.insert(row.conversation.clone(), row);
+                }
+                Change::Entries { conversation, entries } => {
+                    let kept = self.entries.entry(conversation).or_default();
+                    kept.extend(entries.into_iter().map(|entry| (entry.position.seq, entry)));
+                }
+                Change::DropBeyond { conversation, position } => {
+                    self.entries.entry(conversation).or_default().retain(|seq, _| *seq <= position.seq);
+                }
+                Change::DropAll(conversation) => {
+                    self.entries.remove(&conversation);
+                }
+                Change::Outbox(row) => {
+                    self.outbox.insert((row.conversation.clone(), row.client_message_id.clone()), row);
+                }
+                Change::OutboxDone { conversation, client_message_id } => {
+                    self.outbox.remove(&(conversation, client_message_id));
+                }
+            }
+        }
+    }
+
+    /// The outbox, in the order of writing.
+    pub fn outbox(&self) -> Vec<OutboxRow> {
+        let mut rows: Vec<OutboxRow> = self.outbox.values().cloned().collect();
+        rows.sort_by_key(|row| row.order);
+        rows
+    }
+
+    /// What a new life of the app finds.
+    pub fn restored(&self) -> Restored {
+        Restored { conversations: self.conversations.values().cloned().collect(), outbox: self.outbox() }
+    }
+}
