@@ -67,41 +67,37 @@ impl DataFolder {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use chatlane_tests_support::Folder;
 
-    fn temporary() -> PathBuf {
-        std::env::temp_dir().join(format!("chatlane-{}", uuid::Uuid::new_v4()))
-    }
+    use super::*;
 
     #[test]
     fn a_folder_in_use_is_refused_with_what_to_do() {
-        let path = temporary();
+        let folder = Folder::new();
+        let path = folder.file("data");
         let held = DataFolder::open(&path, false).unwrap();
         let refused = DataFolder::open(&path, false).unwrap_err().to_string();
         assert!(refused.contains("--data"), "{refused}");
         drop(held);
         assert!(DataFolder::open(&path, false).is_ok());
-        fs::remove_dir_all(path).unwrap();
     }
 
     #[test]
     fn fresh_forgets_our_files_and_keeps_foreign_ones() {
-        let path = temporary();
-        fs::create_dir_all(&path).unwrap();
+        let data = Folder::new();
         for name in ["dynamodb.sqlite", "queue.sqlite-wal", "letter.txt"] {
-            fs::write(path.join(name), "x").unwrap();
+            fs::write(data.file(name), "x").unwrap();
         }
-        let folder = DataFolder::open(&path, true).unwrap();
-        assert!(!folder.dynamodb().exists() && !path.join("queue.sqlite-wal").exists());
-        assert!(path.join("letter.txt").exists());
-        fs::remove_dir_all(path).unwrap();
+        let folder = DataFolder::open(data.path(), true).unwrap();
+        assert!(!folder.dynamodb().exists() && !data.file("queue.sqlite-wal").exists());
+        assert!(data.file("letter.txt").exists());
     }
 
     #[test]
     fn a_folder_that_cannot_be_made_is_named() {
-        let path = temporary();
+        let folder = Folder::new();
+        let path = folder.file("a file");
         fs::write(&path, "a file").unwrap();
         assert!(DataFolder::open(&path, false).unwrap_err().to_string().contains(&*path.to_string_lossy()));
-        fs::remove_file(path).unwrap();
     }
 }

@@ -92,93 +92,79 @@ fn file(stack: &Path, user: &UserId, number: usize) -> PathBuf {
 mod tests {
     use std::time::Duration;
 
+    use chatlane_tests_support::Folder;
+
     use super::*;
     use crate::issuer::Issuer;
-
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new() -> Self {
-            let path = std::env::temp_dir().join(format!("chatlane-{}", uuid::Uuid::new_v4()));
-            fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).unwrap();
-        }
-    }
 
     fn user(name: &str) -> UserId {
         UserId::new(name).unwrap()
     }
 
     fn token(stack: &Folder) -> Token {
-        let issuer = Issuer::open(&stack.0).unwrap();
+        let issuer = Issuer::open(stack.path()).unwrap();
         Token::new(issuer.token("alice", Duration::from_mins(1), SystemTime::now())).unwrap()
     }
 
     #[test]
     fn a_user_finds_the_same_device_again_and_another_stack_is_another_device() {
         let (data, other) = (Folder::new(), Folder::new());
-        let device = |token: &Token| open(&data.0, token, &user("alice")).unwrap().device();
+        let device = |token: &Token| open(data.path(), token, &user("alice")).unwrap().device();
         let (here, there) = (token(&data), token(&other));
         let first = device(&here);
         assert_eq!(device(&here), first);
         assert_ne!(device(&there), first);
-        assert_ne!(open(&data.0, &here, &user("bob")).unwrap().device(), first);
+        assert_ne!(open(data.path(), &here, &user("bob")).unwrap().device(), first);
     }
 
     #[test]
     fn two_chats_at_once_are_two_devices_and_sixteen_are_the_most() {
         let data = Folder::new();
         let token = token(&data);
-        let mut open_ones: Vec<Store> = (0..DEVICES_MAX).map(|_| open(&data.0, &token, &user("alice")).unwrap()).collect();
-        let refused = open(&data.0, &token, &user("alice")).unwrap_err().to_string();
+        let mut open_ones: Vec<Store> = (0..DEVICES_MAX).map(|_| open(data.path(), &token, &user("alice")).unwrap()).collect();
+        let refused = open(data.path(), &token, &user("alice")).unwrap_err().to_string();
         assert_eq!(refused, "16 chats of alice run already");
         let first = open_ones.swap_remove(0).device();
-        assert_eq!(open(&data.0, &token, &user("alice")).unwrap().device(), first);
+        assert_eq!(open(data.path(), &token, &user("alice")).unwrap().device(), first);
     }
 
     #[test]
     fn while_no_stack_answers_the_device_used_last_is_taken_if_there_is_one() {
         let (data, other) = (Folder::new(), Folder::new());
-        assert!(last(&data.0, &user("alice")).unwrap().is_none());
+        assert!(last(data.path(), &user("alice")).unwrap().is_none());
         let (older, newer) = (token(&data), token(&other));
-        let [_, newest] = [older, newer].map(|token| open(&data.0, &token, &user("alice")).unwrap().device());
-        for stack in fs::read_dir(data.0.join(FOLDER)).unwrap() {
+        let [_, newest] = [older, newer].map(|token| open(data.path(), &token, &user("alice")).unwrap().device());
+        for stack in fs::read_dir(data.path().join(FOLDER)).unwrap() {
             let file = file(&stack.unwrap().path(), &user("alice"), 1);
             let used = if Store::open(&file, &user("alice")).unwrap().device() == newest { 2 } else { 1 };
             fs::File::options().write(true).open(&file).unwrap().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(used)).unwrap();
         }
-        assert_eq!(last(&data.0, &user("alice")).unwrap().unwrap().device(), newest);
-        assert!(last(&data.0, &user("bob")).unwrap().is_none());
+        assert_eq!(last(data.path(), &user("alice")).unwrap().unwrap().device(), newest);
+        assert!(last(data.path(), &user("bob")).unwrap().is_none());
     }
 
     #[test]
     fn what_is_forgotten_is_gone() {
         let data = Folder::new();
-        forget(&data.0).unwrap();
+        forget(data.path()).unwrap();
         let token = token(&data);
-        let first = open(&data.0, &token, &user("alice")).unwrap().device();
-        forget(&data.0).unwrap();
-        assert_ne!(open(&data.0, &token, &user("alice")).unwrap().device(), first);
+        let first = open(data.path(), &token, &user("alice")).unwrap().device();
+        forget(data.path()).unwrap();
+        assert_ne!(open(data.path(), &token, &user("alice")).unwrap().device(), first);
     }
 
     #[test]
     fn a_name_that_is_too_long_for_a_file_is_digested() {
         let data = Folder::new();
         let long = user(&"\u{1}".repeat(128));
-        assert_eq!(open(&data.0, &token(&data), &long).unwrap().user(), &long);
+        assert_eq!(open(data.path(), &token(&data), &long).unwrap().user(), &long);
     }
 
     #[test]
     fn a_token_that_names_no_key_is_refused() {
         let data = Folder::new();
         for bad in ["no token", "eyJhbGciOiJFUzI1NiJ9.e30.c2ln", "eyJhbGciOiJFUzI1NiIsImtpZCI6Ii4uLyJ9.e30.c2ln"] {
-            let refused = open(&data.0, &Token::new(bad).unwrap(), &user("alice")).unwrap_err().to_string();
+            let refused = open(data.path(), &Token::new(bad).unwrap(), &user("alice")).unwrap_err().to_string();
             assert!(refused.contains("not Chatlane"), "{bad}: {refused}");
         }
     }

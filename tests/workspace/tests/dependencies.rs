@@ -138,14 +138,26 @@ fn every_package_in_the_list_exists() {
     }
 }
 
+/// What the tests share. It uses `protocol` and `client`, so tests of whoever is above these may use it.
+const SUPPORT: &str = "chatlane-tests-support";
+
 #[test]
 fn nothing_uses_the_tests_or_the_runner() {
     for package in packages().iter().filter(|package| !is_tests(&package.name)) {
-        let used = names(package, &[DependencyKind::Normal, DependencyKind::Build, DependencyKind::Development]);
-        for name in used {
-            assert!(!is_tests(&name) && name != "chatlane-local", "{} uses {name}", package.name);
+        let used = names(package, &[DependencyKind::Normal, DependencyKind::Build]);
+        let tests_use = names(package, &[DependencyKind::Development]);
+        for name in used.iter().chain(tests_use.iter().filter(|name| *name != SUPPORT)) {
+            assert!(!is_tests(name) && name != "chatlane-local", "{} uses {name}", package.name);
         }
     }
+}
+
+#[test]
+fn what_the_tests_share_knows_no_server() {
+    let support = packages().into_iter().find(|package| *package.name == SUPPORT).expect("it exists");
+    let used = names(&support, &[DependencyKind::Normal, DependencyKind::Build, DependencyKind::Development]);
+    let ours: Vec<&String> = used.iter().filter(|name| name.starts_with("chatlane-")).collect();
+    assert_eq!(ours, ["chatlane-client", "chatlane-protocol"]);
 }
 
 /// A fault in what it shared with the judged could hide in both.
@@ -163,7 +175,8 @@ fn also_in_its_tests_a_package_uses_no_package_above_it() {
         let Some(allowed) = allowed(&package.name) else { continue };
         for name in names(&package, &[DependencyKind::Development]) {
             let of_workspace = name.starts_with("chatlane-") && *package.name != name;
-            assert!(!of_workspace || allowed.contains(&name), "{} uses {name} in its tests", package.name);
+            let below = if name == SUPPORT { allowed.contains("chatlane-client") } else { allowed.contains(&name) };
+            assert!(!of_workspace || below, "{} uses {name} in its tests", package.name);
         }
     }
 }

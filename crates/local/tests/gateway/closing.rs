@@ -1,16 +1,15 @@
 //! The close handshake, `$disconnect` and its best effort, stopping (docs/FIDELITY.md, "Closing").
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chatlane_local::gateway::{DisconnectEvents, FunctionError, GatewayEvent, Limits, Settings};
+use chatlane_tests_support::{Closed, patiently};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::stack::{Scene, settings, soon};
+use crate::stack::{Scene, settings};
 
 fn with(disconnect_events: DisconnectEvents) -> Settings {
     Settings { disconnect_events, ..settings() }
@@ -18,11 +17,9 @@ fn with(disconnect_events: DisconnectEvents) -> Settings {
 
 #[tokio::test]
 async fn a_clients_close_is_answered_and_disconnect_has_its_code_and_reason() {
-    let mut stack = Scene::new().start().await;
-    let mut client = stack.connect().await;
-    let connection = stack.connection_id().await;
-    client.socket.close(Some(CloseFrame { code: CloseCode::Library(4001), reason: "bye".into() })).await.unwrap();
-    assert_eq!(client.close_frame().await, (4001, "bye".to_owned()));
+    let (mut stack, mut client, connection) = Scene::new().connected().await;
+    client.stream.close(Some(CloseFrame { code: CloseCode::Library(4001), reason: "bye".into() })).await.unwrap();
+    assert_eq!(client.close_frame().await, Closed { code: 4001, reason: "bye".to_owned() });
     let event = stack.event_of("disconnect").await;
     assert_eq!(event["requestContext"]["connectionId"], connection);
     assert!(event.get("body").is_none());
@@ -38,7 +35,7 @@ async fn a_clients_close_is_answered_and_disconnect_has_its_code_and_reason() {
 async fn a_close_without_a_code_is_reported_as_1005() {
     let mut stack = Scene::new().start().await;
     let mut client = stack.connect().await;
-    client.socket.close(None).await.unwrap();
+    client.stream.close(None).await.unwrap();
     let context = stack.event_of("disconnect").await["requestContext"].clone();
     assert_eq!(context["disconnectStatusCode"], 1005);
     assert_eq!(context["disconnectReason"], "Client-side close frame status not set");
@@ -53,9 +50,7 @@ async fn a_lost_connection_is_reported_as_1006() {
 
 #[tokio::test]
 async fn a_reset_connection_is_reported_as_1006() {
-    let mut stack = Scene::new().start().await;
-    let mut client = stack.connect().await;
-    let connection = stack.connection_id().await;
+    let (mut stack, mut client, connection) = Scene::new().connected().await;
     // One message stays unread when the client drops its socket: TCP resets the connection.
     assert_eq!(stack.post(&connection, "unread").await, 200);
     client.readable().await;
@@ -65,15 +60,7 @@ async fn a_reset_connection_is_reported_as_1006() {
 
 #[tokio::test]
 async fn an_answer_to_a_closed_connection_is_dropped() {
-    let release = Arc::new(Notify::new());
-    let held = release.clone();
-    let scene = Scene::new().on("hello", move |_| {
-        let held = held.clone();
-        async move {
-            held.notified().await;
-            Ok(json!({"statusCode": 200, "body": "for nobody"}))
-        }
-    });
+    let (scene, release) = Scene::new().held("hello", json!({"statusCode": 200, "body": "for nobody"}));
     let mut stack = scene.start().await;
     let mut client = stack.connect().await;
     client.send(r#"{"action":"hello"}"#).await;
@@ -119,7 +106,7 @@ async fn delivered(share: f64, seed: u64) -> Vec<usize> {
         stack.closed().await;
     }
     // Returns when every session has ended, its `$disconnect` included.
-    soon(stack.gateway.stop()).await;
+    patiently("the gateway stops", stack.gateway.stop()).await;
     let connection = |event: &Value| event["requestContext"]["connectionId"].clone();
     let invocations = stack.invocations_so_far();
     let of =
@@ -152,8 +139,8 @@ async fn a_disconnect_can_be_late() {
 async fn stop_closes_every_socket_with_1001_and_tries_each_disconnect() {
     let mut stack = Scene::new().start().await;
     let mut clients = [stack.connect().await, stack.connect().await];
-    let reading = tokio::spawn(async move { (clients[0].close_frame().await.0, clients[1].close_frame().await.0) });
-    soon(stack.gateway.stop()).await;
+    let reading = tokio::spawn(async move { (clients[0].close_frame().await.code, clients[1].close_frame().await.code) });
+    patiently("the gateway stops", stack.gateway.stop()).await;
     assert_eq!(reading.await.unwrap(), (1001, 1001));
     let disconnects = stack.invoked_so_far().into_iter().filter(|function| function == "disconnect").count();
     assert_eq!(disconnects, 2);
@@ -165,20 +152,18 @@ async fn stop_gives_up_a_delayed_disconnect() {
     let mut stack = Scene::with(with(DisconnectEvents::Delay(Duration::from_hours(1)))).start().await;
     drop(stack.connect().await);
     stack.closed().await;
-    soon(stack.gateway.stop()).await;
+    patiently("the gateway stops", stack.gateway.stop()).await;
     assert_eq!(stack.invoked_so_far(), ["authorize", "connect"]);
 }
 
 #[tokio::test]
 async fn frames_that_follow_the_gateways_close_are_dropped() {
-    let mut stack = Scene::new().start().await;
-    let mut client = stack.connect().await;
-    let connection = stack.connection_id().await;
+    let (mut stack, mut client, connection) = Scene::new().connected().await;
     assert_eq!(stack.management("DELETE", &connection, "").await.status, 204);
     // The close frame has arrived and is not read yet.
     client.readable().await;
     client.send("too late").await;
-    assert_eq!(client.close_frame().await.0, 1000);
+    assert_eq!(client.close_frame().await.code, 1000);
     assert_eq!(stack.invoked().await.0, "disconnect");
     let mut events = std::iter::from_fn(|| stack.events.try_recv().ok());
     assert!(!events.any(|event| matches!(event, GatewayEvent::FrameIn { .. })));
@@ -192,6 +177,6 @@ async fn connected_at_is_the_same_in_every_event() {
     let first = connected_at(&stack.event_of("connect").await);
     client.send("x").await;
     assert_eq!(connected_at(&stack.event_of("fallback").await), first);
-    client.socket.close(None).await.unwrap();
+    client.stream.close(None).await.unwrap();
     assert_eq!(connected_at(&stack.event_of("disconnect").await), first);
 }

@@ -1,40 +1,24 @@
 //! From the upgrade request to an open socket or a status (docs/FIDELITY.md, "Handshake" and "Events").
 
-use std::sync::Arc;
-
 use aws_lambda_events::apigw::{ApiGatewayCustomAuthorizerRequestTypeRequest, ApiGatewayWebsocketProxyRequest};
 use chatlane_local::gateway::{FunctionError, Limits, Settings};
+use chatlane_tests_support::{Socket, patiently};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::error::{ProtocolError, SubProtocolError};
 
-use crate::stack::{Scene, allow, settings, soon, text};
+use crate::stack::{Scene, allow, settings, text};
 
 #[tokio::test]
 async fn a_handshake_waits_for_connect_and_posts_to_it_get_410_until_then() {
-    let release = Arc::new(Notify::new());
-    let held = release.clone();
-    let scene = Scene::new().on("connect", move |_| {
-        let held = held.clone();
-        async move {
-            held.notified().await;
-            Ok(json!({"statusCode": 200}))
-        }
-    });
+    let (scene, release) = Scene::new().held("connect", json!({"statusCode": 200}));
     let mut stack = scene.start().await;
-    let request = stack.request("/dev");
-    let address = stack.clients_at;
-    let connecting = tokio::spawn(async move {
-        let socket = TcpStream::connect(address).await.unwrap();
-        tokio_tungstenite::client_async(request, socket).await
-    });
+    let connecting = tokio::spawn(Socket::open(stack.request("/dev")));
     let connection = stack.connection_id().await;
     assert_eq!(stack.post(&connection, "early").await, 410);
     assert!(!connecting.is_finished());
     release.notify_one();
-    let _client = soon(connecting).await.unwrap().unwrap();
+    let _client = patiently("the handshake is answered", connecting).await.unwrap().unwrap();
     assert_eq!(stack.post(&connection, "now").await, 200);
 }
 
@@ -120,7 +104,7 @@ async fn a_url_over_4096_characters_is_414_without_a_call() {
     let longest = format!("/dev?q={}", "x".repeat(4096 - "/dev?q=".len()));
     assert_eq!(stack.refused(&format!("{longest}x")).await, 414);
     assert!(stack.invoked_so_far().is_empty());
-    stack.try_connect(stack.request(&longest)).await.unwrap();
+    Socket::open(stack.request(&longest)).await.unwrap();
 }
 
 #[tokio::test]
@@ -128,13 +112,13 @@ async fn a_subprotocol_is_echoed_only_if_connect_returns_it() {
     let returned = json!({"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": "chatlane.v1"}});
     let stack = Scene::new().on("connect", move |_| std::future::ready(Ok(returned.clone()))).start().await;
     let offer = stack.request("/dev").with_sub_protocol("chatlane.v1").with_sub_protocol("token.x");
-    let (_client, response) = stack.try_connect(offer).await.unwrap();
+    let (_client, response) = Socket::open(offer).await.unwrap();
     assert_eq!(response.headers()["Sec-WebSocket-Protocol"], "chatlane.v1");
 
     let silent = Scene::new().start().await;
     let offer = silent.request("/dev").with_sub_protocol("chatlane.v1");
     // A client that offered one and gets none gives up, as browsers do.
-    let refused = silent.try_connect(offer).await.err().unwrap();
+    let refused = Socket::open(offer).await.err().unwrap();
     assert!(matches!(refused, Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(SubProtocolError::NoSubProtocol))));
 }
 
@@ -160,7 +144,7 @@ async fn another_stage_is_403_and_no_websocket_is_426() {
 async fn the_authorizer_event_has_the_captured_shape() {
     let mut stack = Scene::new().start().await;
     let request = stack.request("/dev?device=d%201&tag=a&tag=b").with_header("Authorization", "Bearer x");
-    stack.try_connect(request).await.unwrap();
+    Socket::open(request).await.unwrap();
     let event = stack.event_of("authorize").await;
     assert_eq!(event["type"], "REQUEST");
     assert_eq!(event["requestContext"]["eventType"], "CONNECT");
@@ -180,7 +164,7 @@ async fn a_connect_event_has_headers_and_queries_but_no_body() {
     let mut stack = Scene::new().start().await;
     let request = stack.request("/dev?device=d1&device=d2&plus=a+b&flag").with_header("User-Agent", "test/1").with_sub_protocol("a");
     // `connect` echoes no subprotocol, so this client gives up; the event is there all the same.
-    let _refused = stack.try_connect(request).await;
+    let _refused = Socket::open(request).await;
     let event = stack.event_of("connect").await;
     assert_eq!(event["headers"]["Sec-WebSocket-Protocol"], "a");
     assert_eq!(event["multiValueHeaders"]["Sec-WebSocket-Version"], json!(["13"]));
@@ -209,21 +193,9 @@ async fn query_maps_are_absent_without_a_query() {
 
 #[tokio::test]
 async fn a_client_that_leaves_while_connect_runs_is_disconnected() {
-    let release = Arc::new(Notify::new());
-    let held = release.clone();
-    let scene = Scene::new().on("connect", move |_| {
-        let held = held.clone();
-        async move {
-            held.notified().await;
-            Ok(json!({"statusCode": 200}))
-        }
-    });
+    let (scene, release) = Scene::new().held("connect", json!({"statusCode": 200}));
     let mut stack = scene.start().await;
-    let (request, address) = (stack.request("/dev"), stack.clients_at);
-    let connecting = tokio::spawn(async move {
-        let socket = TcpStream::connect(address).await.unwrap();
-        tokio_tungstenite::client_async(request, socket).await
-    });
+    let connecting = tokio::spawn(Socket::open(stack.request("/dev")));
     let connection = stack.connection_id().await;
     connecting.abort();
     assert!(connecting.await.unwrap_err().is_cancelled());

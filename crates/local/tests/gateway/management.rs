@@ -1,15 +1,14 @@
 //! `@connections` (docs/FIDELITY.md).
 
 use chatlane_local::gateway::{GatewayEvent, Limits, Settings};
+use chatlane_tests_support::{Closed, Socket, patiently};
 use serde_json::json;
 
 use crate::stack::{Scene, settings};
 
 #[tokio::test]
 async fn a_post_arrives_as_one_text_message() {
-    let mut stack = Scene::new().start().await;
-    let mut client = stack.connect().await;
-    let connection = stack.connection_id().await;
+    let (stack, mut client, connection) = Scene::new().connected().await;
     let answer = stack.management("POST", &connection, "grüße").await;
     assert_eq!((answer.status, answer.error_type), (200, None));
     assert_eq!(client.text().await, "grüße");
@@ -17,9 +16,7 @@ async fn a_post_arrives_as_one_text_message() {
 
 #[tokio::test]
 async fn an_id_is_found_percent_encoded_and_bare() {
-    let mut stack = Scene::new().start().await;
-    let _client = stack.connect().await;
-    let connection = stack.connection_id().await;
+    let (stack, _client, connection) = Scene::new().connected().await;
     assert_eq!(stack.management_at("POST", &format!("/dev/@connections/{connection}"), "x").await.status, 200);
     let encoded = format!("/dev/%40connections/{}", connection.replace('=', "%3D"));
     assert_eq!(stack.management_at("POST", &encoded, "x").await.status, 200);
@@ -40,9 +37,7 @@ async fn an_unknown_or_closed_connection_is_gone_for_every_method() {
 
 #[tokio::test]
 async fn a_post_over_128_kb_is_413_and_one_of_128_kb_arrives() {
-    let mut stack = Scene::new().start().await;
-    let mut client = stack.connect().await;
-    let connection = stack.connection_id().await;
+    let (stack, mut client, connection) = Scene::new().connected().await;
     let largest = "x".repeat(128 * 1024);
     let refused = stack.management("POST", &connection, format!("{largest}x")).await;
     assert_eq!(refused.error(), (413, "PayloadTooLargeException"));
@@ -53,9 +48,7 @@ async fn a_post_over_128_kb_is_413_and_one_of_128_kb_arrives() {
 #[tokio::test]
 async fn a_client_that_does_not_read_fills_its_buffer_and_posts_get_429() {
     let limits = Limits { outgoing_messages_max: 2, ..Limits::default() };
-    let mut stack = Scene::with(Settings { limits, ..settings() }).start().await;
-    let mut client = stack.connect().await;
-    let connection = stack.connection_id().await;
+    let (stack, mut client, connection) = Scene::with(Settings { limits, ..settings() }).connected().await;
     let large = "x".repeat(128 * 1024);
     // TCP's own buffers on both sides take some megabytes first.
     let mut accepted = 0;
@@ -79,7 +72,7 @@ async fn a_client_that_does_not_read_fills_its_buffer_and_posts_get_429() {
 async fn get_shows_the_connection_in_lower_camel_case() {
     let mut stack = Scene::new().start().await;
     let request = stack.request("/dev").with_header("User-Agent", "test/1");
-    let (mut client, _) = stack.try_connect(request).await.unwrap();
+    let (mut client, _) = Socket::open(request).await.unwrap();
     let connection = stack.connection_id().await;
     let shown = stack.management("GET", &connection, "").await;
     assert_eq!(shown.status, 200);
@@ -101,14 +94,12 @@ async fn get_shows_the_connection_in_lower_camel_case() {
 
 #[tokio::test]
 async fn delete_closes_normally_after_what_was_posted_before() {
-    let mut stack = Scene::new().start().await;
-    let mut client = stack.connect().await;
-    let connection = stack.connection_id().await;
+    let (mut stack, mut client, connection) = Scene::new().connected().await;
     assert_eq!(stack.post(&connection, "goaway").await, 200);
     assert_eq!(stack.management("DELETE", &connection, "").await.status, 204);
     assert_eq!(stack.post(&connection, "late").await, 410);
     assert_eq!(client.text().await, "goaway");
-    assert_eq!(client.close_frame().await, (1000, "Connection Closed Normally".to_owned()));
+    assert_eq!(client.close_frame().await, Closed { code: 1000, reason: "Connection Closed Normally".to_owned() });
     let context = stack.event_of("disconnect").await["requestContext"].clone();
     assert_eq!(context["disconnectStatusCode"], 1000);
     assert_eq!(context["disconnectReason"], "Connection Closed Normally");
@@ -116,18 +107,14 @@ async fn delete_closes_normally_after_what_was_posted_before() {
 
 #[tokio::test]
 async fn the_code_of_a_delete_is_a_setting() {
-    let mut stack = Scene::with(Settings { delete_close_code: 1001, ..settings() }).start().await;
-    let mut client = stack.connect().await;
-    let connection = stack.connection_id().await;
+    let (stack, mut client, connection) = Scene::with(Settings { delete_close_code: 1001, ..settings() }).connected().await;
     assert_eq!(stack.management("DELETE", &connection, "").await.status, 204);
-    assert_eq!(client.close_frame().await.0, 1001);
+    assert_eq!(client.close_frame().await.code, 1001);
 }
 
 #[tokio::test]
 async fn a_half_open_connection_accepts_posts_and_delivers_none() {
-    let mut stack = Scene::new().start().await;
-    let mut client = stack.connect().await;
-    let connection = stack.connection_id().await;
+    let (mut stack, mut client, connection) = Scene::new().connected().await;
     assert!(stack.gateway.freeze(&connection) && stack.gateway.freeze(&connection));
     client.send("into the void").await;
     // More than its buffer holds: the void has room.
@@ -138,16 +125,14 @@ async fn a_half_open_connection_accepts_posts_and_delivers_none() {
     assert_eq!(stack.closed().await.0, 1000);
     assert_eq!(stack.invoked().await.0, "disconnect");
     // TCP ends without a message or a close frame.
-    assert!(!matches!(crate::stack::soon(futures_util::StreamExt::next(&mut client.socket)).await, Some(Ok(_))));
+    assert!(!matches!(patiently("the end", futures_util::StreamExt::next(&mut client.stream)).await, Some(Ok(_))));
     assert!(!stack.gateway.freeze(&connection));
 }
 
 #[tokio::test]
 async fn a_half_open_connection_ends_by_the_idle_timer() {
     let limits = Limits { idle: std::time::Duration::from_millis(100), ..Limits::default() };
-    let mut stack = Scene::with(Settings { limits, ..settings() }).start().await;
-    let _client = stack.connect().await;
-    let connection = stack.connection_id().await;
+    let (mut stack, _client, connection) = Scene::with(Settings { limits, ..settings() }).connected().await;
     stack.gateway.freeze(&connection);
     assert_eq!(stack.closed().await.0, 1001);
     assert_eq!(stack.post(&connection, "x").await, 410);
@@ -155,9 +140,7 @@ async fn a_half_open_connection_ends_by_the_idle_timer() {
 
 #[tokio::test]
 async fn another_stage_is_forbidden_and_text_has_to_be_utf_8() {
-    let mut stack = Scene::new().start().await;
-    let _client = stack.connect().await;
-    let connection = stack.connection_id().await;
+    let (stack, _client, connection) = Scene::new().connected().await;
     for method in ["POST", "GET", "DELETE"] {
         let refused = stack.management_at(method, &format!("/prod/@connections/{connection}"), "x").await;
         assert_eq!(refused.error(), (403, "ForbiddenException"), "{method}");
@@ -168,9 +151,7 @@ async fn another_stage_is_forbidden_and_text_has_to_be_utf_8() {
 
 #[tokio::test]
 async fn posts_to_one_connection_keep_their_order() {
-    let mut stack = Scene::new().start().await;
-    let mut client = stack.connect().await;
-    let connection = stack.connection_id().await;
+    let (mut stack, mut client, connection) = Scene::new().connected().await;
     for n in 0..20 {
         assert_eq!(stack.post(&connection, &n.to_string()).await, 200);
     }

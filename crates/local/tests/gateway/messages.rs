@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chatlane_local::gateway::{FunctionError, Limits, Reorder, Settings};
+use chatlane_tests_support::patiently;
 use futures_util::SinkExt as _;
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
@@ -41,9 +42,7 @@ async fn what_matches_no_route_goes_to_default_and_so_do_the_predefined_names() 
 #[tokio::test]
 async fn without_a_default_route_the_client_gets_forbidden() {
     let routes = [("$connect", "connect"), ("send", "send")];
-    let mut stack = Scene::with(Settings::new("dev", "authorize", routes)).start().await;
-    let mut client = stack.connect().await;
-    let connection = stack.connection_id().await;
+    let (mut stack, mut client, connection) = Scene::with(Settings::new("dev", "authorize", routes)).connected().await;
     client.send(r#"{"action":"$connect"}"#).await;
     let frame = client.json().await;
     assert_eq!((&frame["message"], &frame["connectionId"]), (&json!("Forbidden"), &json!(connection)));
@@ -118,7 +117,7 @@ async fn after_the_integration_timeout_the_answer_is_an_error_and_the_invocation
     client.send(send(1)).await;
     assert_eq!(client.json().await["message"], "Internal server error");
     release.notify_one();
-    crate::stack::soon(ran_to_the_end.recv()).await.unwrap();
+    patiently("it runs to the end", ran_to_the_end.recv()).await.unwrap();
 }
 
 #[tokio::test]
@@ -147,9 +146,9 @@ async fn order_of_sixteen(seed: u64) -> Vec<u64> {
     let mut stack = Scene::with(reordering(seed)).start().await;
     let mut client = stack.connect().await;
     for n in 0..16 {
-        client.socket.feed(Message::text(send(n))).await.unwrap();
+        client.stream.feed(Message::text(send(n))).await.unwrap();
     }
-    client.socket.flush().await.unwrap();
+    client.stream.flush().await.unwrap();
     let mut order = Vec::new();
     for _ in 0..16 {
         let body: Value = serde_json::from_str(&text(&stack.event_of("send").await["body"])).unwrap();
@@ -182,7 +181,7 @@ async fn last_two_invocations(mut stack: Stack) -> [String; 2] {
     let mut client = stack.connect().await;
     stack.event_of("connect").await;
     client.send(send(1)).await;
-    client.socket.close(None).await.unwrap();
+    client.stream.close(None).await.unwrap();
     [stack.invoked().await.0, stack.invoked().await.0]
 }
 
@@ -226,7 +225,7 @@ async fn the_authorizers_context_is_replayed_as_strings_on_every_event() {
     let mut client = stack.connect().await;
     client.send(send(1)).await;
     client.text().await;
-    client.socket.close(None).await.unwrap();
+    client.stream.close(None).await.unwrap();
     let replayed = json!({"principalId": "alice", "device": "d1", "exp": "1893456000", "admin": "false"});
     for function in ["connect", "send", "disconnect"] {
         let event = stack.event_of(function).await;

@@ -1,21 +1,20 @@
 //! The story that observers of the gateway are told.
 
 use chatlane_local::gateway::{FrameSource, GatewayEvent};
+use chatlane_tests_support::Socket;
 use serde_json::{Value, json};
 
 use crate::stack::{Scene, allow};
 
 #[tokio::test]
 async fn one_connection_is_one_story() {
-    let mut stack = Scene::new().start().await;
-    let mut client = stack.connect().await;
-    let connection = stack.connection_id().await;
+    let (mut stack, mut client, connection) = Scene::new().connected().await;
     let request = r#"{"action":"send","secret":1}"#;
     client.send(request).await;
     client.text().await;
     stack.post(&connection, "news").await;
     client.text().await;
-    client.socket.close(None).await.unwrap();
+    client.stream.close(None).await.unwrap();
 
     let (user, connection) = ("alice".to_owned(), connection.clone());
     let expected = [
@@ -45,7 +44,7 @@ async fn one_connection_is_one_story() {
 async fn the_device_is_the_query_parameter_if_the_context_has_none() {
     let scene = Scene::new().on("authorize", async |_| Ok(allow(&Value::Null)));
     let mut stack = scene.start().await;
-    stack.try_connect(stack.request("/dev?device=d7")).await.unwrap();
+    Socket::open(stack.request("/dev?device=d7")).await.unwrap();
     let GatewayEvent::Opened { device, .. } = stack.event().await else { panic!("opened first") };
     assert_eq!(device.as_deref(), Some("d7"));
     assert_eq!(stack.event_of("connect").await["requestContext"]["authorizer"], json!({"principalId": "alice"}));

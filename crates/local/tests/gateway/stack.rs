@@ -5,28 +5,22 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Bytes;
 use chatlane_local::gateway::{FunctionError, Functions, Gateway, GatewayEvent, Settings};
-use futures_util::{SinkExt as _, StreamExt as _};
+use chatlane_tests_support::{Socket, patiently};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
-use tokio_tungstenite::tungstenite::{Error, Message};
 
 pub type Answer = Result<Value, FunctionError>;
 type Script = Arc<dyn Fn(Value) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
-
-/// Ends a test that would hang; never decides one that goes on.
-pub async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), future).await.expect("it happens within 30 s")
-}
 
 pub fn allow(context: &Value) -> Value {
     json!({
@@ -94,6 +88,28 @@ impl Scene {
         self
     }
 
+    /// `function` answers this as soon as it is told to.
+    pub fn held(self, function: &'static str, answer: Value) -> (Self, Arc<Notify>) {
+        let release = Arc::new(Notify::new());
+        let held = release.clone();
+        let script = move |_| {
+            let (held, answer) = (held.clone(), answer.clone());
+            async move {
+                held.notified().await;
+                Ok(answer)
+            }
+        };
+        (self.on(function, script), release)
+    }
+
+    /// With one client, and the id of its connection.
+    pub async fn connected(self) -> (Stack, Socket, String) {
+        let mut stack = self.start().await;
+        let client = stack.connect().await;
+        let connection = stack.connection_id().await;
+        (stack, client, connection)
+    }
+
     pub async fn start(self) -> Stack {
         let (sender, invocations) = unbounded_channel();
         let gateway = Gateway::new(self.settings, Scripted { scripts: self.scripts, invocations: sender });
@@ -127,33 +143,24 @@ impl<F: Functions> Controls for Gateway<F> {
 
 pub struct Stack {
     pub gateway: Box<dyn Controls>,
-    pub clients_at: SocketAddr,
+    clients_at: SocketAddr,
     management_at: SocketAddr,
     invocations: UnboundedReceiver<(String, Value)>,
     pub events: UnboundedReceiver<GatewayEvent>,
 }
-
-pub type Upgraded = axum::http::Response<Option<Vec<u8>>>;
 
 impl Stack {
     pub fn request(&self, path: &str) -> ClientRequestBuilder {
         ClientRequestBuilder::new(format!("ws://{}{path}", self.clients_at).parse().unwrap())
     }
 
-    pub async fn try_connect(&self, request: ClientRequestBuilder) -> Result<(Client, Upgraded), Error> {
-        let socket = TcpStream::connect(self.clients_at).await.unwrap();
-        socket.set_nodelay(true).unwrap();
-        let (socket, response) = soon(tokio_tungstenite::client_async(request, socket)).await?;
-        Ok((Client { socket }, response))
-    }
-
-    pub async fn connect(&self) -> Client {
-        self.try_connect(self.request("/dev")).await.unwrap().0
+    pub async fn connect(&self) -> Socket {
+        Socket::open(self.request("/dev")).await.unwrap().0
     }
 
     /// The status that refuses the handshake at `path`.
     pub async fn refused(&self, path: &str) -> u16 {
-        match self.try_connect(self.request(path)).await {
+        match Socket::open(self.request(path)).await {
             Err(Error::Http(response)) => response.status().as_u16(),
             Err(error) => panic!("no HTTP answer: {error}"),
             Ok(_) => panic!("the handshake was accepted"),
@@ -163,12 +170,12 @@ impl Stack {
     /// A request without an upgrade.
     pub async fn plain_get(&self, path: &str) -> axum::http::Response<hyper::body::Incoming> {
         let client: HttpClient<_, Full<Bytes>> = HttpClient::builder(TokioExecutor::new()).build_http();
-        soon(client.get(format!("http://{}{path}", self.clients_at).parse().unwrap())).await.unwrap()
+        patiently("an answer", client.get(format!("http://{}{path}", self.clients_at).parse().unwrap())).await.unwrap()
     }
 
     /// The next invocation, of any function.
     pub async fn invoked(&mut self) -> (String, Value) {
-        soon(self.invocations.recv()).await.expect("the gateway lives")
+        patiently("an invocation", self.invocations.recv()).await.expect("the gateway lives")
     }
 
     /// The event of the next invocation of `function`; others are passed over.
@@ -197,7 +204,7 @@ impl Stack {
     }
 
     pub async fn event(&mut self) -> GatewayEvent {
-        soon(self.events.recv()).await.expect("the gateway lives")
+        patiently("an event", self.events.recv()).await.expect("the gateway lives")
     }
 
     /// Waits until the connection's `Closed` event; answers code and reason.
@@ -221,7 +228,7 @@ impl Stack {
             .body(Full::new(body.into()))
             .unwrap();
         let client: HttpClient<_, Full<Bytes>> = HttpClient::builder(TokioExecutor::new()).build_http();
-        let response = soon(client.request(request)).await.unwrap();
+        let response = patiently("an answer", client.request(request)).await.unwrap();
         let status = response.status().as_u16();
         let error_type = response.headers().get("x-amzn-ErrorType").map(|value| value.to_str().unwrap().to_owned());
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -245,48 +252,6 @@ impl Managed {
     pub fn error(&self) -> (u16, &str) {
         assert!(self.body["message"].is_string(), "an error has a message: {self:?}");
         (self.status, self.error_type.as_deref().expect("an error has its type in a header"))
-    }
-}
-
-pub struct Client {
-    pub socket: WebSocketStream<TcpStream>,
-}
-
-impl Client {
-    pub async fn send(&mut self, message: impl Into<Message>) {
-        self.socket.send(message.into()).await.unwrap();
-    }
-
-    pub async fn message(&mut self) -> Message {
-        soon(self.socket.next()).await.expect("the socket is open").unwrap()
-    }
-
-    pub async fn text(&mut self) -> String {
-        match self.message().await {
-            Message::Text(text) => text.as_str().to_owned(),
-            other => panic!("no text: {other:?}"),
-        }
-    }
-
-    pub async fn json(&mut self) -> Value {
-        serde_json::from_str(&self.text().await).unwrap()
-    }
-
-    /// Waits until the gateway's next bytes are there, and leaves them unread.
-    pub async fn readable(&mut self) {
-        assert_eq!(soon(self.socket.get_mut().peek(&mut [0])).await.unwrap(), 1);
-    }
-
-    /// Code and reason of the gateway's close frame; messages before it are passed over. Reads on until TCP ends, so that the client's
-    /// own close frame is sent.
-    pub async fn close_frame(&mut self) -> (u16, String) {
-        loop {
-            if let Message::Close(frame) = self.message().await {
-                let frame = frame.expect("the gateway gives a code");
-                let _end = soon(self.socket.next()).await;
-                return (frame.code.into(), frame.reason.as_str().to_owned());
-            }
-        }
     }
 }
 

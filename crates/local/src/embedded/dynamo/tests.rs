@@ -2,34 +2,12 @@ use std::ffi::OsStr;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
-use uuid::Uuid;
+use chatlane_tests_support::Folder;
 
 use super::*;
 use crate::embedded::wire::{aws_json, send, serve};
 use crate::embedded::{Endpoints, Recording, Service};
-
-/// A folder of the test's own; removed with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("chatlane-dynamo-{}", Uuid::new_v4()));
-        fs::create_dir(&path).expect("a new folder");
-        Self(path)
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.join("dynamodb.sqlite")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
-    }
-}
 
 /// `TableName` with the keys `p` (S) and `s` (N).
 fn table(name: &str) -> Value {
@@ -315,19 +293,19 @@ async fn an_unsigned_request_is_refused() {
 #[tokio::test]
 async fn the_state_survives_a_restart() {
     let folder = Folder::new();
-    let stage = Stage::open(Some(&folder.file())).await;
+    let stage = Stage::open(Some(&folder.file("dynamodb.sqlite"))).await;
     stage.put(item(11, 100)).await;
     stage.dynamo.close().await;
-    let stage = Stage::open(Some(&folder.file())).await;
+    let stage = Stage::open(Some(&folder.file("dynamodb.sqlite"))).await;
     assert_eq!(stage.get(11, true).await.answer["Item"], item(11, 100));
 }
 
 #[tokio::test]
 async fn an_answered_write_is_in_the_file_without_any_close() {
     let folder = Folder::new();
-    let killed = Stage::open(Some(&folder.file())).await;
+    let killed = Stage::open(Some(&folder.file("dynamodb.sqlite"))).await;
     killed.put(item(11, 100)).await;
-    let stage = Stage::open(Some(&folder.file())).await;
+    let stage = Stage::open(Some(&folder.file("dynamodb.sqlite"))).await;
     assert_eq!(stage.get(11, true).await.answer["Item"], item(11, 100));
 }
 
@@ -380,8 +358,8 @@ async fn a_definition_that_dynamodb_refuses_is_an_error() {
 #[tokio::test]
 async fn a_file_that_is_no_database_is_an_error_that_names_it() {
     let folder = Folder::new();
-    fs::write(folder.file(), "no database".repeat(1000)).expect("a file");
-    let error = Dynamo::open(Some(&folder.file())).await.err().expect("no database");
+    fs::write(folder.file("dynamodb.sqlite"), "no database".repeat(1000)).expect("a file");
+    let error = Dynamo::open(Some(&folder.file("dynamodb.sqlite"))).await.err().expect("no database");
     assert!(error.to_string().contains("dynamodb.sqlite"), "{error}");
 }
 

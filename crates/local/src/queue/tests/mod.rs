@@ -6,13 +6,13 @@ mod http;
 mod messages;
 
 use std::io::BufRead as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::HeaderMap;
+use chatlane_tests_support::Folder;
 use serde_json::{Value, json};
 
 use super::api_error::ApiError;
@@ -20,28 +20,6 @@ use super::{Clock, Depth, OpenError, Queue, QueueSettings, api};
 
 /// Where the tests' clock starts, milliseconds since 1970.
 const START_MS: i64 = 1_700_000_000_000;
-
-/// An empty folder that is removed with the value.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("chatlane-queue-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir(&path).expect("a folder");
-        Self(path)
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.join("queue.sqlite")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left behind in the folder for temporary files harms no test.
-        let _left = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// `tasks` (visibility 30 s, three receives) with the dead-letter queue `dead`, at a clock that the test moves.
 struct Bench {
@@ -68,7 +46,7 @@ impl Bench {
     fn at(folder: Folder, now_ms: Arc<AtomicI64>) -> Self {
         let read = Arc::clone(&now_ms);
         let clock: Clock = Arc::new(move || read.load(Ordering::SeqCst));
-        let queue = Queue::open_with_clock(&folder.file(), settings(), clock).expect("queues");
+        let queue = Queue::open_with_clock(&folder.file("queue.sqlite"), settings(), clock).expect("queues");
         Self { queue, now_ms, folder }
     }
 
@@ -142,7 +120,7 @@ fn code(answer: Result<Value, ApiError>) -> &'static str {
 fn one_file_serves_one_runner() {
     let bench = Bench::new();
 
-    let second = Queue::open(&bench.folder.file(), settings());
+    let second = Queue::open(&bench.folder.file("queue.sqlite"), settings());
 
     assert!(matches!(second, Err(OpenError::InUse)), "{second:?}");
 }
@@ -164,7 +142,7 @@ async fn a_message_that_was_answered_survives_the_death_of_the_process() {
     let folder = Folder::new();
     let mut child = std::process::Command::new(std::env::current_exe().expect("the test's own path"))
         .args(["--exact", "queue::tests::a_message_that_was_answered_survives_the_death_of_the_process", "--nocapture"])
-        .env(FILE, folder.file())
+        .env(FILE, folder.file("queue.sqlite"))
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("the test starts itself");
@@ -174,16 +152,17 @@ async fn a_message_that_was_answered_survives_the_death_of_the_process() {
     child.kill().expect("it lives");
     child.wait().expect("a status");
 
-    let queue = Queue::open(&folder.file(), settings()).expect("the file is free");
+    let queue = Queue::open(&folder.file("queue.sqlite"), settings()).expect("the file is free");
     assert_eq!(queue.depth("tasks").expect("a depth"), Depth { visible: 1, ..Depth::default() });
 }
 
 #[test]
 fn a_file_of_another_program_is_refused() {
     let folder = Folder::new();
-    std::fs::write(folder.file(), "not a database, but long enough to be looked at by anybody who opens it".repeat(20)).expect("a file");
+    std::fs::write(folder.file("queue.sqlite"), "not a database, but long enough to be looked at by anybody who opens it".repeat(20))
+        .expect("a file");
 
-    let opened = Queue::open(&folder.file(), settings());
+    let opened = Queue::open(&folder.file("queue.sqlite"), settings());
 
     assert!(matches!(opened, Err(OpenError::File(_))), "{opened:?}");
 }
@@ -194,7 +173,7 @@ fn a_dead_letter_queue_must_exist() {
     let mut alone = settings();
     alone.truncate(1);
 
-    let opened = Queue::open(&folder.file(), alone);
+    let opened = Queue::open(&folder.file("queue.sqlite"), alone);
 
     let named = matches!(&opened, Err(OpenError::UnknownDeadLetterQueue { queue, dead_letter_queue }) if queue == "tasks" && dead_letter_queue == "dead");
     assert!(named, "{opened:?}");
@@ -203,7 +182,7 @@ fn a_dead_letter_queue_must_exist() {
 #[test]
 fn the_clock_of_a_runner_is_the_time_of_day() {
     let folder = Folder::new();
-    let queue = Queue::open(&folder.file(), settings()).expect("queues");
+    let queue = Queue::open(&folder.file("queue.sqlite"), settings()).expect("queues");
 
     assert!(queue.now_ms() > START_MS);
 }
