@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::anyhow;
 use axum::body::Bytes;
 use axum::serve::ListenerExt as _;
+use chatlane_aws::items::{TABLES, TableForm};
 use chatlane_functions::Role;
 use chatlane_protocol::Action;
 use serde_json::{Value, json};
@@ -320,11 +321,10 @@ fn queues(settings: &Settings) -> [QueueSettings; 2] {
     [queue(FAN_OUT_QUEUE, Some(DEAD_LETTER_QUEUE)), queue(DEAD_LETTER_QUEUE, None)]
 }
 
-/// The tables of the template, each as a `CreateTable` request with its time-to-live attribute: keys as `chatlane_aws::table` has them,
-/// named as the functions are told.
+/// The tables of the template, each as a `CreateTable` request with its time-to-live attribute, named as the functions are told.
 pub fn tables() -> [(Value, Option<&'static str>); 4] {
-    let table = |name: &str, partition: &str, sort: &str, sort_type: &str| {
-        json!({
+    TABLES.map(|TableForm { name, partition, sort, sort_type, ttl }| {
+        let definition = json!({
             "TableName": name,
             "BillingMode": "PAY_PER_REQUEST",
             "KeySchema": [{ "AttributeName": partition, "KeyType": "HASH" }, { "AttributeName": sort, "KeyType": "RANGE" }],
@@ -332,12 +332,7 @@ pub fn tables() -> [(Value, Option<&'static str>); 4] {
                 { "AttributeName": partition, "AttributeType": "S" },
                 { "AttributeName": sort, "AttributeType": sort_type },
             ],
-        })
-    };
-    [
-        (table("log", "c", "s", "N"), None),
-        (table("conversations", "c", "k", "S"), None),
-        (table("inboxes", "u", "c", "S"), None),
-        (table("users", "u", "k", "S"), Some("ttl")),
-    ]
+        });
+        (definition, ttl)
+    })
 }

@@ -6,8 +6,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use chatlane_aws::items::json::from_json;
+use chatlane_aws::items::{entry, head, sessions};
 use chatlane_protocol::frames::{Outcome, SyncOutcome, encode};
-use chatlane_protocol::{ErrorCode, ServerFrame, UserId};
+use chatlane_protocol::{ErrorCode, Seq, ServerFrame, UserId};
 use serde_json::Value;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -140,23 +142,19 @@ fn what_was_done(calls: &[Arc<Call>]) -> String {
             }
             (Service::DynamoDb, "GetItem" | "Query" | "BatchGetItem" | "TransactGetItems", _) => reads += 1,
             (Service::DynamoDb, "PutItem", _) => {
-                let seq = call.request.pointer("/Item/s/N").and_then(Value::as_str).unwrap_or("?");
+                let seq = or_unknown(from_json(&call.request["Item"]).and_then(|item| entry::seq(&item).ok()));
                 parts.push(if call.status == 200 { format!("1 put → #{seq}") } else { format!("put at #{seq} refused") });
             }
             (Service::DynamoDb, "TransactWriteItems", _) => {
                 parts.push(if call.status == 200 { "conversation created → #1".into() } else { "creation refused".into() });
             }
             (Service::DynamoDb, "UpdateItem", "conversations") => {
-                let seq = call.request.pointer("/ExpressionAttributeValues/:s/N").and_then(Value::as_str).unwrap_or("?");
+                let seq = or_unknown(head::raised_to(&call.request));
                 parts.push(if call.status == 200 { format!("head → {seq}") } else { format!("head is at {seq} already") });
             }
-            (Service::DynamoDb, "UpdateItem", "users") => parts.push(
-                if call.request.get("UpdateExpression").and_then(Value::as_str).is_some_and(|update| update.starts_with("SET")) {
-                    "session written".into()
-                } else {
-                    "session removed".into()
-                },
-            ),
+            (Service::DynamoDb, "UpdateItem", "users") => {
+                parts.push(if sessions::removes(&call.request) { "session removed".into() } else { "session written".into() });
+            }
             (Service::Sqs, "SendMessage", _) => parts.push("fan-out queued".into()),
             (Service::Connections, "PostToConnection", _) => {
                 if call.status == 410 {
@@ -187,12 +185,16 @@ fn what_was_done(calls: &[Arc<Call>]) -> String {
     parts.join(", ")
 }
 
+fn or_unknown(seq: Option<Seq>) -> String {
+    seq.map_or_else(|| "?".to_owned(), |seq| seq.to_string())
+}
+
 fn batch<'a>(answer: &'a Value, table: &str) -> Option<&'a Vec<Value>> {
     answer.get("Responses")?.get(table)?.as_array()
 }
 
 fn connections(item: &Value) -> usize {
-    item.as_object().map_or(0, |item| item.keys().filter(|name| name.starts_with("c:")).count())
+    from_json(item).and_then(|item| sessions::read(&item).ok()).map_or(0, |sessions| sessions.len())
 }
 
 /// One line on one event of the gateway. Says what kind of frame it is, never what is in it.
@@ -268,6 +270,10 @@ const fn entries_of(outcome: &SyncOutcome) -> usize {
 mod tests {
     use std::time::Duration;
 
+    use chatlane_aws::items::head::Head;
+    use chatlane_aws::items::json::to_json;
+    use chatlane_aws::items::sessions::Session;
+    use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, UnixMillis};
     use serde_json::json;
 
     use super::*;
@@ -302,10 +308,11 @@ mod tests {
 
     #[test]
     fn a_send_is_one_line() {
+        let slot = entry::key(&ConversationId::new("d1").unwrap(), Seq::FIRST.next());
         let calls = [
             call(Service::DynamoDb, "Query", 200, json!({ "TableName": "log" }), Value::Null),
             call(Service::DynamoDb, "GetItem", 200, json!({ "TableName": "conversations" }), Value::Null),
-            call(Service::DynamoDb, "PutItem", 200, json!({ "TableName": "log", "Item": { "s": { "N": "2" } } }), Value::Null),
+            call(Service::DynamoDb, "PutItem", 200, json!({ "TableName": "log", "Item": to_json(&slot) }), Value::Null),
             call(Service::Sqs, "SendMessage", 200, json!({}), Value::Null),
         ];
         assert_eq!(invocation_line(&ended(Ok(())), &calls), "  λ send 3.1 ms: 2 reads, 1 put → #2, fan-out queued");
@@ -313,12 +320,20 @@ mod tests {
 
     #[test]
     fn a_fan_out_is_one_line() {
-        let head = json!({ "TableName": "conversations", "ExpressionAttributeValues": { ":s": { "N": "2" } } });
-        let sessions = json!({ "Responses": { "users": [{ "u": {}, "c:1": {}, "c:2": {} }, { "u": {} }] } });
+        let head = head::raise_request(Head { position: Position::new(1, Seq::FIRST.next()), ..Head::default() });
+        let sessions = ["1", "2"].map(|connection| Session {
+            connection: ConnectionId::new(connection).unwrap(),
+            device: DeviceId::new("3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001").unwrap(),
+            connected_at: UnixMillis::ZERO,
+            expires: UnixMillis::MAX,
+        });
+        let users = [("bob", &sessions[..]), ("alice", &[])]
+            .map(|(user, sessions)| to_json(&sessions::item(&UserId::new(user).unwrap(), sessions, 0)));
+        let users = json!({ "Responses": { "users": users } });
         let calls = [
             call(Service::DynamoDb, "UpdateItem", 200, head, Value::Null),
             call(Service::DynamoDb, "Query", 200, json!({ "TableName": "conversations" }), json!({ "Count": 2 })),
-            call(Service::DynamoDb, "BatchGetItem", 200, json!({}), sessions),
+            call(Service::DynamoDb, "BatchGetItem", 200, json!({}), users),
             call(Service::Connections, "PostToConnection", 200, json!({}), Value::Null),
             call(Service::Connections, "PostToConnection", 410, json!({}), Value::Null),
         ];

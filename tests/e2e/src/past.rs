@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use chatlane_aws::table::{self, Item};
+use chatlane_aws::items::json::to_json;
+use chatlane_aws::items::{Item, TABLES, entry, head, inbox, member, meta};
 use chatlane_chat::log::admission::Bucket;
 use chatlane_chat::log::entry::{BodyHash, Facts, Policy, direct_conversation};
-use chatlane_chat::ports::{Creation, Head};
+use chatlane_chat::ports::{Creation, Head, InboxRow};
 use chatlane_chat::testing::builders;
 use chatlane_chat::{Entry, Kind};
 use chatlane_protocol::{ConversationId, UnixMillis};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::Running;
 
@@ -42,11 +41,12 @@ impl Past {
         let conversation = direct_conversation(&users[0], &users[1]);
         let Creation { entry, members } = builders::creation(&conversation, &users[0], &users[1]);
         let entry = at(entry, now());
-        self.items.push(("conversations", table::meta_item(&entry)));
+        self.items.push(("conversations", meta::item(&entry.conversation, entry.time)));
         for member in &members {
             let with = users.iter().find(|user| **user != member.user);
-            self.items.push(("conversations", table::member_item(&conversation, member)));
-            self.items.push(("inboxes", table::inbox_item(&conversation, with, member)));
+            self.items.push(("conversations", member::item(&conversation, member)));
+            let row = InboxRow::new(conversation.clone(), with.cloned(), member.visible_from);
+            self.items.push(("inboxes", inbox::item(&member.user, &row)));
         }
         self.entry(&entry);
         if last > 1 {
@@ -71,13 +71,13 @@ impl Past {
     }
 
     fn entry(&mut self, entry: &Entry) {
-        self.items.push(("log", table::entry_item(entry)));
+        self.items.push(("log", entry::item(entry)));
     }
 
     /// Where delivery has begun: here, as if all of it had.
     fn head(&mut self, last: &Entry) {
         let head = Head { position: last.position, count: last.facts.count, time: last.time };
-        self.items.push(("conversations", table::head_item(&last.conversation, head)));
+        self.items.push(("conversations", head::item(&last.conversation, head)));
     }
 
     /// Writes all of it.
@@ -90,7 +90,7 @@ impl Past {
         while items.peek().is_some() {
             let (mut puts, mut keys) = (vec![], BTreeSet::new());
             while let Some((table, item)) = items.next_if(|item| keys.len() < ITEMS_AT_ONCE_MAX && keys.insert(key_of(item))) {
-                puts.push(json!({ "Put": { "TableName": table, "Item": as_json(&item) } }));
+                puts.push(json!({ "Put": { "TableName": table, "Item": to_json(&item) } }));
             }
             stack.dynamodb("TransactWriteItems", &json!({ "TransactItems": puts })).await;
         }
@@ -99,32 +99,8 @@ impl Past {
 
 /// The table's key of an item.
 fn key_of((table, item): &(&'static str, Item)) -> String {
-    let names = match *table {
-        "log" => ["c", "s"],
-        "conversations" => ["c", "k"],
-        _ => ["u", "c"],
-    };
-    format!("{table} {:?}", names.map(|name| item.get(name)))
-}
-
-/// An item in the JSON of `DynamoDB`'s API. Knows the types that the items of this file have.
-fn as_json(item: &Item) -> Value {
-    let values = item.iter().map(|(name, value)| {
-        let json = match (value.as_s(), value.as_n(), value.as_b(), value.as_m(), value.as_bool(), value.as_l()) {
-            (Ok(text), ..) => json!({ "S": text }),
-            (_, Ok(number), ..) => json!({ "N": number }),
-            (_, _, Ok(bytes), ..) => json!({ "B": BASE64_STANDARD.encode(bytes) }),
-            (_, _, _, Ok(map), ..) => json!({ "M": as_json(map) }),
-            (_, _, _, _, Ok(flag), _) => json!({ "BOOL": flag }),
-            (_, _, _, _, _, Ok(list)) => {
-                let texts: Vec<Value> = list.iter().map(|value| json!({ "S": value.as_s().expect("a list of texts") })).collect();
-                json!({ "L": texts })
-            }
-            _ => panic!("{name}: {value:?}"),
-        };
-        (name.clone(), json)
-    });
-    values.collect::<serde_json::Map<_, _>>().into()
+    let form = TABLES.iter().find(|form| form.name == *table).expect("a table of ours");
+    format!("{table} {:?}", [form.partition, form.sort].map(|name| item.get(name)))
 }
 
 /// Message `number`. All of them take the same bytes, in the table and on the wire, whatever their number: what is read and sent then

@@ -1,46 +1,15 @@
-//! How far each user and each device is (C1): attributes of the inbox row.
+//! How far each user and each device is (C1): cursors in the inbox row.
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
-use chatlane_chat::ports::{Advance, Advanced, Cursors, InboxRow, ReadCursor, Unavailable};
-use chatlane_protocol::{ConversationId, DeviceId, Position, UserId};
+use chatlane_chat::ports::{Advance, Advanced, Cursors, InboxRow, Unavailable};
+use chatlane_protocol::{ConversationId, DeviceId, UserId};
 
 use super::{Store, refused};
 use crate::failure::unavailable;
-use crate::table::{self, n};
+use crate::items::inbox::{self, Moves};
 
 const ATTEMPTED: &str = "move cursors";
-
-/// The cursor that one update is to move, under the condition that it is lower.
-#[derive(Clone, Copy)]
-struct Moves {
-    device: DeviceId,
-    delivered: Option<Position>,
-    read: Option<ReadCursor>,
-}
-
-impl Moves {
-    /// Without what the row has already. A device that never said anything is below every position.
-    fn above(self, row: &InboxRow) -> Self {
-        Self {
-            delivered: self.delivered.filter(|to| row.delivered.get(&self.device).is_none_or(|has| has < to)),
-            read: self.read.filter(|to| row.read.position < to.position),
-            ..self
-        }
-    }
-
-    const fn is_empty(self) -> bool {
-        self.delivered.is_none() && self.read.is_none()
-    }
-
-    /// What they make of the row.
-    fn applied_to(self, mut row: InboxRow) -> InboxRow {
-        row.delivered.extend(self.delivered.map(|to| (self.device, to)));
-        row.read = self.read.unwrap_or(row.read);
-        row
-    }
-}
 
 /// What an update met.
 enum Met {
@@ -54,30 +23,12 @@ enum Met {
 
 impl Store {
     async fn update_cursors(&self, user: &UserId, conversation: &ConversationId, moves: Moves) -> Result<Met, Unavailable> {
-        let mut update = self.client.update_item().table_name(&self.tables.inboxes).set_key(Some(table::inbox_key(user, conversation)));
-        let (mut sets, mut conditions) = (vec![], vec!["attribute_exists(u)"]);
-        if let Some(to) = moves.delivered {
-            sets.push("#d = :d");
-            conditions.push("(attribute_not_exists(#d) OR #d < :d)");
-            update = update
-                .expression_attribute_names("#d", table::delivered_attribute(moves.device))
-                .expression_attribute_values(":d", table::cursor(to));
-        }
-        if let Some(to) = moves.read {
-            sets.push("r = :r, rn = :rn");
-            conditions.push("(attribute_not_exists(r) OR r < :r)");
-            update = update.expression_attribute_values(":r", table::cursor(to.position)).expression_attribute_values(":rn", n(to.count));
-        }
-        let update = update
-            .update_expression(format!("SET {}", sets.join(", ")))
-            .condition_expression(conditions.join(" AND "))
-            .return_values(ReturnValue::AllOld)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let update = moves.update(self.inboxes.update_item(), user, conversation);
         match update.send().await {
-            Ok(written) => Ok(Met::Moved(table::read_inbox(&written.attributes.unwrap_or_default())?)),
+            Ok(written) => Ok(Met::Moved(inbox::read(&written.attributes.unwrap_or_default())?)),
             Err(error) => match refused(&error) {
                 Some(refused) => Ok(match &refused.item {
-                    Some(row) => Met::Refused(table::read_inbox(row)?),
+                    Some(row) => Met::Refused(inbox::read(row)?),
                     None => Met::Nothing,
                 }),
                 None => Err(unavailable(ATTEMPTED, &error)),
@@ -88,10 +39,10 @@ impl Store {
 
 impl Cursors for Store {
     async fn inbox_rows(&self, user: &UserId, conversations: &[ConversationId]) -> Result<Vec<Option<InboxRow>>, Unavailable> {
-        let keys = conversations.iter().map(|conversation| table::inbox_key(user, conversation)).collect();
+        let keys = conversations.iter().map(|conversation| inbox::key(user, conversation)).collect();
         let mut rows = HashMap::new();
-        for item in self.get_all(&self.tables.inboxes, keys, "read inbox rows").await? {
-            let row = table::read_inbox(&item)?;
+        for item in self.inboxes.get_all(keys, "read inbox rows").await? {
+            let row = inbox::read(&item)?;
             rows.insert(row.conversation.clone(), row);
         }
         Ok(conversations.iter().map(|conversation| rows.remove(conversation)).collect())

@@ -8,18 +8,18 @@ use chatlane_protocol::{ConversationId, UserId};
 
 use super::{ROUNDS_MAX, Store, pause};
 use crate::failure::unavailable;
-use crate::table::{self, s};
+use crate::items::{inbox, member};
 
 impl Memberships for Store {
     async fn member(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Member>, Unavailable> {
-        let item = self.get(&self.tables.conversations, table::member_key(conversation, user), "read a member").await?;
-        item.as_ref().map(table::read_member).transpose()
+        let item = self.conversations.get(member::key(conversation, user), "read a member").await?;
+        item.as_ref().map(member::read).transpose()
     }
 
     async fn settled_member(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Member>, Unavailable> {
         let attempted = "read a member in a transaction";
-        let key = Some(table::member_key(conversation, user));
-        let get = Get::builder().table_name(&self.tables.conversations).set_key(key).build();
+        let key = Some(member::key(conversation, user));
+        let get = Get::builder().table_name(&self.conversations.name).set_key(key).build();
         let get = get.map_err(|_| Unavailable::new(attempted, "the request could not be made"))?;
         for round in 0..ROUNDS_MAX {
             pause(round).await;
@@ -27,7 +27,7 @@ impl Memberships for Store {
             let error = match self.client.transact_get_items().transact_items(item).send().await {
                 Ok(answer) => {
                     let item = answer.responses.unwrap_or_default().into_iter().next().and_then(|response| response.item);
-                    return item.filter(|item| !item.is_empty()).as_ref().map(table::read_member).transpose();
+                    return item.filter(|item| !item.is_empty()).as_ref().map(member::read).transpose();
                 }
                 Err(error) => error,
             };
@@ -48,20 +48,13 @@ impl Memberships for Store {
     async fn members(&self, conversation: &ConversationId) -> Result<Vec<Member>, Unavailable> {
         let (mut members, mut start) = (vec![], None);
         loop {
-            let page = self
-                .client
-                .query()
-                .table_name(&self.tables.conversations)
-                .consistent_read(true)
-                .key_condition_expression("c = :c AND begins_with(k, :k)")
-                .expression_attribute_values(":c", s(conversation.as_str()))
-                .expression_attribute_values(":k", s(table::MEMBER_PREFIX))
+            let page = member::query(self.conversations.query(), conversation)
                 .set_exclusive_start_key(start)
                 .send()
                 .await
                 .map_err(|error| unavailable("read the members", &error))?;
             for item in page.items() {
-                members.push(table::read_member(item)?);
+                members.push(member::read(item)?);
             }
             start = page.last_evaluated_key;
             if start.is_none() {
@@ -74,22 +67,16 @@ impl Memberships for Store {
 
     async fn inbox(&self, user: &UserId, after: Option<&ConversationId>, limit: usize) -> Result<Vec<InboxRow>, Unavailable> {
         let mut rows = vec![];
-        let mut start = after.map(|after| table::inbox_key(user, after));
+        let mut start = after.map(|after| inbox::key(user, after));
         loop {
-            let page = self
-                .client
-                .query()
-                .table_name(&self.tables.inboxes)
-                .consistent_read(true)
-                .key_condition_expression("u = :u")
-                .expression_attribute_values(":u", s(table::user_key(user)))
+            let page = inbox::query(self.inboxes.query(), user)
                 .limit(i32::try_from(limit - rows.len()).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(start)
                 .send()
                 .await
                 .map_err(|error| unavailable("read an inbox", &error))?;
             for item in page.items() {
-                rows.push(table::read_inbox(item)?);
+                rows.push(inbox::read(item)?);
             }
             start = page.last_evaluated_key;
             if start.is_none() || rows.len() >= limit {

@@ -1,6 +1,8 @@
 //! What others do between the two writes of one call, and what a second write finds that the first did not.
 
 use axum::http::StatusCode;
+use chatlane_aws::items::json::from_json;
+use chatlane_aws::items::sessions;
 use chatlane_chat::ports::{Advance, Advanced, Created, Cursors as _, InboxRow, MessageLog as _, ReadCursor, Session, Sessions as _};
 use chatlane_chat::testing::builders::{conversation, creation, device, position, session, start, user};
 use chatlane_local::embedded::{Answer, At, Held, Hold, Matching, Recording, Service};
@@ -22,8 +24,8 @@ async fn second(hold: &mut Hold) -> Held {
 /// When the sessions item ends by itself (s), as the last write answered it; and how many updates there were.
 fn end_of_item(recording: &Recording) -> (u64, usize) {
     let calls = recording.take();
-    let end = calls.last().and_then(|call| call.answer["Attributes"]["ttl"]["N"].as_str()).expect("the write succeeded");
-    (end.parse().unwrap(), calls.len())
+    let end = calls.last().and_then(|call| sessions::ttl(&from_json(&call.answer["Attributes"])?)).expect("the write succeeded");
+    (end, calls.len())
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! What AWS may answer and embedded `DynamoDB` never does: throttles, conflicts, parts of a batch, lost answers.
 
 use axum::http::{HeaderMap, StatusCode};
+use chatlane_aws::items::json::to_json;
+use chatlane_aws::items::{self, head, inbox};
 use chatlane_chat::ports::{
     Advance, Advanced, Created, Cursors as _, Head, Heads as _, InboxRow, Memberships as _, MessageLog as _, Put, ReadBound, ReadCursor,
     Session, Sessions as _, Unavailable,
@@ -202,9 +204,8 @@ async fn what_a_batch_leaves_out_is_asked_again_and_not_for_ever() {
         backend.create(id.as_str()).await;
         assert_eq!(backend.store.raise_head(id, HEAD).await.unwrap(), Position::ZERO);
     }
-    let keys: Vec<Value> = ids.iter().map(|id| json!({ "c": { "S": id.as_str() }, "k": { "S": "head" } })).collect();
-    let found =
-        json!({ "c": { "S": "d-1" }, "k": { "S": "head" }, "e": { "N": "1" }, "s": { "N": "1" }, "n": { "N": "0" }, "t": { "N": "0" } });
+    let keys: Vec<Value> = ids.iter().map(|id| to_json(&head::key(id))).collect();
+    let found = to_json(&head::item(&ids[0], HEAD));
     let part = json_answer(
         StatusCode::OK,
         &json!({
@@ -241,14 +242,14 @@ async fn entries_and_rows_that_a_batch_leaves_out_are_asked_again() {
         json_answer(StatusCode::OK, &json!({ "Responses": { table: [] }, "UnprocessedKeys": rest }))
     };
 
-    let keys = ids.clone().map(|id| json!({ "c": { "S": id.as_str() }, "s": { "N": "1" } }));
+    let keys = ids.clone().map(|id| to_json(&items::entry::key(&id, Seq::FIRST)));
     let answering = backend.answer("BatchGetItem", 1, unprocessed("log", keys));
     let entries = backend.store.at(&slots).await.unwrap();
     let expected = ids.clone().map(|id| Some(creation(&id, &user("alice"), &user("bob")).entry));
     assert_eq!(entries, expected);
     drop(answering);
 
-    let keys = ids.clone().map(|id| json!({ "u": { "S": "alice" }, "c": { "S": id.as_str() } }));
+    let keys = ids.clone().map(|id| to_json(&inbox::key(&user("alice"), &id)));
     let _answering = backend.answer("BatchGetItem", 1, unprocessed("inboxes", keys));
     assert_eq!(backend.store.inbox_rows(&user("alice"), &ids).await.unwrap(), rows.map(Some));
 }
@@ -269,7 +270,7 @@ async fn a_cursor_whose_answer_is_lost_has_moved_and_its_move_is_not_told() {
 async fn cursors_that_are_refused_for_no_reason_are_unavailable() {
     let backend = Backend::embedded().await;
     let id = backend.create("d-1").await.conversation;
-    let row = json!({ "u": { "S": "alice" }, "c": { "S": "d-1" }, "f": { "N": "1" } });
+    let row = to_json(&inbox::item(&user("alice"), &InboxRow::new(id.clone(), None, Seq::FIRST)));
     let code = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
     let refusal = json_answer(StatusCode::BAD_REQUEST, &json!({ "__type": code, "message": "refused", "Item": row }));
     let _refusing = backend.answer("UpdateItem", usize::MAX, refusal);

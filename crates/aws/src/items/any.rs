@@ -1,0 +1,118 @@
+//! For tests: values of every kind that is stored.
+
+use chatlane_chat::log::admission::{Bucket, RECENT};
+use chatlane_chat::log::entry::{BodyHash, Entry, Facts, Kind, Policy, Role, SizeClass};
+use chatlane_chat::ports::{Head, InboxRow, Member, ReadCursor, Session};
+use chatlane_protocol::{Body, ClientMessageId, ConnectionId, Content, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+
+/// Enough values to have met every form, the same in each run.
+pub fn some<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>) -> Vec<T> {
+    let mut runner = TestRunner::deterministic();
+    (0..100).map(|_| strategy.new_tree(&mut runner).expect("a value").current()).collect()
+}
+
+pub fn user() -> impl Strategy<Value = UserId> {
+    prop_oneof!["[a-z]{1,8}", "\\PC{1,32}", "[#%/|.@ü\u{0}]{1,20}"].prop_map(|text| UserId::new(text).unwrap())
+}
+
+pub fn conversation() -> impl Strategy<Value = ConversationId> {
+    "[A-Za-z0-9_-]{1,64}".prop_map(|text| ConversationId::new(text).unwrap())
+}
+
+pub fn seq() -> impl Strategy<Value = Seq> {
+    (0..=Seq::MAX.get()).prop_map(|number| Seq::try_from(number).unwrap())
+}
+
+pub fn time() -> impl Strategy<Value = UnixMillis> {
+    (0..=UnixMillis::MAX.get()).prop_map(|number| UnixMillis::try_from(number).unwrap())
+}
+
+pub fn position() -> impl Strategy<Value = Position> {
+    (any::<u32>(), seq()).prop_map(|(epoch, seq)| Position::new(epoch, seq))
+}
+
+pub fn device() -> impl Strategy<Value = DeviceId> {
+    "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{11}[1-9a-f]".prop_map(|text| DeviceId::new(&text).unwrap())
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    prop_oneof![Just(Role::Member), Just(Role::Moderator), Just(Role::Admin), Just(Role::Owner)]
+}
+
+pub fn policy() -> impl Strategy<Value = Policy> {
+    let size = prop_oneof![Just(SizeClass::Small), Just(SizeClass::Large)];
+    (any::<(bool, bool, u32)>(), role(), option::of(role()), option::of(role()), size).prop_map(
+        |((closed, locked, admitted_per_s), send, add, manage, size)| Policy { closed, locked, send, add, manage, size, admitted_per_s },
+    )
+}
+
+fn facts() -> impl Strategy<Value = Facts> {
+    let bucket =
+        (any::<u32>(), time(), any::<[u32; RECENT]>()).prop_map(|(tokens_milli, time, recent)| Bucket { tokens_milli, time, recent });
+    (any::<(u64, u32, u32)>(), seq(), seq(), policy(), bucket).prop_map(
+        |((count, members, owners), membership_changed, removed, policy, bucket)| Facts {
+            count,
+            membership_changed,
+            removed,
+            policy,
+            members,
+            owners,
+            bucket,
+        },
+    )
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    let content = prop_oneof!["\\PC{1,20}".prop_map(Content::Text), vec(any::<u8>(), 1..20).prop_map(Content::Data)];
+    let body = ("[a-z]{1,8}/[a-z]{1,8}", content).prop_map(|(content_type, content)| Body::new(content_type, content).unwrap());
+    prop_oneof![
+        vec(user(), 0..4).prop_map(|members| Kind::Created { members }),
+        (body, any::<[u8; BodyHash::BYTES]>()).prop_map(|(body, hash)| Kind::Message { body, hash: BodyHash(hash) }),
+        Just(Kind::Later),
+    ]
+}
+
+pub fn entry() -> impl Strategy<Value = Entry> {
+    let id = "\\PC{1,16}".prop_map(|text| ClientMessageId::new(text).unwrap());
+    (conversation(), position(), user(), id, time(), kind(), facts()).prop_map(
+        |(conversation, position, sender, client_message_id, time, kind, facts)| Entry {
+            conversation,
+            position,
+            sender,
+            client_message_id,
+            time,
+            kind,
+            facts,
+        },
+    )
+}
+
+pub fn head() -> impl Strategy<Value = Head> {
+    (position(), any::<u64>(), time()).prop_map(|(position, count, time)| Head { position, count, time })
+}
+
+pub fn member() -> impl Strategy<Value = Member> {
+    (user(), role(), seq(), seq()).prop_map(|(user, role, visible_from, version)| Member { user, role, visible_from, version })
+}
+
+pub fn row() -> impl Strategy<Value = InboxRow> {
+    let read = (position(), any::<u64>()).prop_map(|(position, count)| ReadCursor { position, count });
+    let read = prop_oneof![Just(ReadCursor::NONE), read];
+    (conversation(), option::of(user()), seq(), read, btree_map(device(), position(), 0..3))
+        .prop_map(|(conversation, with, visible_from, read, delivered)| InboxRow { conversation, with, visible_from, read, delivered })
+}
+
+pub fn session() -> impl Strategy<Value = Session> {
+    let connection = "[A-Za-z0-9=:#-]{1,20}".prop_map(|text| ConnectionId::new(text).unwrap());
+    (connection, device(), time(), time()).prop_map(|(connection, device, connected_at, expires)| Session {
+        connection,
+        device,
+        connected_at,
+        expires,
+    })
+}

@@ -1,0 +1,214 @@
+//! An entry of a log (L1).
+//!
+//! | attribute | type | what |
+//! |---|---|---|
+//! | `c` | S | the conversation: partition key |
+//! | `s` | N | the seq: sort key |
+//! | `e` | N | the epoch it was written in |
+//! | `u` | S | the sender |
+//! | `i` | S | the client message id |
+//! | `t` | N | when it was accepted, ms |
+//! | `k` | S | the kind: `c` created, `m` message; any other text: of a later version |
+//! | `m` | L of S | created: the members, ascending |
+//! | `ct` | S | message: the content type |
+//! | `x` | S | message: the content, if it is text |
+//! | `d` | B | message: the content, if it is bytes |
+//! | `h` | B | message: the keyed hash of its first body, 16 bytes |
+//! | `v` | N | the version of the facts, 1; a later one still has those below |
+//! | `n` | N | countable messages so far |
+//! | `mc` | N | the seq of the last change of membership |
+//! | `rm` | N | the seq of the last removal of a member, 0 if there was none |
+//! | `p` | M | the [`policy`](super::policy) |
+//! | `nm` | N | members |
+//! | `no` | N | owners |
+//! | `bk` | N | tokens in the bucket, thousandths of a message |
+//! | `bt` | N | the clock of the bucket's writer, ms |
+//! | `br` | B | the hashes of the last 16 senders, 4 bytes each, oldest first |
+//!
+//! Table: log. Scope: one conversation; kept for ever. Written once, by `send` under the condition that the slot is free, and by `open` as
+//! entry 1 of a new conversation; never updated. Read by key (batch), and by queries of one conversation up and down.
+
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::builders::PutBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure};
+use chatlane_chat::log::admission::{Bucket, RECENT};
+use chatlane_chat::log::entry::{BodyHash, Entry, Facts, Kind};
+use chatlane_chat::ports::Unavailable;
+use chatlane_protocol::{Body, ClientMessageId, Content, ConversationId, Seq, UserId};
+
+use super::{Item, NEW, Read, map, n, policy, s};
+
+/// The version of the facts that this code writes.
+const FACTS_VERSION: u64 = 1;
+
+/// The key of a slot.
+pub fn key(conversation: &ConversationId, seq: Seq) -> Item {
+    map([("c", s(conversation.as_str())), ("s", n(seq))])
+}
+
+/// An entry's item.
+pub fn item(entry: &Entry) -> Item {
+    let facts = &entry.facts;
+    let recent: Vec<u8> = facts.bucket.recent.iter().flat_map(|hash| hash.to_be_bytes()).collect();
+    let mut item = key(&entry.conversation, entry.position.seq);
+    item.extend(map([
+        ("e", n(entry.position.epoch)),
+        ("u", s(entry.sender.as_str())),
+        ("i", s(entry.client_message_id.as_str())),
+        ("t", n(entry.time)),
+        ("v", n(FACTS_VERSION)),
+        ("n", n(facts.count)),
+        ("mc", n(facts.membership_changed)),
+        ("rm", n(facts.removed)),
+        ("p", AttributeValue::M(policy::item(&facts.policy))),
+        ("nm", n(facts.members)),
+        ("no", n(facts.owners)),
+        ("bk", n(facts.bucket.tokens_milli)),
+        ("bt", n(facts.bucket.time)),
+        ("br", AttributeValue::B(Blob::new(recent))),
+    ]));
+    item.extend(match &entry.kind {
+        Kind::Created { members } => {
+            map([("k", s("c")), ("m", AttributeValue::L(members.iter().map(|member| s(member.as_str())).collect()))])
+        }
+        Kind::Message { body, hash } => {
+            let content = match body.content() {
+                Content::Text(text) => ("x", s(text)),
+                Content::Data(data) => ("d", AttributeValue::B(Blob::new(data.clone()))),
+            };
+            map([("k", s("m")), ("ct", s(body.content_type())), content, ("h", AttributeValue::B(Blob::new(hash.0)))])
+        }
+        Kind::Later => map([("k", s("?"))]), // only in tests and dumps: no use case makes one
+    });
+    item
+}
+
+/// An item as an entry.
+pub fn read(item: &Item) -> Result<Entry, Unavailable> {
+    let read = Read::of(item, "read an entry");
+    let kind = match read.text("k")?.as_str() {
+        "c" => {
+            let members = read.value("m")?.as_l().map_err(|_| read.bad("m"))?;
+            let member = |value: &AttributeValue| UserId::new(value.as_s().cloned().unwrap_or_default()).map_err(|_| read.bad("m"));
+            Kind::Created { members: members.iter().map(member).collect::<Result<_, _>>()? }
+        }
+        "m" => {
+            let content = if read.has("d") { Content::Data(read.bytes("d")?) } else { Content::Text(read.text("x")?) };
+            let body = Body::new(read.text("ct")?, content).map_err(|_| read.bad("ct"))?;
+            let hash = read.bytes("h")?.try_into().map_err(|_| read.bad("h"))?;
+            Kind::Message { body, hash: BodyHash(hash) }
+        }
+        _ => Kind::Later,
+    };
+    // A later version of the facts still has what this one needs, or its attributes are missing below.
+    if read.number("v")? < FACTS_VERSION {
+        return Err(read.bad("v"));
+    }
+    let mut recent = [0; RECENT];
+    for (slot, bytes) in recent.iter_mut().zip(read.bytes("br")?.chunks_exact(4)) {
+        *slot = u32::from_be_bytes(bytes.try_into().map_err(|_| read.bad("br"))?);
+    }
+    Ok(Entry {
+        conversation: read.conversation()?,
+        position: read.position()?,
+        sender: read.user("u")?,
+        client_message_id: ClientMessageId::new(read.text("i")?).map_err(|_| read.bad("i"))?,
+        time: read.time("t")?,
+        kind,
+        facts: Facts {
+            count: read.number("n")?,
+            membership_changed: read.seq("mc")?,
+            removed: read.seq("rm")?,
+            policy: policy::read(read.map("p")?)?,
+            members: read.small("nm")?,
+            owners: read.small("no")?,
+            bucket: Bucket { tokens_milli: read.small("bk")?, time: read.time("bt")?, recent },
+        },
+    })
+}
+
+/// The slot of an item or a key.
+pub fn seq(item: &Item) -> Result<Seq, Unavailable> {
+    Read::of(item, "read a slot").seq("s")
+}
+
+/// Entries from `from` upward, ascending.
+pub fn query_from(query: QueryFluentBuilder, conversation: &ConversationId, from: Seq) -> QueryFluentBuilder {
+    of(query, conversation).key_condition_expression("c = :c AND s >= :s").expression_attribute_values(":s", n(from))
+}
+
+/// Entries below `before` (`None`: from the end), descending.
+pub fn query_back(query: QueryFluentBuilder, conversation: &ConversationId, before: Option<Seq>) -> QueryFluentBuilder {
+    let query = of(query, conversation).scan_index_forward(false);
+    match before {
+        Some(before) => query.key_condition_expression("c = :c AND s < :s").expression_attribute_values(":s", n(before)),
+        None => query.key_condition_expression("c = :c"),
+    }
+}
+
+fn of(query: QueryFluentBuilder, conversation: &ConversationId) -> QueryFluentBuilder {
+    query.expression_attribute_values(":c", s(conversation.as_str()))
+}
+
+/// Puts the entry into its slot if that is free; a refusal answers the occupant.
+pub fn put(put: PutItemFluentBuilder, entry: &Entry) -> PutItemFluentBuilder {
+    put.set_item(Some(item(entry)))
+        .condition_expression(NEW)
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+}
+
+/// The same in a transaction; a refusal answers nothing.
+pub fn create(entry: &Entry) -> PutBuilder {
+    Put::builder().set_item(Some(item(entry))).condition_expression(NEW)
+}
+
+#[cfg(test)]
+mod tests {
+    use chatlane_chat::testing::builders;
+    use proptest::prelude::*;
+
+    use super::super::{any, form};
+    use super::*;
+
+    fn written() -> Entry {
+        builders::entry(&builders::conversation("d1"), 7, "alice")
+    }
+
+    #[test]
+    fn every_attribute_is_documented_and_each_that_is_needed_is_missed() {
+        form::is_documented(include_str!("entry.rs"), any::some(any::entry()).iter().map(item));
+        // A message without the one form of content is said to be without the other.
+        for item in any::some(any::entry()).iter().map(item).filter(|item| !item.contains_key("d")) {
+            form::is_needed(&item, &[], read);
+        }
+        assert_eq!(seq(&key(&written().conversation, written().position.seq)).unwrap(), written().position.seq);
+    }
+
+    #[test]
+    fn a_bad_attribute_is_named() {
+        let mut item = item(&written());
+        item.remove("k");
+        assert_eq!(read(&item).unwrap_err().to_string(), "read an entry: attribute `k` is missing or not as it was written");
+        for (name, bad) in [("v", n(0u64)), ("h", s("text")), ("s", n(u64::MAX)), ("u", s("")), ("p", s("none")), ("ct", s(""))] {
+            let mut item = super::item(&written());
+            item.insert(name.to_owned(), bad);
+            assert!(read(&item).unwrap_err().to_string().contains(&format!("`{name}`")), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_entry_of_a_later_version_keeps_its_place_its_id_and_its_facts() {
+        let mut item = item(&written());
+        item.extend(map([("k", s("reaction")), ("v", n(9u64)), ("zz", s("new"))]));
+        assert_eq!(read(&item).unwrap(), Entry { kind: Kind::Later, ..written() });
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_is_read_as_it_was_written(entry in any::entry()) {
+            prop_assert_eq!(read(&item(&entry)).unwrap(), entry);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! One conversation in a user's inbox, with the cursors of the user and of each device (C1).
+//!
+//! | attribute | type | what |
+//! |---|---|---|
+//! | `u` | S | the user, percent-encoded: partition key |
+//! | `c` | S | the conversation: sort key |
+//! | `w` | S | the other member of a direct conversation; else missing |
+//! | `f` | N | the seq of the first entry that the user may see; never changes |
+//! | `r` | N | the read cursor, epoch × 10¹⁶ + seq; missing: nothing is read |
+//! | `rn` | N | countable messages up to it; there if `r` is |
+//! | `d:<device>` | N | the delivered cursor of a device (32 hexadecimal digits), as `r`; missing: it never said so |
+//!
+//! Table: inboxes. Scope: one membership. Written without cursors by `open`; `ack` and `read` move cursors, each only forward, and make no row.
+//! Read by key (batch), a user's in the order of the conversations' ids by a query, and from the answer of the update.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::builders::PutBuilder;
+use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use chatlane_chat::ports::{InboxRow, ReadCursor, Unavailable};
+use chatlane_protocol::{ConversationId, DeviceId, Position, UserId};
+
+use super::{Item, Read, cursor, map, n, s, user_key};
+
+/// The start of a device's attribute.
+const DELIVERED_PREFIX: &str = "d:";
+
+/// The key of a row.
+pub fn key(user: &UserId, conversation: &ConversationId) -> Item {
+    map([("u", s(user_key(user))), ("c", s(conversation.as_str()))])
+}
+
+/// The user's row as an item.
+pub fn item(user: &UserId, row: &InboxRow) -> Item {
+    let mut item = key(user, &row.conversation);
+    item.extend(map([("f", n(row.visible_from))]));
+    item.extend(map(row.with.iter().map(|with| ("w", s(with.as_str())))));
+    if row.read != ReadCursor::NONE {
+        item.extend(map([("r", cursor(row.read.position)), ("rn", n(row.read.count))]));
+    }
+    item.extend(row.delivered.iter().map(|(device, position)| (delivered_name(*device), cursor(*position))));
+    item
+}
+
+/// An item as a row.
+pub fn read(item: &Item) -> Result<InboxRow, Unavailable> {
+    let read = Read::of(item, "read an inbox row");
+    let mut delivered = BTreeMap::new();
+    for name in item.keys().filter(|name| name.starts_with(DELIVERED_PREFIX)) {
+        delivered.insert(delivered_device(name).ok_or_else(|| read.bad(DELIVERED_PREFIX))?, read.cursor(name)?);
+    }
+    Ok(InboxRow {
+        conversation: read.conversation()?,
+        with: if read.has("w") { Some(read.user("w")?) } else { None },
+        visible_from: read.seq("f")?,
+        read: if read.has("r") { ReadCursor { position: read.cursor("r")?, count: read.number("rn")? } } else { ReadCursor::NONE },
+        delivered,
+    })
+}
+
+fn delivered_name(device: DeviceId) -> String {
+    format!("{DELIVERED_PREFIX}{}", device.to_string().replace('-', ""))
+}
+
+fn delivered_device(name: &str) -> Option<DeviceId> {
+    let hex = name.strip_prefix(DELIVERED_PREFIX)?;
+    let hyphenated = format!("{}-{}-{}-{}-{}", hex.get(..8)?, hex.get(8..12)?, hex.get(12..16)?, hex.get(16..20)?, hex.get(20..)?);
+    DeviceId::new(&hyphenated).ok()
+}
+
+/// Puts it, whatever is there; in a transaction.
+pub fn create(user: &UserId, row: &InboxRow) -> PutBuilder {
+    Put::builder().set_item(Some(item(user, row)))
+}
+
+/// A user's rows, in the order of their conversations' ids. A page of it begins behind the [`key`] of a row.
+pub fn query(query: QueryFluentBuilder, user: &UserId) -> QueryFluentBuilder {
+    query.key_condition_expression("u = :u").expression_attribute_values(":u", s(user_key(user)))
+}
+
+/// The cursors that one update is to move, under the condition that each is lower.
+#[derive(Clone, Copy, Debug)]
+pub struct Moves {
+    /// Whose delivered cursor.
+    pub device: DeviceId,
+    /// Where it is to be.
+    pub delivered: Option<Position>,
+    /// Where the user's read cursor is to be.
+    pub read: Option<ReadCursor>,
+}
+
+impl Moves {
+    /// Without what the row has already. A device that never said anything is below every position.
+    #[must_use]
+    pub fn above(self, row: &InboxRow) -> Self {
+        Self {
+            delivered: self.delivered.filter(|to| row.delivered.get(&self.device).is_none_or(|has| has < to)),
+            read: self.read.filter(|to| row.read.position < to.position),
+            ..self
+        }
+    }
+
+    /// Whether nothing is to move.
+    pub const fn is_empty(self) -> bool {
+        self.delivered.is_none() && self.read.is_none()
+    }
+
+    /// What they make of the row.
+    #[must_use]
+    pub fn applied_to(self, mut row: InboxRow) -> InboxRow {
+        row.delivered.extend(self.delivered.map(|to| (self.device, to)));
+        row.read = self.read.unwrap_or(row.read);
+        row
+    }
+
+    /// Moves all of them if all are lower, else none; makes no row. Answers the item as it was, also where it is refused.
+    pub fn update(self, update: UpdateItemFluentBuilder, user: &UserId, conversation: &ConversationId) -> UpdateItemFluentBuilder {
+        let mut update = update.set_key(Some(key(user, conversation)));
+        let (mut sets, mut conditions) = (vec![], vec!["attribute_exists(u)"]);
+        if let Some(to) = self.delivered {
+            sets.push("#d = :d");
+            conditions.push("(attribute_not_exists(#d) OR #d < :d)");
+            let name = delivered_name(self.device);
+            update = update.expression_attribute_names("#d", name).expression_attribute_values(":d", cursor(to));
+        }
+        if let Some(to) = self.read {
+            sets.push("r = :r, rn = :rn");
+            conditions.push("(attribute_not_exists(r) OR r < :r)");
+            update = update.expression_attribute_values(":r", cursor(to.position)).expression_attribute_values(":rn", n(to.count));
+        }
+        update
+            .update_expression(format!("SET {}", sets.join(", ")))
+            .condition_expression(conditions.join(" AND "))
+            .return_values(ReturnValue::AllOld)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    use chatlane_chat::testing::builders;
+    use proptest::prelude::*;
+
+    use super::super::{any, form};
+    use super::*;
+
+    #[test]
+    fn a_cursor_that_is_no_position_is_named_by_its_attribute() {
+        let row = |name: &str, value| {
+            let row = InboxRow::new(builders::conversation("d1"), None, builders::seq(1));
+            let mut item = item(&builders::user("alice"), &row);
+            item.extend(map([(name, value), ("rn", n(0u64))]));
+            read(&item).unwrap_err().to_string()
+        };
+        let number = |text: &str| AttributeValue::N(text.to_owned());
+        // A text; a fraction; a seq above 2^53 - 1; an epoch above 32 bits.
+        for bad in [s("1"), number("1.5"), number("9007199254740992"), number("42949672960000000000000001")] {
+            assert!(row("r", bad.clone()).contains("`r`"), "{bad:?}");
+            let device = "d:3f0c2f642d0f4a1c9a470f8f2a4cf001";
+            assert!(row(device, bad.clone()).contains(device), "{bad:?}");
+        }
+        for bad in ["d:", "d:3f0c", "d:3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001", "d:ü0c2f642d0f4a1c9a470f8f2a4cf001"] {
+            assert!(row(bad, n(1u64)).contains("`d:`"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_attribute_is_documented_and_each_that_is_needed_is_missed() {
+        let items: Vec<Item> = any::some((any::user(), any::row())).iter().map(|(user, row)| item(user, row)).collect();
+        for item in &items {
+            let cursors = item.keys().map(String::as_str).filter(|name| name.starts_with(DELIVERED_PREFIX));
+            form::is_needed(item, &cursors.chain(["u", "w", "r"]).collect::<Vec<_>>(), read);
+        }
+        form::is_documented(include_str!("inbox.rs"), items);
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_is_read_as_it_was_written(user in any::user(), row in any::row()) {
+            prop_assert_eq!(read(&item(&user, &row)).unwrap(), row);
+        }
+    }
+}

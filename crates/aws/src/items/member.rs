@@ -1,0 +1,86 @@
+//! One member of a conversation.
+//!
+//! | attribute | type | what |
+//! |---|---|---|
+//! | `c` | S | the conversation: partition key |
+//! | `k` | S | `member#<user>`, the user percent-encoded: sort key |
+//! | `u` | S | the user |
+//! | `r` | S | the role: `m` member, `o` moderator, `a` admin, `w` owner |
+//! | `f` | N | the seq of the first entry that the member may see; never changes |
+//! | `v` | N | the seq of the entry that wrote this item |
+//!
+//! Table: conversations. Scope: one membership. Written by `open`, in the transaction that writes entry 1. Read by key, by key in a transaction,
+//! and all of a conversation by a query.
+
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::Put;
+use aws_sdk_dynamodb::types::builders::PutBuilder;
+use chatlane_chat::ports::{Member, Unavailable};
+use chatlane_protocol::{ConversationId, UserId};
+
+use super::{Item, Read, conversation_key, map, n, role_letter, s, user_key};
+
+/// The start of the sort key.
+const SORT_PREFIX: &str = "member#";
+
+/// The key of a member.
+pub fn key(conversation: &ConversationId, user: &UserId) -> Item {
+    conversation_key(conversation, &format!("{SORT_PREFIX}{}", user_key(user)))
+}
+
+/// A member's item.
+pub fn item(conversation: &ConversationId, member: &Member) -> Item {
+    let mut item = key(conversation, &member.user);
+    item.extend(map([
+        ("u", s(member.user.as_str())),
+        ("r", s(role_letter(member.role))),
+        ("f", n(member.visible_from)),
+        ("v", n(member.version)),
+    ]));
+    item
+}
+
+/// An item as a member.
+pub fn read(item: &Item) -> Result<Member, Unavailable> {
+    let read = Read::of(item, "read a member");
+    Ok(Member { user: read.user("u")?, role: read.role("r")?, visible_from: read.seq("f")?, version: read.seq("v")? })
+}
+
+/// Puts it, whatever is there; in a transaction.
+pub fn create(conversation: &ConversationId, member: &Member) -> PutBuilder {
+    Put::builder().set_item(Some(item(conversation, member)))
+}
+
+/// All members of a conversation, in the order of their keys.
+pub fn query(query: QueryFluentBuilder, conversation: &ConversationId) -> QueryFluentBuilder {
+    query
+        .key_condition_expression("c = :c AND begins_with(k, :k)")
+        .expression_attribute_values(":c", s(conversation.as_str()))
+        .expression_attribute_values(":k", s(SORT_PREFIX))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{any, form};
+    use super::*;
+
+    #[test]
+    fn a_role_that_does_not_exist_is_named_by_its_attribute() {
+        let member = chatlane_chat::testing::builders::member(&UserId::new("alice").unwrap());
+        let mut item = item(&ConversationId::new("d1").unwrap(), &member);
+        item.insert("r".to_owned(), s("?"));
+        assert!(read(&item).unwrap_err().to_string().contains("`r`"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_member_is_read_as_it_was_written(conversation in any::conversation(), member in any::member()) {
+            let item = item(&conversation, &member);
+            prop_assert_eq!(read(&item).unwrap(), member);
+            form::is_needed(&item, &["c", "k"], read);
+            form::is_documented(include_str!("member.rs"), [item]);
+        }
+    }
+}

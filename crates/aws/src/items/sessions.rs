@@ -1,0 +1,200 @@
+//! Which connections a user has: one item, one attribute for each connection.
+//!
+//! | attribute | type | what |
+//! |---|---|---|
+//! | `u` | S | the user, percent-encoded: partition key |
+//! | `k` | S | `sessions`: sort key |
+//! | `c:<connection>` | M | one connection |
+//! | `c:<connection>.d` | S | its device |
+//! | `c:<connection>.a` | N | when the gateway accepted it, ms |
+//! | `c:<connection>.x` | N | when its token expires, ms; never lowered |
+//! | `ttl` | N | when `DynamoDB` may remove the item, seconds since 1970; never lowered |
+//!
+//! Table: users. Scope: one user; removed by its `ttl` 2 h 10 min after the last hello, because the gateway ends every connection after 2 h.
+//! Written by `hello` (adds a connection), `refresh` (`x` alone), `disconnect`, `hello` and `fan_out` (remove connections). Read by key with all
+//! connections (batch) or one, and from the answer of the update.
+
+use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+pub use chatlane_chat::ports::Session;
+use chatlane_chat::ports::Unavailable;
+use chatlane_protocol::{ConnectionId, DeviceId, UnixMillis, UserId};
+use serde_json::Value;
+
+use super::{Item, Read, map, n, s, unreadable, user_key};
+
+/// The attribute by which `DynamoDB` removes the item.
+pub const TTL: &str = "ttl";
+
+/// The sort key.
+const SORT: &str = "sessions";
+
+/// The start of a connection's attribute.
+const CONNECTION_PREFIX: &str = "c:";
+
+/// How long the item outlives its last hello.
+const LIFE_MS: u64 = (2 * 60 + 10) * 60 * 1000;
+
+const ATTEMPTED: &str = "read a session";
+
+/// The `ttl` of an item that a hello writes now.
+pub const fn ttl_at(now: UnixMillis) -> u64 {
+    now.plus_ms(LIFE_MS).get() / 1000
+}
+
+/// The key of a user's sessions.
+pub fn key(user: &UserId) -> Item {
+    map([("u", s(user_key(user))), ("k", s(SORT))])
+}
+
+/// The item that registrations of these sessions leave.
+pub fn item<'a>(user: &UserId, sessions: impl IntoIterator<Item = &'a Session>, ttl: u64) -> Item {
+    let mut item = key(user);
+    item.extend(map([(TTL, n(ttl))]));
+    item.extend(sessions.into_iter().map(|session| (name(&session.connection), value(session))));
+    item
+}
+
+/// The user of an item.
+pub fn user(item: &Item) -> Result<UserId, Unavailable> {
+    Read::of(item, ATTEMPTED).user_of_key("u")
+}
+
+/// All connections in an item, in no order.
+pub fn read(item: &Item) -> Result<Vec<Session>, Unavailable> {
+    let connections = item.iter().filter_map(|(name, value)| Some((name.strip_prefix(CONNECTION_PREFIX)?, value)));
+    connections.map(|(connection, value)| read_value(connection, value)).collect()
+}
+
+/// One connection in an item.
+pub fn read_one(item: &Item, connection: &ConnectionId) -> Result<Option<Session>, Unavailable> {
+    item.get(&name(connection)).map(|value| read_value(connection.as_str(), value)).transpose()
+}
+
+/// The `ttl` of an item.
+pub fn ttl(item: &Item) -> Option<u64> {
+    item.get(TTL)?.as_n().ok()?.parse().ok()
+}
+
+fn name(connection: &ConnectionId) -> String {
+    format!("{CONNECTION_PREFIX}{connection}")
+}
+
+fn value(session: &Session) -> AttributeValue {
+    AttributeValue::M(map([("d", s(session.device.to_string())), ("a", n(session.connected_at)), ("x", n(session.expires))]))
+}
+
+fn read_value(connection: &str, value: &AttributeValue) -> Result<Session, Unavailable> {
+    let bad = || unreadable(ATTEMPTED, CONNECTION_PREFIX);
+    let read = Read::of(value.as_m().map_err(|_| bad())?, ATTEMPTED);
+    Ok(Session {
+        connection: ConnectionId::new(connection).map_err(|_| bad())?,
+        device: DeviceId::new(&read.text("d")?).map_err(|_| read.bad("d"))?,
+        connected_at: read.time("a")?,
+        expires: read.time("x")?,
+    })
+}
+
+/// Writes the session, and the `ttl` unless it is to stay; refused where that would lower the session's `expires` or the `ttl`. Answers the
+/// item as it is then, or as it is where it is refused.
+pub fn register(update: UpdateItemFluentBuilder, user: &UserId, session: &Session, ttl: Option<u64>) -> UpdateItemFluentBuilder {
+    let not_lowered = "(attribute_not_exists(#c) OR #c.x <= :x)";
+    let update = update
+        .set_key(Some(key(user)))
+        .expression_attribute_names("#c", name(&session.connection))
+        .expression_attribute_values(":c", value(session))
+        .expression_attribute_values(":x", n(session.expires))
+        .return_values(ReturnValue::AllNew)
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    match ttl {
+        Some(ttl) => update
+            .update_expression("SET #c = :c, #t = :t")
+            .condition_expression(format!("{not_lowered} AND (attribute_not_exists(#t) OR #t <= :t)"))
+            .expression_attribute_names("#t", TTL)
+            .expression_attribute_values(":t", n(ttl)),
+        None => update.update_expression("SET #c = :c").condition_expression(not_lowered),
+    }
+}
+
+/// Moves a session's `expires` to a later time; refused where it is as late or where there is no such session. Answers as [`register`].
+pub fn prolong(update: UpdateItemFluentBuilder, user: &UserId, connection: &ConnectionId, expires: UnixMillis) -> UpdateItemFluentBuilder {
+    update
+        .set_key(Some(key(user)))
+        .update_expression("SET #c.x = :x")
+        .condition_expression("attribute_exists(#c) AND #c.x < :x")
+        .expression_attribute_names("#c", name(connection))
+        .expression_attribute_values(":x", n(expires))
+        .return_values(ReturnValue::AllNew)
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+}
+
+/// Removes these connections, of which there is at least one; refused where there is no item.
+pub fn remove(update: UpdateItemFluentBuilder, user: &UserId, connections: &[ConnectionId]) -> UpdateItemFluentBuilder {
+    let names: Vec<String> = (0..connections.len()).map(|index| format!("#c{index}")).collect();
+    let mut update = update
+        .set_key(Some(key(user)))
+        .update_expression(format!("REMOVE {}", names.join(", ")))
+        .condition_expression("attribute_exists(u)");
+    for (placeholder, connection) in names.iter().zip(connections) {
+        update = update.expression_attribute_names(placeholder, name(connection));
+    }
+    update
+}
+
+/// Whether a request's JSON is one of [`remove`], not of [`register`] or [`prolong`]: for who watches requests.
+pub fn removes(request: &Value) -> bool {
+    request["UpdateExpression"].as_str().is_some_and(|update| update.starts_with("REMOVE"))
+}
+
+/// Asks for one connection alone.
+pub fn get_one(get: GetItemFluentBuilder, user: &UserId, connection: &ConnectionId) -> GetItemFluentBuilder {
+    get.set_key(Some(key(user))).projection_expression("#c").expression_attribute_names("#c", name(connection))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use chatlane_chat::testing::builders;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::{any, form};
+    use super::*;
+
+    fn by_connection(sessions: Vec<Session>) -> BTreeMap<ConnectionId, Session> {
+        sessions.into_iter().map(|session| (session.connection.clone(), session)).collect()
+    }
+
+    #[test]
+    fn every_attribute_is_documented_and_each_that_is_needed_is_missed() {
+        let session = builders::session("a=");
+        let (connection, value) = (name(&session.connection), value(&session));
+        form::is_needed(value.as_m().unwrap(), &[], |value| read_value("a=", &AttributeValue::M(value.clone())));
+        let inside = value.as_m().unwrap().keys().map(|name| (format!("{CONNECTION_PREFIX}<connection>.{name}"), s("")));
+        let mut item = item(&builders::user("alice"), [&session], ttl_at(builders::start()));
+        item.remove(&connection);
+        form::is_documented(include_str!("sessions.rs"), [item, inside.collect(), map([("c:<connection>", value.clone())])]);
+    }
+
+    #[test]
+    fn a_connection_that_is_none_is_named_by_its_attribute() {
+        for item in [map([("c:x", s("nothing"))]), map([("c:", value(&builders::session("a=")))])] {
+            assert!(read(&item).unwrap_err().to_string().contains("`c:`"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sessions_are_read_as_they_were_written(id in any::user(), sessions in vec(any::session(), 0..4), end: u32) {
+            let sessions = by_connection(sessions);
+            let item = item(&id, sessions.values(), end.into());
+            for session in sessions.values() {
+                prop_assert_eq!(read_one(&item, &session.connection).unwrap(), Some(session.clone()));
+            }
+            prop_assert_eq!((user(&item).unwrap(), ttl(&item)), (id, Some(end.into())));
+            prop_assert_eq!(by_connection(read(&item).unwrap()), sessions);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! One table: requests that name it and no attribute.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::KeysAndAttributes;
+use chatlane_chat::ports::Unavailable;
+
+use super::{ROUNDS_MAX, pause};
+use crate::failure::unavailable;
+use crate::items::Item;
+
+/// `DynamoDB`, "Service, account, and table quotas": `BatchGetItem` takes 100 items.
+const BATCH_KEYS_MAX: usize = 100;
+
+/// A table of the deployment.
+#[derive(Clone, Debug)]
+pub struct Table {
+    client: Client,
+    pub name: String,
+}
+
+impl Table {
+    pub const fn new(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+
+    /// A strong read of one item.
+    pub fn get_item(&self) -> GetItemFluentBuilder {
+        self.client.get_item().table_name(&self.name).consistent_read(true)
+    }
+
+    /// A strong query.
+    pub fn query(&self) -> QueryFluentBuilder {
+        self.client.query().table_name(&self.name).consistent_read(true)
+    }
+
+    pub fn put_item(&self) -> PutItemFluentBuilder {
+        self.client.put_item().table_name(&self.name)
+    }
+
+    pub fn update_item(&self) -> UpdateItemFluentBuilder {
+        self.client.update_item().table_name(&self.name)
+    }
+
+    /// The item of this key.
+    pub async fn get(&self, key: Item, attempted: &'static str) -> Result<Option<Item>, Unavailable> {
+        let request = self.get_item().set_key(Some(key));
+        Ok(request.send().await.map_err(|error| unavailable(attempted, &error))?.item)
+    }
+
+    /// [`Table::get_many`]; by the plain request for one key, and without a request for none.
+    pub async fn get_all(&self, mut keys: Vec<Item>, attempted: &'static str) -> Result<Vec<Item>, Unavailable> {
+        match (keys.pop(), keys.is_empty()) {
+            (None, _) => Ok(vec![]),
+            (Some(key), true) => Ok(self.get(key, attempted).await?.into_iter().collect()),
+            (Some(key), false) => {
+                keys.push(key);
+                self.get_many(keys, attempted).await
+            }
+        }
+    }
+
+    /// Items of these keys, in no order.
+    pub async fn get_many(&self, keys: Vec<Item>, attempted: &'static str) -> Result<Vec<Item>, Unavailable> {
+        let mut items = Vec::with_capacity(keys.len());
+        for chunk in keys.chunks(BATCH_KEYS_MAX) {
+            let mut wanted = chunk.to_vec();
+            for round in 0..ROUNDS_MAX {
+                pause(round).await;
+                let keys = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
+                let keys = keys.map_err(|_| Unavailable::new(attempted, "the request could not be made"))?;
+                let answer = self.client.batch_get_item().request_items(&self.name, keys).send().await;
+                let answer = answer.map_err(|error| unavailable(attempted, &error))?;
+                items.extend(answer.responses.unwrap_or_default().remove(&self.name).unwrap_or_default());
+                let rest = answer.unprocessed_keys.unwrap_or_default().remove(&self.name);
+                wanted = rest.map(|keys| keys.keys).unwrap_or_default();
+                if wanted.is_empty() {
+                    break;
+                }
+            }
+            if !wanted.is_empty() {
+                return Err(Unavailable::new(attempted, "answered only a part"));
+            }
+        }
+        Ok(items)
+    }
+}
