@@ -1,5 +1,5 @@
 //! The rules about this workspace that no compiler checks, as tests: which package may use which (`tests/dependencies.rs`), what may not
-//! appear in a source (`tests/sources.rs`), which modules may import each other (`tests/modules.rs`), what the house's papers must say
+//! appear in a source (`tests/sources.rs`, `tests/items.rs`), which modules may import each other (`tests/modules.rs`), what the house's papers must say
 //! (`tests/house.rs`). `template.py` does the same for the template of the deployment.
 //!
 //! This library finds the files, tells code from prose and reads [`modules`]. It knows as much of Rust's grammar as that needs: comments,
@@ -64,12 +64,25 @@ pub fn children(folder: impl AsRef<Path>) -> Vec<(String, bool)> {
 
 /// The source with comments and the insides of literals blanked, lines kept: what is left are words that the compiler reads.
 pub fn code(source: &str) -> String {
+    blanked(source, |_| true)
+}
+
+/// The source with comments blanked, lines kept.
+pub fn code_and_literals(source: &str) -> String {
+    blanked(source, |skipped| skipped.starts_with("//") || skipped.starts_with("/*"))
+}
+
+/// The source without those of its comments and literals that are to be left out.
+fn blanked(source: &str, left_out: impl Fn(&str) -> bool) -> String {
     let bytes = source.as_bytes();
     let mut kept = String::with_capacity(source.len());
     let mut at = 0;
     while let Some(next) = source[at..].chars().next() {
         let end = at + skipped(&bytes[at..], at.checked_sub(1).map(|before| bytes[before]));
-        if end > at {
+        if end > at && !left_out(&source[at..end]) {
+            kept.push_str(&source[at..end]);
+            at = end;
+        } else if end > at {
             kept.extend(source[at..end].chars().filter(|c| *c == '\n'));
             kept.push(' ');
             at = end;
