@@ -4,13 +4,17 @@ use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::role::{Role, run};
+use crate::environment::Environment;
+use crate::function::Function;
 
 /// Runs the function that `handler` names, on a runtime of one thread: an environment handles one event at a time.
 pub fn bootstrap(handler: &str) -> ExitCode {
     log();
-    let Some(role) = Role::from_handler(handler) else {
-        eprintln!("_HANDLER is `{handler}`, which is none of: {}", Role::ALL.map(Role::name).join(", "));
+    let Some(function) = Function::from_handler(handler) else {
+        eprintln!(
+            "_HANDLER is `{handler}`, which is none of: {}",
+            Function::ALL.iter().map(|function| function.name()).collect::<Vec<_>>().join(", ")
+        );
         return ExitCode::FAILURE;
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -20,7 +24,7 @@ pub fn bootstrap(handler: &str) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(role)) {
+    match runtime.block_on(function.run(Environment::of_process())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{handler}: {error}");

@@ -1,23 +1,27 @@
 //! What a function reads from its environment, once, at its start. A Lambda has one source of settings.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::marker::PhantomData;
 
-use chatlane_aws::Tables;
-use chatlane_chat::log::entry::DedupeKey;
+use chatlane_aws::{Parts, Resource, sdk_config};
+use chatlane_chat::log::hash::DedupeKey;
 use chatlane_chat::ports::Clock;
 use chatlane_chat::settings::{AdmissionLimit, AnchorBound, Settings};
 use chatlane_protocol::UnixMillis;
 use chatlane_protocol::limits::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX};
+
+use crate::handshake::authorize::token::TokenPolicy;
 
 /// Everything that is wrong with the environment, in one error.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the function's environment is not complete: {}", .0.join("; "))]
 pub struct BadEnvironment(Vec<String>);
 
-/// Reads variables and collects what is wrong, so that one start names all of it.
+/// Reads variables, notes which were asked for, and collects what is wrong, so that one start names all of it.
 #[derive(Debug)]
 pub struct Environment {
     variables: HashMap<String, String>,
+    asked: BTreeSet<String>,
     wrong: Vec<String>,
 }
 
@@ -29,11 +33,12 @@ impl Environment {
 
     /// Of these variables.
     pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { variables: variables.into_iter().collect(), wrong: vec![] }
+        Self { variables: variables.into_iter().collect(), asked: BTreeSet::new(), wrong: vec![] }
     }
 
     /// A variable that must be there and not be empty.
     pub fn text(&mut self, name: &str) -> String {
+        self.asked.insert(name.to_owned());
         match self.variables.get(name) {
             Some(value) if !value.is_empty() => value.clone(),
             Some(_) | None => {
@@ -45,49 +50,61 @@ impl Environment {
 
     /// A variable with a default.
     pub fn text_or(&mut self, name: &str, default: &str) -> String {
+        self.asked.insert(name.to_owned());
+        self.unasked(name, default)
+    }
+
+    /// A setting that tests change and no deployment does: it does not count as asked for.
+    fn unasked(&self, name: &str, default: &str) -> String {
         self.variables.get(name).filter(|value| !value.is_empty()).cloned().unwrap_or_else(|| default.to_owned())
     }
 
     fn number_or(&mut self, name: &str, default: usize) -> usize {
-        let text = self.text_or(name, &default.to_string());
+        let text = self.unasked(name, &default.to_string());
         text.parse().unwrap_or_else(|_| {
             self.wrong.push(format!("{name} is not a number"));
             default
         })
     }
 
-    /// The deployment's tables, of which the function is told those that are among its `variables`; a request to another one fails by
-    /// its name.
-    pub fn tables(&mut self, variables: &[&str]) -> Tables {
-        let mut table = |name: &str| {
-            if variables.contains(&name) { self.text(name) } else { "not-given-to-this-function".to_owned() }
-        };
-        Tables {
-            log: table("CHATLANE_LOG_TABLE"),
-            conversations: table("CHATLANE_CONVERSATIONS_TABLE"),
-            inboxes: table("CHATLANE_INBOXES_TABLE"),
-            users: table("CHATLANE_USERS_TABLE"),
-        }
+    /// The parts of the deployment that the ports of type `Ports` stand on.
+    pub fn ports<Ports: Parts>(&mut self) -> PortsToBe<Ports> {
+        let names = Ports::RESOURCES.iter().flatten().map(|resource| (*resource, self.text(variable(*resource)))).collect();
+        PortsToBe { names, ports: PhantomData }
     }
 
-    /// What the core's rules read, for a function that hashes bodies.
-    pub fn settings(&mut self) -> Settings {
+    /// The key of body hashes.
+    pub fn dedupe_key(&mut self) -> DedupeKey {
         let key = self.text("CHATLANE_DEDUPE_KEY");
-        let key = bytes_of_hex(&key).unwrap_or_else(|| {
+        DedupeKey::new(bytes_of_hex(&key).unwrap_or_else(|| {
             self.wrong.push("CHATLANE_DEDUPE_KEY is not 64 hexadecimal digits".to_owned());
-            [0; 32]
-        });
-        Settings { dedupe_key: DedupeKey::new(key), ..self.settings_without_key() }
+            [0; 32] // never used: a start with anything wrong ends
+        }))
     }
 
-    /// What the core's rules read, for a function that hashes no body and is not told the key.
-    pub fn settings_without_key(&mut self) -> Settings {
+    /// Whose tokens are accepted: the source of the issuer's keys (a JWK set or its address), and the rules.
+    pub fn issuer(&mut self) -> (String, TokenPolicy) {
+        let keys = self.text_or("CHATLANE_JWKS", "");
+        let source = self.text_or("CHATLANE_JWKS_URL", &keys);
+        if source.is_empty() {
+            self.wrong.push("CHATLANE_JWKS and CHATLANE_JWKS_URL are missing".to_owned());
+        }
+        let policy = TokenPolicy {
+            issuer: self.text("CHATLANE_JWT_ISSUER"),
+            audience: self.text("CHATLANE_JWT_AUDIENCE"),
+            user_claim: self.text_or("CHATLANE_JWT_USER_CLAIM", TokenPolicy::DEFAULT_USER_CLAIM),
+        };
+        (if keys.is_empty() { source } else { keys }, policy)
+    }
+
+    /// What the core's rules read.
+    pub fn settings(&mut self) -> Settings {
         let epoch = self.text("CHATLANE_EPOCH").parse().unwrap_or_else(|_| {
             self.wrong.push("CHATLANE_EPOCH is not a number of 32 bits".to_owned());
             0
         });
-        let mut settings = Settings::new(epoch, DedupeKey::new([0; 32]));
-        settings.admission = match self.text_or("CHATLANE_ADMISSION", "on").as_str() {
+        let mut settings = Settings::new(epoch);
+        settings.admission = match self.unasked("CHATLANE_ADMISSION", "on").as_str() {
             "off" => AdmissionLimit::Off,
             "on" => AdmissionLimit::PerConversation,
             _ => {
@@ -102,8 +119,19 @@ impl Environment {
         settings
     }
 
+    /// All variables that were asked for so far.
+    pub const fn asked(&self) -> &BTreeSet<String> {
+        &self.asked
+    }
+
+    /// What `asks` asks for, or all that is wrong with it.
+    pub fn give<T>(mut self, asks: impl FnOnce(&mut Self) -> T) -> Result<T, BadEnvironment> {
+        let given = asks(&mut self);
+        self.finish().map(|()| given)
+    }
+
     /// Says what is wrong, if anything is.
-    pub fn finish(self) -> Result<(), BadEnvironment> {
+    fn finish(self) -> Result<(), BadEnvironment> {
         if self.wrong.is_empty() { Ok(()) } else { Err(BadEnvironment(self.wrong)) }
     }
 }
@@ -119,15 +147,46 @@ fn bytes_of_hex(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// This machine's clock: the one place where the functions read it.
+/// The variable that names a part of the deployment.
+const fn variable(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Log => "CHATLANE_LOG_TABLE",
+        Resource::Conversations => "CHATLANE_CONVERSATIONS_TABLE",
+        Resource::Inboxes => "CHATLANE_INBOXES_TABLE",
+        Resource::Users => "CHATLANE_USERS_TABLE",
+        Resource::Queue => "CHATLANE_FAN_OUT_QUEUE_URL",
+        Resource::Gateway => "CHATLANE_CONNECTIONS_ENDPOINT",
+    }
+}
+
+/// The names of a function's parts of the deployment, from which its ports are made.
+#[derive(Debug)]
+pub struct PortsToBe<Ports> {
+    names: HashMap<Resource, String>,
+    ports: PhantomData<Ports>,
+}
+
+impl<Ports: Parts> PortsToBe<Ports> {
+    /// The ports, with clients of the SDK that are set up from the environment. Calls nobody.
+    pub async fn make(&self) -> Ports {
+        Ports::new(&sdk_config().await, &self.names, system_clock)
+    }
+}
+
+/// This machine's clock, for the function that has no ports.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> UnixMillis {
-        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        UnixMillis::try_from(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)).unwrap_or(UnixMillis::MAX)
+        system_clock()
     }
+}
+
+/// This machine's clock: the one place where the functions read it.
+pub fn system_clock() -> UnixMillis {
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    UnixMillis::try_from(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)).unwrap_or(UnixMillis::MAX)
 }
 
 #[cfg(test)]
@@ -140,9 +199,8 @@ mod tests {
 
     #[test]
     fn one_error_names_everything_that_is_missing_or_wrong() {
-        let mut env = environment(&[("CHATLANE_EPOCH", "x"), ("CHATLANE_ADMISSION", "maybe"), ("CHATLANE_ANCHOR_ENTRIES_MAX", "-1")]);
-        let _ = (env.settings(), env.text("CHATLANE_FAN_OUT_QUEUE_URL"), env.tables(crate::Role::Send.variables()));
-        let error = env.finish().unwrap_err().to_string();
+        let env = environment(&[("CHATLANE_EPOCH", "x"), ("CHATLANE_ADMISSION", "maybe"), ("CHATLANE_ANCHOR_ENTRIES_MAX", "-1")]);
+        let error = env.give(|env| crate::Function::Send.ask(env)).unwrap_err().to_string();
         for name in [
             "CHATLANE_EPOCH is not",
             "CHATLANE_DEDUPE_KEY is missing",

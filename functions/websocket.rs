@@ -2,11 +2,12 @@
 
 use aws_lambda_events::apigw::{ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext};
 use aws_lambda_events::http::HeaderMap;
-use chatlane_chat::log::append::Refused;
-use chatlane_chat::ports::{Clock, Outbound, Sessions, Unavailable};
-use chatlane_chat::requests::caller::{Caller, NotRefreshed, admit};
+use chatlane_chat::Refused;
+use chatlane_chat::ports::{Clock, Outbound, Sessions};
+use chatlane_chat::requests::caller::{Caller, admit};
 use chatlane_protocol::frames::{ErrorFrame, encode};
-use chatlane_protocol::{ConnectionId, DeviceId, ErrorCode, Refusal, Request, RequestId, ServerFrame, UnixMillis, UserId};
+use chatlane_protocol::request::{Exchange, parse};
+use chatlane_protocol::{ConnectionId, DeviceId, Refusal, RequestId, ServerFrame, UnixMillis, UserId};
 use serde::Serialize;
 
 /// What the gateway gives a route.
@@ -69,41 +70,46 @@ pub fn header(all: &HeaderMap, single: &HeaderMap, name: &str) -> Option<String>
 }
 
 /// What every route does: reads who asks what, and answers with the frame that `serve` makes of it. A bad request, and one of a caller
-/// whose time is over, does not get there.
-pub async fn answer(
-    store: &impl Sessions,
-    outbound: &impl Outbound,
-    clock: &impl Clock,
+/// whose token has expired, does not get there.
+pub async fn answer<E: Exchange>(
+    ports: &(impl Sessions + Outbound + Clock),
     event: &Event,
-    serve: impl AsyncFnOnce(Caller, Request) -> ServerFrame,
+    serve: impl AsyncFnOnce(Caller, &E::Request) -> Result<ServerFrame, Refused>,
+) -> Answered {
+    let request = parse::<E>(body(event));
+    let id = request.as_ref().map_or_else(|bad| bad.id.clone(), |request| Some(E::id(request).clone()));
+    answer_if_admitted(ports, event, id, async |caller| match request {
+        Err(bad) => Ok(error(bad.id, bad.refusal)),
+        Ok(request) => serve(caller, &request).await.inspect_err(|refused| refused.log(&format!("{} is not answered", E::ACTION.name()))),
+    })
+    .await
+}
+
+/// Answers a caller whose token has not expired; `id` is the request's, where it has a good one.
+pub async fn answer_if_admitted(
+    ports: &(impl Sessions + Outbound + Clock),
+    event: &Event,
+    id: Option<RequestId>,
+    serve: impl AsyncFnOnce(Caller) -> Result<ServerFrame, Refused>,
 ) -> Answered {
     let caller = caller(&event.request_context)?;
-    let request = Request::parse(event.body.as_deref().unwrap_or_default());
-    let id = request.as_ref().map_or_else(|bad| bad.id.clone(), |request| Some(request.id().clone()));
-    let frame = match (admit(store, outbound, clock, caller, id.as_ref()).await, request) {
-        (Ok(None), _) => return Ok(ProxyAnswer { status_code: 200, body: String::new() }),
-        (Err(unavailable), _) => {
-            tracing::warn!("whether a refresh has prolonged the connection is not known: {unavailable}");
-            error(id, NotRefreshed::Unavailable(unavailable).to_wire())
+    let served = match admit(ports, caller, id.as_ref()).await {
+        Ok(None) => return Ok(ProxyAnswer { status_code: 200, body: String::new() }), // posted, and closed
+        Ok(Some(caller)) => serve(caller).await,
+        Err(failure) => {
+            failure.log("whether a refresh has prolonged the connection is unknown");
+            Err(failure.into())
         }
-        (Ok(Some(_)), Err(bad)) => error(bad.id, bad.refusal),
-        (Ok(Some(caller)), Ok(request)) => serve(caller, request).await,
     };
-    Ok(ProxyAnswer::of(&frame))
+    Ok(ProxyAnswer::of(&served.unwrap_or_else(|refused| error(id, refused.to_wire()))))
+}
+
+/// The text of the frame.
+pub fn body(event: &Event) -> &str {
+    event.body.as_deref().unwrap_or_default()
 }
 
 /// An error frame.
 pub fn error(id: Option<RequestId>, refusal: Refusal) -> ServerFrame {
     ServerFrame::Error(ErrorFrame { id, refusal })
-}
-
-/// The answer to a request that came to nothing because of the backend; the log says why.
-pub fn unavailable(action: &str, id: RequestId, unavailable: Unavailable) -> ServerFrame {
-    tracing::warn!("{action} not answered: {unavailable}");
-    error(Some(id), Refused::Unavailable(unavailable).to_wire())
-}
-
-/// The answer to a request that a gateway with the template's routes brings to another function.
-pub fn misrouted(request: &Request) -> ServerFrame {
-    error(Some(request.id().clone()), Refusal::new(ErrorCode::UnknownAction, "no such action on this route"))
 }

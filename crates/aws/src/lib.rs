@@ -1,14 +1,15 @@
 //! The production backend: Chatlane's ports on `DynamoDB`, SQS and the WebSocket gateway's `@connections`.
 //!
-//! The only crate that names an AWS SDK. [`items`] is the one place that knows attributes; [`store`] turns ports into requests.
+//! The only crate that names an AWS SDK. [`items`] is the one place that knows attributes; `store` turns ports into requests.
 //! No rule lives here: what a refused condition means is the core's business. Not promised: retries beyond the SDK's own three attempts
 //! (a caller repeats with the same ids), caches of any kind.
 
+mod backend;
 mod failure;
 pub mod items;
 pub mod outbound;
 pub mod queue;
-pub mod store;
+mod store;
 
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ use aws_sdk_dynamodb::config::Credentials;
 
 pub use outbound::Gateway;
 pub use queue::Queue;
-pub use store::{Store, Tables};
+
+pub use backend::{Backend, Conversations, Inboxes, Log, Part, Parts, Resource, Store, Users};
 
 /// How the SDK is set up for every client: from the environment (region, credentials, `AWS_ENDPOINT_URL_*`), with the time budget of a
 /// chat message. The SDK's own defaults start to retry after one second, which alone would break it.

@@ -5,9 +5,10 @@ use aws_sdk_apigatewaymanagement::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_apigatewaymanagement::operation::delete_connection::DeleteConnectionError;
 use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectionError;
 use aws_sdk_apigatewaymanagement::primitives::Blob;
-use chatlane_chat::ports::{Delivery, Outbound};
+use chatlane_chat::ports::{Delivery, Failure, Outbound};
 use chatlane_protocol::ConnectionId;
 
+use crate::backend::{Backend, Part};
 use crate::failure::unavailable;
 
 /// The management endpoint of one stage. Always from the deployment's settings: behind a custom domain the event's domain is another.
@@ -24,8 +25,9 @@ impl Gateway {
     }
 
     /// Opens the connection that the first post will use, by asking for a socket that does not exist. Whatever the answer, it is open.
-    pub async fn open_connection(&self) {
+    pub async fn open_connection(&self) -> Result<(), Failure> {
         let _answer = self.client.get_connection().connection_id("none").send().await;
+        Ok(())
     }
 }
 
@@ -46,15 +48,15 @@ fn failed<E: ProvideErrorMetadata>(attempted: &'static str, error: &SdkError<E>,
     }
 }
 
-impl Outbound for Gateway {
+impl<L: Part, C: Part, I: Part, U: Part, Q: Part> Outbound for Backend<L, C, I, U, Q, Gateway> {
     async fn post(&self, connection: &ConnectionId, frame: &str) -> Delivery {
-        let post = self.client.post_to_connection().connection_id(connection.as_str()).data(Blob::new(frame)).send().await;
+        let post = self.gateway.client.post_to_connection().connection_id(connection.as_str()).data(Blob::new(frame)).send().await;
         let Err(error) = post else { return Delivery::Posted };
         failed("post to a connection", &error, |error| matches!(error, PostToConnectionError::GoneException(_)))
     }
 
     async fn close(&self, connection: &ConnectionId) -> Delivery {
-        let close = self.client.delete_connection().connection_id(connection.as_str()).send().await;
+        let close = self.gateway.client.delete_connection().connection_id(connection.as_str()).send().await;
         let Err(error) = close else { return Delivery::Posted };
         failed("close a connection", &error, |error| matches!(error, DeleteConnectionError::GoneException(_)))
     }

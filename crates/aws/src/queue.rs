@@ -2,9 +2,10 @@
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
-use chatlane_chat::ports::{FanOutQueue, Unavailable};
+use chatlane_chat::ports::{Failure, FanOutQueue};
 use chatlane_chat::workers::task::Task;
 
+use crate::backend::{Backend, Part};
 use crate::failure::unavailable;
 
 /// One standard queue: at least once, in any order.
@@ -22,17 +23,17 @@ impl Queue {
 
     /// Opens the connection that the first task will use, by asking for the queue's name. An error changes nothing: the first task
     /// then opens it.
-    pub async fn open_connection(&self) -> Result<(), Unavailable> {
+    pub async fn open_connection(&self) -> Result<(), Failure> {
         let name = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(QueueAttributeName::QueueArn);
         name.send().await.map(|_| ()).map_err(|error| unavailable("open a connection to the queue", &error))
     }
 }
 
-impl FanOutQueue for Queue {
-    async fn enqueue(&self, task: &Task, delay_s: u32) -> Result<(), Unavailable> {
+impl<L: Part, C: Part, I: Part, U: Part, G: Part> FanOutQueue for Backend<L, C, I, U, Queue, G> {
+    async fn enqueue(&self, task: &Task, delay_s: u32) -> Result<(), Failure> {
         let attempted = "queue a task";
-        let body = serde_json::to_string(task).map_err(|_| Unavailable::new(attempted, "the task could not be written"))?;
-        let mut request = self.client.send_message().queue_url(&self.url).message_body(body);
+        let body = serde_json::to_string(task).expect("a task has text keys and holds no foreign types");
+        let mut request = self.queue.client.send_message().queue_url(&self.queue.url).message_body(body);
         if delay_s > 0 {
             request = request.delay_seconds(i32::try_from(delay_s.min(900)).unwrap_or(900));
         }

@@ -7,13 +7,18 @@
 //!
 //! The numbers in comments (L1, D2, …) are the guarantees of `docs/GUARANTEES.md`.
 
+pub mod done;
 pub mod log;
+mod page;
 pub mod ports;
+pub mod refusal;
 pub mod requests;
 pub mod settings;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod workers;
 
-pub use log::entry::{Entry, Facts, Kind};
+pub use done::{Did, Done};
+pub use log::{Entry, Facts, Kind};
+pub use refusal::Refused;
 pub use settings::Settings;

@@ -2,15 +2,11 @@
 
 use chatlane_protocol::limits::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX, ENTRY_BYTES_MAX};
 
-use crate::log::entry::DedupeKey;
-
-/// The settings that the core's rules read. The same for all functions of one deployment.
+/// The settings that the core's rules read. The same for all functions of one deployment. The key of body hashes is apart: only `send` has it.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The epoch that new entries carry; every restore or failover raises it above all used before.
     pub epoch: u32,
-    /// Keys the hash by which a retry with another body is told from an honest one.
-    pub dedupe_key: DedupeKey,
     /// Whether conversations limit how many messages they take.
     pub admission: AdmissionLimit,
     /// How far behind the tail an anchor may be.
@@ -39,10 +35,9 @@ pub struct AnchorBound {
 
 impl Settings {
     /// The documented defaults.
-    pub const fn new(epoch: u32, dedupe_key: DedupeKey) -> Self {
+    pub const fn new(epoch: u32) -> Self {
         Self {
             epoch,
-            dedupe_key,
             admission: AdmissionLimit::PerConversation,
             anchor: AnchorBound { entries_max: ANCHOR_ENTRIES_MAX, bytes_max: ANCHOR_BYTES_MAX },
             entry_bytes_max: ENTRY_BYTES_MAX,

@@ -1,10 +1,11 @@
 //! The anchored append: which anchors are taken, and what happens when others write, cut or restore the log at the same time.
 
+use chatlane_chat::Did;
+use chatlane_chat::log::Entry;
 use chatlane_chat::log::append::ATTEMPTS_MAX;
-use chatlane_chat::log::entry::Entry;
 use chatlane_chat::settings::AdmissionLimit;
 use chatlane_chat::testing::builders::{conversation, entry, entry_of_bytes, member, message, position, seq, user};
-use chatlane_chat::testing::faulty::{Call, Fault};
+use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_protocol::{ErrorCode, NewMessage, Outcome, Position, Seq};
 
@@ -18,13 +19,13 @@ fn place(outcome: &Outcome) -> (&'static str, Position) {
 }
 
 fn remove(stage: &Stage, number: u64) {
-    let mut stored = stage.store.memory.state();
+    let mut stored = stage.ports.memory.state();
     assert!(stored.log.get_mut(&stage.conversation).unwrap().remove(&seq(number)).is_some());
 }
 
 /// Entry `number` as bob writes it while somebody else is between two calls.
-fn others_write(stage: &Stage, on: Call, entries: Vec<Entry>) {
-    stage.store.meanwhile(on, move |memory| {
+fn others_write(stage: &Stage, on: &'static str, entries: Vec<Entry>) {
+    stage.ports.meanwhile(on, move |memory| {
         let mut stored = memory.state();
         for entry in entries {
             let log = stored.log.get_mut(&entry.conversation).unwrap();
@@ -42,7 +43,7 @@ fn restored(epochs: &[u32]) -> Stage {
     let mut stage = Stage::new();
     for (number, epoch) in (1..).zip(epochs) {
         if number == 1 {
-            let mut stored = stage.store.memory.state();
+            let mut stored = stage.ports.memory.state();
             let first = stored.log.get_mut(&stage.conversation).unwrap().get_mut(&seq(1)).unwrap();
             first.position.epoch = *epoch;
         } else {
@@ -94,7 +95,7 @@ fn an_anchor_may_be_128_kilobytes_behind_and_no_more() {
 #[test]
 fn the_tail_of_a_stale_anchor_must_be_read_to_be_told() {
     let stage = Stage::with_entries(202);
-    stage.store.on(Call::ReadBack, Fault::RequestLost);
+    stage.ports.on("read_back", Fault::RequestLost);
     assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Unavailable);
 }
 
@@ -113,8 +114,8 @@ fn an_anchor_below_a_gap_is_too_old() {
 fn a_gap_that_a_second_read_fills_is_none() {
     let stage = Stage::with_entries(5);
     remove(&stage, 3);
-    others_write(&stage, Call::Read, vec![]);
-    others_write(&stage, Call::Read, bobs(&stage, 3..=3));
+    others_write(&stage, "read", vec![]);
+    others_write(&stage, "read", bobs(&stage, 3..=3));
     assert_eq!(place(&stage.send_one(message("m-1", position(2)))), ("ok", position(6)));
 }
 
@@ -189,10 +190,10 @@ fn what_is_common_cannot_be_told_of_a_log_with_gaps() {
 #[test]
 fn what_is_common_must_be_read_to_be_told() {
     let stage = restored(&[1, 1, 1, 2, 2, 2]);
-    stage.store.on(Call::ReadBack, Fault::RequestLost);
+    stage.ports.on("read_back", Fault::RequestLost);
     assert_eq!(stage.refusal(message("m-1", position(5))).code, ErrorCode::Unavailable);
-    stage.store.meanwhile(Call::Read, |_| {});
-    stage.store.on(Call::Read, Fault::RequestLost);
+    stage.ports.meanwhile("read", |_| {});
+    stage.ports.on("read", Fault::RequestLost);
     assert_eq!(stage.refusal(message("m-1", position(5))).code, ErrorCode::Unavailable);
 }
 
@@ -201,7 +202,7 @@ fn a_row_without_a_log_is_a_creation_half_seen() {
     let mut stage = Stage::new();
     let half = conversation("dHalf");
     let row = ((half.clone(), user("alice")), member(&user("alice")));
-    stage.store.memory.state().members.insert(row.0, row.1);
+    stage.ports.memory.state().members.insert(row.0, row.1);
     let mut code = |anchor, epoch| {
         stage.settings.epoch = epoch;
         let outcome = stage.send_to(&half, "alice", vec![message("m-1", anchor)]).unwrap().remove(0);
@@ -218,9 +219,10 @@ fn a_row_without_a_log_is_a_creation_half_seen() {
 #[test]
 fn who_loses_the_slot_takes_the_next_free_one() {
     let stage = Stage::new();
-    others_write(&stage, Call::Put, bobs(&stage, 2..=4));
-    assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("ok", position(5)));
-    assert_eq!((stage.store.count(Call::Read), stage.store.count(Call::Put), stage.store.count(Call::Member)), (2, 2, 1));
+    others_write(&stage, "put", bobs(&stage, 2..=4));
+    let (outcome, did) = stage.send_and_tell(message("m-1", position(1)));
+    assert_eq!((place(&outcome), did), (("ok", position(5)), Did { stored: 1, attempts: 2, tasks: 1, ..Did::default() }));
+    assert_eq!((stage.ports.count("read"), stage.ports.count("put"), stage.ports.count("member")), (2, 2, 1));
     let counts: Vec<u64> = stage.entries().iter().map(|entry| entry.facts.count).collect();
     assert_eq!(counts, [0, 1, 2, 3, 4]);
 }
@@ -228,42 +230,46 @@ fn who_loses_the_slot_takes_the_next_free_one() {
 #[test]
 fn a_put_that_meets_a_transaction_is_tried_again() {
     let stage = Stage::new();
-    stage.store.on(Call::Put, Fault::Contended);
-    assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("ok", position(2)));
+    stage.ports.on("put", Fault::Contended);
+    let (outcome, did) = stage.send_and_tell(message("m-1", position(1)));
+    assert_eq!((place(&outcome), did.attempts), (("ok", position(2)), 2));
 }
 
 #[test]
 fn after_six_lost_slots_it_is_busy() {
     let stage = Stage::new();
     for number in 2..8 {
-        others_write(&stage, Call::Put, bobs(&stage, number..=number));
+        others_write(&stage, "put", bobs(&stage, number..=number));
     }
     let refusal = stage.refusal(message("m-1", position(1)));
     assert_eq!((refusal.code, refusal.retryable, refusal.retry_after_ms), (ErrorCode::Busy, true, Some(100)));
-    assert_eq!(stage.store.count(Call::Put), ATTEMPTS_MAX);
+    assert_eq!(stage.ports.count("put"), ATTEMPTS_MAX);
     for _ in 0..ATTEMPTS_MAX {
-        stage.store.on(Call::Put, Fault::Contended);
+        stage.ports.on("put", Fault::Contended);
     }
-    assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Busy);
+    let (outcome, did) = stage.send_and_tell(message("m-1", position(1)));
+    assert!(matches!(outcome, Outcome::Refused(refusal) if refusal.code == ErrorCode::Busy));
+    assert_eq!(did, Did { attempts: ATTEMPTS_MAX, ..Did::default() });
     assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("ok", position(8)));
 }
 
 #[test]
 fn an_own_put_that_was_sent_twice_is_recognised() {
     let stage = Stage::new();
-    stage.store.on(Call::Put, Fault::Resent);
-    assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("duplicate", position(2)));
+    stage.ports.on("put", Fault::Resent);
+    let (outcome, did) = stage.send_and_tell(message("m-1", position(1)));
+    assert_eq!((place(&outcome), did), (("duplicate", position(2)), Did { duplicates: 1, attempts: 1, tasks: 1, ..Did::default() }));
     assert_eq!((stage.entries().len(), stage.take_tasks().len()), (2, 1));
-    assert_eq!(stage.store.count(Call::Read), 1, "the occupant says it all");
+    assert_eq!(stage.ports.count("read"), 1, "the occupant says it all");
 }
 
 #[test]
 fn an_own_put_is_recognised_at_the_last_attempt_too() {
     let stage = Stage::new();
     for number in 2..7 {
-        others_write(&stage, Call::Put, bobs(&stage, number..=number));
+        others_write(&stage, "put", bobs(&stage, number..=number));
     }
-    stage.store.on(Call::Put, Fault::Resent);
+    stage.ports.on("put", Fault::Resent);
     assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("duplicate", position(7)));
 }
 
@@ -272,13 +278,13 @@ fn an_earlier_attempt_that_lands_late_is_found_behind_others() {
     let stage = Stage::new();
     let mut late = vec![entry(&stage.conversation, 2, "bob"), entry(&stage.conversation, 3, "alice")];
     let again = NewMessage { body: chatlane_chat::testing::builders::text("alice-3"), ..message("alice-3", position(1)) };
-    others_write(&stage, Call::Put, late.clone());
+    others_write(&stage, "put", late.clone());
     assert_eq!(place(&stage.send_one(again.clone())), ("duplicate", position(3)));
 
     // The same in the very slot of this attempt, with another body: somebody used the id twice.
     late = vec![entry_of_bytes(&stage.conversation, 4, "alice", 9)];
     late[0].client_message_id = message("m-1", position(1)).client_message_id;
-    others_write(&stage, Call::Put, late);
+    others_write(&stage, "put", late);
     assert!(matches!(stage.send_one(message("m-1", position(3))), Outcome::Conflict(stored) if stored.position == position(4)));
 }
 
@@ -286,16 +292,16 @@ fn an_earlier_attempt_that_lands_late_is_found_behind_others() {
 fn a_slot_below_an_entry_that_was_seen_is_never_claimed() {
     let stage = Stage::new();
     let seen = entry(&stage.conversation, 2, "bob");
-    others_write(&stage, Call::Put, vec![seen.clone()]);
+    others_write(&stage, "put", vec![seen.clone()]);
     // A read that does not show what the put has shown.
-    stage.store.meanwhile(Call::Read, |_| {});
+    stage.ports.meanwhile("read", |_| {});
     let lane = stage.conversation.clone();
-    stage.store.meanwhile(Call::Read, move |memory| {
+    stage.ports.meanwhile("read", move |memory| {
         memory.state().log.get_mut(&lane).unwrap().remove(&seq(2)).unwrap();
     });
-    others_write(&stage, Call::Put, vec![seen]);
+    others_write(&stage, "put", vec![seen]);
     assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("ok", position(3)));
-    assert_eq!(stage.store.count(Call::Put), 2, "slot 2 was not tried again");
+    assert_eq!(stage.ports.count("put"), 2, "slot 2 was not tried again");
 }
 
 #[test]
@@ -304,7 +310,7 @@ fn a_log_that_is_cut_under_a_writer_ends_the_attempt() {
     for cut in [1, 3] {
         let stage = Stage::new();
         let (lane, others) = (stage.conversation.clone(), bobs(&stage, 2..=4));
-        stage.store.meanwhile(Call::Put, move |memory| {
+        stage.ports.meanwhile("put", move |memory| {
             let mut stored = memory.state();
             let log = stored.log.get_mut(&lane).unwrap();
             log.extend(others.into_iter().map(|entry| (entry.position.seq, entry)));
@@ -318,7 +324,7 @@ fn a_log_that_is_cut_under_a_writer_ends_the_attempt() {
 fn a_log_that_is_restored_under_a_writer_ends_the_attempt() {
     let stage = Stage::with_entries(2);
     let (lane, other) = (stage.conversation.clone(), bobs(&stage, 3..=3));
-    stage.store.meanwhile(Call::Put, move |memory| {
+    stage.ports.meanwhile("put", move |memory| {
         let mut stored = memory.state();
         let log = stored.log.get_mut(&lane).unwrap();
         log.get_mut(&seq(2)).unwrap().position.epoch = 2;
@@ -331,9 +337,9 @@ fn a_log_that_is_restored_under_a_writer_ends_the_attempt() {
 fn a_log_that_is_gone_ends_the_attempt() {
     let stage = Stage::new();
     let lane = stage.conversation.clone();
-    stage.store.on(Call::Put, Fault::Contended);
-    stage.store.meanwhile(Call::Read, |_| {});
-    stage.store.meanwhile(Call::Read, move |memory| {
+    stage.ports.on("put", Fault::Contended);
+    stage.ports.meanwhile("read", |_| {});
+    stage.ports.meanwhile("read", move |memory| {
         memory.state().log.remove(&lane);
     });
     assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::AnchorTooOld);
@@ -342,7 +348,7 @@ fn a_log_that_is_gone_ends_the_attempt() {
 #[test]
 fn a_lane_that_runs_away_makes_the_anchor_stale() {
     let stage = Stage::new();
-    others_write(&stage, Call::Put, bobs(&stage, 2..=202));
+    others_write(&stage, "put", bobs(&stage, 2..=202));
     let refusal = stage.refusal(message("m-1", position(1)));
     assert_eq!((refusal.code, refusal.tail), (ErrorCode::AnchorStale, Some(position(202))));
 }
@@ -350,7 +356,7 @@ fn a_lane_that_runs_away_makes_the_anchor_stale() {
 #[test]
 fn the_tail_of_a_stale_anchor_is_the_end_of_the_log_however_far_it_ran() {
     let stage = Stage::new();
-    others_write(&stage, Call::Put, bobs(&stage, 2..=300));
+    others_write(&stage, "put", bobs(&stage, 2..=300));
     let refusal = stage.refusal(message("m-1", position(1)));
     assert_eq!((refusal.code, refusal.tail), (ErrorCode::AnchorStale, Some(position(300))));
 }
@@ -368,9 +374,9 @@ fn what_a_frame_has_stored_itself_does_not_make_its_anchor_stale() {
 #[test]
 fn what_came_between_must_be_read() {
     let stage = Stage::new();
-    others_write(&stage, Call::Put, bobs(&stage, 2..=2));
-    stage.store.meanwhile(Call::Read, |_| {});
-    stage.store.on(Call::Read, Fault::RequestLost);
+    others_write(&stage, "put", bobs(&stage, 2..=2));
+    stage.ports.meanwhile("read", |_| {});
+    stage.ports.on("read", Fault::RequestLost);
     assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Unavailable);
 }
 
@@ -383,7 +389,7 @@ fn a_member_who_is_removed_while_sending_writes_nothing() {
     let mut removal = entry(&lane, 2, "bob");
     removal.facts.membership_changed = seq(2);
     removal.facts.removed = seq(2);
-    stage.store.meanwhile(Call::Put, move |memory| {
+    stage.ports.meanwhile("put", move |memory| {
         let mut stored = memory.state();
         stored.members.remove(&(lane.clone(), user("alice"))).unwrap();
         stored.log.get_mut(&lane).unwrap().insert(seq(2), removal);
@@ -397,7 +403,7 @@ fn a_policy_that_changes_while_sending_is_obeyed() {
     let stage = Stage::new();
     let mut closing = entry(&stage.conversation, 2, "bob");
     closing.facts.policy.closed = true;
-    others_write(&stage, Call::Put, vec![closing]);
+    others_write(&stage, "put", vec![closing]);
     assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Forbidden);
 }
 
@@ -411,22 +417,22 @@ fn a_row_older_than_a_recent_change_of_membership_is_read_again_as_a_whole() {
             stage.put(&entry);
         }
         assert_eq!(place(&stage.send_one(message("m-1", position(tail)))), ("ok", position(tail + 1)));
-        assert_eq!(stage.store.count(Call::SettledMember), settled, "tail {tail}");
+        assert_eq!(stage.ports.count("settled_member"), settled, "tail {tail}");
     }
 }
 
 #[test]
 fn rights_that_cannot_be_read_again_are_none() {
-    for call in [Call::Member, Call::SettledMember] {
+    for call in ["member", "settled_member"] {
         let stage = Stage::new();
         let mut change = entry(&stage.conversation, 2, "bob");
         change.facts.membership_changed = seq(2);
-        others_write(&stage, Call::Put, vec![change]);
-        if call == Call::Member {
-            stage.store.meanwhile(call, |_| {});
+        others_write(&stage, "put", vec![change]);
+        if call == "member" {
+            stage.ports.meanwhile(call, |_| {});
         }
-        stage.store.on(call, Fault::RequestLost);
-        assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Unavailable, "{call:?}");
-        assert_eq!(stage.entries().len(), 2, "{call:?}");
+        stage.ports.on(call, Fault::RequestLost);
+        assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Unavailable, "{call}");
+        assert_eq!(stage.entries().len(), 2, "{call}");
     }
 }

@@ -1,11 +1,12 @@
 //! How long a connection may ask: the token's time, what `refresh` makes of it, and how it ends.
 
-use chatlane_chat::ports::{Session, Unavailable};
-use chatlane_chat::requests::caller::{Caller, NotRefreshed, admit, refresh};
+use chatlane_chat::ports::{Failure, Session};
+use chatlane_chat::requests::caller::{Caller, admit};
+use chatlane_chat::requests::refresh::refresh;
 use chatlane_chat::testing::builders::{caller, connection, device, request_id, session, start, user};
-use chatlane_chat::testing::faulty::{Call, Fault, Faulty};
-use chatlane_chat::testing::memory::SetClock;
+use chatlane_chat::testing::faulty::{Fault, Faulty};
 use chatlane_chat::testing::ready::block_on;
+use chatlane_chat::{Did, Done, Refused};
 use chatlane_protocol::frames::RefreshAnswer;
 use chatlane_protocol::{ErrorCode, Refusal, UnixMillis};
 
@@ -13,16 +14,17 @@ const HOUR_MS: u64 = 3_600_000;
 
 const TOKEN_EXPIRED: &str = concat!(
     r#"{"type":"error","id":"r-1","code":"token_expired","retryable":false,"#,
-    r#""message":"the token's time is over: connect again with a new one"}"#
+    r#""message":"the token has expired: connect again with a new one"}"#
 );
 
 /// Alice's request so long after the start.
-fn ask(store: &Faulty, ms: u64) -> Result<Option<Caller>, Unavailable> {
-    block_on(admit(store, store, &SetClock::at(start().plus_ms(ms)), caller("alice"), Some(&request_id("r-1"))))
+fn ask(store: &Faulty, ms: u64) -> Result<Option<Caller>, Failure> {
+    store.memory.clock.set(start().plus_ms(ms));
+    block_on(admit(store, caller("alice"), Some(&request_id("r-1"))))
 }
 
 fn with_session(session: Session) -> Faulty {
-    let store = Faulty::new();
+    let store = Faulty::new(start());
     store.memory.state().sessions.entry(user("alice")).or_default().insert(session.connection.clone(), session);
     store
 }
@@ -40,13 +42,13 @@ fn is_closed(store: &Faulty) -> bool {
     store.memory.state().gone.contains(&connection("alice-1"))
 }
 
-const ALL: [Call; 4] = [Call::Session, Call::OfUsers, Call::Post, Call::Close];
+const ALL: [&str; 4] = ["session", "of_users", "post", "close"];
 
 // --- whether one may ask
 
 #[test]
 fn before_the_tokens_time_is_over_nothing_is_read() {
-    let store = Faulty::new();
+    let store = Faulty::new(start());
     for ms in [0, HOUR_MS - 1] {
         assert_eq!(ask(&store, ms).unwrap(), Some(caller("alice")));
     }
@@ -69,15 +71,16 @@ fn whose_time_is_over_is_told_once_and_then_the_connection_is_closed() {
     let store = with_session(session("alice-1"));
     assert_eq!(ask(&store, HOUR_MS).unwrap(), None);
     assert_eq!((posts(&store), is_closed(&store)), (vec![("alice-1".to_owned(), TOKEN_EXPIRED.to_owned())], true));
-    assert!(store.is_answered_before(Call::Post, Call::Close));
-    assert!(store.is_answered_before(Call::Session, Call::Post));
+    assert!(store.is_answered_before("post", "close"));
+    assert!(store.is_answered_before("session", "post"));
     assert_eq!(ALL.map(|call| store.count(call)), [1, 0, 1, 1]);
 }
 
 #[test]
 fn a_request_without_a_good_id_is_told_without_one() {
-    let store = Faulty::new();
-    let admitted = block_on(admit(&store, &store, &SetClock::at(start().plus_ms(HOUR_MS)), caller("alice"), None)).unwrap();
+    let store = Faulty::new(start());
+    store.memory.clock.set(start().plus_ms(HOUR_MS));
+    let admitted = block_on(admit(&store, caller("alice"), None)).unwrap();
     assert_eq!(admitted, None);
     assert_eq!(posts(&store), [("alice-1".to_owned(), TOKEN_EXPIRED.replace(r#""id":"r-1","#, ""))]);
 }
@@ -85,10 +88,10 @@ fn a_request_without_a_good_id_is_told_without_one() {
 #[test]
 fn only_the_connections_own_session_prolongs_it() {
     let later = start().plus_ms(2 * HOUR_MS);
-    let none = Faulty::new();
+    let none = Faulty::new(start());
     let of_another_connection = with_session(Session { expires: later, ..session("alice-2") });
     let of_another_device = with_session(Session { device: device(2), expires: later, ..session("alice-1") });
-    let of_another_user = Faulty::new();
+    let of_another_user = Faulty::new(start());
     let sessions = [(connection("alice-1"), refreshed_to(2 * HOUR_MS))].into();
     of_another_user.memory.state().sessions.insert(user("bob"), sessions);
     for (store, whose) in [(none, "none"), (of_another_connection, "connection"), (of_another_device, "device"), (of_another_user, "user")]
@@ -102,11 +105,11 @@ fn only_the_connections_own_session_prolongs_it() {
 fn a_session_that_cannot_be_read_is_no_reason_to_close() {
     for fault in [Fault::RequestLost, Fault::AnswerLost] {
         let store = with_session(refreshed_to(2 * HOUR_MS));
-        store.on(Call::Session, fault);
+        store.on("session", fault);
         let error = ask(&store, HOUR_MS).unwrap_err();
         assert_eq!(
-            NotRefreshed::Unavailable(error).to_wire(),
-            Refusal::new(ErrorCode::Unavailable, "the outcome is unknown; retry").after_ms(100)
+            Refused::Failed(error).to_wire(),
+            Refusal::new(ErrorCode::Unavailable, "the outcome is unknown; retry with the same ids").after_ms(100)
         );
         assert_eq!((posts(&store), is_closed(&store)), (vec![], false));
         assert!(ask(&store, HOUR_MS).unwrap().is_some());
@@ -116,13 +119,13 @@ fn a_session_that_cannot_be_read_is_no_reason_to_close() {
 /// Whatever of the two is lost, nobody is served; the next request does it again.
 #[test]
 fn a_connection_that_cannot_be_told_is_closed_all_the_same() {
-    let store = Faulty::new();
-    store.on(Call::Post, Fault::RequestLost);
+    let store = Faulty::new(start());
+    store.on("post", Fault::RequestLost);
     assert_eq!(ask(&store, HOUR_MS).unwrap(), None);
     assert_eq!((posts(&store), is_closed(&store)), (vec![], true));
 
-    let store = Faulty::new();
-    store.on(Call::Close, Fault::RequestLost);
+    let store = Faulty::new(start());
+    store.on("close", Fault::RequestLost);
     assert_eq!(ask(&store, HOUR_MS).unwrap(), None);
     assert_eq!((posts(&store).len(), is_closed(&store)), (1, false));
     assert_eq!(ask(&store, HOUR_MS + 1).unwrap(), None);
@@ -131,8 +134,10 @@ fn a_connection_that_cannot_be_told_is_closed_all_the_same() {
 
 // --- refresh
 
-fn prolong(store: &Faulty, who: &str, of: &str, expires: UnixMillis) -> Result<RefreshAnswer, NotRefreshed> {
-    block_on(refresh(store, &caller(who), &request_id("r-1"), &user(of), expires))
+fn prolong(store: &Faulty, who: &str, of: &str, expires: UnixMillis) -> Result<RefreshAnswer, Refused> {
+    let Done { answer, did } = block_on(refresh(store, &caller(who), &request_id("r-1"), &user(of), expires))?;
+    assert_eq!(did, Did::default(), "nothing that is counted");
+    Ok(answer)
 }
 
 fn expires(store: &Faulty) -> UnixMillis {
@@ -157,14 +162,14 @@ fn a_token_of_another_user_is_refused_and_touches_nothing() {
     let store = with_session(session("alice-1"));
     let refused = prolong(&store, "alice", "bob", start().plus_ms(2 * HOUR_MS)).unwrap_err();
     assert_eq!(refused.to_wire(), Refusal::new(ErrorCode::TokenRefused, "the token was not accepted"));
-    assert_eq!((expires(&store), store.count(Call::Prolong)), (session("alice-1").expires, 0));
+    assert_eq!((expires(&store), store.count("prolong")), (session("alice-1").expires, 0));
 }
 
 #[test]
 fn a_connection_without_a_session_says_hello_first_and_no_session_is_made() {
     let store = with_session(session("alice-2"));
     let refused = prolong(&store, "alice", "alice", start().plus_ms(2 * HOUR_MS)).unwrap_err();
-    assert_eq!(refused.to_wire(), Refusal::new(ErrorCode::Resync, "the connection is not known: say hello, then refresh"));
+    assert_eq!(refused.to_wire(), Refusal::new(ErrorCode::Resync, "the connection is not known: say hello, then repeat"));
     let sessions = store.memory.state().sessions[&user("alice")].clone();
     assert_eq!(sessions.into_values().collect::<Vec<_>>(), [session("alice-2")]);
 }
@@ -173,7 +178,7 @@ fn a_connection_without_a_session_says_hello_first_and_no_session_is_made() {
 fn a_refresh_whose_outcome_is_unknown_is_repeated() {
     for fault in [Fault::RequestLost, Fault::AnswerLost] {
         let store = with_session(session("alice-1"));
-        store.on(Call::Prolong, fault);
+        store.on("prolong", fault);
         let later = start().plus_ms(2 * HOUR_MS);
         let refused = prolong(&store, "alice", "alice", later).unwrap_err().to_wire();
         assert_eq!((refused.code, refused.retryable, refused.retry_after_ms), (ErrorCode::Unavailable, true, Some(100)));

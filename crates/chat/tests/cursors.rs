@@ -1,15 +1,16 @@
 //! `ack` and `read`: C1, cursors only move forward and never pass an entry that exists; and what the other user is told of it.
 
-use chatlane_chat::log::entry::Entry;
-use chatlane_chat::ports::{InboxRow, MessageLog as _, ReadCursor, Session, Unavailable};
+use chatlane_chat::log::Entry;
+use chatlane_chat::ports::{Creations as _, Failure, InboxRow, ReadCursor, Session};
 use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::requests::cursors::{Cursor, advance};
 use chatlane_chat::testing::builders::{
     caller, connection, conversation, creation, device, entry, position, request_id, seq, session, start, user,
 };
-use chatlane_chat::testing::faulty::{Call, Fault};
+use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
+use chatlane_chat::{Did, Done};
 use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, MemberCursors, Receipt, ServerFrame, encode};
 use chatlane_protocol::request::PositionIn;
 use chatlane_protocol::{ConversationId, ErrorCode, Position, Refusal, limits};
@@ -21,20 +22,25 @@ fn alice_on(number: u8) -> Caller {
     Caller { device: device(number), connection: connection(&format!("alice-{number}")), ..caller("alice") }
 }
 
-fn try_move(stage: &Stage, who: &Caller, cursor: Cursor, to: &[(&ConversationId, Position)]) -> Result<Vec<CursorResult>, Unavailable> {
+fn try_move(stage: &Stage, who: &Caller, cursor: Cursor, to: &[(&ConversationId, Position)]) -> Result<Done<Vec<CursorResult>>, Failure> {
     let positions: Vec<PositionIn> =
         to.iter().map(|(conversation, position)| PositionIn { conversation: (*conversation).clone(), position: *position }).collect();
-    let results = block_on(advance(&stage.store, &stage.store, &stage.clock, &stage.settings, who, &positions, cursor))?;
+    let done = block_on(advance(&stage.ports, &stage.settings, who, &positions, cursor))?;
     assert!(
-        results.iter().map(|result| &result.conversation).eq(to.iter().map(|(conversation, _)| *conversation)),
+        done.answer.iter().map(|result| &result.conversation).eq(to.iter().map(|(conversation, _)| *conversation)),
         "one for each, in order"
     );
-    Ok(results)
+    Ok(done)
 }
 
-/// What becomes of one position in the conversation of alice and bob.
+/// What becomes of one position in the conversation of alice and bob, and what was done for it.
+fn move_and_tell(stage: &Stage, who: &Caller, cursor: Cursor, to: Position) -> (CursorOutcome, Did) {
+    let Done { mut answer, did } = try_move(stage, who, cursor, &[(&stage.conversation, to)]).unwrap();
+    (answer.remove(0).outcome, did)
+}
+
 fn move_to(stage: &Stage, who: &Caller, cursor: Cursor, to: Position) -> CursorOutcome {
-    try_move(stage, who, cursor, &[(&stage.conversation, to)]).unwrap().remove(0).outcome
+    move_and_tell(stage, who, cursor, to).0
 }
 
 fn refusal(outcome: CursorOutcome) -> Refusal {
@@ -45,7 +51,7 @@ fn refusal(outcome: CursorOutcome) -> Refusal {
 }
 
 fn row(stage: &Stage, who: &str) -> InboxRow {
-    stage.store.memory.state().inboxes[&user(who)][&stage.conversation].clone()
+    stage.ports.memory.state().inboxes[&user(who)][&stage.conversation].clone()
 }
 
 /// Where alice's devices 1 and 2 and herself are.
@@ -59,7 +65,7 @@ fn read_to(number: u64) -> ReadCursor {
 }
 
 fn log_in(stage: &Stage, who: &str, session: Session) {
-    stage.store.memory.state().sessions.entry(user(who)).or_default().insert(session.connection.clone(), session);
+    stage.ports.memory.state().sessions.entry(user(who)).or_default().insert(session.connection.clone(), session);
 }
 
 /// The stage with so many entries, and with the phones of both and bob's tablet online.
@@ -73,7 +79,7 @@ fn online(tail: u64) -> Stage {
 
 /// The receipts that were posted, with where to, in the order of the connections; there are none after this.
 fn receipts(stage: &Stage) -> Vec<(String, Receipt)> {
-    let mut posts: Vec<(String, Receipt)> = std::mem::take(&mut stage.store.memory.state().posts)
+    let mut posts: Vec<(String, Receipt)> = std::mem::take(&mut stage.ports.memory.state().posts)
         .into_iter()
         .map(|(to, frame)| {
             let Ok(ServerFrame::Receipt(receipt)) = serde_json::from_str(&frame) else { panic!("no receipt: {frame}") };
@@ -102,14 +108,14 @@ fn ack_moves_the_device_and_read_moves_the_device_and_the_user() {
     assert_eq!(alices(&stage), (Some(position(5)), Some(position(7)), read_to(7)));
     assert_eq!(row(&stage, "bob"), InboxRow::new(stage.conversation.clone(), Some(user("alice")), seq(1)));
     // The entries are read before a cursor moves to them.
-    assert!(stage.store.memory.state().posts.is_empty() && stage.store.count(Call::At) == 2);
+    assert!(stage.ports.memory.state().posts.is_empty() && stage.ports.count("at") == 2);
 }
 
 #[test]
 fn the_entry_is_read_before_the_cursor_moves() {
     let stage = Stage::with_entries(3);
     move_to(&stage, &alice_on(1), Read, position(3));
-    assert!(stage.store.is_answered_before(Call::At, Call::Advance));
+    assert!(stage.ports.is_answered_before("at", "advance"));
 }
 
 #[test]
@@ -118,7 +124,8 @@ fn a_lower_position_is_ok_and_moves_nothing_back() {
     move_to(&stage, &alice_on(1), Read, position(7));
     receipts(&stage);
     for (cursor, to) in [(Delivered, 7), (Delivered, 3), (Read, 7), (Read, 1)] {
-        assert_eq!(move_to(&stage, &alice_on(1), cursor, position(to)), CursorOutcome::Ok, "{cursor:?} {to}");
+        let moved = move_and_tell(&stage, &alice_on(1), cursor, position(to));
+        assert_eq!(moved, (CursorOutcome::Ok, Did::default()), "{cursor:?} {to}");
         assert_eq!(alices(&stage), (Some(position(7)), None, read_to(7)), "{cursor:?} {to}");
     }
     assert_eq!(receipts(&stage), []);
@@ -156,7 +163,7 @@ fn a_position_that_names_no_entry_moves_nothing() {
             assert_eq!((refusal.code, refusal.retryable, refusal.common), (code, false, common), "{cursor:?} {to}");
         }
     }
-    assert_eq!((alices(&restored), restored.store.count(Call::Advance)), ((None, None, ReadCursor::NONE), 0));
+    assert_eq!((alices(&restored), restored.ports.count("advance")), ((None, None, ReadCursor::NONE), 0));
     assert_eq!(move_to(&restored, &alice_on(1), Read, Position::new(2, seq(5))), CursorOutcome::Ok);
 }
 
@@ -164,10 +171,11 @@ fn a_position_that_names_no_entry_moves_nothing() {
 fn a_refused_position_harms_no_other_and_results_keep_their_order() {
     let stage = Stage::with_entries(4);
     let (nobodys, other) = (conversation("dNobodys"), conversation("dOther"));
-    assert!(block_on(stage.store.memory.create(&creation(&other, &user("alice"), &user("carol")))).is_ok());
+    assert!(block_on(stage.ports.memory.create(&creation(&other, &user("alice"), &user("carol")))).is_ok());
     let to = [(&nobodys, position(1)), (&stage.conversation, position(9)), (&other, position(1))];
     let codes: Vec<Option<ErrorCode>> = try_move(&stage, &alice_on(1), Read, &to)
         .unwrap()
+        .answer
         .into_iter()
         .map(|result| match result.outcome {
             CursorOutcome::Ok => None,
@@ -184,7 +192,7 @@ fn a_stranger_moves_and_makes_nothing_and_learns_nothing() {
     for cursor in [Delivered, Read] {
         for to in [Position::ZERO, position(1), position(40), position(99), Position::new(0, seq(1)), Position::new(9, seq(1))] {
             let frame = |id: &ConversationId| {
-                let results = try_move(&stage, &caller("mallory"), cursor, &[(id, to)]).unwrap();
+                let results = try_move(&stage, &caller("mallory"), cursor, &[(id, to)]).unwrap().answer;
                 let frame = encode(&ServerFrame::Ack(CursorsAnswer { id: request_id("r-1"), results }));
                 frame.replace(id.as_str(), "…")
             };
@@ -192,7 +200,7 @@ fn a_stranger_moves_and_makes_nothing_and_learns_nothing() {
             assert!(frame(&missing).contains(r#""code":"not_found""#));
         }
     }
-    assert!(!stage.store.memory.state().inboxes.contains_key(&user("mallory")));
+    assert!(!stage.ports.memory.state().inboxes.contains_key(&user("mallory")));
     assert_eq!(receipts(&stage), []);
 }
 
@@ -203,7 +211,8 @@ fn what_moves_is_told_to_the_other_users_live_sessions_and_to_nobody_else() {
     let stage = online(9);
     log_in(&stage, "bob", Session { expires: start(), ..session("expired") });
     log_in(&stage, "carol", session("carol-1"));
-    move_to(&stage, &alice_on(1), Delivered, position(5));
+    let (_, did) = move_and_tell(&stage, &alice_on(1), Delivered, position(5));
+    assert_eq!(did, Did { moved: 1, posted: 2, ..Did::default() });
     assert_eq!(receipts(&stage), told_bob(&stage, 5, Position::ZERO));
     move_to(&stage, &alice_on(1), Read, position(5));
     assert_eq!(receipts(&stage), told_bob(&stage, 5, position(5)));
@@ -216,9 +225,10 @@ fn a_device_behind_another_of_its_user_is_no_news() {
     let stage = online(9);
     move_to(&stage, &alice_on(1), Delivered, position(5));
     receipts(&stage);
-    move_to(&stage, &alice_on(2), Delivered, position(3));
+    let (_, did) = move_and_tell(&stage, &alice_on(2), Delivered, position(3));
+    assert_eq!(did, Did { moved: 1, ..Did::default() });
     move_to(&stage, &alice_on(2), Delivered, position(5));
-    assert_eq!((receipts(&stage), stage.store.count(Call::OfUsers)), (vec![], 1));
+    assert_eq!((receipts(&stage), stage.ports.count("of_users")), (vec![], 1));
     move_to(&stage, &alice_on(2), Delivered, position(6));
     assert_eq!(receipts(&stage), told_bob(&stage, 6, Position::ZERO));
     // Read on one device what came to another.
@@ -230,7 +240,7 @@ fn a_device_behind_another_of_its_user_is_no_news() {
 fn what_is_read_is_delivered() {
     let stage = online(9);
     let id = stage.conversation.clone();
-    stage.store.memory.state().inboxes.get_mut(&user("alice")).unwrap().get_mut(&id).unwrap().read = read_to(7);
+    stage.ports.memory.state().inboxes.get_mut(&user("alice")).unwrap().get_mut(&id).unwrap().read = read_to(7);
     move_to(&stage, &alice_on(1), Delivered, position(4));
     assert_eq!(receipts(&stage), told_bob(&stage, 7, position(7)));
 }
@@ -239,14 +249,14 @@ fn what_is_read_is_delivered() {
 fn a_refused_position_is_not_told() {
     let stage = online(4);
     move_to(&stage, &alice_on(1), Read, position(9));
-    assert_eq!((receipts(&stage), stage.store.count(Call::OfUsers)), (vec![], 0));
+    assert_eq!((receipts(&stage), stage.ports.count("of_users")), (vec![], 0));
 }
 
 #[test]
 fn a_conversation_without_an_other_has_no_receipts() {
     let stage = online(4);
     let id = stage.conversation.clone();
-    stage.store.memory.state().inboxes.get_mut(&user("alice")).unwrap().get_mut(&id).unwrap().with = None;
+    stage.ports.memory.state().inboxes.get_mut(&user("alice")).unwrap().get_mut(&id).unwrap().with = None;
     assert_eq!(move_to(&stage, &alice_on(1), Read, position(3)), CursorOutcome::Ok);
     assert_eq!(receipts(&stage), []);
 }
@@ -254,17 +264,18 @@ fn a_conversation_without_an_other_has_no_receipts() {
 #[test]
 fn a_receipt_that_is_lost_harms_nothing() {
     let stage = online(4);
-    stage.store.memory.state().gone.insert(connection("tablet"));
-    stage.store.on(Call::Post, Fault::RequestLost);
-    assert_eq!(move_to(&stage, &alice_on(1), Read, position(2)), CursorOutcome::Ok);
-    stage.store.on(Call::OfUsers, Fault::RequestLost);
-    assert_eq!(move_to(&stage, &alice_on(1), Read, position(3)), CursorOutcome::Ok);
+    stage.ports.memory.state().gone.insert(connection("tablet"));
+    stage.ports.on("post", Fault::RequestLost);
+    let nobody_is_told = (CursorOutcome::Ok, Did { moved: 1, ..Did::default() });
+    assert_eq!(move_and_tell(&stage, &alice_on(1), Read, position(2)), nobody_is_told);
+    stage.ports.on("of_users", Fault::RequestLost);
+    assert_eq!(move_and_tell(&stage, &alice_on(1), Read, position(3)), nobody_is_told);
     assert_eq!((receipts(&stage), alices(&stage)), (vec![], (Some(position(3)), None, read_to(3))));
     // Nor is it made up for by a repetition: that moves nothing.
     move_to(&stage, &alice_on(1), Read, position(3));
     assert_eq!(receipts(&stage), []);
     // Sessions are the fan-out's to remove.
-    assert_eq!(stage.store.memory.state().sessions[&user("bob")].len(), 2);
+    assert_eq!(stage.ports.memory.state().sessions[&user("bob")].len(), 2);
 }
 
 // --- many, and what goes wrong
@@ -275,17 +286,18 @@ fn a_hundred_positions_are_one_read_and_a_write_each_and_one_look_for_sessions()
     let ids: Vec<ConversationId> = (0..100).map(|n| conversation(&format!("d{n:03}"))).collect();
     for (n, id) in ids.iter().enumerate() {
         let with = user(&format!("user-{n}"));
-        assert!(block_on(stage.store.memory.create(&creation(id, &user("alice"), &with))).is_ok());
+        assert!(block_on(stage.ports.memory.create(&creation(id, &user("alice"), &with))).is_ok());
         log_in(&stage, &format!("user-{n}"), session(&format!("c-{n:03}")));
     }
     let to: Vec<(&ConversationId, Position)> = ids.iter().map(|id| (id, position(1))).collect();
-    let results = try_move(&stage, &alice_on(1), Read, &to).unwrap();
-    assert!(results.iter().all(|result| result.outcome == CursorOutcome::Ok));
+    let Done { answer, did } = try_move(&stage, &alice_on(1), Read, &to).unwrap();
+    assert_eq!(did, Did { moved: 100, posted: 100, ..Did::default() });
+    assert!(answer.iter().all(|result| result.outcome == CursorOutcome::Ok));
     // Everybody is told of the conversation with them, and of no other.
     let told = receipts(&stage).into_iter().map(|(to, receipt)| (to.replace("c-", "d"), receipt.conversation.to_string()));
     assert!(told.clone().all(|(to, conversation)| to == conversation) && told.count() == 100);
-    let calls = [Call::At, Call::InboxRows, Call::Advance, Call::OfUsers, Call::Post];
-    assert_eq!(calls.map(|call| stage.store.count(call)), [1, 0, 100, 1, 100]);
+    let calls = ["at", "inbox_rows", "advance", "of_users", "post"];
+    assert_eq!(calls.map(|call| stage.ports.count(call)), [1, 0, 100, 1, 100]);
 }
 
 #[test]
@@ -293,14 +305,15 @@ fn a_write_that_fails_refuses_its_position_only() {
     for fault in [Fault::RequestLost, Fault::AnswerLost] {
         let stage = online(4);
         let other = conversation("dOther");
-        assert!(block_on(stage.store.memory.create(&creation(&other, &user("alice"), &user("carol")))).is_ok());
-        stage.store.on(Call::Advance, fault);
+        assert!(block_on(stage.ports.memory.create(&creation(&other, &user("alice"), &user("carol")))).is_ok());
+        stage.ports.on("advance", fault);
         let to = [(&stage.conversation, position(3)), (&other, position(1))];
-        let mut results = try_move(&stage, &alice_on(1), Read, &to).unwrap();
+        let Done { answer: mut results, did } = try_move(&stage, &alice_on(1), Read, &to).unwrap();
+        assert_eq!(did.moved, 1, "as far as is known");
         assert_eq!(results.pop().unwrap().outcome, CursorOutcome::Ok);
         let unavailable = refusal(results.pop().unwrap().outcome);
         assert_eq!((unavailable.code, unavailable.retryable, unavailable.retry_after_ms), (ErrorCode::Unavailable, true, Some(100)));
-        assert!(!unavailable.message.contains("fault of the test"), "clients never see the backend's text");
+        assert!(!unavailable.message.contains("it is lost"), "clients never see the backend's text");
 
         assert_eq!(move_to(&stage, &alice_on(1), Read, position(3)), CursorOutcome::Ok);
         assert_eq!(alices(&stage), (Some(position(3)), None, read_to(3)));
@@ -310,18 +323,18 @@ fn a_write_that_fails_refuses_its_position_only() {
 #[test]
 fn nothing_moves_unless_the_entries_could_be_read() {
     let stage = online(4);
-    stage.store.on(Call::At, Fault::AnswerLost);
+    stage.ports.on("at", Fault::AnswerLost);
     assert!(try_move(&stage, &alice_on(1), Read, &[(&stage.conversation, position(3))]).is_err());
-    assert_eq!((alices(&stage), stage.store.count(Call::Advance)), ((None, None, ReadCursor::NONE), 0));
+    assert_eq!((alices(&stage), stage.ports.count("advance")), ((None, None, ReadCursor::NONE), 0));
 }
 
 #[test]
 fn why_a_position_is_bad_must_be_read_to_be_told() {
-    for call in [Call::InboxRows, Call::ReadBack, Call::Read] {
+    for call in ["inbox_rows", "read_back", "read"] {
         let mut stage = Stage::with_entries(4);
         stage.settings.epoch = 2;
-        stage.store.on(call, Fault::AnswerLost);
-        assert_eq!(refusal(move_to(&stage, &alice_on(1), Delivered, position(99))).code, ErrorCode::Unavailable, "{call:?}");
+        stage.ports.on(call, Fault::AnswerLost);
+        assert_eq!(refusal(move_to(&stage, &alice_on(1), Delivered, position(99))).code, ErrorCode::Unavailable, "{call}");
     }
 }
 
@@ -330,7 +343,7 @@ fn why_a_position_is_bad_must_be_read_to_be_told() {
 fn a_cursor_that_another_device_moves_meanwhile_is_told_as_it_is() {
     let stage = online(9);
     let id = stage.conversation.clone();
-    stage.store.meanwhile(Call::Advance, move |memory| {
+    stage.ports.meanwhile("advance", move |memory| {
         memory.state().inboxes.get_mut(&user("alice")).unwrap().get_mut(&id).unwrap().delivered.insert(device(2), position(8));
     });
     move_to(&stage, &alice_on(1), Delivered, position(5));

@@ -2,7 +2,7 @@
 //!
 //! Each test runs all schedules of its scene; a failure prints the shortest schedule that breaks.
 
-use chatlane_chat::testing::stepping::{Explored, Flaw, Scene, explore};
+use chatlane_chat::testing::stepping::{Explored, Mutation, Scene, explore};
 
 /// A search that finds fewer than so many has lost a process or a fault.
 const SCHEDULES_MIN: u64 = 1_000_000;
@@ -37,17 +37,17 @@ fn nothing_is_missed_by_a_device_that_moves_to_a_new_socket() {
     holds(Scene::TheDeviceMoves);
 }
 
-/// `needed`: faults without which the flaw does no harm.
-fn is_found(flaw: Flaw, scene: Scene, needed: u32) {
+/// `needed`: faults without which the mutation does no harm.
+fn is_found(mutation: Mutation, scene: Scene, needed: u32) {
     if needed > 0 {
-        assert_eq!(explore(scene, needed - 1, Some(flaw)).broken, 0, "{flaw:?} does harm without a fault");
+        assert_eq!(explore(scene, needed - 1, Some(mutation)).broken, 0, "{mutation:?} does harm without a fault");
     }
-    let explored = explore(scene, needed, Some(flaw));
+    let explored = explore(scene, needed, Some(mutation));
     report(&explored);
-    assert!(explored.broken > 0, "{flaw:?} is not found in {scene:?}");
+    assert!(explored.broken > 0, "{mutation:?} is not found in {scene:?}");
     assert!(
         explored.broken < explored.schedules / 10,
-        "{flaw:?} breaks what needs no search: {} of {}",
+        "{mutation:?} breaks what needs no search: {} of {}",
         explored.broken,
         explored.schedules
     );
@@ -55,25 +55,25 @@ fn is_found(flaw: Flaw, scene: Scene, needed: u32) {
 
 #[test]
 fn a_session_written_in_connect_is_found() {
-    is_found(Flaw::SessionInConnect, Scene::TwoTasksAreQueued, 0);
+    is_found(Mutation::SessionInConnect, Scene::TwoTasksAreQueued, 0);
 }
 
 #[test]
 fn heads_before_the_session_is_found() {
-    is_found(Flaw::HeadsBeforeSession, Scene::AMessageIsSent, 0);
+    is_found(Mutation::HeadsBeforeSession, Scene::AMessageIsSent, 0);
 }
 
 #[test]
 fn sessions_before_head_is_found() {
-    is_found(Flaw::SessionsBeforeHead, Scene::AMessageIsSent, 0);
+    is_found(Mutation::SessionsBeforeHead, Scene::AMessageIsSent, 0);
 }
 
 #[test]
 fn a_task_that_is_skipped_at_head_is_last_is_found() {
-    is_found(Flaw::SkipAtHead, Scene::AMessageIsSent, 1);
+    is_found(Mutation::SkipAtHead, Scene::AMessageIsSent, 1);
 }
 
 #[test]
 fn a_repeated_task_that_is_skipped_below_the_head_is_found() {
-    is_found(Flaw::RepeatedTaskSkipped, Scene::TwoTasksAreQueued, 1);
+    is_found(Mutation::RepeatedTaskSkipped, Scene::TwoTasksAreQueued, 1);
 }

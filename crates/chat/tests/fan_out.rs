@@ -1,11 +1,11 @@
 //! The fan-out worker: which entries of a task go to whom, in which frames, and what happens to connections that do not take them.
 
-use chatlane_chat::log::entry::Entry;
-use chatlane_chat::ports::{Head, Session, Unavailable};
+use chatlane_chat::log::{Entry, Head};
+use chatlane_chat::ports::{Failure, Session};
 use chatlane_chat::testing::builders::{
     connection, conversation, device, entry, entry_of_bytes, head, position, seq, session, start, user,
 };
-use chatlane_chat::testing::faulty::{Call, Fault};
+use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_chat::workers::fan_out::{REDRIVEN_AFTER_MS, Received, Report, fan_out};
@@ -22,7 +22,7 @@ fn online(tail: u64) -> Stage {
 }
 
 fn log_in(stage: &Stage, who: &str, session: Session) {
-    stage.store.memory.state().sessions.entry(user(who)).or_default().insert(session.connection.clone(), session);
+    stage.ports.memory.state().sessions.entry(user(who)).or_default().insert(session.connection.clone(), session);
 }
 
 /// Entries `first` to `last`, all of which alice's phone sent.
@@ -40,8 +40,8 @@ fn task(stage: &Stage, first: u64, last: u64) -> Task {
     }
 }
 
-fn try_deliver(stage: &Stage, task: &Task, receives: u32) -> Result<Report, Unavailable> {
-    block_on(fan_out(&stage.store, &stage.store, &stage.store, &stage.clock, task, Received { times: receives, accepted: task.queued }))
+fn try_deliver(stage: &Stage, task: &Task, receives: u32) -> Result<Report, Failure> {
+    block_on(fan_out(&stage.ports, task, Received { times: receives, accepted: task.queued }))
 }
 
 fn deliver(stage: &Stage, task: &Task) -> Report {
@@ -51,7 +51,7 @@ fn deliver(stage: &Stage, task: &Task) -> Report {
 /// The entries that the connection took, frame by frame; it has taken none after this.
 fn frames(stage: &Stage, name: &str) -> Vec<Vec<chatlane_protocol::Entry>> {
     let name = connection(name);
-    let mut stored = stage.store.memory.state();
+    let mut stored = stage.ports.memory.state();
     let taken = stored.posts.extract_if(.., |(to, _)| *to == name);
     taken
         .map(|(_, frame)| {
@@ -69,11 +69,11 @@ fn seqs(stage: &Stage, name: &str) -> Vec<u64> {
 }
 
 fn connections_of(stage: &Stage, who: &str) -> Vec<String> {
-    stage.store.memory.state().sessions[&user(who)].keys().map(ToString::to_string).collect()
+    stage.ports.memory.state().sessions[&user(who)].keys().map(ToString::to_string).collect()
 }
 
 fn begun(stage: &Stage) -> Position {
-    stage.store.memory.state().heads[&stage.conversation].position
+    stage.ports.memory.state().heads[&stage.conversation].position
 }
 
 fn posted(connections: usize) -> Report {
@@ -90,7 +90,7 @@ fn an_entry_goes_to_every_connection_of_the_members_but_the_one_that_sent_it() {
     let expected = [vec![entry(&stage.conversation, 2, "bob").to_wire()]];
     assert_eq!(frames(&stage, "bob"), expected);
     assert_eq!(frames(&stage, "tablet"), expected);
-    assert_eq!(stage.store.memory.state().posts, []);
+    assert_eq!(stage.ports.memory.state().posts, []);
     assert_eq!((begun(&stage), stage.take_tasks()), (position(2), vec![]));
 }
 
@@ -101,10 +101,10 @@ fn the_head_is_told_what_the_task_says_of_its_last_entry() {
     let last = Task { count: 40, time: start().plus_ms(9), ..task(&stage, 2, 4) };
     deliver(&stage, &last);
     let expected = Head { position: position(4), count: 40, time: start().plus_ms(9) };
-    assert_eq!(stage.store.memory.state().heads[&stage.conversation], expected);
+    assert_eq!(stage.ports.memory.state().heads[&stage.conversation], expected);
     // A task that comes late does not take it back.
     deliver(&stage, &task(&stage, 2, 3));
-    assert_eq!(stage.store.memory.state().heads[&stage.conversation], expected);
+    assert_eq!(stage.ports.memory.state().heads[&stage.conversation], expected);
 }
 
 /// D2: a hello that reads the head before it is raised has written its session before this read of the sessions.
@@ -112,9 +112,9 @@ fn the_head_is_told_what_the_task_says_of_its_last_entry() {
 fn the_head_is_raised_before_sessions_are_read() {
     let stage = online(2);
     deliver(&stage, &task(&stage, 2, 2));
-    assert!(stage.store.is_answered_before(Call::RaiseHead, Call::OfUsers));
-    assert!(stage.store.is_answered_before(Call::Read, Call::Post));
-    assert!(!stage.store.is_answered_before(Call::RaiseHead, Call::Members), "nothing waits that need not");
+    assert!(stage.ports.is_answered_before("raise_head", "of_users"));
+    assert!(stage.ports.is_answered_before("read", "post"));
+    assert!(!stage.ports.is_answered_before("raise_head", "members"), "nothing waits that need not");
 }
 
 #[test]
@@ -130,11 +130,11 @@ fn the_sender_gets_entries_of_others_that_the_range_adds() {
 fn a_member_gets_nothing_from_before_the_joining() {
     let stage = online(6);
     let key = (stage.conversation.clone(), user("bob"));
-    stage.store.memory.state().members.get_mut(&key).unwrap().visible_from = seq(5);
+    stage.ports.memory.state().members.get_mut(&key).unwrap().visible_from = seq(5);
     let all = Task { origin: None, ..task(&stage, 3, 6) };
     assert_eq!(deliver(&stage, &all), posted(3));
     assert_eq!((seqs(&stage, "bob"), seqs(&stage, "alice")), (vec![5, 6], vec![2, 3, 4, 5, 6]));
-    stage.store.memory.state().members.get_mut(&key).unwrap().visible_from = seq(7);
+    stage.ports.memory.state().members.get_mut(&key).unwrap().visible_from = seq(7);
     assert_eq!(try_deliver(&stage, &all, 2).unwrap(), posted(2));
     assert!(seqs(&stage, "bob").is_empty());
 }
@@ -163,7 +163,7 @@ fn a_first_receive_below_the_head_is_covered_by_a_later_task() {
     let stage = online(9);
     stage.deliver_up_to(9);
     assert_eq!(deliver(&stage, &task(&stage, 8, 8)), Report { covered: true, ..posted(0) });
-    assert_eq!((seqs(&stage, "bob"), stage.store.count(Call::OfUsers)), (vec![], 0));
+    assert_eq!((seqs(&stage, "bob"), stage.ports.count("of_users")), (vec![], 0));
     // Of the copies of one message, none is "later" than the others.
     assert_eq!(deliver(&stage, &task(&stage, 9, 9)), posted(2));
     assert_eq!(seqs(&stage, "bob"), [9]);
@@ -248,7 +248,7 @@ fn the_largest_entry_has_a_frame_of_its_own() {
 #[test]
 fn a_connection_that_is_gone_is_removed_and_no_other() {
     let stage = online(2);
-    stage.store.memory.state().gone.insert(connection("tablet"));
+    stage.ports.memory.state().gone.insert(connection("tablet"));
     assert_eq!(deliver(&stage, &task(&stage, 2, 2)), Report { gone: 1, ..posted(1) });
     assert_eq!((connections_of(&stage, "alice"), connections_of(&stage, "bob")), (vec!["alice".to_owned()], vec!["bob".to_owned()]));
     assert_eq!(stage.take_tasks(), []);
@@ -258,7 +258,7 @@ fn a_connection_that_is_gone_is_removed_and_no_other() {
 fn what_could_not_be_posted_is_left_to_a_task_for_those_connections_only() {
     let stage = online(5);
     stage.deliver_up_to(3);
-    stage.store.memory.state().stuck.extend([connection("tablet"), connection("bob")]);
+    stage.ports.memory.state().stuck.extend([connection("tablet"), connection("bob")]);
     assert_eq!(deliver(&stage, &task(&stage, 5, 5)), Report { left: 2, ..posted(1) });
 
     let mut left = stage.take_tasks();
@@ -270,14 +270,14 @@ fn what_could_not_be_posted_is_left_to_a_task_for_those_connections_only() {
     assert_eq!(connections_of(&stage, "bob"), ["bob"]);
 
     // By then others have written, and the head is higher: it is neither written nor a reason to skip.
-    stage.store.memory.state().stuck.clear();
-    stage.store.memory.state().posts.clear();
+    stage.ports.memory.state().stuck.clear();
+    stage.ports.memory.state().posts.clear();
     stage.put(&entry(&stage.conversation, 6, "bob"));
     stage.deliver_up_to(6);
-    let raised = stage.store.count(Call::RaiseHead);
+    let raised = stage.ports.count("raise_head");
     assert_eq!(deliver(&stage, &expected), posted(2));
     assert_eq!((seqs(&stage, "tablet"), seqs(&stage, "bob"), seqs(&stage, "alice")), (vec![4, 5], vec![4, 5], vec![]));
-    assert_eq!((stage.store.count(Call::RaiseHead), begun(&stage)), (raised, position(6)));
+    assert_eq!((stage.ports.count("raise_head"), begun(&stage)), (raised, position(6)));
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn a_target_that_has_left_meanwhile_is_left_alone() {
 #[test]
 fn after_five_attempts_a_connection_is_given_up() {
     let stage = online(2);
-    stage.store.memory.state().stuck.insert(connection("bob"));
+    stage.ports.memory.state().stuck.insert(connection("bob"));
     let mut next = task(&stage, 2, 2);
     let mut delays = vec![];
     for attempt in 1..5 {
@@ -311,14 +311,14 @@ fn after_five_attempts_a_connection_is_given_up() {
 #[test]
 fn after_two_minutes_a_connection_is_given_up() {
     let stage = online(2);
-    stage.store.memory.state().stuck.insert(connection("bob"));
+    stage.ports.memory.state().stuck.insert(connection("bob"));
     deliver(&stage, &task(&stage, 2, 2));
     let (left, _) = stage.take_tasks().remove(0);
-    stage.clock.advance_ms(119_999);
+    stage.ports.memory.clock.advance_ms(119_999);
     assert_eq!(deliver(&stage, &left).left, 1);
     let (left, _) = stage.take_tasks().remove(0);
     assert_eq!(left.remainder.as_ref().unwrap().since, start(), "counted from the first attempt");
-    stage.clock.advance_ms(1);
+    stage.ports.memory.clock.advance_ms(1);
     assert_eq!(deliver(&stage, &left), Report { given_up: 1, ..posted(0) });
     assert_eq!(connections_of(&stage, "bob"), Vec::<String>::new());
 }
@@ -330,10 +330,10 @@ fn after_a_frame_that_was_not_taken_no_other_is_posted() {
     for number in 2..=20 {
         stage.put(&entry_of_bytes(&stage.conversation, number, "bob", 4000));
     }
-    stage.store.meanwhile(Call::Post, |_| {});
-    stage.store.on(Call::Post, Fault::RequestLost);
+    stage.ports.meanwhile("post", |_| {});
+    stage.ports.on("post", Fault::RequestLost);
     assert_eq!(deliver(&stage, &task(&stage, 2, 20)), Report { left: 1, ..posted(0) });
-    assert_eq!((stage.store.count(Call::Post), seqs(&stage, "bob")), (2, (2..=8).collect::<Vec<_>>()));
+    assert_eq!((stage.ports.count("post"), seqs(&stage, "bob")), (2, (2..=8).collect::<Vec<_>>()));
     // The next task begins again: receivers drop what they have (D1).
     let (left, _) = stage.take_tasks().remove(0);
     assert_eq!(deliver(&stage, &left), posted(1));
@@ -348,10 +348,10 @@ fn a_task_whose_entries_are_not_all_there_is_repeated() {
     for missing in [6, 7, 4] {
         let stage = online(7);
         stage.deliver_up_to(3);
-        stage.store.memory.state().log.get_mut(&stage.conversation).unwrap().remove(&seq(missing));
+        stage.ports.memory.state().log.get_mut(&stage.conversation).unwrap().remove(&seq(missing));
         let error = try_deliver(&stage, &task(&stage, 6, 7), 1).unwrap_err();
         assert_eq!(error.to_string(), "read the entries of a task: not all of them are there");
-        assert_eq!(stage.store.count(Call::Post), 0, "without {missing}");
+        assert_eq!(stage.ports.count("post"), 0, "without {missing}");
     }
 }
 
@@ -364,19 +364,19 @@ fn a_task_of_no_conversation_is_repeated_until_the_queue_gives_it_up() {
 
 #[test]
 fn whatever_cannot_be_reached_the_task_is_repeated_and_then_delivered() {
-    for call in [Call::RaiseHead, Call::Members, Call::Read, Call::OfUsers, Call::Enqueue, Call::Remove] {
+    for call in ["raise_head", "members", "read", "of_users", "enqueue", "remove"] {
         for fault_is_of_answer in [false, true] {
             let stage = online(2);
-            stage.store.memory.state().gone.insert(connection("tablet"));
-            stage.store.memory.state().stuck.insert(connection("bob"));
-            let twice = usize::from(call == Call::RaiseHead); // which the worker tries again itself
-            (0..=twice).for_each(|_| stage.store.on(call, if fault_is_of_answer { Fault::AnswerLost } else { Fault::RequestLost }));
-            assert!(try_deliver(&stage, &task(&stage, 2, 2), 1).is_err(), "{call:?}");
+            stage.ports.memory.state().gone.insert(connection("tablet"));
+            stage.ports.memory.state().stuck.insert(connection("bob"));
+            let twice = usize::from(call == "raise_head"); // which the worker tries again itself
+            (0..=twice).for_each(|_| stage.ports.on(call, if fault_is_of_answer { Fault::AnswerLost } else { Fault::RequestLost }));
+            assert!(try_deliver(&stage, &task(&stage, 2, 2), 1).is_err(), "{call}");
 
             stage.take_tasks();
-            stage.store.memory.state().stuck.clear();
+            stage.ports.memory.state().stuck.clear();
             try_deliver(&stage, &task(&stage, 2, 2), 2).unwrap();
-            assert_eq!((seqs(&stage, "bob"), connections_of(&stage, "alice")), (vec![1, 2], vec!["alice".to_owned()]), "{call:?}");
+            assert_eq!((seqs(&stage, "bob"), connections_of(&stage, "alice")), (vec![1, 2], vec!["alice".to_owned()]), "{call}");
         }
     }
 }
@@ -386,19 +386,19 @@ fn whatever_cannot_be_reached_the_task_is_repeated_and_then_delivered() {
 fn a_head_whose_raising_was_not_answered_covers_nothing() {
     let stage = online(7);
     stage.deliver_up_to(4);
-    stage.store.on(Call::RaiseHead, Fault::AnswerLost);
+    stage.ports.on("raise_head", Fault::AnswerLost);
     assert_eq!(deliver(&stage, &task(&stage, 6, 6)), posted(3));
     assert_eq!(seqs(&stage, "bob"), [1, 2, 3, 4, 5, 6]);
     // Somebody else's later task may have come between the lost answer and the second try.
-    stage.store.on(
-        Call::RaiseHead,
+    stage.ports.on(
+        "raise_head",
         Fault::Meanwhile(Box::new(|memory| {
             memory.state().heads.values_mut().for_each(|begun| *begun = head(7));
         })),
     );
     let covered = deliver(&stage, &task(&stage, 5, 5));
     assert!(covered.covered, "an answered raise tells: the other task begins at 5");
-    stage.store.on(Call::RaiseHead, Fault::AnswerLost);
+    stage.ports.on("raise_head", Fault::AnswerLost);
     assert!(!deliver(&stage, &task(&stage, 5, 5)).covered);
 }
 
@@ -408,12 +408,12 @@ fn a_redriven_dead_letter_is_not_covered() {
     let stage = online(7);
     stage.deliver_up_to(7);
     let task = task(&stage, 5, 5);
-    stage.clock.advance_ms(REDRIVEN_AFTER_MS);
+    stage.ports.memory.clock.advance_ms(REDRIVEN_AFTER_MS);
     assert!(deliver(&stage, &task).covered, "a backlog is worked off without posts");
 
     let accepted = task.queued.plus_ms(REDRIVEN_AFTER_MS);
     let redriven = Received { times: 1, accepted };
-    let report = block_on(fan_out(&stage.store, &stage.store, &stage.store, &stage.clock, &task, redriven)).unwrap();
+    let report = block_on(fan_out(&stage.ports, &task, redriven)).unwrap();
     assert_eq!(report, posted(3));
     assert_eq!(seqs(&stage, "bob"), [1, 2, 3, 4, 5]);
 }
@@ -422,7 +422,7 @@ fn a_redriven_dead_letter_is_not_covered() {
 #[test]
 fn posts_that_the_gateway_refuses_are_repeated_and_end_no_session() {
     let stage = online(2);
-    stage.store.memory.state().refuses_posts = true;
+    stage.ports.memory.state().refuses_posts = true;
     assert!(try_deliver(&stage, &task(&stage, 2, 2), 1).is_err());
     assert_eq!((connections_of(&stage, "bob").len(), stage.take_tasks()), (1, vec![]));
 }
@@ -430,8 +430,8 @@ fn posts_that_the_gateway_refuses_are_repeated_and_end_no_session() {
 #[test]
 fn the_entries_that_the_old_head_adds_must_be_read() {
     let stage = online(7);
-    stage.store.meanwhile(Call::Read, |_| {});
-    stage.store.on(Call::Read, Fault::RequestLost);
+    stage.ports.meanwhile("read", |_| {});
+    stage.ports.on("read", Fault::RequestLost);
     assert!(try_deliver(&stage, &task(&stage, 7, 7), 1).is_err());
 }
 

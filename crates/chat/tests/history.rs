@@ -1,13 +1,14 @@
 //! `history`: what somebody sees who scrolls up, page by page, from the newest entry down to the first that is theirs.
 
-use chatlane_chat::log::entry::{BodyHash, Entry, Kind};
-use chatlane_chat::ports::MessageLog as _;
-use chatlane_chat::requests::history::{NotRead, history};
-use chatlane_chat::testing::builders::{DEDUPE_KEY, caller, conversation, creation, entry, request_id, seq, text, user};
-use chatlane_chat::testing::faulty::{Call, Fault};
+use chatlane_chat::log::Entry;
+use chatlane_chat::ports::{Creations as _, MessageLog as _};
+use chatlane_chat::requests::history::history;
+use chatlane_chat::testing::builders::{caller, conversation, creation, entry, message_kind, request_id, seq, text, user};
+use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::memory::Memory;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
+use chatlane_chat::{Did, Done, Refused};
 use chatlane_protocol::frames::{ErrorFrame, HistoryAnswer, ServerFrame, encode};
 use chatlane_protocol::request::History;
 use chatlane_protocol::{ConversationId, Entry as WireEntry, ErrorCode, Position, Refusal, RequestId, Seq, UnixMillis, limits};
@@ -18,8 +19,9 @@ fn request(conversation: &ConversationId, before: Option<u64>, limit: Option<u32
     History { id: request_id("r-1"), conversation: conversation.clone(), before: before.map(seq), limit }
 }
 
-fn ask_for(stage: &Stage, who: &str, request: &History) -> Result<HistoryAnswer, NotRead> {
-    let answer = block_on(history(&stage.store, &caller(who), request))?;
+fn ask_for(stage: &Stage, who: &str, request: &History) -> Result<HistoryAnswer, Refused> {
+    let Done { answer, did } = block_on(history(&stage.ports, &caller(who), request))?;
+    assert_eq!(did, Did::default(), "it only reads");
     let bytes = encode(&ServerFrame::History(answer.clone())).len();
     let page = if answer.entries.len() > 1 { limits::PAGE_BYTES_MAX } else { limits::WEBSOCKET_FRAME_BYTES_MAX };
     assert!(bytes <= page, "{} entries in {bytes} bytes", answer.entries.len());
@@ -59,8 +61,7 @@ fn wire(entries: &[Entry]) -> Vec<WireEntry> {
 }
 
 fn saying(conversation: &ConversationId, number: u64, what: &str) -> Entry {
-    let body = text(what);
-    Entry { kind: Kind::Message { hash: BodyHash::of(&body, &DEDUPE_KEY), body }, ..entry(conversation, number, "bob") }
+    Entry { kind: message_kind(text(what)), ..entry(conversation, number, "bob") }
 }
 
 /// The largest entry that `send` takes: its live frame with the longest numbers is 30 KB.
@@ -73,12 +74,12 @@ fn largest(conversation: &ConversationId, number: u64) -> Entry {
 }
 
 fn show_from(stage: &Stage, number: u64) {
-    let mut stored = stage.store.memory.state();
+    let mut stored = stage.ports.memory.state();
     stored.inboxes.get_mut(&user("alice")).unwrap().get_mut(&stage.conversation).unwrap().visible_from = seq(number);
 }
 
 fn remove_entry(stage: &Stage, number: u64) {
-    stage.store.memory.state().log.get_mut(&stage.conversation).unwrap().remove(&seq(number));
+    stage.ports.memory.state().log.get_mut(&stage.conversation).unwrap().remove(&seq(number));
 }
 
 #[test]
@@ -133,7 +134,7 @@ fn entries_that_are_gone_end_the_history() {
         assert_eq!(told(&ask(&stage, None, None)), (expected, true), "{number}");
     }
     (1..=40).for_each(|number| {
-        stage.store.memory.state().log.get_mut(&stage.conversation).unwrap().remove(&seq(number));
+        stage.ports.memory.state().log.get_mut(&stage.conversation).unwrap().remove(&seq(number));
     });
     assert_eq!(told(&ask(&stage, Some(42), None)), (vec![41], true));
     assert_eq!(told(&ask(&stage, Some(41), None)), (vec![], true));
@@ -159,12 +160,12 @@ fn pages_are_measured_as_they_are_encoded() {
 fn a_full_page_with_the_longest_names_is_within_the_page_size() {
     let stage = Stage::new();
     let id = conversation(&"x".repeat(limits::CONVERSATION_ID_BYTES_MAX));
-    assert!(block_on(stage.store.memory.create(&creation(&id, &user("alice"), &user("bob")))).is_ok());
+    assert!(block_on(stage.ports.memory.create(&creation(&id, &user("alice"), &user("bob")))).is_ok());
     let longest = RequestId::new("\"".repeat(limits::REQUEST_ID_BYTES_MAX)).unwrap();
     stage.put(&saying(&id, 2, &"x".repeat(15_000)));
     for length in 14_500..15_500 {
         let last = saying(&id, 3, &"x".repeat(length));
-        stage.store.memory.state().log.get_mut(&id).unwrap().insert(seq(3), last);
+        stage.ports.memory.state().log.get_mut(&id).unwrap().insert(seq(3), last);
         ask_for(&stage, "alice", &History { id: longest.clone(), ..request(&id, None, Some(2)) }).unwrap();
     }
 }
@@ -188,24 +189,28 @@ fn a_stranger_gets_the_same_answer_whether_the_conversation_exists_or_not() {
 fn who_is_removed_while_the_log_is_read_gets_nothing_of_it() {
     let stage = Stage::with_entries(5);
     let secret = saying(&stage.conversation, 6, "secret");
-    stage.store.meanwhile(Call::ReadBack, move |memory: &Memory| {
+    stage.ports.meanwhile("read_back", move |memory: &Memory| {
         memory.state().inboxes.get_mut(&user("alice")).unwrap().remove(&secret.conversation);
         assert!(block_on(memory.put(&secret)).is_ok());
     });
     let refused = ask_for(&stage, "alice", &request(&stage.conversation, None, None)).unwrap_err();
     assert_eq!(refused.to_wire(), Refusal::new(ErrorCode::NotFound, "no such conversation"));
-    assert!(stage.store.is_answered_before(Call::ReadBack, Call::InboxRows));
+    assert!(stage.ports.is_answered_before("read_back", "inbox_rows"));
 }
 
 #[test]
 fn whatever_cannot_be_read_the_history_is_asked_for_again() {
-    for (before, call) in [(0, Call::ReadBack), (1, Call::ReadBack), (0, Call::InboxRows)] {
+    for (before, call) in [(0, "read_back"), (1, "read_back"), (0, "inbox_rows")] {
         let stage = Stage::with_entries(60);
-        (0..before).for_each(|_| stage.store.meanwhile(call, |_| {}));
-        stage.store.on(call, Fault::AnswerLost);
+        (0..before).for_each(|_| stage.ports.meanwhile(call, |_| {}));
+        stage.ports.on(call, Fault::AnswerLost);
         let refused = ask_for(&stage, "alice", &request(&stage.conversation, None, None)).unwrap_err();
-        assert_eq!(refused.to_wire(), Refusal::new(ErrorCode::Unavailable, "nothing was read; retry").after_ms(100), "{call:?}");
-        assert_eq!(told(&ask(&stage, None, None)).0.len(), 60, "{call:?}");
+        assert_eq!(
+            refused.to_wire(),
+            Refusal::new(ErrorCode::Unavailable, "the outcome is unknown; retry with the same ids").after_ms(100),
+            "{call}"
+        );
+        assert_eq!(told(&ask(&stage, None, None)).0.len(), 60, "{call}");
     }
 }
 
@@ -214,7 +219,7 @@ fn a_screen_of_history_costs_the_same_however_long_the_log() {
     let calls = |tail: u64| {
         let stage = Stage::with_entries(tail);
         ask(&stage, Some(tail - 30), Some(20));
-        [Call::ReadBack, Call::Read, Call::InboxRows, Call::Advance].map(|call| stage.store.count(call))
+        ["read_back", "read", "inbox_rows", "advance"].map(|call| stage.ports.count(call))
     };
     assert_eq!((calls(100), calls(10_000)), ([1, 0, 1, 0], [1, 0, 1, 0]));
 }

@@ -1,10 +1,10 @@
-//! The real append in 100,000 seeded schedules, and each of its known holes in at most 10,000 (DESIGN §3; L1 to L5).
+//! The real append in 100,000 seeded schedules, and each of its mutations in at most 10,000 (DESIGN §3; L1 to L5).
 //!
 //! `CHATLANE_SEED=n` makes each test here run the one schedule of that seed and print its script. A failure prints the command.
 
 use std::ops::Range;
 
-use chatlane_chat::testing::interleave::{Explored, Fault, Guarantee, Hole, Schedule, explore, repeat};
+use chatlane_chat::testing::interleave::{Explored, Fault, Guarantee, Mutation, Schedule, explore, repeat};
 
 /// Schedules have the seeds from here on.
 const BASE: u64 = 1;
@@ -12,7 +12,7 @@ const BASE: u64 = 1;
 /// What the real append survives, in two halves so that two cores share them.
 const SURVIVED: u64 = 100_000;
 
-/// Within so many a hole is found.
+/// Within so many a mutation is found.
 const FOUND_WITHIN: u64 = 10_000;
 
 /// The seed that the environment asks for.
@@ -62,16 +62,16 @@ fn the_append_survives_the_second_half_of_the_schedules() {
     survives("the_append_survives_the_second_half_of_the_schedules", BASE + SURVIVED / 2..BASE + SURVIVED);
 }
 
-fn breaks(test: &str, hole: Hole, expected: &[Guarantee]) {
+fn breaks(test: &str, mutation: Mutation, expected: &[Guarantee]) {
     if let Some(seed) = asked() {
-        let schedule = repeat(seed, Some(hole));
+        let schedule = repeat(seed, Some(mutation));
         print(test, &schedule);
         let found = schedule.violation.map(|violation| violation.guarantee);
-        assert!(found.is_some_and(|found| expected.contains(&found)), "{hole:?} is not found under seed {seed}: {found:?}");
+        assert!(found.is_some_and(|found| expected.contains(&found)), "{mutation:?} is not found under seed {seed}: {found:?}");
         return;
     }
-    let Explored { tally, broken } = explore(BASE..BASE + FOUND_WITHIN, Some(hole));
-    let schedule = broken.unwrap_or_else(|| panic!("{hole:?} was not found in {FOUND_WITHIN} schedules\n{tally}"));
+    let Explored { tally, broken } = explore(BASE..BASE + FOUND_WITHIN, Some(mutation));
+    let schedule = broken.unwrap_or_else(|| panic!("{mutation:?} was not found in {FOUND_WITHIN} schedules\n{tally}"));
     print(test, &schedule);
     println!("found in schedule {} of {FOUND_WITHIN}", tally.schedules);
     let violation = schedule.violation.expect("the schedule that was found broke a guarantee");
@@ -80,47 +80,47 @@ fn breaks(test: &str, hole: Hole, expected: &[Guarantee]) {
 
 #[test]
 fn a_newer_anchor_on_retry_is_found() {
-    breaks("a_newer_anchor_on_retry_is_found", Hole::NewerAnchorOnRetry, &[Guarantee::L2]);
+    breaks("a_newer_anchor_on_retry_is_found", Mutation::NewerAnchorOnRetry, &[Guarantee::L2]);
 }
 
 #[test]
 fn the_tail_taken_as_anchor_is_found() {
-    breaks("the_tail_taken_as_anchor_is_found", Hole::TailTakenAsAnchor, &[Guarantee::L2]);
+    breaks("the_tail_taken_as_anchor_is_found", Mutation::TailTakenAsAnchor, &[Guarantee::L2]);
 }
 
 #[test]
 fn an_anchor_trusted_beyond_the_tail_is_found() {
-    breaks("an_anchor_trusted_beyond_the_tail_is_found", Hole::AnchorBeyondTailTrusted, &[Guarantee::L1]);
+    breaks("an_anchor_trusted_beyond_the_tail_is_found", Mutation::AnchorBeyondTailTrusted, &[Guarantee::L1]);
 }
 
 #[test]
 fn a_bare_seq_anchor_over_a_raised_epoch_is_found() {
-    breaks("a_bare_seq_anchor_over_a_raised_epoch_is_found", Hole::BareSeqAnchor, &[Guarantee::L2]);
+    breaks("a_bare_seq_anchor_over_a_raised_epoch_is_found", Mutation::BareSeqAnchor, &[Guarantee::L2]);
 }
 
 #[test]
 fn a_read_with_a_gap_that_is_accepted_is_found() {
-    breaks("a_read_with_a_gap_that_is_accepted_is_found", Hole::NonContiguousReadAccepted, &[Guarantee::L2]);
+    breaks("a_read_with_a_gap_that_is_accepted_is_found", Mutation::NonContiguousReadAccepted, &[Guarantee::L2]);
 }
 
 #[test]
 fn a_batch_that_goes_on_is_found() {
-    breaks("a_batch_that_goes_on_is_found", Hole::BatchGoesOn, &[Guarantee::L5]);
+    breaks("a_batch_that_goes_on_is_found", Mutation::BatchGoesOn, &[Guarantee::L5]);
 }
 
 #[test]
 fn an_own_put_that_is_not_recognised_is_found() {
-    breaks("an_own_put_that_is_not_recognised_is_found", Hole::OwnPutNotRecognised, &[Guarantee::L2]);
+    breaks("an_own_put_that_is_not_recognised_is_found", Mutation::OwnPutNotRecognised, &[Guarantee::L2]);
 }
 
 #[test]
 fn an_unknown_put_that_is_acknowledged_is_found() {
-    breaks("an_unknown_put_that_is_acknowledged_is_found", Hole::UnknownPutAcknowledged, &[Guarantee::L2, Guarantee::L3]);
+    breaks("an_unknown_put_that_is_acknowledged_is_found", Mutation::UnknownPutAcknowledged, &[Guarantee::L2, Guarantee::L3]);
 }
 
 #[test]
 fn a_duplicate_whose_delivery_is_not_queued_is_found() {
-    breaks("a_duplicate_whose_delivery_is_not_queued_is_found", Hole::DuplicateNotQueued, &[Guarantee::L4]);
+    breaks("a_duplicate_whose_delivery_is_not_queued_is_found", Mutation::DuplicateNotQueued, &[Guarantee::L4]);
 }
 
 #[test]

@@ -1,21 +1,27 @@
 //! `open`: one conversation for two users, whoever asks, however often, and whatever died on the way.
 
+use chatlane_chat::log::Head;
 use chatlane_chat::log::append::ATTEMPTS_MAX;
-use chatlane_chat::log::entry::direct_conversation;
-use chatlane_chat::ports::{Creation, Head, InboxRow, MessageLog as _};
-use chatlane_chat::requests::open::{OpenRefused, open};
+use chatlane_chat::log::kinds::direct_conversation;
+use chatlane_chat::ports::{Creation, Creations as _, InboxRow};
+use chatlane_chat::requests::open::open;
 use chatlane_chat::testing::builders::{caller, creation, head, member, message_id, position, request_id, seq, settings, start, user};
-use chatlane_chat::testing::faulty::{Call, Fault, Faulty};
-use chatlane_chat::testing::memory::{Memory, SetClock};
+use chatlane_chat::testing::faulty::{Fault, Faulty};
+use chatlane_chat::testing::memory::Memory;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::workers::task::Task;
+use chatlane_chat::{Did, Done, Refused};
 use chatlane_protocol::frames::{ConversationHead, OpenAnswer};
 use chatlane_protocol::request::Open;
 use chatlane_protocol::{ConversationId, ErrorCode, Refusal};
 
-fn ask(store: &Faulty, who: &str, with: &str) -> Result<OpenAnswer, OpenRefused> {
+fn ask(store: &Faulty, who: &str, with: &str) -> Result<OpenAnswer, Refused> {
+    Ok(ask_and_tell(store, who, with)?.answer)
+}
+
+fn ask_and_tell(store: &Faulty, who: &str, with: &str) -> Result<Done<OpenAnswer>, Refused> {
     let request = Open { id: request_id("r-1"), with: user(with), client_message_id: message_id("create") };
-    block_on(open(store, store, &SetClock::at(start()), &settings(), &caller(who), &request))
+    block_on(open(store, &settings(), &caller(who), &request))
 }
 
 fn lane() -> ConversationId {
@@ -62,8 +68,9 @@ fn tasks(store: &Faulty) -> Vec<(Task, u32)> {
 
 #[test]
 fn opening_creates_the_conversation_and_announces_it() {
-    let store = Faulty::new();
-    assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1));
+    let store = Faulty::new(start());
+    let did = Did { stored: 1, attempts: 1, tasks: 1, ..Did::default() };
+    assert_eq!(ask_and_tell(&store, "alice", "bob").unwrap(), Done { answer: answer("bob", 1), did });
     assert_eq!(store.memory.entries(&lane()), [by("alice").entry]);
     assert_eq!(tasks(&store), [announcement()]);
     {
@@ -74,28 +81,29 @@ fn opening_creates_the_conversation_and_announces_it() {
             assert_eq!(state.inboxes[&user(who)][&lane()], InboxRow::new(lane(), Some(user(with)), seq(1)));
         }
     }
-    assert!(store.is_answered_before(Call::Create, Call::Enqueue));
+    assert!(store.is_answered_before("create", "enqueue"));
 }
 
 #[test]
 fn opening_again_finds_the_same_conversation_from_both_sides() {
-    let store = Faulty::new();
+    let store = Faulty::new(start());
     ask(&store, "alice", "bob").unwrap();
     raise_head(&store, 1);
     tasks(&store);
-    assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1));
+    assert_eq!(ask_and_tell(&store, "alice", "bob").unwrap(), Done::read(answer("bob", 1)));
     assert_eq!(ask(&store, "bob", "alice").unwrap(), answer("alice", 1));
     raise_head(&store, 7);
     assert_eq!(ask(&store, "bob", "alice").unwrap(), answer("alice", 7));
     assert_eq!(store.memory.entries(&lane()), [by("alice").entry]);
-    assert_eq!((tasks(&store), store.count(Call::Create)), (vec![], 1));
+    assert_eq!((tasks(&store), store.count("create")), (vec![], 1));
 }
 
 #[test]
 fn who_loses_the_race_answers_what_the_winner_created() {
-    let store = Faulty::new();
-    store.meanwhile(Call::Create, |memory| create_in(memory, "bob"));
-    assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1));
+    let store = Faulty::new(start());
+    store.meanwhile("create", |memory| create_in(memory, "bob"));
+    let did = Did { attempts: 1, tasks: 1, ..Did::default() };
+    assert_eq!(ask_and_tell(&store, "alice", "bob").unwrap(), Done { answer: answer("bob", 1), did });
     assert_eq!(store.memory.entries(&lane()), [by("bob").entry]);
     // Either may die before its enqueue: both announce.
     assert_eq!(tasks(&store), [announcement()]);
@@ -103,30 +111,31 @@ fn who_loses_the_race_answers_what_the_winner_created() {
 
 #[test]
 fn who_meets_a_transaction_tries_again() {
-    let store = Faulty::new();
-    store.on(Call::Create, Fault::Contended);
-    store.on(Call::Create, Fault::Contended);
-    assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1));
+    let store = Faulty::new(start());
+    store.on("create", Fault::Contended);
+    store.on("create", Fault::Contended);
+    let did = Did { stored: 1, attempts: 3, tasks: 1, ..Did::default() };
+    assert_eq!(ask_and_tell(&store, "alice", "bob").unwrap(), Done { answer: answer("bob", 1), did });
     assert_eq!(tasks(&store), [announcement()]);
 }
 
 #[test]
 fn after_six_transactions_it_is_busy() {
-    let store = Faulty::new();
+    let store = Faulty::new(start());
     for _ in 0..ATTEMPTS_MAX {
-        store.on(Call::Create, Fault::Contended);
+        store.on("create", Fault::Contended);
     }
     let refused = ask(&store, "alice", "bob").unwrap_err();
-    assert!(matches!(refused, OpenRefused::Busy));
-    assert_eq!(refused.to_wire(), Refusal::new(ErrorCode::Busy, "others were opening the same conversation").after_ms(100));
-    assert_eq!((store.count(Call::Create), tasks(&store)), (ATTEMPTS_MAX, vec![]));
+    assert!(matches!(refused, Refused::Busy));
+    assert_eq!(refused.to_wire(), Refusal::new(ErrorCode::Busy, "others were faster in every attempt").after_ms(100));
+    assert_eq!((store.count("create"), tasks(&store)), (ATTEMPTS_MAX, vec![]));
     assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1));
 }
 
 #[test]
 fn who_died_between_creation_and_enqueue_is_made_good_by_the_next_to_open() {
     for who_opens in ["alice", "bob"] {
-        let store = Faulty::new();
+        let store = Faulty::new(start());
         create_in(&store.memory, "alice");
         let with = if who_opens == "alice" { "bob" } else { "alice" };
         assert_eq!(ask(&store, who_opens, with).unwrap(), answer(with, 1));
@@ -136,19 +145,19 @@ fn who_died_between_creation_and_enqueue_is_made_good_by_the_next_to_open() {
 
 #[test]
 fn a_creation_of_which_nothing_is_known_is_found_by_the_retry() {
-    let store = Faulty::new();
-    store.on(Call::Create, Fault::AnswerLost);
-    assert!(matches!(ask(&store, "alice", "bob"), Err(OpenRefused::Unavailable(_))));
+    let store = Faulty::new(start());
+    store.on("create", Fault::AnswerLost);
+    assert!(matches!(ask(&store, "alice", "bob"), Err(Refused::Failed(_))));
     assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1));
     assert_eq!((store.memory.entries(&lane()).len(), tasks(&store)), (1, vec![announcement()]));
 }
 
 #[test]
 fn nothing_is_answered_unless_the_announcement_is_queued() {
-    let store = Faulty::new();
-    store.on(Call::Enqueue, Fault::RequestLost);
+    let store = Faulty::new(start());
+    store.on("enqueue", Fault::RequestLost);
     let refused = ask(&store, "alice", "bob").unwrap_err();
-    let unavailable = Refusal::new(ErrorCode::Unavailable, "the outcome is unknown; retry").after_ms(100);
+    let unavailable = Refusal::new(ErrorCode::Unavailable, "the outcome is unknown; retry with the same ids").after_ms(100);
     assert_eq!(refused.to_wire(), unavailable);
     assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1));
     assert_eq!(tasks(&store), [announcement()]);
@@ -156,23 +165,23 @@ fn nothing_is_answered_unless_the_announcement_is_queued() {
 
 #[test]
 fn whatever_cannot_be_reached_opening_is_retried() {
-    for (call, exists) in [(Call::Read, false), (Call::Create, false), (Call::Heads, true)] {
-        let store = Faulty::new();
+    for (call, exists) in [("read", false), ("create", false), ("heads", true)] {
+        let store = Faulty::new(start());
         if exists {
             create_in(&store.memory, "alice");
         }
         store.on(call, Fault::RequestLost);
-        assert!(matches!(ask(&store, "alice", "bob"), Err(OpenRefused::Unavailable(_))), "{call:?}");
-        assert_eq!(tasks(&store), [], "{call:?}");
-        assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1), "{call:?}");
+        assert!(matches!(ask(&store, "alice", "bob"), Err(Refused::Failed(_))), "{call}");
+        assert_eq!(tasks(&store), [], "{call}");
+        assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1), "{call}");
     }
 }
 
 #[test]
 fn nobody_has_a_direct_conversation_with_oneself() {
-    let store = Faulty::new();
+    let store = Faulty::new(start());
     let refused = ask(&store, "alice", "alice").unwrap_err();
-    assert!(matches!(refused, OpenRefused::WithOneself));
+    assert!(matches!(refused, Refused::WithOneself));
     assert_eq!(refused.to_wire(), Refusal::new(ErrorCode::BadRequest, "a direct conversation is with somebody else"));
-    assert_eq!(store.count(Call::Read), 0);
+    assert_eq!(store.count("read"), 0);
 }

@@ -1,21 +1,23 @@
 //! `ping`: repairs what hints have lost, for members only.
 
-use chatlane_chat::ports::{MessageLog as _, ReadCursor, Unavailable};
+use chatlane_chat::ports::{Creations as _, Failure, ReadCursor};
 use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::requests::ping::ping;
 use chatlane_chat::testing::builders::{
     caller, connection, conversation, creation, device, head, position, request_id, session, start, user,
 };
-use chatlane_chat::testing::faulty::{Call, Fault};
+use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
-use chatlane_protocol::frames::{ConversationStatus, MemberCursors, PingAnswer, ServerFrame, encode};
+use chatlane_chat::{Did, Done};
+use chatlane_protocol::frames::{MemberCursors, PingAnswer, ServerFrame, Standing, encode};
 use chatlane_protocol::request::Ping;
 use chatlane_protocol::{ConversationId, Position, limits};
 
-fn ask(stage: &Stage, who: &Caller, open: &[ConversationId]) -> Result<PingAnswer, Unavailable> {
+fn ask(stage: &Stage, who: &Caller, open: &[ConversationId]) -> Result<PingAnswer, Failure> {
     let request = Ping { id: request_id("r-1"), open: open.to_vec() };
-    let answer = block_on(ping(&stage.store, &stage.clock, who, &request))?;
+    let Done { answer, did } = block_on(ping(&stage.ports, who, &request))?;
+    assert_eq!(did, Did::default(), "it only reads");
     assert_eq!((&answer.id, answer.server_time_ms), (&request.id, start().plus_ms(7)));
     Ok(answer)
 }
@@ -25,14 +27,14 @@ fn known(tail: u64) -> Stage {
     let stage = Stage::with_entries(tail);
     stage.deliver_up_to(tail);
     let alices = session("alice-1");
-    stage.store.memory.state().sessions.entry(user("alice")).or_default().insert(alices.connection.clone(), alices);
-    stage.clock.advance_ms(7);
+    stage.ports.memory.state().sessions.entry(user("alice")).or_default().insert(alices.connection.clone(), alices);
+    stage.ports.memory.clock.advance_ms(7);
     stage
 }
 
 /// Bob is there.
 fn bob_is_at(stage: &Stage, delivered: &[(u8, u64)], read: u64) {
-    let mut stored = stage.store.memory.state();
+    let mut stored = stage.ports.memory.state();
     let row = stored.inboxes.get_mut(&user("bob")).unwrap().get_mut(&stage.conversation).unwrap();
     row.delivered = delivered.iter().map(|(number, at)| (device(*number), position(*at))).collect();
     if read > 0 {
@@ -54,14 +56,14 @@ fn a_connection_with_a_session_is_known_and_any_other_says_hello_again() {
         assert!(ask(&stage, &who, &[]).unwrap().resync, "{who:?}");
     }
     // What a false 410 does.
-    stage.store.memory.state().sessions.clear();
+    stage.ports.memory.state().sessions.clear();
     assert!(ask(&stage, &caller("alice"), &[]).unwrap().resync);
 }
 
 #[test]
 fn open_conversations_are_told_with_their_heads_and_how_far_the_other_is() {
     let stage = known(9);
-    let expected = |delivered, read| ConversationStatus {
+    let expected = |delivered, read| Standing {
         conversation: stage.conversation.clone(),
         head: position(9),
         count: 8,
@@ -79,7 +81,7 @@ fn open_conversations_are_told_with_their_heads_and_how_far_the_other_is() {
 #[test]
 fn a_head_is_told_whether_or_not_the_session_is_known() {
     let stage = known(4);
-    stage.store.memory.state().sessions.clear();
+    stage.ports.memory.state().sessions.clear();
     let answer = ask(&stage, &caller("alice"), std::slice::from_ref(&stage.conversation)).unwrap();
     assert!(answer.resync);
     assert_eq!(answer.conversations[0].head, position(4));
@@ -90,15 +92,15 @@ fn a_head_is_told_whether_or_not_the_session_is_known() {
 fn conversations_of_others_are_left_out_as_if_they_did_not_exist() {
     let stage = known(4);
     let (carols, missing) = (conversation("dCarols"), conversation("dMissing"));
-    assert!(block_on(stage.store.memory.create(&creation(&carols, &user("carol"), &user("bob")))).is_ok());
-    stage.store.memory.state().heads.insert(carols.clone(), head(1));
+    assert!(block_on(stage.ports.memory.create(&creation(&carols, &user("carol"), &user("bob")))).is_ok());
+    stage.ports.memory.state().heads.insert(carols.clone(), head(1));
     let answer = ask(&stage, &caller("alice"), &[missing, stage.conversation.clone(), carols.clone()]).unwrap();
     assert_eq!(answer.conversations.iter().map(|standing| &standing.conversation).collect::<Vec<_>>(), [&stage.conversation]);
 
     let calls = |open: &[ConversationId]| {
-        let before = [Call::InboxRows, Call::Heads].map(|call| stage.store.count(call));
+        let before = ["inbox_rows", "heads"].map(|call| stage.ports.count(call));
         let answer = encode(&ServerFrame::Ping(ask(&stage, &caller("mallory"), open).unwrap()));
-        let after = [Call::InboxRows, Call::Heads].map(|call| stage.store.count(call));
+        let after = ["inbox_rows", "heads"].map(|call| stage.ports.count(call));
         (answer, after[0] - before[0], after[1] - before[1])
     };
     assert_eq!(calls(&[carols]), calls(&[conversation("dMissing")]));
@@ -108,13 +110,13 @@ fn conversations_of_others_are_left_out_as_if_they_did_not_exist() {
 fn a_ping_without_open_conversations_reads_nobodys_cursors() {
     let stage = known(4);
     assert_eq!(ask(&stage, &caller("alice"), &[]).unwrap().conversations, []);
-    assert_eq!(stage.store.count(Call::InboxRows), 1, "asked for no rows");
+    assert_eq!(stage.ports.count("inbox_rows"), 1, "asked for no rows");
 }
 
 #[test]
 fn a_conversation_that_is_not_direct_has_no_others_cursors() {
     let stage = known(4);
-    stage.store.memory.state().inboxes.get_mut(&user("alice")).unwrap().get_mut(&stage.conversation).unwrap().with = None;
+    stage.ports.memory.state().inboxes.get_mut(&user("alice")).unwrap().get_mut(&stage.conversation).unwrap().with = None;
     let answer = ask(&stage, &caller("alice"), std::slice::from_ref(&stage.conversation)).unwrap();
     assert_eq!(answer.conversations[0].cursors, []);
 }
@@ -122,7 +124,7 @@ fn a_conversation_that_is_not_direct_has_no_others_cursors() {
 #[test]
 fn an_other_without_a_row_has_no_cursors() {
     let stage = known(4);
-    stage.store.memory.state().inboxes.remove(&user("bob"));
+    stage.ports.memory.state().inboxes.remove(&user("bob"));
     let answer = ask(&stage, &caller("alice"), std::slice::from_ref(&stage.conversation)).unwrap();
     assert_eq!((answer.conversations[0].head, answer.conversations[0].cursors.len()), (position(4), 0));
 }
@@ -134,23 +136,23 @@ fn twenty_conversations_are_told_in_the_order_asked_and_fit_a_page() {
     open.reverse();
     for (n, id) in open.iter().enumerate() {
         let with = user(&format!("{n:02}{}", "\u{1}".repeat(limits::USER_ID_BYTES_MAX - 2)));
-        assert!(block_on(stage.store.memory.create(&creation(id, &user("alice"), &with))).is_ok());
+        assert!(block_on(stage.ports.memory.create(&creation(id, &user("alice"), &with))).is_ok());
     }
     let answer = ask(&stage, &caller("alice"), &open).unwrap();
     assert!(answer.conversations.iter().map(|standing| &standing.conversation).eq(&open));
     assert!(answer.conversations.iter().all(|standing| standing.cursors.len() == 1));
     assert!(encode(&ServerFrame::Ping(answer)).len() <= limits::PAGE_BYTES_MAX);
-    assert_eq!([Call::Session, Call::Heads, Call::InboxRows].map(|call| stage.store.count(call)), [1, 1, 21]);
+    assert_eq!(["session", "heads", "inbox_rows"].map(|call| stage.ports.count(call)), [1, 1, 21]);
 }
 
 #[test]
 fn whatever_cannot_be_read_the_ping_is_repeated() {
-    for (before, call) in [(0, Call::Session), (0, Call::Heads), (0, Call::InboxRows), (1, Call::InboxRows)] {
+    for (before, call) in [(0, "session"), (0, "heads"), (0, "inbox_rows"), (1, "inbox_rows")] {
         let stage = known(4);
-        (0..before).for_each(|_| stage.store.meanwhile(call, |_| {}));
-        stage.store.on(call, Fault::AnswerLost);
+        (0..before).for_each(|_| stage.ports.meanwhile(call, |_| {}));
+        stage.ports.on(call, Fault::AnswerLost);
         let open = std::slice::from_ref(&stage.conversation);
-        assert!(ask(&stage, &caller("alice"), open).is_err(), "{call:?}");
-        assert!(!ask(&stage, &caller("alice"), open).unwrap().resync, "{call:?}");
+        assert!(ask(&stage, &caller("alice"), open).is_err(), "{call}");
+        assert!(!ask(&stage, &caller("alice"), open).unwrap().resync, "{call}");
     }
 }

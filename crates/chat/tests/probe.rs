@@ -1,25 +1,30 @@
 //! `probe`: which of the caller's messages are in the log, and from where the others may be sent.
 
-use chatlane_chat::log::entry::Entry;
+use chatlane_chat::log::Entry;
 use chatlane_chat::ports::MessageLog as _;
-use chatlane_chat::requests::probe::{NotProbed, probe};
+use chatlane_chat::requests::probe::probe;
 use chatlane_chat::testing::builders::{
     caller, conversation, entry, entry_of_bytes, message, message_id, position, request_id, seq, start, user,
 };
-use chatlane_chat::testing::faulty::{Call, Fault};
+use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::memory::Memory;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
+use chatlane_chat::{Did, Done, Refused};
 use chatlane_protocol::frames::{ErrorFrame, Found, ProbeAnswer, ServerFrame, Stored, encode};
 use chatlane_protocol::request::Probe;
 use chatlane_protocol::{ConversationId, ErrorCode, Outcome, Position, Refusal, limits};
 
-fn look_in(stage: &Stage, to: &ConversationId, who: &str, anchor: Position, ids: &[&str]) -> Result<ProbeAnswer, NotProbed> {
+fn look_in(stage: &Stage, to: &ConversationId, who: &str, anchor: Position, ids: &[&str]) -> Result<ProbeAnswer, Refused> {
+    Ok(look_and_tell(stage, to, who, anchor, ids)?.answer)
+}
+
+fn look_and_tell(stage: &Stage, to: &ConversationId, who: &str, anchor: Position, ids: &[&str]) -> Result<Done<ProbeAnswer>, Refused> {
     let ids = ids.iter().map(|id| message_id(id)).collect();
     let request = Probe { id: request_id("r-1"), conversation: to.clone(), anchor, ids };
-    let answer = block_on(probe(&stage.store, &stage.store, &stage.clock, &stage.settings, &caller(who), &request))?;
-    assert_eq!((&answer.id, &answer.conversation), (&request.id, to));
-    Ok(answer)
+    let done = block_on(probe(&stage.ports, &stage.settings, &caller(who), &request))?;
+    assert_eq!((&done.answer.id, &done.answer.conversation), (&request.id, to));
+    Ok(done)
 }
 
 fn look(stage: &Stage, who: &str, anchor: Position, ids: &[&str]) -> ProbeAnswer {
@@ -134,7 +139,7 @@ fn an_anchor_is_judged_as_that_of_a_send() {
         let refusal = refusal(&restored, anchor);
         assert_eq!((refusal.code, refusal.common), (ErrorCode::EpochChanged, Some(position(4))), "{anchor}");
     }
-    stage.store.memory.state().log.get_mut(&stage.conversation).unwrap().remove(&seq(3));
+    stage.ports.memory.state().log.get_mut(&stage.conversation).unwrap().remove(&seq(3));
     assert_eq!(refusal(&stage, position(1)).code, ErrorCode::AnchorTooOld);
 }
 
@@ -142,7 +147,7 @@ fn an_anchor_is_judged_as_that_of_a_send() {
 fn a_stranger_gets_the_same_answer_whether_the_conversation_exists_or_not() {
     let stage = Stage::with_entries(40);
     let broken = Stage::with_entries(4);
-    broken.store.memory.state().log.get_mut(&broken.conversation).unwrap().remove(&seq(3));
+    broken.ports.memory.state().log.get_mut(&broken.conversation).unwrap().remove(&seq(3));
     let missing = conversation(&"x".repeat(stage.conversation.as_str().len()));
     for anchor in [Position::ZERO, position(1), position(40), position(99), Position::new(0, seq(1)), Position::new(9, seq(1))] {
         let frame = |stage: &Stage, id: &ConversationId| {
@@ -161,24 +166,24 @@ fn a_stranger_gets_the_same_answer_whether_the_conversation_exists_or_not() {
 fn who_is_removed_while_the_log_is_read_learns_nothing() {
     let stage = Stage::with_entries(5);
     let later = entry(&stage.conversation, 6, "bob");
-    stage.store.meanwhile(Call::Read, move |memory: &Memory| {
+    stage.ports.meanwhile("read", move |memory: &Memory| {
         memory.state().inboxes.get_mut(&user("alice")).unwrap().remove(&later.conversation);
         assert!(block_on(memory.put(&later)).is_ok());
     });
     let refused = look_in(&stage, &stage.conversation, "alice", position(1), &["m-1"]).unwrap_err();
     assert_eq!(refused.to_wire().code, ErrorCode::NotFound);
-    assert!(stage.store.is_answered_before(Call::Read, Call::InboxRows));
+    assert!(stage.ports.is_answered_before("read", "inbox_rows"));
 }
 
 #[test]
 fn whatever_cannot_be_read_the_probe_is_repeated() {
-    for call in [Call::Read, Call::InboxRows, Call::ReadBack] {
+    for call in ["read", "inbox_rows", "read_back"] {
         let mut stage = Stage::with_entries(5);
         stage.settings.epoch = 2;
-        stage.store.on(call, Fault::AnswerLost);
+        stage.ports.on(call, Fault::AnswerLost);
         let refusal = refusal(&stage, position(99));
-        assert_eq!((refusal.code, refusal.retry_after_ms), (ErrorCode::Unavailable, Some(100)), "{call:?}");
-        assert!(!refusal.message.contains("fault of the test"), "{call:?}: clients never see the backend's text");
+        assert_eq!((refusal.code, refusal.retry_after_ms), (ErrorCode::Unavailable, Some(100)), "{call}");
+        assert!(!refusal.message.contains("it is lost"), "{call}: clients never see the backend's text");
     }
 }
 
@@ -200,26 +205,27 @@ fn what_is_found_and_whose_delivery_nobody_began_is_queued_before() {
     // L4: the attempt died before its enqueue, and who finds the message here sends it never again.
     let stage = Stage::with_entries(6);
     let ids = ["bob-3", "bob-5", "bob-99"];
-    look(&stage, "bob", position(1), &ids);
+    let probed = |ids: &[&str]| look_and_tell(&stage, &stage.conversation, "bob", position(1), ids).unwrap().did;
+    let queued = |tasks| Did { tasks, ..Did::default() };
+    assert_eq!(probed(&ids), queued(1));
     let tasks = stage.take_tasks();
     let [(task, 0)] = &tasks[..] else { panic!("not one task: {tasks:?}") };
     assert_eq!((&task.conversation, task.first, task.last, task.count), (&stage.conversation, seq(3), position(5), 4));
     assert_eq!((task.time, &task.own[..], &task.origin), (start(), &[][..], &None));
 
     stage.deliver_up_to(4);
-    look(&stage, "bob", position(1), &ids);
+    assert_eq!(probed(&ids), queued(1));
     assert_eq!(stage.take_tasks().into_iter().map(|(task, _)| task.first).collect::<Vec<_>>(), [seq(5)]);
     stage.deliver_up_to(5);
-    look(&stage, "bob", position(1), &ids);
-    look(&stage, "bob", position(1), &["bob-99"]);
+    assert_eq!([probed(&ids), probed(&["bob-99"])], [queued(0), queued(0)]);
     assert_eq!(stage.take_tasks(), []);
 }
 
 #[test]
 fn nothing_is_found_unless_its_delivery_is_queued() {
-    for (call, fault) in [(Call::Heads, Fault::RequestLost), (Call::Enqueue, Fault::RequestLost), (Call::Enqueue, Fault::AnswerLost)] {
+    for (call, fault) in [("heads", Fault::RequestLost), ("enqueue", Fault::RequestLost), ("enqueue", Fault::AnswerLost)] {
         let stage = Stage::with_entries(3);
-        stage.store.on(call, fault);
+        stage.ports.on(call, fault);
         let refused = look_in(&stage, &stage.conversation, "bob", position(1), &["bob-3"]).unwrap_err();
         assert_eq!(refused.to_wire().code, ErrorCode::Unavailable);
         stage.take_tasks();

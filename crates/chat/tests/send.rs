@@ -1,14 +1,16 @@
 //! `send`: what each message of a request becomes, and what is queued for delivery. Anchors and races have a file of their own.
 
 use chatlane_chat::log::admission::{Admission, Bucket};
-use chatlane_chat::log::entry::{BodyHash, Entry, Kind, Role, sender_hash};
+use chatlane_chat::log::hash::{BodyHash, sender_hash};
+use chatlane_chat::log::{Entry, Kind, MessageEntry, Role};
 use chatlane_chat::settings::AdmissionLimit;
 use chatlane_chat::testing::builders::{
     DEDUPE_KEY, caller, conversation, entry, facts, message, message_id, position, seq, start, text, user,
 };
-use chatlane_chat::testing::faulty::{Call, Fault};
+use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_chat::workers::task::Task;
+use chatlane_chat::{Did, Done};
 use chatlane_protocol::frames::Stored;
 use chatlane_protocol::{
     Body, Content, ConversationId, Entry as WireEntry, ErrorCode, NewMessage, Outcome, Position, Refusal, Seq, limits,
@@ -52,23 +54,23 @@ fn a_message_is_stored_after_the_tail_with_its_facts_and_queued() {
     };
     let expected = Entry {
         client_message_id: message_id("m-1"),
-        kind: Kind::Message { body: text("m-1"), hash: BodyHash::of(&text("m-1"), &DEDUPE_KEY) },
+        kind: Kind::Message(MessageEntry { body: text("m-1"), hash: BodyHash::of(&text("m-1"), &DEDUPE_KEY) }),
         facts: chatlane_chat::Facts { bucket, ..facts(4) },
         ..entry(&stage.conversation, 4, "alice")
     };
     assert_eq!(stage.entries()[3..], [expected]);
     assert_eq!(stage.take_tasks(), [task_of(&stage, 4, 4)]);
     // L3: durable before it is queued, queued before it is acknowledged. M1: the log before the row.
-    assert!(stage.store.is_answered_before(Call::Put, Call::Enqueue));
-    assert!(stage.store.is_answered_before(Call::Read, Call::Member));
+    assert!(stage.ports.is_answered_before("put", "enqueue"));
+    assert!(stage.ports.is_answered_before("read", "member"));
 }
 
 #[test]
 fn a_quiet_send_costs_two_reads_one_put_and_one_task() {
     let stage = Stage::new();
     assert_eq!(stage.send_one(message("m-1", position(1))), Outcome::Ok(stored(2)));
-    let calls = [Call::Read, Call::Member, Call::Put, Call::Enqueue, Call::SettledMember, Call::ReadBack, Call::Heads, Call::RaiseHead];
-    assert_eq!(calls.map(|call| stage.store.count(call)), [1, 1, 1, 1, 0, 0, 0, 0]);
+    let calls = ["read", "member", "put", "enqueue", "settled_member", "read_back", "heads", "raise_head"];
+    assert_eq!(calls.map(|call| stage.ports.count(call)), [1, 1, 1, 1, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -77,8 +79,9 @@ fn a_retried_send_is_answered_with_the_first_place() {
     let first = message("m-1", position(1));
     assert_eq!(stage.send_one(first.clone()), Outcome::Ok(stored(2)));
     stage.put(&entry(&stage.conversation, 3, "bob"));
-    stage.clock.advance_ms(60_000);
-    assert_eq!(stage.send_one(first), Outcome::Duplicate(stored(2)));
+    stage.ports.memory.clock.advance_ms(60_000);
+    let did = Did { duplicates: 1, tasks: 1, ..Did::default() };
+    assert_eq!(stage.send_and_tell(first), (Outcome::Duplicate(stored(2)), did));
     assert_eq!(stage.entries().len(), 3);
 }
 
@@ -90,7 +93,7 @@ fn another_body_under_the_same_id_is_a_conflict_and_is_not_queued() {
     let other_text = NewMessage { body: text("something else"), ..message("m-1", position(1)) };
     let other_type = NewMessage { body: Body::new("text/html", Content::Text("m-1".into())).unwrap(), ..message("m-1", position(1)) };
     for other in [other_text, other_type] {
-        assert_eq!(stage.send_one(other), Outcome::Conflict(stored(2)));
+        assert_eq!(stage.send_and_tell(other), (Outcome::Conflict(stored(2)), Did::default()));
     }
     // The id of the entry that created the conversation is used up too.
     assert_eq!(stage.send_one(message("create", Position::ZERO)), Outcome::Conflict(stored(1)));
@@ -109,12 +112,13 @@ fn the_same_id_of_another_sender_is_another_message() {
 fn the_messages_of_a_request_are_stored_in_their_order_and_make_one_task() {
     let stage = Stage::new();
     let batch: Vec<NewMessage> = (1..=3).map(|n| message(&format!("m-{n}"), position(1))).collect();
-    let outcomes = stage.send("alice", batch).unwrap();
-    assert_eq!(outcomes, [2, 3, 4].map(|n| Outcome::Ok(stored(n))));
+    let Done { answer, did } = stage.try_send(&stage.conversation, "alice", batch).unwrap();
+    assert_eq!(answer, [2, 3, 4].map(|n| Outcome::Ok(stored(n))));
+    assert_eq!(did, Did { stored: 3, attempts: 3, tasks: 1, ..Did::default() });
     let ids: Vec<String> = stage.entries()[1..].iter().map(|entry| entry.client_message_id.to_string()).collect();
     assert_eq!(ids, ["m-1", "m-2", "m-3"]);
     assert_eq!(stage.take_tasks(), [task_of(&stage, 2, 4)]);
-    assert_eq!([Call::Read, Call::Member, Call::Put].map(|call| stage.store.count(call)), [1, 1, 3]);
+    assert_eq!(["read", "member", "put"].map(|call| stage.ports.count(call)), [1, 1, 3]);
 }
 
 #[test]
@@ -133,7 +137,8 @@ fn a_request_stops_at_the_first_message_that_is_not_in_the_log() {
             message("after-1", position(1)),
             message("after-2", position(1)),
         ];
-        let outcomes = stage.send("alice", batch).unwrap();
+        let Done { answer: outcomes, did } = stage.try_send(&stage.conversation, "alice", batch).unwrap();
+        assert_eq!(did, Did { stored: 1, duplicates: 1, attempts: 1, tasks: 1, ..Did::default() }, "{what}");
         assert_eq!(outcomes[..2], [Outcome::Duplicate(stored(2)), Outcome::Ok(stored(number))], "{what}");
         assert!(matches!(outcomes[2], Outcome::Conflict(_) | Outcome::Refused(_)), "{what}");
         assert_eq!(outcomes[3..], [Outcome::NotAttempted, Outcome::NotAttempted], "{what}");
@@ -159,14 +164,18 @@ fn a_duplicate_whose_delivery_has_not_begun_is_queued_again_and_no_other() {
     let batch = vec![message("m-1", position(1)), message("m-2", position(1))];
     stage.send("alice", batch.clone()).unwrap();
     stage.take_tasks();
+    let again = |tasks| {
+        let did = stage.try_send(&stage.conversation, "alice", batch.clone()).unwrap().did;
+        assert_eq!(did, Did { duplicates: 2, tasks, ..Did::default() });
+    };
     // L4: the writer may have died before its enqueue.
-    stage.send("alice", batch.clone()).unwrap();
+    again(1);
     assert_eq!(stage.take_tasks(), [task_of(&stage, 2, 3)]);
     stage.deliver_up_to(2);
-    stage.send("alice", batch.clone()).unwrap();
+    again(1);
     assert_eq!(stage.take_tasks(), [task_of(&stage, 3, 3)]);
     stage.deliver_up_to(3);
-    stage.send("alice", batch).unwrap();
+    again(0);
     assert_eq!(stage.take_tasks(), []);
 }
 
@@ -174,7 +183,7 @@ fn a_duplicate_whose_delivery_has_not_begun_is_queued_again_and_no_other() {
 fn nothing_is_acknowledged_unless_it_is_queued() {
     for fault in [Fault::RequestLost, Fault::AnswerLost] {
         let stage = Stage::new();
-        stage.store.on(Call::Enqueue, fault);
+        stage.ports.on("enqueue", fault);
         assert!(stage.send("alice", vec![message("m-1", position(1))]).is_err());
         assert_eq!(stage.entries().len(), 2);
         stage.take_tasks();
@@ -189,9 +198,9 @@ fn a_duplicate_is_not_acknowledged_while_the_head_cannot_be_read() {
     let stage = Stage::new();
     stage.send_one(message("m-1", position(1)));
     stage.take_tasks();
-    stage.store.on(Call::Heads, Fault::RequestLost);
+    stage.ports.on("heads", Fault::RequestLost);
     let error = stage.send("alice", vec![message("m-1", position(1))]).unwrap_err();
-    assert_eq!(error.to_string(), "call the backend: a fault of the test");
+    assert_eq!(error.to_string(), "call the backend: it is lost");
     assert_eq!(stage.take_tasks(), []);
 }
 
@@ -199,15 +208,15 @@ fn a_duplicate_is_not_acknowledged_while_the_head_cannot_be_read() {
 fn unknown_and_foreign_conversations_give_the_same_answer() {
     let stage = Stage::with_entries(4);
     let broken = Stage::with_entries(4);
-    broken.store.memory.state().log.get_mut(&broken.conversation).unwrap().remove(&seq(3));
+    broken.ports.memory.state().log.get_mut(&broken.conversation).unwrap().remove(&seq(3));
     let unknown = conversation("dUnknown");
     let anchors = [Position::ZERO, position(1), position(4), position(99), Position::new(0, seq(1)), Position::new(9, seq(1))];
     let not_found = [Outcome::Refused(Refusal::new(ErrorCode::NotFound, "no such conversation"))];
-    let reads = [Call::Read, Call::Member, Call::SettledMember, Call::ReadBack];
+    let reads = ["read", "member", "settled_member", "read_back"];
     let ask = |stage: &Stage, to: &ConversationId, anchor| {
-        let before = reads.map(|call| stage.store.count(call));
+        let before = reads.map(|call| stage.ports.count(call));
         assert_eq!(stage.send_to(to, "mallory", vec![message("m-1", anchor)]).unwrap(), not_found, "{to} from {anchor}");
-        let after = reads.map(|call| stage.store.count(call));
+        let after = reads.map(|call| stage.ports.count(call));
         [0, 1, 2, 3].map(|n| after[n] - before[n])
     };
     for anchor in anchors {
@@ -233,7 +242,7 @@ fn the_policy_at_the_tail_decides_who_may_send() {
     let stage = Stage::new();
     stage.change_tail(|facts| facts.policy.closed = true);
     let refusal = stage.refusal(message("m-1", position(1)));
-    assert_eq!(refusal, Refusal::new(ErrorCode::Forbidden, "the conversation does not take messages from this member"));
+    assert_eq!(refusal, Refusal::new(ErrorCode::Forbidden, "the conversation does not take this from this member"));
     stage.change_tail(|facts| (facts.policy.closed, facts.policy.locked) = (false, true));
     assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Forbidden);
     stage.change_tail(|facts| (facts.policy.locked, facts.policy.send) = (false, Role::Moderator));
@@ -255,7 +264,7 @@ fn an_entry_is_measured_by_its_encoded_live_frame_before_anything_is_read() {
     assert_eq!(refusal.code, ErrorCode::TooLarge);
     assert!(!refusal.retryable);
     assert_eq!(refusal.message, format!("the entry's live frame would have {} bytes", frame_bytes(&quotes(fits + 1))));
-    assert_eq!(stage.store.count(Call::Read), 0);
+    assert_eq!(stage.ports.count("read"), 0);
     assert_eq!(stage.send_one(quotes(fits)), Outcome::Ok(stored(2)));
 }
 
@@ -265,9 +274,9 @@ fn a_full_conversation_says_when_to_come_back() {
     stage.change_tail(|facts| facts.bucket.tokens_milli = 400);
     let refusal = stage.refusal(message("m-1", position(1)));
     assert_eq!((refusal.code, refusal.retryable, refusal.retry_after_ms), (ErrorCode::RateLimited, true, Some(30)));
-    stage.clock.advance_ms(29);
+    stage.ports.memory.clock.advance_ms(29);
     assert_eq!(stage.refusal(message("m-1", position(1))).retry_after_ms, Some(1));
-    stage.clock.advance_ms(1);
+    stage.ports.memory.clock.advance_ms(1);
     assert!(matches!(stage.send_one(message("m-1", position(1))), Outcome::Ok(_)));
 }
 
@@ -291,20 +300,20 @@ fn without_admission_everything_is_taken_and_the_bucket_stays_as_it_was() {
 
 #[test]
 fn whatever_cannot_be_reached_the_message_is_retried_with_the_same_id() {
-    for call in [Call::Read, Call::Member, Call::Put] {
+    for call in ["read", "member", "put"] {
         for fault in [Fault::RequestLost, Fault::AnswerLost] {
             let stage = Stage::new();
-            stage.store.on(call, fault);
+            stage.ports.on(call, fault);
             let outcomes = stage.send("alice", vec![message("m-1", position(1)), message("m-2", position(1))]).unwrap();
-            let Outcome::Refused(refusal) = &outcomes[0] else { panic!("{call:?}: {outcomes:?}") };
-            assert_eq!((refusal.code, refusal.retryable, refusal.retry_after_ms), (ErrorCode::Unavailable, true, Some(100)), "{call:?}");
-            assert!(!refusal.message.contains("fault of the test"), "{call:?}: clients never see the backend's text");
-            assert_eq!(outcomes[1], Outcome::NotAttempted, "{call:?}");
+            let Outcome::Refused(refusal) = &outcomes[0] else { panic!("{call}: {outcomes:?}") };
+            assert_eq!((refusal.code, refusal.retryable, refusal.retry_after_ms), (ErrorCode::Unavailable, true, Some(100)), "{call}");
+            assert!(!refusal.message.contains("it is lost"), "{call}: clients never see the backend's text");
+            assert_eq!(outcomes[1], Outcome::NotAttempted, "{call}");
 
             let retried = stage.send_one(message("m-1", position(1)));
-            assert!(matches!(&retried, Outcome::Ok(place) | Outcome::Duplicate(place) if *place == stored(2)), "{call:?}: {retried:?}");
-            assert_eq!(stage.take_tasks(), [task_of(&stage, 2, 2)], "{call:?}");
-            assert_eq!(stage.entries().len(), 2, "{call:?}");
+            assert!(matches!(&retried, Outcome::Ok(place) | Outcome::Duplicate(place) if *place == stored(2)), "{call}: {retried:?}");
+            assert_eq!(stage.take_tasks(), [task_of(&stage, 2, 2)], "{call}");
+            assert_eq!(stage.entries().len(), 2, "{call}");
         }
     }
 }
@@ -312,7 +321,7 @@ fn whatever_cannot_be_reached_the_message_is_retried_with_the_same_id() {
 #[test]
 fn a_strangers_row_that_cannot_be_settled_is_no_answer() {
     let stage = Stage::new();
-    stage.store.on(Call::SettledMember, Fault::RequestLost);
+    stage.ports.on("settled_member", Fault::RequestLost);
     let outcomes = stage.send("mallory", vec![message("m-1", position(1))]).unwrap();
     assert_eq!(code(&outcomes[0]), ErrorCode::Unavailable);
 }

@@ -3,16 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use chatlane_chat::log::entry::{BodyHash, Entry, Kind};
-use chatlane_chat::ports::{MessageLog as _, Session, Unavailable};
+use chatlane_chat::log::Entry;
+use chatlane_chat::ports::{Creations as _, Failure, MessageLog as _, Session};
 use chatlane_chat::requests::sync::sync;
 use chatlane_chat::testing::builders::{
-    DEDUPE_KEY, caller, conversation, creation, entry, position, request_id, seq, session, start, text, user,
+    caller, conversation, creation, entry, message_kind, position, request_id, seq, session, start, text, user,
 };
-use chatlane_chat::testing::faulty::{Call, Fault};
+use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::memory::Memory;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
+use chatlane_chat::{Did, Done};
 use chatlane_protocol::frames::{Missed, ServerFrame, Skip, SyncAnswer, SyncOutcome, SyncPage, encode};
 use chatlane_protocol::request::{PositionIn, Sync, SyncFrom};
 use chatlane_protocol::{ConversationId, Entry as WireEntry, ErrorCode, Position, Refusal, Seq, UnixMillis, limits};
@@ -27,9 +28,13 @@ fn at(conversation: &ConversationId, number: u64) -> PositionIn {
     PositionIn { conversation: conversation.clone(), position: position(number) }
 }
 
-fn ask_with_ack(stage: &Stage, who: &str, conversations: Vec<SyncFrom>, ack: Vec<PositionIn>) -> Result<SyncAnswer, Unavailable> {
+fn ask_with_ack(stage: &Stage, who: &str, conversations: Vec<SyncFrom>, ack: Vec<PositionIn>) -> Result<SyncAnswer, Failure> {
+    Ok(ask_and_tell(stage, who, conversations, ack)?.answer)
+}
+
+fn ask_and_tell(stage: &Stage, who: &str, conversations: Vec<SyncFrom>, ack: Vec<PositionIn>) -> Result<Done<SyncAnswer>, Failure> {
     let request = Sync { id: request_id("r-1"), conversations, ack };
-    block_on(sync(&stage.store, &stage.store, &stage.store, &stage.clock, &stage.settings, &caller(who), &request))
+    block_on(sync(&stage.ports, &stage.settings, &caller(who), &request))
 }
 
 /// One page for `who`. Every page fits a WebSocket frame, and the page size too, unless it is a single entry.
@@ -105,8 +110,7 @@ fn wire(entries: &[Entry]) -> Vec<WireEntry> {
 
 /// Entry `number`, which says this.
 fn saying(conversation: &ConversationId, number: u64, what: &str) -> Entry {
-    let body = text(what);
-    Entry { kind: Kind::Message { hash: BodyHash::of(&body, &DEDUPE_KEY), body }, ..entry(conversation, number, "bob") }
+    Entry { kind: message_kind(text(what)), ..entry(conversation, number, "bob") }
 }
 
 /// The largest entry that `send` takes: its live frame with the longest numbers is 30 KB.
@@ -122,14 +126,14 @@ fn largest(conversation: &ConversationId, number: u64) -> Entry {
 /// One more conversation of alice, with entries up to `tail`.
 fn add(stage: &Stage, name: &str, tail: u64) -> ConversationId {
     let id = conversation(name);
-    assert!(block_on(stage.store.memory.create(&creation(&id, &user("alice"), &user(&format!("with-{name}"))))).is_ok());
+    assert!(block_on(stage.ports.memory.create(&creation(&id, &user("alice"), &user(&format!("with-{name}"))))).is_ok());
     (2..=tail).for_each(|number| stage.put(&entry(&id, number, "bob")));
     id
 }
 
 /// Alice may see the conversation from this entry on.
 fn show_from(stage: &Stage, number: u64) {
-    show_from_in(&stage.store.memory, &stage.conversation, number);
+    show_from_in(&stage.ports.memory, &stage.conversation, number);
 }
 
 fn show_from_in(memory: &Memory, conversation: &ConversationId, number: u64) {
@@ -185,7 +189,7 @@ fn a_long_absence_comes_page_by_page_whole_and_once() {
     }
     let (have, pages) = catch_up(&stage, "alice", vec![from(&stage.conversation, position(1)), from(&other, Position::ZERO)]);
     assert_eq!(have[&stage.conversation], wire(&stage.entries()[1..]));
-    assert_eq!(have[&other], wire(&stage.store.memory.entries(&other)));
+    assert_eq!(have[&other], wire(&stage.ports.memory.entries(&other)));
     assert!((6..=8).contains(&pages), "{pages} pages for about 170 KB");
 }
 
@@ -237,7 +241,7 @@ fn done_is_the_end_of_the_log_whatever_the_number_of_entries() {
 fn what_is_written_after_the_read_comes_next_time() {
     let stage = Stage::with_entries(2);
     let late = entry(&stage.conversation, 3, "bob");
-    stage.store.meanwhile(Call::InboxRows, move |memory| assert!(block_on(memory.put(&late)).is_ok()));
+    stage.ports.meanwhile("inbox_rows", move |memory| assert!(block_on(memory.put(&late)).is_ok()));
     let missed = only(&ask(&stage, "alice", &[from(&stage.conversation, position(2))]));
     assert_eq!(missed, Missed { skip: None, entries: vec![], done: true });
     assert_eq!(only(&ask(&stage, "alice", &[from(&stage.conversation, position(2))])).entries.len(), 1);
@@ -248,7 +252,7 @@ fn what_is_written_after_the_read_comes_next_time() {
 /// A log whose entry n has the n-th epoch.
 fn restored(epochs: &[u32]) -> Stage {
     let mut stage = Stage::new();
-    stage.store.memory.state().log.get_mut(&stage.conversation).unwrap().clear();
+    stage.ports.memory.state().log.get_mut(&stage.conversation).unwrap().clear();
     for (number, epoch) in (1..).zip(epochs) {
         stage.put(&Entry { position: Position::new(*epoch, seq(number)), ..entry(&stage.conversation, number, "bob") });
     }
@@ -286,7 +290,7 @@ fn a_position_from_before_a_restore_learns_what_is_common() {
 #[test]
 fn a_log_with_a_gap_behind_the_position_is_too_old() {
     let stage = Stage::with_entries(6);
-    stage.store.memory.state().log.get_mut(&stage.conversation).unwrap().remove(&seq(4));
+    stage.ports.memory.state().log.get_mut(&stage.conversation).unwrap().remove(&seq(4));
     for after in [position(2), position(4), Position::ZERO] {
         let refusal = refusal(&ask(&stage, "alice", &[from(&stage.conversation, after)]));
         assert_eq!((refusal.code, refusal.retryable), (ErrorCode::AnchorTooOld, false), "{after}");
@@ -301,7 +305,7 @@ fn a_log_with_a_gap_behind_the_position_is_too_old() {
 fn a_stranger_gets_the_same_answer_whether_the_conversation_exists_or_not() {
     let stage = Stage::with_entries(40);
     let broken = Stage::with_entries(4);
-    broken.store.memory.state().log.get_mut(&broken.conversation).unwrap().remove(&seq(3));
+    broken.ports.memory.state().log.get_mut(&broken.conversation).unwrap().remove(&seq(3));
     let missing = conversation(&"x".repeat(stage.conversation.as_str().len()));
     for after in [Position::ZERO, position(1), position(40), position(99), Position::new(0, seq(1)), Position::new(9, seq(1))] {
         let told = |stage: &Stage, id: &ConversationId| {
@@ -348,14 +352,14 @@ fn a_skipped_beginning_is_paged_like_any_other() {
 #[test]
 fn who_is_removed_while_the_log_is_read_gets_nothing_of_it() {
     let stage = Stage::with_entries(5);
-    stage.store.meanwhile(Call::Read, remove_alice_and_write(&stage.conversation, 6));
+    stage.ports.meanwhile("read", remove_alice_and_write(&stage.conversation, 6));
     assert_eq!(refusal(&ask(&stage, "alice", &[from(&stage.conversation, position(1))])).code, ErrorCode::NotFound);
-    assert!(stage.store.is_answered_before(Call::Read, Call::InboxRows));
+    assert!(stage.ports.is_answered_before("read", "inbox_rows"));
 
     let stage = Stage::with_entries(5);
     show_from(&stage, 4);
-    stage.store.meanwhile(Call::Read, |_| {});
-    stage.store.meanwhile(Call::Read, remove_alice_and_write(&stage.conversation, 6));
+    stage.ports.meanwhile("read", |_| {});
+    stage.ports.meanwhile("read", remove_alice_and_write(&stage.conversation, 6));
     assert_eq!(refusal(&ask(&stage, "alice", &[from(&stage.conversation, position(1))])).code, ErrorCode::NotFound);
 }
 
@@ -364,8 +368,8 @@ fn a_membership_that_changes_or_is_seen_half_is_asked_for_again() {
     let stage = Stage::with_entries(5);
     let id = stage.conversation.clone();
     show_from(&stage, 4);
-    stage.store.meanwhile(Call::InboxRows, |_| {});
-    stage.store.meanwhile(Call::InboxRows, move |memory| show_from_in(memory, &id, 5));
+    stage.ports.meanwhile("inbox_rows", |_| {});
+    stage.ports.meanwhile("inbox_rows", move |memory| show_from_in(memory, &id, 5));
     assert_eq!(refusal(&ask(&stage, "alice", &[from(&stage.conversation, position(1))])).code, ErrorCode::Unavailable);
 
     let stage = Stage::with_entries(2);
@@ -375,7 +379,7 @@ fn a_membership_that_changes_or_is_seen_half_is_asked_for_again() {
 
 // --- what it costs, and what goes wrong
 
-const ALL: [Call; 5] = [Call::Read, Call::ReadBack, Call::At, Call::InboxRows, Call::Advance];
+const ALL: [&str; 5] = ["read", "read_back", "at", "inbox_rows", "advance"];
 
 #[test]
 fn ten_missing_entries_cost_the_same_in_any_history() {
@@ -383,7 +387,7 @@ fn ten_missing_entries_cost_the_same_in_any_history() {
         let stage = Stage::with_entries(tail);
         let missed = only(&ask(&stage, "alice", &[from(&stage.conversation, position(tail - 10))]));
         assert_eq!((missed.entries.len(), missed.done), (10, true));
-        ALL.map(|call| stage.store.count(call))
+        ALL.map(|call| stage.ports.count(call))
     };
     assert_eq!(calls(100), [1, 0, 0, 1, 0]);
     assert_eq!(calls(10_000), [1, 0, 0, 1, 0]);
@@ -395,7 +399,7 @@ fn a_hundred_conversations_without_news_are_one_page_and_seven_rounds() {
     let asked: Vec<SyncFrom> = (0..100).map(|n| from(&add(&stage, &format!("d{n:027}"), 2), position(2))).collect();
     let answer = ask(&stage, "alice", &asked);
     assert!(answer.done && answer.pages.iter().all(|page| missed(page).is_some_and(|missed| missed.entries.is_empty())));
-    assert_eq!(ALL.map(|call| stage.store.count(call)), [100, 0, 0, 7, 0]);
+    assert_eq!(ALL.map(|call| stage.ports.count(call)), [100, 0, 0, 7, 0]);
 }
 
 #[test]
@@ -415,11 +419,11 @@ fn a_page_that_is_full_reads_no_further() {
     let asked: Vec<SyncFrom> = [from(&stage.conversation, position(1))].into_iter().chain(others).collect();
     let answer = ask(&stage, "alice", &asked);
     assert_eq!((answer.pages.len(), answer.done), (1, false));
-    assert_eq!(ALL.map(|call| stage.store.count(call)), [1, 0, 0, 1, 0]);
+    assert_eq!(ALL.map(|call| stage.ports.count(call)), [1, 0, 0, 1, 0]);
 }
 
 fn delivered(stage: &Stage) -> Option<Position> {
-    let stored = stage.store.memory.state();
+    let stored = stage.ports.memory.state();
     stored.inboxes[&user("alice")][&stage.conversation].delivered.values().copied().next()
 }
 
@@ -427,10 +431,12 @@ fn delivered(stage: &Stage) -> Option<Position> {
 fn what_a_sync_acknowledges_moves_the_devices_cursor_and_is_told_to_the_other() {
     let stage = Stage::with_entries(5);
     let bobs = Session { connection: caller("bob").connection, ..session("bob-1") };
-    stage.store.memory.state().sessions.entry(user("bob")).or_default().insert(bobs.connection.clone(), bobs);
-    let answer = ask_with_ack(&stage, "alice", vec![from(&stage.conversation, position(3))], vec![at(&stage.conversation, 3)]).unwrap();
+    stage.ports.memory.state().sessions.entry(user("bob")).or_default().insert(bobs.connection.clone(), bobs);
+    let (wanted, ack) = (vec![from(&stage.conversation, position(3))], vec![at(&stage.conversation, 3)]);
+    let Done { answer, did } = ask_and_tell(&stage, "alice", wanted, ack).unwrap();
     assert_eq!((only(&answer).entries.len(), answer.acked, delivered(&stage)), (2, true, Some(position(3))));
-    assert_eq!(stage.store.count(Call::Post), 1);
+    assert_eq!(did, Did { moved: 1, posted: 1, ..Did::default() });
+    assert_eq!(stage.ports.count("post"), 1);
 }
 
 #[test]
@@ -438,18 +444,18 @@ fn a_sync_without_ack_moves_no_cursor() {
     let stage = Stage::with_entries(5);
     let answer = ask(&stage, "alice", &[from(&stage.conversation, position(3))]);
     assert!(!answer.acked);
-    assert_eq!((delivered(&stage), stage.store.count(Call::Advance), stage.store.count(Call::At)), (None, 0, 0));
+    assert_eq!((delivered(&stage), stage.ports.count("advance"), stage.ports.count("at")), (None, 0, 0));
 }
 
 #[test]
 fn an_ack_that_fails_does_not_fail_its_sync_which_says_so() {
     let stage = || Stage::with_entries(5);
-    for (call, fault) in [(Call::At, Fault::RequestLost), (Call::Advance, Fault::RequestLost), (Call::Advance, Fault::AnswerLost)] {
+    for (call, fault) in [("at", Fault::RequestLost), ("advance", Fault::RequestLost), ("advance", Fault::AnswerLost)] {
         let stage = stage();
-        stage.store.on(call, fault);
+        stage.ports.on(call, fault);
         let ack = vec![at(&stage.conversation, 3)];
         let answer = ask_with_ack(&stage, "alice", vec![from(&stage.conversation, position(3))], ack).unwrap();
-        assert_eq!((only(&answer).entries.len(), answer.acked), (2, false), "{call:?}");
+        assert_eq!((only(&answer).entries.len(), answer.acked), (2, false), "{call}");
     }
     for (ack, moved) in [
         (vec![at(&stage().conversation, 99), at(&conversation("dNobodys"), 1)], None),
@@ -463,24 +469,24 @@ fn an_ack_that_fails_does_not_fail_its_sync_which_says_so() {
 
 #[test]
 fn a_conversation_that_cannot_be_read_is_asked_for_again_and_keeps_no_other_back() {
-    for (before, call) in [(0, Call::Read), (1, Call::Read), (1, Call::InboxRows), (0, Call::ReadBack)] {
+    for (before, call) in [(0, "read"), (1, "read"), (1, "inbox_rows"), (0, "read_back")] {
         let mut stage = Stage::with_entries(5);
         let other = add(&stage, "dOther", 2);
         let (mut asked, mut failing) = (vec![from(&stage.conversation, position(1)), from(&other, position(1))], 0);
         match call {
-            Call::ReadBack => (stage.settings.epoch, asked[0].after) = (2, position(99)),
-            Call::InboxRows => show_from(&stage, 4),
+            "read_back" => (stage.settings.epoch, asked[0].after) = (2, position(99)),
+            "inbox_rows" => show_from(&stage, 4),
             _ => failing = before,
         }
-        (0..before).for_each(|_| stage.store.meanwhile(call, |_| {}));
-        stage.store.on(call, Fault::AnswerLost);
+        (0..before).for_each(|_| stage.ports.meanwhile(call, |_| {}));
+        stage.ports.on(call, Fault::AnswerLost);
         let answer = ask(&stage, "alice", &asked);
-        assert_eq!((answer.pages.len(), answer.done), (2, true), "{call:?}");
+        assert_eq!((answer.pages.len(), answer.done), (2, true), "{call}");
         for (index, page) in answer.pages.iter().enumerate() {
             match &page.outcome {
-                SyncOutcome::Ok(missed) => assert!(index != failing && missed.done, "{call:?}"),
+                SyncOutcome::Ok(missed) => assert!(index != failing && missed.done, "{call}"),
                 SyncOutcome::Refused(refusal) => {
-                    assert_eq!((index, refusal.code, refusal.retryable), (failing, ErrorCode::Unavailable, true), "{call:?}");
+                    assert_eq!((index, refusal.code, refusal.retryable), (failing, ErrorCode::Unavailable, true), "{call}");
                 }
             }
         }
@@ -493,8 +499,8 @@ fn where_no_rows_can_be_read_the_sync_ends_there() {
     for before in [0, 1] {
         let stage = Stage::with_entries(5);
         let asked: Vec<SyncFrom> = [stage.conversation.clone(), add(&stage, "dOther", 2)].iter().map(|id| from(id, position(1))).collect();
-        (0..before).for_each(|_| stage.store.meanwhile(Call::InboxRows, |_| {}));
-        stage.store.on(Call::InboxRows, Fault::AnswerLost);
+        (0..before).for_each(|_| stage.ports.meanwhile("inbox_rows", |_| {}));
+        stage.ports.on("inbox_rows", Fault::AnswerLost);
         let answer = ask_with_ack(&stage, "alice", asked, vec![]);
         assert_eq!(answer.ok().map(|answer| (answer.pages.len(), answer.done)), (before == 1).then_some((1, false)));
     }
@@ -522,10 +528,10 @@ proptest! {
             for (number, (character, size)) in (2..).zip(&texts) {
                 stage.put(&saying(&id, number, &character.repeat(*size)));
             }
-            let all = stage.store.memory.entries(&id);
+            let all = stage.ports.memory.entries(&id);
             let tail = all.len() as u64;
             let (after, visible_from) = (after.min(tail), visible_from.min(tail));
-            show_from_in(&stage.store.memory, &id, visible_from);
+            show_from_in(&stage.ports.memory, &id, visible_from);
             let first = after.max(visible_from - 1);
             if first < tail {
                 expected.insert(id.clone(), wire(&all[usize::try_from(first).unwrap()..]));
@@ -554,8 +560,8 @@ fn who_is_shown_own_messages_whose_delivery_nobody_began_has_it_queued_before() 
     let stage = Stage::with_entries(4);
     let task = |first, last| (stage.conversation.clone(), seq(first), position(last));
     let all = [from(&stage.conversation, position(1))];
-    ask(&stage, "bob", &all);
-    assert_eq!(queued(&stage), [task(2, 4)]);
+    let did = ask_and_tell(&stage, "bob", all.to_vec(), vec![]).unwrap().did;
+    assert_eq!((queued(&stage), did), (vec![task(2, 4)], Did { tasks: 1, ..Did::default() }));
     stage.deliver_up_to(3);
     ask(&stage, "bob", &all);
     assert_eq!(queued(&stage), [task(4, 4)]);
@@ -570,9 +576,9 @@ fn who_is_shown_own_messages_whose_delivery_nobody_began_has_it_queued_before() 
 
 #[test]
 fn own_messages_are_shown_only_when_their_delivery_is_queued() {
-    for (call, fault) in [(Call::Heads, Fault::RequestLost), (Call::Enqueue, Fault::RequestLost), (Call::Enqueue, Fault::AnswerLost)] {
+    for (call, fault) in [("heads", Fault::RequestLost), ("enqueue", Fault::RequestLost), ("enqueue", Fault::AnswerLost)] {
         let stage = Stage::with_entries(3);
-        stage.store.on(call, fault);
+        stage.ports.on(call, fault);
         let all = vec![from(&stage.conversation, position(1))];
         assert!(ask_with_ack(&stage, "bob", all.clone(), vec![]).is_err());
         stage.take_tasks();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use axum::body::Bytes;
 use chatlane_client::device::DeviceOptions;
-use chatlane_functions::Role;
+use chatlane_functions::Function;
 use chatlane_protocol::{DeviceId, Token, UserId};
 use chatlane_terminal::{ChatOptions, chat};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -172,7 +172,7 @@ fn greeting(stack: &Stack, took: Duration, asked_port: u16) -> String {
     let other_data = if data == Path::new(DATA) { String::new() } else { format!(" --data {}", data.display()) };
     let device = DeviceId::from(uuid::Uuid::new_v4());
     format!(
-        "Chatlane on this machine · {roles} Lambda roles as real processes · DynamoDB, SQS embedded · data in {data} (delete it to start over)
+        "Chatlane on this machine · {functions} Lambda functions as real processes · DynamoDB, SQS embedded · data in {data} (delete it to start over)
 gateway  {url}        ready in {seconds:.1} s
 
 Paste into a second terminal:   cargo run -q -p chatlane-local -- chat alice{other_port}{other_data}
@@ -180,7 +180,7 @@ and into a third:               cargo run -q -p chatlane-local -- chat bob{other
 Any WebSocket client, as carol: npx -y wscat -c '{url}?device={device}' -s chatlane.v1 -s token.{token}
                                 then type {{\"action\":\"hello\",\"id\":\"1\",\"v\":1}}
 Ctrl-C stops it. -v tells the story of every frame, -vv every AWS call.",
-        roles = Role::ALL.len(),
+        functions = Function::ALL.len(),
         data = data.display(),
         url = stack.url(),
         seconds = took.as_secs_f64(),

@@ -14,7 +14,8 @@ use anyhow::anyhow;
 use axum::body::Bytes;
 use axum::serve::ListenerExt as _;
 use chatlane_aws::items::{TABLES, TableForm};
-use chatlane_functions::Role;
+use chatlane_functions::Function;
+use chatlane_functions::environment::Environment;
 use chatlane_protocol::Action;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -71,10 +72,10 @@ pub struct Settings {
 impl Settings {
     /// The defaults, with functions in `program` and data in `data`.
     pub fn new(program: impl Into<PathBuf>, data: impl Into<PathBuf>) -> Self {
-        let others = [("$connect", Role::Connect), ("$disconnect", Role::Disconnect), ("$default", Role::Fallback)];
+        let others = [("$connect", Function::Connect), ("$disconnect", Function::Disconnect), ("$default", Function::Fallback)];
         // A request's function has the name of its action.
         let requests = Action::ALL.iter().map(|action| (action.name(), action.name()));
-        let routes = others.map(|(key, role)| (key, role.name())).into_iter().chain(requests);
+        let routes = others.map(|(key, function)| (key, function.name())).into_iter().chain(requests);
         Self {
             program: program.into(),
             data: data.into(),
@@ -85,7 +86,7 @@ impl Settings {
             concurrency_max: 16,
             environment: BTreeMap::new(),
             latency: Latency::Local,
-            gateway: gateway::Settings::new(STAGE, Role::Authorize.name(), routes),
+            gateway: gateway::Settings::new(STAGE, Function::Authorize.name(), routes),
         }
     }
 }
@@ -158,19 +159,17 @@ impl Stack {
             runtime_api: runtime.local_addr()?.to_string(),
             jwks: format!("http://{address}{JWKS_PATH}"),
         };
-        let functions = Role::ALL.map(|role| FunctionSettings {
-            environment: environment(role, &at, &settings.environment),
-            concurrency_max: settings.concurrency_max,
-            ..FunctionSettings::new(role.name())
-        });
+        let functions: Vec<FunctionSettings> = Function::ALL
+            .iter()
+            .map(|function| FunctionSettings {
+                environment: environment(*function, &at, &settings.environment),
+                concurrency_max: settings.concurrency_max,
+                ..FunctionSettings::new(function.name())
+            })
+            .collect();
         let urls = EndpointUrls { dynamodb: at.dynamodb, sqs: at.sqs, connections: at.connections };
         let lambda = Lambda::new(
-            LambdaSettings {
-                program: settings.program,
-                runtime_api: at.runtime_api,
-                init_timeout: INIT_TIMEOUT,
-                functions: functions.to_vec(),
-            },
+            LambdaSettings { program: settings.program, runtime_api: at.runtime_api, init_timeout: INIT_TIMEOUT, functions },
             lines,
         );
         let gateway = Gateway::new(settings.gateway, lambda.clone());
@@ -202,7 +201,7 @@ impl Stack {
         });
         let mapping = EventSourceSettings {
             queue: FAN_OUT_QUEUE.to_owned(),
-            function: Role::FanOut.name().to_owned(),
+            function: Function::FanOut.name().to_owned(),
             batch_max: 10,
             concurrency_max: settings.concurrency_max,
         };
@@ -289,7 +288,7 @@ struct Addresses {
 }
 
 /// What the template gives each function, with this machine's addresses.
-fn environment(role: Role, at: &Addresses, further: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn environment(function: Function, at: &Addresses, further: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let value = |name: &str| match name {
         "CHATLANE_LOG_TABLE" => "log".to_owned(),
         "CHATLANE_CONVERSATIONS_TABLE" => "conversations".to_owned(),
@@ -305,7 +304,9 @@ fn environment(role: Role, at: &Addresses, further: &BTreeMap<String, String>) -
         "CHATLANE_JWT_USER_CLAIM" => "sub".to_owned(),
         _ => String::new(), // empty: not given
     };
-    let own = role.variables().iter().map(|name| ((*name).to_owned(), value(name)));
+    let mut env = Environment::new([]);
+    function.ask(&mut env);
+    let own = env.asked().iter().map(|name| (name.clone(), value(name)));
     let endpoints = [("AWS_ENDPOINT_URL_DYNAMODB", &at.dynamodb), ("AWS_ENDPOINT_URL_SQS", &at.sqs)];
     let endpoints = endpoints.map(|(name, url)| (name.to_owned(), url.clone()));
     own.chain(endpoints).chain(further.clone()).collect()

@@ -8,15 +8,18 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chatlane_chat::testing::builders::user;
-use chatlane_chat::testing::faulty::{Call, Fault, Faulty};
+use chatlane_chat::testing::faulty::{Fault, Faulty};
+use chatlane_chat::testing::memory::SetClock;
 use chatlane_chat::testing::ready::block_on;
-use chatlane_functions::authorize::jwks::{FetchError, FetchKeys, JwksUrl, KeyAges, KeyCache, KeySet, KeySource};
-use chatlane_functions::authorize::token::TokenPolicy;
-use chatlane_functions::{Role, authorize, refresh};
+use chatlane_functions::Function;
+use chatlane_functions::handshake::authorize;
+use chatlane_functions::handshake::authorize::jwks::{FetchError, FetchKeys, JwksUrl, KeyAges, KeyCache, KeySet, KeySource};
+use chatlane_functions::handshake::authorize::token::TokenPolicy;
+use chatlane_functions::routes::refresh;
 use serde_json::{Value, json};
 
 use super::{
-    CONNECTED_AT_MS, TOKEN_MS, after_ms, alice, answered, is_closed, is_unavailable, sample, saying, serve, socket_event, try_serve, world,
+    CONNECTED_AT_MS, TOKEN_MS, alice, answered, is_closed, is_unavailable, sample, saying, serve, socket_event, time, try_serve, world,
     world_until,
 };
 
@@ -37,7 +40,7 @@ fn signed(unsigned: &str) -> (KeySet, String) {
 
 /// The sample's token, signed.
 pub fn signed_sample() -> (KeySet, String) {
-    let event: Value = sample(Role::Authorize);
+    let event: Value = sample(Function::Authorize);
     let offered = event["headers"]["Sec-WebSocket-Protocol"].as_str().unwrap();
     signed(offered.strip_prefix("chatlane.v1, token.").unwrap().rsplit_once('.').unwrap().0)
 }
@@ -65,8 +68,9 @@ pub fn inline(keys: KeySet) -> KeySource<JwksUrl> {
 /// What `refresh` answers to this token.
 fn refreshed<F: FetchKeys>(store: &Faulty, ms: u64, keys: &KeySource<F>, token: &str) -> Value {
     let body = json!({"action": "refresh", "id": "1", "token": token}).to_string();
-    let event = saying(Role::Refresh, &body);
-    answered(&block_on(refresh::handle(keys, &policy(), store, store, &after_ms(ms), event)).unwrap())
+    let event = saying(Function::Refresh, &body);
+    store.memory.clock.set(time(CONNECTED_AT_MS + ms));
+    answered(&block_on(refresh::handle(store, keys, &policy(), event)).unwrap())
 }
 
 fn expires_ms(store: &Faulty) -> u64 {
@@ -84,8 +88,8 @@ fn a_new_token_prolongs_the_connection_by_what_it_grants() {
     let (keys, later) = signed_with(&json!({"exp": 1_795_007_200, "device": alice().device}));
     assert_eq!(refreshed(&store, 0, &inline(keys), &later)["expires_ms"], CONNECTED_AT_MS + 7_260_000);
     // The function that is asked next goes by it.
-    assert_eq!(serve(&store, 7_259_999, Role::Ping, socket_event(Role::Ping))["type"], "ping");
-    assert!(try_serve(&store, 7_260_000, Role::Ping, socket_event(Role::Ping)).unwrap().body.is_empty());
+    assert_eq!(serve(&store, 7_259_999, Function::Ping, socket_event(Function::Ping))["type"], "ping");
+    assert!(try_serve(&store, 7_260_000, Function::Ping, socket_event(Function::Ping)).unwrap().body.is_empty());
 }
 
 #[test]
@@ -134,19 +138,19 @@ fn a_refresh_that_cannot_be_judged_or_written_is_unavailable() {
     let (keys, token) = signed_sample();
     let store = world_until(1000);
     is_unavailable(&refreshed(&store, 0, &KeySource::Cached(KeyCache::new(Down, KeyAges::default())), &token));
-    store.on(Call::Prolong, Fault::RequestLost);
+    store.on("prolong", Fault::RequestLost);
     is_unavailable(&refreshed(&store, 0, &inline(keys), &token));
     assert_eq!(expires_ms(&store), 1000);
 }
 
 async fn verdict(keys: KeySet, event: ApiGatewayCustomAuthorizerRequestTypeRequest) -> Value {
-    serde_json::to_value(authorize::handle(&inline(keys), &policy(), &after_ms(0), event).await).unwrap()
+    serde_json::to_value(authorize::handle(&inline(keys), &policy(), &SetClock::at(time(CONNECTED_AT_MS)), event).await).unwrap()
 }
 
 #[tokio::test]
 async fn the_authorizer_gives_the_context_that_the_other_samples_carry() {
     let (keys, token) = signed_sample();
-    let mut event: ApiGatewayCustomAuthorizerRequestTypeRequest = sample(Role::Authorize);
+    let mut event: ApiGatewayCustomAuthorizerRequestTypeRequest = sample(Function::Authorize);
     for headers in [&mut event.headers, &mut event.multi_value_headers] {
         headers.insert("sec-websocket-protocol", format!("chatlane.v1, token.{token}").parse().unwrap());
     }
@@ -154,16 +158,16 @@ async fn the_authorizer_gives_the_context_that_the_other_samples_carry() {
 
     let statement = &verdict["policyDocument"]["Statement"][0];
     assert_eq!((&statement["Effect"], &statement["Action"]), (&json!("Allow"), &json!("execute-api:Invoke")));
-    assert_eq!(statement["Resource"], sample::<Value>(Role::Authorize)["methodArn"]);
+    assert_eq!(statement["Resource"], sample::<Value>(Function::Authorize)["methodArn"]);
 
     let mut carried = verdict["context"].clone();
     carried["principalId"] = verdict["principalId"].clone();
-    assert_eq!(carried, sample::<Value>(Role::Send)["requestContext"]["authorizer"]);
+    assert_eq!(carried, sample::<Value>(Function::Send)["requestContext"]["authorizer"]);
 }
 
 #[tokio::test]
 async fn the_authorizer_denies_the_sample_as_it_stands_because_nobody_signed_it() {
-    let verdict = verdict(signed_sample().0, sample(Role::Authorize)).await;
+    let verdict = verdict(signed_sample().0, sample(Function::Authorize)).await;
     assert_eq!(verdict["policyDocument"]["Statement"][0]["Effect"], "Deny");
     assert_eq!((&verdict["principalId"], &verdict["context"]), (&json!("nobody"), &json!({})));
 }
@@ -172,7 +176,7 @@ async fn the_authorizer_denies_the_sample_as_it_stands_because_nobody_signed_it(
 async fn the_authorizer_denies_a_handshake_without_exactly_one_device() {
     for devices in [&[][..], &["3f0c"], &["3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001", "3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf002"]] {
         let (keys, token) = signed_sample();
-        let mut event: Value = sample(Role::Authorize);
+        let mut event: Value = sample(Function::Authorize);
         event["multiValueHeaders"]["Sec-WebSocket-Protocol"] = json!([format!("chatlane.v1, token.{token}")]);
         event["queryStringParameters"] = devices.last().map_or(json!({}), |device| json!({"device": device}));
         event["multiValueQueryStringParameters"] = if devices.is_empty() { json!({}) } else { json!({"device": devices}) };

@@ -4,19 +4,19 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use chatlane_aws::{Queue, Store, sdk_config_at};
+use chatlane_aws::{Backend, Queue, Resource, Store, sdk_config_at};
 use chatlane_chat::ports::{FanOutQueue as _, MessageLog as _, Put};
 use chatlane_chat::testing::builders;
 use chatlane_chat::workers::task::Task;
 use chatlane_local::stack::DEAD_LETTER_QUEUE;
 use chatlane_protocol::{ConversationId, Position, UnixMillis};
 
-use crate::Running;
+use crate::{Running, part_on};
 
 /// The plain client.
 pub struct Floor {
     store: Store,
-    queue: Queue,
+    queue: Backend<(), (), (), (), Queue>,
     conversation: ConversationId,
 }
 
@@ -27,7 +27,10 @@ impl Floor {
         Self {
             store: stack.store().await,
             // The same kind of queue, but nobody takes the tasks: their delivery is not part of the floor.
-            queue: Queue::new(&sdk_config_at(sqs, "tool").await, chatlane_local::queue::Queue::url(sqs, DEAD_LETTER_QUEUE)),
+            queue: part_on(
+                &sdk_config_at(sqs, "tool").await,
+                [(Resource::Queue, chatlane_local::queue::Queue::url(sqs, DEAD_LETTER_QUEUE))],
+            ),
             conversation: builders::conversation("floor"),
         }
     }

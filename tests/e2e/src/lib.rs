@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::StatusCode;
-use chatlane_aws::{Store, Tables};
+use chatlane_aws::{Parts, Resource, SdkConfig, Store};
 use chatlane_chat::ports::{MessageLog as _, ReadBound};
 use chatlane_local::embedded::{Answer, Hold, Recording};
 use chatlane_local::lambda::LineSink;
@@ -151,9 +151,7 @@ impl Running {
     pub async fn store(&self) -> Store {
         let config = chatlane_aws::sdk_config_at(&self.endpoint_urls().dynamodb, "tool").await;
         let config = chatlane_aws::without_time_limits(&config); // a busy machine is no fault of what is tested
-        let name = str::to_owned;
-        let tables = Tables { log: name("log"), conversations: name("conversations"), inboxes: name("inboxes"), users: name("users") };
-        Store::new(&config, tables)
+        store_on(&config, ["log", "conversations", "inboxes", "users"])
     }
 
     /// Asks the embedded `DynamoDB` in its own words (`GetItem`, …), past every type of ours: to see or to remove single items.
@@ -180,6 +178,17 @@ impl Running {
     pub fn record(&self) -> Recording {
         self.endpoints().record()
     }
+}
+
+/// The tables of these names: log, conversations, inboxes, users.
+pub fn store_on(config: &SdkConfig, [log, conversations, inboxes, users]: [&str; 4]) -> Store {
+    let names = [(Resource::Log, log), (Resource::Conversations, conversations), (Resource::Inboxes, inboxes), (Resource::Users, users)];
+    part_on(config, names)
+}
+
+/// A backend on the parts of these names. Its clock stands at 1970.
+pub fn part_on<B: Parts>(config: &SdkConfig, names: impl IntoIterator<Item = (Resource, impl Into<String>)>) -> B {
+    B::new(config, &names.into_iter().map(|(resource, name)| (resource, name.into())).collect(), || chatlane_protocol::UnixMillis::ZERO)
 }
 
 /// The log of a conversation as it is stored, ascending. A gap is left as it is.

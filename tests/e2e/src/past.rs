@@ -7,8 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use chatlane_aws::items::json::to_json;
 use chatlane_aws::items::{Item, TABLES, entry, head, inbox, member, meta};
 use chatlane_chat::log::admission::Bucket;
-use chatlane_chat::log::entry::{BodyHash, Facts, Policy, direct_conversation};
-use chatlane_chat::ports::{Creation, Head, InboxRow};
+use chatlane_chat::log::hash::BodyHash;
+use chatlane_chat::log::kinds::direct_conversation;
+use chatlane_chat::log::{Facts, Head, MessageEntry, Policy};
+use chatlane_chat::ports::{Creation, InboxRow};
 use chatlane_chat::testing::builders;
 use chatlane_chat::{Entry, Kind};
 use chatlane_protocol::{ConversationId, UnixMillis};
@@ -114,7 +116,7 @@ fn message(conversation: &ConversationId, number: u64, sender: &str, time: UnixM
     let body = builders::text(&format!("{quotes:.<width$}{number:0DIGITS_MAX$}", width = 2 * DIGITS_MAX));
     let hash = BodyHash::of(&body, &builders::DEDUPE_KEY);
     let client_message_id = builders::message_id(&format!("{sender}-{number:0DIGITS_MAX$}"));
-    at(Entry { client_message_id, kind: Kind::Message { body, hash }, ..entry }, time)
+    at(Entry { client_message_id, kind: Kind::Message(MessageEntry { body, hash }), ..entry }, time)
 }
 
 /// Accepted at this time, with a full bucket: a message that is sent next is admitted.

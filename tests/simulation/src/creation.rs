@@ -1,8 +1,8 @@
 //! A transaction that is seen item by item: `TransactWriteItems` is atomic for those who write and for transactional reads, and plain
 //! reads may see some of its items before others (`DynamoDB` developer guide, "Isolation levels and conflict resolution").
 
-use chatlane_chat::Entry;
-use chatlane_chat::ports::{Created, Creation, Head, InboxRow, Member, MessageLog as _, Unavailable};
+use chatlane_chat::log::{Entry, Head};
+use chatlane_chat::ports::{Created, Creation, Creations as _, Failure, InboxRow, Member};
 use chatlane_chat::testing::ready::block_on;
 use chatlane_protocol::{ConversationId, Seq, UserId};
 
@@ -20,7 +20,7 @@ pub(crate) enum Unseen {
 
 impl World {
     /// The transaction that creates a conversation.
-    pub(crate) fn create(&mut self, creation: &Creation) -> Result<Created, Unavailable> {
+    pub(crate) fn create(&mut self, creation: &Creation) -> Result<Created, Failure> {
         let conversation = &creation.entry.conversation;
         if self.half.contains_key(conversation) {
             return Ok(Created::Contended);

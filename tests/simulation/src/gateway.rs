@@ -2,16 +2,17 @@
 
 use aws_lambda_events::apigw::{ApiGatewayCustomAuthorizerRequestTypeRequest, ApiGatewayWebsocketProxyRequest};
 use chatlane_chat::ports::Delivery;
+use chatlane_chat::testing::memory::SetClock;
 use chatlane_chat::testing::ready::block_on;
+use chatlane_functions::handshake::{authorize, connect};
 use chatlane_functions::websocket::Answered;
-use chatlane_functions::{authorize, connect};
 use chatlane_protocol::{Action, ConnectionId, DeviceId};
 use chatlane_session::{Input, OpenFailure, SocketId, Text};
 use serde_json::{Value, json};
 
 use crate::fault::Fault;
 use crate::issuer;
-use crate::port::MachineClock;
+use crate::port::machine_clock;
 use crate::world::{Event, START_MS, World};
 
 /// The gateway ends a connection after two hours.
@@ -68,7 +69,8 @@ impl World {
             "requestContext": {"connectionId": name(number), "routeKey": "$connect", "eventType": "CONNECT"},
         });
         let event: ApiGatewayCustomAuthorizerRequestTypeRequest = serde_json::from_value(event).expect("an authorizer's event");
-        let clock = MachineClock { now: self.clock.clone(), off_ms: self.clock_off() };
+        let off_ms = self.clock_off();
+        let clock = SetClock::at(machine_clock(&self.clock, off_ms)());
         let verdict = block_on(authorize::handle(&issuer::keys(), &issuer::policy(), &clock, event));
         let verdict = serde_json::to_value(verdict).expect("an authorizer's verdict");
         if verdict["policyDocument"]["Statement"][0]["Effect"] != "Allow" {

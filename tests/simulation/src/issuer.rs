@@ -7,8 +7,8 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chatlane_functions::authorize::jwks::{JwksUrl, KeySet, KeySource};
-use chatlane_functions::authorize::token::TokenPolicy;
+use chatlane_functions::handshake::authorize::jwks::{JwksUrl, KeySet, KeySource};
+use chatlane_functions::handshake::authorize::token::TokenPolicy;
 use chatlane_protocol::{Token, UserId};
 use serde_json::json;
 

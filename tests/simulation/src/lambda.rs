@@ -8,13 +8,19 @@ use std::task::{Context, Poll, Waker};
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use chatlane_chat::testing::builders::DEDUPE_KEY;
+use chatlane_chat::testing::desk::{Outcome, SharedDesk, lock};
+use chatlane_chat::testing::memory::Memory;
+use chatlane_chat::testing::wrapper::Effect;
+use chatlane_functions::handshake::disconnect;
+use chatlane_functions::routes::{ack, fallback, hello, history, open, ping, probe, read, refresh, send, sync};
 use chatlane_functions::websocket::Answered;
-use chatlane_functions::{ack, disconnect, fallback, fan_out, hello, history, open, ping, probe, read, refresh, send, sync};
+use chatlane_functions::workers::fan_out;
 use chatlane_protocol::Action;
 
 use crate::fault::Fault;
 use crate::issuer;
-use crate::port::{Call, Desk, MachineClock, Port, lock};
+use crate::port::{Call, Ports, ends, machine_clock, settles, what};
 use crate::world::{Event, World};
 
 /// What started a function.
@@ -39,7 +45,7 @@ type Running = Pin<Box<dyn Future<Output = Ended>>>;
 pub(crate) struct Invocation {
     name: String,
     job: Job,
-    desk: Desk,
+    desk: SharedDesk<Memory>,
     future: Running,
 }
 
@@ -47,6 +53,8 @@ pub(crate) struct Invocation {
 pub(crate) struct Waiting {
     invocation: u64,
     call: Call,
+    /// What it was answered when it took effect, which it does once; `None` in it: it failed.
+    taken: Option<Option<Box<dyn Outcome>>>,
 }
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -55,12 +63,11 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const LATE_MS: u64 = 10_000;
 
 impl World {
-    /// The port of a new invocation, and its machine's clock.
-    fn machine(&mut self) -> (Desk, Port, MachineClock) {
-        let desk = Desk::default();
+    /// The ports of a new invocation, and the desk where its calls wait.
+    fn machine(&mut self) -> (SharedDesk<Memory>, Ports) {
+        let desk = SharedDesk::default();
         let off_ms = self.clock_off();
-        let clock = MachineClock { now: Arc::clone(&self.clock), off_ms };
-        (Arc::clone(&desk), Port { desk }, clock)
+        (Arc::clone(&desk), Ports { desk, clock: machine_clock(&self.clock, off_ms) })
     }
 
     pub(crate) fn clock_off(&mut self) -> i64 {
@@ -73,42 +80,42 @@ impl World {
 
     /// Starts the function of a route.
     pub(crate) fn invoke_route(&mut self, route: &str, socket: u64, event: ApiGatewayWebsocketProxyRequest) {
-        let (desk, port, clock) = self.machine();
+        let (desk, ports) = self.machine();
         let (settings, spread) = (self.settings.clone(), self.dice.next());
         let route = route.to_owned();
         let name = format!("{route} of c{socket}");
         let future = async move {
-            let (port, clock, settings) = (&port, &clock, &settings);
+            let (ports, settings) = (&ports, &settings);
             Ended::Answered(match Action::from_name(&route) {
-                Some(Action::Hello) => hello::handle(port, port, clock, settings, spread, event).await,
-                Some(Action::Open) => open::handle(port, port, port, clock, settings, event).await,
-                Some(Action::Send) => send::handle(port, port, port, clock, settings, event).await,
-                Some(Action::Sync) => sync::handle(port, port, port, clock, settings, event).await,
-                Some(Action::History) => history::handle(port, port, clock, event).await,
-                Some(Action::Probe) => probe::handle(port, port, port, clock, settings, event).await,
-                Some(Action::Ack) => ack::handle(port, port, clock, settings, event).await,
-                Some(Action::Read) => read::handle(port, port, clock, settings, event).await,
-                Some(Action::Refresh) => refresh::handle(&issuer::keys(), &issuer::policy(), port, port, clock, event).await,
-                Some(Action::Ping) => ping::handle(port, port, clock, event).await,
-                None => fallback::handle(port, port, clock, event).await,
+                Some(Action::Hello) => hello::handle(ports, settings, spread, event).await,
+                Some(Action::Open) => open::handle(ports, settings, event).await,
+                Some(Action::Send) => send::handle(ports, settings, &DEDUPE_KEY, event).await,
+                Some(Action::Sync) => sync::handle(ports, settings, event).await,
+                Some(Action::History) => history::handle(ports, event).await,
+                Some(Action::Probe) => probe::handle(ports, settings, event).await,
+                Some(Action::Ack) => ack::handle(ports, settings, event).await,
+                Some(Action::Read) => read::handle(ports, settings, event).await,
+                Some(Action::Refresh) => refresh::handle(ports, &issuer::keys(), &issuer::policy(), event).await,
+                Some(Action::Ping) => ping::handle(ports, event).await,
+                None => fallback::handle(ports, event).await,
             })
         };
         self.begin(name, Job::Request { socket }, desk, Box::pin(future));
     }
 
     pub(crate) fn invoke_disconnect(&mut self, socket: u64, event: ApiGatewayWebsocketProxyRequest) {
-        let (desk, port, _) = self.machine();
-        let future = async move { Ended::Answered(disconnect::handle(&port, event).await) };
+        let (desk, ports) = self.machine();
+        let future = async move { Ended::Answered(disconnect::handle(&ports, event).await) };
         self.begin(format!("disconnect of c{socket}"), Job::Disconnect, desk, Box::pin(future));
     }
 
     pub(crate) fn invoke_fan_out(&mut self, messages: Vec<u64>, remainders: bool, event: SqsEvent) {
-        let (desk, port, clock) = self.machine();
-        let future = async move { Ended::Batch(fan_out::handle(&port, &port, &port, &clock, event).await) };
+        let (desk, ports) = self.machine();
+        let future = async move { Ended::Batch(fan_out::handle(&ports, event).await) };
         self.begin(format!("worker of {messages:?}"), Job::Batch { messages, remainders }, desk, Box::pin(future));
     }
 
-    fn begin(&mut self, name: String, job: Job, desk: Desk, future: Running) {
+    fn begin(&mut self, name: String, job: Job, desk: SharedDesk<Memory>, future: Running) {
         let number = self.number();
         self.tell(format_args!("{name} begins"));
         self.invocations.insert(number, Invocation { name, job, desk, future });
@@ -128,7 +135,7 @@ impl World {
             }
             return;
         }
-        let calls = mem::take(&mut *lock(&invocation.desk));
+        let calls = mem::take(&mut lock(&invocation.desk).calls);
         let remainders = matches!(invocation.job, Job::Batch { remainders: true, .. });
         self.invocations.insert(number, invocation);
         for call in calls {
@@ -141,9 +148,9 @@ impl World {
         let number = self.number();
         let (effect_ms, answer_ms) = (self.call_ms(), self.call_ms());
         // A connection is given up after five refused posts: a push that is lost by rule.
-        let spared = self.strict && remainder && call.posts;
-        let (writes, answered) = (call.writes, effect_ms + answer_ms);
-        self.calls.insert(number, Waiting { invocation, call });
+        let spared = self.strict && remainder && call.effect == Effect::posts;
+        let (writes, answered) = (call.leaves_a_trace(), effect_ms + answer_ms);
+        self.calls.insert(number, Waiting { invocation, call, taken: None });
         if self.faults.strike(Fault::Killed).is_some() {
             self.at(effect_ms, Event::Dies { invocation });
             return;
@@ -169,35 +176,38 @@ impl World {
     }
 
     pub(crate) fn effect(&mut self, number: u64) {
-        let Some(waiting) = self.calls.get_mut(&number) else { return };
-        if waiting.call.settles.as_ref().is_some_and(|conversation| self.half.contains_key(conversation)) {
+        let Some(waiting) = self.calls.get(&number) else { return };
+        if settles(&waiting.call).is_some_and(|conversation| self.half.contains_key(conversation)) {
             self.at(3, Event::Effect { call: number });
             return;
         }
-        let (effect, what) = (waiting.call.effect.take(), waiting.call.what.clone());
-        let caller = self.invocations.get(&waiting.invocation).map_or("the dead", |caller| caller.name.as_str()).to_owned();
-        self.tell(format_args!("{caller} {what}"));
-        if let Some(effect) = effect {
-            effect(self);
+        let Some(mut waiting) = self.calls.remove(&number) else { return };
+        let caller = self.invocations.get(&waiting.invocation).map(|caller| caller.name.clone());
+        self.tell(format_args!("{} {}", caller.as_deref().unwrap_or("the dead"), what(&waiting.call)));
+        if waiting.taken.is_none() {
+            waiting.taken = Some(self.take_effect(&waiting.call));
         }
-        if caller == "the dead" {
-            self.calls.remove(&number);
+        if caller.is_some() {
+            self.calls.insert(number, waiting);
         }
     }
 
     pub(crate) fn answer(&mut self, number: u64, comes: bool) {
         let Some(waiting) = self.calls.get(&number) else { return };
         // Behind its effect, which may have had to wait, and behind the last row of a transaction.
-        let ends = waiting.call.ends.as_ref().is_some_and(|conversation| self.half.contains_key(conversation));
-        if ends || (comes && waiting.call.effect.is_some()) {
+        let is_pending = ends(&waiting.call).is_some_and(|conversation| self.half.contains_key(conversation));
+        if is_pending || (comes && waiting.taken.is_none()) {
             self.at(3, Event::Answer { call: number, comes });
             return;
         }
-        let Some(Waiting { invocation, call }) = self.calls.remove(&number) else { return };
-        if !comes {
-            self.tell(format_args!("{} fails", call.what));
+        let Some(Waiting { invocation, call, taken }) = self.calls.remove(&number) else { return };
+        match taken.flatten().filter(|_| comes) {
+            Some(outcome) => call.answer(outcome),
+            None => {
+                self.tell(format_args!("{} fails", what(&call)));
+                call.lose();
+            }
         }
-        (call.answer)(comes);
         self.go_on(invocation);
     }
 
@@ -210,7 +220,7 @@ impl World {
         }
         let mine: Vec<u64> = self.calls.iter().filter(|(_, waiting)| waiting.invocation == number).map(|(call, _)| *call).collect();
         for call in mine {
-            let on_its_way = self.calls[&call].call.writes && self.calls[&call].call.effect.is_some() && self.dice.one_in(2);
+            let on_its_way = self.calls[&call].call.leaves_a_trace() && self.calls[&call].taken.is_none() && self.dice.one_in(2);
             let planned = self.events.values().any(|event| matches!(event, Event::Effect { call: planned } if *planned == call));
             let late = self.late(call);
             if !(planned && (on_its_way || late)) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chatlane_chat::log::entry::direct_conversation;
+use chatlane_chat::log::kinds::direct_conversation;
 use chatlane_protocol::{ConversationId, DeviceId, UserId};
 use serde_json::{Value, json};
 

@@ -75,7 +75,7 @@ impl World {
                 let promised = self.promised.get(lane).copied().unwrap_or(Position::ZERO);
                 let left = |entry: &Entry| {
                     entry.position <= head
-                        || matches!(entry.kind, Kind::Created { .. })
+                        || matches!(entry.kind, Kind::Created(_))
                         || self.given_up.contains(&(lane.clone(), entry.client_message_id.clone()))
                 };
                 (idle && head < tail && promised <= head && log.values().all(left)).then(|| lane.clone())

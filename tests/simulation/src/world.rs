@@ -6,8 +6,8 @@ use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex};
 
 use chatlane_chat::Settings;
-use chatlane_chat::log::entry::DedupeKey;
 use chatlane_chat::settings::AnchorBound;
+use chatlane_chat::testing::desk::lock;
 use chatlane_chat::testing::memory::Memory;
 use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, Position, Token, UserId};
 use chatlane_session::Session;
@@ -21,7 +21,6 @@ use crate::gateway::{Socket, Stage};
 use crate::issuer;
 use crate::lambda::{Invocation, Waiting};
 use crate::phone::Phone;
-use crate::port::lock;
 use crate::queue::Queue;
 use crate::raw::{RAW, Raw};
 use crate::script::{DEVICES, Performed, Script, USERS};
@@ -128,7 +127,7 @@ impl World {
         };
         let phones = DEVICES.iter().enumerate().map(phone).collect();
         let raws = RAW.iter().enumerate().map(|(number, name)| Raw::new(name, device(0xa0 + number))).collect();
-        let mut settings = Settings::new(1, DedupeKey::new([7; 32]));
+        let mut settings = Settings::new(1);
         // So small that short scripts meet it.
         settings.anchor = AnchorBound { entries_max: 20, bytes_max: 16 * 1024 };
         Self {

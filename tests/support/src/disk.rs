@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use chatlane_session::{Change, ConversationRow, OutboxRow, Restored};
 use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Seq};
+use chatlane_session::{Change, ConversationRow, OutboxRow, Restored};
 
 /// What survives the app. Batches are applied whole and in their order, as `Output::Commit` asks.
 #[derive(Clone, Debug, Default)]

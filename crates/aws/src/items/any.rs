@@ -1,8 +1,9 @@
 //! For tests: values of every kind that is stored.
 
 use chatlane_chat::log::admission::{Bucket, RECENT};
-use chatlane_chat::log::entry::{BodyHash, Entry, Facts, Kind, Policy, Role, SizeClass};
-use chatlane_chat::ports::{Head, InboxRow, Member, ReadCursor, Session};
+use chatlane_chat::log::hash::BodyHash;
+use chatlane_chat::log::{CreatedEntry, Entry, Facts, Head, Kind, MessageEntry, Policy, Role, SizeClass};
+use chatlane_chat::ports::{InboxRow, Member, ReadCursor, Session};
 use chatlane_protocol::{Body, ClientMessageId, ConnectionId, Content, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -71,9 +72,9 @@ fn kind() -> impl Strategy<Value = Kind> {
     let content = prop_oneof!["\\PC{1,20}".prop_map(Content::Text), vec(any::<u8>(), 1..20).prop_map(Content::Data)];
     let body = ("[a-z]{1,8}/[a-z]{1,8}", content).prop_map(|(content_type, content)| Body::new(content_type, content).unwrap());
     prop_oneof![
-        vec(user(), 0..4).prop_map(|members| Kind::Created { members }),
-        (body, any::<[u8; BodyHash::BYTES]>()).prop_map(|(body, hash)| Kind::Message { body, hash: BodyHash(hash) }),
-        Just(Kind::Later),
+        vec(user(), 0..4).prop_map(|members| Kind::Created(CreatedEntry { members })),
+        (body, any::<[u8; BodyHash::BYTES]>()).prop_map(|(body, hash)| Kind::Message(MessageEntry { body, hash: BodyHash(hash) })),
+        Just(Kind::Later("later".to_owned())),
     ]
 }
 

@@ -34,8 +34,9 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure};
 use chatlane_chat::log::admission::{Bucket, RECENT};
-use chatlane_chat::log::entry::{BodyHash, Entry, Facts, Kind};
-use chatlane_chat::ports::Unavailable;
+use chatlane_chat::log::hash::BodyHash;
+use chatlane_chat::log::{CreatedEntry, Entry, Facts, Kind, MessageEntry};
+use chatlane_chat::ports::Failure;
 use chatlane_protocol::{Body, ClientMessageId, Content, ConversationId, Seq, UserId};
 
 use super::{Item, NEW, Read, map, n, policy, s};
@@ -70,37 +71,37 @@ pub fn item(entry: &Entry) -> Item {
         ("br", AttributeValue::B(Blob::new(recent))),
     ]));
     item.extend(match &entry.kind {
-        Kind::Created { members } => {
+        Kind::Created(CreatedEntry { members }) => {
             map([("k", s("c")), ("m", AttributeValue::L(members.iter().map(|member| s(member.as_str())).collect()))])
         }
-        Kind::Message { body, hash } => {
+        Kind::Message(MessageEntry { body, hash }) => {
             let content = match body.content() {
                 Content::Text(text) => ("x", s(text)),
                 Content::Data(data) => ("d", AttributeValue::B(Blob::new(data.clone()))),
             };
             map([("k", s("m")), ("ct", s(body.content_type())), content, ("h", AttributeValue::B(Blob::new(hash.0)))])
         }
-        Kind::Later => map([("k", s("?"))]), // only in tests and dumps: no use case makes one
+        Kind::Later(kind) => map([("k", s(kind))]), // only in tests and dumps: no use case makes one
     });
     item
 }
 
 /// An item as an entry.
-pub fn read(item: &Item) -> Result<Entry, Unavailable> {
+pub fn read(item: &Item) -> Result<Entry, Failure> {
     let read = Read::of(item, "read an entry");
     let kind = match read.text("k")?.as_str() {
         "c" => {
             let members = read.value("m")?.as_l().map_err(|_| read.bad("m"))?;
             let member = |value: &AttributeValue| UserId::new(value.as_s().cloned().unwrap_or_default()).map_err(|_| read.bad("m"));
-            Kind::Created { members: members.iter().map(member).collect::<Result<_, _>>()? }
+            Kind::Created(CreatedEntry { members: members.iter().map(member).collect::<Result<_, _>>()? })
         }
         "m" => {
             let content = if read.has("d") { Content::Data(read.bytes("d")?) } else { Content::Text(read.text("x")?) };
             let body = Body::new(read.text("ct")?, content).map_err(|_| read.bad("ct"))?;
             let hash = read.bytes("h")?.try_into().map_err(|_| read.bad("h"))?;
-            Kind::Message { body, hash: BodyHash(hash) }
+            Kind::Message(MessageEntry { body, hash: BodyHash(hash) })
         }
-        _ => Kind::Later,
+        later => Kind::Later(later.to_owned()),
     };
     // A later version of the facts still has what this one needs, or its attributes are missing below.
     if read.number("v")? < FACTS_VERSION {
@@ -130,7 +131,7 @@ pub fn read(item: &Item) -> Result<Entry, Unavailable> {
 }
 
 /// The slot of an item or a key.
-pub fn seq(item: &Item) -> Result<Seq, Unavailable> {
+pub fn seq(item: &Item) -> Result<Seq, Failure> {
     Read::of(item, "read a slot").seq("s")
 }
 
@@ -202,7 +203,7 @@ mod tests {
     fn an_entry_of_a_later_version_keeps_its_place_its_id_and_its_facts() {
         let mut item = item(&written());
         item.extend(map([("k", s("reaction")), ("v", n(9u64)), ("zz", s("new"))]));
-        assert_eq!(read(&item).unwrap(), Entry { kind: Kind::Later, ..written() });
+        assert_eq!(read(&item).unwrap(), Entry { kind: Kind::Later("reaction".to_owned()), ..written() });
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
-use chatlane_chat::ports::Unavailable;
+use chatlane_chat::ports::Failure;
 
 use super::Item;
 
@@ -24,7 +24,7 @@ pub fn is_documented(source: &str, items: impl IntoIterator<Item = Item>) {
 }
 
 /// Without one of its attributes the item is refused by that name, except for these attributes.
-pub fn is_needed<T: Debug>(item: &Item, except: &[&str], read: impl Fn(&Item) -> Result<T, Unavailable>) {
+pub fn is_needed<T: Debug>(item: &Item, except: &[&str], read: impl Fn(&Item) -> Result<T, Failure>) {
     for name in item.keys() {
         let mut without = item.clone();
         without.remove(name);

@@ -15,8 +15,8 @@
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure};
-pub use chatlane_chat::ports::Head;
-use chatlane_chat::ports::Unavailable;
+pub use chatlane_chat::log::Head;
+use chatlane_chat::ports::Failure;
 use chatlane_protocol::{ConversationId, Seq, UnixMillis};
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ pub fn item(conversation: &ConversationId, head: Head) -> Item {
 }
 
 /// An item as a head. One of an earlier version has neither count nor time until its next entry.
-pub fn read(item: &Item) -> Result<Head, Unavailable> {
+pub fn read(item: &Item) -> Result<Head, Failure> {
     let read = Read::of(item, "read a head");
     Ok(Head {
         position: read.position()?,
@@ -52,7 +52,7 @@ pub fn read(item: &Item) -> Result<Head, Unavailable> {
 }
 
 /// The conversation of an item.
-pub fn conversation(item: &Item) -> Result<ConversationId, Unavailable> {
+pub fn conversation(item: &Item) -> Result<ConversationId, Failure> {
     Read::of(item, "read a head").conversation()
 }
 

@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use chatlane_chat::ports::{InboxRow, ReadCursor, Unavailable};
+use chatlane_chat::ports::{Failure, InboxRow, ReadCursor};
 use chatlane_protocol::{ConversationId, DeviceId, Position, UserId};
 
 use super::{Item, Read, cursor, map, n, s, user_key};
@@ -45,7 +45,7 @@ pub fn item(user: &UserId, row: &InboxRow) -> Item {
 }
 
 /// An item as a row.
-pub fn read(item: &Item) -> Result<InboxRow, Unavailable> {
+pub fn read(item: &Item) -> Result<InboxRow, Failure> {
     let read = Read::of(item, "read an inbox row");
     let mut delivered = BTreeMap::new();
     for name in item.keys().filter(|name| name.starts_with(DELIVERED_PREFIX)) {

@@ -15,7 +15,7 @@
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::Put;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
-use chatlane_chat::ports::{Member, Unavailable};
+use chatlane_chat::ports::{Failure, Member};
 use chatlane_protocol::{ConversationId, UserId};
 
 use super::{Item, Read, conversation_key, map, n, role_letter, s, user_key};
@@ -41,7 +41,7 @@ pub fn item(conversation: &ConversationId, member: &Member) -> Item {
 }
 
 /// An item as a member.
-pub fn read(item: &Item) -> Result<Member, Unavailable> {
+pub fn read(item: &Item) -> Result<Member, Failure> {
     let read = Read::of(item, "read a member");
     Ok(Member { user: read.user("u")?, role: read.role("r")?, visible_from: read.seq("f")?, version: read.seq("v")? })
 }

@@ -11,7 +11,7 @@
 
 use aws_sdk_dynamodb::types::Put;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
-use chatlane_chat::ports::Unavailable;
+use chatlane_chat::ports::Failure;
 use chatlane_protocol::{ConversationId, UnixMillis};
 
 use super::{Item, NEW, Read, conversation_key, map, n};
@@ -27,7 +27,7 @@ pub fn item(conversation: &ConversationId, created: UnixMillis) -> Item {
 }
 
 /// When the conversation was created.
-pub fn read(item: &Item) -> Result<UnixMillis, Unavailable> {
+pub fn read(item: &Item) -> Result<UnixMillis, Failure> {
     Read::of(item, "read a conversation").time("t")
 }
 

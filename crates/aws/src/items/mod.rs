@@ -32,8 +32,8 @@ pub mod sessions;
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chatlane_chat::log::entry::Role;
-use chatlane_chat::ports::Unavailable;
+use chatlane_chat::log::Role;
+use chatlane_chat::ports::Failure;
 use chatlane_protocol::{ConversationId, Position, Seq, UnixMillis, UserId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -110,8 +110,8 @@ const fn role_letter(role: Role) -> &'static str {
 }
 
 /// Somebody else's doing: this item is not as the code here writes it, and reading it again gives the same.
-fn unreadable(attempted: &'static str, attribute: &str) -> Unavailable {
-    Unavailable::new(attempted, format!("attribute `{attribute}` is missing or not as it was written"))
+fn unreadable(attempted: &'static str, attribute: &str) -> Failure {
+    Failure::unreadable(attempted, format!("attribute `{attribute}` is missing or not as it was written"))
 }
 
 /// Reads the attributes of an item.
@@ -125,7 +125,7 @@ impl<'a> Read<'a> {
         Self { item, attempted }
     }
 
-    fn bad(&self, name: &str) -> Unavailable {
+    fn bad(&self, name: &str) -> Failure {
         unreadable(self.attempted, name)
     }
 
@@ -133,54 +133,54 @@ impl<'a> Read<'a> {
         self.item.contains_key(name)
     }
 
-    fn value(&self, name: &str) -> Result<&'a AttributeValue, Unavailable> {
+    fn value(&self, name: &str) -> Result<&'a AttributeValue, Failure> {
         self.item.get(name).ok_or_else(|| self.bad(name))
     }
 
-    fn map(&self, name: &str) -> Result<&'a Item, Unavailable> {
+    fn map(&self, name: &str) -> Result<&'a Item, Failure> {
         self.value(name)?.as_m().map_err(|_| self.bad(name))
     }
 
-    fn text(&self, name: &str) -> Result<String, Unavailable> {
+    fn text(&self, name: &str) -> Result<String, Failure> {
         self.value(name)?.as_s().cloned().map_err(|_| self.bad(name))
     }
 
-    fn bytes(&self, name: &str) -> Result<Vec<u8>, Unavailable> {
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, Failure> {
         self.value(name)?.as_b().map(|blob| blob.as_ref().to_vec()).map_err(|_| self.bad(name))
     }
 
-    fn number(&self, name: &str) -> Result<u64, Unavailable> {
+    fn number(&self, name: &str) -> Result<u64, Failure> {
         self.value(name)?.as_n().ok().and_then(|text| text.parse().ok()).ok_or_else(|| self.bad(name))
     }
 
-    fn small(&self, name: &str) -> Result<u32, Unavailable> {
+    fn small(&self, name: &str) -> Result<u32, Failure> {
         u32::try_from(self.number(name)?).map_err(|_| self.bad(name))
     }
 
-    fn seq(&self, name: &str) -> Result<Seq, Unavailable> {
+    fn seq(&self, name: &str) -> Result<Seq, Failure> {
         Seq::try_from(self.number(name)?).map_err(|_| self.bad(name))
     }
 
-    fn time(&self, name: &str) -> Result<UnixMillis, Unavailable> {
+    fn time(&self, name: &str) -> Result<UnixMillis, Failure> {
         UnixMillis::try_from(self.number(name)?).map_err(|_| self.bad(name))
     }
 
-    fn user(&self, name: &str) -> Result<UserId, Unavailable> {
+    fn user(&self, name: &str) -> Result<UserId, Failure> {
         UserId::new(self.text(name)?).map_err(|_| self.bad(name))
     }
 
     /// The user of [`user_key`].
-    fn user_of_key(&self, name: &str) -> Result<UserId, Unavailable> {
+    fn user_of_key(&self, name: &str) -> Result<UserId, Failure> {
         let key = self.text(name)?;
         let decoded = percent_decode_str(&key).decode_utf8().map_err(|_| self.bad(name))?;
         UserId::new(decoded).map_err(|_| self.bad(name))
     }
 
-    fn conversation(&self) -> Result<ConversationId, Unavailable> {
+    fn conversation(&self) -> Result<ConversationId, Failure> {
         ConversationId::new(self.text("c")?).map_err(|_| self.bad("c"))
     }
 
-    fn cursor(&self, name: &str) -> Result<Position, Unavailable> {
+    fn cursor(&self, name: &str) -> Result<Position, Failure> {
         let number: Option<u128> = self.value(name)?.as_n().ok().and_then(|text| text.parse().ok());
         let position = number.and_then(|number| {
             let seq = Seq::try_from(u64::try_from(number % EPOCH_WEIGHT).ok()?).ok()?;
@@ -190,11 +190,11 @@ impl<'a> Read<'a> {
     }
 
     /// The position of entries and heads: its parts are two attributes.
-    fn position(&self) -> Result<Position, Unavailable> {
+    fn position(&self) -> Result<Position, Failure> {
         Ok(Position::new(self.small("e")?, self.seq("s")?))
     }
 
-    fn role(&self, name: &str) -> Result<Role, Unavailable> {
+    fn role(&self, name: &str) -> Result<Role, Failure> {
         match self.text(name)?.as_str() {
             "m" => Ok(Role::Member),
             "o" => Ok(Role::Moderator),

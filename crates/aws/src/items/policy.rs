@@ -13,8 +13,8 @@
 //! Only what differs from the commonest policy is written: a direct conversation's map is 14 bytes.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chatlane_chat::log::entry::{Policy, SizeClass};
-use chatlane_chat::ports::Unavailable;
+use chatlane_chat::log::{Policy, SizeClass};
+use chatlane_chat::ports::Failure;
 
 use super::{Item, Read, map, n, role_letter, s};
 
@@ -29,7 +29,7 @@ pub fn item(policy: &Policy) -> Item {
 }
 
 /// A map as a policy.
-pub fn read(item: &Item) -> Result<Policy, Unavailable> {
+pub fn read(item: &Item) -> Result<Policy, Failure> {
     let read = Read::of(item, "read a policy");
     let role = |name: &str| if read.has(name) { read.role(name).map(Some) } else { Ok(None) };
     Ok(Policy {

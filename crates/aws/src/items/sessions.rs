@@ -17,8 +17,8 @@
 use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use chatlane_chat::ports::Failure;
 pub use chatlane_chat::ports::Session;
-use chatlane_chat::ports::Unavailable;
 use chatlane_protocol::{ConnectionId, DeviceId, UnixMillis, UserId};
 use serde_json::Value;
 
@@ -57,18 +57,18 @@ pub fn item<'a>(user: &UserId, sessions: impl IntoIterator<Item = &'a Session>, 
 }
 
 /// The user of an item.
-pub fn user(item: &Item) -> Result<UserId, Unavailable> {
+pub fn user(item: &Item) -> Result<UserId, Failure> {
     Read::of(item, ATTEMPTED).user_of_key("u")
 }
 
 /// All connections in an item, in no order.
-pub fn read(item: &Item) -> Result<Vec<Session>, Unavailable> {
+pub fn read(item: &Item) -> Result<Vec<Session>, Failure> {
     let connections = item.iter().filter_map(|(name, value)| Some((name.strip_prefix(CONNECTION_PREFIX)?, value)));
     connections.map(|(connection, value)| read_value(connection, value)).collect()
 }
 
 /// One connection in an item.
-pub fn read_one(item: &Item, connection: &ConnectionId) -> Result<Option<Session>, Unavailable> {
+pub fn read_one(item: &Item, connection: &ConnectionId) -> Result<Option<Session>, Failure> {
     item.get(&name(connection)).map(|value| read_value(connection.as_str(), value)).transpose()
 }
 
@@ -85,7 +85,7 @@ fn value(session: &Session) -> AttributeValue {
     AttributeValue::M(map([("d", s(session.device.to_string())), ("a", n(session.connected_at)), ("x", n(session.expires))]))
 }
 
-fn read_value(connection: &str, value: &AttributeValue) -> Result<Session, Unavailable> {
+fn read_value(connection: &str, value: &AttributeValue) -> Result<Session, Failure> {
     let bad = || unreadable(ATTEMPTED, CONNECTION_PREFIX);
     let read = Read::of(value.as_m().map_err(|_| bad())?, ATTEMPTED);
     Ok(Session {

@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use chatlane_chat::ports::{Head, Heads, Unavailable};
+use chatlane_chat::log::Head;
+use chatlane_chat::ports::{Failure, Heads};
 use chatlane_protocol::{ConversationId, Position};
 
-use super::{Store, refused};
+use super::table::refused;
+use super::{Backend, Conversations, Part};
 use crate::failure::unavailable;
 use crate::items::head;
 
-impl Heads for Store {
-    async fn raise_head(&self, conversation: &ConversationId, to: Head) -> Result<Position, Unavailable> {
-        let update = head::raise(self.conversations.update_item(), conversation, to)
+impl<L: Part, I: Part, U: Part, Q: Part, G: Part> Heads for Backend<L, Conversations, I, U, Q, G> {
+    async fn raise_head(&self, conversation: &ConversationId, to: Head) -> Result<Position, Failure> {
+        let update = head::raise(self.conversations.0.update_item(), conversation, to)
             .customize()
             // Sent again by the SDK after a lost answer it would meet its own head and answer that as the one before (L4).
             .config_override(aws_sdk_dynamodb::Config::builder().retry_config(RetryConfig::disabled()))
@@ -25,14 +27,14 @@ impl Heads for Store {
                 None => return Err(unavailable("raise a head", &error)),
             },
         };
-        let before = before.ok_or_else(|| Unavailable::new("raise a head", "there is no such conversation"))?;
+        let before = before.ok_or_else(|| Failure::unavailable("raise a head", "there is no such conversation"))?;
         Ok(head::read(&before)?.position)
     }
 
-    async fn heads(&self, conversations: &[ConversationId]) -> Result<Vec<Head>, Unavailable> {
+    async fn heads(&self, conversations: &[ConversationId]) -> Result<Vec<Head>, Failure> {
         let keys = conversations.iter().map(head::key).collect();
         let mut heads = HashMap::new();
-        for item in self.conversations.get_all(keys, "read heads").await? {
+        for item in self.conversations.0.get_all(keys, "read heads").await? {
             heads.insert(head::conversation(&item)?, head::read(&item)?);
         }
         Ok(conversations.iter().map(|conversation| heads.get(conversation).copied().unwrap_or_default()).collect())

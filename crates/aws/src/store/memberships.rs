@@ -3,28 +3,29 @@
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::types::{Get, TransactGetItem};
-use chatlane_chat::ports::{InboxRow, Member, Memberships, Unavailable};
+use chatlane_chat::ports::{Failure, Member, Memberships};
 use chatlane_protocol::{ConversationId, UserId};
 
-use super::{ROUNDS_MAX, Store, pause};
+use super::table::{ROUNDS_MAX, pause};
+use super::{Backend, Conversations, Part};
 use crate::failure::unavailable;
-use crate::items::{inbox, member};
+use crate::items::member;
 
-impl Memberships for Store {
-    async fn member(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Member>, Unavailable> {
-        let item = self.conversations.get(member::key(conversation, user), "read a member").await?;
+impl<L: Part, I: Part, U: Part, Q: Part, G: Part> Memberships for Backend<L, Conversations, I, U, Q, G> {
+    async fn member(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Member>, Failure> {
+        let item = self.conversations.0.get(member::key(conversation, user), "read a member").await?;
         item.as_ref().map(member::read).transpose()
     }
 
-    async fn settled_member(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Member>, Unavailable> {
+    async fn settled_member(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Member>, Failure> {
         let attempted = "read a member in a transaction";
         let key = Some(member::key(conversation, user));
-        let get = Get::builder().table_name(&self.conversations.name).set_key(key).build();
-        let get = get.map_err(|_| Unavailable::new(attempted, "the request could not be made"))?;
+        let get = Get::builder().table_name(&self.conversations.0.name).set_key(key).build();
+        let get = get.map_err(|_| Failure::unavailable(attempted, "the request could not be made"))?;
         for round in 0..ROUNDS_MAX {
             pause(round).await;
             let item = TransactGetItem::builder().get(get.clone()).build();
-            let error = match self.client.transact_get_items().transact_items(item).send().await {
+            let error = match self.conversations.0.client().transact_get_items().transact_items(item).send().await {
                 Ok(answer) => {
                     let item = answer.responses.unwrap_or_default().into_iter().next().and_then(|response| response.item);
                     return item.filter(|item| !item.is_empty()).as_ref().map(member::read).transpose();
@@ -42,13 +43,13 @@ impl Memberships for Store {
                 return Err(unavailable(attempted, &error));
             }
         }
-        Err(Unavailable::new(attempted, "other transactions were in the way"))
+        Err(Failure::unavailable(attempted, "other transactions were in the way"))
     }
 
-    async fn members(&self, conversation: &ConversationId) -> Result<Vec<Member>, Unavailable> {
+    async fn members(&self, conversation: &ConversationId) -> Result<Vec<Member>, Failure> {
         let (mut members, mut start) = (vec![], None);
         loop {
-            let page = member::query(self.conversations.query(), conversation)
+            let page = member::query(self.conversations.0.query(), conversation)
                 .set_exclusive_start_key(start)
                 .send()
                 .await
@@ -63,25 +64,5 @@ impl Memberships for Store {
         }
         members.sort_by(|one, other| one.user.cmp(&other.user));
         Ok(members)
-    }
-
-    async fn inbox(&self, user: &UserId, after: Option<&ConversationId>, limit: usize) -> Result<Vec<InboxRow>, Unavailable> {
-        let mut rows = vec![];
-        let mut start = after.map(|after| inbox::key(user, after));
-        loop {
-            let page = inbox::query(self.inboxes.query(), user)
-                .limit(i32::try_from(limit - rows.len()).unwrap_or(i32::MAX))
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(|error| unavailable("read an inbox", &error))?;
-            for item in page.items() {
-                rows.push(inbox::read(item)?);
-            }
-            start = page.last_evaluated_key;
-            if start.is_none() || rows.len() >= limit {
-                return Ok(rows);
-            }
-        }
     }
 }

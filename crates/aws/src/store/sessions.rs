@@ -2,22 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use chatlane_chat::ports::{Session, Sessions, Unavailable};
+use chatlane_chat::ports::{Failure, Session, Sessions};
 use chatlane_protocol::{ConnectionId, UnixMillis, UserId};
 
-use super::{Store, refused};
+use super::table::refused;
+use super::{Backend, Part, Users};
 use crate::failure::unavailable;
 use crate::items::sessions;
 
 /// Updates of one registration: the second knows what refused the first, and only another writer refuses that.
 const UPDATES_MAX: usize = 3;
 
-impl Sessions for Store {
-    async fn register(&self, user: &UserId, session: &Session, now: UnixMillis) -> Result<Vec<Session>, Unavailable> {
+impl<L: Part, C: Part, I: Part, Q: Part, G: Part> Sessions for Backend<L, C, I, Users, Q, G> {
+    async fn register(&self, user: &UserId, session: &Session, now: UnixMillis) -> Result<Vec<Session>, Failure> {
         let mut ttl = Some(sessions::ttl_at(now));
         let mut session = session.clone();
         for _ in 0..UPDATES_MAX {
-            let update = sessions::register(self.users.update_item(), user, &session, ttl);
+            let update = sessions::register(self.users.0.update_item(), user, &session, ttl);
             let error = match update.send().await {
                 Ok(written) => return sessions::read(&written.attributes.unwrap_or_default()),
                 Err(error) => error,
@@ -30,29 +31,29 @@ impl Sessions for Store {
             }
             ttl = ttl.filter(|expiry_s| sessions::ttl(&item).is_none_or(|kept| kept <= *expiry_s));
         }
-        Err(Unavailable::new("write a session", "others were writing it"))
+        Err(Failure::unavailable("write a session", "others were writing it"))
     }
 
-    async fn remove(&self, user: &UserId, connections: &[ConnectionId]) -> Result<(), Unavailable> {
+    async fn remove(&self, user: &UserId, connections: &[ConnectionId]) -> Result<(), Failure> {
         if connections.is_empty() {
             return Ok(());
         }
-        match sessions::remove(self.users.update_item(), user, connections).send().await {
+        match sessions::remove(self.users.0.update_item(), user, connections).send().await {
             Ok(_) => Ok(()),
             Err(error) if refused(&error).is_some() => Ok(()), // no item, no session
             Err(error) => Err(unavailable("remove a session", &error)),
         }
     }
 
-    async fn session(&self, user: &UserId, connection: &ConnectionId) -> Result<Option<Session>, Unavailable> {
+    async fn session(&self, user: &UserId, connection: &ConnectionId) -> Result<Option<Session>, Failure> {
         let attempted = "read a session";
-        let get = sessions::get_one(self.users.get_item(), user, connection);
+        let get = sessions::get_one(self.users.0.get_item(), user, connection);
         let item = get.send().await.map_err(|error| unavailable(attempted, &error))?.item;
         sessions::read_one(&item.unwrap_or_default(), connection)
     }
 
-    async fn prolong(&self, user: &UserId, connection: &ConnectionId, expires: UnixMillis) -> Result<Option<Session>, Unavailable> {
-        let update = sessions::prolong(self.users.update_item(), user, connection, expires).send().await;
+    async fn prolong(&self, user: &UserId, connection: &ConnectionId, expires: UnixMillis) -> Result<Option<Session>, Failure> {
+        let update = sessions::prolong(self.users.0.update_item(), user, connection, expires).send().await;
         let item = match update {
             Ok(prolonged) => prolonged.attributes,
             Err(error) => match refused(&error) {
@@ -64,10 +65,10 @@ impl Sessions for Store {
         sessions::read_one(&item.unwrap_or_default(), connection)
     }
 
-    async fn of_users(&self, users: &[UserId]) -> Result<Vec<(UserId, Session)>, Unavailable> {
+    async fn of_users(&self, users: &[UserId]) -> Result<Vec<(UserId, Session)>, Failure> {
         let keys = users.iter().collect::<BTreeSet<_>>().into_iter().map(sessions::key).collect();
         let mut found = vec![];
-        for item in self.users.get_many(keys, "read sessions").await? {
+        for item in self.users.0.get_many(keys, "read sessions").await? {
             let user = sessions::user(&item)?;
             found.extend(sessions::read(&item)?.into_iter().map(|session| (user.clone(), session)));
         }

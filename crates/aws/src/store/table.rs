@@ -1,19 +1,33 @@
 //! One table: requests that name it and no attribute.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
-use chatlane_chat::ports::Unavailable;
+use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
+use chatlane_chat::ports::Failure;
 
-use super::{ROUNDS_MAX, pause};
 use crate::failure::unavailable;
 use crate::items::Item;
 
 /// `DynamoDB`, "Service, account, and table quotas": `BatchGetItem` takes 100 items.
 const BATCH_KEYS_MAX: usize = 100;
+
+/// Rounds of a batch read that answers only a part, and of a transactional read that meets a transaction.
+pub const ROUNDS_MAX: u32 = 5;
+
+/// Before a further round: 25 ms, doubled each time (`DynamoDB` asks for a back-off where it answers a part).
+pub async fn pause(round: u32) {
+    if round > 0 {
+        tokio::time::sleep(Duration::from_millis(25 << (round - 1))).await;
+    }
+}
 
 /// A table of the deployment.
 #[derive(Clone, Debug)]
@@ -25,6 +39,11 @@ pub struct Table {
 impl Table {
     pub const fn new(client: Client, name: String) -> Self {
         Self { client, name }
+    }
+
+    /// For requests that name several tables.
+    pub const fn client(&self) -> &Client {
+        &self.client
     }
 
     /// A strong read of one item.
@@ -46,13 +65,13 @@ impl Table {
     }
 
     /// The item of this key.
-    pub async fn get(&self, key: Item, attempted: &'static str) -> Result<Option<Item>, Unavailable> {
+    pub async fn get(&self, key: Item, attempted: &'static str) -> Result<Option<Item>, Failure> {
         let request = self.get_item().set_key(Some(key));
         Ok(request.send().await.map_err(|error| unavailable(attempted, &error))?.item)
     }
 
     /// [`Table::get_many`]; by the plain request for one key, and without a request for none.
-    pub async fn get_all(&self, mut keys: Vec<Item>, attempted: &'static str) -> Result<Vec<Item>, Unavailable> {
+    pub async fn get_all(&self, mut keys: Vec<Item>, attempted: &'static str) -> Result<Vec<Item>, Failure> {
         match (keys.pop(), keys.is_empty()) {
             (None, _) => Ok(vec![]),
             (Some(key), true) => Ok(self.get(key, attempted).await?.into_iter().collect()),
@@ -64,14 +83,14 @@ impl Table {
     }
 
     /// Items of these keys, in no order.
-    pub async fn get_many(&self, keys: Vec<Item>, attempted: &'static str) -> Result<Vec<Item>, Unavailable> {
+    pub async fn get_many(&self, keys: Vec<Item>, attempted: &'static str) -> Result<Vec<Item>, Failure> {
         let mut items = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(BATCH_KEYS_MAX) {
             let mut wanted = chunk.to_vec();
             for round in 0..ROUNDS_MAX {
                 pause(round).await;
                 let keys = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
-                let keys = keys.map_err(|_| Unavailable::new(attempted, "the request could not be made"))?;
+                let keys = keys.map_err(|_| Failure::unavailable(attempted, "the request could not be made"))?;
                 let answer = self.client.batch_get_item().request_items(&self.name, keys).send().await;
                 let answer = answer.map_err(|error| unavailable(attempted, &error))?;
                 items.extend(answer.responses.unwrap_or_default().remove(&self.name).unwrap_or_default());
@@ -82,9 +101,20 @@ impl Table {
                 }
             }
             if !wanted.is_empty() {
-                return Err(Unavailable::new(attempted, "answered only a part"));
+                return Err(Failure::unavailable(attempted, "answered only a part"));
             }
         }
         Ok(items)
+    }
+}
+
+/// The refusal of a conditional update, if that is what the error is.
+pub fn refused<R>(error: &SdkError<UpdateItemError, R>) -> Option<&ConditionalCheckFailedException> {
+    match error {
+        SdkError::ServiceError(service) => match service.err() {
+            UpdateItemError::ConditionalCheckFailedException(refused) => Some(refused),
+            _ => None,
+        },
+        _ => None,
     }
 }

@@ -27,7 +27,7 @@ pub struct Bucket {
     pub tokens_milli: u32,
     /// The clock of the writer that left it so. Its own, not the highest seen: else one skewed clock freezes the lane.
     pub time: UnixMillis,
-    /// [`crate::log::entry::sender_hash`] of the last messages, oldest first; 0 where there was none yet.
+    /// [`crate::log::hash::sender_hash`] of the last messages, oldest first; 0 where there was none yet.
     pub recent: [u32; RECENT],
 }
 

@@ -1,76 +1,40 @@
 //! Whether a position that a client names is one of the log's: anchors of `send` and `probe`, `after` of `sync`, cursors.
 
-use chatlane_protocol::{ConversationId, ErrorCode, Position, Refusal, Seq};
+use chatlane_protocol::{ConversationId, Position, Seq};
 
-use crate::ports::{MessageLog, ReadBound, Run, Unavailable};
-
-/// Why a position is none of the log's.
-#[derive(Debug, thiserror::Error)]
-pub enum BadPosition {
-    /// No entry of this conversation.
-    #[error("the position names no entry of this conversation")]
-    Unknown,
-    /// The log has a gap there.
-    #[error("entries after the position are gone")]
-    TooOld,
-    /// From before a restore.
-    #[error("the log was restored since")]
-    EpochChanged {
-        /// The last position before the first entry of a later epoch.
-        common: Position,
-    },
-    /// The backend.
-    #[error("the outcome is unknown; retry")]
-    Unavailable(#[from] Unavailable),
-}
-
-impl BadPosition {
-    /// The one place where bad positions become codes.
-    pub fn to_wire(&self) -> Refusal {
-        let refusal = |code| Refusal::new(code, self.to_string());
-        match self {
-            Self::Unknown => refusal(ErrorCode::AnchorUnknown),
-            Self::TooOld => refusal(ErrorCode::AnchorTooOld),
-            Self::EpochChanged { common } => Refusal { common: Some(*common), ..refusal(ErrorCode::EpochChanged) },
-            Self::Unavailable(_) => refusal(ErrorCode::Unavailable).after_ms(crate::log::append::BUSY_RETRY_AFTER_MS),
-        }
-    }
-}
+use crate::ports::{Failure, MessageLog, ReadBound, Run, last, read_run};
+use crate::refusal::Refused;
 
 /// Judges `named` by the entry that stands in its slot now; `epoch` is the deployment's. A position beyond the tail is a restore if it is
 /// older than the deployment's epoch, and made up otherwise.
-pub async fn judge<S: MessageLog>(
-    store: &S,
+pub async fn judge<P: MessageLog>(
+    ports: &P,
     epoch: u32,
     conversation: &ConversationId,
     named: Position,
     occupant: Option<Position>,
-) -> Result<(), BadPosition> {
+) -> Result<(), Refused> {
     match occupant {
         Some(occupant) if occupant == named => Ok(()),
-        Some(occupant) if occupant.epoch > named.epoch => Err(epoch_changed(store, conversation, named).await),
-        None if named.epoch < epoch => Err(epoch_changed(store, conversation, named).await),
-        Some(_) | None => Err(BadPosition::Unknown), // no client was ever told so
+        Some(occupant) if occupant.epoch > named.epoch => Err(epoch_changed(ports, conversation, named).await),
+        None if named.epoch < epoch => Err(epoch_changed(ports, conversation, named).await),
+        Some(_) | None => Err(Refused::PositionUnknown), // no client was ever answered that position
     }
 }
 
 /// Finds the last position before the first entry of an epoch above the named one's; epochs never go down along the log.
-async fn epoch_changed<S: MessageLog>(store: &S, conversation: &ConversationId, named: Position) -> BadPosition {
-    match common(store, conversation, named).await {
-        Ok(bad) => bad,
-        Err(unavailable) => BadPosition::Unavailable(unavailable),
-    }
+async fn epoch_changed<P: MessageLog>(ports: &P, conversation: &ConversationId, named: Position) -> Refused {
+    common(ports, conversation, named).await.unwrap_or_else(Refused::Failed)
 }
 
-async fn common<S: MessageLog>(store: &S, conversation: &ConversationId, named: Position) -> Result<BadPosition, Unavailable> {
-    let Some(tail) = store.last(conversation).await? else { return Ok(BadPosition::Unknown) };
-    let one = ReadBound { entries_max: 1, bytes_max: usize::MAX };
+async fn common<P: MessageLog>(ports: &P, conversation: &ConversationId, named: Position) -> Result<Refused, Failure> {
+    let Some(tail) = last(ports, conversation).await? else { return Ok(Refused::PositionUnknown) };
     let (mut common, mut low, mut high) = (Position::ZERO, 1, tail.position.seq.get());
     while low <= high {
         let middle = low + (high - low) / 2;
         let seq = Seq::try_from(middle).unwrap_or(Seq::MAX);
-        let Run::Whole(found) = store.read_run(conversation, seq, one).await? else { return Ok(BadPosition::TooOld) };
-        let Some(entry) = found.first() else { return Ok(BadPosition::TooOld) };
+        let Run::Whole(found) = read_run(ports, conversation, seq, ReadBound::ONE).await? else { return Ok(Refused::PositionTooOld) };
+        let Some(entry) = found.first() else { return Ok(Refused::PositionTooOld) };
         if entry.position.epoch > named.epoch {
             high = middle - 1;
         } else {
@@ -78,5 +42,5 @@ async fn common<S: MessageLog>(store: &S, conversation: &ConversationId, named: 
             low = middle + 1;
         }
     }
-    Ok(BadPosition::EpochChanged { common })
+    Ok(Refused::EpochChanged { common })
 }

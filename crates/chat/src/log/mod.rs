@@ -4,3 +4,10 @@ pub mod admission;
 pub mod anchor;
 pub mod append;
 pub mod entry;
+pub mod facts;
+pub mod hash;
+pub mod kinds;
+
+pub use entry::{Entry, Head};
+pub use facts::{Facts, Policy, Role, SizeClass};
+pub use kinds::{CreatedEntry, Kind, MessageEntry};

@@ -8,14 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use chatlane_protocol::frames::{CursorOutcome, CursorResult, MemberCursors, Receipt, ServerFrame, encode};
 use chatlane_protocol::limits::RECEIPT_TTL_MS;
 use chatlane_protocol::request::PositionIn;
-use chatlane_protocol::{ConversationId, Refusal, Seq, UserId};
+use chatlane_protocol::{ConversationId, Seq, UserId};
 use futures_util::stream::{self, StreamExt as _};
 
-use crate::log::anchor::{BadPosition, judge};
-use crate::log::entry::Entry;
-use crate::ports::{Advance, Advanced, Clock, Cursors, MessageLog, Outbound, ReadCursor, Sessions, Unavailable};
-use crate::requests::caller::Caller;
-use crate::requests::sync::{is_zero, not_found};
+use super::caller::Caller;
+use crate::done::{Did, Done};
+use crate::log::Entry;
+use crate::log::anchor::judge;
+use crate::ports::{Advance, Advanced, Clock, Delivery, Failure, Inboxes, MessageLog, Outbound, ReadCursor, Sessions};
+use crate::refusal::Refused;
 use crate::settings::Settings;
 
 /// Rows written at once.
@@ -30,75 +31,69 @@ pub enum Cursor {
     Read,
 }
 
-/// Moves the cursors, and tells the other users of direct conversations, as far as theirs moved for them. `Err`: nothing was moved.
-/// A position whose write failed is refused with `unavailable`; the others are not harmed.
-pub async fn advance<S, O, C>(
-    store: &S,
-    outbound: &O,
-    clock: &C,
+/// Moves the cursors, and posts receipts to the other users of direct conversations, as far as theirs moved for them. `Err`: nothing was
+/// moved. A position whose write failed is refused with `unavailable`; the others are not harmed.
+pub async fn advance<P>(
+    ports: &P,
     settings: &Settings,
     caller: &Caller,
     positions: &[PositionIn],
     cursor: Cursor,
-) -> Result<Vec<CursorResult>, Unavailable>
+) -> Result<Done<Vec<CursorResult>>, Failure>
 where
-    S: MessageLog + Cursors + Sessions,
-    O: Outbound,
-    C: Clock,
+    P: MessageLog + Inboxes + Sessions + Outbound + Clock,
 {
-    let named: Vec<&PositionIn> = positions.iter().filter(|named| !is_zero(named.position)).collect();
+    let named: Vec<&PositionIn> = positions.iter().filter(|named| !named.position.is_zero()).collect();
     let slots: Vec<(ConversationId, Seq)> = named.iter().map(|named| (named.conversation.clone(), named.position.seq)).collect();
     let entries: BTreeMap<ConversationId, Entry> =
-        store.at(&slots).await?.into_iter().flatten().map(|entry| (entry.conversation.clone(), entry)).collect();
+        ports.at(&slots).await?.into_iter().flatten().map(|entry| (entry.conversation.clone(), entry)).collect();
 
-    let moved: Vec<(CursorOutcome, Option<Advanced>)> = stream::iter(positions)
-        .map(|named| move_one(store, settings, caller, named, entries.get(&named.conversation), cursor))
+    let outcomes: Vec<Result<Advanced, Refused>> = stream::iter(positions)
+        .map(|named| move_one(ports, settings, caller, named, entries.get(&named.conversation), cursor))
         .buffered(WRITES_AT_ONCE)
         .collect()
         .await;
-    let told: Vec<&Advanced> = moved.iter().filter_map(|(_, advanced)| advanced.as_ref()).collect();
-    tell(store, outbound, clock, caller, &told).await;
-    let results = positions.iter().zip(moved);
-    Ok(results.map(|(named, (outcome, _))| CursorResult { conversation: named.conversation.clone(), outcome }).collect())
+    let advanced: Vec<&Advanced> = outcomes.iter().flatten().collect();
+    let moved = advanced.iter().filter(|row| row.before != row.after).count();
+    let did = Did { moved, posted: post_receipts(ports, caller, &advanced).await, ..Did::default() };
+    let result = |(named, outcome): (&PositionIn, Result<Advanced, Refused>)| CursorResult {
+        conversation: named.conversation.clone(),
+        outcome: outcome.map_or_else(|refused| CursorOutcome::Refused(refused.to_wire()), |_| CursorOutcome::Ok),
+    };
+    Ok(Done { answer: positions.iter().zip(outcomes).map(result).collect(), did })
 }
 
-async fn move_one<S: MessageLog + Cursors>(
-    store: &S,
+async fn move_one<P: MessageLog + Inboxes>(
+    ports: &P,
     settings: &Settings,
     caller: &Caller,
     named: &PositionIn,
     entry: Option<&Entry>,
     cursor: Cursor,
-) -> (CursorOutcome, Option<Advanced>) {
+) -> Result<Advanced, Refused> {
     let (user, conversation) = (&caller.user, &named.conversation);
-    let unavailable = |unavailable: Unavailable| {
-        tracing::warn!(%conversation, "a cursor may not have moved: {unavailable}");
-        (CursorOutcome::Refused(BadPosition::Unavailable(unavailable).to_wire()), None)
-    };
-    let refused = |refusal: Refusal| (CursorOutcome::Refused(refusal), None);
-    let Some(entry) = entry.filter(|entry| entry.position == named.position) else {
-        // Only a member learns what the log has and has not (R1).
-        return match store.inbox_rows(user, std::slice::from_ref(conversation)).await {
-            Err(error) => unavailable(error),
-            Ok(rows) if rows.iter().all(Option::is_none) => refused(not_found()),
-            Ok(_) if is_zero(named.position) => refused(BadPosition::Unknown.to_wire()),
-            Ok(_) => match judge(store, settings.epoch, conversation, named.position, entry.map(|entry| entry.position)).await {
-                Err(bad) => refused(bad.to_wire()),
-                Ok(()) => refused(BadPosition::Unknown.to_wire()),
-            },
+    let moved = async {
+        let Some(entry) = entry.filter(|entry| entry.position == named.position) else {
+            // Only a member learns what the log has and has not (R1).
+            let rows = ports.inbox_rows(user, std::slice::from_ref(conversation)).await?;
+            if rows.iter().all(Option::is_none) {
+                return Err(Refused::NotFound);
+            }
+            if !named.position.is_zero() {
+                judge(ports, settings.epoch, conversation, named.position, entry.map(|entry| entry.position)).await?;
+            }
+            return Err(Refused::PositionUnknown);
         };
+        let read = ReadCursor { position: entry.position, count: entry.facts.count };
+        let to = Advance { delivered: entry.position, read: (cursor == Cursor::Read).then_some(read) };
+        ports.advance(user, conversation, caller.device, to).await?.ok_or(Refused::NotFound)
     };
-    let read = ReadCursor { position: entry.position, count: entry.facts.count };
-    let to = Advance { delivered: entry.position, read: (cursor == Cursor::Read).then_some(read) };
-    match store.advance(user, conversation, caller.device, to).await {
-        Err(error) => unavailable(error),
-        Ok(None) => refused(not_found()),
-        Ok(Some(advanced)) => (CursorOutcome::Ok, Some(advanced)),
-    }
+    moved.await.inspect_err(|refused| refused.log(&format!("a cursor in conversation {conversation} may not have moved")))
 }
 
-/// Posts receipts: hints, never queued, never repeated. What is lost is found by the other's next `ping`.
-async fn tell<S: Sessions, O: Outbound, C: Clock>(store: &S, outbound: &O, clock: &C, caller: &Caller, moved: &[&Advanced]) {
+/// Posts receipts: hints, never queued, never repeated. What is lost is found by the other's next `ping`. Answers how many the gateway
+/// took.
+async fn post_receipts<P: Sessions + Outbound + Clock>(ports: &P, caller: &Caller, moved: &[&Advanced]) -> usize {
     let mut frames: BTreeMap<&UserId, Vec<String>> = BTreeMap::new();
     for Advanced { before, after } in moved {
         let Some(with) = &after.with else { continue };
@@ -111,16 +106,24 @@ async fn tell<S: Sessions, O: Outbound, C: Clock>(store: &S, outbound: &O, clock
         frames.entry(with).or_default().push(encode(&ServerFrame::Receipt(receipt)));
     }
     if frames.is_empty() {
-        return;
+        return 0;
     }
     let users: BTreeSet<UserId> = frames.keys().map(|user| (*user).clone()).collect();
-    let sessions = match store.of_users(&users.into_iter().collect::<Vec<_>>()).await {
+    let sessions = match ports.of_users(&users.into_iter().collect::<Vec<_>>()).await {
         Ok(sessions) => sessions,
-        Err(unavailable) => return tracing::info!("receipts not posted: {unavailable}"),
+        Err(failure) => {
+            failure.log("receipts not posted");
+            return 0;
+        }
     };
-    let now = clock.now();
+    let now = ports.now();
     let live = sessions.iter().filter(|(_, session)| session.expires > now);
     let posts = live.flat_map(|(user, session)| frames.get(user).into_iter().flatten().map(|frame| (&session.connection, frame)));
     let posts: Vec<_> = posts.collect();
-    stream::iter(posts).for_each_concurrent(WRITES_AT_ONCE, async |(connection, frame)| _ = outbound.post(connection, frame).await).await;
+    stream::iter(posts)
+        .map(|(connection, frame)| ports.post(connection, frame))
+        .buffer_unordered(WRITES_AT_ONCE)
+        .filter(|delivery| std::future::ready(*delivery == Delivery::Posted))
+        .count()
+        .await
 }

@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 
 use chatlane_protocol::frames::{ConversationHead, ConversationRow, Goaway, GoawayReason, HelloAnswer, Limits, Versions, encode};
 use chatlane_protocol::request::{Hello, Known};
-use chatlane_protocol::{ConnectionId, ConversationId, ErrorCode, Refusal, Seq, ServerFrame, limits};
+use chatlane_protocol::{ConnectionId, ConversationId, Seq, ServerFrame, limits};
 use futures_util::future::join_all;
 
-use crate::log::append::BUSY_RETRY_AFTER_MS;
-use crate::ports::{Clock, Head, Heads, InboxRow, Memberships, MessageLog, Outbound, Session, Sessions, Unavailable};
-use crate::requests::caller::Caller;
+use super::caller::Caller;
+use crate::done::{Did, Done};
+use crate::log::Head;
+use crate::page::Page;
+use crate::ports::{Clock, Delivery, Failure, Heads, InboxRow, Inboxes, MessageLog, Outbound, Session, Sessions};
+use crate::refusal::Refused;
 use crate::settings::Settings;
 
 /// Conversations read at once: their heads are one batch read.
@@ -23,57 +26,28 @@ const BATCH_ROWS_MAX: usize = 100;
 pub enum Greeting {
     /// Welcome.
     Welcome(Box<HelloAnswer>),
-    /// A newer connection of this device is known, or 16 newer ones of this user: this one stays deaf.
+    /// Not registered: this device has a newer connection, or this user already has 16 newer ones. This connection receives no pushes.
     Displaced,
 }
 
-/// Why `hello` was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum HelloRefused {
-    /// The client is too old.
-    #[error("this server speaks protocol versions {} to {}", limits::VERSION_MIN, limits::VERSION_MAX)]
-    UpgradeRequired,
-    /// The backend.
-    #[error("the outcome is unknown; retry")]
-    Unavailable(#[from] Unavailable),
-}
-
-impl HelloRefused {
-    /// The one place where refusals of `hello` become codes.
-    pub fn to_wire(&self) -> Refusal {
-        match self {
-            Self::UpgradeRequired => Refusal::new(ErrorCode::UpgradeRequired, self.to_string()),
-            Self::Unavailable(_) => Refusal::new(ErrorCode::Unavailable, self.to_string()).after_ms(BUSY_RETRY_AFTER_MS),
-        }
-    }
-}
-
 /// Greets. `spread` is a random number: reconnects of many clients are spread by it.
-pub async fn hello<S, O, C>(
-    store: &S,
-    outbound: &O,
-    clock: &C,
-    settings: &Settings,
-    spread: u64,
-    caller: &Caller,
-    request: &Hello,
-) -> Result<Greeting, HelloRefused>
+pub async fn hello<P>(ports: &P, settings: &Settings, spread: u64, caller: &Caller, request: &Hello) -> Result<Done<Greeting>, Refused>
 where
-    S: Sessions + Memberships + Heads + MessageLog,
-    O: Outbound,
-    C: Clock,
+    P: Sessions + Inboxes + Heads + MessageLog + Outbound + Clock,
 {
     if request.v < limits::VERSION_MIN {
-        return Err(HelloRefused::UpgradeRequired);
+        return Err(Refused::UpgradeRequired);
     }
-    let mut expires = caller.expires;
+    let (mut expires, mut did) = (caller.expires, Did::default());
     if request.after.is_none() {
-        match make_routable(store, outbound, clock, caller).await? {
+        let (session, posted) = make_routable(ports, caller).await?;
+        did.posted = posted;
+        match session {
             Some(session) => expires = session.expires,
-            None => return Ok(Greeting::Displaced),
+            None => return Ok(Done { answer: Greeting::Displaced, did }),
         }
     }
-    let now = clock.now();
+    let now = ports.now();
     // The gateway counts from the handshake, not from this hello.
     let life = limits::RECONNECT_IN_MS - limits::RECONNECT_SPREAD_MS + spread % (2 * limits::RECONNECT_SPREAD_MS);
     let reconnect_in_ms = life.saturating_sub(now.since_ms(caller.connected_at)).max(limits::RECONNECT_IN_MS_MIN);
@@ -100,26 +74,26 @@ where
         conversations: vec![],
         next: None,
     };
-    fill(store, settings.epoch, caller, request, &mut answer).await?;
-    Ok(Greeting::Welcome(Box::new(answer)))
+    fill(ports, settings.epoch, caller, request, &mut answer).await?;
+    Ok(Done { answer: Greeting::Welcome(Box::new(answer)), did })
 }
 
 /// Puts as many conversations into the answer as its page may have bytes, at least one; and the last entries of the most recent of them,
 /// as far as there is room.
-async fn fill<S: Memberships + Heads + MessageLog>(
-    store: &S,
+async fn fill<P: Inboxes + Heads + MessageLog>(
+    ports: &P,
     epoch: u32,
     caller: &Caller,
     request: &Hello,
     answer: &mut HelloAnswer,
-) -> Result<(), Unavailable> {
+) -> Result<(), Failure> {
     const REST_OF_THE_ANSWER: usize = 2 * 1024;
     let known: BTreeMap<&ConversationId, &Known> = request.known.iter().map(|known| (&known.conversation, known)).collect();
-    let mut room = limits::PAGE_BYTES_MAX - REST_OF_THE_ANSWER;
+    let mut page = Page::new(REST_OF_THE_ANSWER);
     let (mut reached, mut looked_at) = (request.after.clone(), 0);
     let mut visible_from = vec![];
     'page: loop {
-        let mut rows = store.inbox(&caller.user, reached.as_ref(), BATCH_ROWS_MAX).await?;
+        let mut rows = ports.inbox(&caller.user, reached.clone(), BATCH_ROWS_MAX).await?;
         let mut more = rows.len() == BATCH_ROWS_MAX;
         if let Some(end) = &request.known_to {
             // What the device has of those behind comes with the next request.
@@ -132,19 +106,17 @@ async fn fill<S: Memberships + Heads + MessageLog>(
         }
         looked_at += rows.len();
         let conversations: Vec<_> = rows.iter().map(|row| row.conversation.clone()).collect();
-        let heads = if conversations.is_empty() { vec![] } else { store.heads(&conversations).await? };
+        let heads = if conversations.is_empty() { vec![] } else { ports.heads(&conversations).await? };
         for (row, head) in rows.into_iter().zip(heads) {
-            let told = known.get(&row.conversation).is_some_and(|known| is_as_known(known, &row, head, epoch));
+            let is_known = known.get(&row.conversation).is_some_and(|known| is_as_known(known, &row, head, epoch));
             let conversation = row.conversation.clone();
-            if !told {
+            if !is_known {
                 visible_from.push(row.visible_from);
-                let row = told_row(row, head);
-                let bytes = encode(&row).len() + 1;
-                if bytes > room && !answer.conversations.is_empty() {
+                let row = wire_row(row, head);
+                if !page.take(encode(&row).len() + 1) {
                     answer.next = reached;
                     break 'page;
                 }
-                room = room.saturating_sub(bytes);
                 answer.conversations.push(row);
             }
             reached = Some(conversation);
@@ -157,17 +129,17 @@ async fn fill<S: Memberships + Heads + MessageLog>(
             break;
         }
     }
-    add_last_entries(store, answer, &visible_from, room).await
+    add_last_entries(ports, answer, &visible_from, page).await
 }
 
-/// Whether the device needs not be told: its read mark is the user's, and it has everything up to the head. It may have more: an entry of
-/// its own whose delivery has not begun. But what it has from an older epoch may have been cut by a restore.
+/// Whether the row says nothing new to the device: its read mark is the user's, and it has everything up to the head. It may have more: an entry of
+/// its own whose delivery has not begun. But what it has from an older epoch may have been cut by a reports.
 fn is_as_known(known: &Known, row: &InboxRow, head: Head, epoch: u32) -> bool {
     let has_all = head.position == known.have || (head.position < known.have && known.have.epoch == epoch);
     known.read == row.read.position && has_all
 }
 
-fn told_row(row: InboxRow, head: Head) -> ConversationRow {
+fn wire_row(row: InboxRow, head: Head) -> ConversationRow {
     ConversationRow {
         conversation: ConversationHead { conversation: row.conversation, with: row.with, head: head.position },
         count: head.count,
@@ -178,12 +150,7 @@ fn told_row(row: InboxRow, head: Head) -> ConversationRow {
     }
 }
 
-async fn add_last_entries<S: MessageLog>(
-    store: &S,
-    answer: &mut HelloAnswer,
-    visible_from: &[Seq],
-    mut room: usize,
-) -> Result<(), Unavailable> {
+async fn add_last_entries<P: MessageLog>(ports: &P, answer: &mut HelloAnswer, visible_from: &[Seq], mut page: Page) -> Result<(), Failure> {
     let rows = answer.conversations.iter().zip(visible_from).enumerate();
     let begun = rows.filter(|(_, (row, from))| row.conversation.head.seq >= **from && row.conversation.head.seq > Seq::ZERO);
     let mut recent: Vec<(usize, &ConversationRow)> = begun.map(|(index, (row, _))| (index, row)).collect();
@@ -194,45 +161,40 @@ async fn add_last_entries<S: MessageLog>(
     }
     let slots: Vec<_> = recent.iter().map(|(_, row)| (row.conversation.conversation.clone(), row.conversation.head.seq)).collect();
     let indexes: Vec<usize> = recent.into_iter().map(|(index, _)| index).collect();
-    for (index, entry) in indexes.into_iter().zip(store.at(&slots).await?) {
+    for (index, entry) in indexes.into_iter().zip(ports.at(&slots).await?) {
         let Some(entry) = entry.map(|entry| entry.to_wire()) else { continue };
         let bytes = encode(&entry).len() + r#","last":"#.len();
         let row = &mut answer.conversations[index];
-        if bytes <= room && entry.position == row.conversation.head {
-            room -= bytes;
+        if entry.position == row.conversation.head && page.take_if_it_fits(bytes) {
             row.last = Some(entry);
         }
     }
     Ok(())
 }
 
-/// Writes the session and displaces what it replaces; the session as it stands, `None` if this connection is not the one that stays.
-async fn make_routable<S: Sessions, O: Outbound, C: Clock>(
-    store: &S,
-    outbound: &O,
-    clock: &C,
-    caller: &Caller,
-) -> Result<Option<Session>, Unavailable> {
+/// Writes the session and displaces what it replaces. Answers the session as it stands, `None` if this connection is not the one that
+/// stays, and how many `goaway`s the gateway took.
+async fn make_routable<P: Sessions + Outbound + Clock>(ports: &P, caller: &Caller) -> Result<(Option<Session>, usize), Failure> {
     let mine = Session {
         connection: caller.connection.clone(),
         device: caller.device,
         connected_at: caller.connected_at,
         expires: caller.expires,
     };
-    let all = store.register(&caller.user, &mine, clock.now()).await?;
+    let all = ports.register(&caller.user, &mine, ports.now()).await?;
     let standing = all.iter().find(|session| session.connection == mine.connection).cloned();
     let displaced = displaced_by(&mine, all);
     if displaced.is_empty() {
-        return Ok(standing);
+        return Ok((standing, 0));
     }
-    store.remove(&caller.user, &displaced).await?;
+    ports.remove(&caller.user, &displaced).await?;
     if displaced.contains(&mine.connection) {
-        return Ok(None);
+        return Ok((None, 0));
     }
     let goaway = encode(&ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None }));
     // A courtesy: the session is gone, so nothing else reaches that socket, whatever becomes of this post.
-    join_all(displaced.iter().map(|connection| outbound.post(connection, &goaway))).await;
-    Ok(standing)
+    let posts = join_all(displaced.iter().map(|connection| ports.post(connection, &goaway))).await;
+    Ok((standing, posts.into_iter().filter(|delivery| *delivery == Delivery::Posted).count()))
 }
 
 /// The connections that must go after `mine` was added: older ones of the same device, and the oldest above 16; `mine` itself, if it is

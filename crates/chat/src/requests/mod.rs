@@ -1,4 +1,4 @@
-//! What a client may ask, one file an action; [`caller`] is who asks. `refresh` is there too: it is about the caller's time.
+//! What a client may ask: one file for each action, named after it (`ack` and `read` share [`cursors`]); [`caller`] is who asks.
 
 pub mod caller;
 pub mod cursors;
@@ -7,5 +7,6 @@ pub mod history;
 pub mod open;
 pub mod ping;
 pub mod probe;
+pub mod refresh;
 pub mod send;
 pub mod sync;

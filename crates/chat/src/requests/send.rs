@@ -2,49 +2,47 @@
 
 use chatlane_protocol::frames::{SendAnswer, Stored};
 use chatlane_protocol::request::SendMessages;
-use chatlane_protocol::{MessageResult, Outcome, UnixMillis};
+use chatlane_protocol::{MessageResult, NewMessage, Outcome};
 
-use crate::log::append::{Appended, Lane};
-use crate::log::entry::Entry;
-use crate::ports::{Clock, FanOutQueue, Head, Heads, Memberships, MessageLog, Unavailable};
-use crate::requests::caller::Caller;
+use super::caller::Caller;
+use crate::done::{Did, Done};
+use crate::log::append::{Appended, Appender, Draft};
+use crate::log::hash::DedupeKey;
+use crate::log::{Entry, Head, Kind, MessageEntry};
+use crate::ports::{Clock, Failure, FanOutQueue, Heads, Memberships, MessageLog};
 use crate::settings::Settings;
 use crate::workers::dispatch;
 use crate::workers::task::Task;
 
 /// Appends the messages of one request. They are kept in their order by stopping at the first that is neither stored nor a duplicate
-/// (L5). An `Err` means that some may be stored, and none is acknowledged (L3): the client retries all with the same ids.
-pub async fn send<S, Q, C>(
-    store: &S,
-    queue: &Q,
-    clock: &C,
+/// (L5). An `Err` means that some may be stored, and none is acknowledged (L3): the client retries all with the same ids. `key` is the
+/// deployment's for body hashes.
+pub async fn send<P>(
+    ports: &P,
     settings: &Settings,
+    key: &DedupeKey,
     caller: &Caller,
     request: &SendMessages,
-) -> Result<SendAnswer, Unavailable>
+) -> Result<Done<SendAnswer>, Failure>
 where
-    S: MessageLog + Memberships + Heads,
-    Q: FanOutQueue,
-    C: Clock,
+    P: MessageLog + Memberships + Heads + FanOutQueue + Clock,
 {
-    let mut lane = Lane::new(store, clock, settings, &request.conversation, &caller.user);
+    let mut appender = Appender::new(ports, settings, &request.conversation, &caller.user);
     let mut outcomes = Vec::with_capacity(request.messages.len());
     let (mut new, mut found) = (Vec::new(), Vec::new());
     for message in &request.messages {
-        let outcome = match lane.append(message).await {
+        let outcome = match appender.append(&draft(message, key)).await {
             Ok(Appended::New(entry)) => {
-                new.push(head(&entry));
+                new.push(entry.head());
                 Outcome::Ok(stored(&entry))
             }
             Ok(Appended::Duplicate(entry)) => {
-                found.push(head(&entry));
+                found.push(entry.head());
                 Outcome::Duplicate(stored(&entry))
             }
             Ok(Appended::Conflict(entry)) => Outcome::Conflict(stored(&entry)),
             Err(refused) => {
-                if let crate::log::append::Refused::Unavailable(unavailable) = &refused {
-                    tracing::warn!(conversation = %request.conversation, "append: {unavailable}");
-                }
+                refused.log(&format!("append to conversation {}", request.conversation));
                 Outcome::Refused(refused.to_wire())
             }
         };
@@ -56,36 +54,38 @@ where
     }
     outcomes.resize(request.messages.len(), Outcome::NotAttempted);
 
-    deliver(store, queue, clock.now(), caller, request, new, found).await?;
+    let mut did = Did { stored: new.len(), duplicates: found.len(), attempts: appender.puts(), ..Did::default() };
+    did.tasks = deliver(ports, caller, request, new, found).await?;
 
     let results = request.messages.iter().zip(outcomes);
     let results = results.map(|(message, outcome)| MessageResult { client_message_id: message.client_message_id.clone(), outcome });
-    Ok(SendAnswer { id: request.id.clone(), conversation: request.conversation.clone(), results: results.collect() })
+    let answer = SendAnswer { id: request.id.clone(), conversation: request.conversation.clone(), results: results.collect() };
+    Ok(Done { answer, did })
+}
+
+fn draft(message: &NewMessage, key: &DedupeKey) -> Draft {
+    let kind = Kind::Message(MessageEntry::new(message.body.clone(), key));
+    Draft { client_message_id: message.client_message_id.clone(), anchor: message.anchor, kind }
 }
 
 /// Queues one delivery task for the frame. L4: an earlier attempt may have died between its put and its enqueue, so what was found and
-/// whose delivery has not begun is queued again.
-async fn deliver<S: Heads, Q: FanOutQueue>(
-    store: &S,
-    queue: &Q,
-    now: UnixMillis,
+/// whose delivery no worker has begun is queued again.
+async fn deliver<P: Heads + FanOutQueue + Clock>(
+    ports: &P,
     caller: &Caller,
     request: &SendMessages,
     new: Vec<Head>,
     found: Vec<Head>,
-) -> Result<(), Unavailable> {
-    let found = dispatch::not_begun(store, vec![(request.conversation.clone(), found)]).await?;
-    let begun: Vec<Head> = new.into_iter().chain(found.into_iter().flat_map(|(_, entries)| entries)).collect();
-    let Some(range) = dispatch::range(&begun) else { return Ok(()) };
-    let own = begun.iter().map(|head| head.position.seq).collect();
-    let task = Task { own, origin: Some(caller.connection.clone()), ..dispatch::task(&request.conversation, range, now) };
-    queue.enqueue(&task, 0).await
+) -> Result<usize, Failure> {
+    let found = dispatch::not_dispatched(ports, vec![(request.conversation.clone(), found)]).await?;
+    let queued: Vec<Head> = new.into_iter().chain(found.into_iter().flat_map(|(_, entries)| entries)).collect();
+    let Some(range) = dispatch::range(&queued) else { return Ok(0) };
+    let own = queued.iter().map(|head| head.position.seq).collect();
+    let task = Task { own, origin: Some(caller.connection.clone()), ..dispatch::task(&request.conversation, range, ports.now()) };
+    ports.enqueue(&task, 0).await?;
+    Ok(1)
 }
 
 fn stored(entry: &Entry) -> Stored {
     Stored { position: entry.position, time_ms: entry.time, count: entry.facts.count }
-}
-
-fn head(entry: &Entry) -> Head {
-    Head { position: entry.position, count: entry.facts.count, time: entry.time }
 }

@@ -4,16 +4,18 @@
 //! reads depend on what is missing, never on how long the history is.
 
 use chatlane_protocol::frames::{CursorOutcome, Missed, Skip, SyncAnswer, SyncOutcome, SyncPage, encode};
-use chatlane_protocol::limits::PAGE_BYTES_MAX;
 use chatlane_protocol::request::{Sync, SyncFrom};
-use chatlane_protocol::{ConversationId, Entry as WireEntry, ErrorCode, Position, Refusal, Seq, UserId};
+use chatlane_protocol::{ConversationId, Entry as WireEntry, Seq, UserId};
 use futures_util::future::{join_all, try_join};
 
+use super::caller::Caller;
+use super::cursors::{self, Cursor};
+use crate::done::{Did, Done};
 use crate::log::anchor::judge;
-use crate::log::entry::Entry;
-use crate::ports::{Clock, Cursors, FanOutQueue, Head, Heads, InboxRow, MessageLog, Outbound, ReadBound, Run, Sessions, Unavailable};
-use crate::requests::caller::Caller;
-use crate::requests::cursors::{self, Cursor};
+use crate::log::{Entry, Head};
+use crate::page::Page;
+use crate::ports::{Clock, Failure, FanOutQueue, Heads, InboxRow, Inboxes, MessageLog, Outbound, ReadBound, Run, Sessions, read_run};
+use crate::refusal::Refused;
 use crate::settings::Settings;
 use crate::workers::dispatch;
 
@@ -27,44 +29,33 @@ const READ_MAX: usize = 100;
 const REST_OF_THE_ANSWER: usize = 256;
 const REST_OF_A_PAGE: usize = 160;
 
-/// Answers one page. `ack` is carried out beside it, as [`cursors::advance`] does; the answer tells whether all of it was. `Err`: nothing
-/// is told; the same request is safe to repeat.
-pub async fn sync<S, Q, O, C>(
-    store: &S,
-    queue: &Q,
-    outbound: &O,
-    clock: &C,
-    settings: &Settings,
-    caller: &Caller,
-    request: &Sync,
-) -> Result<SyncAnswer, Unavailable>
+/// Answers one page. `ack` is carried out beside it, as [`cursors::advance`] does; the answer says whether all of it was. `Err`: nothing
+/// is answered; the same request is safe to repeat.
+pub async fn sync<P>(ports: &P, settings: &Settings, caller: &Caller, request: &Sync) -> Result<Done<SyncAnswer>, Failure>
 where
-    S: MessageLog + Cursors + Heads + Sessions,
-    Q: FanOutQueue,
-    O: Outbound,
-    C: Clock,
+    P: MessageLog + Inboxes + Heads + Sessions + FanOutQueue + Outbound + Clock,
 {
     let acknowledge = async {
         if request.ack.is_empty() {
-            return Ok(false);
+            return Ok((false, Did::default()));
         }
-        match cursors::advance(store, outbound, clock, settings, caller, &request.ack, Cursor::Delivered).await {
-            Ok(results) => Ok(results.iter().all(|result| result.outcome == CursorOutcome::Ok)),
-            Err(unavailable) => {
-                tracing::warn!("positions of a sync not acknowledged: {unavailable}");
-                Ok(false)
+        match cursors::advance(ports, settings, caller, &request.ack, Cursor::Delivered).await {
+            Ok(done) => Ok((done.answer.iter().all(|result| result.outcome == CursorOutcome::Ok), done.did)),
+            Err(failure) => {
+                failure.log("positions of a sync not acknowledged");
+                Ok((false, Did::default()))
             }
         }
     };
-    let (pages, acked) = try_join(pages(store, settings, caller, &request.conversations), acknowledge).await?;
+    let (pages, (acked, mut did)) = try_join(pages(ports, settings, caller, &request.conversations), acknowledge).await?;
     let own = pages.iter().map(|page| (page.conversation.clone(), own(page, &caller.user))).collect();
-    dispatch::queue_not_begun(store, queue, clock.now(), own).await?;
+    did.tasks = dispatch::queue_not_dispatched(ports, ports.now(), own).await?;
     let is_done = |page: &SyncPage| !matches!(&page.outcome, SyncOutcome::Ok(missed) if !missed.done);
     let done = pages.len() == request.conversations.len() && pages.iter().all(is_done);
-    Ok(SyncAnswer { id: request.id.clone(), pages, done, acked })
+    Ok(Done { answer: SyncAnswer { id: request.id.clone(), pages, done, acked }, did })
 }
 
-/// The caller's own entries, which this page tells them are stored.
+/// The caller's own entries, of which this page says that they are stored.
 fn own(page: &SyncPage, caller: &UserId) -> Vec<Head> {
     let SyncOutcome::Ok(missed) = &page.outcome else { return vec![] };
     let own = missed.entries.iter().filter(|entry| entry.sender == *caller);
@@ -73,41 +64,38 @@ fn own(page: &SyncPage, caller: &UserId) -> Vec<Head> {
 
 /// Reads the first conversation alone, and twice as many at once with every round that leaves room: little is read in vain where much is
 /// missing, and a hundred conversations with one new entry each take seven rounds.
-async fn pages<S: MessageLog + Cursors>(
-    store: &S,
+async fn pages<P: MessageLog + Inboxes>(
+    ports: &P,
     settings: &Settings,
     caller: &Caller,
     wanted: &[SyncFrom],
-) -> Result<Vec<SyncPage>, Unavailable> {
+) -> Result<Vec<SyncPage>, Failure> {
     let mut pages: Vec<SyncPage> = vec![];
-    let (mut bytes, mut wave, mut left) = (REST_OF_THE_ANSWER, 1, wanted);
+    let mut page = Page::new(REST_OF_THE_ANSWER);
+    let (mut wave, mut left) = (1, wanted);
     while !left.is_empty() {
         let (now, later) = left.split_at(wave.min(left.len()));
-        let room = PAGE_BYTES_MAX.saturating_sub(bytes);
-        let runs = join_all(now.iter().map(|from| read_after(store, &from.conversation, from.after.seq, room))).await;
+        let room = page.room();
+        let runs = join_all(now.iter().map(|from| read_after(ports, &from.conversation, from.after.seq, room))).await;
         let conversations: Vec<ConversationId> = now.iter().map(|from| from.conversation.clone()).collect();
-        let rows = match store.inbox_rows(&caller.user, &conversations).await {
+        let rows = match ports.inbox_rows(&caller.user, &conversations).await {
             Ok(rows) => rows,
             Err(_) if !pages.is_empty() => return Ok(pages), // what was read is good; the client asks for the rest
-            Err(unavailable) => return Err(unavailable),
+            Err(failure) => return Err(failure),
         };
         for ((from, run), row) in now.iter().zip(runs).zip(rows) {
             let found = match run {
-                Ok(run) => outcome(store, settings, caller, from, run, row, room).await,
-                Err(unavailable) => Err(unavailable),
+                Ok(run) => found(ports, settings, caller, from, run, row, room).await,
+                Err(failure) => Err(failure.into()),
             };
             // One conversation that cannot be read does not keep the others back.
-            let found = found.unwrap_or_else(|unavailable| {
-                tracing::warn!(conversation = %from.conversation, "not synced: {unavailable}");
-                Found::Refused(crate::log::anchor::BadPosition::Unavailable(unavailable).to_wire())
-            });
-            bytes += REST_OF_A_PAGE + from.conversation.as_str().len();
-            let (outcome, size) = cut(found, PAGE_BYTES_MAX.saturating_sub(bytes), pages.is_empty());
-            let Some(outcome) = outcome else { return Ok(pages) };
+            let found = found.inspect_err(|refused| refused.log(&format!("conversation {} is not synced", from.conversation)));
+            page.reserve(REST_OF_A_PAGE + from.conversation.as_str().len());
+            let Some(outcome) = cut(found, &mut page) else { return Ok(pages) };
             let whole = !matches!(&outcome, SyncOutcome::Ok(missed) if !missed.done);
-            bytes += size;
             pages.push(SyncPage { conversation: from.conversation.clone(), outcome });
-            if !whole || bytes >= PAGE_BYTES_MAX {
+            page.is_begun();
+            if !whole || page.room() == 0 {
                 return Ok(pages);
             }
         }
@@ -117,10 +105,12 @@ async fn pages<S: MessageLog + Cursors>(
 }
 
 /// What was found of one conversation, before it is cut to the page.
-enum Found {
-    Refused(Refusal),
-    /// Entries that follow on `skip` or on `after`; whether the log ended behind them.
-    Entries(Option<Skip>, Vec<Entry>, bool),
+struct Found {
+    /// The entries follow on this, or on `after`.
+    skip: Option<Skip>,
+    entries: Vec<Entry>,
+    /// Whether the log ended behind them.
+    ended: bool,
 }
 
 /// The entry at `after` (unless that is 0) and what follows it: about as many as `room` bytes hold, at least one if there is one.
@@ -129,12 +119,12 @@ struct After {
     ended: bool,
 }
 
-async fn read_after<S: MessageLog>(store: &S, conversation: &ConversationId, after: Seq, room: usize) -> Result<After, Unavailable> {
+async fn read_after<P: MessageLog>(ports: &P, conversation: &ConversationId, after: Seq, room: usize) -> Result<After, Failure> {
     let mut all: Vec<Entry> = vec![];
     let mut limit = FIRST_READ + usize::from(after > Seq::ZERO);
     loop {
         let from = all.last().map_or(after.max(Seq::FIRST), |last| last.position.seq.next());
-        let Run::Whole(entries) = store.read_run(conversation, from, ReadBound { entries_max: limit, bytes_max: usize::MAX }).await? else {
+        let Run::Whole(entries) = read_run(ports, conversation, from, ReadBound::entries(limit)).await? else {
             return Ok(After { run: Run::Broken, ended: false });
         };
         let ended = entries.len() < limit;
@@ -147,89 +137,70 @@ async fn read_after<S: MessageLog>(store: &S, conversation: &ConversationId, aft
     }
 }
 
-async fn outcome<S: MessageLog + Cursors>(
-    store: &S,
+async fn found<P: MessageLog + Inboxes>(
+    ports: &P,
     settings: &Settings,
     caller: &Caller,
     from: &SyncFrom,
     read: After,
     row: Option<InboxRow>,
     room: usize,
-) -> Result<Found, Unavailable> {
+) -> Result<Found, Refused> {
     let SyncFrom { conversation, after } = from;
-    let Some(row) = row else { return Ok(Found::Refused(not_found())) };
+    let row = row.ok_or(Refused::NotFound)?;
     let first_missed = after.seq.next();
     if row.visible_from <= first_missed {
-        return following(store, settings, from, read).await;
+        return following(ports, settings, from, read).await;
     }
     // What lies between is not for this user. Read again from there, and then the row again: in this order (M1).
     let last_hidden = row.visible_from.minus(1);
-    let read = read_after(store, conversation, last_hidden, room).await?;
-    let rows = store.inbox_rows(&caller.user, std::slice::from_ref(conversation)).await?;
-    match rows.into_iter().flatten().next() {
-        None => return Ok(Found::Refused(not_found())),
+    let read = read_after(ports, conversation, last_hidden, room).await?;
+    let rows = ports.inbox_rows(&caller.user, std::slice::from_ref(conversation)).await?;
+    let again = rows.into_iter().flatten().next().ok_or(Refused::NotFound)?;
+    if again.visible_from != row.visible_from {
         // Removed and added again meanwhile: still a member, so not `not_found`.
-        Some(again) if again.visible_from != row.visible_from => {
-            return Err(Unavailable::new("read what was missed", "the membership changed meanwhile"));
-        }
-        Some(_) => {}
+        return Err(Failure::unavailable("read what was missed", "the membership changed meanwhile").into());
     }
-    let Run::Whole(mut entries) = read.run else { return Ok(Found::Refused(crate::log::anchor::BadPosition::TooOld.to_wire())) };
+    let Run::Whole(mut entries) = read.run else { return Err(Refused::PositionTooOld) };
     if entries.is_empty() {
         // The member's own joining is in the log, so this is a transaction seen half: the next request sees it whole.
-        return Err(Unavailable::new("read what was missed", "the entry of a membership is not there yet"));
+        return Err(Failure::unavailable("read what was missed", "the entry of a membership is not there yet").into());
     }
     let hidden = entries.remove(0);
-    Ok(Found::Entries(Some(Skip { to: hidden.position }), entries, read.ended))
+    Ok(Found { skip: Some(Skip { to: hidden.position }), entries, ended: read.ended })
 }
 
-async fn following<S: MessageLog>(store: &S, settings: &Settings, from: &SyncFrom, read: After) -> Result<Found, Unavailable> {
-    let Run::Whole(mut entries) = read.run else { return Ok(Found::Refused(crate::log::anchor::BadPosition::TooOld.to_wire())) };
+async fn following<P: MessageLog>(ports: &P, settings: &Settings, from: &SyncFrom, read: After) -> Result<Found, Refused> {
+    let Run::Whole(mut entries) = read.run else { return Err(Refused::PositionTooOld) };
     if from.after.seq > Seq::ZERO {
         let occupant = entries.first().map(|entry| entry.position);
-        match judge(store, settings.epoch, &from.conversation, from.after, occupant).await {
-            Ok(()) => {}
-            Err(crate::log::anchor::BadPosition::Unavailable(unavailable)) => return Err(unavailable),
-            Err(bad) => return Ok(Found::Refused(bad.to_wire())),
-        }
+        judge(ports, settings.epoch, &from.conversation, from.after, occupant).await?;
         entries.remove(0);
     }
-    Ok(Found::Entries(None, entries, read.ended))
+    Ok(Found { skip: None, entries, ended: read.ended })
 }
 
-/// As much as fits into `room`, with its size; `first` takes one entry whatever its size. `None`: nothing of it fits.
-fn cut(found: Found, room: usize, first: bool) -> (Option<SyncOutcome>, usize) {
-    let (skip, entries, ended) = match found {
-        Found::Refused(refusal) => {
-            let size = encode(&refusal).len();
-            return if first || size <= room { (Some(SyncOutcome::Refused(refusal)), size) } else { (None, 0) };
+/// As much as the page takes; its first conversation takes one entry whatever its size. `None`: nothing of it fits.
+fn cut(found: Result<Found, Refused>, page: &mut Page) -> Option<SyncOutcome> {
+    let Found { skip, entries, ended } = match found {
+        Err(refused) => {
+            let refusal = refused.to_wire();
+            return page.take(encode(&refusal).len()).then_some(SyncOutcome::Refused(refusal));
         }
-        Found::Entries(skip, entries, ended) => (skip, entries, ended),
+        Ok(found) => found,
     };
     let all = entries.len();
-    let (mut taken, mut bytes): (Vec<WireEntry>, usize) = (vec![], 0);
+    let mut taken: Vec<WireEntry> = vec![];
     for entry in entries {
         let entry = entry.to_wire();
-        let size = encode(&entry).len() + 1;
-        if bytes + size > room && !(first && taken.is_empty()) {
+        if !page.take(encode(&entry).len() + 1) {
             break;
         }
-        bytes += size;
         taken.push(entry);
     }
     if taken.is_empty() && all > 0 {
-        return (None, 0);
+        return None;
     }
     let done = ended && taken.len() == all;
-    (Some(SyncOutcome::Ok(Missed { skip, entries: taken, done })), bytes)
-}
-
-/// The same for a conversation that does not exist and one of others (R1).
-pub(crate) fn not_found() -> Refusal {
-    Refusal::new(ErrorCode::NotFound, "no such conversation")
-}
-
-/// A position that nothing follows on.
-pub(crate) const fn is_zero(position: Position) -> bool {
-    position.seq.get() == 0
+    Some(SyncOutcome::Ok(Missed { skip, entries: taken, done }))
 }

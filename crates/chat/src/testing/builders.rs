@@ -7,8 +7,9 @@ use chatlane_protocol::{
 
 use crate::Settings;
 use crate::log::admission::Bucket;
-use crate::log::entry::{BodyHash, DedupeKey, Entry, Facts, Kind, Policy, Role};
-use crate::ports::{Creation, Head, Member, Session};
+use crate::log::hash::DedupeKey;
+use crate::log::{CreatedEntry, Entry, Facts, Head, Kind, MessageEntry, Policy, Role};
+use crate::ports::{Creation, Member, Session};
 use crate::requests::caller::Caller;
 
 /// The epoch of everything here.
@@ -24,7 +25,7 @@ pub fn start() -> UnixMillis {
 
 /// The documented defaults, in [`EPOCH`].
 pub fn settings() -> Settings {
-    Settings::new(EPOCH, DEDUPE_KEY)
+    Settings::new(EPOCH)
 }
 
 /// A user.
@@ -95,9 +96,14 @@ pub fn entry(conversation: &ConversationId, number: u64, sender: &str) -> Entry 
         sender: user(sender),
         client_message_id: message_id(&name),
         time: start(),
-        kind: Kind::Message { hash: BodyHash::of(&body, &DEDUPE_KEY), body },
+        kind: message_kind(body),
         facts: facts(number),
     }
+}
+
+/// A message with this body.
+pub fn message_kind(body: Body) -> Kind {
+    Kind::Message(MessageEntry::new(body, &DEDUPE_KEY))
 }
 
 /// The head when the delivery of entry `number` of a direct conversation has begun.
@@ -108,7 +114,7 @@ pub fn head(number: u64) -> Head {
 /// Entry `number`, whose body has so many bytes.
 pub fn entry_of_bytes(conversation: &ConversationId, number: u64, sender: &str, bytes: usize) -> Entry {
     let body = text(&"x".repeat(bytes));
-    Entry { kind: Kind::Message { hash: BodyHash::of(&body, &DEDUPE_KEY), body }, ..entry(conversation, number, sender) }
+    Entry { kind: message_kind(body), ..entry(conversation, number, sender) }
 }
 
 /// A member from the first entry on.
@@ -118,16 +124,15 @@ pub fn member(user: &UserId) -> Member {
 
 /// The creation of a direct conversation; the first of the two creates it.
 pub fn creation(conversation: &ConversationId, one: &UserId, other: &UserId) -> Creation {
-    let mut users = vec![one.clone(), other.clone()];
-    users.sort();
-    let members = users.iter().map(member).collect();
+    let created = CreatedEntry::direct(one, other);
+    let members = created.members.iter().map(member).collect();
     let entry = Entry {
         conversation: conversation.clone(),
         position: position(1),
         sender: one.clone(),
         client_message_id: message_id("create"),
         time: start(),
-        kind: Kind::Created { members: users },
+        kind: Kind::Created(created),
         facts: facts(1),
     };
     Creation { entry, members }

@@ -21,12 +21,12 @@ pub use self::heads::*;
 pub use self::log::*;
 pub use self::sessions::*;
 use super::builders;
-use crate::ports::{Cursors, Heads, Memberships, MessageLog, ReadBound, Sessions};
+use crate::ports::{Creations, Heads, Inboxes, Memberships, MessageLog, ReadBound, Sessions};
 
 /// All ports that store something.
-pub trait Backend: MessageLog + Memberships + Cursors + Heads + Sessions {}
+pub trait Backend: MessageLog + Creations + Memberships + Inboxes + Heads + Sessions {}
 
-impl<B: MessageLog + Memberships + Cursors + Heads + Sessions> Backend for B {}
+impl<B: MessageLog + Creations + Memberships + Inboxes + Heads + Sessions> Backend for B {}
 
 /// Makes a test of every fact of [`crate::testing::contract`], under the fact's own name. `$fact` is the fact, to be called with a
 /// reference to the backend; `$run` calls it and waits for it.

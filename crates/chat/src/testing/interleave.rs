@@ -8,15 +8,14 @@
 //!
 //! The scenario is that of the models that the design was checked with (attempts of one message that overlap, stale writers, zombies
 //! with a put in flight, SDK re-sends, batches, a restore), on the real code instead of a sketch of it. The same scenario run with one
-//! [`Hole`] in the ports must break; that is how the schedules show that they reach the places that matter.
+//! [`Mutation`] in the ports must break; that is how the schedules show that they reach the places that matter.
 //!
 //! Not promised: that all interleavings are visited; nothing about liveness under faults; nothing about what happens between the calls of
 //! one fan-out worker, whose raise of the head is always answered here (`tests/fan_out.rs` has the cases).
 
-mod calls;
 mod device;
-mod holes;
 mod judge;
+mod mutations;
 mod rng;
 mod script;
 mod steps;
@@ -24,27 +23,27 @@ mod tally;
 
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use chatlane_protocol::frames::SendAnswer;
 use chatlane_protocol::request::{Open, SendMessages};
 use chatlane_protocol::{ClientMessageId, ConnectionId, ConversationId, DeviceId, RequestId, UnixMillis, UserId};
 use futures_util::FutureExt as _;
 
-use self::calls::{Desk, Operation, Port};
 use self::device::{Anchors, Device, Wish};
-pub use self::holes::Hole;
 use self::judge::Judge;
 pub use self::judge::{Guarantee, Violation};
+pub use self::mutations::Mutation;
 use self::rng::Rng;
 pub use self::tally::{Fault, Tally};
-use crate::log::entry::DedupeKey;
-use crate::ports::{Session, Sessions as _, Unavailable};
+use crate::done::Done;
+use crate::ports::{Failure, Session, Sessions as _};
 use crate::requests::caller::Caller;
 use crate::requests::open::open;
 use crate::requests::send::send;
 use crate::settings::Settings;
-use crate::testing::memory::{Memory, SetClock};
+use crate::testing::builders::DEDUPE_KEY;
+use crate::testing::desk::{AtDesk, SharedDesk, Waiting};
+use crate::testing::memory::Memory;
 use crate::workers::task::Task;
 
 /// No schedule comes near it; one that does will not end.
@@ -75,25 +74,25 @@ pub struct Explored {
     pub broken: Option<Schedule>,
 }
 
-/// Runs the schedules of these seeds, of the real append (`None`) or with a hole, up to the first that breaks a guarantee.
-pub fn explore(seeds: Range<u64>, hole: Option<Hole>) -> Explored {
+/// Runs the schedules of these seeds, of the real append (`None`) or with a mutation, up to the first that breaks a guarantee.
+pub fn explore(seeds: Range<u64>, mutation: Option<Mutation>) -> Explored {
     let mut tally = Tally::default();
     for seed in seeds {
-        let schedule = Run::new(seed, hole, None).finish();
+        let schedule = Run::new(seed, mutation, None).finish();
         tally.add(&schedule.tally);
         if schedule.violation.is_some() {
-            return Explored { tally, broken: Some(repeat(seed, hole)) };
+            return Explored { tally, broken: Some(repeat(seed, mutation)) };
         }
     }
     Explored { tally, broken: None }
 }
 
 /// Runs one schedule and records its script.
-pub fn repeat(seed: u64, hole: Option<Hole>) -> Schedule {
-    Run::new(seed, hole, Some(Vec::new())).finish()
+pub fn repeat(seed: u64, mutation: Option<Mutation>) -> Schedule {
+    Run::new(seed, mutation, Some(Vec::new())).finish()
 }
 
-type Sending = Pin<Box<dyn Future<Output = Result<SendAnswer, Unavailable>> + Send>>;
+type Sending = Pin<Box<dyn Future<Output = Result<Done<SendAnswer>, Failure>> + Send>>;
 
 /// One attempt of a frame.
 struct Attempt {
@@ -103,7 +102,9 @@ struct Attempt {
     frame: Option<u32>,
     /// Most of the times when it could go on, it does not.
     slow: bool,
-    desk: Desk,
+    desk: SharedDesk<Memory>,
+    /// Whether its last call was answered and it has not gone on since.
+    answered: bool,
     stage: Stage,
 }
 
@@ -126,16 +127,16 @@ enum Step {
 struct Run {
     seed: u64,
     rng: Rng,
-    hole: Option<Hole>,
-    memory: Arc<Memory>,
+    mutation: Option<Mutation>,
+    memory: Memory,
     conversation: ConversationId,
     settings: Settings,
     devices: Vec<Device>,
     /// Messages made so far by each of the two users: ids are unique per user, not across users.
     numbers: [u32; 2],
     attempts: Vec<Attempt>,
-    /// Operations whose writer is dead or was told "unavailable".
-    in_flight: Vec<Operation>,
+    /// Writes whose writer is dead or was answered "unavailable".
+    in_flight: Vec<Waiting<Memory>>,
     /// Tasks that a worker had and did not delete, and how often they will have been received.
     visible_again: Vec<(Task, u32)>,
     /// A fault hits one call in so many; 0: none.
@@ -149,9 +150,9 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64, hole: Option<Hole>, script: Option<Vec<String>>) -> Self {
+    fn new(seed: u64, mutation: Option<Mutation>, script: Option<Vec<String>>) -> Self {
         let mut rng = Rng::new(seed);
-        let mut settings = Settings::new(1, DedupeKey::new([7; 32]));
+        let mut settings = Settings::new(1);
         if rng.one_in(8) {
             settings.anchor.entries_max = 4;
         }
@@ -162,8 +163,8 @@ impl Run {
         let attempts_max = attempts_min + rng.below(4);
         let devices: Vec<Device> = (0..2 + rng.below(3))
             .map(|index| {
-                let anchors = match hole {
-                    Some(Hole::NewerAnchorOnRetry) => Anchors::Refreshed,
+                let anchors = match mutation {
+                    Some(Mutation::NewerAnchorOnRetry) => Anchors::Refreshed,
                     _ if rng.one_in(12) => Anchors::Beyond,
                     _ => Anchors::Known,
                 };
@@ -171,12 +172,12 @@ impl Run {
                 Device::new(caller(index), anchors, count(frames), count(attempts_max))
             })
             .collect();
-        let memory = Arc::new(Memory::new());
+        let memory = Memory::at(now(0));
         let conversation = created(&memory, &settings, &devices[0].caller, &devices[1].caller.user);
         watch(&memory, &devices[1].caller);
         Self {
             seed,
-            hole,
+            mutation,
             memory,
             conversation,
             settings,
@@ -188,7 +189,7 @@ impl Run {
             fault_one_in: [0, 40, 15, 6][rng.below(4)],
             restore_at,
             steps: 0,
-            judge: Judge::new(hole.is_none()),
+            judge: Judge::new(mutation.is_none()),
             tally: Tally { schedules: 1, ..Tally::default() },
             script,
             rng,
@@ -237,18 +238,15 @@ impl Run {
     }
 }
 
-fn sending(
-    hole: Option<Hole>,
-    port: Port,
-    draw: u64,
-    clock: SetClock,
-    settings: Settings,
-    caller: Caller,
-    request: SendMessages,
-) -> Sending {
-    match hole {
-        None => Box::pin(async move { send(&port, &port, &clock, &settings, &caller, &request).await }),
-        Some(hole) => Box::pin(async move { holes::send_through(hole, port, draw, &clock, &settings, &caller, request).await }),
+/// All ports of one writer.
+type Ports = AtDesk<Memory, Box<dyn Fn() -> UnixMillis + Send + Sync>>;
+
+fn sending(mutation: Option<Mutation>, ports: Ports, draw: u64, settings: Settings, caller: Caller, request: SendMessages) -> Sending {
+    match mutation {
+        None => Box::pin(async move { send(&ports, &settings, &DEDUPE_KEY, &caller, &request).await }),
+        Some(mutation) => {
+            Box::pin(async move { mutations::send_through(mutation, ports, draw, &settings, &DEDUPE_KEY, &caller, request).await })
+        }
     }
 }
 
@@ -259,10 +257,8 @@ fn created(memory: &Memory, settings: &Settings, caller: &Caller, with: &UserId)
         with: with.clone(),
         client_message_id: ClientMessageId::new("created").expect("this is a client message id"),
     };
-    let clock = SetClock::at(now(0));
-    let opened = open(memory, memory, &clock, settings, caller, &request).now_or_never();
-    let opened = opened.and_then(Result::ok).expect("the memory backend never waits nor refuses a conversation");
-    opened.conversation.conversation
+    let opened = open(memory, settings, caller, &request).now_or_never().and_then(Result::ok);
+    opened.expect("the memory backend never waits nor refuses a conversation").answer.conversation.conversation
 }
 
 /// Devices take turns: even ones are alice's, odd ones bob's.

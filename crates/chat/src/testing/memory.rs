@@ -6,10 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
 
-use crate::log::entry::{Entry, Kind};
+use crate::log::{Entry, Head, Kind};
 use crate::ports::{
-    Advance, Advanced, Clock, Created, Creation, Cursors, Delivery, FanOutQueue, Head, Heads, InboxRow, Member, Memberships, MessageLog,
-    Outbound, Put, ReadBound, Session, Sessions, Unavailable,
+    Advance, Advanced, Clock, Created, Creation, Creations, Delivery, Failure, FanOutQueue, Heads, InboxRow, Inboxes, Member, Memberships,
+    MessageLog, Outbound, Put, ReadBound, Session, Sessions,
 };
 use crate::workers::task::Task;
 
@@ -17,6 +17,8 @@ use crate::workers::task::Task;
 #[derive(Debug, Default)]
 pub struct Memory {
     state: Mutex<State>,
+    /// Shown to whoever calls it without a wrapper; stands until it is moved.
+    pub clock: SetClock,
 }
 
 /// Everything that is stored.
@@ -45,9 +47,14 @@ pub struct State {
 }
 
 impl Memory {
-    /// An empty one.
+    /// An empty one, whose clock shows 1970.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty one whose clock shows this time.
+    pub fn at(now: UnixMillis) -> Self {
+        Self { clock: SetClock::at(now), ..Self::default() }
     }
 
     /// What is stored, to look at and to change.
@@ -62,13 +69,13 @@ impl Memory {
 }
 
 impl MessageLog for Memory {
-    async fn read(&self, conversation: &ConversationId, from: Seq, bound: ReadBound) -> Result<Vec<Entry>, Unavailable> {
+    async fn read(&self, conversation: &ConversationId, from: Seq, bound: ReadBound) -> Result<Vec<Entry>, Failure> {
         let state = self.state();
         let Some(log) = state.log.get(conversation) else { return Ok(vec![]) };
         Ok(bounded(log.range(from..).map(|(_, entry)| entry), bound))
     }
 
-    async fn read_back(&self, conversation: &ConversationId, before: Option<Seq>, bound: ReadBound) -> Result<Vec<Entry>, Unavailable> {
+    async fn read_back(&self, conversation: &ConversationId, before: Option<Seq>, bound: ReadBound) -> Result<Vec<Entry>, Failure> {
         let state = self.state();
         let Some(log) = state.log.get(conversation) else { return Ok(vec![]) };
         let end = before.map_or(Bound::Unbounded, Bound::Excluded);
@@ -76,12 +83,12 @@ impl MessageLog for Memory {
         Ok(bounded(below, bound))
     }
 
-    async fn at(&self, slots: &[(ConversationId, Seq)]) -> Result<Vec<Option<Entry>>, Unavailable> {
+    async fn at(&self, slots: &[(ConversationId, Seq)]) -> Result<Vec<Option<Entry>>, Failure> {
         let state = self.state();
         Ok(slots.iter().map(|(conversation, seq)| state.log.get(conversation)?.get(seq).cloned()).collect())
     }
 
-    async fn put(&self, entry: &Entry) -> Result<Put, Unavailable> {
+    async fn put(&self, entry: &Entry) -> Result<Put, Failure> {
         let mut state = self.state();
         let log = state.log.entry(entry.conversation.clone()).or_default();
         if let Some(occupant) = log.get(&entry.position.seq) {
@@ -90,8 +97,10 @@ impl MessageLog for Memory {
         log.insert(entry.position.seq, entry.clone());
         Ok(Put::Stored)
     }
+}
 
-    async fn create(&self, creation: &Creation) -> Result<Created, Unavailable> {
+impl Creations for Memory {
+    async fn create(&self, creation: &Creation) -> Result<Created, Failure> {
         let mut state = self.state();
         let entry = &creation.entry;
         let conversation = &entry.conversation;
@@ -103,7 +112,10 @@ impl MessageLog for Memory {
         state.log.entry(conversation.clone()).or_default().insert(entry.position.seq, entry.clone());
         for member in &creation.members {
             state.members.insert((conversation.clone(), member.user.clone()), member.clone());
-            let with = inbox_with(entry, &member.user);
+            let with = match &entry.kind {
+                Kind::Created(created) => created.other_than(&member.user).cloned(),
+                Kind::Message(_) | Kind::Later(_) => None,
+            };
             let row = InboxRow::new(conversation.clone(), with, member.visible_from);
             state.inboxes.entry(member.user.clone()).or_default().insert(conversation.clone(), row);
         }
@@ -124,38 +136,30 @@ fn bounded<'a>(entries: impl Iterator<Item = &'a Entry>, bound: ReadBound) -> Ve
     read
 }
 
-/// The other user of a direct conversation's entry 1.
-fn inbox_with(entry: &Entry, user: &UserId) -> Option<UserId> {
-    match &entry.kind {
-        Kind::Created { members } => members.iter().find(|member| *member != user).cloned(),
-        Kind::Message { .. } | Kind::Later => None,
-    }
-}
-
 impl Memberships for Memory {
-    async fn member(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Member>, Unavailable> {
+    async fn member(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Member>, Failure> {
         Ok(self.state().members.get(&(conversation.clone(), user.clone())).cloned())
     }
 
-    async fn settled_member(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Member>, Unavailable> {
+    async fn settled_member(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Member>, Failure> {
         self.member(conversation, user).await
     }
 
-    async fn members(&self, conversation: &ConversationId) -> Result<Vec<Member>, Unavailable> {
+    async fn members(&self, conversation: &ConversationId) -> Result<Vec<Member>, Failure> {
         let state = self.state();
         let members = state.members.iter().filter(|((of, _), _)| of == conversation);
         Ok(members.map(|(_, member)| member.clone()).collect())
     }
-
-    async fn inbox(&self, user: &UserId, after: Option<&ConversationId>, limit: usize) -> Result<Vec<InboxRow>, Unavailable> {
-        let state = self.state();
-        let rows = state.inboxes.get(user).into_iter().flat_map(BTreeMap::values);
-        Ok(rows.filter(|row| after.is_none_or(|after| row.conversation > *after)).take(limit).cloned().collect())
-    }
 }
 
-impl Cursors for Memory {
-    async fn inbox_rows(&self, user: &UserId, conversations: &[ConversationId]) -> Result<Vec<Option<InboxRow>>, Unavailable> {
+impl Inboxes for Memory {
+    async fn inbox(&self, user: &UserId, after: Option<ConversationId>, limit: usize) -> Result<Vec<InboxRow>, Failure> {
+        let state = self.state();
+        let rows = state.inboxes.get(user).into_iter().flat_map(BTreeMap::values);
+        Ok(rows.filter(|row| after.as_ref().is_none_or(|after| row.conversation > *after)).take(limit).cloned().collect())
+    }
+
+    async fn inbox_rows(&self, user: &UserId, conversations: &[ConversationId]) -> Result<Vec<Option<InboxRow>>, Failure> {
         let state = self.state();
         let rows = state.inboxes.get(user);
         Ok(conversations.iter().map(|conversation| rows?.get(conversation).cloned()).collect())
@@ -167,7 +171,7 @@ impl Cursors for Memory {
         conversation: &ConversationId,
         device: DeviceId,
         to: Advance,
-    ) -> Result<Option<Advanced>, Unavailable> {
+    ) -> Result<Option<Advanced>, Failure> {
         let mut state = self.state();
         let Some(row) = state.inboxes.get_mut(user).and_then(|rows| rows.get_mut(conversation)) else { return Ok(None) };
         let before = row.clone();
@@ -181,9 +185,9 @@ impl Cursors for Memory {
 }
 
 impl Heads for Memory {
-    async fn raise_head(&self, conversation: &ConversationId, to: Head) -> Result<Position, Unavailable> {
+    async fn raise_head(&self, conversation: &ConversationId, to: Head) -> Result<Position, Failure> {
         let mut state = self.state();
-        let missing = || Unavailable::new("raise the head", "there is no such conversation");
+        let missing = || Failure::unavailable("raise the head", "there is no such conversation");
         let head = state.heads.get_mut(conversation).ok_or_else(missing)?;
         let before = head.position;
         if to.position > before {
@@ -192,14 +196,14 @@ impl Heads for Memory {
         Ok(before)
     }
 
-    async fn heads(&self, conversations: &[ConversationId]) -> Result<Vec<Head>, Unavailable> {
+    async fn heads(&self, conversations: &[ConversationId]) -> Result<Vec<Head>, Failure> {
         let state = self.state();
         Ok(conversations.iter().map(|conversation| state.heads.get(conversation).copied().unwrap_or_default()).collect())
     }
 }
 
 impl Sessions for Memory {
-    async fn register(&self, user: &UserId, session: &Session, _now: UnixMillis) -> Result<Vec<Session>, Unavailable> {
+    async fn register(&self, user: &UserId, session: &Session, _now: UnixMillis) -> Result<Vec<Session>, Failure> {
         let mut state = self.state();
         let sessions = state.sessions.entry(user.clone()).or_default();
         let kept = sessions.get(&session.connection).map_or(session.expires, |kept| kept.expires);
@@ -208,18 +212,18 @@ impl Sessions for Memory {
         Ok(sessions.values().cloned().collect())
     }
 
-    async fn remove(&self, user: &UserId, connections: &[ConnectionId]) -> Result<(), Unavailable> {
+    async fn remove(&self, user: &UserId, connections: &[ConnectionId]) -> Result<(), Failure> {
         if let Some(sessions) = self.state().sessions.get_mut(user) {
             sessions.retain(|connection, _| !connections.contains(connection));
         }
         Ok(())
     }
 
-    async fn session(&self, user: &UserId, connection: &ConnectionId) -> Result<Option<Session>, Unavailable> {
+    async fn session(&self, user: &UserId, connection: &ConnectionId) -> Result<Option<Session>, Failure> {
         Ok(self.state().sessions.get(user).and_then(|sessions| sessions.get(connection).cloned()))
     }
 
-    async fn prolong(&self, user: &UserId, connection: &ConnectionId, expires: UnixMillis) -> Result<Option<Session>, Unavailable> {
+    async fn prolong(&self, user: &UserId, connection: &ConnectionId, expires: UnixMillis) -> Result<Option<Session>, Failure> {
         let mut state = self.state();
         let session = state.sessions.get_mut(user).and_then(|sessions| sessions.get_mut(connection));
         Ok(session.map(|session| {
@@ -228,7 +232,7 @@ impl Sessions for Memory {
         }))
     }
 
-    async fn of_users(&self, users: &[UserId]) -> Result<Vec<(UserId, Session)>, Unavailable> {
+    async fn of_users(&self, users: &[UserId]) -> Result<Vec<(UserId, Session)>, Failure> {
         let state = self.state();
         let of_user = |user: &UserId| -> Vec<(UserId, Session)> {
             let sessions = state.sessions.get(user).into_iter().flat_map(BTreeMap::values);
@@ -239,7 +243,7 @@ impl Sessions for Memory {
 }
 
 impl FanOutQueue for Memory {
-    async fn enqueue(&self, task: &Task, delay_s: u32) -> Result<(), Unavailable> {
+    async fn enqueue(&self, task: &Task, delay_s: u32) -> Result<(), Failure> {
         self.state().queue.push((task.clone(), delay_s));
         Ok(())
     }
@@ -274,6 +278,12 @@ impl Outbound for Memory {
     }
 }
 
+impl Clock for Memory {
+    fn now(&self) -> UnixMillis {
+        self.clock.now()
+    }
+}
+
 /// A clock that somebody else advances.
 #[derive(Debug, Default)]
 pub struct SetClock(Mutex<UnixMillis>);
@@ -282,6 +292,11 @@ impl SetClock {
     /// Showing this time.
     pub fn at(now: UnixMillis) -> Self {
         Self(Mutex::new(now))
+    }
+
+    /// Shows this time from now on.
+    pub fn set(&self, now: UnixMillis) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
     /// Moves on.

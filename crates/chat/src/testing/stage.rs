@@ -3,22 +3,21 @@
 use chatlane_protocol::request::SendMessages;
 use chatlane_protocol::{ConversationId, NewMessage, Outcome, Refusal, UserId};
 
-use super::builders::{caller, creation, entry, head, request_id, settings, start, user};
+use super::builders::{DEDUPE_KEY, caller, creation, entry, head, request_id, settings, start, user};
 use super::faulty::Faulty;
-use super::memory::SetClock;
 use super::ready::block_on;
 use crate::Settings;
-use crate::log::entry::{Entry, Facts, direct_conversation};
-use crate::ports::{Created, Heads as _, MessageLog as _, Put, Unavailable};
+use crate::done::{Did, Done};
+use crate::log::kinds::direct_conversation;
+use crate::log::{Entry, Facts};
+use crate::ports::{Created, Creations as _, Failure, Heads as _, MessageLog as _, Put};
 use crate::requests::send::send;
 use crate::workers::task::Task;
 
-/// The backend, the clock, the settings, and the conversation of alice and bob.
+/// The backend, the settings, and the conversation of alice and bob.
 pub struct Stage {
-    /// All ports.
-    pub store: Faulty,
-    /// Shows the start of every test.
-    pub clock: SetClock,
+    /// All ports; the clock shows the start of every test.
+    pub ports: Faulty,
     /// The documented defaults.
     pub settings: Settings,
     /// Of alice and bob.
@@ -32,8 +31,8 @@ impl Stage {
     pub fn new() -> Self {
         let (alice, bob) = (user("alice"), user("bob"));
         let conversation = direct_conversation(&alice, &bob);
-        let stage = Self { store: Faulty::new(), clock: SetClock::at(start()), settings: settings(), conversation };
-        let created = block_on(stage.store.memory.create(&creation(&stage.conversation, &alice, &bob)));
+        let stage = Self { ports: Faulty::new(start()), settings: settings(), conversation };
+        let created = block_on(stage.ports.memory.create(&creation(&stage.conversation, &alice, &bob)));
         assert!(matches!(created, Ok(Created::New)), "an empty backend");
         stage.deliver_up_to(1);
         stage
@@ -50,57 +49,67 @@ impl Stage {
 
     /// Stores an entry in a free slot.
     pub fn put(&self, entry: &Entry) {
-        let put = block_on(self.store.memory.put(entry));
+        let put = block_on(self.ports.memory.put(entry));
         assert!(matches!(put, Ok(Put::Stored)), "slot {} is taken", entry.position);
     }
 
     /// The delivery of entries up to this has begun.
     pub fn deliver_up_to(&self, number: u64) {
-        block_on(self.store.memory.raise_head(&self.conversation, head(number))).expect("the conversation exists");
+        block_on(self.ports.memory.raise_head(&self.conversation, head(number))).expect("the conversation exists");
     }
 
     /// Changes what the tail says about the log.
     pub fn change_tail(&self, change: impl FnOnce(&mut Facts)) {
-        let mut state = self.store.memory.state();
+        let mut state = self.ports.memory.state();
         let log = state.log.get_mut(&self.conversation).expect("the conversation exists");
         change(&mut log.last_entry().expect("it has entry 1").get_mut().facts);
     }
 
     /// Takes the user's row away, and leaves the log as it is.
     pub fn remove_member(&self, who: &UserId) {
-        let removed = self.store.memory.state().members.remove(&(self.conversation.clone(), who.clone()));
+        let removed = self.ports.memory.state().members.remove(&(self.conversation.clone(), who.clone()));
         assert!(removed.is_some(), "a member");
     }
 
     /// The log of the conversation.
     pub fn entries(&self) -> Vec<Entry> {
-        self.store.memory.entries(&self.conversation)
+        self.ports.memory.entries(&self.conversation)
     }
 
     /// The queued tasks with their delays, in their order; the queue is empty after it.
     pub fn take_tasks(&self) -> Vec<(Task, u32)> {
-        std::mem::take(&mut self.store.memory.state().queue)
+        std::mem::take(&mut self.ports.memory.state().queue)
     }
 
     /// One request of `who` to the conversation: the outcomes of its messages.
-    pub fn send(&self, who: &str, messages: Vec<NewMessage>) -> Result<Vec<Outcome>, Unavailable> {
+    pub fn send(&self, who: &str, messages: Vec<NewMessage>) -> Result<Vec<Outcome>, Failure> {
         self.send_to(&self.conversation, who, messages)
     }
 
-    /// The same to any conversation. Also asserts that the answer names the request, the conversation and each message.
-    pub fn send_to(&self, to: &ConversationId, who: &str, messages: Vec<NewMessage>) -> Result<Vec<Outcome>, Unavailable> {
+    /// The same to any conversation.
+    pub fn send_to(&self, to: &ConversationId, who: &str, messages: Vec<NewMessage>) -> Result<Vec<Outcome>, Failure> {
+        Ok(self.try_send(to, who, messages)?.answer)
+    }
+
+    /// The same with what was done. Also asserts that the answer names the request, the conversation and each message.
+    pub fn try_send(&self, to: &ConversationId, who: &str, messages: Vec<NewMessage>) -> Result<Done<Vec<Outcome>>, Failure> {
         let request = SendMessages { id: request_id("r-1"), conversation: to.clone(), messages };
-        let answer = block_on(send(&self.store, &self.store, &self.clock, &self.settings, &caller(who), &request))?;
+        let Done { answer, did } = block_on(send(&self.ports, &self.settings, &DEDUPE_KEY, &caller(who), &request))?;
         assert_eq!((&answer.id, &answer.conversation), (&request.id, to));
         let asked = request.messages.iter().map(|message| &message.client_message_id);
         assert!(asked.eq(answer.results.iter().map(|result| &result.client_message_id)), "one result for each, in order");
-        Ok(answer.results.into_iter().map(|result| result.outcome).collect())
+        Ok(Done { answer: answer.results.into_iter().map(|result| result.outcome).collect(), did })
     }
 
     /// One message of alice.
     pub fn send_one(&self, message: NewMessage) -> Outcome {
-        let mut outcomes = self.send("alice", vec![message]).expect("its delivery was queued");
-        outcomes.remove(0)
+        self.send_and_tell(message).0
+    }
+
+    /// One message of alice, and what was done for it.
+    pub fn send_and_tell(&self, message: NewMessage) -> (Outcome, Did) {
+        let Done { mut answer, did } = self.try_send(&self.conversation, "alice", vec![message]).expect("its delivery was queued");
+        (answer.remove(0), did)
     }
 
     /// Why one message of alice was refused.

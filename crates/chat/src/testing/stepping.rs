@@ -11,14 +11,15 @@
 //! device syncs up to there) nor posted to the device's connection.
 //!
 //! Schedules that lead to the same state go on from there in the same ways, so what follows it is searched once and counted for all of
-//! them: the search is exhaustive, the counts are exact. The same search with one [`Flaw`] in the ports must break; that is how it shows
+//! them: the search is exhaustive, the counts are exact. The same search with one [`Mutation`] in the ports must break; that is how it shows
 //! that it reaches the places that matter.
 //!
 //! Not promised: anything about lost sessions (a false 410, a connection that was given up), which `ping` repairs; nor about calls that
 //! fail while their process lives (`tests/fan_out.rs` and `tests/hello.rs` have these).
 
-mod cast;
-mod port;
+mod actors;
+mod mutated;
+mod names;
 mod search;
 mod world;
 
@@ -38,7 +39,7 @@ pub enum Scene {
 
 /// One way to break D2, in the order of the calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
+pub enum Mutation {
     /// `$connect` writes the session and hello does not: a post before the gateway has accepted the connection is answered "gone", and
     /// the worker removes the session.
     SessionInConnect,
@@ -46,9 +47,9 @@ pub enum Flaw {
     HeadsBeforeSession,
     /// The worker reads the sessions before it raises the head.
     SessionsBeforeHead,
-    /// The worker takes a task for covered if the head is at its last entry, on whatever receive.
+    /// The worker takes a task for superseded if the head is at its last entry, on whatever receive.
     SkipAtHead,
-    /// The worker takes a repeated task for covered if the head is above it, as if it were received for the first time.
+    /// The worker takes a repeated task for superseded if the head is above it, as if it were received for the first time.
     RepeatedTaskSkipped,
 }
 
@@ -67,12 +68,12 @@ pub struct Explored {
     pub shortest: Vec<String>,
 }
 
-/// Runs every schedule of the scene, with at most `faults` faults, of the real code (`None`) or with a flaw.
+/// Runs every schedule of the scene, with at most `faults` faults, of the real code (`None`) or with a mutation.
 ///
 /// # Panics
 /// If the code under test fails or does not end, which nothing here gives it a reason to.
-pub fn explore(scene: Scene, faults: u32, flaw: Option<Flaw>) -> Explored {
-    let mut search = Search::new(move || World::new(scene, faults, flaw));
+pub fn explore(scene: Scene, faults: u32, mutation: Option<Mutation>) -> Explored {
+    let mut search = Search::new(move || World::new(scene, faults, mutation));
     let Searched { schedules, broken, steps_max } = search.all();
     let shortest = search.shortest_broken().map(|mut world| world.take_script()).unwrap_or_default();
     Explored { schedules, states: search.states(), steps_max, broken, shortest }

@@ -1,9 +1,10 @@
-//! L4: who is told that a message is stored never sends it again. So whoever tells it sees to it first that its delivery is queued: the
-//! attempt that stored the message may have died before its enqueue.
+//! L4: who is answered that a message is stored never sends it again. So whoever answers that queues its delivery first: the attempt that
+//! stored the message may have died before its enqueue.
 
-use chatlane_protocol::{ConversationId, Position, Seq, UnixMillis};
+use chatlane_protocol::{ConversationId, Seq, UnixMillis};
 
-use crate::ports::{FanOutQueue, Head, Heads, Unavailable};
+use crate::log::Head;
+use crate::ports::{Failure, FanOutQueue, Heads};
 use crate::workers::task::Task;
 
 /// Entries of one conversation, as heads.
@@ -32,31 +33,29 @@ pub(crate) fn task(conversation: &ConversationId, (first, last): (Seq, Head), no
 }
 
 /// Those of the found entries that are above their conversation's head: no worker has begun them. Conversations without any are left out.
-pub(crate) async fn not_begun<S: Heads>(store: &S, found: Vec<Stored>) -> Result<Vec<Stored>, Unavailable> {
+pub(crate) async fn not_dispatched<P: Heads>(ports: &P, found: Vec<Stored>) -> Result<Vec<Stored>, Failure> {
     let found: Vec<Stored> = found.into_iter().filter(|(_, entries)| !entries.is_empty()).collect();
     if found.is_empty() {
         return Ok(found);
     }
     let conversations: Vec<ConversationId> = found.iter().map(|(conversation, _)| conversation.clone()).collect();
-    let heads = store.heads(&conversations).await?;
-    let above = |((conversation, mut entries), head): (Stored, Position)| {
-        entries.retain(|entry| entry.position > head);
+    let heads = ports.heads(&conversations).await?;
+    let above = |((conversation, mut entries), head): (Stored, Head)| {
+        entries.retain(|entry| entry.position > head.position);
         (!entries.is_empty()).then_some((conversation, entries))
     };
-    Ok(found.into_iter().zip(heads.into_iter().map(|head| head.position)).filter_map(above).collect())
+    Ok(found.into_iter().zip(heads).filter_map(above).collect())
 }
 
-/// Queues the delivery of what no worker has begun. `Err`: not of all; the caller must not be told that these entries are stored.
-pub(crate) async fn queue_not_begun<S: Heads, Q: FanOutQueue>(
-    store: &S,
-    queue: &Q,
-    now: UnixMillis,
-    found: Vec<Stored>,
-) -> Result<(), Unavailable> {
-    for (conversation, entries) in not_begun(store, found).await? {
+/// Queues the delivery of what no worker has begun; answers how many tasks that took. `Err`: not of all; the caller must not be answered
+/// that these entries are stored.
+pub(crate) async fn queue_not_dispatched<P: Heads + FanOutQueue>(ports: &P, now: UnixMillis, found: Vec<Stored>) -> Result<usize, Failure> {
+    let mut tasks = 0;
+    for (conversation, entries) in not_dispatched(ports, found).await? {
         if let Some(range) = range(&entries) {
-            queue.enqueue(&task(&conversation, range, now), 0).await?;
+            ports.enqueue(&task(&conversation, range, now), 0).await?;
+            tasks += 1;
         }
     }
-    Ok(())
+    Ok(tasks)
 }

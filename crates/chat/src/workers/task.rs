@@ -3,7 +3,7 @@
 use chatlane_protocol::{ConnectionId, ConversationId, Position, Seq, UnixMillis, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::ports::Head;
+use crate::log::Head;
 
 /// One delivery task: entries `first` to `last` of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use chatlane_session::{Change, ConversationRow, OutboxRow, OutboxState, Restored};
 use chatlane_client::store::Store;
 use chatlane_protocol::frames::MemberCursors;
 use chatlane_protocol::{Body, ClientMessageId, Content, Entry, EntryKind, ErrorCode, Position, Refusal, Seq, UnixMillis};
+use chatlane_session::{Change, ConversationRow, OutboxRow, OutboxState, Restored};
 use rusqlite::Connection;
 
 use crate::server::{Folder, device};

@@ -3,9 +3,10 @@
 use std::net::Ipv4Addr;
 
 use axum::Router;
-use chatlane_aws::{Store, Tables, sdk_config, sdk_config_at, without_time_limits};
+use chatlane_aws::{Store, sdk_config, sdk_config_at, without_time_limits};
 use chatlane_local::embedded::{Dynamo, Endpoints, Service};
 use chatlane_local::stack::tables;
+use chatlane_tests_e2e::store_on;
 use tokio::net::TcpListener;
 
 /// Who the calls of these tests come from.
@@ -34,7 +35,7 @@ impl Backend {
     /// On an empty database in memory with the tables of the stack, with the SDK as the functions have it.
     pub async fn embedded() -> Self {
         let (dynamo, endpoints, url) = database().await;
-        let store = Store::new(&sdk_config_at(&url, CALLER).await, names(["log", "conversations", "inboxes", "users"]));
+        let store = store_on(&sdk_config_at(&url, CALLER).await, NAMES);
         Self { store, endpoints, url, _dynamo: Some(dynamo) }
     }
 
@@ -42,13 +43,13 @@ impl Backend {
     pub async fn chosen() -> Self {
         if let Ok(real) = std::env::var("CHATLANE_CONTRACT_TABLES") {
             let real: Vec<&str> = real.split(',').collect();
-            let real = names(real.try_into().expect("CHATLANE_CONTRACT_TABLES names four tables: log, conversations, inboxes, users"));
-            let store = Store::new(&without_time_limits(&sdk_config().await), real);
+            let real = real.try_into().expect("CHATLANE_CONTRACT_TABLES names four tables: log, conversations, inboxes, users");
+            let store = store_on(&without_time_limits(&sdk_config().await), real);
             return Self { store, endpoints: Endpoints::new(), url: String::new(), _dynamo: None };
         }
         let (dynamo, endpoints, url) = database().await;
         let config = without_time_limits(&sdk_config_at(&url, CALLER).await);
-        let store = Store::new(&config, names(["log", "conversations", "inboxes", "users"]));
+        let store = store_on(&config, NAMES);
         Self { store, endpoints, url, _dynamo: Some(dynamo) }
     }
 }
@@ -64,6 +65,5 @@ async fn database() -> (Dynamo, Endpoints, String) {
     (dynamo, endpoints, url)
 }
 
-fn names([log, conversations, inboxes, users]: [&str; 4]) -> Tables {
-    Tables { log: log.into(), conversations: conversations.into(), inboxes: inboxes.into(), users: users.into() }
-}
+/// As the stack names them.
+const NAMES: [&str; 4] = ["log", "conversations", "inboxes", "users"];

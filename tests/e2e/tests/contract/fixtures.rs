@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 
 use chatlane_aws::Store;
 use chatlane_chat::log::admission::{Bucket, RECENT};
-use chatlane_chat::log::entry::{BodyHash, Entry, Facts, Kind, Policy, Role, SizeClass, sender_hash};
+use chatlane_chat::log::hash::sender_hash;
+use chatlane_chat::log::{CreatedEntry, Entry, Facts, Head, Kind, MessageEntry, Policy, Role, SizeClass};
 use chatlane_chat::ports::{
-    Advance, Created, Creation, Cursors as _, FanOutQueue as _, Head, Heads as _, InboxRow, Member, Memberships as _, MessageLog as _, Put,
-    ReadBound, ReadCursor, Session, Sessions as _,
+    Advance, Created, Creation, Creations as _, FanOutQueue as _, Heads as _, InboxRow, Inboxes as _, Member, Memberships as _,
+    MessageLog as _, Put, ReadBound, ReadCursor, Session, Sessions as _, last,
 };
 use chatlane_chat::testing::builders::{
     DEDUPE_KEY, connection, conversation, creation, device, entry, facts, head, member, position, seq, session, start, text, user,
@@ -39,7 +40,7 @@ fn creations() -> [Creation; 3] {
         }
         creation
     };
-    let alone = Kind::Created { members: vec![user("alice")] };
+    let alone = Kind::Created(CreatedEntry { members: vec![user("alice")] });
     let group = creation(&conversation("g-1"), &user("alice"), &user("bob"));
     let facts = Facts { members: 1, owners: 1, ..facts(1) };
     let group = Creation { entry: Entry { kind: alone, facts, ..group.entry }, members: vec![member(&user("alice"))] };
@@ -52,7 +53,7 @@ fn creations() -> [Creation; 3] {
 
 /// All but the first of each conversation.
 fn messages() -> [Entry; 6] {
-    let of_body = |entry: Entry, body: Body| Entry { kind: Kind::Message { hash: BodyHash::of(&body, &DEDUPE_KEY), body }, ..entry };
+    let of_body = |entry: Entry, body: Body| Entry { kind: Kind::Message(MessageEntry::new(body, &DEDUPE_KEY)), ..entry };
     let of_policy = |number: u64, policy: Policy| {
         let mut recent = [0; RECENT];
         recent[RECENT - 2..].copy_from_slice(&[sender_hash(&odd()), sender_hash(&user("alice"))]);
@@ -119,7 +120,7 @@ async fn assert_written(store: &Store) {
         assert_eq!(store.read(id, Seq::FIRST, all).await.unwrap(), log);
         assert_eq!(store.create(&creation).await.unwrap(), Created::Exists);
     }
-    assert_eq!(store.last(&conversation("last")).await.unwrap().as_ref(), messages().last());
+    assert_eq!(last(store, &conversation("last")).await.unwrap().as_ref(), messages().last());
     let ids = ["d-1", "d-2", "g-1"].map(conversation);
     assert_eq!(store.heads(&ids).await.unwrap(), [head(3), Head::default(), Head::default()]);
 
@@ -140,8 +141,11 @@ async fn assert_written(store: &Store) {
 /// What this version reads and does not write.
 async fn assert_accepted(store: &Store) {
     let all = ReadBound { entries_max: usize::MAX, bytes_max: usize::MAX };
-    let later = |number, sender| Entry { kind: Kind::Later, ..entry(&conversation("later"), number, sender) };
-    assert_eq!(store.read(&conversation("later"), Seq::FIRST, all).await.unwrap(), [later(1, "alice"), later(2, "bob")]);
+    let later = |number, sender, kind: &str| Entry { kind: Kind::Later(kind.to_owned()), ..entry(&conversation("later"), number, sender) };
+    assert_eq!(
+        store.read(&conversation("later"), Seq::FIRST, all).await.unwrap(),
+        [later(1, "alice", "reaction"), later(2, "bob", "edit")]
+    );
     let earlier = Head { position: position(5), ..Head::default() };
     assert_eq!(store.heads(&[conversation("earlier")]).await.unwrap(), [earlier]);
 }

@@ -2,12 +2,12 @@
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
-use chatlane_aws::sdk_config_at;
+use chatlane_aws::{Backend, Resource, sdk_config_at};
 use chatlane_chat::ports::{Delivery, Outbound as _};
 use chatlane_local::embedded::{At, Endpoints, Matching, Service};
 use chatlane_local::gateway::{FunctionError, Functions, Gateway, GatewayEvent, Settings};
 use chatlane_protocol::{ConnectionId, DeviceId};
-use chatlane_tests_e2e::{Device, Refusing, patiently};
+use chatlane_tests_e2e::{Device, Refusing, part_on, patiently};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -29,7 +29,7 @@ impl Functions for Doorman {
 }
 
 struct Bench {
-    outbound: chatlane_aws::Gateway,
+    outbound: Backend<(), (), (), (), (), chatlane_aws::Gateway>,
     endpoints: Endpoints,
     url: String,
     events: UnboundedReceiver<GatewayEvent>,
@@ -44,7 +44,7 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/dev", listener.local_addr().unwrap());
         tokio::spawn(gateway.serve(listener));
-        let outbound = chatlane_aws::Gateway::new(&sdk_config_at(&management, CALLER).await, &format!("{management}/dev"));
+        let outbound = part_on(&sdk_config_at(&management, CALLER).await, [(Resource::Gateway, format!("{management}/dev"))]);
         Self { outbound, endpoints, url, events }
     }
 

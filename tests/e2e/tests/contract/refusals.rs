@@ -3,9 +3,10 @@
 use axum::http::{HeaderMap, StatusCode};
 use chatlane_aws::items::json::to_json;
 use chatlane_aws::items::{self, head, inbox};
+use chatlane_chat::log::Head;
 use chatlane_chat::ports::{
-    Advance, Advanced, Created, Cursors as _, Head, Heads as _, InboxRow, Memberships as _, MessageLog as _, Put, ReadBound, ReadCursor,
-    Session, Sessions as _, Unavailable,
+    Advance, Advanced, Created, Creations as _, Failure, Heads as _, InboxRow, Inboxes as _, Memberships as _, MessageLog as _, Put,
+    ReadBound, ReadCursor, Session, Sessions as _, last,
 };
 use chatlane_chat::testing::builders::{connection, conversation, creation, device, entry, member, position, session, start, user};
 use chatlane_local::embedded::{Answer, At, Matching, Service};
@@ -36,7 +37,7 @@ impl Backend {
     }
 
     /// Moves alice's cursors.
-    async fn advance(&self, conversation: &ConversationId, to: Advance) -> Result<Option<Advanced>, Unavailable> {
+    async fn advance(&self, conversation: &ConversationId, to: Advance) -> Result<Option<Advanced>, Failure> {
         self.store.advance(&user("alice"), conversation, device(1), to).await
     }
 
@@ -46,17 +47,13 @@ impl Backend {
     }
 
     /// All attempts at the request of this call are throttled.
-    fn throttled<T: std::fmt::Debug>(
-        &self,
-        operation: &str,
-        call: impl Future<Output = Result<T, Unavailable>>,
-    ) -> impl Future<Output = ()> {
+    fn throttled<T: std::fmt::Debug>(&self, operation: &str, call: impl Future<Output = Result<T, Failure>>) -> impl Future<Output = ()> {
         let refusing = self.answer(operation, ATTEMPTS, refusal("ProvisionedThroughputExceededException"));
         let call = Box::pin(call); // a large future
         async move {
             let unavailable = call.await.unwrap_err();
             drop(refusing);
-            assert_eq!(unavailable.cause, "ProvisionedThroughputExceededException");
+            assert!(unavailable.to_string().ends_with("ProvisionedThroughputExceededException"));
             // R1: neither whose it was nor what was in it.
             assert!(!unavailable.to_string().contains("alice"), "{unavailable}");
         }
@@ -139,8 +136,8 @@ async fn a_request_whose_answers_are_all_lost_is_unavailable() {
     };
     let mine = entry(&conversation("d-1"), 1, "alice");
     let (answer, ()) = tokio::join!(backend.store.put(&mine), lose_all);
-    assert_eq!(answer.unwrap_err().cause, "no connection, or it was lost");
-    assert_eq!(backend.store.last(&mine.conversation).await.unwrap(), Some(mine), "unavailable means unknown: it was stored");
+    assert!(answer.unwrap_err().to_string().ends_with("no connection, or it was lost"));
+    assert_eq!(last(&backend.store, &mine.conversation).await.unwrap(), Some(mine), "unavailable means unknown: it was stored");
 }
 
 #[tokio::test]
@@ -157,7 +154,7 @@ async fn a_request_without_an_answer_times_out() {
     };
     let alice = user("alice");
     let (answer, _held) = tokio::join!(backend.store.member(&id, &alice), unanswered);
-    assert_eq!(answer.unwrap_err().cause, "timed out");
+    assert!(answer.unwrap_err().to_string().ends_with("timed out"));
 }
 
 #[tokio::test]
@@ -181,7 +178,7 @@ async fn a_creation_that_meets_a_transaction_is_contended() {
         drop(refusing);
     }
     let _refusing = backend.answer("TransactWriteItems", ATTEMPTS, canceled(&["None", "ThrottlingError"]));
-    assert_eq!(backend.store.create(&creation).await.unwrap_err().cause, "TransactionCanceledException");
+    assert!(backend.store.create(&creation).await.unwrap_err().to_string().ends_with("TransactionCanceledException"));
 }
 
 #[tokio::test]
@@ -193,7 +190,7 @@ async fn a_settled_row_waits_out_transactions_and_gives_up_in_the_end() {
     assert_eq!(backend.store.settled_member(&id, &alice).await.unwrap(), Some(member(&alice)));
     drop(refusing);
     let _refusing = backend.answer("TransactGetItems", usize::MAX, canceled(&["TransactionConflict"]));
-    assert_eq!(backend.store.settled_member(&id, &alice).await.unwrap_err().cause, "other transactions were in the way");
+    assert!(backend.store.settled_member(&id, &alice).await.unwrap_err().to_string().ends_with("other transactions were in the way"));
 }
 
 #[tokio::test]
@@ -228,7 +225,7 @@ async fn what_a_batch_leaves_out_is_asked_again_and_not_for_ever() {
         }),
     );
     let _answering = backend.answer("BatchGetItem", usize::MAX, nothing);
-    assert_eq!(backend.store.heads(&ids).await.unwrap_err().cause, "answered only a part");
+    assert!(backend.store.heads(&ids).await.unwrap_err().to_string().ends_with("answered only a part"));
 }
 
 #[tokio::test]
@@ -274,7 +271,7 @@ async fn cursors_that_are_refused_for_no_reason_are_unavailable() {
     let code = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
     let refusal = json_answer(StatusCode::BAD_REQUEST, &json!({ "__type": code, "message": "refused", "Item": row }));
     let _refusing = backend.answer("UpdateItem", usize::MAX, refusal);
-    assert_eq!(backend.advance(&id, to(3)).await.unwrap_err().cause, "refused where nothing is in the way");
+    assert!(backend.advance(&id, to(3)).await.unwrap_err().to_string().ends_with("refused where nothing is in the way"));
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! What a call of a port costs: its requests and their units, counted where they arrive. What whole messages cost is in `counted.rs`.
 
-use chatlane_chat::ports::{Advance, Created, Cursors as _, Heads as _, MessageLog as _, Put, ReadBound, ReadCursor, Sessions as _};
+use chatlane_chat::ports::{
+    Advance, Created, Creations as _, Heads as _, Inboxes as _, MessageLog as _, Put, ReadBound, ReadCursor, Sessions as _, last,
+};
 use chatlane_chat::testing::builders::{conversation, creation, device, entry_of_bytes, position, seq, session, start, user};
 use chatlane_local::embedded::Recording;
 use chatlane_protocol::{ConversationId, Seq};
@@ -83,7 +85,7 @@ async fn a_read_back_reads_no_more_than_is_wanted_however_long_the_log_is() {
         assert_eq!(cost(&recording), (vec!["Query".to_owned()], 0.0, read_units));
     }
     let recording = backend.endpoints.record();
-    assert_eq!(backend.store.last(&id).await.unwrap(), Some(entry_of_bytes(&id, 40, "alice", 3000)));
+    assert_eq!(last(&backend.store, &id).await.unwrap(), Some(entry_of_bytes(&id, 40, "alice", 3000)));
     assert_eq!(cost(&recording), (vec!["Query".to_owned()], 0.0, 1.0));
 }
 

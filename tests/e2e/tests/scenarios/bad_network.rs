@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chatlane_aws::Store;
-use chatlane_chat::ports::Cursors as _;
+use chatlane_chat::ports::Inboxes as _;
 use chatlane_local::embedded::{At, Matching, Service};
 use chatlane_local::stack::DEAD_LETTER_QUEUE;
 use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Position, UserId};

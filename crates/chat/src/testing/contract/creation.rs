@@ -5,8 +5,8 @@ use futures_util::future::join_all;
 
 use super::heads::head;
 use super::{ALL, Backend, fresh, fresh_conversation, fresh_user};
-use crate::log::entry::{Entry, Kind, Role};
-use crate::ports::{Created, Creation, Head, InboxRow, Member, Put};
+use crate::log::{CreatedEntry, Entry, Head, Kind, Role};
+use crate::ports::{Created, Creation, InboxRow, Member, Put};
 use crate::testing::builders::{conversation as named, creation, member, message_id, seq, user};
 
 /// Creates; tries again while other transactions are in the way.
@@ -127,7 +127,7 @@ pub async fn all_members_come_in_the_order_of_their_ids<B: Backend>(store: &B) {
     users.extend((0..24).map(|n| user(&format!("{base}{n}-{}", "x".repeat(90)))));
     let members: Vec<Member> = users.iter().rev().map(member).collect();
     let mut creation = creation(&conversation, &users[0], &users[1]);
-    creation.entry.kind = Kind::Created { members: users.clone() };
+    creation.entry.kind = Kind::Created(CreatedEntry { members: users.clone() });
     assert_eq!(store.create(&Creation { members, ..creation }).await.unwrap(), Created::New);
 
     users.sort();
@@ -149,7 +149,7 @@ pub async fn an_inbox_comes_in_pages_in_the_order_of_its_conversations<B: Backen
     ids.sort();
 
     let page = async |after: Option<&ConversationId>, limit| -> Vec<ConversationId> {
-        store.inbox(&alice, after, limit).await.unwrap().into_iter().map(|row| row.conversation).collect()
+        store.inbox(&alice, after.cloned(), limit).await.unwrap().into_iter().map(|row| row.conversation).collect()
     };
     assert_eq!(page(None, 100).await, ids[..100]);
     assert_eq!(page(Some(&ids[99]), 100).await, ids[100..]);

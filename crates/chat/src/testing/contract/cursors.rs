@@ -1,4 +1,4 @@
-//! Cursors: C1, they only move forward.
+//! Inboxes: C1, they only move forward.
 
 use chatlane_protocol::{ConversationId, DeviceId, Position, Seq, UserId};
 use futures_util::future::join_all;

@@ -5,7 +5,8 @@ use futures_util::future::join_all;
 
 use super::creation::{create, create_one};
 use super::{Backend, fresh_conversation, fresh_user};
-use crate::ports::{Created, Head};
+use crate::log::Head;
+use crate::ports::Created;
 use crate::testing::builders::{creation, position, seq, start};
 
 /// Entry `number`, which came a second after the one before it.

@@ -5,8 +5,9 @@ use futures_util::future::join_all;
 
 use super::{ALL, Backend, fresh_conversation};
 use crate::log::admission::{Bucket, RECENT};
-use crate::log::entry::{BodyHash, Entry, Facts, Kind, Policy, Role, SizeClass};
-use crate::ports::{Put, ReadBound, Run};
+use crate::log::hash::BodyHash;
+use crate::log::{CreatedEntry, Entry, Facts, Kind, MessageEntry, Policy, Role, SizeClass};
+use crate::ports::{Put, ReadBound, Run, last, read_run};
 use crate::testing::builders::{entry, entry_of_bytes, message_id, seq, user};
 
 async fn put_messages<B: Backend>(store: &B, entries: impl IntoIterator<Item = Entry>) {
@@ -52,10 +53,10 @@ fn odd_entries() -> Vec<Entry> {
     let mut one_recent = plain(3).facts;
     one_recent.bucket.recent[RECENT - 1] = 0x0100_0000;
     let body = |content| Body::new("~".repeat(limits::CONTENT_TYPE_BYTES_MAX), content).unwrap();
-    let message = |content, hash| Kind::Message { body: body(content), hash: BodyHash([hash; BodyHash::BYTES]) };
+    let message = |content, hash| Kind::Message(MessageEntry { body: body(content), hash: BodyHash([hash; BodyHash::BYTES]) });
     let many = (0..40).map(|n| user(&format!("{n:02}{}", "ü".repeat(63)))).collect();
     vec![
-        Entry { kind: Kind::Created { members: vec![user("auth0|a#b/ü"), user("\u{0}")] }, ..plain(1) },
+        Entry { kind: Kind::Created(CreatedEntry { members: vec![user("auth0|a#b/ü"), user("\u{0}")] }), ..plain(1) },
         Entry {
             position: Position::new(0, seq(2)),
             sender: user("auth0|a#b/ü"),
@@ -76,7 +77,7 @@ fn odd_entries() -> Vec<Entry> {
             position: Position::new(u32::MAX, Seq::MAX),
             client_message_id: message_id("ü / 1"),
             time: UnixMillis::MAX,
-            kind: Kind::Created { members: many },
+            kind: Kind::Created(CreatedEntry { members: many }),
             facts: largest,
             ..plain(5)
         },
@@ -93,7 +94,7 @@ pub async fn a_put_entry_is_read_exactly_as_it_was_written<B: Backend>(store: &B
         assert_eq!(store.read(conversation, entry.position.seq, one).await.unwrap(), std::slice::from_ref(entry));
     }
     assert_eq!(store.read(conversation, Seq::ZERO, ALL).await.unwrap(), entries);
-    assert_eq!(store.last(conversation).await.unwrap().as_ref(), entries.last());
+    assert_eq!(last(store, conversation).await.unwrap().as_ref(), entries.last());
     let again = store.put(&entries[1]).await.unwrap();
     assert_eq!(again, Put::Taken(Box::new(entries[1].clone())));
 }
@@ -160,8 +161,8 @@ pub async fn a_read_beyond_the_tail_or_of_no_conversation_is_empty<B: Backend>(s
     assert_eq!(store.read(&conversation, seq(2), ALL).await.unwrap(), []);
     assert_eq!(store.read(&conversation, Seq::MAX, ALL).await.unwrap(), []);
     assert_eq!(store.read(&fresh_conversation(), Seq::FIRST, ALL).await.unwrap(), []);
-    assert_eq!(store.last(&fresh_conversation()).await.unwrap(), None);
-    assert_eq!(store.read_run(&fresh_conversation(), Seq::FIRST, ALL).await.unwrap(), Run::Whole(vec![]));
+    assert_eq!(last(store, &fresh_conversation()).await.unwrap(), None);
+    assert_eq!(read_run(store, &fresh_conversation(), Seq::FIRST, ALL).await.unwrap(), Run::Whole(vec![]));
 }
 
 /// More than one page of a backend whose pages end at 1 MB (`DynamoDB` Developer Guide, "Paginating table query results").
@@ -187,11 +188,11 @@ pub async fn a_run_with_a_gap_is_broken<B: Backend>(store: &B) {
     let conversation = fresh_conversation();
     put_messages(store, [1, 2, 4].map(|n| entry(&conversation, n, "alice"))).await;
     for from in [1, 2, 3] {
-        assert_eq!(store.read_run(&conversation, seq(from), ALL).await.unwrap(), Run::Broken, "from {from}");
+        assert_eq!(read_run(store, &conversation, seq(from), ALL).await.unwrap(), Run::Broken, "from {from}");
     }
     let up_to_the_gap = ReadBound { entries_max: 2, ..ALL };
     for (from, bound, expected) in [(1, up_to_the_gap, vec![1, 2]), (4, ALL, vec![4]), (5, ALL, vec![])] {
-        let Run::Whole(run) = store.read_run(&conversation, seq(from), bound).await.unwrap() else { panic!("from {from}: broken") };
+        let Run::Whole(run) = read_run(store, &conversation, seq(from), bound).await.unwrap() else { panic!("from {from}: broken") };
         assert_eq!(seqs(&run), expected, "from {from}");
     }
 }
@@ -273,7 +274,7 @@ pub async fn entries_come_in_the_order_of_the_slots_asked<B: Backend>(store: &B)
 pub async fn the_last_entry_has_the_highest_seq<B: Backend>(store: &B) {
     let conversation = fresh_conversation();
     put_messages(store, [9, 10, 2].map(|n| entry(&conversation, n, "alice"))).await;
-    assert_eq!(store.last(&conversation).await.unwrap(), Some(entry(&conversation, 10, "alice")));
+    assert_eq!(last(store, &conversation).await.unwrap(), Some(entry(&conversation, 10, "alice")));
 }
 
 /// Also where one id begins with the other.
@@ -282,5 +283,5 @@ pub async fn a_log_holds_no_entries_of_others<B: Backend>(store: &B) {
     let longer = crate::testing::builders::conversation(&format!("{conversation}-1"));
     put_messages(store, [entry(&conversation, 1, "alice"), entry(&longer, 1, "bob"), entry(&longer, 2, "bob")]).await;
     assert_eq!(store.read(&conversation, Seq::FIRST, ALL).await.unwrap(), [entry(&conversation, 1, "alice")]);
-    assert_eq!(store.last(&longer).await.unwrap(), Some(entry(&longer, 2, "bob")));
+    assert_eq!(last(store, &longer).await.unwrap(), Some(entry(&longer, 2, "bob")));
 }

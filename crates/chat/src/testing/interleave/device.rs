@@ -7,7 +7,7 @@ use chatlane_protocol::request::{NewMessage, SendMessages};
 use chatlane_protocol::{Body, ClientMessageId, ConversationId, ErrorCode, Outcome, Position, RequestId, Seq};
 
 use super::rng::Rng;
-use crate::log::entry::Entry;
+use crate::log::Entry;
 use crate::requests::caller::Caller;
 
 type Log = BTreeMap<Seq, Entry>;

@@ -7,7 +7,7 @@ use chatlane_protocol::frames::{SendAnswer, Stored};
 use chatlane_protocol::{ClientMessageId, ErrorCode, MessageResult, Outcome, Position, Seq, UserId};
 use serde::Deserialize;
 
-use crate::log::entry::Entry;
+use crate::log::Entry;
 use crate::workers::task::Task;
 
 /// What was broken, by its number in `docs/GUARANTEES.md`.

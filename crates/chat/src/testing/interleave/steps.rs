@@ -1,5 +1,6 @@
 //! The steps of a schedule: what one of them does, and what goes wrong in it.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -7,14 +8,14 @@ use std::task::{Context, Poll, Waker};
 use chatlane_protocol::Outcome;
 use futures_util::FutureExt as _;
 
-use super::calls::{Answer, Call, Desk, Operation, Port};
 use super::device::{Anchors, Device, Wish};
-use super::script::{Messages, Results};
+use super::script::{Answer, Messages, Operation, Results};
 use super::tally::Fault;
-use super::{Attempt, Run, Stage, caller, now, sending};
-use crate::log::entry::Entry;
-use crate::ports::{Head, Heads as _, Put, Unavailable};
-use crate::testing::memory::SetClock;
+use super::{Attempt, Ports, Run, Stage, caller, now, sending};
+use crate::log::{Entry, Head};
+use crate::ports::{Failure, Heads as _, Put};
+use crate::testing::desk::{Outcome as Answered, SharedDesk, Waiting, lock};
+use crate::testing::memory::Memory;
 use crate::workers::fan_out::{Received, fan_out};
 use crate::workers::task::Task;
 
@@ -63,7 +64,8 @@ impl Run {
             device: index,
             frame: Some(frame),
             slow,
-            desk: Desk::new(),
+            desk: SharedDesk::default(),
+            answered: false,
             stage: Stage::Travelling(request),
         });
     }
@@ -75,34 +77,31 @@ impl Run {
         if self.attempts[index].slow && !self.rng.one_in(pace) {
             return;
         }
-        let call = self.attempts[index].desk.take();
+        let call = lock(&self.attempts[index].desk).calls.pop();
         if self.fault_one_in > 0 && self.rng.one_in(self.fault_one_in * 4) {
             return self.kill(index, call);
         }
-        match call {
-            Call::Submitted(operation) => self.call(index, operation),
-            Call::None => {
-                let draw = self.rng.next();
-                let attempt = &mut self.attempts[index];
-                if let Stage::Travelling(request) = &attempt.stage {
-                    let port = Port::new(attempt.desk.clone(), Arc::clone(&self.memory));
-                    let clock = SetClock::at(now(self.steps).plus_ms(draw % 2000)); // clocks differ
-                    let (request, settings) = (request.clone(), self.settings.clone());
-                    let caller = self.devices[attempt.device].caller.clone();
-                    attempt.stage = Stage::Running(sending(self.hole, port, draw, clock, settings, caller, request));
-                }
-                self.go_on(index);
-            }
-            answered @ Call::Answered(_) => {
-                self.attempts[index].desk.set(answered);
-                self.go_on(index);
+        if let Some(call) = call {
+            return self.call(index, call);
+        }
+        if !self.attempts[index].answered {
+            let draw = self.rng.next();
+            let attempt = &mut self.attempts[index];
+            if let Stage::Travelling(request) = &attempt.stage {
+                let now = now(self.steps).plus_ms(draw % 2000); // clocks differ
+                let ports = Ports { desk: Arc::clone(&attempt.desk), clock: Box::new(move || now) };
+                let (request, settings) = (request.clone(), self.settings.clone());
+                let caller = self.devices[attempt.device].caller.clone();
+                attempt.stage = Stage::Running(sending(self.mutation, ports, draw, settings, caller, request));
             }
         }
+        self.go_on(index);
     }
 
     /// Polls the attempt, up to its next call or its end.
     fn go_on(&mut self, index: usize) {
         let attempt = &mut self.attempts[index];
+        attempt.answered = false;
         let Stage::Running(sending) = &mut attempt.stage else { return };
         let Poll::Ready(result) = sending.as_mut().poll(&mut Context::from_waker(Waker::noop())) else { return };
         let Attempt { number, device: from, frame, .. } = self.attempts.swap_remove(index);
@@ -113,7 +112,8 @@ impl Run {
             device.awaited -= 1;
         }
         match &result {
-            Ok(answer) => {
+            Ok(done) => {
+                let answer = &done.answer;
                 let state = self.memory.state();
                 let log = &state.log[&self.conversation];
                 self.judge.answered(&device.caller.user, answer, log, device.anchors != Anchors::Beyond);
@@ -131,7 +131,7 @@ impl Run {
                 }
                 self.note(format_args!("attempt {number} answers {}", Results(answer)));
             }
-            Err(unavailable) => self.note(format_args!("attempt {number} fails: {unavailable}")),
+            Err(failure) => self.note(format_args!("attempt {number} fails: {failure}")),
         }
         if lost {
             self.tally.hit(Fault::AnswerToClientLost);
@@ -140,34 +140,50 @@ impl Run {
     }
 
     /// A call reaches the backend, or something goes wrong.
-    fn call(&mut self, index: usize, operation: Operation) {
-        let fault = self.fault_for(&operation);
+    fn call(&mut self, index: usize, call: Waiting<Memory>) {
+        let fault = self.fault_for(&call);
         let number = self.attempts[index].number;
-        let answer = match fault {
-            None => self.take_effect(&operation),
-            Some(Fault::PutAnswerLost | Fault::EnqueueAnswerLost) => self.take_effect(&operation).and_then(|_| unavailable("the answer")),
-            Some(Fault::PutLate | Fault::EnqueueLate) => {
-                self.in_flight.push(operation.clone());
-                unavailable("the answer")
+        match fault {
+            None => {
+                let answer = self.take_effect(&call);
+                self.note_call(number, &call, None, Some(&*answer));
+                call.answer(answer);
             }
-            Some(Fault::PutContended) => Ok(Answer::Put(Put::Contended)),
+            Some(Fault::PutAnswerLost | Fault::EnqueueAnswerLost) => {
+                let _lost = self.take_effect(&call);
+                self.note_call(number, &call, fault, None);
+                call.lose();
+            }
+            Some(Fault::PutLate | Fault::EnqueueLate) => {
+                self.note_call(number, &call, fault, None);
+                call.lose();
+                self.in_flight.push(call);
+            }
+            Some(Fault::PutContended) => {
+                let answer: Box<dyn Answered> = Box::new(Ok::<_, Failure>(Put::Contended));
+                self.note_call(number, &call, fault, Some(&*answer));
+                call.answer(answer);
+            }
+            // The same request is on its way again.
             Some(Fault::PutResent | Fault::EnqueueResent) => {
-                let first = self.take_effect(&operation);
-                self.note_call(number, &operation, fault, &first);
-                return self.attempts[index].desk.set(Call::Submitted(operation));
+                let first = self.take_effect(&call);
+                self.note_call(number, &call, fault, Some(&*first));
+                return lock(&self.attempts[index].desk).calls.push(call);
             }
             Some(Fault::PutResentWhileInFlight) => {
-                self.note_call(number, &operation, fault, &unavailable("the answer"));
-                self.in_flight.push(operation.clone());
-                return self.attempts[index].desk.set(Call::Submitted(operation));
+                self.note_call(number, &call, fault, None);
+                lock(&self.attempts[index].desk).calls.push(call.again());
+                return self.in_flight.push(call);
             }
-            Some(_) => unavailable("the request"),
-        };
-        self.note_call(number, &operation, fault, &answer);
-        self.attempts[index].desk.set(Call::Answered(answer));
+            Some(_) => {
+                self.note_call(number, &call, fault, None);
+                call.lose();
+            }
+        }
+        self.attempts[index].answered = true;
     }
 
-    fn fault_for(&mut self, operation: &Operation) -> Option<Fault> {
+    fn fault_for(&mut self, call: &Waiting<Memory>) -> Option<Fault> {
         const PUT: [Fault; 6] = [
             Fault::RequestLost,
             Fault::PutAnswerLost,
@@ -180,19 +196,19 @@ impl Run {
         if !self.rng.one_in(self.fault_one_in) {
             return None;
         }
-        let fault = match operation {
-            Operation::Put(_) => PUT[self.rng.below(PUT.len())],
-            Operation::Enqueue(_) => ENQUEUE[self.rng.below(ENQUEUE.len())],
-            Operation::Read { .. } | Operation::ReadBack { .. } | Operation::Member(..) | Operation::Heads(_) => Fault::RequestLost,
+        let fault = match call.method {
+            "put" => PUT[self.rng.below(PUT.len())],
+            "enqueue" => ENQUEUE[self.rng.below(ENQUEUE.len())],
+            _ => Fault::RequestLost,
         };
         self.tally.hit(fault);
         Some(fault)
     }
 
-    fn take_effect(&mut self, operation: &Operation) -> Result<Answer, Unavailable> {
+    fn take_effect(&mut self, call: &Waiting<Memory>) -> Box<dyn Answered> {
         self.tally.effects += 1;
-        let answer = operation.take_effect(&self.memory);
-        if matches!(answer, Ok(Answer::Put(Put::Taken(_)))) {
+        let answer = call.take_effect(&self.memory);
+        if let Some(Ok(Put::Taken(_))) = (&*answer as &dyn Any).downcast_ref::<Result<Put, Failure>>() {
             self.tally.taken += 1;
         }
         answer
@@ -203,26 +219,24 @@ impl Run {
         if !self.rng.one_in(8) {
             return;
         }
-        let operation = self.in_flight.swap_remove(index);
-        match self.take_effect(&operation) {
-            Ok(answer) => self.note(format_args!("in flight: {operation} → {answer}")),
-            Err(unavailable) => self.note(format_args!("in flight: {operation} → {unavailable}")),
-        }
+        let call = self.in_flight.swap_remove(index);
+        let answer = self.take_effect(&call);
+        self.note(format_args!("in flight: {} → {}", Operation(&call), Answer(&*answer)));
     }
 
     /// The process of an attempt dies; what it has sent may still arrive.
-    fn kill(&mut self, index: usize, call: Call) {
-        let Attempt { number, device, frame, .. } = self.attempts.swap_remove(index);
+    fn kill(&mut self, index: usize, call: Option<Waiting<Memory>>) {
+        let Attempt { number, device, frame, answered, .. } = self.attempts.swap_remove(index);
         if frame == Some(self.devices[device].frame) {
             self.devices[device].awaited -= 1;
         }
         let fault = match call {
-            Call::Submitted(operation @ (Operation::Put(_) | Operation::Enqueue(_))) if self.rng.one_in(2) => {
-                self.in_flight.push(operation);
+            Some(call) if call.leaves_a_trace() && self.rng.one_in(2) => {
+                self.in_flight.push(call);
                 Fault::KilledInFlight
             }
-            Call::Submitted(_) | Call::None => Fault::Killed,
-            Call::Answered(_) => Fault::KilledBeforeAnswer,
+            None if answered => Fault::KilledBeforeAnswer,
+            Some(_) | None => Fault::Killed,
         };
         self.tally.hit(fault);
         self.note(format_args!("attempt {number} of device {device} dies: {fault:?}"));
@@ -243,8 +257,8 @@ impl Run {
             self.tally.hit(Fault::WorkerKilled);
             return self.note(format_args!("a worker raises the head for {range} and dies"));
         }
-        let (memory, clock) = (&*self.memory, SetClock::at(now(self.steps)));
-        let done = fan_out(memory, memory, memory, &clock, &task, Received { times: receives, accepted: task.queued }).now_or_never();
+        self.memory.clock.set(now(self.steps));
+        let done = fan_out(&self.memory, &task, Received { times: receives, accepted: task.queued }).now_or_never();
         match done.expect("the memory backend never waits") {
             Ok(report) => {
                 let frames = std::mem::take(&mut self.memory.state().posts);
@@ -258,8 +272,8 @@ impl Run {
                     self.visible_again.push((task, receives + 1));
                 }
             }
-            Err(unavailable) => {
-                self.note(format_args!("a worker fails at {range}: {unavailable}"));
+            Err(failure) => {
+                self.note(format_args!("a worker fails at {range}: {failure}"));
                 if receives < RECEIVES_MAX {
                     self.visible_again.push((task, receives + 1));
                 } else {
@@ -286,7 +300,7 @@ impl Run {
             let log = state.log.get_mut(&self.conversation).expect("the conversation exists");
             let entries = log.len() as u64;
             let kept = entries - self.rng.between(0, 5.min(entries - 1));
-            let last = log.values().take_while(|entry| entry.position.seq.get() <= kept).last().map_or_else(Head::default, head_at);
+            let last = log.values().take_while(|entry| entry.position.seq.get() <= kept).last().map_or_else(Head::default, Entry::head);
             log.split_off(&last.position.seq.next());
             let head = state.heads.get_mut(&self.conversation).expect("the conversation exists");
             *head = std::cmp::min_by_key(last, *head, |head| head.position);
@@ -307,14 +321,14 @@ impl Run {
         self.note(format_args!("restored to {last}, epoch {epoch}"));
     }
 
-    fn note_call(&mut self, number: usize, operation: &Operation, fault: Option<Fault>, answer: &Result<Answer, Unavailable>) {
+    fn note_call(&mut self, number: usize, call: &Waiting<Memory>, fault: Option<Fault>, answer: Option<&dyn Answered>) {
         if self.script.is_none() {
             return;
         }
         let fault = fault.map(|fault| format!(" ({fault:?})")).unwrap_or_default();
         match answer {
-            Ok(answer) => self.note(format_args!("attempt {number}: {operation}{fault} → {answer}")),
-            Err(unavailable) => self.note(format_args!("attempt {number}: {operation}{fault} → {unavailable}")),
+            Some(answer) => self.note(format_args!("attempt {number}: {}{fault} → {}", Operation(call), Answer(answer))),
+            None => self.note(format_args!("attempt {number}: {}{fault}", Operation(call))),
         }
     }
 
@@ -323,13 +337,4 @@ impl Run {
             script.push(format!("{:4} {line}", self.steps));
         }
     }
-}
-
-/// The head when the delivery of this entry has begun.
-fn head_at(entry: &Entry) -> Head {
-    Head { position: entry.position, count: entry.facts.count, time: entry.time }
-}
-
-fn unavailable(lost: &'static str) -> Result<Answer, Unavailable> {
-    Err(Unavailable::new("call the backend", format!("{lost} was lost")))
 }

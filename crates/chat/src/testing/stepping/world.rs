@@ -8,14 +8,16 @@ use std::task::{Context, Poll, Waker};
 use chatlane_protocol::{Position, ServerFrame};
 use sha2::{Digest as _, Sha256};
 
-use super::cast::{Ended, Playing, Role, conversation, had, on_socket, play, session_of, task, users};
-use super::port::{Call, Port, SharedDesk, lock};
+use super::actors::{Actor, Ended, Playing, had, on_socket, play, session_of, task};
+use super::mutated::Ports;
+use super::names::{conversation, users};
 use super::search::{Identity, Run};
-use super::{Flaw, Scene};
-use crate::ports::{Created, FanOutQueue as _, Heads as _, MessageLog as _, Put, Sessions as _};
+use super::{Mutation, Scene};
+use crate::ports::{Created, Creations as _, FanOutQueue as _, Heads as _, MessageLog as _, Put, Sessions as _};
 use crate::requests::caller::Caller;
 use crate::requests::hello::Greeting;
 use crate::testing::builders::{creation, entry, head, start};
+use crate::testing::desk::{SharedDesk, Waiting, lock};
 use crate::testing::memory::Memory;
 use crate::testing::ready::block_on;
 
@@ -45,8 +47,8 @@ pub(super) enum Then {
 type Told = [u8; 32];
 
 struct Process {
-    role: Role,
-    desk: SharedDesk,
+    actor: Actor,
+    desk: SharedDesk<Memory>,
     playing: Playing,
     /// All answers that it was given, by the numbers of their calls.
     told: BTreeMap<usize, Told>,
@@ -63,10 +65,10 @@ struct Device {
 }
 
 pub(super) struct World {
-    flaw: Option<Flaw>,
+    mutation: Option<Mutation>,
     memory: Memory,
     processes: Vec<Process>,
-    late: Vec<Call>,
+    late: Vec<Waiting<Memory>>,
     device: Device,
     faults_left: u32,
     /// Whether the steps go into the script.
@@ -75,7 +77,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(scene: Scene, faults: u32, flaw: Option<Flaw>) -> Self {
+    pub(super) fn new(scene: Scene, faults: u32, mutation: Option<Mutation>) -> Self {
         let memory = Memory::new();
         let [alice, bob] = users();
         let created = block_on(memory.create(&creation(&conversation(), &alice, &bob)));
@@ -83,9 +85,10 @@ impl World {
         block_on(memory.raise_head(&conversation(), head(1))).expect("the conversation exists");
 
         let device = Device { socket: 1, caller: on_socket(1), head: None };
-        let mut world = Self { flaw, memory, processes: vec![], late: vec![], device, faults_left: faults, records: true, script: vec![] };
+        let mut world =
+            Self { mutation, memory, processes: vec![], late: vec![], device, faults_left: faults, records: true, script: vec![] };
         match scene {
-            Scene::AMessageIsSent => world.begin(Role::Writer),
+            Scene::AMessageIsSent => world.begin(Actor::Writer),
             Scene::TwoTasksAreQueued => (2..=3).for_each(|number| world.queue(number)),
             Scene::TheDeviceMoves => {
                 let old = session_of(&on_socket(0));
@@ -119,13 +122,13 @@ impl World {
     fn connect(&mut self) {
         let caller = self.device.caller.clone();
         self.memory.state().gone.insert(caller.connection.clone());
-        self.begin(Role::Device { caller, connects: true });
+        self.begin(Actor::Device { caller, connects: true });
     }
 
-    fn begin(&mut self, role: Role) {
+    fn begin(&mut self, actor: Actor) {
         let desk = SharedDesk::default();
-        let playing = play(role.clone(), Port::new(desk.clone(), self.flaw), self.flaw);
-        self.processes.push(Process { role, desk, playing, told: BTreeMap::new(), written: vec![] });
+        let playing = play(actor.clone(), Ports::new(desk.clone(), self.mutation), self.mutation);
+        self.processes.push(Process { actor, desk, playing, told: BTreeMap::new(), written: vec![] });
         self.go_on(self.processes.len() - 1);
     }
 
@@ -133,8 +136,8 @@ impl World {
     fn go_on(&mut self, process: usize) {
         let mut context = Context::from_waker(Waker::noop());
         let Poll::Ready(ended) = self.processes[process].playing.as_mut().poll(&mut context) else { return };
-        let Process { role, .. } = self.processes.remove(process);
-        self.record(format_args!("{role} ends"));
+        let Process { actor, .. } = self.processes.remove(process);
+        self.record(format_args!("{actor} ends"));
         if let Ended::Greeted(Greeting::Welcome(answer)) = ended {
             // A conversation that is left out stands as the device knows it.
             let row = answer.conversations.into_iter().find(|row| row.conversation.conversation == conversation());
@@ -146,7 +149,7 @@ impl World {
     fn receive(&mut self) {
         let queued = mem::take(&mut self.memory.state().queue);
         for (task, _) in queued {
-            self.begin(Role::Worker { task, times: 1 });
+            self.begin(Actor::Worker { task, times: 1 });
         }
     }
 
@@ -155,15 +158,17 @@ impl World {
         let at = &mut self.processes[process];
         let call = lock(&at.desk).calls.remove(call);
         let number = call.number;
-        if call.writes {
+        if call.leaves_a_trace() {
             at.written.push(number);
         }
         let told = if let Some(told) = known {
-            call.take_effect_again(&self.memory);
+            call.answer(call.take_effect(&self.memory));
             *told
         } else {
-            let line = format!("{} {}", at.role, call.does);
-            let answer = call.take_effect(&self.memory);
+            let line = format!("{}: {}", at.actor, Said(&call));
+            let outcome = call.take_effect(&self.memory);
+            let answer = format!("{outcome:?}");
+            call.answer(outcome);
             // An answer of one word says something to a reader ("Gone"); rows and entries are too long.
             let shown = if answer.chars().all(char::is_alphabetic) { format!(": {answer}") } else { String::new() };
             self.script.push(line + &shown);
@@ -182,28 +187,28 @@ impl World {
 
     fn late(&mut self, call: usize) {
         let call = self.late.remove(call);
-        self.record(format_args!("the dead {} late", call.does));
-        call.take_effect_again(&self.memory);
+        self.record(format_args!("late, of the dead: {}", Said(&call)));
+        let _nobody_is_answered = call.take_effect(&self.memory);
     }
 
     fn death(&mut self, process: usize, on_their_way: u32, then: Then) {
         self.faults_left -= 1;
-        let Process { role, desk, .. } = self.processes.remove(process);
+        let Process { actor, desk, .. } = self.processes.remove(process);
         let calls = mem::take(&mut lock(&desk).calls);
         let (mut lost, mut late) = (vec![], vec![]);
-        let writes = calls.into_iter().filter(|call| call.writes);
+        let writes = calls.into_iter().filter(|call| call.leaves_a_trace());
         for (bit, call) in writes.enumerate() {
             if on_their_way >> bit & 1 == 1 { late.push(call) } else { lost.push(call) }
         }
-        let does = |calls: &[Call]| calls.iter().map(|call| call.does.to_string()).collect::<Vec<_>>().join(", ");
-        self.record(format_args!("{role} DIES; lost: [{}]; on their way: [{}]", does(&lost), does(&late)));
+        let said = |calls: &[Waiting<Memory>]| calls.iter().map(|call| Said(call).to_string()).collect::<Vec<_>>().join(", ");
+        self.record(format_args!("{actor} DIES; lost: [{}]; on their way: [{}]", said(&lost), said(&late)));
         self.late.extend(late);
-        match (role, then) {
-            (Role::Device { caller, .. }, Then::Again) => {
+        match (actor, then) {
+            (Actor::Device { caller, .. }, Then::Again) => {
                 self.record(format_args!("the device says hello again on the same socket"));
-                self.begin(Role::Device { caller, connects: false });
+                self.begin(Actor::Device { caller, connects: false });
             }
-            (Role::Device { caller, .. }, Then::NewSocket { old_is_gone }) => {
+            (Actor::Device { caller, .. }, Then::NewSocket { old_is_gone }) => {
                 let old = if old_is_gone { "gone" } else { "half-open" };
                 self.record(format_args!("the device opens a new socket; the old one is {old}"));
                 if old_is_gone {
@@ -213,8 +218,8 @@ impl World {
                 self.device = Device { socket, caller: on_socket(socket), head: None };
                 self.connect();
             }
-            (Role::Worker { task, times }, _) => self.begin(Role::Worker { task, times: times + 1 }),
-            (Role::Writer, _) => self.begin(Role::Writer),
+            (Actor::Worker { task, times }, _) => self.begin(Actor::Worker { task, times: times + 1 }),
+            (Actor::Writer, _) => self.begin(Actor::Writer),
         }
     }
 
@@ -240,24 +245,24 @@ impl World {
     }
 
     fn hand_out_twice(&mut self, process: usize) {
-        if let Role::Worker { task, times } = self.processes[process].role.clone() {
+        if let Actor::Worker { task, times } = self.processes[process].actor.clone() {
             self.faults_left -= 1;
             self.record(format_args!("the queue hands {} out TWICE", task.last));
-            self.begin(Role::Worker { task, times: times + 1 });
+            self.begin(Actor::Worker { task, times: times + 1 });
         }
     }
 
     /// In which ways a process can die.
     fn deaths(&self, process: usize, steps: &mut Vec<Step>) {
-        let Process { role, desk, .. } = &self.processes[process];
-        let writes = lock(desk).calls.iter().filter(|call| call.writes).count();
+        let Process { actor, desk, .. } = &self.processes[process];
+        let writes = lock(desk).calls.iter().filter(|call| call.leaves_a_trace()).count();
         let accepted = |caller: &Caller| !self.memory.state().gone.contains(&caller.connection);
-        let then: &[Then] = match role {
-            Role::Device { caller, .. } if accepted(caller) => {
+        let then: &[Then] = match actor {
+            Actor::Device { caller, .. } if accepted(caller) => {
                 &[Then::Again, Then::NewSocket { old_is_gone: false }, Then::NewSocket { old_is_gone: true }]
             }
-            Role::Device { .. } => &[Then::NewSocket { old_is_gone: true }],
-            Role::Writer | Role::Worker { .. } => &[Then::Again],
+            Actor::Device { .. } => &[Then::NewSocket { old_is_gone: true }],
+            Actor::Writer | Actor::Worker { .. } => &[Then::Again],
         };
         for on_their_way in 0..1 << writes {
             steps.extend(then.iter().map(|then| Step::Death { process, on_their_way, then: *then }));
@@ -279,6 +284,21 @@ impl World {
     }
 }
 
+/// A call for the script: a posted frame by what it holds.
+struct Said<'a>(&'a Waiting<Memory>);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.argument::<String>().map(|frame| serde_json::from_str(frame)) {
+            Some(Ok(ServerFrame::Entries(entries))) => {
+                let positions: Vec<String> = entries.entries.iter().map(|entry| entry.position.to_string()).collect();
+                write!(f, "post {} to {:?}", positions.join(", "), self.0.argument::<chatlane_protocol::ConnectionId>())
+            }
+            _ => self.0.fmt(f),
+        }
+    }
+}
+
 impl Run for World {
     type Step = Step;
     /// What a process was told.
@@ -291,7 +311,7 @@ impl Run for World {
             steps.extend((0..calls).map(|call| Step::Effect { process, call }));
             if self.faults_left > 0 {
                 self.deaths(process, &mut steps);
-                if matches!(at.role, Role::Worker { .. }) {
+                if matches!(at.actor, Actor::Worker { .. }) {
                     steps.push(Step::HandedOutTwice(process));
                 }
             }
@@ -313,13 +333,13 @@ impl Run for World {
         let mut identity = String::with_capacity(8 * 1024);
         let mut add = |part: fmt::Arguments<'_>| identity.write_fmt(part).expect("a string takes everything");
         add(format_args!("{} {} {:?}\n", self.faults_left, self.device.caller.connection, self.device.head));
-        for Process { role, told, written, .. } in &self.processes {
+        for Process { actor, told, written, .. } in &self.processes {
             // What a process does next is fixed by what it was told. It waits for reads in joins, which cannot tell their order; the
             // outcomes of posts it collects as they come.
-            add(format_args!("{role:?} {told:x?} {written:?}\n"));
+            add(format_args!("{actor:?} {told:x?} {written:?}\n"));
         }
         for call in &self.late {
-            add(format_args!("late {}\n", call.does));
+            add(format_args!("late {call}\n"));
         }
         add(format_args!("{:?}", self.memory.state()));
         Sha256::digest(identity).into()

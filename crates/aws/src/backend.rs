@@ -1,0 +1,148 @@
+//! What a function is given of the deployment, as a type: a port exists where the tables that it needs are given.
+
+use std::collections::HashMap;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+use chatlane_chat::ports::Clock;
+use chatlane_protocol::UnixMillis;
+
+use crate::outbound::Gateway;
+use crate::queue::Queue;
+use crate::store::table::Table;
+
+/// All ports that stand on these parts of a deployment; `()` stands for a part that is not given. Each port is implemented for the parts
+/// that it needs, whatever the others are, so a function that was not given a table cannot be written to use it.
+#[derive(Clone, Debug)]
+pub struct Backend<L = (), C = (), I = (), U = (), Q = (), G = ()> {
+    pub(crate) log: L,
+    pub(crate) conversations: C,
+    pub(crate) inboxes: I,
+    pub(crate) users: U,
+    /// The queue of delivery tasks.
+    pub queue: Q,
+    /// The gateway's management endpoint.
+    pub gateway: G,
+    clock: fn() -> UnixMillis,
+}
+
+/// All tables of a deployment, for tools and tests.
+pub type Store = Backend<Log, Conversations, Inboxes, Users>;
+
+/// A part of a deployment that a function has to be told the name of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// The table of entries.
+    Log,
+    /// The table of conversations: `meta`, `head` and members of each.
+    Conversations,
+    /// The table of each user's conversations.
+    Inboxes,
+    /// The table of each user's sessions.
+    Users,
+    /// The queue, by its URL.
+    Queue,
+    /// The gateway's management endpoint, by its URL.
+    Gateway,
+}
+
+/// One part: a table, the queue, the gateway, or `()`.
+pub trait Part: Send + Sync + Sized {
+    /// What it is; `None` for `()`.
+    const RESOURCE: Option<Resource>;
+
+    /// The part of this name, with a client of its own. Calls nobody.
+    fn new(config: &SdkConfig, name: &str) -> Self;
+}
+
+impl Part for () {
+    const RESOURCE: Option<Resource> = None;
+
+    fn new(_config: &SdkConfig, _name: &str) -> Self {}
+}
+
+macro_rules! table {
+    ($(#[doc = $about:literal])* $Table:ident) => {
+        $(#[doc = $about])*
+        #[derive(Clone, Debug)]
+        pub struct $Table(pub(crate) Table);
+
+        impl Part for $Table {
+            const RESOURCE: Option<Resource> = Some(Resource::$Table);
+
+            fn new(config: &SdkConfig, name: &str) -> Self {
+                Self(Table::new(Client::new(config), name.to_owned()))
+            }
+        }
+    };
+}
+
+table!(
+    /// The table of entries.
+    Log
+);
+table!(
+    /// The table of conversations.
+    Conversations
+);
+table!(
+    /// The table of inboxes.
+    Inboxes
+);
+table!(
+    /// The table of users.
+    Users
+);
+
+impl Part for Queue {
+    const RESOURCE: Option<Resource> = Some(Resource::Queue);
+
+    fn new(config: &SdkConfig, name: &str) -> Self {
+        Self::new(config, name.to_owned())
+    }
+}
+
+impl Part for Gateway {
+    const RESOURCE: Option<Resource> = Some(Resource::Gateway);
+
+    fn new(config: &SdkConfig, name: &str) -> Self {
+        Self::new(config, name)
+    }
+}
+
+/// The parts of a [`Backend`], as a list.
+pub trait Parts: Sized {
+    /// In the order of the backend's parameters.
+    const RESOURCES: [Option<Resource>; 6];
+
+    /// On the parts of these names. Calls nobody.
+    ///
+    /// # Panics
+    /// If one of [`Parts::RESOURCES`] has no name.
+    fn new(config: &SdkConfig, names: &HashMap<Resource, String>, clock: fn() -> UnixMillis) -> Self;
+}
+
+impl<L: Part, C: Part, I: Part, U: Part, Q: Part, G: Part> Parts for Backend<L, C, I, U, Q, G> {
+    const RESOURCES: [Option<Resource>; 6] = [L::RESOURCE, C::RESOURCE, I::RESOURCE, U::RESOURCE, Q::RESOURCE, G::RESOURCE];
+
+    fn new(config: &SdkConfig, names: &HashMap<Resource, String>, clock: fn() -> UnixMillis) -> Self {
+        fn part<P: Part>(config: &SdkConfig, names: &HashMap<Resource, String>) -> P {
+            P::new(config, P::RESOURCE.map_or("", |resource| names.get(&resource).expect("every part has a name")))
+        }
+        Self {
+            log: part(config, names),
+            conversations: part(config, names),
+            inboxes: part(config, names),
+            users: part(config, names),
+            queue: part(config, names),
+            gateway: part(config, names),
+            clock,
+        }
+    }
+}
+
+impl<L: Part, C: Part, I: Part, U: Part, Q: Part, G: Part> Clock for Backend<L, C, I, U, Q, G> {
+    fn now(&self) -> UnixMillis {
+        (self.clock)()
+    }
+}

@@ -1,0 +1,12 @@
+//! `DynamoDB`: a file for each port. Every read is strong; every write that does not create names its key in a condition; nothing scans;
+//! every query pages. What a request says about an item is in [`crate::items`].
+
+mod creation;
+mod heads;
+mod inboxes;
+mod log;
+mod memberships;
+mod sessions;
+pub(crate) mod table;
+
+use crate::backend::{Backend, Conversations, Inboxes, Log, Part, Users};

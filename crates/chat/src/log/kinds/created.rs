@@ -1,0 +1,90 @@
+//! `created`: entry 1. Written by creation only, together with the rows of the members; nobody appends one.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chatlane_protocol::{ConversationId, EntryKind, Seq, UnixMillis, UserId};
+use sha2::{Digest as _, Sha256};
+
+use crate::log::admission::Bucket;
+use crate::log::facts::{Facts, Policy};
+
+/// Entry 1: the members of the new conversation, in the order of their ids; at most 40.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreatedEntry {
+    /// In the order of their ids.
+    pub members: Vec<UserId>,
+}
+
+impl CreatedEntry {
+    /// Of a direct conversation of these two.
+    pub fn direct(one: &UserId, other: &UserId) -> Self {
+        let mut members = vec![one.clone(), other.clone()];
+        members.sort();
+        Self { members }
+    }
+
+    /// The facts of entry 1 of a direct conversation, created at `now`.
+    pub fn direct_facts(now: UnixMillis) -> Facts {
+        let policy = Policy::DIRECT;
+        Facts {
+            count: 0,
+            membership_changed: Seq::FIRST,
+            removed: Seq::ZERO,
+            policy,
+            members: 2,
+            owners: 0,
+            bucket: Bucket::full(policy.admitted_per_s, now),
+        }
+    }
+
+    /// The other one of two members.
+    pub fn other_than(&self, user: &UserId) -> Option<&UserId> {
+        self.members.iter().find(|member| *member != user)
+    }
+
+    /// Bytes beside what every entry has.
+    pub fn stored_bytes(&self) -> usize {
+        self.members.iter().map(|member| member.as_str().len()).sum()
+    }
+
+    /// As clients see it.
+    pub fn to_wire(&self) -> EntryKind {
+        EntryKind::Created { members: self.members.clone() }
+    }
+}
+
+/// The id of the direct conversation of two users: the same whoever asks, and nothing that a stranger could use (R1).
+/// `d` and the first 20 bytes of SHA-256 over both ids, sorted and length-prefixed, in base64url.
+///
+/// # Panics
+/// Never: `d` and base64url are in the alphabet of conversation ids.
+pub fn direct_conversation(one: &UserId, other: &UserId) -> ConversationId {
+    let (first, second) = if one <= other { (one, other) } else { (other, one) };
+    let mut hash = Sha256::new();
+    for user in [first, second] {
+        hash.update((user.as_str().len() as u64).to_be_bytes());
+        hash.update(user.as_str().as_bytes());
+    }
+    let text = format!("d{}", URL_SAFE_NO_PAD.encode(&hash.finalize()[..20]));
+    ConversationId::new(text).expect("`d` and base64url are in the alphabet of conversation ids")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> UserId {
+        UserId::new(name).unwrap()
+    }
+
+    #[test]
+    fn a_direct_conversation_has_one_id_whoever_asks() {
+        assert_eq!(direct_conversation(&user("alice"), &user("bob")), direct_conversation(&user("bob"), &user("alice")));
+        assert_eq!(direct_conversation(&user("alice"), &user("bob")).as_str().len(), 28);
+    }
+
+    #[test]
+    fn ids_that_run_into_each_other_give_different_conversations() {
+        assert_ne!(direct_conversation(&user("ab"), &user("c")), direct_conversation(&user("a"), &user("bc")));
+    }
+}

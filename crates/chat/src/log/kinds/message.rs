@@ -1,0 +1,47 @@
+//! `message`: what a member says. Whoever the policy lets send may write one; it counts, and admission takes a token for it.
+
+use chatlane_protocol::{Body, Content, EntryKind};
+
+use crate::log::admission::Bucket;
+use crate::log::facts::{Facts, Policy, Role};
+use crate::log::hash::{BodyHash, DedupeKey};
+
+/// A message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageEntry {
+    /// As the sender gave it.
+    pub body: Body,
+    /// Of the first body; tells a retry from a second message under the same id. Outlives edits.
+    pub hash: BodyHash,
+}
+
+impl MessageEntry {
+    /// With this body, hashed under the deployment's key.
+    pub fn new(body: Body, key: &DedupeKey) -> Self {
+        Self { hash: BodyHash::of(&body, key), body }
+    }
+
+    /// M1: whether a member of this role may append one.
+    pub fn is_permitted(policy: &Policy, role: Role) -> bool {
+        policy.permits_sending(role)
+    }
+
+    /// The facts behind it: one more countable message, and the bucket that admission has left.
+    pub fn facts_after(tail: &Facts, bucket: Bucket) -> Facts {
+        Facts { count: tail.count + 1, bucket, ..tail.clone() }
+    }
+
+    /// Bytes beside what every entry has.
+    pub fn stored_bytes(&self) -> usize {
+        let content = match self.body.content() {
+            Content::Text(text) => text.len(),
+            Content::Data(data) => data.len(),
+        };
+        self.body.content_type().len() + content + BodyHash::BYTES
+    }
+
+    /// As clients see it.
+    pub fn to_wire(&self) -> EntryKind {
+        EntryKind::Message { body: self.body.clone() }
+    }
+}

@@ -1,0 +1,80 @@
+//! What an entry is: one file for each kind says who may write it, how it changes the facts, and how it looks on the wire. How it is
+//! stored is the backend's.
+
+pub mod created;
+pub mod message;
+
+use chatlane_protocol::{ClientMessageId, ConversationId, Entry as WireEntry, EntryKind, UserId};
+
+use super::admission::Bucket;
+use super::facts::{Facts, Policy, Role};
+pub use created::{CreatedEntry, direct_conversation};
+pub use message::MessageEntry;
+
+/// What an entry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Entry 1.
+    Created(CreatedEntry),
+    /// A message.
+    Message(MessageEntry),
+    /// Of a later version of this code, met after a roll-back: it keeps its place, its id, its facts and the name of its kind as stored.
+    Later(String),
+}
+
+impl Kind {
+    /// M1: whether a member of this role may append such an entry under this policy.
+    pub fn is_permitted(&self, policy: &Policy, role: Role) -> bool {
+        match self {
+            Self::Message(_) => MessageEntry::is_permitted(policy, role),
+            Self::Created(_) | Self::Later(_) => false, // by creation only; by a later version only
+        }
+    }
+
+    /// Whether admission takes a token for it.
+    pub const fn is_admitted_by_rate(&self) -> bool {
+        matches!(self, Self::Message(_))
+    }
+
+    /// The facts behind such an entry, if it follows on `tail`.
+    pub fn facts_after(&self, tail: &Facts, bucket: Bucket) -> Facts {
+        match self {
+            Self::Message(_) => MessageEntry::facts_after(tail, bucket),
+            Self::Created(_) | Self::Later(_) => Facts { bucket, ..tail.clone() },
+        }
+    }
+
+    /// Whether an attempt to append this is the one that wrote `stored`, and not another entry under the same client message id.
+    pub fn is_the_same_as(&self, stored: &Self) -> bool {
+        match (self, stored) {
+            (Self::Message(this), Self::Message(stored)) => this.hash == stored.hash, // the stored body may have been edited since
+            _ => false,
+        }
+    }
+
+    /// Bytes beside what every entry has.
+    pub fn stored_bytes(&self) -> usize {
+        match self {
+            Self::Created(created) => created.stored_bytes(),
+            Self::Message(message) => message.stored_bytes(),
+            Self::Later(_) => 0,
+        }
+    }
+
+    /// Bytes of the live frame that carries only such an entry, as encoded, with the longest numbers.
+    pub fn live_frame_bytes_max(&self, conversation: &ConversationId, sender: &UserId, id: &ClientMessageId) -> usize {
+        match self {
+            Self::Message(message) => WireEntry::live_frame_bytes_max(conversation, sender, id, &message.body),
+            Self::Created(_) | Self::Later(_) => 0, // nobody drafts one
+        }
+    }
+
+    /// As clients see it.
+    pub fn to_wire(&self) -> EntryKind {
+        match self {
+            Self::Created(created) => created.to_wire(),
+            Self::Message(message) => message.to_wire(),
+            Self::Later(_) => EntryKind::Unknown,
+        }
+    }
+}

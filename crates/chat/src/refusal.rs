@@ -1,0 +1,124 @@
+//! Why a request, or one part of it, was refused, and the code that the client is answered: the one place where the two meet.
+
+use chatlane_protocol::{ErrorCode, Position, Refusal, limits};
+
+use crate::ports::{Failure, Unavailable, Unreadable};
+
+/// When to come back after `busy` and `unavailable`, in milliseconds.
+pub const RETRY_AFTER_MS: u64 = 100;
+
+/// Why a request, or one part of it, was refused. Nothing was changed, but perhaps by what [`Refused::Failed`] names.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// No such conversation, or not for this user: always the same answer (R1).
+    #[error("no such conversation")]
+    NotFound,
+    /// The policy at the tail.
+    #[error("the conversation does not take this from this member")]
+    Forbidden,
+    /// The live frame.
+    #[error("the entry's live frame would have {frame_bytes} bytes")]
+    TooLarge {
+        /// As encoded.
+        frame_bytes: usize,
+    },
+    /// A position that is no entry of this conversation.
+    #[error("the position names no entry of this conversation")]
+    PositionUnknown,
+    /// The log has a gap after the position.
+    #[error("entries after the position are gone")]
+    PositionTooOld,
+    /// The position is from before a restore.
+    #[error("the log was restored since")]
+    EpochChanged {
+        /// The last position before the first entry of a later epoch.
+        common: Position,
+    },
+    /// The anchor is too far behind the tail.
+    #[error("the anchor is too far behind the tail")]
+    AnchorStale {
+        /// Where the log ends.
+        tail: Position,
+    },
+    /// Admission.
+    #[error("the conversation takes no more messages for the moment")]
+    RateLimited {
+        /// When there will be a token.
+        retry_after_ms: u64,
+    },
+    /// Others were faster in every attempt.
+    #[error("others were faster in every attempt")]
+    Busy,
+    /// The client is too old.
+    #[error("this server speaks protocol versions {} to {}", limits::VERSION_MIN, limits::VERSION_MAX)]
+    UpgradeRequired,
+    /// A direct conversation has two users.
+    #[error("a direct conversation is with somebody else")]
+    WithOneself,
+    /// The caller's token has expired.
+    #[error("the token has expired: connect again with a new one")]
+    TokenExpired,
+    /// The token breaks a rule, or is another user's or device's.
+    #[error("the token was not accepted")]
+    TokenRefused,
+    /// There is no session of this connection.
+    #[error("the connection is not known: say hello, then repeat")]
+    Resync,
+    /// A port failed: the outcome is unknown, or something stored cannot be read. The client is not told which.
+    #[error("the outcome is unknown; retry with the same ids")]
+    Failed(#[from] Failure),
+}
+
+impl From<Unavailable> for Refused {
+    fn from(unavailable: Unavailable) -> Self {
+        Self::Failed(unavailable.into())
+    }
+}
+
+impl From<Unreadable> for Refused {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::Failed(unreadable.into())
+    }
+}
+
+impl Refused {
+    /// The code.
+    const fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotFound => ErrorCode::NotFound,
+            Self::Forbidden => ErrorCode::Forbidden,
+            Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::PositionUnknown => ErrorCode::AnchorUnknown,
+            Self::PositionTooOld => ErrorCode::AnchorTooOld,
+            Self::EpochChanged { .. } => ErrorCode::EpochChanged,
+            Self::AnchorStale { .. } => ErrorCode::AnchorStale,
+            Self::RateLimited { .. } => ErrorCode::RateLimited,
+            Self::Busy => ErrorCode::Busy,
+            Self::UpgradeRequired => ErrorCode::UpgradeRequired,
+            Self::WithOneself => ErrorCode::BadRequest,
+            Self::TokenExpired => ErrorCode::TokenExpired,
+            Self::TokenRefused => ErrorCode::TokenRefused,
+            Self::Resync => ErrorCode::Resync,
+            Self::Failed(_) => ErrorCode::Unavailable,
+        }
+    }
+
+    /// As the client is answered.
+    pub fn to_wire(&self) -> Refusal {
+        let refusal = Refusal::new(self.code(), self.to_string());
+        match self {
+            Self::AnchorStale { tail } => Refusal { tail: Some(*tail), ..refusal },
+            Self::EpochChanged { common } => Refusal { common: Some(*common), ..refusal },
+            Self::RateLimited { retry_after_ms } => refusal.after_ms(*retry_after_ms),
+            Self::Busy | Self::Failed(_) => refusal.after_ms(RETRY_AFTER_MS),
+            _ => refusal,
+        }
+    }
+
+    /// Logs the failure of a port, if that is what this is: every other refusal is the client's to know.
+    pub fn log(&self, doing: &str) {
+        if let Self::Failed(failure) = self {
+            failure.log(doing);
+        }
+    }
+}

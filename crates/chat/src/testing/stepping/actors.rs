@@ -1,0 +1,109 @@
+//! Who takes part: bob's device, alice who writes, and the workers; and what each of them runs.
+
+use std::fmt;
+use std::pin::Pin;
+
+use chatlane_protocol::request::{Hello, Known, SendMessages};
+use chatlane_protocol::{Position, limits};
+
+use super::Mutation;
+use super::mutated::Ports;
+use super::names::conversation;
+use crate::ports::Session;
+use crate::requests::caller::Caller;
+use crate::requests::hello::{Greeting, hello};
+use crate::requests::send::send;
+use crate::testing::builders::{DEDUPE_KEY, caller, connection, device, head, message, position, request_id, seq, settings, start};
+use crate::workers::fan_out::{Received, fan_out};
+use crate::workers::task::Task;
+
+/// What bob's device has stored when it says hello.
+pub(super) fn had() -> Position {
+    position(1)
+}
+
+/// Bob's device on its socket of this number; higher ones were accepted later.
+pub(super) fn on_socket(number: u8) -> Caller {
+    let connected_at = start().plus_ms(number.into());
+    Caller { connection: connection(&format!("bob-{number}")), device: device(2), connected_at, ..caller("bob") }
+}
+
+/// The session of this caller.
+pub(super) fn session_of(Caller { connection, device, connected_at, expires, .. }: &Caller) -> Session {
+    Session { connection: connection.clone(), device: *device, connected_at: *connected_at, expires: *expires }
+}
+
+/// The task of entry `number`, which alice has sent.
+pub(super) fn task(number: u64) -> Task {
+    Task {
+        conversation: conversation(),
+        first: seq(number),
+        last: position(number),
+        count: head(number).count,
+        time: start(),
+        own: vec![seq(number)],
+        queued: start(),
+        origin: Some(caller("alice").connection),
+        remainder: None,
+    }
+}
+
+/// Who runs. Fixes, with the answers that it was given, what it does next.
+#[derive(Clone, Debug)]
+pub(super) enum Actor {
+    /// Bob's device says hello, after opening the socket if it `connects`.
+    Device { caller: Caller, connects: bool },
+    /// Alice sends entry 2, from the anchor 1.
+    Writer,
+    /// A worker that was handed the task for the `times`-th time.
+    Worker { task: Task, times: u32 },
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device { caller, .. } => write!(f, "hello on {}", caller.connection),
+            Self::Writer => f.write_str("send"),
+            Self::Worker { task, times } => write!(f, "fan-out of {}, receive {times},", task.last),
+        }
+    }
+}
+
+/// How it ended well.
+pub(super) enum Ended {
+    Greeted(Greeting),
+    Sent,
+    FannedOut,
+}
+
+pub(super) type Playing = Pin<Box<dyn Future<Output = Ended> + Send>>;
+
+/// What the actor runs. Panics where the code under test fails: no call of these ports does.
+pub(super) fn play(actor: Actor, ports: Ports, mutation: Option<Mutation>) -> Playing {
+    match actor {
+        Actor::Device { caller, connects } => Box::pin(async move {
+            if connects {
+                if mutation == Some(Mutation::SessionInConnect) {
+                    ports.register_in_connect(&caller.user, &session_of(&caller)).await.expect("sessions can be written");
+                }
+                ports.accept(caller.connection.clone()).await;
+            }
+            let known = vec![Known { conversation: conversation(), have: had(), read: Position::ZERO }];
+            let request = Hello { id: request_id("hello"), v: limits::VERSION_MAX, after: None, known, known_to: None };
+            let greeting = hello(&ports, &settings(), 0, &caller, &request).await;
+            Ended::Greeted(greeting.expect("hello is answered").answer)
+        }),
+        Actor::Writer => Box::pin(async move {
+            let request =
+                SendMessages { id: request_id("send"), conversation: conversation(), messages: vec![message("m-2", position(1))] };
+            send(&ports, &settings(), &DEDUPE_KEY, &caller("alice"), &request).await.expect("send is answered");
+            Ended::Sent
+        }),
+        Actor::Worker { task, times } => Box::pin(async move {
+            let as_if_first = matches!(mutation, Some(Mutation::SkipAtHead | Mutation::RepeatedTaskSkipped));
+            let received = Received { times: if as_if_first { 1 } else { times }, accepted: task.queued };
+            fan_out(&ports, &task, received).await.expect("the task is done");
+            Ended::FannedOut
+        }),
+    }
+}

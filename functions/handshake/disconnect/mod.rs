@@ -1,0 +1,34 @@
+//! Route `$disconnect`: forgets the connection. A hint only: API Gateway may send it late or never, and a fan-out that meets 410 does
+//! the same.
+
+use chatlane_aws::{Backend, Users};
+use chatlane_chat::ports::Sessions;
+use lambda_runtime::{Error, service_fn};
+
+use crate::environment::{Environment, PortsToBe};
+use crate::start::RouteEvent;
+use crate::websocket::{Answered, Event, ProxyAnswer, caller};
+
+/// The ports that it is given.
+pub type Ports = Backend<(), (), (), Users>;
+
+/// What it is given.
+pub fn asks(env: &mut Environment) -> PortsToBe<Ports> {
+    env.ports()
+}
+
+/// Runs its loop.
+pub async fn run(env: Environment) -> Result<(), Error> {
+    let ports = &env.give(asks)?.make().await;
+    lambda_runtime::run(service_fn(|event: RouteEvent| handle(ports, event.payload))).await
+}
+
+/// Removes the session of this connection and of no other.
+pub async fn handle(ports: &impl Sessions, event: Event) -> Answered {
+    let caller = caller(&event.request_context)?;
+    if let Err(failure) = ports.remove(&caller.user, std::slice::from_ref(&caller.connection)).await {
+        // Nobody waits for this answer. The next post to the connection gets 410 and removes the session.
+        failure.log("the session of a closed connection stays until a post meets it");
+    }
+    Ok(ProxyAnswer { status_code: 200, body: String::new() })
+}

@@ -1,0 +1,54 @@
+//! Route `hello`: makes the connection routable and answers where every conversation stands. See [`chatlane_chat::requests::hello`].
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
+use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Users};
+use chatlane_chat::Settings;
+use chatlane_chat::ports::{Clock, Heads, Inboxes as InboxesPort, MessageLog, Outbound, Sessions};
+use chatlane_chat::requests::hello::{self, Greeting};
+use chatlane_protocol::ServerFrame;
+use chatlane_protocol::frames::{Goaway, GoawayReason};
+use chatlane_protocol::request::exchange;
+use lambda_runtime::{Error, service_fn};
+
+use crate::environment::{Environment, PortsToBe};
+use crate::start::{RouteEvent, nobody, open_connection};
+use crate::websocket::{Answered, Event, answer};
+
+/// The ports that it is given.
+pub type Ports = Backend<Log, Conversations, Inboxes, Users, (), Gateway>;
+
+/// What it is given.
+pub fn asks(env: &mut Environment) -> (PortsToBe<Ports>, Settings) {
+    (env.ports(), env.settings())
+}
+
+/// Runs its loop.
+pub async fn run(env: Environment) -> Result<(), Error> {
+    let (ports, settings) = &env.give(asks)?;
+    let ports = &ports.make().await;
+    open_connection(ports.inbox(&nobody().0, None, 1)).await;
+    let entropy = &RandomState::new();
+    lambda_runtime::run(service_fn(|event: RouteEvent| {
+        let mut hasher = entropy.build_hasher();
+        hasher.write(event.context.request_id.as_bytes());
+        handle(ports, settings, hasher.finish(), event.payload)
+    }))
+    .await
+}
+
+/// Answers one `hello`; `spread` is a random number.
+pub async fn handle(
+    ports: &(impl Sessions + InboxesPort + Heads + MessageLog + Outbound + Clock),
+    settings: &Settings,
+    spread: u64,
+    event: Event,
+) -> Answered {
+    answer::<exchange::Hello>(ports, &event, async |caller, request| {
+        Ok(match hello::hello(ports, settings, spread, &caller, request).await?.answer {
+            Greeting::Welcome(answer) => ServerFrame::Hello(answer),
+            Greeting::Displaced => ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None }),
+        })
+    })
+    .await
+}

@@ -1,0 +1,50 @@
+//! Route `refresh`: a new token keeps the connection. Judged as the handshake's is, see [`crate::handshake::authorize`]; what it prolongs is
+//! the session, see [`chatlane_chat::requests::refresh`].
+
+use chatlane_aws::{Backend, Gateway, Users};
+use chatlane_chat::Refused;
+use chatlane_chat::ports::{Clock, Failure, Outbound, Sessions};
+use chatlane_chat::requests::refresh;
+use chatlane_protocol::ServerFrame;
+use chatlane_protocol::request::exchange;
+use lambda_runtime::{Error, service_fn};
+
+use crate::environment::{Environment, PortsToBe};
+use crate::handshake::authorize::jwks::{FetchKeys, KeyAges, KeySource};
+use crate::handshake::authorize::token::TokenPolicy;
+use crate::handshake::authorize::{Denied, grant};
+use crate::start::RouteEvent;
+use crate::websocket::{Answered, Event, answer};
+
+/// The ports that it is given.
+pub type Ports = Backend<(), (), (), Users, (), Gateway>;
+
+/// What it is given.
+pub fn asks(env: &mut Environment) -> (PortsToBe<Ports>, (String, TokenPolicy)) {
+    (env.ports(), env.issuer())
+}
+
+/// Runs its loop.
+pub async fn run(env: Environment) -> Result<(), Error> {
+    let (ports, (source, policy)) = &env.give(asks)?;
+    let (ports, keys) = (&ports.make().await, &KeySource::from_setting(source, KeyAges::default())?);
+    lambda_runtime::run(service_fn(|event: RouteEvent| handle(ports, keys, policy, event.payload))).await
+}
+
+/// Answers one `refresh`.
+pub async fn handle(
+    ports: &(impl Sessions + Outbound + Clock),
+    keys: &KeySource<impl FetchKeys>,
+    policy: &TokenPolicy,
+    event: Event,
+) -> Answered {
+    answer::<exchange::Refresh>(ports, &event, async |caller, request| {
+        let (user, expires) = match grant(keys, policy, ports, request.token.as_str(), caller.device).await {
+            Ok(granted) => granted,
+            Err(Denied::Keys(_)) => return Err(Failure::unavailable("verify a token", "the issuer's keys cannot be had").into()),
+            Err(Denied::Token(_) | Denied::Device) => return Err(Refused::TokenRefused),
+        };
+        Ok(ServerFrame::Refresh(refresh::refresh(ports, &caller, &request.id, &user, expires).await?.answer))
+    })
+    .await
+}

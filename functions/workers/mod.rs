@@ -1,0 +1,3 @@
+//! The functions behind the queue.
+
+pub mod fan_out;
