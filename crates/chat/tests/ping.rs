@@ -10,7 +10,7 @@ use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_chat::{Did, Done};
-use chatlane_protocol::frames::{MemberCursors, PingAnswer, ServerFrame, Standing, encode};
+use chatlane_protocol::frames::{ConversationStatus, MemberCursors, PingAnswer, ServerFrame, encode};
 use chatlane_protocol::request::Ping;
 use chatlane_protocol::{ConversationId, Position, limits};
 
@@ -63,7 +63,7 @@ fn a_connection_with_a_session_is_known_and_any_other_says_hello_again() {
 #[test]
 fn open_conversations_are_told_with_their_heads_and_how_far_the_other_is() {
     let stage = known(9);
-    let expected = |delivered, read| Standing {
+    let expected = |delivered, read| ConversationStatus {
         conversation: stage.conversation.clone(),
         head: position(9),
         count: 8,
@@ -87,7 +87,7 @@ fn a_head_is_told_whether_or_not_the_session_is_known() {
     assert_eq!(answer.conversations[0].head, position(4));
 }
 
-/// R1: not by a standing, not by an empty one, not by an error.
+/// R1: not by a status, not by an empty one, not by an error.
 #[test]
 fn conversations_of_others_are_left_out_as_if_they_did_not_exist() {
     let stage = known(4);
@@ -95,7 +95,7 @@ fn conversations_of_others_are_left_out_as_if_they_did_not_exist() {
     assert!(block_on(stage.ports.memory.create(&creation(&carols, &user("carol"), &user("bob")))).is_ok());
     stage.ports.memory.state().heads.insert(carols.clone(), head(1));
     let answer = ask(&stage, &caller("alice"), &[missing, stage.conversation.clone(), carols.clone()]).unwrap();
-    assert_eq!(answer.conversations.iter().map(|standing| &standing.conversation).collect::<Vec<_>>(), [&stage.conversation]);
+    assert_eq!(answer.conversations.iter().map(|status| &status.conversation).collect::<Vec<_>>(), [&stage.conversation]);
 
     let calls = |open: &[ConversationId]| {
         let before = ["inbox_rows", "heads"].map(|call| stage.ports.count(call));
@@ -139,8 +139,8 @@ fn twenty_conversations_are_told_in_the_order_asked_and_fit_a_page() {
         assert!(block_on(stage.ports.memory.create(&creation(id, &user("alice"), &with))).is_ok());
     }
     let answer = ask(&stage, &caller("alice"), &open).unwrap();
-    assert!(answer.conversations.iter().map(|standing| &standing.conversation).eq(&open));
-    assert!(answer.conversations.iter().all(|standing| standing.cursors.len() == 1));
+    assert!(answer.conversations.iter().map(|status| &status.conversation).eq(&open));
+    assert!(answer.conversations.iter().all(|status| status.cursors.len() == 1));
     assert!(encode(&ServerFrame::Ping(answer)).len() <= limits::PAGE_BYTES_MAX);
     assert_eq!(["session", "heads", "inbox_rows"].map(|call| stage.ports.count(call)), [1, 1, 21]);
 }

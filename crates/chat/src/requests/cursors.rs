@@ -118,9 +118,9 @@ async fn post_receipts<P: Sessions + Outbound + Clock>(ports: &P, caller: &Calle
     };
     let now = ports.now();
     let live = sessions.iter().filter(|(_, session)| session.expires > now);
-    let posts = live.flat_map(|(user, session)| frames.get(user).into_iter().flatten().map(|frame| (&session.connection, frame)));
-    let posts: Vec<_> = posts.collect();
-    stream::iter(posts)
+    let all = live.flat_map(|(user, session)| frames.get(user).into_iter().flatten().map(|frame| (&session.connection, frame)));
+    let all: Vec<_> = all.collect();
+    stream::iter(all)
         .map(|(connection, frame)| ports.post(connection, frame))
         .buffer_unordered(WRITES_AT_ONCE)
         .filter(|delivery| std::future::ready(*delivery == Delivery::Posted))

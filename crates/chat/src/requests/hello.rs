@@ -193,8 +193,8 @@ async fn make_routable<P: Sessions + Outbound + Clock>(ports: &P, caller: &Calle
     }
     let goaway = encode(&ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None }));
     // A courtesy: the session is gone, so nothing else reaches that socket, whatever becomes of this post.
-    let posts = join_all(displaced.iter().map(|connection| ports.post(connection, &goaway))).await;
-    Ok((standing, posts.into_iter().filter(|delivery| *delivery == Delivery::Posted).count()))
+    let outcomes = join_all(displaced.iter().map(|connection| ports.post(connection, &goaway))).await;
+    Ok((standing, outcomes.into_iter().filter(|delivery| *delivery == Delivery::Posted).count()))
 }
 
 /// The connections that must go after `mine` was added: older ones of the same device, and the oldest above 16; `mine` itself, if it is

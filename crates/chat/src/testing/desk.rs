@@ -17,6 +17,12 @@ pub trait Outcome: Any + Debug + Send {}
 
 impl<T: Any + Debug + Send> Outcome for T {}
 
+/// Lets a call take effect on the backend.
+type Take<I> = dyn Fn(&I) -> Box<dyn Outcome> + Send + Sync;
+
+/// Hands the caller its answer; `None`: it is lost.
+type Answering = dyn Fn(Option<Box<dyn Outcome>>) + Send + Sync;
+
 /// A call that was made. It keeps all that it needs: it can take effect when its caller is dead, and as often as the scheduler likes.
 pub struct Waiting<I> {
     /// The port's method.
@@ -26,8 +32,8 @@ pub struct Waiting<I> {
     /// How many calls its caller had made before it.
     pub number: usize,
     arguments: Vec<Box<dyn Argument>>,
-    take: Arc<dyn Fn(&I) -> Box<dyn Outcome> + Send + Sync>,
-    answer: Arc<dyn Fn(Option<Box<dyn Outcome>>) + Send + Sync>,
+    take: Arc<Take<I>>,
+    answer: Arc<Answering>,
 }
 
 impl<I> Waiting<I> {

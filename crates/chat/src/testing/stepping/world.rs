@@ -196,7 +196,7 @@ impl World {
         let Process { actor, desk, .. } = self.processes.remove(process);
         let calls = mem::take(&mut lock(&desk).calls);
         let (mut lost, mut late) = (vec![], vec![]);
-        let writes = calls.into_iter().filter(|call| call.leaves_a_trace());
+        let writes = calls.into_iter().filter(Waiting::leaves_a_trace);
         for (bit, call) in writes.enumerate() {
             if on_their_way >> bit & 1 == 1 { late.push(call) } else { lost.push(call) }
         }
