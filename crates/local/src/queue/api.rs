@@ -91,7 +91,7 @@ impl OfQueue {
     /// another port of this machine.
     fn find<'q>(&self, queue: &'q Queue) -> Result<&'q QueueSettings, ApiError> {
         let url = self.queue_url.as_deref().ok_or(ApiError::Missing("QueueUrl"))?;
-        Ok(&queue.lane(url.rsplit('/').next().unwrap_or_default())?.settings)
+        Ok(&queue.named(url.rsplit('/').next().unwrap_or_default())?.settings)
     }
 }
 
@@ -150,7 +150,7 @@ struct GetQueueUrl {
 
 fn get_queue_url(queue: &Queue, host: &str, request: GetQueueUrl) -> Result<Value, ApiError> {
     let name = request.queue_name.ok_or(ApiError::Missing("QueueName"))?;
-    queue.lane(&name)?;
+    queue.named(&name)?;
     Ok(json!({ "QueueUrl": Queue::url(&format!("http://{host}"), &name) }))
 }
 

@@ -62,7 +62,7 @@ impl EventSource {
     /// # Errors
     /// [`QueueError::Unknown`] if there is no such queue.
     pub fn start(queue: &Queue, settings: EventSourceSettings, functions: impl Invoke) -> Result<Self, QueueError> {
-        let changed = queue.lane(&settings.queue)?.changed.subscribe();
+        let changed = queue.named(&settings.queue)?.changed.subscribe();
         let mapping = Arc::new(Mapping { queue: queue.clone(), settings, functions });
         Ok(Self { poller: tokio::spawn(mapping.poll(changed)) })
     }
@@ -118,7 +118,7 @@ impl<I: Invoke> Mapping<I> {
     /// The visible messages, or none after waiting until there may be some.
     async fn next_batch(&self, changed: &mut tokio::sync::watch::Receiver<()>) -> Result<Vec<Received>, QueueError> {
         let name = &self.settings.queue;
-        let visibility = self.queue.lane(name)?.settings.visibility_timeout;
+        let visibility = self.queue.named(name)?.settings.visibility_timeout;
         let batch = self.queue.receive(name, self.settings.batch_max.min(BATCH_MAX), visibility)?;
         if batch.is_empty() {
             self.queue.wait_for_message(name, changed).await?;
@@ -144,7 +144,7 @@ impl<I: Invoke> Mapping<I> {
 
     /// Invokes, and while the function is throttled tries again as long as the messages stay hidden.
     async fn invoke(&self, event: Bytes) -> Result<Bytes, InvokeError> {
-        let visibility = self.queue.lane(&self.settings.queue).map(|lane| lane.settings.visibility_timeout).unwrap_or_default();
+        let visibility = self.queue.named(&self.settings.queue).map(|queue| queue.settings.visibility_timeout).unwrap_or_default();
         let hidden_until_ms = self.queue.now_ms() + super::millis(visibility);
         let mut pause = PAUSE_MIN;
         loop {

@@ -109,11 +109,11 @@ pub struct Queue {
 struct Inner {
     store: Store,
     clock: Clock,
-    queues: BTreeMap<String, Lane>,
+    queues: BTreeMap<String, NamedQueue>,
 }
 
 /// One queue's settings and the signal that something in it changed.
-struct Lane {
+struct NamedQueue {
     settings: QueueSettings,
     changed: watch::Sender<()>,
 }
@@ -134,11 +134,11 @@ impl Queue {
     }
 
     fn open_with_clock(path: &Path, queues: impl IntoIterator<Item = QueueSettings>, clock: Clock) -> Result<Self, OpenError> {
-        let lane = |settings: QueueSettings| (settings.name.clone(), Lane { settings, changed: watch::Sender::new(()) });
-        let queues: BTreeMap<String, Lane> = queues.into_iter().map(lane).collect();
-        for (queue, lane) in &queues {
-            if let Some(dead_letter_queue) = lane.settings.dead_letter_queue.clone().filter(|name| !queues.contains_key(name)) {
-                return Err(OpenError::UnknownDeadLetterQueue { queue: queue.clone(), dead_letter_queue });
+        let named = |settings: QueueSettings| (settings.name.clone(), NamedQueue { settings, changed: watch::Sender::new(()) });
+        let queues: BTreeMap<String, NamedQueue> = queues.into_iter().map(named).collect();
+        for (name, queue) in &queues {
+            if let Some(dead_letter_queue) = queue.settings.dead_letter_queue.clone().filter(|name| !queues.contains_key(name)) {
+                return Err(OpenError::UnknownDeadLetterQueue { queue: name.clone(), dead_letter_queue });
             }
         }
         Ok(Self { inner: Arc::new(Inner { store: Store::open(path)?, clock, queues }) })
@@ -159,7 +159,7 @@ impl Queue {
     /// # Errors
     /// See [`QueueError`].
     pub fn depth(&self, name: &str) -> Result<Depth, QueueError> {
-        self.lane(name)?;
+        self.named(name)?;
         Ok(self.inner.store.depth(name, self.now_ms())?)
     }
 
@@ -168,7 +168,7 @@ impl Queue {
     /// # Errors
     /// See [`QueueError`].
     pub async fn wait_until_empty(&self, name: &str) -> Result<(), QueueError> {
-        let mut changed = self.lane(name)?.changed.subscribe();
+        let mut changed = self.named(name)?.changed.subscribe();
         while !self.depth(name)?.is_empty() {
             // Cannot fail: the sender lives as long as `self`.
             let _alive = changed.changed().await;
@@ -176,7 +176,7 @@ impl Queue {
         Ok(())
     }
 
-    fn lane(&self, name: &str) -> Result<&Lane, QueueError> {
+    fn named(&self, name: &str) -> Result<&NamedQueue, QueueError> {
         self.inner.queues.get(name).ok_or_else(|| QueueError::Unknown { name: name.to_owned() })
     }
 
@@ -186,7 +186,7 @@ impl Queue {
 
     /// Receives up to `max` messages, moving those that were received too often to the dead-letter queue first.
     fn receive(&self, name: &str, max: usize, visibility: Duration) -> Result<Vec<message::Received>, QueueError> {
-        let settings = &self.lane(name)?.settings;
+        let settings = &self.named(name)?.settings;
         let redrive = settings
             .dead_letter_queue
             .as_deref()
@@ -208,8 +208,8 @@ impl Queue {
 
     /// Tells those who wait that the queue's content or a deadline in it has changed.
     fn announce(&self, name: &str) {
-        if let Some(lane) = self.inner.queues.get(name) {
-            lane.changed.send_replace(());
+        if let Some(queue) = self.inner.queues.get(name) {
+            queue.changed.send_replace(());
         }
     }
 

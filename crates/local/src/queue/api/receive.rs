@@ -43,7 +43,7 @@ pub(super) async fn receive_message(queue: &Queue, request: ReceiveMessage) -> R
     };
     let wait = seconds_in("WaitTimeSeconds", request.wait_time_seconds.unwrap_or(0), WAIT_SECONDS_MAX)?;
     let until = Instant::now() + wait;
-    let mut changed = queue.lane(&settings.name)?.changed.subscribe();
+    let mut changed = queue.named(&settings.name)?.changed.subscribe();
     let received = loop {
         changed.mark_unchanged();
         let received = queue.receive(&settings.name, usize::try_from(max).unwrap_or(1), visibility)?;

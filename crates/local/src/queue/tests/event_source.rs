@@ -62,7 +62,7 @@ fn failures(ids: &[&Value]) -> String {
 
 /// Waits until so many messages of `tasks` are left.
 async fn until_left(bench: &Bench, depth: Depth) {
-    let mut changed = bench.queue.lane("tasks").expect("the queue").changed.subscribe();
+    let mut changed = bench.queue.named("tasks").expect("the queue").changed.subscribe();
     while bench.depth("tasks") != depth {
         changed.changed().await.expect("the queue lives");
     }
