@@ -131,7 +131,7 @@ async fn run_stack(options: Run) -> anyhow::Result<()> {
     if options.fresh {
         device_store::forget(stack.data())?;
     }
-    let telling = story::tell(&stack, detail);
+    let printing = story::print(&stack, detail);
     println!("{}", greeting(&stack, began.elapsed(), options.port));
     if detail != Detail::Nothing {
         let urls = stack.endpoint_urls();
@@ -146,7 +146,7 @@ async fn run_stack(options: Run) -> anyhow::Result<()> {
         () = terminated() => {}
     }
     println!("\nstopping; everything is kept in {}", stack.data().display());
-    telling.abort();
+    printing.abort();
     stack.stop().await;
     Ok(())
 }

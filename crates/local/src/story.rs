@@ -11,7 +11,7 @@ use chatlane_aws::items::{entry, head, sessions};
 use chatlane_protocol::frames::{Outcome, SyncOutcome, encode};
 use chatlane_protocol::{ErrorCode, Seq, ServerFrame, UserId};
 use serde_json::Value;
-use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 
 use crate::embedded::{Call, Service};
@@ -19,10 +19,11 @@ use crate::gateway::{FrameSource, GatewayEvent};
 use crate::lambda::InvocationEnded;
 use crate::stack::Stack;
 
-/// How much is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How much is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
     /// Nothing.
+    #[default]
     Nothing,
     /// Frames and invocations.
     Story,
@@ -30,74 +31,96 @@ pub enum Detail {
     EveryCall,
 }
 
-/// Tells the story of a stack on standard output until the task is aborted.
-pub fn tell(stack: &Stack, detail: Detail) -> JoinHandle<()> {
+/// Prints the story of a stack on standard output until the task is aborted.
+pub fn print(stack: &Stack, detail: Detail) -> JoinHandle<()> {
     if detail == Detail::Nothing {
         return tokio::spawn(async {});
     }
     let mut calls = stack.endpoints().observe();
     let mut invocations = stack.lambda().observe();
     let mut frames = stack.gateway().observe();
+    let mut printer = Printer { detail, ..Printer::default() };
     tokio::spawn(async move {
-        let mut of_process: HashMap<String, Vec<Arc<Call>>> = HashMap::new();
-        let mut started = HashSet::new();
-        // Posted frames whose invocation has not ended, and connections whose posted frame has not come.
-        let (mut posts, mut awaited): (Vec<(String, String)>, Vec<String>) = (vec![], vec![]);
         loop {
-            // In the order of causes: a call is there before its invocation's end, that before the frame it answers.
+            // In the order of causes: a call is there before its invocation's end, and that before the frame it answers.
             tokio::select! {
                 biased;
                 call = calls.recv() => match call {
-                    // Its first event: what the process called before belongs to its start.
-                    Ok(call) if call.service == Service::Runtime => {
-                        if call.operation == "Next" && started.insert(call.caller.0.clone()) {
-                            of_process.remove(&call.caller.0);
-                        }
-                    }
-                    Ok(call) => {
-                        if detail == Detail::EveryCall {
-                            println!("{}", call_line(&call));
-                        }
-                        of_process.entry(call.caller.0.clone()).or_default().push(call);
-                    }
-                    Err(broadcast::error::RecvError::Lagged(missed)) => {
-                        println!("  (… {missed} calls not told)");
-                        posts.drain(..).for_each(|(_, line)| println!("{line}"));
-                        awaited.clear();
-                    }
-                    Err(broadcast::error::RecvError::Closed) => return,
+                    Ok(call) => printer.call(call),
+                    Err(RecvError::Lagged(missed)) => printer.missed(missed),
+                    Err(RecvError::Closed) => return,
                 },
-                Some(ended) = invocations.recv() => {
-                    let calls = of_process.remove(&ended.caller).unwrap_or_default();
-                    println!("{}", invocation_line(&ended, &calls));
-                    for connection in calls.iter().filter_map(|call| posted_to(call)) {
-                        match posts.iter().position(|(to, _)| to == connection) {
-                            Some(index) => println!("{}", posts.remove(index).1),
-                            None => awaited.push(connection.to_owned()),
-                        }
-                    }
-                }
-                Some(event) = frames.recv() => match &event {
-                    // Told behind the invocation that posted it.
-                    GatewayEvent::FrameOut { connection, source: FrameSource::Post, .. } => {
-                        match awaited.iter().position(|awaited| awaited == connection) {
-                            Some(index) => {
-                                awaited.remove(index);
-                                println!("{}", frame_line(&event));
-                            }
-                            None => posts.push((connection.clone(), frame_line(&event))),
-                        }
-                    }
-                    GatewayEvent::Closed { connection, .. } => {
-                        posts.extract_if(.., |(to, _)| to == connection).for_each(|(_, line)| println!("{line}"));
-                        awaited.retain(|awaited| awaited != connection);
-                        println!("{}", frame_line(&event));
-                    }
-                    _ => println!("{}", frame_line(&event)),
-                },
+                Some(ended) = invocations.recv() => printer.invocation(&ended),
+                Some(event) = frames.recv() => printer.frame(&event),
             }
         }
     })
+}
+
+/// Puts frames that were posted behind the line of the invocation that posted them.
+#[derive(Default)]
+struct Printer {
+    detail: Detail,
+    /// The calls of each process since its last invocation ended.
+    calls: HashMap<String, Vec<Arc<Call>>>,
+    /// The processes that have asked for an event.
+    started: HashSet<String>,
+    /// Connections with the lines of their posted frames, whose invocation has not ended.
+    posts: Vec<(String, String)>,
+    /// Connections whose posted frame has not come, although its invocation has ended.
+    awaited: Vec<String>,
+}
+
+impl Printer {
+    fn call(&mut self, call: Arc<Call>) {
+        if call.service == Service::Runtime {
+            // What a process called before it first asks for an event belongs to its start, not to an invocation.
+            if call.operation == "Next" && self.started.insert(call.caller.0.clone()) {
+                self.calls.remove(&call.caller.0);
+            }
+            return;
+        }
+        if self.detail == Detail::EveryCall {
+            println!("{}", call_line(&call));
+        }
+        self.calls.entry(call.caller.0.clone()).or_default().push(call);
+    }
+
+    /// Without the missed calls nobody knows which invocation posted a frame.
+    fn missed(&mut self, calls: u64) {
+        println!("  (… {calls} calls not shown)");
+        self.posts.drain(..).for_each(|(_, line)| println!("{line}"));
+        self.awaited.clear();
+    }
+
+    fn invocation(&mut self, ended: &InvocationEnded) {
+        let calls = self.calls.remove(&ended.caller).unwrap_or_default();
+        println!("{}", invocation_line(ended, &calls));
+        for connection in calls.iter().filter_map(|call| posted_to(call)) {
+            match self.posts.iter().position(|(to, _)| to == connection) {
+                Some(index) => println!("{}", self.posts.remove(index).1),
+                None => self.awaited.push(connection.to_owned()),
+            }
+        }
+    }
+
+    fn frame(&mut self, event: &GatewayEvent) {
+        match event {
+            GatewayEvent::FrameOut { connection, source: FrameSource::Post, .. } => {
+                let Some(index) = self.awaited.iter().position(|awaited| awaited == connection) else {
+                    self.posts.push((connection.clone(), frame_line(event)));
+                    return;
+                };
+                self.awaited.remove(index);
+            }
+            GatewayEvent::Closed { connection, .. } => {
+                self.posts.extract_if(.., |(to, _)| to == connection).for_each(|(_, line)| println!("{line}"));
+                self.awaited.retain(|awaited| awaited != connection);
+            }
+            _ => {}
+        }
+        println!("{}", frame_line(event));
+    }
 }
 
 /// The connection that took the call's frame.

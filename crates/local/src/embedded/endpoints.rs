@@ -7,6 +7,8 @@
 //! API's `Next`: a long poll of a dead process must not swallow an invocation, so it ends with its connection.
 
 use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +24,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
@@ -90,21 +92,7 @@ impl Endpoints {
             tokio::select! {
                 () = &mut shutdown => break,
                 Some(_closed) = connections.join_next() => {}
-                accepted = listener.accept() => match accepted {
-                    Ok((socket, _)) => {
-                        // Small answers must not wait for the peer's delayed acknowledgement; a socket that refuses is slower, no more.
-                        socket.set_nodelay(true).ok();
-                        let exchange = exchange.clone();
-                        let answer = service_fn(move |request| exchange.clone().answer(request));
-                        let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), answer);
-                        // An error is a caller that hung up, or a lost answer.
-                        connections.spawn(async { connection.await.ok(); });
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "an embedded endpoint could not accept a connection");
-                        tokio::time::sleep(ACCEPT_RETRY).await;
-                    }
-                },
+                accepted = listener.accept() => exchange.accept(accepted, &mut connections).await,
             }
         }
         connections.shutdown().await;
@@ -130,6 +118,27 @@ struct Exchange {
 }
 
 impl Exchange {
+    /// Serves an accepted connection in a task of `connections`.
+    async fn accept(&self, accepted: io::Result<(TcpStream, SocketAddr)>, connections: &mut JoinSet<()>) {
+        match accepted {
+            Ok((socket, _)) => {
+                // Small answers must not wait for the peer's delayed acknowledgement. A socket that refuses the option is only slower.
+                socket.set_nodelay(true).ok();
+                let exchange = self.clone();
+                let answer = service_fn(move |request| exchange.clone().answer(request));
+                let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), answer);
+                connections.spawn(async {
+                    // An error is a caller that hung up, or a lost answer.
+                    connection.await.ok();
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an embedded endpoint could not accept a connection");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+
     async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Unanswered> {
         let arrived = Instant::now();
         let (head, body) = request.into_parts();

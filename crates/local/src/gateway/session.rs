@@ -100,55 +100,25 @@ impl<F: Functions> Session<F> {
     async fn converse(&mut self, socket: &mut Socket) -> Ended {
         let Self { shared, connection, outgoing, commands, window, .. } = self;
         let limits = &shared.settings.limits;
-        let frozen = {
+        let ended = {
             let (sink, mut frames) = socket.split();
             let mut writing = std::pin::pin!(write(outgoing, sink, shared, connection));
             loop {
                 let quiet = window.as_ref().filter(|window| window.holds()).map(Window::quiet);
                 tokio::select! {
-                                    command = commands.recv() => match command {
-                                        Some(Command::Close(closing)) => break Some(Ended::ByGateway(closing)),
-                                        Some(Command::Freeze) => break None,
-                                        // The connection holds the sender and is held here.
-                                        None => break Some(Ended::ByGateway(Closing::going_away())),
-                                    },
-                                    frame = frames.next() => match frame {
-                                        Some(Ok(Message::Text(text))) => {
-                                            connection.touch();
-                                            let frame = Frame::new(text.as_str().to_owned(), &shared.settings.routes);
-                                            emit_frame_in(shared, connection, &frame);
-                                            let ready = match window {
-                                                Some(window) => window.push(frame),
-                                                None => vec![frame],
-                                            };
-                                            for frame in ready {
-                 dispatch(shared, connection, frame);
+                    command = commands.recv() => break obey(command),
+                    read = frames.next() => if let Some(ended) = take(read, shared, connection, window) {
+                        break Some(ended);
+                    },
+                    Err(error) = &mut writing => break Some(Ended::Unreadable(Closing::after(&error))),
+                    () = tokio::time::sleep(quiet.unwrap_or_default()), if quiet.is_some() => dispatch_held(shared, connection, window),
+                    () = tokio::time::sleep_until(connection.closes_at(limits)) => if is_over(connection, limits) {
+                        break Some(Ended::ByGateway(Closing::going_away()));
+                    },
                 }
-                                        }
-                                        Some(Ok(Message::Binary(_))) => break Some(Ended::ByGateway(Closing::binary_frame())),
-                                        Some(Ok(Message::Ping(_))) if shared.settings.ping_resets_idle => connection.touch(),
-                                        // The pong is sent by the next read.
-                                        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                                        Some(Ok(Message::Close(frame))) => break Some(Ended::ByClient(Closing::by_client(frame))),
-                                        Some(Err(error)) => break Some(Ended::Unreadable(Closing::after(&error))),
-                                        None => break Some(Ended::Unreadable(Closing::lost())),
-                                    },
-                                    Err(error) = &mut writing => break Some(Ended::Unreadable(Closing::after(&error))),
-                                    () = tokio::time::sleep(quiet.unwrap_or_default()), if quiet.is_some() => {
-                                        let ready = window.as_mut().map(Window::flush).unwrap_or_default();
-                                        for frame in ready {
-                 dispatch(shared, connection, frame);
-                }
-                                    }
-                                    () = tokio::time::sleep_until(connection.closes_at(limits)) => {
-                                        if connection.closes_at(limits) <= tokio::time::Instant::now() {
-                                            break Some(Ended::ByGateway(Closing::going_away()));
-                                        }
-                                    }
-                                }
             }
         };
-        if let Some(ended) = frozen {
+        if let Some(ended) = ended {
             return ended;
         }
         // Half-open: posts are accepted and lost, the timers run.
@@ -191,10 +161,7 @@ impl<F: Functions> Session<F> {
     }
 
     fn dispatch_held(&mut self) {
-        let held = self.window.as_mut().map(Window::flush).unwrap_or_default();
-        for frame in held {
-            dispatch(&self.shared, &self.connection, frame);
-        }
+        dispatch_held(&self.shared, &self.connection, &mut self.window);
     }
 
     /// Invokes `$disconnect`, best effort: its outcome is nobody's business.
@@ -218,6 +185,64 @@ impl<F: Functions> Session<F> {
             let _outcome = self.shared.invoke(function, event).await;
         }
     }
+}
+
+/// How a command ends the conversation; `None` for a freeze.
+fn obey(command: Option<Command>) -> Option<Ended> {
+    match command {
+        Some(Command::Close(closing)) => Some(Ended::ByGateway(closing)),
+        Some(Command::Freeze) => None,
+        // Does not happen: the session holds the connection, which holds the sender.
+        None => Some(Ended::ByGateway(Closing::going_away())),
+    }
+}
+
+/// Takes what was read from the socket; says how the conversation ended, if it did.
+fn take<F: Functions>(
+    read: Option<Result<Message, Error>>,
+    shared: &Arc<Shared<F>>,
+    connection: &Arc<Connection>,
+    window: &mut Option<Window<Frame>>,
+) -> Option<Ended> {
+    match read {
+        Some(Ok(Message::Text(text))) => {
+            connection.touch();
+            let frame = Frame::new(text.as_str().to_owned(), &shared.settings.routes);
+            emit_frame_in(shared, connection, &frame);
+            let ready = match window {
+                Some(window) => window.push(frame),
+                None => vec![frame],
+            };
+            dispatch_all(shared, connection, ready);
+            None
+        }
+        Some(Ok(Message::Binary(_))) => Some(Ended::ByGateway(Closing::binary_frame())),
+        Some(Ok(Message::Ping(_))) if shared.settings.ping_resets_idle => {
+            connection.touch();
+            None
+        }
+        // The pong is sent by the next read.
+        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => None,
+        Some(Ok(Message::Close(frame))) => Some(Ended::ByClient(Closing::by_client(frame))),
+        Some(Err(error)) => Some(Ended::Unreadable(Closing::after(&error))),
+        None => Some(Ended::Unreadable(Closing::lost())),
+    }
+}
+
+/// Dispatches the frames that wait to be shuffled.
+fn dispatch_held<F: Functions>(shared: &Arc<Shared<F>>, connection: &Arc<Connection>, window: &mut Option<Window<Frame>>) {
+    dispatch_all(shared, connection, window.as_mut().map(Window::flush).unwrap_or_default());
+}
+
+fn dispatch_all<F: Functions>(shared: &Arc<Shared<F>>, connection: &Arc<Connection>, frames: Vec<Frame>) {
+    for frame in frames {
+        dispatch(shared, connection, frame);
+    }
+}
+
+/// Whether the idle limit or the life limit is over now: a message may have moved the idle limit since the timer was set.
+fn is_over(connection: &Connection, limits: &Limits) -> bool {
+    connection.closes_at(limits) <= tokio::time::Instant::now()
 }
 
 /// Reads what the client still sends, to the end. Closing with unread bytes makes TCP reset the connection, and the client would lose the

@@ -90,18 +90,21 @@ impl Environment {
             tokio::select! {
                 // In this order: an answer that was posted before the process died or ran out of time counts.
                 biased;
-                request = requests.recv() => if let Some(request) = request {
-                    self.handle(request);
-                } else {
+                request = requests.recv() => match request {
+                    Some(request) => self.handle(request),
                     // The service was dropped.
-                    self.kill(Fate::Killed);
-                    break self.child.wait().await;
+                    None => break self.kill_and_wait().await,
                 },
                 status = self.child.wait() => break status,
                 () = sleep_until(deadline.unwrap_or(self.began)), if deadline.is_some() => self.kill(Fate::TimedOut),
             }
         };
         self.end(status);
+    }
+
+    async fn kill_and_wait(&mut self) -> std::io::Result<ExitStatus> {
+        self.kill(Fate::Killed);
+        self.child.wait().await
     }
 
     fn handle(&mut self, request: Request) {
