@@ -102,21 +102,12 @@ own_answers! {
 /// Reads one text. Forward rule: what is unknown is still an answer if it has an `id`.
 pub(super) fn read(text: &str) -> Arrival {
     let frame = serde_json::from_str(text).unwrap_or(ServerFrame::Unknown);
-    let id = match &frame {
-        ServerFrame::Hello(answer) => &answer.id,
-        ServerFrame::Open(answer) => &answer.id,
-        ServerFrame::Send(answer) => &answer.id,
-        ServerFrame::Sync(answer) => &answer.id,
-        ServerFrame::History(answer) => &answer.id,
-        ServerFrame::Probe(answer) => &answer.id,
-        ServerFrame::Ack(answer) | ServerFrame::Read(answer) => &answer.id,
-        ServerFrame::Refresh(answer) => &answer.id,
-        ServerFrame::Ping(answer) => &answer.id,
-        ServerFrame::Error(ErrorFrame { id: Some(id), refusal }) => return Arrival::Answer(id.clone(), Answer::Refused(refusal.clone())),
-        ServerFrame::Entries(_) | ServerFrame::Receipt(_) | ServerFrame::Goaway(_) | ServerFrame::Error(_) => return Arrival::Push(frame),
-        ServerFrame::Unknown => return read_unknown(text),
-    };
-    Arrival::Answer(id.clone(), Answer::Frame(frame))
+    match (frame.id().cloned(), frame) {
+        (Some(id), ServerFrame::Error(ErrorFrame { refusal, .. })) => Arrival::Answer(id, Answer::Refused(refusal)),
+        (Some(id), frame) => Arrival::Answer(id, Answer::Frame(frame)),
+        (None, ServerFrame::Unknown) => read_unknown(text),
+        (None, frame) => Arrival::Push(frame),
+    }
 }
 
 fn read_unknown(text: &str) -> Arrival {

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use chatlane_protocol::frames::{
-    CursorsAnswer, ErrorFrame, HelloAnswer, HistoryAnswer, OpenAnswer, PingAnswer, ProbeAnswer, RefreshAnswer, SendAnswer, SyncAnswer,
-};
+use chatlane_protocol::frames::ErrorFrame;
 use chatlane_protocol::{Request, RequestId, ServerFrame};
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -177,27 +175,10 @@ enum Arrival {
 /// Tells what a frame is. Forward rule: whatever is unknown is still an answer if it has an `id`, and a push if it has none.
 fn read(text: &str) -> Arrival {
     let frame = serde_json::from_str(text).unwrap_or(ServerFrame::Unknown);
-    match &frame {
-        ServerFrame::Error(ErrorFrame { id: Some(id), refusal }) => {
-            Arrival::Answer(id.clone(), Err(RequestError::Refused(refusal.clone())))
-        }
-        ServerFrame::Hello(answer) => {
-            let HelloAnswer { id, .. } = &**answer;
-            Arrival::Answer(id.clone(), Ok(frame))
-        }
-        ServerFrame::Open(OpenAnswer { id, .. })
-        | ServerFrame::Send(SendAnswer { id, .. })
-        | ServerFrame::Sync(SyncAnswer { id, .. })
-        | ServerFrame::History(HistoryAnswer { id, .. })
-        | ServerFrame::Probe(ProbeAnswer { id, .. })
-        | ServerFrame::Ack(CursorsAnswer { id, .. })
-        | ServerFrame::Read(CursorsAnswer { id, .. })
-        | ServerFrame::Refresh(RefreshAnswer { id, .. })
-        | ServerFrame::Ping(PingAnswer { id, .. }) => Arrival::Answer(id.clone(), Ok(frame)),
-        ServerFrame::Entries(_) | ServerFrame::Receipt(_) | ServerFrame::Goaway(_) | ServerFrame::Error(ErrorFrame { id: None, .. }) => {
-            Arrival::Push(frame)
-        }
-        ServerFrame::Unknown => {
+    match (frame.id().cloned(), frame) {
+        (Some(id), ServerFrame::Error(ErrorFrame { refusal, .. })) => Arrival::Answer(id, Err(RequestError::Refused(refusal))),
+        (Some(id), frame) => Arrival::Answer(id, Ok(frame)),
+        (None, frame @ ServerFrame::Unknown) => {
             let json: Value = serde_json::from_str(text).unwrap_or_default();
             let field = |name: &str| json.get(name).and_then(Value::as_str);
             let id = field("id").and_then(|id| RequestId::new(id).ok());
@@ -208,6 +189,7 @@ fn read(text: &str) -> Arrival {
                 _ => Arrival::Push(frame),
             }
         }
+        (None, frame) => Arrival::Push(frame),
     }
 }
 
