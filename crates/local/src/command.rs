@@ -24,7 +24,7 @@ use crate::issuer::{TOKEN_LIFETIME, TOKEN_PATH};
 use crate::stack::{PORT, STAGE, Settings, Stack};
 use crate::story::{self, Detail};
 
-/// The folder where nobody names another.
+/// The data folder if no other is named.
 const DATA: &str = ".chatlane";
 
 /// All of Chatlane on this machine.
@@ -49,10 +49,10 @@ struct Run {
     /// Port of the gateway; 0 takes any.
     #[arg(long, default_value_t = PORT)]
     port: u16,
-    /// Folder that keeps everything over a restart.
+    /// Folder for everything that survives a restart.
     #[arg(long, default_value = DATA)]
     data: PathBuf,
-    /// Forget what is in the folder.
+    /// Start over: delete the tables, queues and devices in the folder.
     #[arg(long)]
     fresh: bool,
     /// Close every connection after this many seconds, as the gateway does after 2 hours.
@@ -64,15 +64,15 @@ struct Run {
     /// Let every request to a table, a queue or a socket take the time of AWS instead of this machine's.
     #[arg(long, value_name = "WHOSE")]
     latency: Option<Whose>,
-    /// Tell where the embedded endpoints listen, and the story of every frame; twice: every AWS call too.
+    /// Print where the embedded endpoints listen, and the story of every frame; given twice, every AWS call too.
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
 }
 
-/// Whose latencies.
+/// Whose latencies the requests have.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Whose {
-    /// Drawn from published quantiles, and beliefs where there are none; see docs/FIDELITY.md.
+    /// Drawn from published quantiles, or from assumed ones where none are published; see docs/FIDELITY.md.
     Aws,
 }
 
@@ -85,7 +85,7 @@ struct Chat {
     /// Port of the gateway.
     #[arg(long, default_value_t = PORT)]
     port: u16,
-    /// Folder of the stack, which keeps what this device has over a restart, too.
+    /// Folder of the stack; it also keeps this device over a restart.
     #[arg(long, default_value = DATA)]
     data: PathBuf,
 }
@@ -94,7 +94,7 @@ impl Command {
     /// Does what the command line asks.
     ///
     /// # Errors
-    /// One line for the person that says what to do.
+    /// One line for the user that says what to do.
     pub async fn execute(self) -> anyhow::Result<()> {
         match self.does {
             Some(Does::Chat(options)) => run_chat(options).await,
@@ -151,7 +151,7 @@ async fn run_stack(options: Run) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns when somebody asks this process to end.
+/// Waits for a SIGTERM.
 async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {
@@ -179,7 +179,7 @@ Paste into a second terminal:   cargo run -q -p chatlane-local -- chat alice{oth
 and into a third:               cargo run -q -p chatlane-local -- chat bob{other_port}{other_data}
 Any WebSocket client, as carol: npx -y wscat -c '{url}?device={device}' -s chatlane.v1 -s token.{token}
                                 then type {{\"action\":\"hello\",\"id\":\"1\",\"v\":1}}
-Ctrl-C stops it. -v tells the story of every frame, -vv every AWS call.",
+Ctrl-C stops it. -v prints the story of every frame, -vv every AWS call.",
         functions = Function::ALL.len(),
         data = data.display(),
         url = stack.url(),
@@ -191,7 +191,7 @@ Ctrl-C stops it. -v tells the story of every frame, -vv every AWS call.",
 async fn run_chat(options: Chat) -> anyhow::Result<()> {
     let user = UserId::new(options.name.as_str())?;
     let peer = options.peer.map(UserId::new).transpose()?;
-    // The token says which stack answers. While none does, a person who has been here before can read, and write for later.
+    // The token says which stack answers. While none answers, a user whose device is here can read, and write messages that are sent later.
     let store = match fetch_token(options.port, &user).await {
         Ok(token) => device_store::open(&options.data, &token, &user)?,
         Err(error) => device_store::last(&options.data, &user)?.ok_or(error)?,

@@ -1,4 +1,4 @@
-//! The folder that holds everything that survives a restart. One runner at a time has it.
+//! The folder for everything that survives a restart. One runner at a time uses it.
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
@@ -18,10 +18,10 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// Takes the folder, making it if there is none. `fresh` forgets what a former run stored there, and touches no foreign file.
+    /// Locks the folder and makes it if there is none. `fresh` deletes the tables and queues of a former run and no other file.
     ///
     /// # Errors
-    /// It cannot be made, or another runner has it.
+    /// The folder cannot be made, or another runner uses it.
     pub fn open(path: &Path, fresh: bool) -> anyhow::Result<Self> {
         fs::create_dir_all(path).with_context(|| format!("cannot make the data folder {}", path.display()))?;
         let lock = File::create(path.join(LOCK)).with_context(|| format!("cannot write to the data folder {}", path.display()))?;

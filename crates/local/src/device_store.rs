@@ -1,5 +1,5 @@
-//! Where the terminal chats of this machine keep their devices: `devices/KEY/USER.sqlite` in the stack's data folder, KEY being the issuer's
-//! key as the tokens name it. What a device has is of one stack; with another one's it would only ask for what is not there.
+//! Where the terminal chats of this machine keep their devices: `devices/KEY/USER.sqlite` in the stack's data folder. KEY is the id of the
+//! issuer's key, which the tokens name. A device belongs to one stack, because no other stack has the conversations that it knows.
 //!
 //! Two chats of one user at once are two devices: the second one's file ends in `.2.sqlite`, and so on.
 
@@ -23,12 +23,12 @@ const FOLDER: &str = "devices";
 /// Devices of one user on this machine at once: as many as Chatlane connects (`CONNECTIONS_PER_USER_MAX`).
 const DEVICES_MAX: usize = 16;
 
-/// The first device of `user` that no other process has, of the stack that issued `token`; made if there is none.
+/// The first device of `user` that no other process uses, at the stack that issued `token`. It is made if there is none.
 ///
 /// # Errors
 /// The token names no key, or the file cannot be used.
 pub fn open(data: &Path, token: &Token, user: &UserId) -> anyhow::Result<Store> {
-    let key = decode_header(token.as_str()).context("what answers is not Chatlane: its token is none")?.kid.unwrap_or_default();
+    let key = decode_header(token.as_str()).context("what answers is not Chatlane: it gave no token")?.kid.unwrap_or_default();
     let named = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if key.is_empty() || key.len() > 64 || !key.bytes().all(named) {
         bail!("what answers is not Chatlane: its token names no key");
@@ -56,7 +56,7 @@ pub fn last(data: &Path, user: &UserId) -> anyhow::Result<Option<Store>> {
     }
 }
 
-/// Forgets all devices of the data folder: their conversations are gone.
+/// Deletes all devices of the data folder, with the conversations that they know.
 ///
 /// # Errors
 /// The folder cannot be deleted.
@@ -83,7 +83,7 @@ fn first_free(stack: &Path, user: &UserId, may_open: impl Fn(&Path) -> bool) -> 
 
 fn file(stack: &Path, user: &UserId, number: usize) -> PathBuf {
     let encoded = utf8_percent_encode(user.as_str(), NON_ALPHANUMERIC).to_string();
-    // 128 bytes, escaped, may be more than the 255 that a file's name may have.
+    // A file's name has at most 255 bytes; an escaped user may have 384.
     let name = if encoded.len() <= 200 { encoded } else { BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, encoded.as_bytes())) };
     stack.join(if number == 1 { format!("{name}.sqlite") } else { format!("{name}.{number}.sqlite") })
 }

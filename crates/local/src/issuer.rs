@@ -1,8 +1,8 @@
 //! The development token issuer: an identity provider for one machine.
 //!
-//! It signs ES256 tokens with a key that is made once and kept in the data folder, and serves the public half as a JWKS, which is all that
-//! the `authorize` function knows of it. Anybody who can reach the loopback interface may have a token for any name; web pages may not:
-//! requests that a browser sends for a page are refused. Never run it where strangers can connect.
+//! It signs ES256 tokens with a key that is made once and kept in the data folder, and serves the public half as a JWKS. The `authorize`
+//! function knows nothing else of it. Anybody who can reach the loopback interface gets a token for any name, except web pages: requests
+//! that a browser sends for a page are refused. Never run it where strangers can connect.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -36,7 +36,7 @@ pub const JWKS_PATH: &str = "/.well-known/jwks.json";
 /// Where tokens are served.
 pub const TOKEN_PATH: &str = "/token";
 
-/// Life of a token from the `/token` path: a day of work.
+/// How long a token from the `/token` path is valid: one day.
 pub const TOKEN_LIFETIME: Duration = Duration::from_hours(24);
 
 /// Longest user name, as everywhere in Chatlane (DESIGN §5).
@@ -70,8 +70,9 @@ impl Issuer {
             }
             Err(error) => return Err(error).with_context(|| format!("cannot read the issuer's key {}", path.display())),
         };
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8)
-            .map_err(|_| anyhow!("{} holds no P-256 key: delete it, a new one is made (old tokens end)", path.display()))?;
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8).map_err(|_| {
+            anyhow!("{} holds no P-256 key: delete it, and the next start makes a new key (old tokens are refused then)", path.display())
+        })?;
         // SEC 1 uncompressed point: 0x04, then x and y of 32 bytes each.
         let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
         let (x, y) = (BASE64_URL_SAFE_NO_PAD.encode(x), BASE64_URL_SAFE_NO_PAD.encode(y));
@@ -94,7 +95,7 @@ impl Issuer {
         self.sign(&json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": user, "iat": now_s, "nbf": now_s, "exp": until_s }))
     }
 
-    /// A signed token with exactly these claims: for tests of bad ones.
+    /// A signed token with exactly these claims, so that tests can make bad ones.
     ///
     /// # Panics
     /// Never: the key was checked when it was opened.
@@ -105,14 +106,14 @@ impl Issuer {
 
     /// `GET` [`JWKS_PATH`] answers the key set, `GET` [`TOKEN_PATH`]`?user=NAME` a token as text.
     ///
-    /// A token is refused with 403 where the request has an `Origin` (a page of another site asks) or a `Host` that is not this machine
-    /// (a page asks that has pointed its own name here), with 400 for a user that is missing, empty or longer than 128 bytes.
+    /// It answers 403 if the request has an `Origin` (a page of another site asks) or a `Host` that is not this machine (a page asks whose
+    /// own name points here), and 400 for a user that is missing, empty or longer than 128 bytes.
     pub fn router(&self) -> Router {
         Router::new().route(JWKS_PATH, get(serve_jwks)).route(TOKEN_PATH, get(serve_token)).with_state(self.clone())
     }
 }
 
-/// Makes a key and puts it at `path` whole or not at all: a crash in between leaves no half file in its place.
+/// Makes a key and writes it to `path`. A crash leaves the whole file or none, because it is renamed into place.
 fn make_key(path: &Path) -> anyhow::Result<Vec<u8>> {
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
     let pkcs8 = pair.to_pkcs8v1()?;
@@ -147,7 +148,7 @@ async fn serve_token(
     Ok(issuer.token(&user, TOKEN_LIFETIME, SystemTime::now()))
 }
 
-/// Whether the request was made to this machine by its own name or address: a page whose name resolves to 127.0.0.1 sends that name.
+/// Whether the request names this machine. A page whose own name resolves to 127.0.0.1 sends that name.
 fn names_this_machine(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|digit| digit.is_ascii_digit())).map_or(host, |(name, _)| name);

@@ -1,11 +1,11 @@
 //! `local`: all of Chatlane on one machine, after one command.
 //!
-//! The Lambda functions are the production ones, unmodified: `local` starts itself again in a function's role, so each runs its real
-//! `lambda_runtime` loop in a child process, and the real AWS SDK in it talks to embedded endpoints. This crate is those endpoints:
+//! The Lambda functions are the production ones, unmodified. For each, `local` starts its own program again as a child process, which runs
+//! the real `lambda_runtime` loop; the real AWS SDK in it talks to embedded endpoints. This crate is those endpoints:
 //! the WebSocket gateway ([`gateway`]), the Lambda Runtime API with its pool of processes ([`lambda`]), the queue and its event source
 //! mapping ([`queue`]), `DynamoDB` ([`embedded`]), a development token issuer ([`issuer`]). [`stack`] puts them together.
 //!
-//! What is modelled, with its source and test, and what deviates, is `docs/FIDELITY.md`. Not promised: throughput, security of any kind
+//! `docs/FIDELITY.md` lists what is modelled, with its source and test, and what deviates. Not promised: throughput, security of any kind
 //! (it listens on loopback only and checks no signature), retention.
 
 pub mod command;

@@ -6,13 +6,14 @@ use chatlane_local::{command, lambda};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    // Started by the runner in a function's role: the production bootstrap, in this executable so that one build makes everything.
+    // The runner started this process as a function: it runs the production bootstrap, which is in this executable so that one build
+    // makes everything.
     if let (Ok(handler), Ok(_)) = (std::env::var("_HANDLER"), std::env::var("AWS_LAMBDA_RUNTIME_API")) {
         lambda::die_with_parent();
         return chatlane_functions::bootstrap(&handler);
     }
     let command = command::Command::parse();
-    // A refused condition is everyday business, and embedded DynamoDB warns of each.
+    // Embedded DynamoDB warns of every refused condition, and those are part of normal work.
     let filter = tracing_subscriber::EnvFilter::new("warn,dynoxide=error");
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
     let runtime = match tokio::runtime::Runtime::new() {
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error.into()),
     };
     let done = runtime.block_on(command.execute());
-    // A blocking read of the terminal cannot be cancelled; nothing else is left.
+    // A blocking read of the terminal cannot be cancelled. Nothing else is still running.
     runtime.shutdown_background();
     match done {
         Ok(()) => ExitCode::SUCCESS,

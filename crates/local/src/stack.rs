@@ -1,8 +1,8 @@
 //! The stack: embedded endpoints, functions in child processes, the gateway in front.
 //!
 //! Who talks to whom, all on loopback: clients → gateway → Lambda → (Runtime API) → child process → (AWS SDK) → `DynamoDB`, SQS,
-//! `@connections`; queue → event source mapping → Lambda. Each endpoint has a listener of its own, and all requests of children pass
-//! [`Endpoints`].
+//! `@connections`; queue → event source mapping → Lambda. Each endpoint has a listener of its own, and every request of a child process
+//! passes [`Endpoints`].
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -35,23 +35,23 @@ pub const STAGE: &str = "dev";
 /// The queue of delivery tasks.
 pub const FAN_OUT_QUEUE: &str = "fan-out";
 
-/// Where tasks go that no worker could do.
+/// The queue for tasks that were tried too often.
 pub const DEAD_LETTER_QUEUE: &str = "fan-out-dead-letter";
 
 /// The port of the gateway, if no other is asked for.
 pub const PORT: u16 = 7070;
 
-/// Keys the body hashes of this machine's data; a real deployment has its own.
+/// The key for the body hashes of this machine's data. A real deployment has its own.
 const DEDUPE_KEY: &str = "6c6f63616c6c6f63616c6c6f63616c6c6f63616c6c6f63616c6c6f63616c6c6f";
 
-/// What can be chosen. Everything else is as the template deploys it.
+/// What can be chosen. Everything else is set as in the template.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The executable that the functions run in: `chatlane-local` itself.
     pub program: PathBuf,
     /// Where everything is kept.
     pub data: PathBuf,
-    /// Forget what is there.
+    /// Delete the tables and queues that are there.
     pub fresh: bool,
     /// The gateway's port; 0: any.
     pub port: u16,
@@ -128,12 +128,12 @@ impl Functions for Lambda {
 }
 
 impl Stack {
-    /// Starts everything; clients may connect when this returns. No process is started before it is needed.
+    /// Starts everything. Clients may connect when this returns; a function's first process starts with its first event.
     ///
     /// # Errors
     /// One line that says what to do: the port is taken, the folder is in use or not ours.
     pub async fn start(settings: Settings, lines: LineSink) -> anyhow::Result<Self> {
-        // The port first: where it is taken, nothing is forgotten.
+        // The port first: if it is taken, nothing is deleted.
         let clients = listen(settings.port).await.map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => {
                 anyhow!("port {} is taken: stop what listens there, or choose another one with --port", settings.port)
@@ -234,7 +234,7 @@ impl Stack {
         &self.issuer
     }
 
-    /// What children ask of the embedded endpoints: to record, to hold.
+    /// The embedded endpoints, whose requests from child processes can be recorded and held.
     pub const fn endpoints(&self) -> &Endpoints {
         &self.endpoints
     }
@@ -259,7 +259,7 @@ impl Stack {
         &self.gateway
     }
 
-    /// Ends everything: sockets with 1001, processes, endpoints, files. What was acknowledged is kept.
+    /// Ends everything: closes sockets with 1001, then ends processes and endpoints and closes the files. What was acknowledged is kept.
     pub async fn stop(self) {
         self.gateway.stop().await;
         self.event_source.stop().await;

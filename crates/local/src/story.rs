@@ -1,7 +1,7 @@
-//! What `-v` prints: every frame and every invocation in a line, from what passed the embedded endpoints.
+//! What `-v` prints: one line for every frame and every invocation, made from the calls that the embedded endpoints saw.
 //!
-//! An environment handles one event at a time, so the calls of a process between two of its invocations belong to the second. For people
-//! only: a stall of the terminal may leave a hole.
+//! An environment handles one event at a time, so the calls that a process makes between the ends of two invocations belong to the second.
+//! Meant for reading only: while the terminal stalls, calls may be missed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_told_by_its_kind_and_never_by_its_content() {
+    fn a_frame_is_shown_by_its_kind_and_never_by_its_content() {
         let text = r#"{"type":"entries","conversation":"d1","entries":[{"position":{"epoch":1,"seq":7},"sender":"a","client_message_id":"m","time_ms":1,"count":1,"kind":"message","body":{"content_type":"text/plain","text":"SECRET"}}]}"#;
         let posted = GatewayEvent::FrameOut {
             connection: "c".to_owned(),

@@ -1,4 +1,4 @@
-//! What one request to an embedded endpoint was, seen from the side where it arrived.
+//! One request to an embedded endpoint, as the endpoint saw it.
 
 use std::fmt;
 use std::time::Duration;
@@ -35,7 +35,7 @@ impl fmt::Display for Caller {
     }
 }
 
-/// How far one request got. Everything but [`Fate::Answered`] is a test's doing (see [`Hold`](super::Hold)).
+/// How far one request got. Only tests cause a fate other than [`Fate::Answered`] (see [`Hold`](super::Hold)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It took effect and its caller was sent the endpoint's answer, which may be an error.
@@ -59,13 +59,13 @@ pub struct Call {
     pub service: Service,
     /// The operation in the service's own words.
     pub operation: String,
-    /// The JSON of the request; `Null` where it is none. For `@connections`: `{"ConnectionId": …, "Data": "<text>"}`.
+    /// The request if it is JSON, else `Null`. For `@connections`: `{"ConnectionId": …, "Data": "<text>"}`.
     pub request: Value,
     /// How far it got.
     pub fate: Fate,
-    /// HTTP status of the answer; 0 where there is none (yet).
+    /// HTTP status of the answer; 0 if there is none (yet).
     pub status: u16,
-    /// The JSON of the answer; `Null` where it is none (yet).
+    /// The answer if it is JSON, else `Null`; `Null` too while there is none.
     pub answer: Value,
     /// Write capacity units that `DynamoDB` would charge for it (also for a refused conditional write); 0 elsewhere.
     pub write_units: f64,

@@ -1,8 +1,8 @@
 //! What `DynamoDB` would charge.
 //!
-//! dynoxide reports consumed capacity when it is asked to, with the rounding that AWS documents (the tests here hold it to that). It
-//! reports nothing for a refused conditional write, and neither does AWS, though it charges for it. So every request goes out asking for
-//! consumed capacity and for the item that refused it, and the answer comes back without what its caller had not asked for.
+//! dynoxide reports consumed capacity if a request asks for it, with the rounding that AWS documents (the tests here check that). It
+//! reports none for a refused conditional write; AWS reports none either, but charges for it. So every request is made to ask for consumed
+//! capacity and for the item that refused it. What its caller had not asked for is taken out of the answer.
 //!
 //! Not counted: `PartiQL` statements, tables' control operations, storage, backups and streams.
 
@@ -47,7 +47,7 @@ pub(super) struct Metered {
 }
 
 impl Metered {
-    /// Adds the questions. `None` for operations that are not metered: they pass as they are.
+    /// Makes the request ask for capacity and refusing items. `None` for operations that are not metered: they stay as they are.
     pub(super) fn new(operation: &str, mut request: Value) -> Option<Self> {
         let (_, writes) = METERED.into_iter().find(|(name, _)| *name == operation)?;
         let added_capacity = add(&mut request, CAPACITY, "TOTAL");
@@ -59,7 +59,7 @@ impl Metered {
         Some(Self { writes, request, added_capacity, added_item })
     }
 
-    /// Takes what was not asked for out of `answer`, and says what the request cost.
+    /// Takes what the caller had not asked for out of `answer`, and returns what the request cost.
     pub(super) fn settle(self, answer: &mut Value) -> Units {
         let error = answer.get("__type").and_then(Value::as_str).and_then(|name| name.rsplit('#').next());
         match error {
@@ -85,7 +85,7 @@ impl Metered {
         Units { write: consumed.iter().map(|units| units.write).sum(), read: consumed.iter().map(|units| units.read).sum() }
     }
 
-    /// A transaction that repeats an earlier one by its token is charged as reads: there the kind is said.
+    /// A transaction that repeats an earlier one by its token is charged as reads; then the answer says which kind its units are.
     fn units(&self, table: &Value) -> Units {
         let number = |name| table.get(name).and_then(Value::as_f64);
         match (number("WriteCapacityUnits"), number("ReadCapacityUnits"), number("CapacityUnits").unwrap_or_default()) {
@@ -107,8 +107,8 @@ impl Metered {
         units
     }
 
-    /// AWS documents the doubling (prepare and commit), not what a cancelled transaction costs: belief, each action is charged twice a
-    /// refused write, sized by the existing item where it is known, else by the item that a `Put` carries.
+    /// AWS documents the doubling (prepare and commit), not what a cancelled transaction costs. Belief: each action costs twice a refused
+    /// write, by the size of the existing item if it is known, else of the item that a `Put` carries.
     fn settle_cancellation(&self, answer: &mut Value) -> Units {
         if !self.writes {
             return Units::default();
@@ -140,7 +140,7 @@ fn action_of(element: &mut Value) -> Option<&mut Value> {
     element.as_object_mut()?.values_mut().next()
 }
 
-/// Sets `name` where it is absent or `NONE`. A value that does not exist is left for the endpoint to refuse.
+/// Sets `name` if it is absent or `NONE`; true if it was. An invalid value is left for the endpoint to refuse.
 fn add(request: &mut Value, name: &str, value: &str) -> bool {
     let Some(request) = request.as_object_mut() else {
         return false;
@@ -152,7 +152,7 @@ fn add(request: &mut Value, name: &str, value: &str) -> bool {
     absent
 }
 
-/// Write units by the size of `item`, an item in `DynamoDB`'s JSON; one unit where there is none.
+/// Write units by the size of `item`, an item in `DynamoDB`'s JSON; one unit if there is none.
 fn refused_units(item: Option<&Value>) -> f64 {
     let item = item.and_then(|item| serde_json::from_value::<Item>(item.clone()).ok());
     write_capacity_units(item.as_ref().map_or(0, item_size))

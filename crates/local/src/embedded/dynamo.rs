@@ -1,7 +1,7 @@
-//! Embedded `DynamoDB`: dynoxide over one `SQLite` file, behind a front that counts what AWS would charge.
+//! Embedded `DynamoDB`: dynoxide over one `SQLite` file, behind a router that counts what AWS would charge.
 //!
-//! The front is an [`axum::Router`] that the interception layer serves; dynoxide's own HTTP server listens on a private loopback port
-//! behind it. Each answer carries its [`Units`] as a response extension. What dynoxide models and where it deviates from AWS is in
+//! The layer [`Endpoints`](super::Endpoints) serves that router. dynoxide's own HTTP server listens on a private loopback port behind it.
+//! Each answer carries its [`Units`] as a response extension. What dynoxide models and where it deviates from AWS is in
 //! `docs/FIDELITY.md`.
 
 use std::net::Ipv4Addr;
@@ -28,8 +28,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::capacity::{Metered, Units};
 
-/// How often expired items are removed. dynoxide's server never does it by itself (3.2.0: only `Database::sweep_ttl` does); AWS takes up to
-/// days, which no code may depend on, so soon is as good.
+/// How often expired items are removed. dynoxide's server does not do it by itself (3.2.0: only `Database::sweep_ttl` does). AWS may take
+/// days, and no code may depend on when it happens.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A running embedded `DynamoDB`. Dropping it stops it too, without waiting.
@@ -67,19 +67,19 @@ impl Dynamo {
         Ok(Self { database, front, stopping, tasks })
     }
 
-    /// The endpoint: AWS JSON 1.0 as the SDK speaks it, each answer with its [`Units`] as an extension. A request is not verified, only
-    /// looked at for being signed.
+    /// The endpoint: AWS JSON 1.0 as the SDK speaks it, each answer with its [`Units`] as an extension. A request must have a signature,
+    /// which is not verified.
     pub fn router(&self) -> Router {
         // The SDK sends everything to `/`. The layer in front has the limit for bodies.
         Router::new().route("/", any(forward)).layer(DefaultBodyLimit::disable()).with_state(self.front.clone())
     }
 
-    /// Creates a table from the JSON of a `CreateTable` request, and turns its time to live on for `ttl_attribute`. Does nothing for what
-    /// is already so.
+    /// Creates a table from the JSON of a `CreateTable` request, and turns its time to live on for `ttl_attribute`. What exists already
+    /// stays as it is.
     ///
     /// # Errors
-    /// The definition is refused; a table of that name exists with another key schema or another TTL attribute (made by another version:
-    /// the data folder has to go).
+    /// The definition is refused, or a table of that name exists with another key schema or another TTL attribute (another version made
+    /// it: delete the data folder).
     pub fn create_table(&self, definition: &Value, ttl_attribute: Option<&str>) -> anyhow::Result<()> {
         let name = definition.get("TableName").and_then(Value::as_str).unwrap_or_default();
         match self.database.create_table(parse(definition.clone())?) {
@@ -112,7 +112,7 @@ fn parse<T: DeserializeOwned>(request: Value) -> anyhow::Result<T> {
     serde_json::from_value(request).context("not a request that DynamoDB takes")
 }
 
-/// Ends at the stop sign, or when the [`Dynamo`] is dropped.
+/// Waits until the [`Dynamo`] is stopped or dropped.
 async fn stopped(mut stop: watch::Receiver<bool>) {
     stop.wait_for(|stopping| *stopping).await.ok();
 }
@@ -157,7 +157,7 @@ impl Front {
     }
 }
 
-/// Passes one request on, with the meter's questions added, and its answer back without them.
+/// Passes one request on to dynoxide and its answer back; see [`Metered`] for what is added and taken out on the way.
 async fn forward(State(front): State<Front>, method: Method, mut headers: HeaderMap, mut body: Bytes) -> Response<Body> {
     let metered = operation(&headers).zip(serde_json::from_slice(&body).ok());
     let metered = metered.and_then(|(operation, request)| Metered::new(operation, request));
@@ -172,7 +172,7 @@ async fn forward(State(front): State<Front>, method: Method, mut headers: Header
     };
 
     let (mut head, mut body) = response.into_parts();
-    // The checksum is of the body before the meter: without one, the SDK checks none.
+    // The checksum fits the body before it was changed. Without the header, the SDK checks none.
     for name in ["content-length", "transfer-encoding", "connection", "x-amz-crc32"] {
         head.headers.remove(name);
     }

@@ -1,7 +1,8 @@
 //! The one layer that requests to every embedded endpoint pass.
 //!
 //! For each request: read it whole, find out who calls what, apply holds, pass it to the endpoint, read the answer whole, apply holds,
-//! tell the listeners, answer. With [`Latency`], the way to the endpoint and back takes time. Its own HTTP server, because a lost answer must close the connection without a byte.
+//! notify the listeners, answer. With [`Latency`], the way to the endpoint and back takes time. The layer has an HTTP server of its own,
+//! because a lost answer must close the connection without a byte.
 //!
 //! A request that has arrived takes effect also if its caller hangs up or dies meanwhile, as at AWS. The one exception is the Runtime
 //! API's `Next`: a long poll of a dead process must not swallow an invocation, so it ends with its connection.
@@ -154,21 +155,21 @@ impl Exchange {
 
     async fn exchange(self, arrival: Arrival, head: Parts) -> Result<Response<Full<Bytes>>, Unanswered> {
         let Endpoints { traps, listeners, delays } = &self.endpoints;
-        let tell = |fate: Fate, status: StatusCode, body: &[u8], units: Units| {
+        let notify = |fate: Fate, status: StatusCode, body: &[u8], units: Units| {
             if listeners.any() {
-                listeners.tell(Call { fate, ..arrival.call_with(status.as_u16(), body, units) });
+                listeners.notify(Call { fate, ..arrival.call_with(status.as_u16(), body, units) });
             }
         };
         match traps.pass(At::Request, || arrival.call()).await {
             Verdict::Release => {}
             Verdict::Lose => {
                 if listeners.any() {
-                    listeners.tell(Call { fate: Fate::RequestLost, ..arrival.call() });
+                    listeners.notify(Call { fate: Fate::RequestLost, ..arrival.call() });
                 }
                 return Err(Unanswered);
             }
             Verdict::Answer(answer) => {
-                tell(Fate::Refused, answer.status, &answer.body, Units::default());
+                notify(Fate::Refused, answer.status, &answer.body, Units::default());
                 return Ok(answer.into());
             }
         }
@@ -188,15 +189,15 @@ impl Exchange {
         let status = response.status();
         match traps.pass(At::Answer, || arrival.call_with(status.as_u16(), response.body(), units)).await {
             Verdict::Release => {
-                tell(Fate::Answered, status, response.body(), units);
+                notify(Fate::Answered, status, response.body(), units);
                 Ok(response.map(Full::new))
             }
             Verdict::Lose => {
-                tell(Fate::AnswerLost, status, response.body(), units);
+                notify(Fate::AnswerLost, status, response.body(), units);
                 Err(Unanswered)
             }
             Verdict::Answer(answer) => {
-                tell(Fate::Replaced, answer.status, &answer.body, units);
+                notify(Fate::Replaced, answer.status, &answer.body, units);
                 Ok(answer.into())
             }
         }
@@ -284,7 +285,7 @@ fn caller(service: Service, uri: &Uri, headers: &HeaderMap) -> Caller {
     Caller(name.filter(|name| !name.is_empty()).unwrap_or("anonymous").to_owned())
 }
 
-/// The operation in the service's own words; `Unknown` for what the service does not have.
+/// The operation in the service's own words; `Unknown` for one that the service does not have.
 fn operation<'a>(service: Service, method: &Method, uri: &Uri, headers: &'a HeaderMap) -> &'a str {
     match service {
         // AWS JSON: `X-Amz-Target: DynamoDB_20120810.PutItem`.

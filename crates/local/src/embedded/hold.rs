@@ -1,7 +1,7 @@
-//! Stopping a request at an exact point.
+//! Holding a request at an exact point.
 //!
-//! "Request lost" and "answer lost after it took effect" are different faults with different consequences; so is a late effect, when the
-//! caller has given up or died. A [`Hold`] gives all of them to a test, which then decides.
+//! "The request was lost", "the answer was lost after the effect" and "the effect came late, after the caller had given up or died" are
+//! different faults with different consequences. With a [`Hold`] a test can cause each of them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::call::{Call, Service};
 
-/// Where on its way a request is stopped.
+/// Where on its way a request is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
     /// Before it takes effect.
@@ -54,7 +54,7 @@ impl Matching {
         self
     }
 
-    /// Only where `when` says so, e.g. a put on one table. It sees the call so far: without status and answer in [`At::Request`], with
+    /// Only if `when` returns true, e.g. for a put on one table. It sees the call so far: without status and answer in [`At::Request`], with
     /// both in [`At::Answer`].
     #[must_use]
     pub fn when(mut self, when: impl Fn(&Call) -> bool + Send + Sync + 'static) -> Self {
@@ -101,10 +101,10 @@ pub(super) enum Verdict {
     Answer(Answer),
 }
 
-/// A request that is stopped. Dropping it releases it.
+/// A request that is held. Dropping it releases it.
 #[must_use = "a dropped request goes on at once"]
 pub struct Held {
-    /// The request, and in [`At::Answer`] what came of it. `call.caller` is the process that waits.
+    /// The request, and in [`At::Answer`] its answer too. `call.caller` is the process that waits.
     pub call: Call,
     verdict: oneshot::Sender<Verdict>,
 }
@@ -131,7 +131,7 @@ impl Held {
     }
 }
 
-/// A trap for a number of requests. Dropping it releases what it has caught and not handed out, and catches nothing more; a [`Held`] that
+/// Catches a number of requests. Dropping it releases the caught requests that were not handed out, and ends the catching. A [`Held`] that
 /// was handed out stays held.
 #[must_use = "a dropped hold catches nothing"]
 pub struct Hold {
@@ -176,7 +176,7 @@ impl Traps {
         Hold { trap, traps: Arc::clone(self), caught }
     }
 
-    /// Waits while a hold has the call, and says what was decided. Of several holds that fit, the oldest catches. `call` is made only if
+    /// Waits while a hold keeps the call, and returns the verdict. Of several holds that fit, the oldest catches. `call` is made only if
     /// there is any hold at this point.
     pub(super) async fn pass(&self, at: At, call: impl FnOnce() -> Call) -> Verdict {
         // Copied out of the lock: a test's predicate runs while others go on.
@@ -192,7 +192,7 @@ impl Traps {
             return Verdict::Release;
         };
         let (verdict, decided) = oneshot::channel();
-        // Where the hold or the held request was dropped, its sender is: released.
+        // If the hold or the held request was dropped, so was `verdict`: the request is released.
         trap.caught.send(Held { call, verdict }).ok();
         drop(traps);
         decided.await.unwrap_or(Verdict::Release)

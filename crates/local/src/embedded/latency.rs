@@ -1,10 +1,10 @@
-//! The time that AWS would take, put on top of what this machine takes.
+//! The time that AWS would take, added to what this machine takes.
 //!
 //! Each request of a function to `DynamoDB`, SQS or `@connections`, and each hand-over of a batch from SQS to Lambda, takes longer by a time
 //! drawn at random from the quantiles below: half of it before the request takes effect, half before its answer. Only the hand-over has
-//! published quantiles; the others are *beliefs*, chosen to fit what AWS says of averages, and say so. Not there: the network between client
-//! and gateway, the gateway itself, cold starts, throttling. So a figure of a run with latency says how the steps of a request add up, not
-//! what a deployment takes.
+//! published quantiles; the others are *beliefs*, chosen to fit what AWS says of averages, and marked so. Not modelled: the network between
+//! client and gateway, the gateway itself, cold starts, throttling. So a figure of a run with latency says how the steps of a request add
+//! up, not what a deployment takes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::call::Service;
 use crate::lambda::InvokeError;
 use crate::queue::Invoke;
 
-/// Whether requests take longer than this machine needs.
+/// Whether requests take longer than this machine needs for them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Latency {
     /// They do not.
@@ -61,7 +61,7 @@ pub(super) struct Delays {
 }
 
 impl Delays {
-    /// `None` where nothing takes longer.
+    /// `None` if nothing takes longer.
     pub(super) fn new(latency: Latency) -> Option<Self> {
         match latency {
             Latency::Local => None,

@@ -1,9 +1,10 @@
 //! The embedded AWS endpoints.
 //!
-//! Every request to `DynamoDB`, SQS, `@connections` and the Lambda Runtime API arrives on its own listener and passes one layer,
-//! [`Endpoints`]. The layer knows who called (each child process has its own access key id), keeps the [`Call`]s for tests and for the
-//! `-v` story, and can stop a request before or after it took effect: that is how tests let a process die at an exact point while the
-//! functions contain no test hook. It can also take the time that AWS would ([`Latency`]). Behind it, [`Dynamo`] is the embedded `DynamoDB` with its bill ([`Units`]).
+//! Each of `DynamoDB`, SQS, `@connections` and the Lambda Runtime API has its own listener. All their requests pass one layer,
+//! [`Endpoints`]. The layer knows who called (each child process has its own access key id) and keeps the [`Call`]s for tests and for the
+//! `-v` story. It can hold a request before or after it took effect: so tests let a process die at an exact point, while the functions
+//! contain no test hook. It can also take the time that AWS would ([`Latency`]). Behind it, [`Dynamo`] is the embedded `DynamoDB`, which
+//! counts capacity ([`Units`]).
 
 mod call;
 mod capacity;

@@ -1,4 +1,4 @@
-//! Who is told about finished calls: recordings of tests, and the `-v` story.
+//! Who gets the finished calls: the recordings of tests, and the `-v` story.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -6,10 +6,10 @@ use tokio::sync::{Notify, broadcast};
 
 use super::call::Call;
 
-/// Calls that an observer may be behind before it misses some. The story is for people; it may have a hole after a stall.
+/// Calls that an observer may be behind before it misses some. The story may miss calls, because nothing depends on it.
 const OBSERVER_BACKLOG_MAX: usize = 4096;
 
-/// The listeners. Nothing is kept, and no body parsed, while there is none: the runner may stay up for days.
+/// The listeners. While there is none, nothing is kept and no body is parsed, since the runner may stay up for days.
 pub(super) struct Listeners {
     recordings: Mutex<Vec<Weak<Log>>>,
     observers: broadcast::Sender<Arc<Call>>,
@@ -26,14 +26,14 @@ impl Listeners {
         Self { recordings: Mutex::default(), observers: broadcast::Sender::new(OBSERVER_BACKLOG_MAX) }
     }
 
-    /// Whether anybody wants to know. Forgets recordings that were dropped.
+    /// Whether anybody listens. Removes recordings that were dropped.
     pub(super) fn any(&self) -> bool {
         let mut recordings = self.recordings.lock().unwrap_or_else(PoisonError::into_inner);
         recordings.retain(|log| log.strong_count() > 0);
         !recordings.is_empty() || self.observers.receiver_count() > 0
     }
 
-    pub(super) fn tell(&self, call: Call) {
+    pub(super) fn notify(&self, call: Call) {
         let recordings = self.recordings.lock().unwrap_or_else(PoisonError::into_inner);
         for log in recordings.iter().filter_map(Weak::upgrade) {
             log.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
@@ -57,7 +57,7 @@ impl Listeners {
 
 /// The calls that finish while this value lives, in the order in which they finished.
 ///
-/// A call is in the recording before its answer is on the way: who has the answer finds the call here. `Next` of the Runtime API is a
+/// A call is in the recording before its answer is sent: whoever has the answer finds the call here. `Next` of the Runtime API is a
 /// long poll, so a recording begins with the polls that were waiting when it was made.
 #[must_use = "a dropped recording records nothing"]
 pub struct Recording {

@@ -67,7 +67,7 @@ impl Closing {
         code.is_allowed().then(|| CloseFrame { code, reason: Utf8Bytes::from(self.reason.as_str()) })
     }
 
-    /// Whether the peer is there to be told.
+    /// Whether the peer is gone, so that no close frame can reach it.
     pub(super) fn is_lost(&self) -> bool {
         self.code == 1006
     }

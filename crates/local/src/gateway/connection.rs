@@ -1,4 +1,4 @@
-//! Open connections: who can be posted to, and since when nothing was said.
+//! Open connections: which ones can be posted to, and when the last message passed.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ pub(super) struct Outgoing {
     pub(super) source: FrameSource,
 }
 
-/// What a session is told to do with its socket.
+/// A command to a session.
 #[derive(Debug)]
 pub(super) enum Command {
     Close(Closing),
@@ -41,7 +41,7 @@ pub(super) enum Refused {
 pub(super) struct Connection {
     pub(super) client: Client,
     pub(super) authorized: Authorized,
-    /// How many connections were opened before it: what seeded choices follow, since ids are random.
+    /// How many connections were opened before it. Seeded choices depend on it, since ids are random.
     pub(super) ordinal: u64,
     activity: Activity,
     outgoing: mpsc::Sender<Outgoing>,
@@ -87,7 +87,7 @@ impl Connection {
         self.activity.closes_at(limits)
     }
 
-    /// Milliseconds since 1970 of the last message in or out; of the connect before the first.
+    /// Milliseconds since 1970 of the last message in or out, or of the connect if there was none.
     pub(super) fn last_active_at_ms(&self) -> u64 {
         self.client.connected_at_ms + self.activity.touched_ms.load(Ordering::Relaxed)
     }
@@ -151,7 +151,7 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a connection known, from now on it can be posted to. `None` once the gateway is stopping.
+    /// Adds a connection: from now on it can be posted to. `None` once the gateway is stopping.
     pub(super) fn admit(self: &Arc<Self>, client: Client, authorized: Authorized, limits: &Limits) -> Option<Admitted> {
         let mut open = self.open();
         // Under the lock, so that `close_all` sees every connection that was admitted before it.

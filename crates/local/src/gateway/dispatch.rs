@@ -109,8 +109,8 @@ fn gateway_frame(message: &str, connection: &Connection, request_id: &str) -> St
     json!({"message": message, "connectionId": connection.id(), "requestId": request_id}).to_string()
 }
 
-/// Starts the invocation of one frame and sends its answer; concurrent with every other frame, also of the same connection. It goes on
-/// when the connection closes.
+/// Starts the invocation of one frame and sends its answer. It runs concurrently with every other frame, also of the same connection, and
+/// goes on when the connection closes.
 pub(super) fn dispatch<F: Functions>(shared: &Arc<Shared<F>>, connection: &Arc<Connection>, frame: Frame) {
     let (connection, request_id) = (connection.clone(), event::new_id());
     let bytes_max = shared.settings.limits.message_bytes_max;
@@ -135,7 +135,7 @@ pub(super) fn dispatch<F: Functions>(shared: &Arc<Shared<F>>, connection: &Arc<C
 fn answer(outcome: Result<Bytes, FunctionError>, bytes_max: usize) -> Result<Option<String>, &'static str> {
     match outcome {
         Ok(answer) => match ProxyAnswer::parse(&answer) {
-            // An answer is a message too, and no larger message can be sent (belief: it fails like a bad shape).
+            // An answer is a message, so the largest message limits it (belief: a larger one fails like a bad shape).
             Some(ProxyAnswer { body: Some(body), .. }) if body.len() > bytes_max => Err("Internal server error"),
             Some(answer) => Ok(answer.body.filter(|body| !body.is_empty())),
             None => Err("Internal server error"),

@@ -54,8 +54,8 @@ impl Client {
             "requestTimeEpoch": now_ms,
             "identity": self.identity(),
             "requestId": request_id,
-            // Deliberately not this machine's address: where `@connections` is, a function is told by its environment. On AWS the name here
-            // may be a custom domain's.
+            // Deliberately not this machine's address: a function's environment says where `@connections` is. On AWS this name may be that
+            // of a custom domain.
             "domainName": "local.execute-api.us-east-1.amazonaws.com",
             "connectionId": self.connection,
             "apiId": "local",

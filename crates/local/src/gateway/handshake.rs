@@ -86,7 +86,7 @@ pub(super) async fn upgrade<F: Functions>(State(gateway): State<Gateway<F>>, Pat
         Ok(accept_key) => {
             let upgrade = Upgrade { headers: event_headers(&request, &client), query: query(&request) };
             let socket = hyper::upgrade::on(&mut request);
-            // A task of its own: when the client goes away meanwhile, this future is dropped, the invocations and `$disconnect` go on.
+            // A task of its own: if the client goes away meanwhile, this future is dropped, but the invocations and `$disconnect` go on.
             let opening = tokio::spawn(open(shared, client, upgrade, request_id.clone(), socket));
             let opened = opening.await.unwrap_or_else(|_panicked| Err(Refusal::internal()));
             opened.map(|subprotocol| (accept_key, subprotocol))
@@ -118,7 +118,8 @@ pub(super) async fn upgrade<F: Functions>(State(gateway): State<Gateway<F>>, Pat
     }
 }
 
-/// What is refused without a call: a long URL, another stage, no WebSocket, too many new connections. Answers `Sec-WebSocket-Accept`.
+/// Refuses, before any function is invoked, a long URL, another stage, a request that is no WebSocket handshake, and too many new
+/// connections. Returns the value of `Sec-WebSocket-Accept`.
 fn check<F: Functions>(shared: &Shared<F>, client: &Client, request: &Request) -> Result<HeaderValue, Refusal> {
     let url_chars = request.uri().path_and_query().map_or(0, |url| url.as_str().chars().count());
     if url_chars > shared.settings.limits.url_chars_max {
@@ -154,7 +155,7 @@ fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool
         .any(|value| value.trim().eq_ignore_ascii_case(token))
 }
 
-/// Asks the authorizer and `$connect`; starts the session. Answers the subprotocol that `$connect` chose.
+/// Asks the authorizer and `$connect`, then starts the session. Returns the subprotocol that `$connect` chose.
 async fn open<F: Functions>(
     shared: Arc<Shared<F>>,
     client: Client,

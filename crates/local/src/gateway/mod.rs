@@ -1,8 +1,8 @@
 //! The WebSocket gateway of `local`, as API Gateway behaves.
 //!
 //! A socket is opened at `GET /{stage}` once the authorizer and `$connect` have answered; every text message is one concurrent invocation
-//! of the function that its `action` selects; functions write to sockets through `@connections`. What is modelled, with its source and
-//! test, is the gateway's part of the fidelity page.
+//! of the function that its `action` selects; functions write to sockets through `@connections`. The gateway's part of `docs/FIDELITY.md`
+//! lists what is modelled, with its source and test.
 //!
 //! Not promised: TLS, signatures (every management request is accepted), order between the frames of one connection, delivery of posts.
 
@@ -97,7 +97,7 @@ impl<F: Functions> Gateway<F> {
         management::router(&self.shared.settings, self.shared.connections.clone())
     }
 
-    /// Serves [`Gateway::client_router`] on `listener` until the future is dropped. Sockets that are open live on: see [`Gateway::stop`].
+    /// Serves [`Gateway::client_router`] on `listener` until the future is dropped. Open sockets stay open: see [`Gateway::stop`].
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
         // A small frame must not wait for the acknowledgement of the one before it; a socket that refuses the option is only slower.
         let listener = listener.tap_io(|socket| drop(socket.set_nodelay(true)));
@@ -123,8 +123,8 @@ impl<F: Functions> Gateway<F> {
 }
 
 impl<F: Functions> Shared<F> {
-    /// Starts one invocation, now, and answers what waits for its outcome. The integration timeout ends the waiting only; the invocation
-    /// goes on, so it has a task of its own.
+    /// Starts one invocation at once and returns a future of its outcome. The integration timeout ends only the waiting. The invocation goes
+    /// on, so it has a task of its own.
     fn invoke(self: &Arc<Self>, function: &str, event: Bytes) -> impl Future<Output = Result<Bytes, FunctionError>> + Send + use<F> {
         let (shared, function) = (self.clone(), function.to_owned());
         let integration_timeout = self.settings.limits.integration_timeout;

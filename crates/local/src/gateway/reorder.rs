@@ -19,7 +19,7 @@ impl<T> Window<T> {
         Self { settings, random: StdRng::seed_from_u64(settings.seed ^ connection_ordinal.rotate_left(32)), held: Vec::new() }
     }
 
-    /// Takes a frame in; answers those to dispatch now, shuffled, once the window is full.
+    /// Holds a frame. Once the window is full, returns all held frames, shuffled, to be dispatched now.
     pub(super) fn push(&mut self, frame: T) -> Vec<T> {
         self.held.push(frame);
         if self.held.len() >= self.settings.window { self.flush() } else { Vec::new() }
@@ -41,7 +41,8 @@ impl<T> Window<T> {
         self.settings.quiet
     }
 
-    /// Whether what is held when the socket closes is dispatched after `$disconnect`: on AWS late messages may follow it. A coin.
+    /// Whether frames that are held when the socket closes are dispatched after `$disconnect`, as late messages on AWS may be.
+    /// Drawn at random.
     pub(super) fn lags_behind_disconnect(&mut self) -> bool {
         self.random.random_bool(0.5)
     }

@@ -24,7 +24,7 @@ use super::{Functions, Shared, event};
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// How the conversation on a socket ended, and so what is left to do with it.
+/// How reading and writing on a socket ended, and so what is left to do with it.
 #[derive(Debug)]
 enum Ended {
     /// The client's close frame was read; the reply is in the write buffer.
@@ -33,7 +33,7 @@ enum Ended {
     ByGateway(Closing),
     /// Reading failed, perhaps within a frame: nothing after it can be understood.
     Unreadable(Closing),
-    /// The socket was half-open at the end: nobody to talk to.
+    /// The socket was half-open at the end: no peer can be reached.
     Frozen(Closing),
 }
 
@@ -86,7 +86,7 @@ impl<F: Functions> Session<F> {
         let ended = self.converse(&mut socket).await;
         // From here on posts get 410, before the client has seen its close frame.
         self.shared.connections.remove(self.connection.id());
-        // A peer that is gone or slow is as good as closed: the socket is dropped either way.
+        // The outcome does not matter: the socket is dropped even if its peer is gone or slow.
         let _outcome = tokio::time::timeout(close_wait, self.part(&mut socket, &ended)).await;
         if matches!(ended, Ended::Unreadable(_)) {
             tokio::spawn(tokio::time::timeout(close_wait, linger(socket)));
@@ -164,7 +164,7 @@ impl<F: Functions> Session<F> {
         dispatch_held(&self.shared, &self.connection, &mut self.window);
     }
 
-    /// Invokes `$disconnect`, best effort: its outcome is nobody's business.
+    /// Invokes `$disconnect` with best effort: nobody needs its outcome.
     async fn disconnect(&self, closing: &Closing) {
         let settings = &self.shared.settings;
         match settings.disconnect_events {
@@ -187,7 +187,7 @@ impl<F: Functions> Session<F> {
     }
 }
 
-/// How a command ends the conversation; `None` for a freeze.
+/// How a command ends reading and writing; `None` for a freeze.
 fn obey(command: Option<Command>) -> Option<Ended> {
     match command {
         Some(Command::Close(closing)) => Some(Ended::ByGateway(closing)),
@@ -197,7 +197,7 @@ fn obey(command: Option<Command>) -> Option<Ended> {
     }
 }
 
-/// Takes what was read from the socket; says how the conversation ended, if it did.
+/// Takes what was read from the socket. Says how reading and writing ended, if they did.
 fn take<F: Functions>(
     read: Option<Result<Message, Error>>,
     shared: &Arc<Shared<F>>,

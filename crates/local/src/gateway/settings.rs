@@ -1,4 +1,4 @@
-//! What of the gateway can be set. Defaults are AWS's, from the page "Quotas for configuring and running a WebSocket API in API Gateway"
+//! The gateway's settings. Defaults are AWS's, from the page "Quotas for configuring and running a WebSocket API in API Gateway"
 //! where no other source is named.
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! The life of one environment: start → init → (event → answer → next)* → end. One task per environment owns its process and is the only one
-//! that decides; the pool, the Runtime API and the killer send it requests.
+//! The life of one environment: start → init → (event → answer → next)* → end. One task per environment owns its process and alone decides
+//! what happens to it. The pool, the Runtime API and whoever kills it send requests to that task.
 
 use std::process::ExitStatus;
 use std::sync::{Arc, Weak};
@@ -22,7 +22,7 @@ pub(super) fn start(
     caller: &str,
     lines: &LineSink,
 ) -> Result<mpsc::UnboundedSender<Request>, InvokeError> {
-    let (child, leash) = process::start(settings, &function, caller, lines)
+    let (child, lifeline) = process::start(settings, &function, caller, lines)
         .map_err(|error| crashed(format!("{} could not be started: {error}", settings.program.display())))?;
     let (sender, requests) = mpsc::unbounded_channel();
     let now = Instant::now();
@@ -31,7 +31,7 @@ pub(super) fn start(
         function,
         pool: Arc::downgrade(pool),
         child,
-        _leash: leash,
+        _lifeline: lifeline,
         init: Init::Running,
         began: now,
         deadline: Some(now + settings.init_timeout),
@@ -63,10 +63,10 @@ enum Fate {
 struct Environment {
     caller: String,
     function: Arc<FunctionSettings>,
-    /// Weak, because the pool owns the other end of this task's requests: without it nobody can use this environment.
+    /// Weak, because the pool owns the sender of this task's requests: without the pool nobody can use this environment.
     pool: Weak<Pool>,
     child: Child,
-    _leash: process::Leash,
+    _lifeline: process::Lifeline,
     init: Init,
     /// Start of the process, then delivery of the event.
     began: Instant,
@@ -76,7 +76,7 @@ struct Environment {
     waiting: Option<Invocation>,
     /// The process's open request for an event.
     poll: Option<oneshot::Sender<Delivery>>,
-    /// The event that the process works on.
+    /// The event that the process is handling.
     running: Option<Invocation>,
     invocations: u64,
     fate: Option<Fate>,
@@ -128,19 +128,19 @@ impl Environment {
         }
     }
 
-    /// A process that asks while it still owes an answer breaks the protocol: the drop of `delivery` refuses it.
+    /// A process that asks before it has answered its event breaks the protocol. Dropping `delivery` refuses its request.
     fn next(&mut self, delivery: oneshot::Sender<Delivery>) {
         if self.running.is_some() {
             return;
         }
         self.init = Init::Done;
-        // The function's time runs until here: work that goes on after the answer is charged to the invocation that left it.
+        // The function's time ends only here, so work that goes on after the answer counts against the invocation that left it.
         self.deadline = None;
         self.poll = Some(delivery);
         self.deliver();
     }
 
-    /// Brings a waiting event and an open request for one together.
+    /// Sends a waiting event to the process if it has asked for one.
     fn deliver(&mut self) {
         if self.fate.is_some() {
             return;
@@ -170,13 +170,13 @@ impl Environment {
         self.running = Some(invocation);
     }
 
-    /// False if the process does not work on this request id.
+    /// False if the process is not handling this request id.
     fn answer(&mut self, request_id: &str, outcome: Result<Bytes, InvokeError>) -> bool {
         let Some(invocation) = self.running.take_if(|running| running.request_id == request_id) else {
             return false;
         };
-        // Before the invoker has its answer, so that it finds this environment idle when it comes back. The next event waits until the
-        // process asks for it.
+        // Before the invoker has its answer, so that its next event finds this environment idle. That event waits until the process asks
+        // for it.
         if let Some(pool) = self.pool.upgrade() {
             pool.became_idle(&self.caller);
         }
@@ -201,15 +201,15 @@ impl Environment {
         let _nobody_waits = invocation.reply.send(outcome);
     }
 
-    /// The first fate is the one that is reported.
+    /// Kills the process. The first fate is the one that is reported.
     fn kill(&mut self, fate: Fate) {
         self.fate.get_or_insert(fate);
         self.deadline = None;
-        // An error means that the process has ended by itself; the wait for it tells.
+        // An error means that the process has ended by itself; the wait for it says how.
         let _ended = self.child.start_kill();
     }
 
-    /// The process is gone. Its place is given back before anybody hears of it, so that a retry finds it free.
+    /// The process is gone. Its place in the pool is free before anybody hears of the end, so that a retry can take it.
     fn end(mut self, status: std::io::Result<ExitStatus>) {
         if let Some(pool) = self.pool.upgrade() {
             pool.ended(&self.caller);
@@ -224,8 +224,8 @@ impl Environment {
         if let Some(invocation) = self.running.take() {
             self.finish(invocation, Err(error.clone()), self.invocations == 1);
         }
-        // A new process that never got as far as its first event fails the invocation that started it. A warm one that died between two
-        // events fails nobody: the reply is dropped and the invoker turns to another environment.
+        // A new process that dies before its first event fails the invocation that started it. A warm one that dies between two events
+        // fails no invocation: the reply is dropped, and the invoker turns to another environment.
         if let Some(invocation) = self.waiting.take_if(|_| self.invocations == 0) {
             self.finish(invocation, Err(error), true);
         }

@@ -1,9 +1,9 @@
 //! A local Lambda service: functions run as real processes that speak the real Lambda Runtime API.
 //!
 //! [`Lambda::invoke`] gives an event to an *execution environment* (one child process) of the function: the one that became idle last, or a
-//! new one while fewer than the function's `concurrency_max` exist. An environment handles one event at a time. It is called
-//! `<function>-<number>` (`send-3`); numbers count up and are never reused while this service lives, so a name says which process did
-//! something. The name is also the process's access key id and the first path segment of its Runtime API.
+//! new one while fewer than the function's `concurrency_max` exist. An environment handles one event at a time. Its name is
+//! `<function>-<number>` (`send-3`). Numbers count up and are never reused while this service lives, so a name stands for one process. The
+//! name is also the process's access key id and the first path segment of its Runtime API.
 //!
 //! Modelled as AWS documents it: cold starts, one invocation at a time, scale-out to a limit, throttling, init and function timeouts, crashed
 //! and killed processes. Not promised: freezing between invocations, memory limits, recycling of idle environments, asynchronous invocation.
@@ -65,9 +65,9 @@ impl FunctionSettings {
 /// What the service needs to know to start processes.
 #[derive(Clone, Debug)]
 pub struct LambdaSettings {
-    /// The executable that every function runs; the role is in `_HANDLER`. It is started without arguments.
+    /// The executable that every function runs; `_HANDLER` names the function. It is started without arguments.
     pub program: PathBuf,
-    /// `host:port` at which [`Lambda::router`] is served. A process gets it with its own name appended as the base path.
+    /// `host:port` at which [`Lambda::router`] is served. A process gets it with its own name as the base path.
     pub runtime_api: String,
     /// Longest time from the start of a process to its first request for an event; then it is killed and its invocation fails.
     pub init_timeout: Duration,
@@ -75,8 +75,8 @@ pub struct LambdaSettings {
     pub functions: Vec<FunctionSettings>,
 }
 
-/// Why an invocation has no answer. For every caller but a test this means: outcome unknown, except `UnknownFunction`, `Throttled` and
-/// `ShutDown`, where the function did not see the event.
+/// Why an invocation has no answer. With `UnknownFunction`, `Throttled` and `ShutDown` the function did not see the event; with all others
+/// its outcome is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvokeError {
     /// No function has this name.
@@ -125,11 +125,11 @@ pub struct InvocationEnded {
     pub function: String,
     /// The request id that the function saw, so that its log lines can be found.
     pub request_id: String,
-    /// From the delivery of the event to the answer; if the process never asked for the event, from the start of the process.
+    /// From the delivery of the event to the answer. If the process never asked for the event: from the start of the process.
     pub took: Duration,
     /// The environment's first invocation.
     pub cold: bool,
-    /// What the invocation came to.
+    /// How the invocation ended.
     pub outcome: Result<(), InvokeError>,
 }
 
@@ -163,7 +163,7 @@ impl Lambda {
 
     /// Invokes a function synchronously: one event, one answer. Waits for a cold start, never for a busy environment.
     ///
-    /// An event that was given to a warm environment which died before it took it goes to another one: the function has not seen it.
+    /// If a warm environment dies before it takes its event, another one gets the event, because the function has not seen it.
     ///
     /// # Errors
     /// See [`InvokeError`].
@@ -180,8 +180,8 @@ impl Lambda {
         }
     }
 
-    /// Kills the process of an environment (SIGKILL) and returns when it is gone: nothing it does afterwards can be seen. Its invocation fails
-    /// with [`InvokeError::Crashed`]. False if there is no such environment (any more).
+    /// Kills the process of an environment (SIGKILL) and returns when it is gone, so nothing that it does can be seen afterwards. Its
+    /// invocation fails with [`InvokeError::Crashed`]. False if there is no such environment (any more).
     pub async fn kill(&self, caller: &str) -> bool {
         let (gone, is_gone) = oneshot::channel();
         let sent = self.pool.send(caller, Request::Kill { gone });
@@ -194,7 +194,7 @@ impl Lambda {
         self.pool.environments(Some(function)).len()
     }
 
-    /// Every invocation that ends from now on, in the order of their ends; the report is there before the invoker has its answer.
+    /// Every invocation that ends from now on, in the order in which they end. The report is sent before the invoker gets its answer.
     /// Unbounded: the receiver must be read or dropped.
     pub fn observe(&self) -> mpsc::UnboundedReceiver<InvocationEnded> {
         self.pool.observe()

@@ -1,4 +1,4 @@
-//! The operating system's side of an environment: how its process is started, and how it ends with its parent.
+//! How an environment's process is started, and how it ends when its parent does.
 
 use std::process::Stdio;
 
@@ -18,8 +18,8 @@ pub(super) fn function_arn(function: &str) -> String {
     format!("arn:aws:lambda:{REGION}:000000000000:function:{function}")
 }
 
-/// Starts the process of an environment. It sees only its function's variables and the ones that AWS defines, nothing of the parent's:
-/// a developer's `AWS_PROFILE` must not reach it.
+/// Starts the process of an environment. It sees only its function's variables and the ones that AWS defines. It sees none of its parent's,
+/// since a developer's `AWS_PROFILE` must not reach it.
 ///
 /// Variables: <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>, "Defined runtime environment variables".
 pub(super) fn start(
@@ -27,7 +27,7 @@ pub(super) fn start(
     function: &FunctionSettings,
     caller: &str,
     lines: &LineSink,
-) -> std::io::Result<(Child, Leash)> {
+) -> std::io::Result<(Child, Lifeline)> {
     let mut command = Command::new(&settings.program);
     command
         .env_clear()
@@ -42,26 +42,26 @@ pub(super) fn start(
         .env("AWS_LAMBDA_LOG_STREAM_NAME", caller)
         .env("AWS_REGION", REGION)
         .env("AWS_DEFAULT_REGION", REGION)
-        // The embedded endpoints tell the processes apart by the access key id that the SDK signs with.
+        // The embedded endpoints distinguish the processes by the access key id that the SDK signs with.
         .env("AWS_ACCESS_KEY_ID", caller)
         .env("AWS_SECRET_ACCESS_KEY", "local")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    // A Ctrl-C in the terminal is for the parent alone, which then stops its children in order.
+    // A Ctrl-C in the terminal reaches the parent alone, which then stops its children in order.
     #[cfg(unix)]
     command.process_group(0);
     let mut child = command.spawn()?;
     // Taken out of the handle, because `Child::wait` closes it there.
-    let leash = Leash { _input: child.stdin.take() };
+    let lifeline = Lifeline { _input: child.stdin.take() };
     forward_lines(child.stdout.take(), caller, lines);
     forward_lines(child.stderr.take(), caller, lines);
-    Ok((child, leash))
+    Ok((child, lifeline))
 }
 
-/// The open end of a process's standard input, never written to: its end is what [`die_with_parent`] waits for.
-pub(super) struct Leash {
+/// The parent's end of a process's standard input. Nothing is written to it; [`die_with_parent`] waits until it is closed.
+pub(super) struct Lifeline {
     _input: Option<ChildStdin>,
 }
 
@@ -70,7 +70,7 @@ fn forward_lines(pipe: Option<impl AsyncRead + Unpin + Send + 'static>, caller: 
     let (caller, lines) = (caller.to_owned(), LineSink::clone(lines));
     tokio::spawn(async move {
         let mut written = BufReader::new(pipe).split(b'\n');
-        // A pipe that cannot be read any more has ended like a closed one.
+        // An error ends the lines like a closed pipe.
         while let Ok(Some(line)) = written.next_segment().await {
             lines(&caller, String::from_utf8_lossy(&line).trim_end_matches('\r'));
         }
@@ -79,11 +79,11 @@ fn forward_lines(pipe: Option<impl AsyncRead + Unpin + Send + 'static>, caller: 
 
 /// For the child: ends this process as soon as the parent that holds its standard input is gone, however the parent died.
 ///
-/// To be called once, first thing in a function's role, and only in a process that [`super::Lambda`] started: elsewhere standard input may
-/// already be at its end.
+/// Call it once, before anything else, and only in a process that [`super::Lambda`] started: elsewhere standard input may already be at its
+/// end.
 pub fn die_with_parent() {
     std::thread::spawn(|| {
-        // An error ends the wait like the end of the input: without the pipe nothing could tell us that the parent died.
+        // An error ends the wait like the end of the input, since without the pipe the parent's death could not be noticed.
         let _ended = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
         std::process::exit(0);
     });

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::InvokeError;
 
-/// One event on its way. The reply is dropped unused if the environment ends before the event was delivered.
+/// One event on its way. If the environment ends before the event is delivered, the reply is dropped unused.
 pub(super) struct Invocation {
     pub(super) request_id: String,
     pub(super) event: Bytes,
@@ -21,13 +21,13 @@ pub(super) struct Delivery {
     pub(super) function_arn: String,
 }
 
-/// What an environment is asked to do. A dropped channel says no.
+/// What an environment is asked to do. It refuses a request by dropping the request's channel.
 pub(super) enum Request {
     /// From the pool, only when the environment is new or was reported idle.
     Invoke(Invocation),
-    /// The process asks for an event; refused if it still owes an answer.
+    /// The process asks for an event. Refused if it has not answered the one before.
     Next { delivery: oneshot::Sender<Delivery> },
-    /// The process answers its event; refused if it does not work on this request id.
+    /// The process answers its event. Refused if it is not handling this request id.
     Answer { request_id: String, outcome: Result<Bytes, InvokeError>, accepted: oneshot::Sender<()> },
     /// The process cannot start.
     InitError { reason: String },

@@ -50,7 +50,7 @@ pub struct EventSourceSettings {
     pub concurrency_max: usize,
 }
 
-/// A running mapping. Dropping it stops it; messages that were being handled become visible again when their time is over.
+/// A running mapping. Dropping it stops it; messages that were being handled become visible again after their visibility timeout.
 #[derive(Debug)]
 pub struct EventSource {
     poller: JoinHandle<()>,
@@ -67,10 +67,10 @@ impl EventSource {
         Ok(Self { poller: tokio::spawn(mapping.poll(changed)) })
     }
 
-    /// Stops polling and gives up the invocations in progress; returns when none of them can delete a message any more.
+    /// Stops polling and abandons the invocations in progress. Returns when none of them can delete a message any more.
     pub async fn stop(mut self) {
         self.poller.abort();
-        // The task's end is all that matters; it was cancelled or had ended with an error that it logged.
+        // Only the task's end matters: it was cancelled, or it had ended with an error that it logged.
         let _ended = (&mut self.poller).await;
     }
 }
@@ -90,10 +90,10 @@ struct Mapping<I> {
 impl<I: Invoke> Mapping<I> {
     async fn poll(self: Arc<Self>, mut changed: tokio::sync::watch::Receiver<()>) {
         let slots = Arc::new(Semaphore::new(self.settings.concurrency_max));
-        // Owned by this task, so that its end ends them.
+        // Owned by this task, so that they end with it.
         let mut invocations = JoinSet::new();
         loop {
-            // First a free slot, then messages: a message that is received starts to age.
+            // First a free slot, then messages: the visibility timeout of a received message is running.
             let slot = Arc::clone(&slots).acquire_owned().await.expect("nobody closes the semaphore");
             while invocations.try_join_next().is_some() {}
             changed.mark_unchanged();
@@ -107,7 +107,7 @@ impl<I: Invoke> Mapping<I> {
                     });
                 }
                 Err(error) => {
-                    // `local` cannot deliver any more; the person sees why.
+                    // `local` cannot deliver any more; the user sees why.
                     error!(queue = self.settings.queue, error = %Chain(&error), "polling a queue has stopped");
                     return;
                 }
@@ -115,7 +115,7 @@ impl<I: Invoke> Mapping<I> {
         }
     }
 
-    /// The visible messages, or none after waiting until there may be some.
+    /// The visible messages. If there are none, it waits until there may be some and returns none.
     async fn next_batch(&self, changed: &mut tokio::sync::watch::Receiver<()>) -> Result<Vec<Received>, QueueError> {
         let name = &self.settings.queue;
         let visibility = self.queue.named(name)?.settings.visibility_timeout;
@@ -142,7 +142,7 @@ impl<I: Invoke> Mapping<I> {
         }
     }
 
-    /// Invokes, and while the function is throttled tries again as long as the messages stay hidden.
+    /// Invokes the function. While it is throttled, tries again as long as the messages stay hidden.
     async fn invoke(&self, event: Bytes) -> Result<Bytes, InvokeError> {
         let visibility = self.queue.named(&self.settings.queue).map(|queue| queue.settings.visibility_timeout).unwrap_or_default();
         let hidden_until_ms = self.queue.now_ms() + super::millis(visibility);

@@ -1,4 +1,4 @@
-//! What a message is: its parts, their limits, their digests.
+//! A message: its parts, their limits, their digests.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub(super) struct NewMessage {
     pub(super) body: String,
     pub(super) attributes_json: String,
     pub(super) group_id: Option<String>,
-    /// Access key id of who sent it.
+    /// The sender's access key id.
     pub(super) sender: String,
     pub(super) delay_ms: i64,
 }
@@ -134,7 +134,7 @@ pub(super) fn attributes_md5(attributes: &Attributes) -> Option<String> {
     }
     let mut encoded = Vec::new();
     for (name, attribute) in attributes {
-        // Without a value it would not have been accepted.
+        // Every accepted attribute has a value.
         let Some(value) = attribute.value() else { continue };
         push_with_length(&mut encoded, name.as_bytes());
         push_with_length(&mut encoded, attribute.data_type.as_bytes());

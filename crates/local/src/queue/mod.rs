@@ -2,8 +2,8 @@
 //! function.
 //!
 //! [`Queue`] is all queues of the machine. [`Queue::router`] is the endpoint for the AWS SDK, [`EventSource`] the part of AWS Lambda that
-//! polls a queue and invokes a function. Messages survive a restart and `kill -9` (`SQLite` in WAL mode: a committed change is in the file's
-//! log before its request is answered; only a loss of power can take the last ones).
+//! polls a queue and invokes a function. Messages survive a restart and `kill -9`: `SQLite` in WAL mode has a committed change in the file's
+//! log before its request is answered. Only a loss of power can lose the last ones.
 //!
 //! Not promised: order, exactly-once delivery (neither does SQS), retention, FIFO queues, signatures, policies.
 
@@ -40,7 +40,7 @@ pub struct QueueSettings {
     pub name: String,
     /// How long a received message stays hidden. AWS: 0 s … 12 h in whole seconds; here any duration, kept in milliseconds.
     pub visibility_timeout: Duration,
-    /// How often a message may be received; at the next receive it moves to the dead-letter queue. Without such a queue it has no effect.
+    /// How often a message may be received; the next receive moves it to the dead-letter queue. Without such a queue it has no effect.
     pub max_receive_count: u32,
     /// The queue, also in the list, that takes messages received too often.
     pub dead_letter_queue: Option<String>,
@@ -65,7 +65,7 @@ pub enum OpenError {
     File(#[source] rusqlite::Error),
 }
 
-/// Why a question about a queue has no answer.
+/// Why a queue could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
     /// No queue has this name.
@@ -206,15 +206,15 @@ impl Queue {
         Ok(())
     }
 
-    /// Tells those who wait that the queue's content or a deadline in it has changed.
+    /// Notifies those who wait that the queue's content or a deadline in it has changed.
     fn announce(&self, name: &str) {
         if let Some(queue) = self.inner.queues.get(name) {
             queue.changed.send_replace(());
         }
     }
 
-    /// Waits until a message of the queue may have become visible: something changed since `changed` was last looked at, or the earliest
-    /// hidden message's time has come.
+    /// Waits until a message of the queue may have become visible: until something has changed since `changed` was last looked at, or until
+    /// the first hidden message becomes visible.
     async fn wait_for_message(&self, name: &str, changed: &mut watch::Receiver<()>) -> Result<(), QueueError> {
         let next_ms = self.inner.store.next_visible_at(name, self.now_ms())?;
         let wait = next_ms.map(|at_ms| Duration::from_millis((at_ms - self.now_ms()).try_into().unwrap_or(0)));

@@ -1,6 +1,6 @@
 //! The messages in their `SQLite` file. Every method is one transaction; times are arguments.
 //!
-//! The calls block for tens of microseconds (no fsync per change, see [`Store::open`]), so they are made from async code directly.
+//! A call blocks for tens of microseconds only (no fsync per change, see [`Store::open`]), so async code makes it directly.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -83,8 +83,8 @@ impl Store {
         transaction.commit()
     }
 
-    /// Hides up to `max` visible messages, the ones visible longest first, and returns them with new receipts; says whether messages moved to
-    /// the dead-letter queue.
+    /// Hides up to `max` visible messages and returns them with new receipts, the ones visible longest first. Also says whether messages
+    /// moved to the dead-letter queue.
     pub(super) fn receive(
         &self,
         queue: &str,
@@ -129,7 +129,7 @@ impl Store {
         Ok((received, moved > 0))
     }
 
-    /// Deletes the messages that were last received under these receipts. Others are passed over in silence, as SQS does.
+    /// Deletes the messages that were last received under these receipts. Like SQS, it ignores receipts that fit no message.
     pub(super) fn delete<'r>(&self, queue: &str, receipts: impl IntoIterator<Item = &'r str>) -> rusqlite::Result<()> {
         let mut connection = self.connection();
         let transaction = connection.transaction()?;
@@ -174,7 +174,7 @@ impl Store {
             .optional()
     }
 
-    /// A transaction that a panic interrupted was rolled back, so the connection is fit for use.
+    /// A transaction that a panic interrupted was rolled back, so the connection can be used.
     fn connection(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -186,7 +186,7 @@ impl Store {
     }
 }
 
-/// A receipt names its queue, so that one that was made up is told from one that has expired.
+/// A receipt names its queue, so that an invented one can be distinguished from an expired one.
 fn receipt(queue: &str) -> String {
     format!("{queue}/{}", uuid::Uuid::new_v4().simple())
 }
