@@ -170,8 +170,8 @@ mod tests {
     use chatlane_chat::testing::builders;
     use proptest::prelude::*;
 
-    use super::super::{any, form};
     use super::*;
+    use crate::items::testing::{any, form};
 
     fn written() -> Entry {
         builders::entry(&builders::conversation("d1"), 7, "alice")

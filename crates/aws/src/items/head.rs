@@ -91,8 +91,8 @@ mod tests {
     use chatlane_chat::testing::builders;
     use proptest::prelude::*;
 
-    use super::super::{any, form};
     use super::*;
+    use crate::items::testing::{any, form};
 
     #[test]
     fn a_head_of_an_earlier_version_has_neither_count_nor_time() {

@@ -144,8 +144,8 @@ mod tests {
     use chatlane_chat::testing::builders;
     use proptest::prelude::*;
 
-    use super::super::{any, form};
     use super::*;
+    use crate::items::testing::{any, form};
 
     #[test]
     fn a_cursor_that_is_no_position_is_named_by_its_attribute() {

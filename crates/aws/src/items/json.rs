@@ -50,8 +50,9 @@ fn value_from_json(value: &Value) -> Option<AttributeValue> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{any, entry};
     use super::*;
+    use crate::items::entry;
+    use crate::items::testing::any;
 
     #[test]
     fn what_is_no_item_is_none() {

@@ -63,8 +63,8 @@ pub fn query(query: QueryFluentBuilder, conversation: &ConversationId) -> QueryF
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{any, form};
     use super::*;
+    use crate::items::testing::{any, form};
 
     #[test]
     fn a_role_that_does_not_exist_is_named_by_its_attribute() {

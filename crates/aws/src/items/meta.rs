@@ -40,8 +40,8 @@ pub fn create(conversation: &ConversationId, created: UnixMillis) -> PutBuilder 
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{any, form};
     use super::*;
+    use crate::items::testing::{any, form};
 
     proptest! {
         #[test]

@@ -16,11 +16,7 @@
 //!
 //! An item that does not have its form is refused by the name of the attribute, without values; [`unreadable`] is the one place.
 
-#[cfg(test)]
-mod any;
 pub mod entry;
-#[cfg(test)]
-mod form;
 pub mod head;
 pub mod inbox;
 pub mod json;
@@ -28,6 +24,8 @@ pub mod member;
 pub mod meta;
 pub mod policy;
 pub mod sessions;
+#[cfg(test)]
+mod testing;
 
 use std::collections::HashMap;
 
@@ -209,6 +207,7 @@ impl<'a> Read<'a> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::testing::any;
     use super::*;
 
     #[test]

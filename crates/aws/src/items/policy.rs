@@ -47,8 +47,8 @@ pub fn read(item: &Item) -> Result<Policy, Failure> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{any, form};
     use super::*;
+    use crate::items::testing::{any, form};
 
     #[test]
     fn every_attribute_is_documented_and_each_that_is_needed_is_missed() {

@@ -160,8 +160,8 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::super::{any, form};
     use super::*;
+    use crate::items::testing::{any, form};
 
     fn by_connection(sessions: Vec<Session>) -> BTreeMap<ConnectionId, Session> {
         sessions.into_iter().map(|session| (session.connection.clone(), session)).collect()

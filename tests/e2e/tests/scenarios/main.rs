@@ -9,5 +9,6 @@ mod kills;
 mod logs;
 mod old_outbox;
 mod runner;
+mod starts;
 mod stranger;
 mod token_time;

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use chatlane_chat::ports::Failure;
 
-use super::Item;
+use crate::items::Item;
 
 /// The rows of the table in the file's first lines name exactly the attributes that these items have. A name of which only the start is
 /// fixed (`d:<device>`) stands for all of its kind.
