@@ -56,6 +56,7 @@ fn restored(epochs: &[u32]) -> Stage {
 
 // --- anchors
 
+// holds: R1
 #[test]
 fn an_anchor_that_no_server_gave_is_unknown() {
     let stage = Stage::with_entries(3);
@@ -66,6 +67,7 @@ fn an_anchor_that_no_server_gave_is_unknown() {
     assert_eq!(stage.entries().len(), 3);
 }
 
+// holds: R1
 #[test]
 fn an_anchor_may_be_200_entries_behind_and_no_more() {
     let mut stage = Stage::with_entries(201);
@@ -99,6 +101,7 @@ fn the_tail_of_a_stale_anchor_must_be_read_to_be_told() {
     assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Unavailable);
 }
 
+// holds: L1
 #[test]
 fn an_anchor_below_a_gap_is_too_old() {
     let stage = Stage::with_entries(5);
@@ -119,6 +122,7 @@ fn a_gap_that_a_second_read_fills_is_none() {
     assert_eq!(place(&stage.send_one(message("m-1", position(2)))), ("ok", position(6)));
 }
 
+// holds: L5
 #[test]
 fn every_message_of_a_request_is_looked_for_from_its_own_anchor() {
     let stage = Stage::with_entries(3);
@@ -216,6 +220,7 @@ fn a_row_without_a_log_is_a_creation_half_seen() {
 
 // --- races
 
+// holds: L1
 #[test]
 fn who_loses_the_slot_takes_the_next_free_one() {
     let stage = Stage::new();
@@ -253,6 +258,7 @@ fn after_six_lost_slots_it_is_busy() {
     assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("ok", position(8)));
 }
 
+// holds: L2
 #[test]
 fn an_own_put_that_was_sent_twice_is_recognised() {
     let stage = Stage::new();
@@ -273,6 +279,7 @@ fn an_own_put_is_recognised_at_the_last_attempt_too() {
     assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("duplicate", position(7)));
 }
 
+// holds: L2
 #[test]
 fn an_earlier_attempt_that_lands_late_is_found_behind_others() {
     let stage = Stage::new();
@@ -288,6 +295,7 @@ fn an_earlier_attempt_that_lands_late_is_found_behind_others() {
     assert!(matches!(stage.send_one(message("m-1", position(3))), Outcome::Conflict(stored) if stored.position == position(4)));
 }
 
+// holds: L1
 #[test]
 fn a_slot_below_an_entry_that_was_seen_is_never_claimed() {
     let stage = Stage::new();
@@ -304,6 +312,7 @@ fn a_slot_below_an_entry_that_was_seen_is_never_claimed() {
     assert_eq!(stage.ports.count("put"), 2, "slot 2 was not tried again");
 }
 
+// holds: L1
 #[test]
 fn a_log_that_is_cut_under_a_writer_ends_the_attempt() {
     // The tail itself, or an entry above it.
@@ -382,6 +391,7 @@ fn what_came_between_must_be_read() {
 
 // --- rights
 
+// holds: M1
 #[test]
 fn a_member_who_is_removed_while_sending_writes_nothing() {
     let stage = Stage::new();
@@ -398,6 +408,7 @@ fn a_member_who_is_removed_while_sending_writes_nothing() {
     assert_eq!(stage.entries().len(), 2);
 }
 
+// holds: M1
 #[test]
 fn a_policy_that_changes_while_sending_is_obeyed() {
     let stage = Stage::new();
@@ -407,6 +418,7 @@ fn a_policy_that_changes_while_sending_is_obeyed() {
     assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Forbidden);
 }
 
+// holds: M1
 #[test]
 fn a_row_older_than_a_recent_change_of_membership_is_read_again_as_a_whole() {
     for (tail, settled) in [(2, 1), (201, 1), (202, 0)] {

@@ -66,6 +66,7 @@ fn a_refreshed_connection_goes_on_with_its_new_time() {
     assert_eq!(ask(&store, 2 * HOUR_MS).unwrap(), None);
 }
 
+// holds: M1
 #[test]
 fn whose_time_is_over_is_told_once_and_then_the_connection_is_closed() {
     let store = with_session(session("alice-1"));

@@ -99,6 +99,7 @@ fn told_bob(stage: &Stage, delivered: u64, read: Position) -> Vec<(String, Recei
 
 // --- forward, and to entries that exist
 
+// holds: C1
 #[test]
 fn ack_moves_the_device_and_read_moves_the_device_and_the_user() {
     let stage = Stage::with_entries(9);
@@ -118,6 +119,7 @@ fn the_entry_is_read_before_the_cursor_moves() {
     assert!(stage.ports.is_answered_before("at", "advance"));
 }
 
+// holds: C1
 #[test]
 fn a_lower_position_is_ok_and_moves_nothing_back() {
     let stage = online(9);
@@ -142,6 +144,7 @@ fn the_read_count_is_that_of_the_entry() {
     assert_eq!(row(&stage, "alice").read, ReadCursor { position: position(2), count: 40 });
 }
 
+// holds: C1
 #[test]
 fn a_position_that_names_no_entry_moves_nothing() {
     let mut restored = Stage::with_entries(4);
@@ -185,6 +188,7 @@ fn a_refused_position_harms_no_other_and_results_keep_their_order() {
     assert_eq!(codes, [Some(ErrorCode::NotFound), Some(ErrorCode::AnchorUnknown), None]);
 }
 
+// holds: C1
 #[test]
 fn a_stranger_moves_and_makes_nothing_and_learns_nothing() {
     let stage = online(40);
@@ -206,6 +210,7 @@ fn a_stranger_moves_and_makes_nothing_and_learns_nothing() {
 
 // --- receipts
 
+// holds: C1
 #[test]
 fn what_moves_is_told_to_the_other_users_live_sessions_and_to_nobody_else() {
     let stage = online(9);
@@ -261,6 +266,7 @@ fn a_conversation_without_an_other_has_no_receipts() {
     assert_eq!(receipts(&stage), []);
 }
 
+// holds: C1
 #[test]
 fn a_receipt_that_is_lost_harms_nothing() {
     let stage = online(4);

@@ -22,16 +22,19 @@ fn holds(scene: Scene) {
     assert!(explored.schedules > SCHEDULES_MIN, "all schedules are few: {explored:?}");
 }
 
+// holds: D2
 #[test]
 fn a_device_that_says_hello_misses_nothing_in_any_order() {
     holds(Scene::AMessageIsSent);
 }
 
+// holds: D2
 #[test]
 fn nothing_is_missed_when_two_tasks_race_each_other_and_hello() {
     holds(Scene::TwoTasksAreQueued);
 }
 
+// holds: D2
 #[test]
 fn nothing_is_missed_by_a_device_that_moves_to_a_new_socket() {
     holds(Scene::TheDeviceMoves);
@@ -53,26 +56,31 @@ fn is_found(mutation: Mutation, scene: Scene, needed: u32) {
     );
 }
 
+// holds: D2
 #[test]
 fn a_session_written_in_connect_is_found() {
     is_found(Mutation::SessionInConnect, Scene::TwoTasksAreQueued, 0);
 }
 
+// holds: D2
 #[test]
 fn heads_before_the_session_is_found() {
     is_found(Mutation::HeadsBeforeSession, Scene::AMessageIsSent, 0);
 }
 
+// holds: D2
 #[test]
 fn sessions_before_head_is_found() {
     is_found(Mutation::SessionsBeforeHead, Scene::AMessageIsSent, 0);
 }
 
+// holds: D2
 #[test]
 fn a_task_that_is_skipped_at_head_is_last_is_found() {
     is_found(Mutation::SkipAtHead, Scene::AMessageIsSent, 1);
 }
 
+// holds: D2
 #[test]
 fn a_repeated_task_that_is_skipped_below_the_head_is_found() {
     is_found(Mutation::RepeatedTaskSkipped, Scene::TwoTasksAreQueued, 1);

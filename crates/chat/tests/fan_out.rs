@@ -108,6 +108,7 @@ fn the_head_is_told_what_the_task_says_of_its_last_entry() {
 }
 
 /// D2: a hello that reads the head before it is raised has written its session before this read of the sessions.
+// holds: D2
 #[test]
 fn the_head_is_raised_before_sessions_are_read() {
     let stage = online(2);
@@ -126,6 +127,7 @@ fn the_sender_gets_entries_of_others_that_the_range_adds() {
     assert_eq!(seqs(&stage, "bob"), [4, 5, 6, 7]);
 }
 
+// holds: M1
 #[test]
 fn a_member_gets_nothing_from_before_the_joining() {
     let stage = online(6);
@@ -139,6 +141,7 @@ fn a_member_gets_nothing_from_before_the_joining() {
     assert!(seqs(&stage, "bob").is_empty());
 }
 
+// holds: M1
 #[test]
 fn nothing_goes_to_a_session_whose_time_is_over() {
     let stage = online(2);
@@ -158,6 +161,7 @@ fn nobody_online_is_no_failure() {
 
 // --- which entries
 
+// holds: D2
 #[test]
 fn a_first_receive_below_the_head_is_covered_by_a_later_task() {
     let stage = online(9);
@@ -172,6 +176,7 @@ fn a_first_receive_below_the_head_is_covered_by_a_later_task() {
     assert_eq!(seqs(&stage, "bob"), [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
+// holds: D2
 #[test]
 fn a_first_receive_begins_where_the_head_was_or_at_its_own_first() {
     for (old_head, first, begins) in [(1, 8, 2), (5, 8, 6), (7, 8, 8), (9, 8, 8), (10, 8, 8)] {
@@ -213,6 +218,7 @@ fn after_a_restore_the_range_begins_at_the_task() {
     assert_eq!((seqs(&stage, "bob"), begun(&stage)), (vec![4], Position::new(2, seq(4))));
 }
 
+// holds: D1
 #[test]
 fn entries_are_merged_into_full_frames_in_their_order() {
     let stage = online(1);
@@ -245,6 +251,7 @@ fn the_largest_entry_has_a_frame_of_its_own() {
 
 // --- connections that take nothing
 
+// holds: D2
 #[test]
 fn a_connection_that_is_gone_is_removed_and_no_other() {
     let stage = online(2);
@@ -254,6 +261,7 @@ fn a_connection_that_is_gone_is_removed_and_no_other() {
     assert_eq!(stage.take_tasks(), []);
 }
 
+// holds: L4
 #[test]
 fn what_could_not_be_posted_is_left_to_a_task_for_those_connections_only() {
     let stage = online(5);
@@ -288,6 +296,7 @@ fn a_target_that_has_left_meanwhile_is_left_alone() {
     assert_eq!(stage.take_tasks(), []);
 }
 
+// holds: D2
 #[test]
 fn after_five_attempts_a_connection_is_given_up() {
     let stage = online(2);
@@ -323,6 +332,7 @@ fn after_two_minutes_a_connection_is_given_up() {
     assert_eq!(connections_of(&stage, "bob"), Vec::<String>::new());
 }
 
+// holds: D1
 #[test]
 fn after_a_frame_that_was_not_taken_no_other_is_posted() {
     let stage = Stage::new();
@@ -342,6 +352,7 @@ fn after_a_frame_that_was_not_taken_no_other_is_posted() {
 
 // --- failures
 
+// holds: L4
 #[test]
 fn a_task_whose_entries_are_not_all_there_is_repeated() {
     // In the task itself, at its end, and between the old head and it.
@@ -362,6 +373,7 @@ fn a_task_of_no_conversation_is_repeated_until_the_queue_gives_it_up() {
     assert!(try_deliver(&stage, &unknown, 1).is_err());
 }
 
+// holds: L4
 #[test]
 fn whatever_cannot_be_reached_the_task_is_repeated_and_then_delivered() {
     for call in ["raise_head", "members", "read", "of_users", "enqueue", "remove"] {
@@ -382,6 +394,7 @@ fn whatever_cannot_be_reached_the_task_is_repeated_and_then_delivered() {
 }
 
 /// L4: what the head was before cannot be told from a head that the lost answer was about.
+// holds: L4
 #[test]
 fn a_head_whose_raising_was_not_answered_covers_nothing() {
     let stage = online(7);
@@ -403,6 +416,7 @@ fn a_head_whose_raising_was_not_answered_covers_nothing() {
 }
 
 /// L4: the queue takes a redriven dead letter for a new message, and its task was begun long ago. One that only waits is as ever.
+// holds: L4
 #[test]
 fn a_redriven_dead_letter_is_not_covered() {
     let stage = online(7);

@@ -114,6 +114,7 @@ fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
 }
 
 /// D2: a fan-out that raised the head before these reads is seen in them; one that raises it after them sees the session.
+// holds: D2
 #[test]
 fn the_session_is_written_before_inbox_and_heads_are_read() {
     let store = Faulty::new(start());
@@ -149,6 +150,7 @@ fn saying_hello_again_on_one_connection_displaces_nobody() {
     assert_eq!((connections(&store), goaways(&store)), (vec!["alice-1".to_owned()], vec![]));
 }
 
+// holds: D2
 #[test]
 fn a_newer_connection_displaces_the_older_ones_of_its_device_and_tells_them() {
     let store = Faulty::new(start());
@@ -160,6 +162,7 @@ fn a_newer_connection_displaces_the_older_ones_of_its_device_and_tells_them() {
     assert!(store.is_answered_before("remove", "post"));
 }
 
+// holds: D2
 #[test]
 fn a_late_hello_of_an_older_connection_removes_itself_and_nothing_else() {
     let store = Faulty::new(start());
@@ -169,6 +172,7 @@ fn a_late_hello_of_an_older_connection_removes_itself_and_nothing_else() {
     assert_eq!(store.count("inbox"), 1, "the displaced one is told nothing");
 }
 
+// holds: D2
 #[test]
 fn the_seventeenth_connection_of_a_user_displaces_the_oldest() {
     let store = Faulty::new(start());
@@ -216,6 +220,7 @@ fn a_hello_said_again_does_not_put_the_reconnect_off() {
 }
 
 /// What a refresh has given, a hello said again does not take back.
+// holds: D2
 #[test]
 fn a_hello_said_again_keeps_the_time_that_a_refresh_has_given() {
     let store = Faulty::new(start());

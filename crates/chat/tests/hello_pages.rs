@@ -299,6 +299,7 @@ fn an_entry_that_is_not_the_users_or_not_at_the_head_does_not_come() {
     assert_eq!((page.conversations.len(), with_last(&page)), (4, vec![all[1].clone()]));
 }
 
+// holds: C1
 #[test]
 fn a_row_tells_what_is_unread() {
     let store = Faulty::new(start());

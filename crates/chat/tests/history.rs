@@ -170,6 +170,7 @@ fn a_full_page_with_the_longest_names_is_within_the_page_size() {
     }
 }
 
+// holds: R1
 #[test]
 fn a_stranger_gets_the_same_answer_whether_the_conversation_exists_or_not() {
     let stage = Stage::with_entries(40);
@@ -185,6 +186,7 @@ fn a_stranger_gets_the_same_answer_whether_the_conversation_exists_or_not() {
 }
 
 /// M1: were the row read first, a member removed between the two reads would get what was written after the removal.
+// holds: M1
 #[test]
 fn who_is_removed_while_the_log_is_read_gets_nothing_of_it() {
     let stage = Stage::with_entries(5);

@@ -132,6 +132,7 @@ fn after_six_transactions_it_is_busy() {
     assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1));
 }
 
+// holds: L4
 #[test]
 fn who_died_between_creation_and_enqueue_is_made_good_by_the_next_to_open() {
     for who_opens in ["alice", "bob"] {
@@ -152,6 +153,7 @@ fn a_creation_of_which_nothing_is_known_is_found_by_the_retry() {
     assert_eq!((store.memory.entries(&lane()).len(), tasks(&store)), (1, vec![announcement()]));
 }
 
+// holds: L3
 #[test]
 fn nothing_is_answered_unless_the_announcement_is_queued() {
     let store = Faulty::new(start());

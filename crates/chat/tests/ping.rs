@@ -46,6 +46,7 @@ fn cursors(delivered: Position, read: Position) -> MemberCursors {
     MemberCursors { user: user("bob"), delivered, read }
 }
 
+// holds: D2
 #[test]
 fn a_connection_with_a_session_is_known_and_any_other_says_hello_again() {
     let stage = known(1);

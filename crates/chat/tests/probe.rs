@@ -143,6 +143,7 @@ fn an_anchor_is_judged_as_that_of_a_send() {
     assert_eq!(refusal(&stage, position(1)).code, ErrorCode::AnchorTooOld);
 }
 
+// holds: R1
 #[test]
 fn a_stranger_gets_the_same_answer_whether_the_conversation_exists_or_not() {
     let stage = Stage::with_entries(40);
@@ -200,6 +201,7 @@ fn a_full_answer_fits_a_websocket_frame() {
     assert!(encode(&ServerFrame::Probe(answer)).len() <= limits::PAGE_BYTES_MAX);
 }
 
+// holds: L4
 #[test]
 fn what_is_found_and_whose_delivery_nobody_began_is_queued_before() {
     // L4: the attempt died before its enqueue, and who finds the message here sends it never again.
@@ -221,6 +223,7 @@ fn what_is_found_and_whose_delivery_nobody_began_is_queued_before() {
     assert_eq!(stage.take_tasks(), []);
 }
 
+// holds: L4
 #[test]
 fn nothing_is_found_unless_its_delivery_is_queued() {
     for (call, fault) in [("heads", Fault::RequestLost), ("enqueue", Fault::RequestLost), ("enqueue", Fault::AnswerLost)] {

@@ -73,6 +73,7 @@ fn a_quiet_send_costs_two_reads_one_put_and_one_task() {
     assert_eq!(calls.map(|call| stage.ports.count(call)), [1, 1, 1, 1, 0, 0, 0, 0]);
 }
 
+// holds: L2
 #[test]
 fn a_retried_send_is_answered_with_the_first_place() {
     let stage = Stage::new();
@@ -85,6 +86,7 @@ fn a_retried_send_is_answered_with_the_first_place() {
     assert_eq!(stage.entries().len(), 3);
 }
 
+// holds: L2
 #[test]
 fn another_body_under_the_same_id_is_a_conflict_and_is_not_queued() {
     let stage = Stage::new();
@@ -100,6 +102,7 @@ fn another_body_under_the_same_id_is_a_conflict_and_is_not_queued() {
     assert_eq!((stage.entries().len(), stage.take_tasks()), (2, vec![]));
 }
 
+// holds: L2
 #[test]
 fn the_same_id_of_another_sender_is_another_message() {
     let stage = Stage::new();
@@ -108,6 +111,7 @@ fn the_same_id_of_another_sender_is_another_message() {
     assert_eq!(stage.send("bob", same).unwrap(), [Outcome::Ok(stored(3))]);
 }
 
+// holds: L5
 #[test]
 fn the_messages_of_a_request_are_stored_in_their_order_and_make_one_task() {
     let stage = Stage::new();
@@ -121,6 +125,7 @@ fn the_messages_of_a_request_are_stored_in_their_order_and_make_one_task() {
     assert_eq!(["read", "member", "put"].map(|call| stage.ports.count(call)), [1, 1, 3]);
 }
 
+// holds: L5
 #[test]
 fn a_request_stops_at_the_first_message_that_is_not_in_the_log() {
     let stage = Stage::new();
@@ -150,6 +155,7 @@ fn a_request_stops_at_the_first_message_that_is_not_in_the_log() {
     }
 }
 
+// holds: L2
 #[test]
 fn a_message_that_comes_twice_in_a_request_is_stored_once() {
     let stage = Stage::new();
@@ -158,6 +164,7 @@ fn a_message_that_comes_twice_in_a_request_is_stored_once() {
     assert_eq!(stage.entries().len(), 2);
 }
 
+// holds: L4
 #[test]
 fn a_duplicate_whose_delivery_has_not_begun_is_queued_again_and_no_other() {
     let stage = Stage::new();
@@ -179,6 +186,7 @@ fn a_duplicate_whose_delivery_has_not_begun_is_queued_again_and_no_other() {
     assert_eq!(stage.take_tasks(), []);
 }
 
+// holds: L3
 #[test]
 fn nothing_is_acknowledged_unless_it_is_queued() {
     for fault in [Fault::RequestLost, Fault::AnswerLost] {
@@ -204,6 +212,7 @@ fn a_duplicate_is_not_acknowledged_while_the_head_cannot_be_read() {
     assert_eq!(stage.take_tasks(), []);
 }
 
+// holds: R1
 #[test]
 fn unknown_and_foreign_conversations_give_the_same_answer() {
     let stage = Stage::with_entries(4);
@@ -227,6 +236,7 @@ fn unknown_and_foreign_conversations_give_the_same_answer() {
     assert_eq!((stage.entries().len(), stage.take_tasks()), (4, vec![]));
 }
 
+// holds: M1
 #[test]
 fn a_removed_member_finds_own_entries_and_writes_no_more() {
     let stage = Stage::new();
@@ -237,6 +247,7 @@ fn a_removed_member_finds_own_entries_and_writes_no_more() {
     assert_eq!(stage.entries().len(), 2);
 }
 
+// holds: M1
 #[test]
 fn the_policy_at_the_tail_decides_who_may_send() {
     let stage = Stage::new();
@@ -251,6 +262,7 @@ fn the_policy_at_the_tail_decides_who_may_send() {
     assert_eq!(stage.send_one(message("m-1", position(1))), Outcome::Ok(stored(2)));
 }
 
+// holds: R1
 #[test]
 fn an_entry_is_measured_by_its_encoded_live_frame_before_anything_is_read() {
     let stage = Stage::new();

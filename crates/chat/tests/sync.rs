@@ -152,6 +152,7 @@ fn remove_alice_and_write(conversation: &ConversationId, number: u64) -> impl Fn
 
 // --- what comes
 
+// holds: D1
 #[test]
 fn what_follows_on_the_position_comes_in_order() {
     let stage = Stage::with_entries(5);
@@ -179,6 +180,7 @@ fn conversations_come_in_the_order_of_the_request_and_a_refused_one_harms_no_oth
     assert_eq!((told.collect::<Vec<_>>(), answer.done), (vec![None, Some(2), None, Some(0)], true));
 }
 
+// holds: D1
 #[test]
 fn a_long_absence_comes_page_by_page_whole_and_once() {
     let stage = Stage::new();
@@ -226,6 +228,7 @@ fn a_page_that_a_refusal_has_begun_leaves_the_largest_entry_to_the_next() {
 }
 
 /// Also where exactly as many entries are missing as one read brings.
+// holds: D2
 #[test]
 fn done_is_the_end_of_the_log_whatever_the_number_of_entries() {
     for tail in (23..=29).chain(48..=54).chain(124..=130) {
@@ -237,6 +240,7 @@ fn done_is_the_end_of_the_log_whatever_the_number_of_entries() {
     }
 }
 
+// holds: D2
 #[test]
 fn what_is_written_after_the_read_comes_next_time() {
     let stage = Stage::with_entries(2);
@@ -269,6 +273,7 @@ fn a_position_that_no_server_gave_is_unknown() {
     }
 }
 
+// holds: D1
 #[test]
 fn a_position_from_before_a_restore_learns_what_is_common() {
     for (epochs, deployment, after, common) in [
@@ -287,6 +292,7 @@ fn a_position_from_before_a_restore_learns_what_is_common() {
     }
 }
 
+// holds: D1
 #[test]
 fn a_log_with_a_gap_behind_the_position_is_too_old() {
     let stage = Stage::with_entries(6);
@@ -301,6 +307,7 @@ fn a_log_with_a_gap_behind_the_position_is_too_old() {
 
 // --- rights
 
+// holds: R1
 #[test]
 fn a_stranger_gets_the_same_answer_whether_the_conversation_exists_or_not() {
     let stage = Stage::with_entries(40);
@@ -319,6 +326,7 @@ fn a_stranger_gets_the_same_answer_whether_the_conversation_exists_or_not() {
     }
 }
 
+// holds: M1
 #[test]
 fn what_is_before_the_joining_is_skipped_and_the_rest_goes_on_there() {
     let stage = Stage::with_entries(6);
@@ -349,6 +357,7 @@ fn a_skipped_beginning_is_paged_like_any_other() {
 }
 
 /// M1: were the row read first, a member removed between the two reads would get what was written after the removal.
+// holds: M1
 #[test]
 fn who_is_removed_while_the_log_is_read_gets_nothing_of_it() {
     let stage = Stage::with_entries(5);
@@ -363,6 +372,7 @@ fn who_is_removed_while_the_log_is_read_gets_nothing_of_it() {
     assert_eq!(refusal(&ask(&stage, "alice", &[from(&stage.conversation, position(1))])).code, ErrorCode::NotFound);
 }
 
+// holds: M1
 #[test]
 fn a_membership_that_changes_or_is_seen_half_is_asked_for_again() {
     let stage = Stage::with_entries(5);
@@ -402,6 +412,7 @@ fn a_hundred_conversations_without_news_are_one_page_and_seven_rounds() {
     assert_eq!(ALL.map(|call| stage.ports.count(call)), [100, 0, 0, 7, 0]);
 }
 
+// holds: D2
 #[test]
 fn a_hundred_conversations_with_an_entry_each_come_whole() {
     let stage = Stage::new();
@@ -427,6 +438,7 @@ fn delivered(stage: &Stage) -> Option<Position> {
     stored.inboxes[&user("alice")][&stage.conversation].delivered.values().copied().next()
 }
 
+// holds: C1
 #[test]
 fn what_a_sync_acknowledges_moves_the_devices_cursor_and_is_told_to_the_other() {
     let stage = Stage::with_entries(5);
@@ -439,6 +451,7 @@ fn what_a_sync_acknowledges_moves_the_devices_cursor_and_is_told_to_the_other() 
     assert_eq!(stage.ports.count("post"), 1);
 }
 
+// holds: C1
 #[test]
 fn a_sync_without_ack_moves_no_cursor() {
     let stage = Stage::with_entries(5);
@@ -447,6 +460,7 @@ fn a_sync_without_ack_moves_no_cursor() {
     assert_eq!((delivered(&stage), stage.ports.count("advance"), stage.ports.count("at")), (None, 0, 0));
 }
 
+// holds: C1
 #[test]
 fn an_ack_that_fails_does_not_fail_its_sync_which_says_so() {
     let stage = || Stage::with_entries(5);
@@ -519,6 +533,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     /// D1: pages of any logs, from any position and joining, are the whole of them in order.
+    // holds: D1
     #[test]
     fn whatever_is_missing_comes_whole_once_and_in_order(lanes in vec((lane(), 0..80u64, 1..80u64), 1..6)) {
         let stage = Stage::new();
@@ -554,6 +569,7 @@ fn queued(stage: &Stage) -> Vec<(ConversationId, Seq, Position)> {
     tasks.map(of).collect()
 }
 
+// holds: L4
 #[test]
 fn who_is_shown_own_messages_whose_delivery_nobody_began_has_it_queued_before() {
     // L4: the attempt died before its enqueue, and who finds the message here sends it never again.
@@ -574,6 +590,7 @@ fn who_is_shown_own_messages_whose_delivery_nobody_began_has_it_queued_before() 
     assert_eq!(queued(&stage), []);
 }
 
+// holds: L4
 #[test]
 fn own_messages_are_shown_only_when_their_delivery_is_queued() {
     for (call, fault) in [("heads", Fault::RequestLost), ("enqueue", Fault::RequestLost), ("enqueue", Fault::AnswerLost)] {

@@ -143,6 +143,7 @@ mod tests {
         assert!(refusal(r#"{"text":"a"}"#).contains("content_type"));
     }
 
+    // holds: R1
     #[test]
     fn debug_output_never_holds_the_body() {
         assert_eq!(format!("{:?}", Body::text("secret").unwrap()), "Body(text/plain, text of 6 bytes)");

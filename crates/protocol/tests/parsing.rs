@@ -41,6 +41,7 @@ fn known(conversations: &[&str]) -> Value {
     conversations.iter().map(|conversation| json!([conversation, 1, 2, 1, 1])).collect()
 }
 
+// holds: R1
 #[test]
 fn bad_requests_are_refused_with_the_id_where_one_can_be_read() {
     let deep = format!(r#"{{"action":"ping","id":"7","x":{}{}}}"#, "[".repeat(200), "]".repeat(200));
@@ -96,6 +97,7 @@ fn bad_requests_are_refused_with_the_id_where_one_can_be_read() {
     assert_eq!((unknown.refusal.code, unknown.id.unwrap().as_str()), (ErrorCode::UnknownAction, "7"));
 }
 
+// holds: R1
 #[test]
 fn a_refusal_never_repeats_what_the_client_sent() {
     let secrets = [
@@ -112,6 +114,7 @@ fn a_refusal_never_repeats_what_the_client_sent() {
     }
 }
 
+// holds: R1
 #[test]
 fn debug_output_never_holds_the_token() {
     let Request::Refresh(refresh) = good(&request("refresh", json!({ "token": "SECRET" }))) else { panic!("a refresh") };
@@ -130,6 +133,7 @@ fn a_token_has_1_byte_to_8_kb() {
     }
 }
 
+// holds: R1
 #[test]
 fn fields_that_are_missing_or_of_the_wrong_type_are_refused() {
     let after = json!({ "epoch": 1, "seq": 1 });
@@ -164,6 +168,7 @@ fn fields_that_are_missing_or_of_the_wrong_type_are_refused() {
     }
 }
 
+// holds: R1
 #[test]
 fn an_array_in_the_place_of_an_object_is_refused() {
     let position = json!([1, 2]);
@@ -199,6 +204,7 @@ fn null_in_an_optional_field_counts_as_missing() {
     }
 }
 
+// holds: R1
 #[test]
 fn known_rows_are_ascending_and_lie_between_after_and_known_to() {
     let rows = [
@@ -239,6 +245,7 @@ fn a_thousand_conversations_fit_into_two_requests_as_known() {
     assert!(encode(&Request::Hello(rest)).len() + r#","known":"#.len() + limits::KNOWN_BYTES_MAX <= limits::WEBSOCKET_FRAME_BYTES_MAX);
 }
 
+// holds: R1
 #[test]
 fn lists_hold_what_their_limits_say_and_nothing_twice() {
     const ALL: usize = limits::CONVERSATIONS_PER_REQUEST_MAX;
@@ -371,6 +378,7 @@ proptest! {
         prop_assert_eq!(Request::parse(&encode(&probe)), Ok(probe));
     }
 
+    // holds: R1
     #[test]
     fn no_text_makes_the_parser_panic(words in vec(any::<String>(), 0..4), cut in any::<prop::sample::Index>()) {
         let whole = request("sync", json!({ "conversations": list("after", &conversations(3)), "ack": words }));

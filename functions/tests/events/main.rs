@@ -186,6 +186,7 @@ fn a_task_points_at_what_the_sender_stored() {
     assert_eq!(message.attributes.get("ApproximateReceiveCount").map(String::as_str), Some("1"));
 }
 
+// holds: R1
 #[test]
 fn connect_echoes_the_subprotocol_and_never_the_token() {
     let answer = serde_json::to_value(connect::handle(&socket_event(Function::Connect)).unwrap()).unwrap();
@@ -298,6 +299,7 @@ fn a_request_on_another_route_is_an_unknown_action() {
     }
 }
 
+// holds: R1
 #[test]
 fn what_no_route_takes_gets_one_typed_error() {
     let deep = format!(r#"{{"action":"ping","id":"7","x":{}{}}}"#, "[".repeat(200), "]".repeat(200));
@@ -326,6 +328,7 @@ fn what_no_route_takes_gets_one_typed_error() {
 }
 
 /// A bad request too: nothing that such a connection says is worth an answer.
+// holds: M1
 #[test]
 fn when_the_tokens_time_is_over_the_connection_is_told_and_closed_on_every_route() {
     let over = json!({
@@ -393,6 +396,7 @@ fn is_unavailable(answer: &Value) {
     assert!(!answer.to_string().contains("call the backend"), "clients never see the backend's text: {answer}");
 }
 
+// holds: D2
 #[test]
 fn a_closed_connection_is_forgotten_and_no_other() {
     let store = world_until(TOKEN_MS);

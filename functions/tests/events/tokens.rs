@@ -92,6 +92,7 @@ fn a_new_token_prolongs_the_connection_by_what_it_grants() {
     assert!(try_serve(&store, 7_260_000, Function::Ping, socket_event(Function::Ping)).unwrap().body.is_empty());
 }
 
+// holds: R1
 #[test]
 fn a_token_that_breaks_a_rule_or_is_anothers_is_refused_and_the_connection_stays_as_it_was() {
     for change in [

@@ -9,21 +9,25 @@ fn holds(scene: Scene) {
     assert!(held.wrong.is_empty(), "{held}");
 }
 
+// holds: L1
 #[test]
 fn three_senders_get_one_lane_whoever_dies_and_whatever_lands_late() {
     holds(append::RETRIES);
 }
 
+// holds: L2
 #[test]
 fn requests_of_one_message_that_overlap_store_it_once() {
     holds(append::OVERLAPS);
 }
 
+// holds: L3
 #[test]
 fn what_is_acknowledged_is_queued() {
     holds(append::QUEUED);
 }
 
+// holds: L2
 #[test]
 fn a_restore_doubles_nothing_and_keeps_nobody_waiting() {
     holds(append::RESTORE);
@@ -34,6 +38,7 @@ fn a_restore_of_a_lane_with_three_senders_doubles_nothing() {
     holds(append::RESTORE_THREE);
 }
 
+// holds: L2
 #[test]
 fn a_second_restore_doubles_nothing() {
     holds(append::TWO_RESTORES);
@@ -44,6 +49,7 @@ fn a_head_or_a_task_from_before_a_restore_misleads_nobody() {
     holds(append::QUEUED_RESTORE);
 }
 
+// holds: L1
 #[test]
 fn every_hole_in_the_append_is_found() {
     println!("{}", Found::HEADER);

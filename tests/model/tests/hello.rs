@@ -19,11 +19,13 @@ fn a_device_misses_none_of_three_messages() {
     holds(hello::THREE);
 }
 
+// holds: D2
 #[test]
 fn a_device_misses_nothing_when_tasks_come_twice() {
     holds(hello::COPIES);
 }
 
+// holds: D2
 #[test]
 fn a_device_that_moves_to_a_second_socket_misses_nothing() {
     holds(hello::MOVES);
@@ -37,6 +39,7 @@ fn a_copy_that_passes_for_the_first_can_leave_an_entry_to_the_gap() {
     assert!(found.script.is_some(), "it no longer does: judge it in every scene");
 }
 
+// holds: D2
 #[test]
 fn every_hole_around_hello_is_found() {
     println!("{}", Found::HEADER);

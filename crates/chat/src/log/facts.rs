@@ -87,6 +87,7 @@ impl Policy {
 mod tests {
     use super::*;
 
+    // holds: M1
     #[test]
     fn a_policy_permits_by_role_lock_and_closing() {
         let policy = Policy::DIRECT;

@@ -248,6 +248,7 @@ mod tests {
         assert_eq!(displaced(&mine, &[session("c2", 1, 20)]), ["c1"]);
     }
 
+    // holds: D2
     #[test]
     fn of_two_hellos_in_the_same_millisecond_exactly_one_stays() {
         let (one, two) = (session("c1", 1, 10), session("c2", 1, 10));

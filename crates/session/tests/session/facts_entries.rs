@@ -7,6 +7,7 @@ use chatlane_session::{ConnectionState, Input, Settings, Shown};
 
 use crate::phone::*;
 
+// holds: D1
 #[test]
 fn the_next_entry_is_shown_and_an_old_one_dropped() {
     let mut phone = Phone::live_at(3);
@@ -17,6 +18,7 @@ fn the_next_entry_is_shown_and_an_old_one_dropped() {
     assert_eq!((phone.row().have, phone.row().head, phone.row().have_count), (at(6), at(6), 5));
 }
 
+// holds: D1
 #[test]
 fn an_early_entry_waits_for_those_before_it() {
     let mut phone = Phone::live_at(3);
@@ -29,6 +31,7 @@ fn an_early_entry_waits_for_those_before_it() {
     assert!(phone.sent.is_empty(), "the gap has closed by itself");
 }
 
+// holds: D1
 #[test]
 fn a_gap_that_stays_open_is_synced_once_and_never_closes_the_socket() {
     let mut phone = Phone::live_at(3);
@@ -69,6 +72,7 @@ fn what_is_kept_ahead_is_bounded_and_the_lowest_stay() {
     assert_eq!((phone.sync().conversations[0].after, phone.row().head), (at(7), at(9)));
 }
 
+// holds: D1
 #[test]
 fn entries_are_shown_only_when_the_store_has_them() {
     let mut phone = Phone::live_at(3);
@@ -84,6 +88,7 @@ fn entries_are_shown_only_when_the_store_has_them() {
     assert_eq!(phone.entries_shown(), [5]);
 }
 
+// holds: D1
 #[test]
 fn a_phone_that_dies_before_the_commit_gets_the_entry_again() {
     let mut phone = Phone::live_at(3);
@@ -130,6 +135,7 @@ fn the_last_entry_in_hello_needs_no_sync_if_it_is_the_only_one_missing() {
     assert!(phone.sent.is_empty());
 }
 
+// holds: D1
 #[test]
 fn catching_up_goes_page_by_page_and_carries_what_the_pages_before_have_brought() {
     let mut phone = Phone::with(&knows(3));
@@ -318,6 +324,7 @@ fn unread_is_the_count_at_the_head_without_those_read_on_any_device() {
     assert_eq!((phone.row().read, phone.row().unread()), (at(4), 1));
 }
 
+// holds: D1
 #[test]
 fn what_a_draining_socket_brings_is_taken() {
     let mut phone = Phone::live_at(3);

@@ -74,6 +74,7 @@ fn a_message_stored_behind_a_gap_is_settled_at_once_and_shown_in_its_place() {
     assert_eq!(phone.entries_shown(), [4, 5]);
 }
 
+// holds: L5
 #[test]
 fn one_send_at_a_time_with_all_that_waits_keeps_the_order() {
     let mut phone = Phone::live_at(3);
@@ -132,6 +133,7 @@ fn a_message_that_fits_into_no_request_fails_and_does_not_hold_up_the_next() {
     assert_eq!(ids(&phone.send()), ["small"]);
 }
 
+// holds: L2
 #[test]
 fn an_unknown_outcome_is_repeated_with_the_same_id_anchor_and_body() {
     let mut phone = Phone::live_at(3);
@@ -149,6 +151,7 @@ fn an_unknown_outcome_is_repeated_with_the_same_id_anchor_and_body() {
     assert_eq!(phone.send().messages, send.messages);
 }
 
+// holds: L2
 #[test]
 fn a_restart_repeats_what_waits_as_it_was() {
     let mut phone = Phone::live_at(3);

@@ -72,6 +72,7 @@ fn a_stale_anchor_before_what_was_skipped_is_probed_and_moves_there() {
     assert_eq!((again.messages[0].anchor, &again.messages[0].body), (at(5_001), &send.messages[0].body));
 }
 
+// holds: L2
 #[test]
 fn an_anchor_never_moves_over_a_skip_in_the_middle_of_the_run() {
     let mut phone = Phone::with(&knows(3));

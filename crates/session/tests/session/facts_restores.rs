@@ -7,6 +7,7 @@ use chatlane_session::{Input, Shown};
 use crate::facts_repairs::restored_to;
 use crate::phone::*;
 
+// holds: D1
 #[test]
 fn after_a_restore_what_is_beyond_the_common_entry_is_dropped_and_synced_anew() {
     let mut phone = Phone::live_at(9);

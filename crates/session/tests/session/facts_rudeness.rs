@@ -126,6 +126,7 @@ fn happen(phone: &mut Phone, composed: &mut u32, event: Event) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
+    // holds: D1
     #[test]
     fn whatever_a_rude_server_answers_the_phone_keeps_its_word(
         events in proptest::collection::vec((0_u8..26, 1_u64..12, 1_u32..4, 0_u64..300), 1..150),

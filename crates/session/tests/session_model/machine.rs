@@ -115,6 +115,7 @@ fn tell((state, lines, _): Made) {
     Sessions::test_sequential(Config::default(), state, lines, None);
 }
 
+// holds: D1
 #[test]
 fn whatever_the_network_does_everybody_has_the_same_log_in_the_end() {
     let repeated = std::env::var("CHATLANE_SEED").ok().map(|seed| seed.parse::<u64>().expect("CHATLANE_SEED is a number"));

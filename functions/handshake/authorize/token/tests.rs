@@ -111,6 +111,7 @@ fn a_good_token_of_either_algorithm_names_its_user_and_expiry() {
     assert_eq!(verify(&rs256(&rsa, &claims())), Ok(identity));
 }
 
+// holds: R1
 #[test]
 fn a_claim_that_breaks_a_rule_is_refused_by_that_rule() {
     let table = [
@@ -192,6 +193,7 @@ fn the_leeway_of_both_times_is_60_s_to_the_millisecond() {
     assert_eq!(at(0), Err(Refusal::NotYetValid));
 }
 
+// holds: R1
 #[test]
 fn only_the_two_algorithms_are_allowed() {
     let unsigned = message(&json!({ "alg": "none" }), &claims()) + ".";
@@ -386,6 +388,7 @@ fn an_empty_token_is_presented_and_then_refused() {
     assert_eq!(Token::parse(presented.token()).unwrap_err(), Refusal::Malformed);
 }
 
+// holds: R1
 #[test]
 fn neither_a_presented_token_nor_a_parsed_one_shows_its_text() {
     let text = es256(&header(), &claims());

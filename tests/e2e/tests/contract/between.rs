@@ -28,6 +28,7 @@ fn end_of_item(recording: &Recording) -> (u64, usize) {
     (end, calls.len())
 }
 
+// holds: D2
 #[tokio::test]
 async fn a_hello_by_a_clock_that_is_behind_brings_the_end_of_the_sessions_item_no_nearer() {
     let backend = Backend::embedded().await;
@@ -40,6 +41,7 @@ async fn a_hello_by_a_clock_that_is_behind_brings_the_end_of_the_sessions_item_n
     assert_eq!(end_of_item(&recording), (end, 2));
 }
 
+// holds: D2
 #[tokio::test]
 async fn a_hello_said_again_puts_the_end_of_the_item_off_also_where_it_keeps_a_refreshed_time() {
     let backend = Backend::embedded().await;
@@ -55,6 +57,7 @@ async fn a_hello_said_again_puts_the_end_of_the_item_off_also_where_it_keeps_a_r
 }
 
 /// The first write learns that its clock is behind; then comes a refresh of the same connection.
+// holds: D2
 #[tokio::test]
 async fn a_refresh_between_two_writes_of_a_hello_is_kept() {
     let backend = Backend::embedded().await;
@@ -103,6 +106,7 @@ fn read() -> Advance {
     Advance { delivered: position(5), read: Some(ReadCursor { position: position(5), count: 4 }) }
 }
 
+// holds: C1
 #[tokio::test]
 async fn a_delivered_cursor_that_another_request_has_moved_meanwhile_stays_where_that_put_it() {
     let backend = Backend::embedded().await;
@@ -120,6 +124,7 @@ async fn a_delivered_cursor_that_another_request_has_moved_meanwhile_stays_where
     assert_eq!(backend.store.inbox_rows(&alice, &[id]).await.unwrap(), [Some(after)]);
 }
 
+// holds: C1
 #[tokio::test]
 async fn what_others_move_between_the_two_writes_is_in_the_row_that_is_answered() {
     let backend = Backend::embedded().await;
@@ -138,6 +143,7 @@ async fn what_others_move_between_the_two_writes_is_in_the_row_that_is_answered(
     assert_eq!(advanced.unwrap(), Some(Advanced { before: new, after }));
 }
 
+// holds: C1
 #[tokio::test]
 async fn a_membership_that_ends_between_the_two_writes_is_none() {
     let backend = Backend::embedded().await;

@@ -22,6 +22,7 @@ async fn backend_with(id: &ConversationId) -> Backend {
     backend
 }
 
+// holds: C1
 #[tokio::test]
 async fn cursors_cost_one_request_and_one_more_only_where_a_read_entry_was_not_acknowledged() {
     let id = conversation("d-1");

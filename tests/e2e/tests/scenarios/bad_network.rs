@@ -116,6 +116,7 @@ struct Party {
     conversations: Vec<ConversationId>,
 }
 
+// holds: L3, D1
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_or_doubled_whatever_is_cut_or_killed_and_all_transcripts_are_the_same() {
     let stack = start(|settings| {

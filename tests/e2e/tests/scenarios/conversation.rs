@@ -3,6 +3,7 @@
 use chatlane_protocol::frames::Outcome;
 use chatlane_tests_e2e::{message, start};
 
+// holds: L2, L3
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_acknowledged_survives_a_restart_of_the_stack() {
     let mut stack = start(|_| {}).await;

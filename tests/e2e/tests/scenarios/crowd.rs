@@ -23,6 +23,7 @@ const MESSAGES: u64 = 40;
 
 /// With the documented bound. Every device writes all its messages at once, so all their anchors are at the head that it knew at the start,
 /// and most are too far behind when it is their turn: the clients catch up and go on.
+// holds: L1, L2, L5, D1
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_of_clients_within_the_anchor_bound_has_one_transcript() {
     let stack = start(|settings| {

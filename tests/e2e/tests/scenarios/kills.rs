@@ -155,18 +155,21 @@ async fn send_is_killed_after_its_put(name: &str, at: At, point: impl Fn(&Pair, 
     Scene::set().await.play(name, scenario).await;
 }
 
+// holds: L2
 #[tokio::test(flavor = "multi_thread")]
 async fn send_is_killed_between_its_put_and_the_answer_of_the_put() {
     let put = |_: &Pair, message: &NewMessage| naming(Service::DynamoDb, "send", "PutItem", &message.client_message_id);
     send_is_killed_after_its_put("killed between put and its answer", At::Answer, put).await;
 }
 
+// holds: L4
 #[tokio::test(flavor = "multi_thread")]
 async fn send_is_killed_between_put_and_enqueue() {
     let enqueue = |pair: &Pair, _: &NewMessage| naming(Service::Sqs, "send", "SendMessage", &pair.conversation);
     send_is_killed_after_its_put("killed between put and enqueue", At::Request, enqueue).await;
 }
 
+// holds: L3
 #[tokio::test(flavor = "multi_thread")]
 async fn send_is_killed_before_its_answer() {
     let answer = |_: &Pair, message: &NewMessage| naming(Service::Runtime, "send", "Response", &message.client_message_id);
@@ -174,6 +177,7 @@ async fn send_is_killed_before_its_answer() {
 }
 
 /// The put of a dead process is still on its way when the retry has got the slot after the same anchor: it is refused, not a second entry.
+// holds: L2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_that_arrives_after_its_process_is_dead_and_its_retry_is_stored_changes_nothing() {
     let scenario = async |stack: &Running, store: &Store, pair: &mut Pair, message: NewMessage| {
@@ -200,6 +204,7 @@ async fn a_put_that_arrives_after_its_process_is_dead_and_its_retry_is_stored_ch
 }
 
 /// The first post of a delivery has reached one of bob's devices, the second has not left the worker: the queue hands the task out again.
+// holds: L4
 #[tokio::test(flavor = "multi_thread")]
 async fn fan_out_is_killed_after_a_post() {
     let scenario = async |stack: &Running, store: &Store, pair: &mut Pair, message: NewMessage| {
@@ -248,6 +253,7 @@ fn batch(call: &Call) -> Option<Vec<(String, bool)>> {
 }
 
 /// Everything is posted, and nobody but the worker knows: the queue hands the batch out again, whose entries its receivers have.
+// holds: L4
 #[tokio::test(flavor = "multi_thread")]
 async fn fan_out_is_killed_before_its_answer() {
     let scene = Scene::set().await;

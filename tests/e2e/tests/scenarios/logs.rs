@@ -48,6 +48,7 @@ impl Write for Lines {
     }
 }
 
+// holds: R1
 #[tokio::test(flavor = "multi_thread")]
 async fn no_body_and_no_token_is_logged_whatever_goes_wrong() {
     let lines = Lines::default();

@@ -30,23 +30,27 @@ enum Back {
     GoesOnAtTheHead,
 }
 
+// holds: L2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_was_never_sent_gets_in_once_when_the_phone_has_caught_up() {
     let answers = scenario(Before::NeverSent, Back::CatchesUp).await;
     assert!(answers.stale > 0, "{answers:?}");
 }
 
+// holds: L2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_was_never_sent_gets_in_once_when_the_phone_has_skipped_what_it_missed() {
     let answers = scenario(Before::NeverSent, Back::GoesOnAtTheHead).await;
     assert!(answers.stale > 0 && answers.probes > 0, "{answers:?}");
 }
 
+// holds: L2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_was_stored_without_an_answer_is_found_when_the_phone_has_caught_up() {
     let _either_way = scenario(Before::StoredWithoutAnswer, Back::CatchesUp).await;
 }
 
+// holds: L2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_was_stored_without_an_answer_is_found_when_the_phone_has_skipped_it() {
     let answers = scenario(Before::StoredWithoutAnswer, Back::GoesOnAtTheHead).await;

@@ -15,6 +15,7 @@ async fn refreshed(device: &Device, token: &str) -> Option<UnixMillis> {
     }
 }
 
+// holds: D2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_keeps_the_connection_beyond_the_old_tokens_time() {
     let stack = start(|_| {}).await;

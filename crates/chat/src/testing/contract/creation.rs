@@ -62,6 +62,7 @@ pub async fn a_creation_does_not_take_the_slot_of_an_entry<B: Backend>(store: &B
 }
 
 /// Not even where it would add something.
+// holds: L1
 pub async fn a_second_creation_changes_nothing<B: Backend>(store: &B) {
     let (conversation, alice, bob, carol) = (fresh_conversation(), fresh_user(), fresh_user(), fresh_user());
     let first = creation(&conversation, &alice, &bob);
@@ -80,6 +81,7 @@ pub async fn a_second_creation_changes_nothing<B: Backend>(store: &B) {
 }
 
 /// The others find what the winner made.
+// holds: L1
 pub async fn of_many_creations_at_once_exactly_one_is_new<B: Backend>(store: &B) {
     let (conversation, alice, bob) = (fresh_conversation(), fresh_user(), fresh_user());
     let creations: Vec<Creation> = (0..12)

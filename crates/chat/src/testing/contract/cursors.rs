@@ -37,6 +37,7 @@ fn moved(row: &InboxRow, delivered: Position, read: ReadCursor) -> InboxRow {
 }
 
 /// Compared by epoch, then seq, as numbers. All else of the row stays, and the inbox shows the same row.
+// holds: C1
 pub async fn cursors_only_move_forward_and_answer_what_they_were<B: Backend>(store: &B) {
     let (alice, mut before) = create_row(store).await;
     let at = |epoch, number| Position::new(epoch, seq(number));
@@ -63,6 +64,7 @@ pub async fn cursors_only_move_forward_and_answer_what_they_were<B: Backend>(sto
 }
 
 /// What is refused to the one is not refused to the other.
+// holds: C1
 pub async fn each_cursor_moves_on_its_own<B: Backend>(store: &B) {
     let (alice, new) = create_row(store).await;
     let mut before = new.clone();
@@ -87,6 +89,7 @@ pub async fn each_cursor_moves_on_its_own<B: Backend>(store: &B) {
 }
 
 /// No position is rounded to another.
+// holds: C1
 pub async fn neighbours_among_the_highest_positions_are_told_apart<B: Backend>(store: &B) {
     let (alice, mut before) = create_row(store).await;
     let below = seq(Seq::MAX.get() - 1);
@@ -108,6 +111,7 @@ pub async fn neighbours_among_the_highest_positions_are_told_apart<B: Backend>(s
 }
 
 /// Not of the user's other devices, not in other conversations, not of the other member.
+// holds: C1
 pub async fn a_device_moves_no_cursor_of_others<B: Backend>(store: &B) {
     let (alice, bob) = (fresh_user(), fresh_user());
     let conversations = [fresh_conversation(), fresh_conversation()];
@@ -130,6 +134,7 @@ pub async fn a_device_moves_no_cursor_of_others<B: Backend>(store: &B) {
 }
 
 /// Whoever comes last; each is answered a row in which it has got its way.
+// holds: C1
 pub async fn cursors_moved_at_once_end_at_the_highest<B: Backend>(store: &B) {
     let (alice, new) = create_row(store).await;
     let all: Vec<Advance> = (1..=20).map(|n| Advance { delivered: position(n), read: Some(read(position(21 - n), 20 - n)) }).collect();
@@ -145,6 +150,7 @@ pub async fn cursors_moved_at_once_end_at_the_highest<B: Backend>(store: &B) {
 }
 
 /// A late `ack` of a removed member, or of a stranger, must not put the conversation into an inbox.
+// holds: C1
 pub async fn a_cursor_of_no_member_is_not_moved_and_no_row_is_made<B: Backend>(store: &B) {
     let (known, unknown, stranger) = (create_one(store).await, fresh_conversation(), fresh_user());
     for conversation in [&known, &unknown] {

@@ -20,6 +20,7 @@ async fn read<B: Backend>(store: &B, conversation: &ConversationId) -> Head {
 
 /// Compared by epoch, then seq: after a restore the log is shorter and the epoch higher. Count and time are those of the entry at the
 /// head, whatever the lower ones say.
+// holds: D2
 pub async fn a_head_only_rises_and_answers_what_it_was<B: Backend>(store: &B) {
     let conversation = create_one(store).await;
     let at = |epoch, number| Head {

@@ -111,6 +111,7 @@ pub async fn a_put_into_a_taken_slot_answers_the_occupant_and_changes_nothing<B:
 }
 
 /// L1, with everybody at once.
+// holds: L1
 pub async fn of_many_puts_into_one_slot_exactly_one_is_stored<B: Backend>(store: &B) {
     let conversation = fresh_conversation();
     let entries: Vec<Entry> = (0..24).map(|n| entry(&conversation, 1, &format!("user-{n}"))).collect();
@@ -184,6 +185,7 @@ pub async fn a_read_goes_past_a_megabyte<B: Backend>(store: &B) {
 }
 
 /// L1: a missing entry below one that exists is never passed over in silence.
+// holds: L1
 pub async fn a_run_with_a_gap_is_broken<B: Backend>(store: &B) {
     let conversation = fresh_conversation();
     put_messages(store, [1, 2, 4].map(|n| entry(&conversation, n, "alice"))).await;

@@ -58,6 +58,7 @@ pub async fn a_session_replaces_the_one_of_its_connection<B: Backend>(store: &B)
 }
 
 /// D2: of two connections of one device that say hello at once, at least one learns of the other.
+// holds: D2
 pub async fn of_sessions_registered_at_once_each_two_see_each_other<B: Backend>(store: &B) {
     let user = fresh_user();
     let sessions: Vec<Session> = (0..8).map(|_| fresh_session()).collect();
@@ -95,6 +96,7 @@ pub async fn a_removal_takes_the_named_connections_only<B: Backend>(store: &B) {
 }
 
 /// Every field of it, and of no other; whoever's it is not does not find it.
+// holds: D2
 pub async fn one_session_is_found_by_its_connection<B: Backend>(store: &B) {
     let (user, other_user) = (fresh_user(), fresh_user());
     let sessions = [fresh_session(), Session { device: device(2), connected_at: UnixMillis::ZERO, expires: start(), ..fresh_session() }];
@@ -113,6 +115,7 @@ pub async fn one_session_is_found_by_its_connection<B: Backend>(store: &B) {
 }
 
 /// A token that was refreshed late, or twice out of order, takes no time away; nobody else's time changes.
+// holds: D2
 pub async fn a_session_is_prolonged_and_never_shortened<B: Backend>(store: &B) {
     let (user, other_user) = (fresh_user(), fresh_user());
     let (mine, other) = (fresh_session(), fresh_session());
@@ -138,6 +141,7 @@ pub async fn a_session_is_prolonged_and_never_shortened<B: Backend>(store: &B) {
 }
 
 /// A refresh that comes after the end of its session must not bring it back: the socket may be another's, or closed.
+// holds: D2
 pub async fn a_session_that_is_not_there_is_not_prolonged_and_not_made<B: Backend>(store: &B) {
     let (unknown, user) = (fresh_user(), fresh_user());
     let (ended, kept) = (fresh_session(), fresh_session());

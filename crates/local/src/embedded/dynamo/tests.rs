@@ -300,6 +300,7 @@ async fn the_state_survives_a_restart() {
     assert_eq!(stage.get(11, true).await.answer["Item"], item(11, 100));
 }
 
+// holds: L3
 #[tokio::test]
 async fn an_answered_write_is_in_the_file_without_any_close() {
     let folder = Folder::new();

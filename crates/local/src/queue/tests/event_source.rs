@@ -149,6 +149,7 @@ async fn invocations_are_concurrent_up_to_the_limit() {
     drop(first);
 }
 
+// holds: L4
 #[tokio::test]
 async fn failed_items_come_again_when_their_visibility_timeout_ends_and_the_others_do_not() {
     let bench = Bench::new();

@@ -152,6 +152,7 @@ async fn changing_the_visibility_shortens_or_extends_the_time_in_flight() {
     assert_eq!(bench.depth("tasks"), Depth { visible: 1, ..Depth::default() });
 }
 
+// holds: L4
 #[tokio::test]
 async fn a_message_received_too_often_moves_to_the_dead_letter_queue() {
     let bench = Bench::new();

@@ -126,6 +126,7 @@ fn one_file_serves_one_runner() {
 }
 
 /// This test starts itself again as the process that is killed.
+// holds: L3
 #[tokio::test]
 async fn a_message_that_was_answered_survives_the_death_of_the_process() {
     const FILE: &str = "CHATLANE_TEST_QUEUE";

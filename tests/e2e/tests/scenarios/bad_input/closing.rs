@@ -17,6 +17,7 @@ async fn send_in_frames(device: &Device, text: &[u8], frame_bytes: usize) -> any
     Ok(())
 }
 
+// holds: R1
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_gateway_does_not_take_closes_that_socket_only() {
     let mut scene = Scene::new().await;

@@ -22,32 +22,38 @@ async fn each_gets_its_error(rows: impl FnOnce(&Corpus) -> Vec<BadInput>) {
     scene.goes_on(rows.len(), before).await;
 }
 
+// holds: R1
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_one_json_object_gets_an_error_without_an_id() {
     each_gets_its_error(|corpus| corpus.rows("what_is_not_one_json_object_gets_an_error_without_an_id")).await;
 }
 
+// holds: R1
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_out_of_its_bounds_gets_bad_request() {
     each_gets_its_error(|corpus| corpus.rows("a_value_out_of_its_bounds_gets_bad_request")).await;
 }
 
+// holds: R1
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_that_cannot_be_echoed_is_not() {
     each_gets_its_error(|corpus| corpus.rows("an_id_that_cannot_be_echoed_is_not")).await;
 }
 
+// holds: R1
 #[tokio::test(flavor = "multi_thread")]
 async fn an_action_that_does_not_exist_is_unknown_also_if_the_gateway_has_a_route_of_that_name() {
     each_gets_its_error(|corpus| corpus.rows("an_action_that_does_not_exist_is_unknown_also_if_the_gateway_has_a_route_of_that_name"))
         .await;
 }
 
+// holds: R1
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_or_a_number_out_of_its_bounds_gets_bad_request() {
     each_gets_its_error(|corpus| corpus.rows("a_list_or_a_number_out_of_its_bounds_gets_bad_request")).await;
 }
 
+// holds: R1
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_is_missing_null_wrong_typed_or_repeated_gets_bad_request() {
     each_gets_its_error(Corpus::spoilt).await;

@@ -41,6 +41,7 @@ async fn status(url: &str, headers: &[(&'static str, &str)]) -> u16 {
 }
 
 /// One for each thing that the authorizer looks at; all the rules are the functions' own tests.
+// holds: R1
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_breaks_a_rule_is_403() {
     let mut scene = Scene::new().await;
@@ -80,6 +81,7 @@ async fn a_token_that_breaks_a_rule_is_403() {
     scene.goes_on(0, before).await;
 }
 
+// holds: R1
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_without_one_token_and_one_device_is_403() {
     let mut scene = Scene::new().await;

@@ -35,6 +35,7 @@ async fn any_text_of_a_body_is_delivered_as_it_was_sent() {
     }
 }
 
+// holds: R1
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forged_sender_and_other_fields_of_the_server_are_ignored() {
     let scene = Scene::new().await;
