@@ -7,8 +7,6 @@ use aws_sdk_dynamodb::Client;
 use chatlane_chat::ports::Clock;
 use chatlane_protocol::UnixMillis;
 
-use crate::outbound::Gateway;
-use crate::queue::Queue;
 use crate::store::table::Table;
 
 /// All ports that stand on these parts of a deployment; `()` stands for a part that is not given. Each port is implemented for the parts
@@ -93,22 +91,6 @@ table!(
     /// The table of users.
     Users
 );
-
-impl Part for Queue {
-    const RESOURCE: Option<Resource> = Some(Resource::Queue);
-
-    fn new(config: &SdkConfig, name: &str) -> Self {
-        Self::new(config, name.to_owned())
-    }
-}
-
-impl Part for Gateway {
-    const RESOURCE: Option<Resource> = Some(Resource::Gateway);
-
-    fn new(config: &SdkConfig, name: &str) -> Self {
-        Self::new(config, name)
-    }
-}
 
 /// The parts of a [`Backend`], as a list.
 pub trait Parts: Sized {

@@ -1,5 +1,6 @@
 //! `@connections`: posting to live sockets, and closing them.
 
+use aws_config::SdkConfig;
 use aws_sdk_apigatewaymanagement::Client;
 use aws_sdk_apigatewaymanagement::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_apigatewaymanagement::operation::delete_connection::DeleteConnectionError;
@@ -8,7 +9,7 @@ use aws_sdk_apigatewaymanagement::primitives::Blob;
 use chatlane_chat::ports::{Delivery, Failure, Outbound};
 use chatlane_protocol::ConnectionId;
 
-use crate::backend::{Backend, Part};
+use crate::backend::{Backend, Part, Resource};
 use crate::failure::unavailable;
 
 /// The management endpoint of one stage. Always from the deployment's settings: behind a custom domain the event's domain is another.
@@ -18,12 +19,6 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// At this endpoint, `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
-    pub fn new(config: &aws_config::SdkConfig, endpoint: &str) -> Self {
-        let config = aws_sdk_apigatewaymanagement::config::Builder::from(config).endpoint_url(endpoint).build();
-        Self { client: Client::from_conf(config) }
-    }
-
     /// Opens the connection that the first post will use, by asking for a socket that does not exist. Whatever the answer, it is open.
     pub async fn open_connection(&self) -> Result<(), Failure> {
         let _answer = self.client.get_connection().connection_id("none").send().await;
@@ -45,6 +40,16 @@ fn failed<E: ProvideErrorMetadata>(attempted: &'static str, error: &SdkError<E>,
         Some(401 | 403 | 404 | 413) => Delivery::Refused,
         // 400 (an id that is none), 429, 5xx, timeouts: it may or may not have arrived; receivers drop what they have.
         _ => Delivery::Unknown,
+    }
+}
+
+impl Part for Gateway {
+    const RESOURCE: Option<Resource> = Some(Resource::Gateway);
+
+    /// `endpoint` is `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
+    fn new(config: &SdkConfig, endpoint: &str) -> Self {
+        let config = aws_sdk_apigatewaymanagement::config::Builder::from(config).endpoint_url(endpoint).build();
+        Self { client: Client::from_conf(config) }
     }
 }
 

@@ -1,11 +1,12 @@
 //! SQS: the queue of delivery tasks.
 
+use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use chatlane_chat::ports::{Failure, FanOutQueue};
 use chatlane_chat::workers::task::Task;
 
-use crate::backend::{Backend, Part};
+use crate::backend::{Backend, Part, Resource};
 use crate::failure::unavailable;
 
 /// One standard queue: at least once, in any order.
@@ -16,16 +17,19 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// The queue at this URL.
-    pub fn new(config: &aws_config::SdkConfig, url: String) -> Self {
-        Self { client: Client::new(config), url }
-    }
-
     /// Opens the connection that the first task will use, by asking for the queue's name. An error changes nothing: the first task
     /// then opens it.
     pub async fn open_connection(&self) -> Result<(), Failure> {
         let name = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(QueueAttributeName::QueueArn);
         name.send().await.map(|_| ()).map_err(|error| unavailable("open a connection to the queue", &error))
+    }
+}
+
+impl Part for Queue {
+    const RESOURCE: Option<Resource> = Some(Resource::Queue);
+
+    fn new(config: &SdkConfig, name: &str) -> Self {
+        Self { client: Client::new(config), url: name.to_owned() }
     }
 }
 

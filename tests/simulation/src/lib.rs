@@ -8,18 +8,9 @@
 //!
 //! Every second run is *strict*: heartbeats tell nothing and no fault may cost a push, so that no repair hides what was not delivered.
 
-mod creation;
-mod dump;
+mod bad;
 mod fault;
-mod gateway;
 mod issuer;
-mod lambda;
-mod perform;
-mod phone;
-mod port;
-mod queue;
-mod raw;
-mod rest;
 mod run;
 mod script;
 mod shrink;

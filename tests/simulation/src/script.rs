@@ -206,7 +206,7 @@ fn operation(dice: &mut Dice) -> Operation {
         79..84 => Operation::Restart { device, kept },
         84..89 => Operation::Advance { ms: if dice.one_in(40) { 7_800_000 } else { dice.between(5_000, 300_000) } },
         89..94 => Operation::Stranger { action: dice.below(6), pick },
-        94..98 => Operation::Bad { form: dice.below(crate::raw::BAD.len()) },
+        94..98 => Operation::Bad { form: dice.below(crate::bad::BAD.len()) },
         _ => Operation::Discard { device },
     }
 }

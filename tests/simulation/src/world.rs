@@ -1,6 +1,17 @@
 //! Everything between the real code at both ends, and a clock that jumps from event to event. Nothing here reads a real clock, starts a
 //! thread or iterates over a map without an order: one script always makes the same run.
 
+mod creation;
+mod dump;
+mod gateway;
+mod lambda;
+mod perform;
+mod phone;
+mod port;
+mod queue;
+mod raw;
+mod rest;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex};
@@ -15,14 +26,14 @@ use chatlane_session::{Input, OpenFailure};
 use chatlane_tests_support::Dice;
 use serde_json::{Value, json};
 
-use crate::creation::Unseen;
+use self::creation::Unseen;
+use self::gateway::{Socket, Stage};
+use self::lambda::{Invocation, Waiting};
+use self::phone::Phone;
+use self::queue::Queue;
+use self::raw::{RAW, Raw};
 use crate::fault::Faults;
-use crate::gateway::{Socket, Stage};
 use crate::issuer;
-use crate::lambda::{Invocation, Waiting};
-use crate::phone::Phone;
-use crate::queue::Queue;
-use crate::raw::{RAW, Raw};
 use crate::script::{DEVICES, Performed, Script, USERS};
 
 /// The true time at the start of a run.

@@ -159,7 +159,7 @@ fn what_the_tests_share_knows_no_server() {
     let support = packages().into_iter().find(|package| *package.name == SUPPORT).expect("it exists");
     let used = names(&support, &[DependencyKind::Normal, DependencyKind::Build, DependencyKind::Development]);
     let ours: Vec<&String> = used.iter().filter(|name| name.starts_with("chatlane-")).collect();
-    assert_eq!(ours, ["chatlane-client", "chatlane-protocol"]);
+    assert_eq!(ours, ["chatlane-protocol", "chatlane-session"]);
 }
 
 /// A fault in what it shared with the judged could hide in both.

@@ -8,6 +8,7 @@ mod clock;
 mod connections;
 mod creation;
 mod define;
+mod delivery;
 mod failure;
 mod heads;
 mod inboxes;
@@ -21,12 +22,13 @@ use define::port;
 pub use clock::Clock;
 pub use connections::{Session, Sessions};
 pub use creation::{Created, Creation, Creations};
+pub use delivery::Delivery;
 pub use failure::{Failure, Unavailable, Unreadable};
 pub use heads::Heads;
 pub use inboxes::{Advance, Advanced, InboxRow, Inboxes, ReadCursor};
 pub use log::{MessageLog, Put, ReadBound, Run, last, read_run};
 pub use memberships::{Member, Memberships};
-pub use outbound::{Delivery, Outbound};
+pub use outbound::Outbound;
 pub use queue::FanOutQueue;
 
 /// Whether a port has a method of this name: tests name methods in text.

@@ -2,6 +2,7 @@
 
 use chatlane_protocol::ConnectionId;
 
+use super::delivery::Delivery;
 use super::port;
 
 port! {
@@ -13,18 +14,4 @@ port! {
         /// Ends the connection, behind what was posted to it; [`Delivery::Posted`] if the gateway took that.
         posts fn close(connection: &ConnectionId;) -> Delivery;
     }
-}
-
-/// What became of a post.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Delivery {
-    /// The gateway took it. Says nothing about the device.
-    Posted,
-    /// There is no such connection any more.
-    Gone,
-    /// Throttled, timed out or failed: it may have been posted.
-    Unknown,
-    /// The gateway refuses this deployment's posts, whatever the connection: rights or an address are wrong.
-    Refused,
 }

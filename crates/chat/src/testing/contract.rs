@@ -21,6 +21,7 @@ pub use self::heads::*;
 pub use self::log::*;
 pub use self::sessions::*;
 use super::builders;
+use crate::log::Head;
 use crate::ports::{Creations, Heads, Inboxes, Memberships, MessageLog, ReadBound, Sessions};
 
 /// All ports that store something.
@@ -143,4 +144,9 @@ fn fresh_conversation() -> ConversationId {
 /// A user whose name could break a key: separators, an escape, NUL, and not ASCII.
 fn fresh_user() -> UserId {
     builders::user(&fresh("auth0|a#b/%25\u{0}ü"))
+}
+
+/// Entry `number`, which came a second after the one before it.
+fn head(number: u64) -> Head {
+    Head { position: builders::position(number), count: number - 1, time: builders::start().plus_ms(1000 * number) }
 }

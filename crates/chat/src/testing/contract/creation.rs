@@ -3,8 +3,7 @@
 use chatlane_protocol::{ConversationId, Position, Seq, UserId};
 use futures_util::future::join_all;
 
-use super::heads::head;
-use super::{ALL, Backend, fresh, fresh_conversation, fresh_user};
+use super::{ALL, Backend, fresh, fresh_conversation, fresh_user, head};
 use crate::log::{CreatedEntry, Entry, Head, Kind, Role};
 use crate::ports::{Created, Creation, InboxRow, Member, Put};
 use crate::testing::builders::{conversation as named, creation, member, message_id, seq, user};

@@ -4,15 +4,10 @@ use chatlane_protocol::{ConversationId, Position, Seq, UnixMillis, limits};
 use futures_util::future::join_all;
 
 use super::creation::{create, create_one};
-use super::{Backend, fresh_conversation, fresh_user};
+use super::{Backend, fresh_conversation, fresh_user, head};
 use crate::log::Head;
 use crate::ports::Created;
 use crate::testing::builders::{creation, position, seq, start};
-
-/// Entry `number`, which came a second after the one before it.
-pub(super) fn head(number: u64) -> Head {
-    Head { position: position(number), count: number - 1, time: start().plus_ms(1000 * number) }
-}
 
 async fn read<B: Backend>(store: &B, conversation: &ConversationId) -> Head {
     store.heads(std::slice::from_ref(conversation)).await.unwrap()[0]

@@ -11,10 +11,10 @@ use chatlane_session::{
 use chatlane_tests_support::Disk;
 use serde_json::{Value, json};
 
+use super::gateway::{Owner, Socket};
+use super::{Event, START_MS, World};
 use crate::fault::Fault;
-use crate::gateway::{Owner, Socket};
 use crate::issuer;
-use crate::world::{Event, START_MS, World};
 
 /// A token's time, without the leeway.
 const TOKEN_MS: u64 = 3_600_000;

@@ -6,8 +6,8 @@ use chatlane_chat::ports::{Created, Creation, Creations as _, Failure, InboxRow,
 use chatlane_chat::testing::ready::block_on;
 use chatlane_protocol::{ConversationId, Seq, UserId};
 
+use super::{Event, World};
 use crate::fault::Fault;
-use crate::world::{Event, World};
 
 /// One item that is to be seen yet.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use chatlane_protocol::{ConversationId, Position, Seq, UserId};
 use chatlane_session::{ConnectionState, Input, OutboxState};
 use serde_json::json;
 
+use super::World;
 use crate::script::{DEVICES, USERS};
-use crate::world::World;
 
 /// So long everything may take when nothing goes wrong any more: a task may be fifteen minutes late, a half-open socket is noticed by a
 /// heartbeat after four; then the longest back-offs, and the visibility timeouts of a message, one after the other.

@@ -7,7 +7,7 @@ use chatlane_aws::items::{Item, entry, head, inbox, member, meta, sessions};
 use chatlane_protocol::UnixMillis;
 use serde_json::json;
 
-use crate::world::World;
+use super::World;
 
 impl World {
     pub(crate) fn dump(&self) -> String {

@@ -7,8 +7,8 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use chatlane_chat::workers::task::Task;
 use serde_json::json;
 
+use super::{Event, START_MS, World};
 use crate::fault::Fault;
-use crate::world::{Event, START_MS, World};
 
 /// Six times the worker's time limit.
 const VISIBILITY_MS: u64 = 60_000;

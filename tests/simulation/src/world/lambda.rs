@@ -18,10 +18,10 @@ use chatlane_functions::websocket::Answered;
 use chatlane_functions::workers::fan_out;
 use chatlane_protocol::Action;
 
+use super::port::{Call, Ports, ends, machine_clock, settles, what};
+use super::{Event, World};
 use crate::fault::Fault;
 use crate::issuer;
-use crate::port::{Call, Ports, ends, machine_clock, settles, what};
-use crate::world::{Event, World};
 
 /// What started a function.
 #[derive(Clone, Debug)]

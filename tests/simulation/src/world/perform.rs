@@ -4,9 +4,9 @@ use chatlane_protocol::{Body, ConversationId, Seq, UserId};
 use chatlane_session::Input;
 use serde_json::json;
 
-use crate::gateway::{Owner, Stage};
+use super::gateway::{Owner, Stage};
+use super::{Event, World};
 use crate::script::{DEVICES, Operation, USERS};
-use crate::world::{Event, World};
 
 impl World {
     /// Carries out one operation. Whether it had an effect.

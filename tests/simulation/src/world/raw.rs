@@ -6,32 +6,17 @@ use chatlane_chat::log::kinds::direct_conversation;
 use chatlane_protocol::{ConversationId, DeviceId, UserId};
 use serde_json::{Value, json};
 
-use crate::gateway::{Owner, Socket, Stage};
+use super::gateway::{Owner, Socket, Stage};
+use super::{START_MS, World};
+use crate::bad::BAD;
 use crate::issuer;
 use crate::script::USERS;
-use crate::world::{START_MS, World};
 
 /// Whose sockets they are: of somebody who is in no conversation, and of a member.
 pub(crate) const RAW: [&str; 2] = ["mallory", USERS[0]];
 
 /// What a stranger asks.
 const ACTIONS: [&str; 6] = ["send", "sync", "history", "probe", "ack", "ping"];
-
-/// Requests that break a rule, of a conversation and an id.
-pub(crate) const BAD: [&str; 12] = [
-    "not JSON",
-    "[]",
-    r#"{"action":"send","id":"#,
-    r#"{"id":"ID","conversation":"LANE","messages":[{"client_message_id":"ID","anchor":{"epoch":1,"seq":1},"body":{"content_type":"text/plain","text":"x"}}]}"#,
-    r#"{"action":"fly","id":"ID","conversation":"LANE"}"#,
-    r#"{"action":"send","id":"ID","conversation":"LANE","messages":[]}"#,
-    r#"{"action":"send","id":"ID","conversation":"LANE","messages":[{"client_message_id":"ID","anchor":{"epoch":1,"seq":-1},"body":{"content_type":"text/plain","text":"x"}}]}"#,
-    r#"{"action":"send","id":"ID","conversation":"LANE","messages":[{"client_message_id":"ID","anchor":{"epoch":1,"seq":1},"body":{"content_type":"text/plain","text":""}}]}"#,
-    r#"{"action":"send","id":"ID","conversation":"LANE","messages":[{"client_message_id":"ID","anchor":[1,1],"body":{"content_type":"text/plain","text":"x"}}]}"#,
-    r#"{"action":"ack","id":"ID","positions":[]}"#,
-    r#"{"action":"open","id":"ID","with":"alice","client_message_id":"ID"}"#,
-    r#"{"action":"sync","id":"ID","conversations":[{"conversation":"LANE","after":{"epoch":1,"seq":9007199254740992}}]}"#,
-];
 
 /// One such device.
 #[derive(Debug)]

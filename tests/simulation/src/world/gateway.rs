@@ -10,10 +10,10 @@ use chatlane_protocol::{Action, ConnectionId, DeviceId};
 use chatlane_session::{Input, OpenFailure, SocketId, Text};
 use serde_json::{Value, json};
 
+use super::port::machine_clock;
+use super::{Event, START_MS, World};
 use crate::fault::Fault;
 use crate::issuer;
-use crate::port::machine_clock;
-use crate::world::{Event, START_MS, World};
 
 /// The gateway ends a connection after two hours.
 const LIFE_MS: u64 = 2 * 60 * 60 * 1000;

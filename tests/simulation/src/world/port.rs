@@ -9,7 +9,7 @@ use chatlane_chat::testing::memory::Memory;
 use chatlane_chat::workers::task::Task;
 use chatlane_protocol::{ConnectionId, ConversationId, UnixMillis};
 
-use crate::world::World;
+use super::World;
 
 /// A call that was made and is not answered.
 pub(crate) type Call = Waiting<Memory>;
