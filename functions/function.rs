@@ -37,7 +37,7 @@ macro_rules! functions {
             /// Runs the function's loop until its process is ended. Clients are built once, here. Returns only an error of the start.
             pub async fn run(self, env: Environment) -> Result<(), Error> {
                 match self {
-                    $(Self::$Function => Box::pin($module::run(env)).await,)*
+                    $(Self::$Function => $module::run(env).await,)*
                 }
             }
         }
