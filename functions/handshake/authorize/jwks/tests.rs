@@ -272,7 +272,7 @@ fn a_machine_without_root_certificates_has_no_https_source() {
     }
     // The place of the certificates is read from the environment, which only a process of its own can have changed safely.
     let output = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "authorize::jwks::tests::a_machine_without_root_certificates_has_no_https_source", "--nocapture"])
+        .args(["--exact", "handshake::authorize::jwks::tests::a_machine_without_root_certificates_has_no_https_source", "--nocapture"])
         .env(CHILD, "1")
         .env("SSL_CERT_FILE", "/nonexistent/file")
         .env("SSL_CERT_DIR", "/nonexistent/directory")
