@@ -3,7 +3,7 @@
 use aws_lambda_events::apigw::{ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext};
 use aws_lambda_events::http::HeaderMap;
 use chatlane_chat::Refused;
-use chatlane_chat::ports::{Clock, Outbound, Sessions};
+use chatlane_chat::ports::{Clock, Connections, Outbound};
 use chatlane_chat::requests::caller::{Caller, admit};
 use chatlane_protocol::frames::{ErrorFrame, encode};
 use chatlane_protocol::request::{Exchange, parse};
@@ -72,7 +72,7 @@ pub fn header(all: &HeaderMap, single: &HeaderMap, name: &str) -> Option<String>
 /// What every route does: reads who asks what, and answers with the frame that `serve` makes of it. A bad request, and one of a caller
 /// whose token has expired, does not get there.
 pub async fn answer<E: Exchange>(
-    ports: &(impl Sessions + Outbound + Clock),
+    ports: &(impl Connections + Outbound + Clock),
     event: &Event,
     serve: impl AsyncFnOnce(Caller, &E::Request) -> Result<ServerFrame, Refused>,
 ) -> Answered {
@@ -87,7 +87,7 @@ pub async fn answer<E: Exchange>(
 
 /// Answers a caller whose token has not expired; `id` is the request's, where it has a good one.
 pub async fn answer_if_admitted(
-    ports: &(impl Sessions + Outbound + Clock),
+    ports: &(impl Connections + Outbound + Clock),
     event: &Event,
     id: Option<RequestId>,
     serve: impl AsyncFnOnce(Caller) -> Result<ServerFrame, Refused>,

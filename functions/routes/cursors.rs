@@ -2,7 +2,7 @@
 
 use chatlane_aws::{Backend, Gateway, Inboxes, Log, Users};
 use chatlane_chat::Settings;
-use chatlane_chat::ports::{Clock, Failure, Inboxes as InboxesPort, MessageLog, Outbound, Sessions, last};
+use chatlane_chat::ports::{Clock, Connections, Failure, Inboxes as InboxesPort, MessageLog, Outbound, last};
 use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::requests::cursors::{self, Cursor};
 use chatlane_protocol::RequestId;
@@ -31,7 +31,7 @@ pub(super) async fn start(env: Environment) -> Result<(Ports, Settings), Error> 
 
 /// Moves this cursor for one request.
 pub(super) async fn advance(
-    ports: &(impl MessageLog + InboxesPort + Sessions + Outbound + Clock),
+    ports: &(impl MessageLog + InboxesPort + Connections + Outbound + Clock),
     settings: &Settings,
     caller: &Caller,
     id: &RequestId,

@@ -6,7 +6,7 @@ use aws_sdk_apigatewaymanagement::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_apigatewaymanagement::operation::delete_connection::DeleteConnectionError;
 use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectionError;
 use aws_sdk_apigatewaymanagement::primitives::Blob;
-use chatlane_chat::ports::{Delivery, Failure, Outbound};
+use chatlane_chat::ports::{Failure, Outbound, PostOutcome};
 use chatlane_protocol::ConnectionId;
 
 use crate::backend::{Backend, Part, Resource};
@@ -27,19 +27,19 @@ impl Gateway {
 }
 
 /// What became of a request whose answer is an error; `gone`: the service says that there is no such connection.
-fn failed<E: ProvideErrorMetadata>(attempted: &'static str, error: &SdkError<E>, gone: impl Fn(&E) -> bool) -> Delivery {
+fn failed<E: ProvideErrorMetadata>(attempted: &'static str, error: &SdkError<E>, gone: impl Fn(&E) -> bool) -> PostOutcome {
     if let SdkError::ServiceError(service) = error
         && gone(service.err())
     {
-        return Delivery::Gone;
+        return PostOutcome::Gone;
     }
     let status = error.raw_response().map(|response| response.status().as_u16());
     tracing::warn!(status, "{}", unavailable(attempted, error));
     match status {
         // No rights, no such API, too large: no repetition and no other connection will fare better.
-        Some(401 | 403 | 404 | 413) => Delivery::Refused,
+        Some(401 | 403 | 404 | 413) => PostOutcome::Refused,
         // 400 (an id that is none), 429, 5xx, timeouts: it may or may not have arrived; receivers drop what they have.
-        _ => Delivery::Unknown,
+        _ => PostOutcome::Unknown,
     }
 }
 
@@ -54,15 +54,15 @@ impl Part for Gateway {
 }
 
 impl<L: Part, C: Part, I: Part, U: Part, Q: Part> Outbound for Backend<L, C, I, U, Q, Gateway> {
-    async fn post(&self, connection: &ConnectionId, frame: &str) -> Delivery {
+    async fn post(&self, connection: &ConnectionId, frame: &str) -> PostOutcome {
         let post = self.gateway.client.post_to_connection().connection_id(connection.as_str()).data(Blob::new(frame)).send().await;
-        let Err(error) = post else { return Delivery::Posted };
+        let Err(error) = post else { return PostOutcome::Posted };
         failed("post to a connection", &error, |error| matches!(error, PostToConnectionError::GoneException(_)))
     }
 
-    async fn close(&self, connection: &ConnectionId) -> Delivery {
+    async fn close(&self, connection: &ConnectionId) -> PostOutcome {
         let close = self.gateway.client.delete_connection().connection_id(connection.as_str()).send().await;
-        let Err(error) = close else { return Delivery::Posted };
+        let Err(error) = close else { return PostOutcome::Posted };
         failed("close a connection", &error, |error| matches!(error, DeleteConnectionError::GoneException(_)))
     }
 }

@@ -429,13 +429,13 @@ fn a_row_older_than_a_recent_change_of_membership_is_read_again_as_a_whole() {
             stage.put(&entry);
         }
         assert_eq!(place(&stage.send_one(message("m-1", position(tail)))), ("ok", position(tail + 1)));
-        assert_eq!(stage.ports.count("settled_member"), settled, "tail {tail}");
+        assert_eq!(stage.ports.count("member_consistent"), settled, "tail {tail}");
     }
 }
 
 #[test]
 fn rights_that_cannot_be_read_again_are_none() {
-    for call in ["member", "settled_member"] {
+    for call in ["member", "member_consistent"] {
         let stage = Stage::new();
         let mut change = entry(&stage.conversation, 2, "bob");
         change.facts.membership_changed = seq(2);

@@ -1,6 +1,6 @@
 //! How long a connection may ask: the token's time, what `refresh` makes of it, and how it ends.
 
-use chatlane_chat::ports::{Failure, Session};
+use chatlane_chat::ports::{Connection, Failure};
 use chatlane_chat::requests::caller::{Caller, admit};
 use chatlane_chat::requests::refresh::refresh;
 use chatlane_chat::testing::builders::{caller, connection, device, request_id, session, start, user};
@@ -23,15 +23,15 @@ fn ask(store: &Faulty, ms: u64) -> Result<Option<Caller>, Failure> {
     block_on(admit(store, caller("alice"), Some(&request_id("r-1"))))
 }
 
-fn with_session(session: Session) -> Faulty {
+fn with_session(session: Connection) -> Faulty {
     let store = Faulty::new(start());
     store.memory.state().sessions.entry(user("alice")).or_default().insert(session.connection.clone(), session);
     store
 }
 
 /// A session whose time `refresh` has moved to so long after the start.
-fn refreshed_to(ms: u64) -> Session {
-    Session { expires: start().plus_ms(ms), ..session("alice-1") }
+fn refreshed_to(ms: u64) -> Connection {
+    Connection { expires: start().plus_ms(ms), ..session("alice-1") }
 }
 
 fn posts(store: &Faulty) -> Vec<(String, String)> {
@@ -90,8 +90,8 @@ fn a_request_without_a_good_id_is_told_without_one() {
 fn only_the_connections_own_session_prolongs_it() {
     let later = start().plus_ms(2 * HOUR_MS);
     let none = Faulty::new(start());
-    let of_another_connection = with_session(Session { expires: later, ..session("alice-2") });
-    let of_another_device = with_session(Session { device: device(2), expires: later, ..session("alice-1") });
+    let of_another_connection = with_session(Connection { expires: later, ..session("alice-2") });
+    let of_another_device = with_session(Connection { device: device(2), expires: later, ..session("alice-1") });
     let of_another_user = Faulty::new(start());
     let sessions = [(connection("alice-1"), refreshed_to(2 * HOUR_MS))].into();
     of_another_user.memory.state().sessions.insert(user("bob"), sessions);

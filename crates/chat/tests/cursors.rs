@@ -1,7 +1,7 @@
 //! `ack` and `read`: C1, cursors only move forward and never pass an entry that exists; and what the other user is told of it.
 
 use chatlane_chat::log::Entry;
-use chatlane_chat::ports::{Creations as _, Failure, InboxRow, ReadCursor, Session};
+use chatlane_chat::ports::{Connection, Creations as _, Failure, InboxRow, ReadCursor};
 use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::requests::cursors::{Cursor, advance};
 use chatlane_chat::testing::builders::{
@@ -64,7 +64,7 @@ fn read_to(number: u64) -> ReadCursor {
     ReadCursor { position: position(number), count: number - 1 }
 }
 
-fn log_in(stage: &Stage, who: &str, session: Session) {
+fn log_in(stage: &Stage, who: &str, session: Connection) {
     stage.ports.memory.state().sessions.entry(user(who)).or_default().insert(session.connection.clone(), session);
 }
 
@@ -214,7 +214,7 @@ fn a_stranger_moves_and_makes_nothing_and_learns_nothing() {
 #[test]
 fn what_moves_is_told_to_the_other_users_live_sessions_and_to_nobody_else() {
     let stage = online(9);
-    log_in(&stage, "bob", Session { expires: start(), ..session("expired") });
+    log_in(&stage, "bob", Connection { expires: start(), ..session("expired") });
     log_in(&stage, "carol", session("carol-1"));
     let (_, did) = move_and_tell(&stage, &alice_on(1), Delivered, position(5));
     assert_eq!(did, Did { moved: 1, posted: 2, ..Did::default() });
@@ -280,7 +280,7 @@ fn a_receipt_that_is_lost_harms_nothing() {
     // Nor is it made up for by a repetition: that moves nothing.
     move_to(&stage, &alice_on(1), Read, position(3));
     assert_eq!(receipts(&stage), []);
-    // Sessions are the fan-out's to remove.
+    // Connections are the fan-out's to remove.
     assert_eq!(stage.ports.memory.state().sessions[&user("bob")].len(), 2);
 }
 

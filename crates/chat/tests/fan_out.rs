@@ -1,15 +1,15 @@
 //! The fan-out worker: which entries of a task go to whom, in which frames, and what happens to connections that do not take them.
 
 use chatlane_chat::log::{Entry, Head};
-use chatlane_chat::ports::{Failure, Session};
+use chatlane_chat::ports::{Connection, Failure};
 use chatlane_chat::testing::builders::{
     connection, conversation, device, entry, entry_of_bytes, head, position, seq, session, start, user,
 };
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
-use chatlane_chat::workers::fan_out::{REDRIVEN_AFTER_MS, Received, Report, fan_out};
-use chatlane_chat::workers::task::{Remainder, Task};
+use chatlane_chat::workers::fan_out::{FanOutOutcome, REDRIVEN_AFTER_MS, Received, fan_out};
+use chatlane_chat::workers::task::{Task, Undelivered};
 use chatlane_protocol::{Position, ServerFrame, limits};
 
 /// The stage with so many entries. The phones of both and alice's tablet are online: connections `alice`, `tablet` and `bob`.
@@ -21,7 +21,7 @@ fn online(tail: u64) -> Stage {
     stage
 }
 
-fn log_in(stage: &Stage, who: &str, session: Session) {
+fn log_in(stage: &Stage, who: &str, session: Connection) {
     stage.ports.memory.state().sessions.entry(user(who)).or_default().insert(session.connection.clone(), session);
 }
 
@@ -36,15 +36,15 @@ fn task(stage: &Stage, first: u64, last: u64) -> Task {
         own: (first..=last).map(seq).collect(),
         queued: start(),
         origin: Some(connection("alice")),
-        remainder: None,
+        undelivered: None,
     }
 }
 
-fn try_deliver(stage: &Stage, task: &Task, receives: u32) -> Result<Report, Failure> {
+fn try_deliver(stage: &Stage, task: &Task, receives: u32) -> Result<FanOutOutcome, Failure> {
     block_on(fan_out(&stage.ports, task, Received { times: receives, accepted: task.queued }))
 }
 
-fn deliver(stage: &Stage, task: &Task) -> Report {
+fn deliver(stage: &Stage, task: &Task) -> FanOutOutcome {
     try_deliver(stage, task, 1).unwrap()
 }
 
@@ -76,8 +76,8 @@ fn begun(stage: &Stage) -> Position {
     stage.ports.memory.state().heads[&stage.conversation].position
 }
 
-fn posted(connections: usize) -> Report {
-    Report { posted: connections, ..Report::default() }
+fn posted(connections: usize) -> FanOutOutcome {
+    FanOutOutcome { posted: connections, ..FanOutOutcome::default() }
 }
 
 // --- who gets what
@@ -145,8 +145,8 @@ fn a_member_gets_nothing_from_before_the_joining() {
 #[test]
 fn nothing_goes_to_a_session_whose_time_is_over() {
     let stage = online(2);
-    log_in(&stage, "bob", Session { expires: start(), device: device(2), ..session("over") });
-    log_in(&stage, "bob", Session { expires: start().plus_ms(1), device: device(3), ..session("nearly-over") });
+    log_in(&stage, "bob", Connection { expires: start(), device: device(2), ..session("over") });
+    log_in(&stage, "bob", Connection { expires: start().plus_ms(1), device: device(3), ..session("nearly-over") });
     assert_eq!(deliver(&stage, &task(&stage, 2, 2)), posted(3));
     assert_eq!((seqs(&stage, "over"), seqs(&stage, "nearly-over")), (vec![], vec![2]));
     assert_eq!(connections_of(&stage, "bob").len(), 3, "a refresh may still move it");
@@ -166,7 +166,7 @@ fn nobody_online_is_no_failure() {
 fn a_first_receive_below_the_head_is_covered_by_a_later_task() {
     let stage = online(9);
     stage.deliver_up_to(9);
-    assert_eq!(deliver(&stage, &task(&stage, 8, 8)), Report { covered: true, ..posted(0) });
+    assert_eq!(deliver(&stage, &task(&stage, 8, 8)), FanOutOutcome { superseded: true, ..posted(0) });
     assert_eq!((seqs(&stage, "bob"), stage.ports.count("of_users")), (vec![], 0));
     // Of the copies of one message, none is "later" than the others.
     assert_eq!(deliver(&stage, &task(&stage, 9, 9)), posted(2));
@@ -256,7 +256,7 @@ fn the_largest_entry_has_a_frame_of_its_own() {
 fn a_connection_that_is_gone_is_removed_and_no_other() {
     let stage = online(2);
     stage.ports.memory.state().gone.insert(connection("tablet"));
-    assert_eq!(deliver(&stage, &task(&stage, 2, 2)), Report { gone: 1, ..posted(1) });
+    assert_eq!(deliver(&stage, &task(&stage, 2, 2)), FanOutOutcome { gone: 1, ..posted(1) });
     assert_eq!((connections_of(&stage, "alice"), connections_of(&stage, "bob")), (vec!["alice".to_owned()], vec!["bob".to_owned()]));
     assert_eq!(stage.take_tasks(), []);
 }
@@ -267,13 +267,13 @@ fn what_could_not_be_posted_is_left_to_a_task_for_those_connections_only() {
     let stage = online(5);
     stage.deliver_up_to(3);
     stage.ports.memory.state().stuck.extend([connection("tablet"), connection("bob")]);
-    assert_eq!(deliver(&stage, &task(&stage, 5, 5)), Report { left: 2, ..posted(1) });
+    assert_eq!(deliver(&stage, &task(&stage, 5, 5)), FanOutOutcome { left: 2, ..posted(1) });
 
     let mut left = stage.take_tasks();
-    left[0].0.remainder.as_mut().unwrap().targets.sort();
+    left[0].0.undelivered.as_mut().unwrap().targets.sort();
     let targets = vec![(user("alice"), connection("tablet")), (user("bob"), connection("bob"))];
     // From where this worker began: the next one does not learn the old head.
-    let expected = Task { first: seq(4), remainder: Some(Remainder { targets, attempt: 1, since: start() }), ..task(&stage, 5, 5) };
+    let expected = Task { first: seq(4), undelivered: Some(Undelivered { targets, attempt: 1, since: start() }), ..task(&stage, 5, 5) };
     assert_eq!(left, [(expected.clone(), 1)]);
     assert_eq!(connections_of(&stage, "bob"), ["bob"]);
 
@@ -291,8 +291,8 @@ fn what_could_not_be_posted_is_left_to_a_task_for_those_connections_only() {
 #[test]
 fn a_target_that_has_left_meanwhile_is_left_alone() {
     let stage = online(2);
-    let remainder = Remainder { targets: vec![(user("bob"), connection("closed"))], attempt: 1, since: start() };
-    assert_eq!(deliver(&stage, &Task { remainder: Some(remainder), ..task(&stage, 2, 2) }), posted(0));
+    let undelivered = Undelivered { targets: vec![(user("bob"), connection("closed"))], attempt: 1, since: start() };
+    assert_eq!(deliver(&stage, &Task { undelivered: Some(undelivered), ..task(&stage, 2, 2) }), posted(0));
     assert_eq!(stage.take_tasks(), []);
 }
 
@@ -306,13 +306,13 @@ fn after_five_attempts_a_connection_is_given_up() {
     for attempt in 1..5 {
         assert_eq!(deliver(&stage, &next).left, 1, "attempt {attempt}");
         let (left, wait_s) = stage.take_tasks().remove(0);
-        assert_eq!(left.remainder.as_ref().unwrap().attempt, attempt);
+        assert_eq!(left.undelivered.as_ref().unwrap().attempt, attempt);
         delays.push(wait_s);
         next = left;
     }
     assert_eq!(delays, [1, 2, 4, 8]);
     assert_eq!(connections_of(&stage, "bob"), ["bob"]);
-    assert_eq!(deliver(&stage, &next), Report { given_up: 1, ..posted(0) });
+    assert_eq!(deliver(&stage, &next), FanOutOutcome { given_up: 1, ..posted(0) });
     assert_eq!((connections_of(&stage, "bob"), stage.take_tasks()), (vec![], vec![]));
     assert_eq!(connections_of(&stage, "alice"), ["alice", "tablet"]);
 }
@@ -326,9 +326,9 @@ fn after_two_minutes_a_connection_is_given_up() {
     stage.ports.memory.clock.advance_ms(119_999);
     assert_eq!(deliver(&stage, &left).left, 1);
     let (left, _) = stage.take_tasks().remove(0);
-    assert_eq!(left.remainder.as_ref().unwrap().since, start(), "counted from the first attempt");
+    assert_eq!(left.undelivered.as_ref().unwrap().since, start(), "counted from the first attempt");
     stage.ports.memory.clock.advance_ms(1);
-    assert_eq!(deliver(&stage, &left), Report { given_up: 1, ..posted(0) });
+    assert_eq!(deliver(&stage, &left), FanOutOutcome { given_up: 1, ..posted(0) });
     assert_eq!(connections_of(&stage, "bob"), Vec::<String>::new());
 }
 
@@ -342,7 +342,7 @@ fn after_a_frame_that_was_not_taken_no_other_is_posted() {
     }
     stage.ports.meanwhile("post", |_| {});
     stage.ports.on("post", Fault::RequestLost);
-    assert_eq!(deliver(&stage, &task(&stage, 2, 20)), Report { left: 1, ..posted(0) });
+    assert_eq!(deliver(&stage, &task(&stage, 2, 20)), FanOutOutcome { left: 1, ..posted(0) });
     assert_eq!((stage.ports.count("post"), seqs(&stage, "bob")), (2, (2..=8).collect::<Vec<_>>()));
     // The next task begins again: receivers drop what they have (D1).
     let (left, _) = stage.take_tasks().remove(0);
@@ -409,10 +409,10 @@ fn a_head_whose_raising_was_not_answered_covers_nothing() {
             memory.state().heads.values_mut().for_each(|begun| *begun = head(7));
         })),
     );
-    let covered = deliver(&stage, &task(&stage, 5, 5));
-    assert!(covered.covered, "an answered raise tells: the other task begins at 5");
+    let superseded = deliver(&stage, &task(&stage, 5, 5));
+    assert!(superseded.superseded, "an answered raise tells: the other task begins at 5");
     stage.ports.on("raise_head", Fault::AnswerLost);
-    assert!(!deliver(&stage, &task(&stage, 5, 5)).covered);
+    assert!(!deliver(&stage, &task(&stage, 5, 5)).superseded);
 }
 
 /// L4: the queue takes a redriven dead letter for a new message, and its task was begun long ago. One that only waits is as ever.
@@ -423,7 +423,7 @@ fn a_redriven_dead_letter_is_not_covered() {
     stage.deliver_up_to(7);
     let task = task(&stage, 5, 5);
     stage.ports.memory.clock.advance_ms(REDRIVEN_AFTER_MS);
-    assert!(deliver(&stage, &task).covered, "a backlog is worked off without posts");
+    assert!(deliver(&stage, &task).superseded, "a backlog is worked off without posts");
 
     let accepted = task.queued.plus_ms(REDRIVEN_AFTER_MS);
     let redriven = Received { times: 1, accepted };
@@ -454,7 +454,7 @@ fn a_task_survives_the_queue() {
     let stage = Stage::new();
     let plain = task(&stage, 2, 3);
     let targets = vec![(user("auth0|a#b/ü"), connection("L0SM9cOFvHcCIhw="))];
-    let left = Task { origin: None, remainder: Some(Remainder { targets, attempt: 4, since: start() }), ..plain.clone() };
+    let left = Task { origin: None, undelivered: Some(Undelivered { targets, attempt: 4, since: start() }), ..plain.clone() };
     for task in [plain, left] {
         assert_eq!(serde_json::from_str::<Task>(&serde_json::to_string(&task).unwrap()).unwrap(), task);
     }

@@ -2,7 +2,7 @@
 //! knows already, have a file of their own.
 
 use chatlane_chat::log::Head;
-use chatlane_chat::ports::{Creations as _, ReadCursor, Session, Sessions as _};
+use chatlane_chat::ports::{Connection, Connections as _, Creations as _, ReadCursor};
 use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::requests::hello::{Greeting, hello};
 use chatlane_chat::testing::builders::{
@@ -109,7 +109,7 @@ fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
         next: None,
     };
     assert_eq!(welcome(greet(&store, &caller("alice"))), expected);
-    let sessions: Vec<Session> = store.memory.state().sessions[&user("alice")].values().cloned().collect();
+    let sessions: Vec<Connection> = store.memory.state().sessions[&user("alice")].values().cloned().collect();
     assert_eq!(sessions, [session("alice-1")]);
 }
 
@@ -261,7 +261,7 @@ fn whatever_cannot_be_reached_hello_is_retried() {
                 .sessions
                 .entry(user("alice"))
                 .or_default()
-                .insert(connection("old"), Session { connected_at: start(), ..session("old") });
+                .insert(connection("old"), Connection { connected_at: start(), ..session("old") });
             store.on(call, fault);
             let refused = greet(&store, &alice_on("new", 1, 1)).unwrap_err();
             let unavailable = Refusal::new(ErrorCode::Unavailable, "the outcome is unknown; retry with the same ids").after_ms(100);

@@ -44,7 +44,7 @@ fn announcement() -> (Task, u32) {
         own: vec![],
         queued: start(),
         origin: None,
-        remainder: None,
+        undelivered: None,
     };
     (task, 0)
 }

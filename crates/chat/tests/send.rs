@@ -32,7 +32,7 @@ fn task_of(stage: &Stage, first: u64, last: u64) -> (Task, u32) {
         own: (first..=last).map(seq).collect(),
         queued: start(),
         origin: Some(caller("alice").connection),
-        remainder: None,
+        undelivered: None,
     };
     (task, 0)
 }
@@ -69,7 +69,7 @@ fn a_message_is_stored_after_the_tail_with_its_facts_and_queued() {
 fn a_quiet_send_costs_two_reads_one_put_and_one_task() {
     let stage = Stage::new();
     assert_eq!(stage.send_one(message("m-1", position(1))), Outcome::Ok(stored(2)));
-    let calls = ["read", "member", "put", "enqueue", "settled_member", "read_back", "heads", "raise_head"];
+    let calls = ["read", "member", "put", "enqueue", "member_consistent", "read_back", "heads", "raise_head"];
     assert_eq!(calls.map(|call| stage.ports.count(call)), [1, 1, 1, 1, 0, 0, 0, 0]);
 }
 
@@ -221,7 +221,7 @@ fn unknown_and_foreign_conversations_give_the_same_answer() {
     let unknown = conversation("dUnknown");
     let anchors = [Position::ZERO, position(1), position(4), position(99), Position::new(0, seq(1)), Position::new(9, seq(1))];
     let not_found = [Outcome::Refused(Refusal::new(ErrorCode::NotFound, "no such conversation"))];
-    let reads = ["read", "member", "settled_member", "read_back"];
+    let reads = ["read", "member", "member_consistent", "read_back"];
     let ask = |stage: &Stage, to: &ConversationId, anchor| {
         let before = reads.map(|call| stage.ports.count(call));
         assert_eq!(stage.send_to(to, "mallory", vec![message("m-1", anchor)]).unwrap(), not_found, "{to} from {anchor}");
@@ -333,7 +333,7 @@ fn whatever_cannot_be_reached_the_message_is_retried_with_the_same_id() {
 #[test]
 fn a_strangers_row_that_cannot_be_settled_is_no_answer() {
     let stage = Stage::new();
-    stage.ports.on("settled_member", Fault::RequestLost);
+    stage.ports.on("member_consistent", Fault::RequestLost);
     let outcomes = stage.send("mallory", vec![message("m-1", position(1))]).unwrap();
     assert_eq!(code(&outcomes[0]), ErrorCode::Unavailable);
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chatlane_chat::log::Entry;
-use chatlane_chat::ports::{Creations as _, Failure, MessageLog as _, Session};
+use chatlane_chat::ports::{Connection, Creations as _, Failure, MessageLog as _};
 use chatlane_chat::requests::sync::sync;
 use chatlane_chat::testing::builders::{
     caller, conversation, creation, entry, message_kind, position, request_id, seq, session, start, text, user,
@@ -442,7 +442,7 @@ fn delivered(stage: &Stage) -> Option<Position> {
 #[test]
 fn what_a_sync_acknowledges_moves_the_devices_cursor_and_is_told_to_the_other() {
     let stage = Stage::with_entries(5);
-    let bobs = Session { connection: caller("bob").connection, ..session("bob-1") };
+    let bobs = Connection { connection: caller("bob").connection, ..session("bob-1") };
     stage.ports.memory.state().sessions.entry(user("bob")).or_default().insert(bobs.connection.clone(), bobs);
     let (wanted, ack) = (vec![from(&stage.conversation, position(3))], vec![at(&stage.conversation, 3)]);
     let Done { answer, did } = ask_and_tell(&stage, "alice", wanted, ack).unwrap();
@@ -562,7 +562,7 @@ proptest! {
 fn queued(stage: &Stage) -> Vec<(ConversationId, Seq, Position)> {
     let tasks = stage.take_tasks().into_iter();
     let of = |(task, delay): (chatlane_chat::workers::task::Task, u32)| {
-        assert_eq!((delay, &task.own[..], &task.origin, &task.remainder), (0, &[][..], &None, &None));
+        assert_eq!((delay, &task.own[..], &task.origin, &task.undelivered), (0, &[][..], &None, &None));
         assert_eq!((task.count, task.time), (task.last.seq.get() - 1, start()));
         (task.conversation, task.first, task.last)
     };

@@ -295,7 +295,7 @@ mod tests {
 
     use chatlane_aws::items::head::Head;
     use chatlane_aws::items::json::to_json;
-    use chatlane_aws::items::sessions::Session;
+    use chatlane_aws::items::sessions::Connection;
     use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, UnixMillis};
     use serde_json::json;
 
@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn a_fan_out_is_one_line() {
         let head = head::raise_request(Head { position: Position::new(1, Seq::FIRST.next()), ..Head::default() });
-        let sessions = ["1", "2"].map(|connection| Session {
+        let sessions = ["1", "2"].map(|connection| Connection {
             connection: ConnectionId::new(connection).unwrap(),
             device: DeviceId::new("3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001").unwrap(),
             connected_at: UnixMillis::ZERO,

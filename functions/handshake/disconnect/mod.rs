@@ -2,7 +2,7 @@
 //! the same.
 
 use chatlane_aws::{Backend, Users};
-use chatlane_chat::ports::Sessions;
+use chatlane_chat::ports::Connections;
 use lambda_runtime::{Error, service_fn};
 
 use crate::environment::{Environment, PortsToBe};
@@ -24,7 +24,7 @@ pub async fn run(env: Environment) -> Result<(), Error> {
 }
 
 /// Removes the session of this connection and of no other.
-pub async fn handle(ports: &impl Sessions, event: Event) -> Answered {
+pub async fn handle(ports: &impl Connections, event: Event) -> Answered {
     let caller = caller(&event.request_context)?;
     if let Err(failure) = ports.remove(&caller.user, std::slice::from_ref(&caller.connection)).await {
         // Nobody waits for this answer. The next post to the connection gets 410 and removes the session.

@@ -1,7 +1,7 @@
 //! Route `$default`: whatever the gateway could not route, which is malformed or has an unknown action. Changes nothing.
 
 use chatlane_aws::{Backend, Gateway, Users};
-use chatlane_chat::ports::{Clock, Outbound, Sessions};
+use chatlane_chat::ports::{Clock, Connections, Outbound};
 use chatlane_protocol::request::refuse;
 use lambda_runtime::{Error, service_fn};
 
@@ -24,7 +24,7 @@ pub async fn run(env: Environment) -> Result<(), Error> {
 }
 
 /// Answers with the one typed error that fits.
-pub async fn handle(ports: &(impl Sessions + Outbound + Clock), event: Event) -> Answered {
+pub async fn handle(ports: &(impl Connections + Outbound + Clock), event: Event) -> Answered {
     let bad = refuse(body(&event));
     answer_if_admitted(ports, &event, bad.id.clone(), async |_| Ok(error(bad.id, bad.refusal))).await
 }

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Users};
 use chatlane_chat::Settings;
-use chatlane_chat::ports::{Clock, Heads, Inboxes as InboxesPort, MessageLog, Outbound, Sessions};
+use chatlane_chat::ports::{Clock, Connections, Heads, Inboxes as InboxesPort, MessageLog, Outbound};
 use chatlane_chat::requests::hello::{self, Greeting};
 use chatlane_protocol::ServerFrame;
 use chatlane_protocol::frames::{Goaway, GoawayReason};
@@ -39,7 +39,7 @@ pub async fn run(env: Environment) -> Result<(), Error> {
 
 /// Answers one `hello`; `spread` is a random number.
 pub async fn handle(
-    ports: &(impl Sessions + InboxesPort + Heads + MessageLog + Outbound + Clock),
+    ports: &(impl Connections + InboxesPort + Heads + MessageLog + Outbound + Clock),
     settings: &Settings,
     spread: u64,
     event: Event,

@@ -1,7 +1,7 @@
 //! Route `history`: older entries of one conversation. See [`chatlane_chat::requests::history`].
 
 use chatlane_aws::{Backend, Gateway, Inboxes, Log, Users};
-use chatlane_chat::ports::{Clock, Inboxes as InboxesPort, MessageLog, Outbound, Sessions, last};
+use chatlane_chat::ports::{Clock, Connections, Inboxes as InboxesPort, MessageLog, Outbound, last};
 use chatlane_chat::requests::history;
 use chatlane_protocol::ServerFrame;
 use chatlane_protocol::request::exchange;
@@ -27,7 +27,7 @@ pub async fn run(env: Environment) -> Result<(), Error> {
 }
 
 /// Answers one `history`.
-pub async fn handle(ports: &(impl MessageLog + InboxesPort + Sessions + Outbound + Clock), event: Event) -> Answered {
+pub async fn handle(ports: &(impl MessageLog + InboxesPort + Connections + Outbound + Clock), event: Event) -> Answered {
     answer::<exchange::History>(ports, &event, async |caller, request| {
         Ok(ServerFrame::History(history::history(ports, &caller, request).await?.answer))
     })

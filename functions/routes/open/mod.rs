@@ -2,7 +2,7 @@
 
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Queue, Users};
 use chatlane_chat::Settings;
-use chatlane_chat::ports::{Clock, Creations, FanOutQueue, Heads, MessageLog, Outbound, Sessions, last};
+use chatlane_chat::ports::{Clock, Connections, Creations, FanOutQueue, Heads, MessageLog, Outbound, last};
 use chatlane_chat::requests::open;
 use chatlane_protocol::ServerFrame;
 use chatlane_protocol::request::exchange;
@@ -31,7 +31,7 @@ pub async fn run(env: Environment) -> Result<(), Error> {
 
 /// Answers one `open`.
 pub async fn handle(
-    ports: &(impl MessageLog + Creations + Heads + Sessions + FanOutQueue + Outbound + Clock),
+    ports: &(impl MessageLog + Creations + Heads + Connections + FanOutQueue + Outbound + Clock),
     settings: &Settings,
     event: Event,
 ) -> Answered {

@@ -1,7 +1,7 @@
 //! Route `ping`: whether the connection is known, and the status of the named conversations. See [`chatlane_chat::requests::ping`].
 
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Users};
-use chatlane_chat::ports::{Clock, Heads, Inboxes as InboxesPort, Outbound, Sessions};
+use chatlane_chat::ports::{Clock, Connections, Heads, Inboxes as InboxesPort, Outbound};
 use chatlane_chat::requests::ping;
 use chatlane_protocol::ServerFrame;
 use chatlane_protocol::request::exchange;
@@ -28,7 +28,7 @@ pub async fn run(env: Environment) -> Result<(), Error> {
 }
 
 /// Answers one `ping`.
-pub async fn handle(ports: &(impl Sessions + InboxesPort + Heads + Outbound + Clock), event: Event) -> Answered {
+pub async fn handle(ports: &(impl Connections + InboxesPort + Heads + Outbound + Clock), event: Event) -> Answered {
     answer::<exchange::Ping>(ports, &event, async |caller, request| {
         Ok(ServerFrame::Ping(ping::ping(ports, &caller, request).await?.answer))
     })

@@ -1,7 +1,7 @@
 //! Route `read`: a user has read. See [`chatlane_chat::requests::cursors`].
 
 use chatlane_chat::Settings;
-use chatlane_chat::ports::{Clock, Inboxes, MessageLog, Outbound, Sessions};
+use chatlane_chat::ports::{Clock, Connections, Inboxes, MessageLog, Outbound};
 use chatlane_chat::requests::cursors::Cursor;
 use chatlane_protocol::ServerFrame;
 use chatlane_protocol::request::exchange;
@@ -20,7 +20,7 @@ pub async fn run(env: Environment) -> Result<(), Error> {
 }
 
 /// Answers one `read`.
-pub async fn handle(ports: &(impl MessageLog + Inboxes + Sessions + Outbound + Clock), settings: &Settings, event: Event) -> Answered {
+pub async fn handle(ports: &(impl MessageLog + Inboxes + Connections + Outbound + Clock), settings: &Settings, event: Event) -> Answered {
     answer::<exchange::Read>(ports, &event, async |caller, request| {
         Ok(ServerFrame::Read(advance(ports, settings, &caller, &request.id, &request.positions, Cursor::Read).await?))
     })

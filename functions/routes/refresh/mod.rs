@@ -3,7 +3,7 @@
 
 use chatlane_aws::{Backend, Gateway, Users};
 use chatlane_chat::Refused;
-use chatlane_chat::ports::{Clock, Failure, Outbound, Sessions};
+use chatlane_chat::ports::{Clock, Connections, Failure, Outbound};
 use chatlane_chat::requests::refresh;
 use chatlane_protocol::ServerFrame;
 use chatlane_protocol::request::exchange;
@@ -33,7 +33,7 @@ pub async fn run(env: Environment) -> Result<(), Error> {
 
 /// Answers one `refresh`.
 pub async fn handle(
-    ports: &(impl Sessions + Outbound + Clock),
+    ports: &(impl Connections + Outbound + Clock),
     keys: &KeySource<impl FetchKeys>,
     policy: &TokenPolicy,
     event: Event,

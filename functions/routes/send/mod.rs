@@ -3,7 +3,7 @@
 use chatlane_aws::{Backend, Conversations, Gateway, Log, Queue, Users};
 use chatlane_chat::Settings;
 use chatlane_chat::log::hash::DedupeKey;
-use chatlane_chat::ports::{Clock, FanOutQueue, Heads, Memberships, MessageLog, Outbound, Sessions, last};
+use chatlane_chat::ports::{Clock, Connections, FanOutQueue, Heads, Memberships, MessageLog, Outbound, last};
 use chatlane_chat::requests::send;
 use chatlane_protocol::ServerFrame;
 use chatlane_protocol::request::exchange;
@@ -32,7 +32,7 @@ pub async fn run(env: Environment) -> Result<(), Error> {
 
 /// Answers one `send`.
 pub async fn handle(
-    ports: &(impl MessageLog + Memberships + Heads + Sessions + FanOutQueue + Outbound + Clock),
+    ports: &(impl MessageLog + Memberships + Heads + Connections + FanOutQueue + Outbound + Clock),
     settings: &Settings,
     key: &DedupeKey,
     event: Event,

@@ -2,7 +2,7 @@
 
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Queue, Users};
 use chatlane_chat::Settings;
-use chatlane_chat::ports::{Clock, FanOutQueue, Heads, Inboxes as InboxesPort, MessageLog, Outbound, Sessions, last};
+use chatlane_chat::ports::{Clock, Connections, FanOutQueue, Heads, Inboxes as InboxesPort, MessageLog, Outbound, last};
 use chatlane_chat::requests::sync;
 use chatlane_protocol::ServerFrame;
 use chatlane_protocol::request::exchange;
@@ -30,7 +30,7 @@ pub async fn run(env: Environment) -> Result<(), Error> {
 
 /// Answers one `sync`.
 pub async fn handle(
-    ports: &(impl MessageLog + InboxesPort + Heads + Sessions + FanOutQueue + Outbound + Clock),
+    ports: &(impl MessageLog + InboxesPort + Heads + Connections + FanOutQueue + Outbound + Clock),
     settings: &Settings,
     event: Event,
 ) -> Answered {

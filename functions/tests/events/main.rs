@@ -5,7 +5,7 @@ mod tokens;
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::sqs::SqsEvent;
-use chatlane_chat::ports::{Created, Creations as _, MessageLog as _, Put, Session};
+use chatlane_chat::ports::{Connection, Created, Creations as _, MessageLog as _, Put};
 use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::testing::builders::{DEDUPE_KEY, creation, entry, head, settings, user};
 use chatlane_chat::testing::faulty::{Fault, Faulty};
@@ -127,7 +127,7 @@ fn world() -> Faulty {
 fn world_until(ms: u64) -> Faulty {
     let store = world();
     let Caller { device, connection, connected_at, .. } = alice();
-    let session = Session { connection: connection.clone(), device, connected_at, expires: time(CONNECTED_AT_MS + ms) };
+    let session = Connection { connection: connection.clone(), device, connected_at, expires: time(CONNECTED_AT_MS + ms) };
     store.memory.state().sessions.entry(user("alice")).or_default().insert(connection, session);
     store
 }
@@ -182,7 +182,7 @@ fn a_task_points_at_what_the_sender_stored() {
     let task: Task = serde_json::from_str(message.body.as_deref().unwrap()).unwrap();
     let two = Seq::FIRST.next();
     assert_eq!((task.first, task.last, task.own), (two, Position::new(1, two), vec![two]));
-    assert_eq!((task.origin, task.remainder), (Some(alice().connection), None));
+    assert_eq!((task.origin, task.undelivered), (Some(alice().connection), None));
     assert_eq!(message.attributes.get("ApproximateReceiveCount").map(String::as_str), Some("1"));
 }
 
@@ -260,7 +260,7 @@ fn a_hello_behind_a_newer_connection_of_its_device_is_answered_by_goaway() {
     let store = world();
     let Caller { device, expires, .. } = alice();
     let connection = ConnectionId::new("newer").unwrap();
-    let newer = Session { connection: connection.clone(), device, connected_at: time(CONNECTED_AT_MS + 1), expires };
+    let newer = Connection { connection: connection.clone(), device, connected_at: time(CONNECTED_AT_MS + 1), expires };
     store.memory.state().sessions.entry(user("alice")).or_default().insert(connection, newer);
     let answer = serve(&store, 2, Function::Hello, socket_event(Function::Hello));
     assert_eq!(answer, json!({"type": "goaway", "reason": "displaced"}));
@@ -400,7 +400,7 @@ fn is_unavailable(answer: &Value) {
 #[test]
 fn a_closed_connection_is_forgotten_and_no_other() {
     let store = world_until(TOKEN_MS);
-    let other = Session {
+    let other = Connection {
         connection: ConnectionId::new("other").unwrap(),
         ..store.memory.state().sessions[&user("alice")][&alice().connection].clone()
     };

@@ -2,8 +2,8 @@
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use chatlane_aws::{Backend, Conversations, Gateway, Log, Queue, Users};
-use chatlane_chat::ports::{Clock, Failure, FanOutQueue, Heads, Memberships, MessageLog, Outbound, Sessions, last};
-use chatlane_chat::workers::fan_out::{self, Received, Report};
+use chatlane_chat::ports::{Clock, Connections, Failure, FanOutQueue, Heads, Memberships, MessageLog, Outbound, last};
+use chatlane_chat::workers::fan_out::{self, FanOutOutcome, Received};
 use chatlane_chat::workers::task::Task;
 use chatlane_protocol::UnixMillis;
 use futures_util::future::{join, join_all};
@@ -30,7 +30,7 @@ pub async fn run(env: Environment) -> Result<(), Error> {
 /// Delivers a batch; answers which messages the queue must hand out again. After its last receive a message is in the dead-letter queue.
 pub async fn handle<P>(ports: &P, event: SqsEvent) -> SqsBatchResponse
 where
-    P: MessageLog + Memberships + Heads + Sessions + FanOutQueue + Outbound + Clock,
+    P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Outbound + Clock,
 {
     let deliver = |message: SqsMessage| async move {
         let delivered = deliver(ports, &message).await;
@@ -57,9 +57,9 @@ where
     answer
 }
 
-async fn deliver<P>(ports: &P, message: &SqsMessage) -> Result<Report, Failure>
+async fn deliver<P>(ports: &P, message: &SqsMessage) -> Result<FanOutOutcome, Failure>
 where
-    P: MessageLog + Memberships + Heads + Sessions + FanOutQueue + Outbound + Clock,
+    P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Outbound + Clock,
 {
     let body = message.body.as_deref().unwrap_or_default();
     let task: Task =

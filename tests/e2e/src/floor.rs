@@ -51,7 +51,7 @@ impl Floor {
             own: vec![seq],
             queued: UnixMillis::ZERO,
             origin: None,
-            remainder: None,
+            undelivered: None,
         };
         let began = Instant::now();
         let put = self.store.put(&entry).await?;

@@ -17,8 +17,8 @@
 use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+pub use chatlane_chat::ports::Connection;
 use chatlane_chat::ports::Failure;
-pub use chatlane_chat::ports::Session;
 use chatlane_protocol::{ConnectionId, DeviceId, UnixMillis, UserId};
 use serde_json::Value;
 
@@ -49,7 +49,7 @@ pub fn key(user: &UserId) -> Item {
 }
 
 /// The item that registrations of these sessions leave.
-pub fn item<'a>(user: &UserId, sessions: impl IntoIterator<Item = &'a Session>, ttl: u64) -> Item {
+pub fn item<'a>(user: &UserId, sessions: impl IntoIterator<Item = &'a Connection>, ttl: u64) -> Item {
     let mut item = key(user);
     item.extend(map([(TTL, n(ttl))]));
     item.extend(sessions.into_iter().map(|session| (name(&session.connection), value(session))));
@@ -62,13 +62,13 @@ pub fn user(item: &Item) -> Result<UserId, Failure> {
 }
 
 /// All connections in an item, in no order.
-pub fn read(item: &Item) -> Result<Vec<Session>, Failure> {
+pub fn read(item: &Item) -> Result<Vec<Connection>, Failure> {
     let connections = item.iter().filter_map(|(name, value)| Some((name.strip_prefix(CONNECTION_PREFIX)?, value)));
     connections.map(|(connection, value)| read_value(connection, value)).collect()
 }
 
 /// One connection in an item.
-pub fn read_one(item: &Item, connection: &ConnectionId) -> Result<Option<Session>, Failure> {
+pub fn read_one(item: &Item, connection: &ConnectionId) -> Result<Option<Connection>, Failure> {
     item.get(&name(connection)).map(|value| read_value(connection.as_str(), value)).transpose()
 }
 
@@ -81,14 +81,14 @@ fn name(connection: &ConnectionId) -> String {
     format!("{CONNECTION_PREFIX}{connection}")
 }
 
-fn value(session: &Session) -> AttributeValue {
+fn value(session: &Connection) -> AttributeValue {
     AttributeValue::M(map([("d", s(session.device.to_string())), ("a", n(session.connected_at)), ("x", n(session.expires))]))
 }
 
-fn read_value(connection: &str, value: &AttributeValue) -> Result<Session, Failure> {
+fn read_value(connection: &str, value: &AttributeValue) -> Result<Connection, Failure> {
     let bad = || unreadable(ATTEMPTED, CONNECTION_PREFIX);
     let read = Read::of(value.as_m().map_err(|_| bad())?, ATTEMPTED);
-    Ok(Session {
+    Ok(Connection {
         connection: ConnectionId::new(connection).map_err(|_| bad())?,
         device: DeviceId::new(&read.text("d")?).map_err(|_| read.bad("d"))?,
         connected_at: read.time("a")?,
@@ -98,7 +98,7 @@ fn read_value(connection: &str, value: &AttributeValue) -> Result<Session, Failu
 
 /// Writes the session, and the `ttl` unless it is to stay; refused where that would lower the session's `expires` or the `ttl`. Answers the
 /// item as it is then, or as it is where it is refused.
-pub fn register(update: UpdateItemFluentBuilder, user: &UserId, session: &Session, ttl: Option<u64>) -> UpdateItemFluentBuilder {
+pub fn register(update: UpdateItemFluentBuilder, user: &UserId, session: &Connection, ttl: Option<u64>) -> UpdateItemFluentBuilder {
     let not_lowered = "(attribute_not_exists(#c) OR #c.x <= :x)";
     let update = update
         .set_key(Some(key(user)))
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
     use crate::items::testing::{any, form};
 
-    fn by_connection(sessions: Vec<Session>) -> BTreeMap<ConnectionId, Session> {
+    fn by_connection(sessions: Vec<Connection>) -> BTreeMap<ConnectionId, Connection> {
         sessions.into_iter().map(|session| (session.connection.clone(), session)).collect()
     }
 

@@ -17,7 +17,7 @@ impl<L: Part, I: Part, U: Part, Q: Part, G: Part> Memberships for Backend<L, Con
         item.as_ref().map(member::read).transpose()
     }
 
-    async fn settled_member(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Member>, Failure> {
+    async fn member_consistent(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Member>, Failure> {
         let attempted = "read a member in a transaction";
         let key = Some(member::key(conversation, user));
         let get = Get::builder().table_name(&self.conversations.0.name).set_key(key).build();

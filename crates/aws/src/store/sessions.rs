@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chatlane_chat::ports::{Failure, Session, Sessions};
+use chatlane_chat::ports::{Connection, Connections, Failure};
 use chatlane_protocol::{ConnectionId, UnixMillis, UserId};
 
 use super::table::refused;
@@ -13,8 +13,8 @@ use crate::items::sessions;
 /// Updates of one registration: the second knows what refused the first, and only another writer refuses that.
 const UPDATES_MAX: usize = 3;
 
-impl<L: Part, C: Part, I: Part, Q: Part, G: Part> Sessions for Backend<L, C, I, Users, Q, G> {
-    async fn register(&self, user: &UserId, session: &Session, now: UnixMillis) -> Result<Vec<Session>, Failure> {
+impl<L: Part, C: Part, I: Part, Q: Part, G: Part> Connections for Backend<L, C, I, Users, Q, G> {
+    async fn register(&self, user: &UserId, session: &Connection, now: UnixMillis) -> Result<Vec<Connection>, Failure> {
         let mut ttl = Some(sessions::ttl_at(now));
         let mut session = session.clone();
         for _ in 0..UPDATES_MAX {
@@ -45,14 +45,14 @@ impl<L: Part, C: Part, I: Part, Q: Part, G: Part> Sessions for Backend<L, C, I, 
         }
     }
 
-    async fn session(&self, user: &UserId, connection: &ConnectionId) -> Result<Option<Session>, Failure> {
+    async fn session(&self, user: &UserId, connection: &ConnectionId) -> Result<Option<Connection>, Failure> {
         let attempted = "read a session";
         let get = sessions::get_one(self.users.0.get_item(), user, connection);
         let item = get.send().await.map_err(|error| unavailable(attempted, &error))?.item;
         sessions::read_one(&item.unwrap_or_default(), connection)
     }
 
-    async fn prolong(&self, user: &UserId, connection: &ConnectionId, expires: UnixMillis) -> Result<Option<Session>, Failure> {
+    async fn prolong(&self, user: &UserId, connection: &ConnectionId, expires: UnixMillis) -> Result<Option<Connection>, Failure> {
         let update = sessions::prolong(self.users.0.update_item(), user, connection, expires).send().await;
         let item = match update {
             Ok(prolonged) => prolonged.attributes,
@@ -65,7 +65,7 @@ impl<L: Part, C: Part, I: Part, Q: Part, G: Part> Sessions for Backend<L, C, I, 
         sessions::read_one(&item.unwrap_or_default(), connection)
     }
 
-    async fn of_users(&self, users: &[UserId]) -> Result<Vec<(UserId, Session)>, Failure> {
+    async fn of_users(&self, users: &[UserId]) -> Result<Vec<(UserId, Connection)>, Failure> {
         let keys = users.iter().collect::<BTreeSet<_>>().into_iter().map(sessions::key).collect();
         let mut found = vec![];
         for item in self.users.0.get_many(keys, "read sessions").await? {

@@ -146,7 +146,7 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
             }
         };
         if half_seen {
-            self.member = self.ports.settled_member(self.conversation, self.sender).await?;
+            self.member = self.ports.member_consistent(self.conversation, self.sender).await?;
         }
         Ok(())
     }

@@ -6,29 +6,29 @@ use super::{Failure, port};
 
 port! {
     /// Which live connections belong to whom.
-    pub trait Sessions {
+    pub trait Connections {
         /// Adds the session or replaces the one of its connection, whose `expires` is not lowered; answers all sessions of the user as
         /// they are after it, in no order.
-        writes fn register(user: &UserId, session: &Session; now: UnixMillis) -> Result<Vec<Session>, Failure>;
+        writes fn register(user: &UserId, session: &Connection; now: UnixMillis) -> Result<Vec<Connection>, Failure>;
 
         /// Removes these connections and no others; unknown ones are no error, and nothing is created.
         writes fn remove(user: &UserId, connections: &[ConnectionId];) -> Result<(), Failure>;
 
         /// The session of one connection.
-        reads fn session(user: &UserId, connection: &ConnectionId;) -> Result<Option<Session>, Failure>;
+        reads fn session(user: &UserId, connection: &ConnectionId;) -> Result<Option<Connection>, Failure>;
 
         /// Moves the session's `expires` to this time if that is later; answers the session as it is then. `None`: there is no such
         /// session, and none was made.
-        writes fn prolong(user: &UserId, connection: &ConnectionId; expires: UnixMillis) -> Result<Option<Session>, Failure>;
+        writes fn prolong(user: &UserId, connection: &ConnectionId; expires: UnixMillis) -> Result<Option<Connection>, Failure>;
 
         /// The sessions of each of these users, also expired ones, in no order.
-        reads fn of_users(users: &[UserId];) -> Result<Vec<(UserId, Session)>, Failure>;
+        reads fn of_users(users: &[UserId];) -> Result<Vec<(UserId, Connection)>, Failure>;
     }
 }
 
 /// One routable connection of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
+pub struct Connection {
     /// The gateway's name for it.
     pub connection: ConnectionId,
     /// The installation behind it.

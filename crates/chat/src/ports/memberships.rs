@@ -12,7 +12,7 @@ port! {
         reads fn member(conversation: &ConversationId, user: &UserId;) -> Result<Option<Member>, Failure>;
 
         /// The user's row, read so that no transaction is seen half; waits out those in the way.
-        reads fn settled_member(conversation: &ConversationId, user: &UserId;) -> Result<Option<Member>, Failure>;
+        reads fn member_consistent(conversation: &ConversationId, user: &UserId;) -> Result<Option<Member>, Failure>;
 
         /// All members, in the order of their ids.
         reads fn members(conversation: &ConversationId;) -> Result<Vec<Member>, Failure>;

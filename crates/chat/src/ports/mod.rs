@@ -8,27 +8,27 @@ mod clock;
 mod connections;
 mod creation;
 mod define;
-mod delivery;
 mod failure;
 mod heads;
 mod inboxes;
 mod log;
 mod memberships;
 mod outbound;
+mod post_outcome;
 mod queue;
 
 use define::port;
 
 pub use clock::Clock;
-pub use connections::{Session, Sessions};
+pub use connections::{Connection, Connections};
 pub use creation::{Created, Creation, Creations};
-pub use delivery::Delivery;
 pub use failure::{Failure, Unavailable, Unreadable};
 pub use heads::Heads;
 pub use inboxes::{Advance, Advanced, InboxRow, Inboxes, ReadCursor};
 pub use log::{MessageLog, Put, ReadBound, Run, last, read_run};
 pub use memberships::{Member, Memberships};
 pub use outbound::Outbound;
+pub use post_outcome::PostOutcome;
 pub use queue::FanOutQueue;
 
 /// Whether a port has a method of this name: tests name methods in text.

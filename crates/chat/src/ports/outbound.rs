@@ -2,16 +2,16 @@
 
 use chatlane_protocol::ConnectionId;
 
-use super::delivery::Delivery;
 use super::port;
+use super::post_outcome::PostOutcome;
 
 port! {
     /// The way to a live connection.
     pub trait Outbound {
         /// Posts one frame.
-        posts fn post(connection: &ConnectionId, frame: &str;) -> Delivery;
+        posts fn post(connection: &ConnectionId, frame: &str;) -> PostOutcome;
 
         /// Ends the connection, behind what was posted to it; [`Delivery::Posted`] if the gateway took that.
-        posts fn close(connection: &ConnectionId;) -> Delivery;
+        posts fn close(connection: &ConnectionId;) -> PostOutcome;
     }
 }

@@ -3,7 +3,7 @@
 use chatlane_protocol::frames::{ErrorFrame, encode};
 use chatlane_protocol::{ConnectionId, DeviceId, RequestId, ServerFrame, UnixMillis, UserId};
 
-use crate::ports::{Clock, Failure, Outbound, Sessions};
+use crate::ports::{Clock, Connections, Failure, Outbound};
 use crate::refusal::Refused;
 
 /// Who asks, as the authorizer established it; the gateway replays it on every frame.
@@ -24,7 +24,7 @@ pub struct Caller {
 /// Whether the caller's token has not expired. The gateway replays what the authorizer said at the handshake, so nothing is read before
 /// that time; after it the session is, which a `refresh` may have prolonged. An expired caller is posted `token_expired`, and then the
 /// connection is closed: `None`, and there is nothing left to answer.
-pub async fn admit<P: Sessions + Outbound + Clock>(
+pub async fn admit<P: Connections + Outbound + Clock>(
     ports: &P,
     caller: Caller,
     request: Option<&RequestId>,

@@ -15,7 +15,7 @@ use super::caller::Caller;
 use crate::done::{Did, Done};
 use crate::log::Entry;
 use crate::log::anchor::judge;
-use crate::ports::{Advance, Advanced, Clock, Delivery, Failure, Inboxes, MessageLog, Outbound, ReadCursor, Sessions};
+use crate::ports::{Advance, Advanced, Clock, Connections, Failure, Inboxes, MessageLog, Outbound, PostOutcome, ReadCursor};
 use crate::refusal::Refused;
 use crate::settings::Settings;
 
@@ -41,7 +41,7 @@ pub async fn advance<P>(
     cursor: Cursor,
 ) -> Result<Done<Vec<CursorResult>>, Failure>
 where
-    P: MessageLog + Inboxes + Sessions + Outbound + Clock,
+    P: MessageLog + Inboxes + Connections + Outbound + Clock,
 {
     let named: Vec<&PositionIn> = positions.iter().filter(|named| !named.position.is_zero()).collect();
     let slots: Vec<(ConversationId, Seq)> = named.iter().map(|named| (named.conversation.clone(), named.position.seq)).collect();
@@ -93,7 +93,7 @@ async fn move_one<P: MessageLog + Inboxes>(
 
 /// Posts receipts: hints, never queued, never repeated. What is lost is found by the other's next `ping`. Answers how many the gateway
 /// took.
-async fn post_receipts<P: Sessions + Outbound + Clock>(ports: &P, caller: &Caller, moved: &[&Advanced]) -> usize {
+async fn post_receipts<P: Connections + Outbound + Clock>(ports: &P, caller: &Caller, moved: &[&Advanced]) -> usize {
     let mut frames: BTreeMap<&UserId, Vec<String>> = BTreeMap::new();
     for Advanced { before, after } in moved {
         let Some(with) = &after.with else { continue };
@@ -123,7 +123,7 @@ async fn post_receipts<P: Sessions + Outbound + Clock>(ports: &P, caller: &Calle
     stream::iter(all)
         .map(|(connection, frame)| ports.post(connection, frame))
         .buffer_unordered(WRITES_AT_ONCE)
-        .filter(|delivery| std::future::ready(*delivery == Delivery::Posted))
+        .filter(|delivery| std::future::ready(*delivery == PostOutcome::Posted))
         .count()
         .await
 }

@@ -14,7 +14,7 @@ use super::caller::Caller;
 use crate::done::{Did, Done};
 use crate::log::Head;
 use crate::page::Page;
-use crate::ports::{Clock, Delivery, Failure, Heads, InboxRow, Inboxes, MessageLog, Outbound, Session, Sessions};
+use crate::ports::{Clock, Connection, Connections, Failure, Heads, InboxRow, Inboxes, MessageLog, Outbound, PostOutcome};
 use crate::refusal::Refused;
 use crate::settings::Settings;
 
@@ -33,7 +33,7 @@ pub enum Greeting {
 /// Greets. `spread` is a random number: reconnects of many clients are spread by it.
 pub async fn hello<P>(ports: &P, settings: &Settings, spread: u64, caller: &Caller, request: &Hello) -> Result<Done<Greeting>, Refused>
 where
-    P: Sessions + Inboxes + Heads + MessageLog + Outbound + Clock,
+    P: Connections + Inboxes + Heads + MessageLog + Outbound + Clock,
 {
     if request.v < limits::VERSION_MIN {
         return Err(Refused::UpgradeRequired);
@@ -174,8 +174,8 @@ async fn add_last_entries<P: MessageLog>(ports: &P, answer: &mut HelloAnswer, vi
 
 /// Writes the session and displaces what it replaces. Answers the session as it stands, `None` if this connection is not the one that
 /// stays, and how many `goaway`s the gateway took.
-async fn make_routable<P: Sessions + Outbound + Clock>(ports: &P, caller: &Caller) -> Result<(Option<Session>, usize), Failure> {
-    let mine = Session {
+async fn make_routable<P: Connections + Outbound + Clock>(ports: &P, caller: &Caller) -> Result<(Option<Connection>, usize), Failure> {
+    let mine = Connection {
         connection: caller.connection.clone(),
         device: caller.device,
         connected_at: caller.connected_at,
@@ -194,12 +194,12 @@ async fn make_routable<P: Sessions + Outbound + Clock>(ports: &P, caller: &Calle
     let goaway = encode(&ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None }));
     // A courtesy: the session is gone, so nothing else reaches that socket, whatever becomes of this post.
     let outcomes = join_all(displaced.iter().map(|connection| ports.post(connection, &goaway))).await;
-    Ok((standing, outcomes.into_iter().filter(|delivery| *delivery == Delivery::Posted).count()))
+    Ok((standing, outcomes.into_iter().filter(|delivery| *delivery == PostOutcome::Posted).count()))
 }
 
 /// The connections that must go after `mine` was added: older ones of the same device, and the oldest above 16; `mine` itself, if it is
 /// among them. Decided from one returned item, so that of two racing hellos exactly one stays.
-fn displaced_by(mine: &Session, mut all: Vec<Session>) -> Vec<ConnectionId> {
+fn displaced_by(mine: &Connection, mut all: Vec<Connection>) -> Vec<ConnectionId> {
     // Newest first; the connection id breaks ties the same way for both sides of a race.
     all.sort_by(|a, b| (b.connected_at, &b.connection).cmp(&(a.connected_at, &a.connection)));
     let newest_of_device = all.iter().find(|session| session.device == mine.device).map(|session| session.connection.clone());
@@ -221,8 +221,8 @@ mod tests {
 
     use super::*;
 
-    fn session(connection: &str, device: u8, connected_at: u64) -> Session {
-        Session {
+    fn session(connection: &str, device: u8, connected_at: u64) -> Connection {
+        Connection {
             connection: ConnectionId::new(connection).unwrap(),
             device: DeviceId::new(&format!("3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf0{device:02x}")).unwrap(),
             connected_at: UnixMillis::try_from(connected_at).unwrap(),
@@ -230,7 +230,7 @@ mod tests {
         }
     }
 
-    fn displaced(mine: &Session, others: &[Session]) -> Vec<String> {
+    fn displaced(mine: &Connection, others: &[Connection]) -> Vec<String> {
         let all = others.iter().cloned().chain([mine.clone()]).collect();
         displaced_by(mine, all).iter().map(ToString::to_string).collect()
     }

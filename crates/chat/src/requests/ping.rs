@@ -7,12 +7,12 @@ use futures_util::future::{try_join_all, try_join3};
 
 use super::caller::Caller;
 use crate::done::Done;
-use crate::ports::{Clock, Failure, Heads, InboxRow, Inboxes, Sessions};
+use crate::ports::{Clock, Connections, Failure, Heads, InboxRow, Inboxes};
 
 /// Answers one `ping`. Conversations of which the caller is no member are left out.
 pub async fn ping<P>(ports: &P, caller: &Caller, request: &Ping) -> Result<Done<PingAnswer>, Failure>
 where
-    P: Sessions + Inboxes + Heads + Clock,
+    P: Connections + Inboxes + Heads + Clock,
 {
     let (session, heads, rows) = try_join3(
         ports.session(&caller.user, &caller.connection),

@@ -5,11 +5,11 @@ use chatlane_protocol::{RequestId, UnixMillis, UserId};
 
 use super::caller::Caller;
 use crate::done::Done;
-use crate::ports::Sessions;
+use crate::ports::Connections;
 use crate::refusal::Refused;
 
 /// Prolongs the caller's session to `expires`, which a verified token of `user` (for this device) grants. Never shortens it.
-pub async fn refresh<P: Sessions>(
+pub async fn refresh<P: Connections>(
     ports: &P,
     caller: &Caller,
     request: &RequestId,

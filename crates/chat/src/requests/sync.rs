@@ -14,7 +14,7 @@ use crate::done::{Did, Done};
 use crate::log::anchor::judge;
 use crate::log::{Entry, Head};
 use crate::page::Page;
-use crate::ports::{Clock, Failure, FanOutQueue, Heads, InboxRow, Inboxes, MessageLog, Outbound, ReadBound, Run, Sessions, read_run};
+use crate::ports::{Clock, Connections, Failure, FanOutQueue, Heads, InboxRow, Inboxes, MessageLog, Outbound, ReadBound, Run, read_run};
 use crate::refusal::Refused;
 use crate::settings::Settings;
 use crate::workers::dispatch;
@@ -33,7 +33,7 @@ const REST_OF_A_PAGE: usize = 160;
 /// is answered; the same request is safe to repeat.
 pub async fn sync<P>(ports: &P, settings: &Settings, caller: &Caller, request: &Sync) -> Result<Done<SyncAnswer>, Failure>
 where
-    P: MessageLog + Inboxes + Heads + Sessions + FanOutQueue + Outbound + Clock,
+    P: MessageLog + Inboxes + Heads + Connections + FanOutQueue + Outbound + Clock,
 {
     let acknowledge = async {
         if request.ack.is_empty() {

@@ -9,7 +9,7 @@ use crate::Settings;
 use crate::log::admission::Bucket;
 use crate::log::hash::DedupeKey;
 use crate::log::{CreatedEntry, Entry, Facts, Head, Kind, MessageEntry, Policy, Role};
-use crate::ports::{Creation, Member, Session};
+use crate::ports::{Connection, Creation, Member};
 use crate::requests::caller::Caller;
 
 /// The epoch of everything here.
@@ -139,13 +139,13 @@ pub fn creation(conversation: &ConversationId, one: &UserId, other: &UserId) -> 
 }
 
 /// A session of device 1, accepted at the start, with an hour left.
-pub fn session(name: &str) -> Session {
-    Session { connection: connection(name), device: device(1), connected_at: start(), expires: start().plus_ms(3_600_000) }
+pub fn session(name: &str) -> Connection {
+    Connection { connection: connection(name), device: device(1), connected_at: start(), expires: start().plus_ms(3_600_000) }
 }
 
 /// The caller on the connection `<name>-1`, with the session that [`session`] makes of it.
 pub fn caller(name: &str) -> Caller {
-    let Session { connection, device, connected_at, expires } = session(&format!("{name}-1"));
+    let Connection { connection, device, connected_at, expires } = session(&format!("{name}-1"));
     Caller { user: user(name), device, connection, connected_at, expires }
 }
 

@@ -22,12 +22,12 @@ pub use self::log::*;
 pub use self::sessions::*;
 use super::builders;
 use crate::log::Head;
-use crate::ports::{Creations, Heads, Inboxes, Memberships, MessageLog, ReadBound, Sessions};
+use crate::ports::{Connections, Creations, Heads, Inboxes, Memberships, MessageLog, ReadBound};
 
 /// All ports that store something.
-pub trait Backend: MessageLog + Creations + Memberships + Inboxes + Heads + Sessions {}
+pub trait Backend: MessageLog + Creations + Memberships + Inboxes + Heads + Connections {}
 
-impl<B: MessageLog + Creations + Memberships + Inboxes + Heads + Sessions> Backend for B {}
+impl<B: MessageLog + Creations + Memberships + Inboxes + Heads + Connections> Backend for B {}
 
 /// Makes a test of every fact of [`crate::testing::contract`], under the fact's own name. `$fact` is the fact, to be called with a
 /// reference to the backend; `$run` calls it and waits for it.

@@ -36,7 +36,7 @@ pub use self::mutations::Mutation;
 use self::rng::Rng;
 pub use self::tally::{Fault, Tally};
 use crate::done::Done;
-use crate::ports::{Failure, Session, Sessions as _};
+use crate::ports::{Connection, Connections as _, Failure};
 use crate::requests::caller::Caller;
 use crate::requests::open::open;
 use crate::requests::send::send;
@@ -276,7 +276,7 @@ fn caller(index: usize) -> Caller {
 /// One who receives everything: what the judge sees of the deliveries.
 fn watch(memory: &Memory, caller: &Caller) {
     let connection = ConnectionId::new("watch").expect("this is a connection id");
-    let session = Session { connection, device: caller.device, connected_at: caller.connected_at, expires: UnixMillis::MAX };
+    let session = Connection { connection, device: caller.device, connected_at: caller.connected_at, expires: UnixMillis::MAX };
     let registered = memory.register(&caller.user, &session, now(0)).now_or_never();
     registered.expect("the memory backend never waits").expect("the memory backend never fails");
 }

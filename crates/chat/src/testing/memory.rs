@@ -8,8 +8,8 @@ use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Seq, U
 
 use crate::log::{Entry, Head, Kind};
 use crate::ports::{
-    Advance, Advanced, Clock, Created, Creation, Creations, Delivery, Failure, FanOutQueue, Heads, InboxRow, Inboxes, Member, Memberships,
-    MessageLog, Outbound, Put, ReadBound, Session, Sessions,
+    Advance, Advanced, Clock, Connection, Connections, Created, Creation, Creations, Failure, FanOutQueue, Heads, InboxRow, Inboxes,
+    Member, Memberships, MessageLog, Outbound, PostOutcome, Put, ReadBound,
 };
 use crate::workers::task::Task;
 
@@ -32,8 +32,8 @@ pub struct State {
     pub members: BTreeMap<(ConversationId, UserId), Member>,
     /// Inboxes.
     pub inboxes: BTreeMap<UserId, BTreeMap<ConversationId, InboxRow>>,
-    /// Sessions by user and connection.
-    pub sessions: BTreeMap<UserId, BTreeMap<ConnectionId, Session>>,
+    /// Connections by user and connection.
+    pub sessions: BTreeMap<UserId, BTreeMap<ConnectionId, Connection>>,
     /// Tasks in the order in which they were accepted, with their delay in seconds.
     pub queue: Vec<(Task, u32)>,
     /// Frames that connections took, in order.
@@ -141,7 +141,7 @@ impl Memberships for Memory {
         Ok(self.state().members.get(&(conversation.clone(), user.clone())).cloned())
     }
 
-    async fn settled_member(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Member>, Failure> {
+    async fn member_consistent(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Member>, Failure> {
         self.member(conversation, user).await
     }
 
@@ -202,12 +202,12 @@ impl Heads for Memory {
     }
 }
 
-impl Sessions for Memory {
-    async fn register(&self, user: &UserId, session: &Session, _now: UnixMillis) -> Result<Vec<Session>, Failure> {
+impl Connections for Memory {
+    async fn register(&self, user: &UserId, session: &Connection, _now: UnixMillis) -> Result<Vec<Connection>, Failure> {
         let mut state = self.state();
         let sessions = state.sessions.entry(user.clone()).or_default();
         let kept = sessions.get(&session.connection).map_or(session.expires, |kept| kept.expires);
-        let session = Session { expires: session.expires.max(kept), ..session.clone() };
+        let session = Connection { expires: session.expires.max(kept), ..session.clone() };
         sessions.insert(session.connection.clone(), session);
         Ok(sessions.values().cloned().collect())
     }
@@ -219,11 +219,11 @@ impl Sessions for Memory {
         Ok(())
     }
 
-    async fn session(&self, user: &UserId, connection: &ConnectionId) -> Result<Option<Session>, Failure> {
+    async fn session(&self, user: &UserId, connection: &ConnectionId) -> Result<Option<Connection>, Failure> {
         Ok(self.state().sessions.get(user).and_then(|sessions| sessions.get(connection).cloned()))
     }
 
-    async fn prolong(&self, user: &UserId, connection: &ConnectionId, expires: UnixMillis) -> Result<Option<Session>, Failure> {
+    async fn prolong(&self, user: &UserId, connection: &ConnectionId, expires: UnixMillis) -> Result<Option<Connection>, Failure> {
         let mut state = self.state();
         let session = state.sessions.get_mut(user).and_then(|sessions| sessions.get_mut(connection));
         Ok(session.map(|session| {
@@ -232,9 +232,9 @@ impl Sessions for Memory {
         }))
     }
 
-    async fn of_users(&self, users: &[UserId]) -> Result<Vec<(UserId, Session)>, Failure> {
+    async fn of_users(&self, users: &[UserId]) -> Result<Vec<(UserId, Connection)>, Failure> {
         let state = self.state();
-        let of_user = |user: &UserId| -> Vec<(UserId, Session)> {
+        let of_user = |user: &UserId| -> Vec<(UserId, Connection)> {
             let sessions = state.sessions.get(user).into_iter().flat_map(BTreeMap::values);
             sessions.map(|session| (user.clone(), session.clone())).collect()
         };
@@ -250,30 +250,30 @@ impl FanOutQueue for Memory {
 }
 
 impl Outbound for Memory {
-    async fn post(&self, connection: &ConnectionId, frame: &str) -> Delivery {
+    async fn post(&self, connection: &ConnectionId, frame: &str) -> PostOutcome {
         let mut state = self.state();
         if state.refuses_posts {
-            Delivery::Refused
+            PostOutcome::Refused
         } else if state.gone.contains(connection) {
-            Delivery::Gone
+            PostOutcome::Gone
         } else if state.stuck.contains(connection) {
-            Delivery::Unknown
+            PostOutcome::Unknown
         } else {
             state.posts.push((connection.clone(), frame.to_owned()));
-            Delivery::Posted
+            PostOutcome::Posted
         }
     }
 
-    async fn close(&self, connection: &ConnectionId) -> Delivery {
+    async fn close(&self, connection: &ConnectionId) -> PostOutcome {
         let mut state = self.state();
         if state.refuses_posts {
-            Delivery::Refused
+            PostOutcome::Refused
         } else if state.stuck.contains(connection) {
-            Delivery::Unknown
+            PostOutcome::Unknown
         } else if state.gone.insert(connection.clone()) {
-            Delivery::Posted
+            PostOutcome::Posted
         } else {
-            Delivery::Gone
+            PostOutcome::Gone
         }
     }
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use chatlane_protocol::UnixMillis;
 
-use crate::ports::{Clock, Delivery, Failure};
+use crate::ports::{Clock, Failure, PostOutcome};
 
 /// What a call does to the backend. In lower case, because the declarations of the ports name them as their markers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl<T: Any + fmt::Debug + Send> Answer for Result<T, Failure> {
     }
 }
 
-impl Answer for Delivery {
+impl Answer for PostOutcome {
     fn lost() -> Self {
         Self::Unknown
     }

@@ -28,7 +28,7 @@ pub(crate) fn task(conversation: &ConversationId, (first, last): (Seq, Head), no
         own: vec![],
         queued: now,
         origin: None,
-        remainder: None,
+        undelivered: None,
     }
 }
 

@@ -15,8 +15,8 @@ use futures_util::stream::{self, StreamExt as _};
 
 use self::plan::{Outgoing, plan};
 use self::range::{lowest, read_range};
-use super::task::{Remainder, Task};
-use crate::ports::{Clock, Delivery, Failure, FanOutQueue, Heads, Memberships, MessageLog, Outbound, Sessions};
+use super::task::{Task, Undelivered};
+use crate::ports::{Clock, Connections, Failure, FanOutQueue, Heads, Memberships, MessageLog, Outbound, PostOutcome};
 
 /// A task that the queue accepted so much later than it was made is a redriven dead letter: SQS takes those for new messages, with a
 /// new time and a receive count that begins again ("Learn how to configure a dead-letter queue redrive").
@@ -31,9 +31,11 @@ const GIVE_UP_AFTER_MS: u64 = 120_000;
 
 /// What a worker did with a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Delivery of a later entry had begun before the first receive: that task covers this one.
-    pub covered: bool,
+pub struct FanOutOutcome {
+    /// The task was received before, or is a redriven dead letter: what the head was is not known any more.
+    pub repeated: bool,
+    /// The delivery of a later entry had begun before the first receive: that task covers this one.
+    pub superseded: bool,
     /// Connections that took all their frames.
     pub posted: usize,
     /// Connections that are gone; their sessions were removed.
@@ -54,9 +56,9 @@ pub struct Received {
 }
 
 /// Delivers one task. `Err`: nothing is lost, the queue repeats it.
-pub async fn fan_out<P>(ports: &P, task: &Task, received: Received) -> Result<Report, Failure>
+pub async fn fan_out<P>(ports: &P, task: &Task, received: Received) -> Result<FanOutOutcome, Failure>
 where
-    P: MessageLog + Memberships + Heads + Sessions + FanOutQueue + Outbound + Clock,
+    P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Outbound + Clock,
 {
     let conversation = &task.conversation;
     let (head, members, entries) =
@@ -64,7 +66,7 @@ where
     let repeated = received.times > 1 || received.accepted.since_ms(task.queued) >= REDRIVEN_AFTER_MS;
     let head = head.filter(|_| !repeated);
     if head.is_some_and(|head| head > task.last) {
-        return Ok(Report { covered: true, ..Report::default() });
+        return Ok(FanOutOutcome { superseded: true, ..FanOutOutcome::default() });
     }
 
     let from = lowest(task, head);
@@ -77,7 +79,7 @@ where
     }
 
     let all_outgoing = plan(task, &all, &members, sessions, ports.now());
-    let outcomes: Vec<(Outgoing, Delivery)> = stream::iter(all_outgoing)
+    let outcomes: Vec<(Outgoing, PostOutcome)> = stream::iter(all_outgoing)
         .map(|outgoing| async {
             let delivery = deliver(ports, &outgoing).await;
             (outgoing, delivery)
@@ -86,26 +88,26 @@ where
         .collect()
         .await;
 
-    let mut report = Report::default();
+    let mut report = FanOutOutcome { repeated, ..FanOutOutcome::default() };
     let (mut dead, mut left, mut refused) = (vec![], vec![], false);
     for (outgoing, delivery) in outcomes {
         match delivery {
-            Delivery::Posted => report.posted += 1,
-            Delivery::Gone => dead.push((outgoing.user, outgoing.connection)),
-            Delivery::Unknown => left.push((outgoing.user, outgoing.connection)),
-            Delivery::Refused => refused = true,
+            PostOutcome::Posted => report.posted += 1,
+            PostOutcome::Gone => dead.push((outgoing.user, outgoing.connection)),
+            PostOutcome::Unknown => left.push((outgoing.user, outgoing.connection)),
+            PostOutcome::Refused => refused = true,
         }
     }
     report.gone = dead.len();
     if !left.is_empty() {
-        let (attempt, since) = task.remainder.as_ref().map_or((0, ports.now()), |rest| (rest.attempt, rest.since));
+        let (attempt, since) = task.undelivered.as_ref().map_or((0, ports.now()), |rest| (rest.attempt, rest.since));
         if attempt + 1 >= ATTEMPTS_MAX || ports.now().since_ms(since) >= GIVE_UP_AFTER_MS {
             report.given_up = left.len();
             dead.append(&mut left);
         } else {
             report.left = left.len();
-            let remainder = Remainder { targets: left, attempt: attempt + 1, since };
-            let rest = Task { first: from, remainder: Some(remainder), ..task.clone() };
+            let undelivered = Undelivered { targets: left, attempt: attempt + 1, since };
+            let rest = Task { first: from, undelivered: Some(undelivered), ..task.clone() };
             ports.enqueue(&rest, 1 << attempt).await?;
         }
     }
@@ -123,9 +125,9 @@ where
 }
 
 /// Raises the head to the task's last entry and answers what it was before. `None`: that is not known, because the answer was lost and
-/// the head may stand where this very call put it, or because the task is a remainder, whose head was raised before.
+/// the head may stand where this very call put it, or because the task is what an earlier worker could not post, whose head was raised before.
 async fn begin<P: Heads>(ports: &P, task: &Task) -> Result<Option<Position>, Failure> {
-    if task.remainder.is_some() {
+    if task.undelivered.is_some() {
         return Ok(None);
     }
     match ports.raise_head(&task.conversation, task.head()).await {
@@ -135,12 +137,12 @@ async fn begin<P: Heads>(ports: &P, task: &Task) -> Result<Option<Position>, Fai
 }
 
 /// Posts the frames of one connection, one after the other; stops at the first that is not taken.
-async fn deliver<P: Outbound>(ports: &P, outgoing: &Outgoing) -> Delivery {
+async fn deliver<P: Outbound>(ports: &P, outgoing: &Outgoing) -> PostOutcome {
     for frame in outgoing.frames.iter() {
         match ports.post(&outgoing.connection, frame).await {
-            Delivery::Posted => {}
-            failed @ (Delivery::Gone | Delivery::Unknown | Delivery::Refused) => return failed,
+            PostOutcome::Posted => {}
+            failed @ (PostOutcome::Gone | PostOutcome::Unknown | PostOutcome::Refused) => return failed,
         }
     }
-    Delivery::Posted
+    PostOutcome::Posted
 }

@@ -25,13 +25,13 @@ pub struct Task {
     /// The sending connection.
     pub origin: Option<ConnectionId>,
     /// Set when this is what an earlier worker could not post.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remainder: Option<Remainder>,
+    #[serde(rename = "remainder", default, skip_serializing_if = "Option::is_none")]
+    pub undelivered: Option<Undelivered>,
 }
 
 /// What an earlier worker could not post: it has raised the head already, so this writes none and is never skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Remainder {
+pub struct Undelivered {
     /// The connections that are left.
     pub targets: Vec<(UserId, ConnectionId)>,
     /// Attempts so far.

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use chatlane_aws::items::json::from_json;
 use chatlane_aws::items::sessions;
-use chatlane_chat::ports::{Advance, Advanced, Created, Creations as _, InboxRow, Inboxes as _, ReadCursor, Session, Sessions as _};
+use chatlane_chat::ports::{Advance, Advanced, Connection, Connections as _, Created, Creations as _, InboxRow, Inboxes as _, ReadCursor};
 use chatlane_chat::testing::builders::{conversation, creation, device, position, session, start, user};
 use chatlane_local::embedded::{Answer, At, Held, Hold, Matching, Recording, Service};
 use chatlane_protocol::{ConversationId, Seq};
@@ -49,7 +49,7 @@ async fn a_hello_said_again_puts_the_end_of_the_item_off_also_where_it_keeps_a_r
     let recording = backend.endpoints.record();
     backend.store.register(&alice, &mine, start()).await.unwrap();
     let (end, _) = end_of_item(&recording);
-    let later = Session { expires: mine.expires.plus_ms(1), ..mine.clone() };
+    let later = Connection { expires: mine.expires.plus_ms(1), ..mine.clone() };
     backend.store.prolong(&alice, &mine.connection, later.expires).await.unwrap();
     recording.take();
     assert_eq!(backend.store.register(&alice, &mine, start().plus_ms(60_000)).await.unwrap(), [later]);
@@ -63,7 +63,7 @@ async fn a_refresh_between_two_writes_of_a_hello_is_kept() {
     let backend = Backend::embedded().await;
     let (alice, mine) = (user("alice"), session("a="));
     backend.store.register(&alice, &mine, start().plus_ms(3_600_000)).await.unwrap();
-    let refreshed = Session { expires: mine.expires.plus_ms(1), ..mine.clone() };
+    let refreshed = Connection { expires: mine.expires.plus_ms(1), ..mine.clone() };
     let mut hold = hold_updates(&backend, 2);
     let refresh = async {
         let second = second(&mut hold).await;

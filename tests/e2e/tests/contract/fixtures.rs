@@ -8,13 +8,13 @@ use chatlane_chat::log::admission::{Bucket, RECENT};
 use chatlane_chat::log::hash::sender_hash;
 use chatlane_chat::log::{CreatedEntry, Entry, Facts, Head, Kind, MessageEntry, Policy, Role, SizeClass};
 use chatlane_chat::ports::{
-    Advance, Created, Creation, Creations as _, FanOutQueue as _, Heads as _, InboxRow, Inboxes as _, Member, Memberships as _,
-    MessageLog as _, Put, ReadBound, ReadCursor, Session, Sessions as _, last,
+    Advance, Connection, Connections as _, Created, Creation, Creations as _, FanOutQueue as _, Heads as _, InboxRow, Inboxes as _, Member,
+    Memberships as _, MessageLog as _, Put, ReadBound, ReadCursor, last,
 };
 use chatlane_chat::testing::builders::{
     DEDUPE_KEY, connection, conversation, creation, device, entry, facts, head, member, position, seq, session, start, text, user,
 };
-use chatlane_chat::workers::task::{Remainder, Task};
+use chatlane_chat::workers::task::{Task, Undelivered};
 use chatlane_protocol::{Body, Content, Position, Seq, UnixMillis, UserId};
 use serde_json::{Value, json};
 
@@ -85,8 +85,8 @@ fn advances() -> [(UserId, u8, Advance); 3] {
     ]
 }
 
-fn sessions() -> [(UserId, Session); 3] {
-    let later = Session { device: device(2), connected_at: start().plus_ms(5), expires: start().plus_ms(7_000_000), ..session("a-2") };
+fn sessions() -> [(UserId, Connection); 3] {
+    let later = Connection { device: device(2), connected_at: start().plus_ms(5), expires: start().plus_ms(7_000_000), ..session("a-2") };
     [(user("alice"), session("L0SM9cOFvHcCIhw=")), (user("alice"), later), (odd(), session("o-1"))]
 }
 
@@ -103,7 +103,7 @@ async fn write(store: &Store) {
         store.advance(&user, &conversation("d-1"), device(number), to).await.unwrap().expect("a member");
     }
     for (user, session) in sessions() {
-        let shorter = Session { expires: start().plus_ms(1000), ..session.clone() };
+        let shorter = Connection { expires: start().plus_ms(1000), ..session.clone() };
         store.register(&user, &shorter, start()).await.unwrap();
         assert_eq!(store.prolong(&user, &session.connection, session.expires).await.unwrap(), Some(session));
     }
@@ -208,13 +208,13 @@ async fn tasks_of_every_generation_are_read_and_those_of_the_newest_are_written(
         own: vec![],
         queued: start(),
         origin: None,
-        remainder: None,
+        undelivered: None,
     };
     let own = vec![seq(2), seq(3)];
     let sent = Task { first: seq(2), last: position(3), count: 2, own, origin: Some(connection("L0SM9cOFvHcCIhw=")), ..least.clone() };
     let targets = vec![(odd(), connection("L0SM9cOFvHcCIhw=")), (user("bob"), connection("b-1"))];
-    let rest = Remainder { targets, attempt: 4, since: start().plus_ms(1) };
-    let rest = Task { last: LAST, count: u64::MAX, time: UnixMillis::MAX, remainder: Some(rest), ..sent.clone() };
+    let rest = Undelivered { targets, attempt: 4, since: start().plus_ms(1) };
+    let rest = Task { last: LAST, count: u64::MAX, time: UnixMillis::MAX, undelivered: Some(rest), ..sent.clone() };
     let (bench, mut written) = (Bench::new().await, String::new());
     for task in [&least, &sent, &rest] {
         bench.queue.enqueue(task, 0).await.unwrap();

@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use chatlane_aws::{Backend, Resource, sdk_config_at};
-use chatlane_chat::ports::{Delivery, Outbound as _};
+use chatlane_chat::ports::{Outbound as _, PostOutcome};
 use chatlane_local::embedded::{At, Endpoints, Matching, Service};
 use chatlane_local::gateway::{FunctionError, Functions, Gateway, GatewayEvent, Settings};
 use chatlane_protocol::{ConnectionId, DeviceId};
@@ -62,7 +62,7 @@ async fn a_posted_frame_arrives_as_it_is() {
     let mut bench = Bench::new().await;
     let (device, connection) = bench.client().await;
     let frame = json!({ "type": "entries", "text": "\u{0}\"ü😀", "long": "x".repeat(30_000) });
-    assert_eq!(bench.outbound.post(&connection, &frame.to_string()).await, Delivery::Posted);
+    assert_eq!(bench.outbound.post(&connection, &frame.to_string()).await, PostOutcome::Posted);
     assert_eq!(device.until("the frame comes", |frames| frames.first().cloned()).await, Some(frame));
 }
 
@@ -73,8 +73,8 @@ async fn a_connection_that_is_closed_or_never_was_is_gone() {
     device.close().await;
     patiently("the gateway knows", async { while !matches!(bench.events.recv().await, Some(GatewayEvent::Closed { .. })) {} }).await;
     for connection in [connection, ConnectionId::new("L0SM9cOFvHcCIhw=").unwrap(), ConnectionId::new("a/b?c#d%2F=").unwrap()] {
-        assert_eq!(bench.outbound.post(&connection, "{}").await, Delivery::Gone, "{connection}");
-        assert_eq!(bench.outbound.close(&connection).await, Delivery::Gone, "{connection}");
+        assert_eq!(bench.outbound.post(&connection, "{}").await, PostOutcome::Gone, "{connection}");
+        assert_eq!(bench.outbound.close(&connection).await, PostOutcome::Gone, "{connection}");
     }
 }
 
@@ -82,11 +82,11 @@ async fn a_connection_that_is_closed_or_never_was_is_gone() {
 async fn a_connection_is_closed_behind_what_was_posted_to_it() {
     let mut bench = Bench::new().await;
     let (device, connection) = bench.client().await;
-    assert_eq!(bench.outbound.post(&connection, r#"{"n":1}"#).await, Delivery::Posted);
-    assert_eq!(bench.outbound.close(&connection).await, Delivery::Posted);
+    assert_eq!(bench.outbound.post(&connection, r#"{"n":1}"#).await, PostOutcome::Posted);
+    assert_eq!(bench.outbound.close(&connection).await, PostOutcome::Posted);
     assert_eq!(device.until("the frame comes", |frames| frames.first().cloned()).await, Some(json!({ "n": 1 })));
     patiently("the connection is closed", async { while !matches!(bench.events.recv().await, Some(GatewayEvent::Closed { .. })) {} }).await;
-    assert_eq!(bench.outbound.close(&connection).await, Delivery::Gone);
+    assert_eq!(bench.outbound.close(&connection).await, PostOutcome::Gone);
 }
 
 #[tokio::test]
@@ -94,11 +94,11 @@ async fn throttles_and_failures_leave_the_outcome_unknown_and_refusals_do_not() 
     let mut bench = Bench::new().await;
     let (_device, connection) = bench.client().await;
     for (status, code, expected) in [
-        (StatusCode::TOO_MANY_REQUESTS, "LimitExceededException", Delivery::Unknown),
-        (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerException", Delivery::Unknown),
-        (StatusCode::BAD_REQUEST, "BadRequestException", Delivery::Unknown),
-        (StatusCode::FORBIDDEN, "ForbiddenException", Delivery::Refused),
-        (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", Delivery::Refused),
+        (StatusCode::TOO_MANY_REQUESTS, "LimitExceededException", PostOutcome::Unknown),
+        (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerException", PostOutcome::Unknown),
+        (StatusCode::BAD_REQUEST, "BadRequestException", PostOutcome::Unknown),
+        (StatusCode::FORBIDDEN, "ForbiddenException", PostOutcome::Refused),
+        (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", PostOutcome::Refused),
     ] {
         let _refusing =
             Refusing::with(bench.endpoints.hold(Matching::service(Service::Connections), At::Request, usize::MAX), status, code);
@@ -122,6 +122,6 @@ async fn a_post_without_an_answer_has_an_unknown_outcome_and_may_have_arrived() 
         delivery = bench.outbound.post(&connection, r#"{"n":1}"#) => delivery,
         () = unanswered => unreachable!("it holds for ever"),
     };
-    assert_eq!(delivery, Delivery::Unknown);
+    assert_eq!(delivery, PostOutcome::Unknown);
     assert_eq!(device.until("it arrived all the same", |frames| frames.first().cloned()).await, Some(json!({ "n": 1 })));
 }

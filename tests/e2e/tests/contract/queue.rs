@@ -5,7 +5,7 @@ use std::time::Duration;
 use chatlane_aws::{Backend, Queue, Resource, SdkConfig, sdk_config_at};
 use chatlane_chat::ports::FanOutQueue as _;
 use chatlane_chat::testing::builders::{connection, conversation, position, seq, start, user};
-use chatlane_chat::workers::task::{Remainder, Task};
+use chatlane_chat::workers::task::{Task, Undelivered};
 use chatlane_local::embedded::{At, Endpoints, Matching, Service};
 use chatlane_local::queue::{self, QueueSettings};
 use chatlane_protocol::{Position, Seq, UnixMillis};
@@ -65,7 +65,7 @@ fn task() -> Task {
         own: vec![seq(2), seq(3)],
         queued: UnixMillis::ZERO,
         origin: None,
-        remainder: None,
+        undelivered: None,
     }
 }
 
@@ -73,7 +73,7 @@ fn task() -> Task {
 async fn a_task_is_received_with_all_that_was_put_in() {
     let bench = Bench::new().await;
     let odd = user("auth0|a#b/\u{0}\"ü");
-    let remainder = Remainder { targets: vec![(odd, connection("L0SM9cOFvHcCIhw="))], attempt: 4, since: start() };
+    let remainder = Undelivered { targets: vec![(odd, connection("L0SM9cOFvHcCIhw="))], attempt: 4, since: start() };
     let tasks = [
         task(),
         Task { origin: Some(connection("L0SM9cOFvHcCIhw=")), ..task() },
@@ -83,7 +83,7 @@ async fn a_task_is_received_with_all_that_was_put_in() {
             count: u64::MAX,
             time: UnixMillis::MAX,
             own: vec![],
-            remainder: Some(remainder),
+            undelivered: Some(remainder),
             ..task()
         },
     ];

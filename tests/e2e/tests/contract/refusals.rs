@@ -5,8 +5,8 @@ use chatlane_aws::items::json::to_json;
 use chatlane_aws::items::{self, head, inbox};
 use chatlane_chat::log::Head;
 use chatlane_chat::ports::{
-    Advance, Advanced, Created, Creations as _, Failure, Heads as _, InboxRow, Inboxes as _, Memberships as _, MessageLog as _, Put,
-    ReadBound, ReadCursor, Session, Sessions as _, last,
+    Advance, Advanced, Connection, Connections as _, Created, Creations as _, Failure, Heads as _, InboxRow, Inboxes as _,
+    Memberships as _, MessageLog as _, Put, ReadBound, ReadCursor, last,
 };
 use chatlane_chat::testing::builders::{connection, conversation, creation, device, entry, member, position, session, start, user};
 use chatlane_local::embedded::{Answer, At, Matching, Service};
@@ -93,7 +93,7 @@ async fn a_throttled_request_is_unavailable_whatever_it_is() {
     backend.throttled("TransactWriteItems", store.create(&creation(&id, &alice, &user("bob")))).await;
     backend.throttled("GetItem", store.member(&id, &alice)).await;
     backend.throttled("GetItem", store.heads(&ids[..1])).await;
-    backend.throttled("TransactGetItems", store.settled_member(&id, &alice)).await;
+    backend.throttled("TransactGetItems", store.member_consistent(&id, &alice)).await;
     backend.throttled("BatchGetItem", store.heads(&ids)).await;
     backend.throttled("BatchGetItem", store.of_users(std::slice::from_ref(&alice))).await;
     backend.throttled("UpdateItem", store.raise_head(&id, HEAD)).await;
@@ -187,10 +187,10 @@ async fn a_settled_row_waits_out_transactions_and_gives_up_in_the_end() {
     let (id, alice) = (conversation("d-1"), user("alice"));
     assert_eq!(backend.store.create(&creation(&id, &alice, &user("bob"))).await.unwrap(), Created::New);
     let refusing = backend.answer("TransactGetItems", 4, canceled(&["TransactionConflict"]));
-    assert_eq!(backend.store.settled_member(&id, &alice).await.unwrap(), Some(member(&alice)));
+    assert_eq!(backend.store.member_consistent(&id, &alice).await.unwrap(), Some(member(&alice)));
     drop(refusing);
     let _refusing = backend.answer("TransactGetItems", usize::MAX, canceled(&["TransactionConflict"]));
-    assert!(backend.store.settled_member(&id, &alice).await.unwrap_err().to_string().ends_with("other transactions were in the way"));
+    assert!(backend.store.member_consistent(&id, &alice).await.unwrap_err().to_string().ends_with("other transactions were in the way"));
 }
 
 #[tokio::test]
@@ -282,5 +282,5 @@ async fn a_session_whose_prolonging_is_not_answered_is_prolonged() {
     let mut hold = backend.endpoints.hold(Matching::service(Service::DynamoDb).operation("UpdateItem"), At::Answer, 1);
     let later = mine.expires.plus_ms(1);
     let (prolonged, ()) = tokio::join!(backend.store.prolong(&alice, &mine.connection, later), async { hold.caught().await.lose() });
-    assert_eq!(prolonged.unwrap(), Some(Session { expires: later, ..mine }));
+    assert_eq!(prolonged.unwrap(), Some(Connection { expires: later, ..mine }));
 }

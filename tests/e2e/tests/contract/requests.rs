@@ -1,7 +1,7 @@
 //! What a call of a port costs: its requests and their units, counted where they arrive. What whole messages cost is in `counted.rs`.
 
 use chatlane_chat::ports::{
-    Advance, Created, Creations as _, Heads as _, Inboxes as _, MessageLog as _, Put, ReadBound, ReadCursor, Sessions as _, last,
+    Advance, Connections as _, Created, Creations as _, Heads as _, Inboxes as _, MessageLog as _, Put, ReadBound, ReadCursor, last,
 };
 use chatlane_chat::testing::builders::{conversation, creation, device, entry_of_bytes, position, seq, session, start, user};
 use chatlane_local::embedded::Recording;

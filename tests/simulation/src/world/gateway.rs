@@ -1,7 +1,7 @@
 //! The gateway: sockets, frames to functions and back, posts. Frames have no order; a socket's end is known to either side at its own time.
 
 use aws_lambda_events::apigw::{ApiGatewayCustomAuthorizerRequestTypeRequest, ApiGatewayWebsocketProxyRequest};
-use chatlane_chat::ports::Delivery;
+use chatlane_chat::ports::PostOutcome;
 use chatlane_chat::testing::memory::SetClock;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_functions::handshake::{authorize, connect};
@@ -244,21 +244,21 @@ impl World {
     }
 
     /// `POST @connections`.
-    pub(crate) fn post(&mut self, connection: &ConnectionId, frame: &str) -> Delivery {
-        let Some((number, socket)) = self.named(connection).filter(|(_, socket)| socket.held) else { return Delivery::Gone };
+    pub(crate) fn post(&mut self, connection: &ConnectionId, frame: &str) -> PostOutcome {
+        let Some((number, socket)) = self.named(connection).filter(|(_, socket)| socket.held) else { return PostOutcome::Gone };
         if socket.stage == Stage::Open && self.faults.strike(Fault::FalseGone).is_some() {
             self.tell(format_args!("{connection} is called gone"));
-            return Delivery::Gone;
+            return PostOutcome::Gone;
         }
         self.toward_device(number, frame.to_owned());
-        Delivery::Posted
+        PostOutcome::Posted
     }
 
     /// `DELETE @connections`: behind what was posted.
-    pub(crate) fn hang_up(&mut self, connection: &ConnectionId) -> Delivery {
-        let Some((number, _)) = self.named(connection).filter(|(_, socket)| socket.held) else { return Delivery::Gone };
+    pub(crate) fn hang_up(&mut self, connection: &ConnectionId) -> PostOutcome {
+        let Some((number, _)) = self.named(connection).filter(|(_, socket)| socket.held) else { return PostOutcome::Gone };
         self.at(600, Event::LifeEnds { socket: number });
-        Delivery::Posted
+        PostOutcome::Posted
     }
 
     /// The gateway ends a socket.

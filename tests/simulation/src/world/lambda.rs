@@ -144,11 +144,11 @@ impl World {
     }
 
     /// A call was made: what becomes of it, and when.
-    fn register(&mut self, invocation: u64, call: Call, remainder: bool) {
+    fn register(&mut self, invocation: u64, call: Call, undelivered: bool) {
         let number = self.number();
         let (effect_ms, answer_ms) = (self.call_ms(), self.call_ms());
         // A connection is given up after five refused posts: a push that is lost by rule.
-        let spared = self.strict && remainder && call.effect == Effect::posts;
+        let spared = self.strict && undelivered && call.effect == Effect::posts;
         let (writes, answered) = (call.leaves_a_trace(), effect_ms + answer_ms);
         self.calls.insert(number, Waiting { invocation, call, taken: None });
         if self.faults.strike(Fault::Killed).is_some() {

@@ -33,7 +33,7 @@ pub(crate) fn what(call: &Call) -> String {
 
 /// The conversation whose transaction has to be over before the call takes effect: it reads in a transaction.
 pub(crate) fn settles(call: &Call) -> Option<&ConversationId> {
-    (call.method == "settled_member").then(|| call.argument()).flatten()
+    (call.method == "member_consistent").then(|| call.argument()).flatten()
 }
 
 /// The conversation whose transaction has to be over before the call is answered: it is that transaction.

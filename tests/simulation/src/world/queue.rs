@@ -21,7 +21,7 @@ const BATCH_MAX: usize = 10;
 #[derive(Debug)]
 struct Message {
     body: String,
-    remainder: bool,
+    undelivered: bool,
     sent_ms: u64,
     receives: u32,
     visible_ms: u64,
@@ -45,7 +45,7 @@ impl World {
     /// The queue has the task, durably.
     pub(crate) fn accept(&mut self, task: &Task, delay_s: u32) {
         let copies = 1 + u8::from(self.faults.strike(Fault::QueueDuplicate).is_some());
-        let (body, remainder) = (serde_json::to_string(task).expect("a task is JSON"), task.remainder.is_some());
+        let (body, undelivered) = (serde_json::to_string(task).expect("a task is JSON"), task.undelivered.is_some());
         for _ in 0..copies {
             let mut in_ms = u64::from(delay_s) * 1000 + self.dice.between(0, 30);
             if let Some(mut dice) = self.faults.strike(Fault::QueueReorder) {
@@ -57,7 +57,7 @@ impl World {
             if self.faults.strike(Fault::QueueQuarter).is_some() {
                 in_ms += 900_000;
             }
-            self.enqueue(Message { body: body.clone(), remainder, sent_ms: self.now_ms, receives: 0, visible_ms: self.now_ms + in_ms });
+            self.enqueue(Message { body: body.clone(), undelivered, sent_ms: self.now_ms, receives: 0, visible_ms: self.now_ms + in_ms });
         }
     }
 
@@ -90,7 +90,7 @@ impl World {
             message.receives += 1;
             let invisible_ms = overlap.unwrap_or(VISIBILITY_MS);
             message.visible_ms = now_ms + invisible_ms;
-            remainders |= message.remainder;
+            remainders |= message.undelivered;
             records.push(json!({
                 "messageId": number.to_string(),
                 "receiptHandle": format!("{number}-{}", message.receives),

@@ -3,7 +3,7 @@
 use chatlane_chat::log::admission::{Bucket, RECENT};
 use chatlane_chat::log::hash::BodyHash;
 use chatlane_chat::log::{CreatedEntry, Entry, Facts, Head, Kind, MessageEntry, Policy, Role, SizeClass};
-use chatlane_chat::ports::{InboxRow, Member, ReadCursor, Session};
+use chatlane_chat::ports::{Connection, InboxRow, Member, ReadCursor};
 use chatlane_protocol::{Body, ClientMessageId, ConnectionId, Content, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -108,9 +108,9 @@ pub fn row() -> impl Strategy<Value = InboxRow> {
         .prop_map(|(conversation, with, visible_from, read, delivered)| InboxRow { conversation, with, visible_from, read, delivered })
 }
 
-pub fn session() -> impl Strategy<Value = Session> {
+pub fn session() -> impl Strategy<Value = Connection> {
     let connection = "[A-Za-z0-9=:#-]{1,20}".prop_map(|text| ConnectionId::new(text).unwrap());
-    (connection, device(), time(), time()).prop_map(|(connection, device, connected_at, expires)| Session {
+    (connection, device(), time(), time()).prop_map(|(connection, device, connected_at, expires)| Connection {
         connection,
         device,
         connected_at,

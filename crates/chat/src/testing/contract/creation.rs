@@ -104,7 +104,7 @@ pub async fn a_settled_row_is_the_row_when_nothing_is_in_the_making<B: Backend>(
     for user in [alice, bob] {
         let row = store.member(&conversation, &user).await.unwrap();
         assert_eq!(row, Some(member(&user)));
-        assert_eq!(store.settled_member(&conversation, &user).await.unwrap(), row);
+        assert_eq!(store.member_consistent(&conversation, &user).await.unwrap(), row);
     }
 }
 
@@ -113,7 +113,7 @@ pub async fn strangers_and_unknown_conversations_have_no_row<B: Backend>(store: 
     let (known, unknown, stranger) = (create_one(store).await, fresh_conversation(), fresh_user());
     for conversation in [&known, &unknown] {
         assert_eq!(store.member(conversation, &stranger).await.unwrap(), None);
-        assert_eq!(store.settled_member(conversation, &stranger).await.unwrap(), None);
+        assert_eq!(store.member_consistent(conversation, &stranger).await.unwrap(), None);
     }
     assert_eq!(store.members(&unknown).await.unwrap(), []);
     assert_eq!(inbox(store, &stranger).await, []);

@@ -1,27 +1,27 @@
-//! Sessions: who can be reached, over which connections.
+//! Connections: who can be reached, and over which.
 
 use chatlane_protocol::{UnixMillis, UserId};
 use futures_util::future::join_all;
 
 use super::{Backend, fresh, fresh_user};
-use crate::ports::Session;
+use crate::ports::Connection;
 use crate::testing::builders::{connection, device, session, start};
 
 /// Connection ids look like `L0SM9cOFvHcCIhw=`: nothing in one may end a key or a path.
-fn fresh_session() -> Session {
+fn fresh_session() -> Connection {
     session(&format!("{}.a#b=", fresh("L0SM9cOFvHcCIhw")))
 }
 
-fn sorted(mut sessions: Vec<Session>) -> Vec<Session> {
+fn sorted(mut sessions: Vec<Connection>) -> Vec<Connection> {
     sessions.sort_by(|a, b| a.connection.cmp(&b.connection));
     sessions
 }
 
-async fn register<B: Backend>(store: &B, user: &UserId, session: &Session) -> Vec<Session> {
+async fn register<B: Backend>(store: &B, user: &UserId, session: &Connection) -> Vec<Connection> {
     sorted(store.register(user, session, start()).await.unwrap())
 }
 
-async fn of_user<B: Backend>(store: &B, user: &UserId) -> Vec<Session> {
+async fn of_user<B: Backend>(store: &B, user: &UserId) -> Vec<Connection> {
     let found = store.of_users(std::slice::from_ref(user)).await.unwrap();
     assert!(found.iter().all(|(of, _)| of == user));
     sorted(found.into_iter().map(|(_, session)| session).collect())
@@ -32,7 +32,7 @@ pub async fn a_registered_session_is_answered_with_all_others_of_its_user<B: Bac
     let user = fresh_user();
     let mut sessions = vec![];
     for number in 0..=16_u8 {
-        let added = Session {
+        let added = Connection {
             device: device(number),
             connected_at: start().plus_ms(u64::from(number)),
             expires: if number % 2 == 0 { start() } else { start().plus_ms(u64::from(number)) },
@@ -49,10 +49,10 @@ pub async fn a_session_replaces_the_one_of_its_connection<B: Backend>(store: &B)
     let (user, kept, first) = (fresh_user(), fresh_session(), fresh_session());
     register(store, &user, &kept).await;
     register(store, &user, &first).await;
-    let second = Session { device: device(2), connected_at: UnixMillis::ZERO, expires: first.expires.plus_ms(1), ..first };
+    let second = Connection { device: device(2), connected_at: UnixMillis::ZERO, expires: first.expires.plus_ms(1), ..first };
     let both = sorted(vec![kept, second.clone()]);
     assert_eq!(register(store, &user, &second).await, both);
-    let shorter = Session { expires: start(), ..second };
+    let shorter = Connection { expires: start(), ..second };
     assert_eq!(register(store, &user, &shorter).await, both);
     assert_eq!(of_user(store, &user).await, both);
 }
@@ -61,7 +61,7 @@ pub async fn a_session_replaces_the_one_of_its_connection<B: Backend>(store: &B)
 // holds: D2
 pub async fn of_sessions_registered_at_once_each_two_see_each_other<B: Backend>(store: &B) {
     let user = fresh_user();
-    let sessions: Vec<Session> = (0..8).map(|_| fresh_session()).collect();
+    let sessions: Vec<Connection> = (0..8).map(|_| fresh_session()).collect();
     let answers = join_all(sessions.iter().map(|session| register(store, &user, session))).await;
     for (one, of_one) in sessions.iter().zip(&answers) {
         assert!(of_one.contains(one));
@@ -75,7 +75,7 @@ pub async fn of_sessions_registered_at_once_each_two_see_each_other<B: Backend>(
 /// AWS's own sample removes the wrong row after a 410.
 pub async fn a_removal_takes_the_named_connections_only<B: Backend>(store: &B) {
     let (user, other_user) = (fresh_user(), fresh_user());
-    let sessions: Vec<Session> = (0..4).map(|_| fresh_session()).collect();
+    let sessions: Vec<Connection> = (0..4).map(|_| fresh_session()).collect();
     for session in &sessions {
         register(store, &user, session).await;
     }
@@ -99,7 +99,7 @@ pub async fn a_removal_takes_the_named_connections_only<B: Backend>(store: &B) {
 // holds: D2
 pub async fn one_session_is_found_by_its_connection<B: Backend>(store: &B) {
     let (user, other_user) = (fresh_user(), fresh_user());
-    let sessions = [fresh_session(), Session { device: device(2), connected_at: UnixMillis::ZERO, expires: start(), ..fresh_session() }];
+    let sessions = [fresh_session(), Connection { device: device(2), connected_at: UnixMillis::ZERO, expires: start(), ..fresh_session() }];
     for session in &sessions {
         register(store, &user, session).await;
     }
@@ -123,15 +123,15 @@ pub async fn a_session_is_prolonged_and_never_shortened<B: Backend>(store: &B) {
     register(store, &user, &other).await;
     register(store, &other_user, &mine).await;
 
-    let later = |ms| Session { expires: mine.expires.plus_ms(ms), ..mine.clone() };
+    let later = |ms| Connection { expires: mine.expires.plus_ms(ms), ..mine.clone() };
     for (to, after) in [
         (mine.expires, mine.clone()),
         (UnixMillis::ZERO, mine.clone()),
         (later(2).expires, later(2)),
         (later(1).expires, later(2)),
         (later(10).expires, later(10)),
-        (UnixMillis::MAX, Session { expires: UnixMillis::MAX, ..mine.clone() }),
-        (later(11).expires, Session { expires: UnixMillis::MAX, ..mine.clone() }),
+        (UnixMillis::MAX, Connection { expires: UnixMillis::MAX, ..mine.clone() }),
+        (later(11).expires, Connection { expires: UnixMillis::MAX, ..mine.clone() }),
     ] {
         assert_eq!(store.prolong(&user, &mine.connection, to).await.unwrap().as_ref(), Some(&after), "to {to}");
         assert_eq!(store.session(&user, &mine.connection).await.unwrap(), Some(after), "to {to}");
@@ -176,7 +176,7 @@ pub async fn more_than_a_hundred_users_are_asked_at_once<B: Backend>(store: &B) 
             expected.push((user.clone(), session));
         }
     }
-    let by_connection = |a: &(UserId, Session), b: &(UserId, Session)| a.1.connection.cmp(&b.1.connection);
+    let by_connection = |a: &(UserId, Connection), b: &(UserId, Connection)| a.1.connection.cmp(&b.1.connection);
     let mut found = store.of_users(&users).await.unwrap();
     found.sort_by(by_connection);
     expected.sort_by(by_connection);

@@ -265,7 +265,7 @@ impl Run {
                 for (_, frame) in &frames {
                     self.judge.posted(frame);
                 }
-                let did = if report.covered { "leaves to a later task" } else { "delivers" };
+                let did = if report.superseded { "leaves to a later task" } else { "delivers" };
                 self.note(format_args!("a worker {did} {range}"));
                 if self.rng.one_in(self.fault_one_in) {
                     self.tally.hit(Fault::TaskReceivedAgain);

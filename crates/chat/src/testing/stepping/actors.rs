@@ -9,7 +9,7 @@ use chatlane_protocol::{Position, limits};
 use super::Mutation;
 use super::mutated::Ports;
 use super::names::conversation;
-use crate::ports::Session;
+use crate::ports::Connection;
 use crate::requests::caller::Caller;
 use crate::requests::hello::{Greeting, hello};
 use crate::requests::send::send;
@@ -29,8 +29,8 @@ pub(super) fn on_socket(number: u8) -> Caller {
 }
 
 /// The session of this caller.
-pub(super) fn session_of(Caller { connection, device, connected_at, expires, .. }: &Caller) -> Session {
-    Session { connection: connection.clone(), device: *device, connected_at: *connected_at, expires: *expires }
+pub(super) fn session_of(Caller { connection, device, connected_at, expires, .. }: &Caller) -> Connection {
+    Connection { connection: connection.clone(), device: *device, connected_at: *connected_at, expires: *expires }
 }
 
 /// The task of entry `number`, which alice has sent.
@@ -44,7 +44,7 @@ pub(super) fn task(number: u64) -> Task {
         own: vec![seq(number)],
         queued: start(),
         origin: Some(caller("alice").connection),
-        remainder: None,
+        undelivered: None,
     }
 }
 

@@ -13,7 +13,7 @@ use super::mutated::Ports;
 use super::names::{conversation, users};
 use super::search::{Identity, Run};
 use super::{Mutation, Scene};
-use crate::ports::{Created, Creations as _, FanOutQueue as _, Heads as _, MessageLog as _, Put, Sessions as _};
+use crate::ports::{Connections as _, Created, Creations as _, FanOutQueue as _, Heads as _, MessageLog as _, Put};
 use crate::requests::caller::Caller;
 use crate::requests::hello::Greeting;
 use crate::testing::builders::{creation, entry, head, start};

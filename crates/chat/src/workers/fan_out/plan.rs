@@ -8,8 +8,8 @@ use chatlane_protocol::{ConnectionId, ConversationId, Seq, UnixMillis, UserId};
 
 use crate::log::Entry;
 use crate::page::Page;
-use crate::ports::{Member, Session};
-use crate::workers::task::{Remainder, Task};
+use crate::ports::{Connection, Member};
+use crate::workers::task::{Task, Undelivered};
 
 /// The frames for one connection, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,13 @@ pub(super) struct Outgoing {
 
 /// Decides who gets what. To each user only what the member row allows (M1); nothing to sessions whose token's time is over; the origin
 /// connection does not get the entries of its own frame. Entries are merged into full frames: the gateway bills by 32 KB.
-pub(super) fn plan(task: &Task, entries: &[Entry], members: &[Member], sessions: Vec<(UserId, Session)>, now: UnixMillis) -> Vec<Outgoing> {
+pub(super) fn plan(
+    task: &Task,
+    entries: &[Entry],
+    members: &[Member],
+    sessions: Vec<(UserId, Connection)>,
+    now: UnixMillis,
+) -> Vec<Outgoing> {
     let visible_from: BTreeMap<&UserId, Seq> = members.iter().map(|member| (&member.user, member.visible_from)).collect();
     let encoded: Vec<String> = entries.iter().map(|entry| encode(&entry.to_wire())).collect();
     let mut frames_of: BTreeMap<Vec<usize>, Arc<[String]>> = BTreeMap::new();
@@ -32,8 +38,8 @@ pub(super) fn plan(task: &Task, entries: &[Entry], members: &[Member], sessions:
         if session.expires <= now {
             continue;
         }
-        let is_target = |rest: &Remainder| rest.targets.iter().any(|(_, connection)| *connection == session.connection);
-        if !task.remainder.as_ref().is_none_or(is_target) {
+        let is_target = |rest: &Undelivered| rest.targets.iter().any(|(_, connection)| *connection == session.connection);
+        if !task.undelivered.as_ref().is_none_or(is_target) {
             continue;
         }
         let is_origin = task.origin.as_ref() == Some(&session.connection);

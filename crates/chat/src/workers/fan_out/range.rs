@@ -16,7 +16,7 @@ const REPEATED_RANGE: u64 = 20;
 pub(super) fn lowest(task: &Task, head: Option<Position>) -> Seq {
     let last = task.last.seq;
     let from = match head {
-        _ if task.remainder.is_some() => task.first,
+        _ if task.undelivered.is_some() => task.first,
         // Entries between the old head and this task belong to tasks that come late, or to a writer that died before its enqueue. A head
         // of before a restore may name entries that were cut: what stands at its seq now was never begun.
         Some(head) if head.epoch < task.last.epoch => Seq::FIRST,

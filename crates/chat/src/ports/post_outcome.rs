@@ -3,7 +3,7 @@
 /// What became of a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Delivery {
+pub enum PostOutcome {
     /// The gateway took it. Says nothing about the device.
     Posted,
     /// There is no such connection any more.
