@@ -44,19 +44,28 @@ pub enum Resource {
     Gateway,
 }
 
+/// What parts are made with. The tables share one client, and so its connections: the first one that is opened serves them all.
+#[derive(Debug)]
+pub struct Clients<'a> {
+    /// How the SDK is set up.
+    pub config: &'a SdkConfig,
+    /// Of the tables.
+    pub tables: Client,
+}
+
 /// One part: a table, the queue, the gateway, or `()`.
 pub trait Part: Send + Sync + Sized {
     /// What it is; `None` for `()`.
     const RESOURCE: Option<Resource>;
 
-    /// The part of this name, with a client of its own. Calls nobody.
-    fn new(config: &SdkConfig, name: &str) -> Self;
+    /// The part of this name. Calls nobody.
+    fn new(clients: &Clients<'_>, name: &str) -> Self;
 }
 
 impl Part for () {
     const RESOURCE: Option<Resource> = None;
 
-    fn new(_config: &SdkConfig, _name: &str) -> Self {}
+    fn new(_clients: &Clients<'_>, _name: &str) -> Self {}
 }
 
 macro_rules! table {
@@ -68,8 +77,8 @@ macro_rules! table {
         impl Part for $Table {
             const RESOURCE: Option<Resource> = Some(Resource::$Table);
 
-            fn new(config: &SdkConfig, name: &str) -> Self {
-                Self(Table::new(Client::new(config), name.to_owned()))
+            fn new(clients: &Clients<'_>, name: &str) -> Self {
+                Self(Table::new(clients.tables.clone(), name.to_owned()))
             }
         }
     };
@@ -108,16 +117,17 @@ impl<L: Part, C: Part, I: Part, U: Part, Q: Part, G: Part> Parts for Backend<L, 
     const RESOURCES: [Option<Resource>; 6] = [L::RESOURCE, C::RESOURCE, I::RESOURCE, U::RESOURCE, Q::RESOURCE, G::RESOURCE];
 
     fn new(config: &SdkConfig, names: &HashMap<Resource, String>, clock: fn() -> UnixMillis) -> Self {
-        fn part<P: Part>(config: &SdkConfig, names: &HashMap<Resource, String>) -> P {
-            P::new(config, P::RESOURCE.map_or("", |resource| names.get(&resource).expect("every part has a name")))
+        fn part<P: Part>(clients: &Clients<'_>, names: &HashMap<Resource, String>) -> P {
+            P::new(clients, P::RESOURCE.map_or("", |resource| names.get(&resource).expect("every part has a name")))
         }
+        let clients = &Clients { config, tables: Client::new(config) };
         Self {
-            log: part(config, names),
-            conversations: part(config, names),
-            inboxes: part(config, names),
-            users: part(config, names),
-            queue: part(config, names),
-            gateway: part(config, names),
+            log: part(clients, names),
+            conversations: part(clients, names),
+            inboxes: part(clients, names),
+            users: part(clients, names),
+            queue: part(clients, names),
+            gateway: part(clients, names),
             clock,
         }
     }

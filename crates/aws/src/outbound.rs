@@ -1,6 +1,5 @@
 //! `@connections`: posting to live sockets, and closing them.
 
-use aws_config::SdkConfig;
 use aws_sdk_apigatewaymanagement::Client;
 use aws_sdk_apigatewaymanagement::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_apigatewaymanagement::operation::delete_connection::DeleteConnectionError;
@@ -9,7 +8,7 @@ use aws_sdk_apigatewaymanagement::primitives::Blob;
 use chatlane_chat::ports::{Failure, Outbound, PostOutcome};
 use chatlane_protocol::ConnectionId;
 
-use crate::backend::{Backend, Part, Resource};
+use crate::backend::{Backend, Clients, Part, Resource};
 use crate::failure::unavailable;
 
 /// The management endpoint of one stage. Always from the deployment's settings: behind a custom domain the event's domain is another.
@@ -47,8 +46,8 @@ impl Part for Gateway {
     const RESOURCE: Option<Resource> = Some(Resource::Gateway);
 
     /// `endpoint` is `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
-    fn new(config: &SdkConfig, endpoint: &str) -> Self {
-        let config = aws_sdk_apigatewaymanagement::config::Builder::from(config).endpoint_url(endpoint).build();
+    fn new(clients: &Clients<'_>, endpoint: &str) -> Self {
+        let config = aws_sdk_apigatewaymanagement::config::Builder::from(clients.config).endpoint_url(endpoint).build();
         Self { client: Client::from_conf(config) }
     }
 }

@@ -1,12 +1,11 @@
 //! SQS: the queue of delivery tasks.
 
-use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use chatlane_chat::ports::{Failure, FanOutQueue};
 use chatlane_chat::workers::task::Task;
 
-use crate::backend::{Backend, Part, Resource};
+use crate::backend::{Backend, Clients, Part, Resource};
 use crate::failure::unavailable;
 
 /// One standard queue: at least once, in any order.
@@ -28,8 +27,8 @@ impl Queue {
 impl Part for Queue {
     const RESOURCE: Option<Resource> = Some(Resource::Queue);
 
-    fn new(config: &SdkConfig, name: &str) -> Self {
-        Self { client: Client::new(config), url: name.to_owned() }
+    fn new(clients: &Clients<'_>, name: &str) -> Self {
+        Self { client: Client::new(clients.config), url: name.to_owned() }
     }
 }
 

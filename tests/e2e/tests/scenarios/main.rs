@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bad_network;
+mod catch_up;
 mod conversation;
 mod corpus;
 mod crowd;
