@@ -1,9 +1,9 @@
-//! The core of Chatlane: one lane per conversation, and what people do with it.
+//! The core of Chatlane: one lane per conversation, and what users do with it.
 //!
-//! A conversation is a gapless, append-only log of entries 1, 2, 3 …. [`log`] is the heart: one conditional put is the
-//! sequencer, the durability point and the idempotency table. Around it stand the use cases: [`requests`], one file for each action of a
-//! client, and [`workers`] behind the queue. They reach the world only through the traits of [`ports`]; time and randomness are arguments,
-//! nothing is spawned and nothing is left running when a call returns (a frozen Lambda would resume it later).
+//! A conversation is a lane, an append-only log of entries 1, 2, 3 … without gaps. [`log`] is the heart: one conditional put is the
+//! sequencer, the durability point and the idempotency table. Around it are the use cases: [`requests`], one file for each action of a
+//! client, and [`workers`] behind the queue. They reach the world only through the traits of [`ports`]. Time and randomness are arguments.
+//! Nothing is spawned, and nothing is left running when a call returns: a frozen Lambda would resume it later.
 //!
 //! The numbers in comments (L1, D2, …) are the guarantees of `docs/GUARANTEES.md`.
 

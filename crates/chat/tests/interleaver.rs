@@ -1,4 +1,4 @@
-//! The real append in 100,000 seeded schedules, and each of its mutations in at most 10,000 (DESIGN §3; L1 to L5).
+//! The real append in 100,000 seeded schedules, and each of its mutations in at most 10,000 (L1 to L5).
 //!
 //! `CHATLANE_SEED=n` makes each test here run the one schedule of that seed and print its script. A failure prints the command.
 

@@ -39,7 +39,7 @@ pub const TOKEN_PATH: &str = "/token";
 /// How long a token from the `/token` path is valid: one day.
 pub const TOKEN_LIFETIME: Duration = Duration::from_hours(24);
 
-/// Longest user name, as everywhere in Chatlane (DESIGN §5).
+/// Longest user name, as everywhere in Chatlane.
 const USER_BYTES_MAX: usize = 128;
 
 const KEY_FILE: &str = "issuer-key.pkcs8";

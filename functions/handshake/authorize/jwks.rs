@@ -29,8 +29,8 @@ pub const REFETCH_INTERVAL_MS: u64 = 60_000;
 /// The same while no usable keys are held: every connection is refused until a fetch succeeds, so it is tried sooner.
 pub const EMPTY_RETRY_INTERVAL_MS: u64 = 1_000;
 
-/// How long one fetch may take from the first packet to the last byte. Well below the function timeout (DESIGN §6: at most 10 s), because
-/// a person waits for the handshake and cached keys can still answer it.
+/// How long one fetch may take from the first packet to the last byte. Well below the function timeout (10 s), because
+/// a user waits for the handshake and cached keys can still answer it.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The signature algorithms that are accepted. A closed list: the token chooses among these and nothing else (RFC 8725 §3.1).

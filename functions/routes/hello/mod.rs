@@ -1,4 +1,4 @@
-//! Route `hello`: makes the connection routable and answers where every conversation stands. See [`chatlane_chat::requests::hello`].
+//! Route `hello`: makes the connection routable and answers the status of every conversation. See [`chatlane_chat::requests::hello`].
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 

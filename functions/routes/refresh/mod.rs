@@ -1,5 +1,5 @@
-//! Route `refresh`: a new token keeps the connection. Judged as the handshake's is, see [`crate::handshake::authorize`]; what it prolongs is
-//! the session, see [`chatlane_chat::requests::refresh`].
+//! Route `refresh`: a new token keeps the connection. [`crate::handshake::authorize`] judges the token as that of a handshake;
+//! [`chatlane_chat::requests::refresh`] prolongs the session.
 
 use chatlane_aws::{Backend, Gateway, Users};
 use chatlane_chat::Refused;

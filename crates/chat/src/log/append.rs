@@ -4,9 +4,9 @@
 //! The writer sees every entry after the anchor, and claims the slot after the last one by a conditional put. Slots never change
 //! hands, so an earlier success of the same message is always seen before a second could be written: no clock, no lock, no transaction.
 //!
-//! The steps, in this order, close the holes that models found (removal against send, stale rows, restores): read the log from the
-//! anchor, then the member's row; look for the sender's own message; judge rights and admission at the tail; put at tail + 1; if another
-//! was faster, read again *from the tail* and look again. Work is bounded: one window of entries, six puts.
+//! The steps, in this order: read the log from the anchor, then the member's row; look for the sender's own message; judge rights and
+//! admission at the tail; put at tail + 1; if another was faster, read again *from the tail* and look again. Models found that every other
+//! order fails (removal against send, stale rows, restores). Work is bounded: one window of entries, six puts.
 
 use chatlane_protocol::{ClientMessageId, ConversationId, Position, Seq, UserId};
 

@@ -1,4 +1,4 @@
-//! `hello`: makes a connection routable, then tells its client where every conversation stands.
+//! `hello`: makes a connection routable, then answers the status of every conversation.
 //!
 //! D2 rests on the order: the session is written first, the inbox and the heads are read after it; a fan-out worker writes the head
 //! first and reads the sessions after it. Whichever comes second sees the other.

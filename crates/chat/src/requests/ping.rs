@@ -1,4 +1,4 @@
-//! `ping`: whether the server still knows the connection, and where the conversations stand that the user looks at. It repairs what the
+//! `ping`: whether the server still knows the connection, and the status of the conversations that the user looks at. It repairs what the
 //! hints have lost: a session that a false 410 or a given-up post has removed, live entries, receipts.
 
 use chatlane_protocol::frames::{ConversationStatus, MemberCursors, PingAnswer};

@@ -1,7 +1,7 @@
 //! What every backend does: one fact, one function. A backend's test file runs each as a test of its own by
 //! [`contract_tests!`](crate::contract_tests).
 //!
-//! A fact makes its own conversations and users, under names that nobody else has, so that all facts can run against one store, at the
+//! A fact makes its own conversations and users, under names that nobody else has, so that all facts can run against one backend, at the
 //! same time and again on what an earlier run left behind. It panics where the backend breaks it.
 #![expect(clippy::missing_panics_doc, reason = "said once for all, in the lines above")]
 
@@ -131,7 +131,7 @@ macro_rules! contract_facts {
 /// Reads everything.
 const ALL: ReadBound = ReadBound { entries_max: usize::MAX, bytes_max: usize::MAX };
 
-/// A name that nothing in the store has: facts may meet what earlier runs left.
+/// A name that nothing in the backend has: facts may meet what earlier runs left.
 fn fresh(what: &str) -> String {
     // The keys of a `RandomState` come from the operating system, and are others for each.
     format!("{what}-{:016x}", RandomState::new().hash_one(what))

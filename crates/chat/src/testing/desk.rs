@@ -1,5 +1,5 @@
-//! Where whoever makes calls and a scheduler meet: a call waits here until the scheduler lets it take effect, and again until it is
-//! answered. What every engine schedules with: the interleaver, the stepping search, the simulation.
+//! The desk is where callers and a scheduler meet: a call waits here until the scheduler lets it take effect, and again until the
+//! scheduler answers it. The interleaver, the stepping search and the simulation all schedule with it.
 
 use std::any::Any;
 use std::fmt::{self, Debug};

@@ -1,4 +1,4 @@
-//! All ports in memory, each call one atomic step: what the interleaver, and later the simulator, schedule.
+//! All ports in memory, each call one atomic step: what the interleaver, the stepping search and the simulation schedule.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;

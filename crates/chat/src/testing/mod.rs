@@ -1,4 +1,5 @@
-//! For tests of this workspace: a backend in memory, and the suite that every backend passes.
+//! For tests of this workspace: a backend in memory ([`memory`]), the suite that every backend passes ([`contract`]), and two engines that
+//! decide the order of the calls, [`interleave`] and [`stepping`]. Both schedule calls at the [`desk`], which a [`wrapper`] hands them.
 
 pub mod builders;
 pub mod contract;

@@ -1,5 +1,5 @@
-//! L4: who is answered that a message is stored never sends it again. So whoever answers that queues its delivery first: the attempt that
-//! stored the message may have died before its enqueue.
+//! L4: a sender who is answered that a message is stored never sends it again. The attempt that stored it may have died before its
+//! enqueue, so a use case that answers this enqueues the delivery first.
 
 use chatlane_protocol::{ConversationId, Seq, UnixMillis};
 

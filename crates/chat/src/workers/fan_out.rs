@@ -1,8 +1,8 @@
 //! Fan-out: from a task of the queue to frames on live sockets.
 //!
-//! A task is a pointer into the log, never its content. The worker raises the head *while* it reads members and entries, *then* reads
-//! sessions (D2, see [`crate::requests::hello`]). Head means *begun*, so it never says that a delivery is done: what was begun is repeated by the
-//! queue until a worker ends well (L4). Receivers drop what they have (D1), so posting twice is harmless and missing is not.
+//! A task is a pointer into the log, never its content. The worker raises the head *while* it reads members and entries, *then* it reads
+//! sessions (D2, see [`crate::requests::hello`]). The head says that a delivery was begun, never that it is done: the queue repeats a task
+//! until a worker ends well (L4). Receivers drop what they have (D1), so posting twice is harmless and missing is not.
 
 mod plan;
 mod range;
@@ -34,7 +34,7 @@ const GIVE_UP_AFTER_MS: u64 = 120_000;
 pub struct FanOutOutcome {
     /// The task was received before, or is a redriven dead letter: what the head was is not known any more.
     pub repeated: bool,
-    /// The delivery of a later entry had begun before the first receive: that task covers this one.
+    /// Before the first receive, a worker had begun the delivery of a later entry. That worker posts these entries too.
     pub superseded: bool,
     /// Connections that took all their frames.
     pub posted: usize,
@@ -125,7 +125,7 @@ where
 }
 
 /// Raises the head to the task's last entry and answers what it was before. `None`: that is not known, because the answer was lost and
-/// the head may stand where this very call put it, or because the task is what an earlier worker could not post, whose head was raised before.
+/// the head may stand where this very call put it, or because the task is what an earlier worker left, and that worker raised the head.
 async fn begin<P: Heads>(ports: &P, task: &Task) -> Result<Option<Position>, Failure> {
     if task.undelivered.is_some() {
         return Ok(None);

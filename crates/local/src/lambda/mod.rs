@@ -35,7 +35,7 @@ pub use process::die_with_parent;
 /// Source: <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>, "Init phase".
 pub const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long one invocation of a function may take unless its settings say otherwise (DESIGN §6: function timeout ≤ 10 s).
+/// How long one invocation of a function may take unless its settings say otherwise, as in the template.
 pub const FUNCTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many environments of one function may exist at once unless its settings say otherwise. A belief about one developer's machine; an AWS

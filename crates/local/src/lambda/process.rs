@@ -10,7 +10,7 @@ use super::{FunctionSettings, LambdaSettings, LineSink};
 /// The region that every local resource is in.
 const REGION: &str = "us-east-1";
 
-/// What `AWS_LAMBDA_FUNCTION_MEMORY_SIZE` says, in MB (DESIGN §6: ≥ 512 MB). Nothing enforces it here.
+/// What `AWS_LAMBDA_FUNCTION_MEMORY_SIZE` says, in MB, as in the template. Nothing enforces it here.
 const MEMORY_MB: &str = "512";
 
 /// The ARN of a local function.

@@ -91,7 +91,7 @@ async fn everything_costs_what_the_table_says() {
         assert!(functions.len() <= 1, "{}: one function answers a request, not {functions:?}", row.scene);
     }
 
-    // DESIGN §3: "Quiet send: 1 WRU + 2 strong reads + 1 SQS send"; §6: "in all 2 WRU, about 6 strong reads, 1 SQS send, 9 calls with the post".
+    // A quiet send is 1 write unit, 2 strong reads, 1 task; the whole message, with its delivery, is 2 write units, 1 task, 9 calls.
     let quiet = &rows[0];
     let (request, whole) = (quiet.request(), quiet.whole());
     let reads = quiet.calls.iter().filter(|call| call.caller.function() == "send" && is_strong(call) == Some(true)).count();

@@ -1,5 +1,5 @@
 //! What an entry is: one file for each kind says who may write it, how it changes the facts, and how it looks on the wire. How it is
-//! stored is the backend's.
+//! stored is for the backend to say.
 
 pub mod created;
 pub mod message;

@@ -19,7 +19,7 @@ pub(super) enum Anchors {
     Known,
     /// Beyond the tail: made up. Never moved, as the protocol says.
     Beyond,
-    /// A hole: each retry takes the tail.
+    /// A mutation: each retry takes the tail.
     Refreshed,
 }
 
