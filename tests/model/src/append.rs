@@ -1,20 +1,20 @@
-//! Anchored append (DESIGN §3) and the epoch (§4): L1, L2, L3, and that everybody is answered.
+//! Anchored append and the epoch: L1, L2, L3, and that everybody is answered.
 //!
 //! One conversation with entry 1. Each device makes one message and sends it until it is answered. What it knows when it makes it is any
 //! position that there ever was, also one that a restore has cut: how it came to know is not asked. So devices are alike until then, and
 //! are numbered in the order in which they make their messages.
 //!
-//! | rule | from |
-//! |---|---|
-//! | the anchor is what the device knew when it made the message; a retry carries the same | §3, first paragraph |
-//! | it moves only over entries that were looked through for the own message (by a sync) | same |
-//! | a request reads the log from the anchor on; the anchor's entry must exist, in its epoch | §3.1 |
-//! | the own message after the anchor → duplicate | §3.2 |
-//! | else a put at tail + 1, if the slot is free; taken by the own → duplicate; by another → read again from the tail | §3.3 |
-//! | then a task is queued, for a duplicate only if the head is below it; then the answer | §3.4 |
-//! | a position is (epoch, seq); a restore raises the epoch; an anchor of before it → `epoch_changed {common}` | §4 Epoch |
-//! | then the device goes back to `common` with its anchor and keeps the message | same |
-//! | a worker raises the head to its task's entry; heads and tasks are hints: an old one may come after a restore | §1, §6 fan out |
+//! | | rule | in the code |
+//! |---|---|---|
+//! | 1 | the anchor is what the device knew when it made the message; a retry carries the same | `session/src/outbox.rs` |
+//! | 2 | it moves only over entries that were looked through for the own message (by a sync) | `session/src/outbox.rs` |
+//! | 3 | a request reads the log from the anchor on; the anchor's entry must exist, in its epoch | `chat/src/log/append.rs`, `anchor.rs` |
+//! | 4 | the own message after the anchor → duplicate | `chat/src/log/append.rs` |
+//! | 5 | else a put at tail + 1, if the slot is free; taken by the own → duplicate; by another → read again from the tail | `chat/src/log/append.rs` |
+//! | 6 | then a task is queued, for a duplicate only if the head is below it; then the answer | `chat/src/requests/send.rs` |
+//! | 7 | a position is (epoch, seq); a restore raises the epoch; an anchor of before it → `epoch_changed {common}` | `chat/src/log/anchor.rs` |
+//! | 8 | then the device goes back to `common` with its anchor and keeps the message | `session/src/catching_up.rs` |
+//! | 9 | a worker raises the head to its task's entry; heads and tasks are hints: an old one may come after a restore | `chat/src/workers/fan_out.rs` |
 //!
 //! Faults: a request, an answer or a process is lost at any step; a dead process's put lands at any later time or never (zombie); the SDK
 //! sends a put again while the first is still on its way; a device sends again before it is answered (overlap). A restore cuts the log

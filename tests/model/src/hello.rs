@@ -1,18 +1,18 @@
-//! A device that says hello while messages are fanned out (DESIGN §6): D2.
+//! A device that says hello while messages are fanned out: D2.
 //!
 //! One conversation whose entry 1 the device has. Others send; the device opens a socket, says hello, and may move to a second socket at any
 //! time, before its hello is answered or after.
 //!
-//! | rule | from |
-//! |---|---|
-//! | `$connect` writes nothing; until it has answered, a post gets 410 | §6 connect |
-//! | hello writes the session, then takes the sessions of the device's earlier sockets away (a late hello its own), then reads the head | §6 hello, D2 |
-//! | a 410 and a disconnect event take that connection's session away and no other | §6 fan out, disconnect |
-//! | a worker raises the head and learns what it was, then reads the sessions | §6 fan out, D2 |
-//! | head = last never skips a task; a first receive that finds head > last is done | §6 fan out |
-//! | it posts (min(old head, first − 1), last]; on a repeated receive from further back | same |
-//! | what was begun is received again until a worker ends well | L4 |
-//! | a task may be queued any time after its entry was stored: its sender died, and somebody made it good | L4 |
+//! | | rule | in the code |
+//! |---|---|---|
+//! | 1 | `$connect` writes nothing; until it has answered, a post gets 410 | `functions/handshake/connect` |
+//! | 2 | hello writes the session, then takes the sessions of the device's earlier sockets away (a late hello its own), then reads the head | `chat/src/requests/hello.rs` |
+//! | 3 | a 410 and a disconnect event take that connection's session away and no other | `chat/src/workers/fan_out.rs`, `functions/handshake/disconnect` |
+//! | 4 | a worker raises the head and learns what it was, then reads the sessions | `chat/src/workers/fan_out.rs` |
+//! | 5 | head = last never skips a task; a first receive that finds head > last is done | `chat/src/workers/fan_out.rs` |
+//! | 6 | it posts (min(old head, first − 1), last]; on a repeated receive from further back | `chat/src/workers/fan_out/range.rs` |
+//! | 7 | what was begun is received again until a worker ends well | L4: the queue |
+//! | 8 | a task may be queued any time after its entry was stored: its sender died, and somebody made it good | L4: `chat/src/workers/dispatch.rs` |
 //!
 //! Faults: a worker dies at any step and its task is received again; a task is handed out again while a worker has it, or comes twice as if
 //! each were the first; a hello dies at any step, also with the session's write on its way, and is said again. The device's old socket is

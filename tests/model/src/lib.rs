@@ -1,10 +1,10 @@
 //! Two models of the design, in its own words, and every order of their steps.
 //!
 //! [`append`] is the anchored append: retries that overlap, dead writers whose put lands late, puts that are sent twice, a restore.
-//! [`hello`] is a device that says hello while messages are fanned out. Neither shares a line with the code; each rule names the place of
-//! the design that it is taken from ("§3.2" is step 2 of DESIGN §3). What the code does in these places is judged elsewhere: by the
-//! schedules in `chat::testing`, which run the real code. A model is smaller and can say more: not a sample of the orders but all there
-//! are within its bounds, restores included.
+//! [`hello`] is a device that says hello while messages are fanned out. Neither shares a line with the code; each rule has a
+//! number and names the place where the code has it. What the code does there is judged elsewhere: by the schedules in
+//! `chatlane_chat::testing`, which run the real code. A model is smaller and can say more: not a sample of the orders but all there are within
+//! its bounds, restores included.
 //!
 //! A model that cannot fail proves nothing. So each comes with *holes*: the same model with one rule left out or turned round. For each
 //! the search must find a state that breaks the named guarantee, and it prints the shortest way there. *Sometimes* properties say that

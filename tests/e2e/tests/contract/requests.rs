@@ -1,4 +1,4 @@
-//! What a call of a port costs: its requests and their units, counted where they arrive. What whole messages cost is in `counted.rs`.
+//! What a call of a port costs: its requests and their units, counted where they arrive. What whole messages cost is in `tests/e2e/tests/counted`.
 
 use chatlane_chat::ports::{
     Advance, Connections as _, Created, Creations as _, Heads as _, Inboxes as _, MessageLog as _, Put, ReadBound, ReadCursor, last,

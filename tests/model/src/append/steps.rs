@@ -16,14 +16,14 @@ impl State {
         self.at(seq).map(|entry| Position { epoch: entry.epoch, seq })
     }
 
-    /// §4 Epoch: the last position before the first entry of an epoch above the anchor's; none: the tail.
+    /// Rule 7: the last position before the first entry of an epoch above the anchor's; none: the tail.
     fn common(&self, anchor: Position) -> Position {
         let tail = self.run_from(1);
         let last = (1..=tail).take_while(|seq| self.at(*seq).is_some_and(|entry| entry.epoch <= anchor.epoch)).last();
         self.position(last.unwrap_or(1)).unwrap_or(anchor)
     }
 
-    /// §3.1: the anchor's entry exists, in its epoch.
+    /// Rule 3: the anchor's entry exists, in its epoch.
     fn stands(&self, anchor: Position) -> bool {
         self.position(anchor.seq) == Some(anchor)
     }
@@ -189,7 +189,7 @@ impl Append {
                 }
             }
             Step::Begin(task) => {
-                // §6 fan out: the head is written as a maximum; positions compare as (epoch, seq).
+                // Rule 9: the head is written as a maximum; positions compare as (epoch, seq).
                 state.tasks.retain(|other| *other != task);
                 state.head = state.head.max(task);
             }
@@ -226,12 +226,12 @@ impl Append {
         device.tries += 1;
         let anchor = match tail {
             Some(tail) if self.has(Hole::AnchorRefreshedOnRetry) && device.tries > 1 => tail,
-            _ => anchor, // §3: never refreshed by a retry
+            _ => anchor, // rule 1: never refreshed by a retry
         };
         state.add(number, Stage::OnItsWay { anchor });
     }
 
-    /// §3: by its own sync a device may move the anchor, over entries that it has looked through.
+    /// Rule 2: by its own sync a device may move the anchor, over entries that it has looked through.
     fn sync(&self, state: &mut State, number: u8) {
         state.left.syncs -= 1;
         let Some(anchor) = state.device(number).anchor else { return };
@@ -249,7 +249,7 @@ impl Append {
         device.anchor = tail;
     }
 
-    /// §3.1 and §3.2, and which slot to claim for §3.3.
+    /// Rules 3 and 4, and which slot to claim by rule 5.
     fn read(&self, state: &mut State, device: u8, anchor: Position) {
         let occupant = state.at(anchor.seq);
         let stands = match self.hole {
@@ -278,7 +278,7 @@ impl Append {
         }
     }
 
-    /// §3.3: what the put makes of the request.
+    /// Rule 5: what the put makes of the request.
     fn put(&self, state: &mut State, device: u8, seq: u8, epoch: u8) -> Option<Stage> {
         if usize::from(seq) > SLOTS {
             return None;
@@ -301,7 +301,7 @@ impl Append {
         (from..=to).find(|seq| state.at(*seq).is_some_and(is_own)).and_then(|seq| state.position(seq))
     }
 
-    /// §3.4.
+    /// Rule 6: queues the task, then answers.
     fn queue(&self, state: &mut State, request: Request) {
         match request.stage {
             Stage::Stored(position) => {
@@ -327,7 +327,7 @@ impl Append {
         }
     }
 
-    /// §4 Epoch.
+    /// Rule 7: cuts the log and raises the epoch.
     fn restore(&self, state: &mut State, cut: u8) {
         state.left.restores -= 1;
         state.log[usize::from(cut)..].fill(None);

@@ -194,7 +194,7 @@ impl Greeting {
         }
     }
 
-    /// §6 fan out: writes the head as a maximum and learns what it was; from which entry on to post, or nothing if the task is done.
+    /// Rules 4 to 6: writes the head as a maximum and learns what it was; from which entry on to post, or nothing if the task is done.
     fn raise(&self, state: &mut State, task: Task) -> Option<u8> {
         let Task { entry, repeated } = task;
         let before = state.head;
@@ -231,7 +231,7 @@ impl Greeting {
         state.add_worker(worker.task, Stage::Posting { from, left, gone });
     }
 
-    /// §6 fan out: "410 → remove that connection id only".
+    /// Rule 3: a 410 removes the session of that connection only.
     fn remove(&self, state: &mut State, worker: Worker, socket: u8) {
         state.remove_worker(worker);
         let Stage::Posting { from, left, gone } = worker.stage else { return };
@@ -242,7 +242,7 @@ impl Greeting {
         state.add_worker(worker.task, Stage::Posting { from, left, gone: gone & !(1 << socket) });
     }
 
-    /// §6 hello.
+    /// Rule 2: one step of a hello.
     fn greet(&self, state: &mut State, step: Step) {
         let head = state.head;
         match step {
