@@ -20,7 +20,7 @@ pub(super) struct Outgoing {
     pub(super) frames: Arc<[String]>,
 }
 
-/// Decides who gets what. To each user only what the member row allows (M1); nothing to sessions whose token's time is over; the origin
+/// Decides who gets what. To each user only what the member row allows (M1); nothing to connections whose token has expired; the origin
 /// connection does not get the entries of its own frame. Entries are merged into full frames: the gateway bills by 32 KB.
 pub(super) fn plan(
     task: &Task,
