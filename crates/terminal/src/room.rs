@@ -6,13 +6,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, EntryKind, Position, Refusal, Seq, UserId};
+use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, EntryKind, Position, Seq, UserId};
 
 use super::command::{self, Command};
 use super::lane::Lane;
 use super::standing::{Line, Standing};
 use super::text;
-use chatlane_session::{ConversationRow, Failure, OutboxRow, OutboxState, OutgoingState, Restored, Shown};
+use chatlane_session::{ConversationRow, Failure, OutgoingState, Restored, Shown};
+
+mod act;
+mod own_lines;
+
+pub(super) use act::Act;
+use own_lines::{OwnLines, Pending};
 
 /// How long what may be overtaken is held back: longer than an answer takes, shorter than a person notices.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -23,43 +29,6 @@ const TICKS_SETTLE: Duration = Duration::from_millis(1_300);
 /// Entries that a person who turns to a conversation sees at once, and for each `/history`.
 pub(super) const PAGE: usize = 20;
 
-/// Something to be done, in order.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Act {
-    Say(String),
-    /// Put this many of the last entries of the store onto the screen: [`Room::turned`].
-    Turn {
-        conversation: ConversationId,
-        entries: usize,
-    },
-    /// Put a page of the store onto the screen, or ask for one: [`Room::older`].
-    Older {
-        conversation: ConversationId,
-        before: Seq,
-    },
-    /// Ask the server for the entries before the device's.
-    Fetch {
-        conversation: ConversationId,
-        before: Option<Seq>,
-    },
-    Compose {
-        conversation: ConversationId,
-        body: Body,
-        line: String,
-    },
-    Open(UserId),
-    Read {
-        conversation: ConversationId,
-        position: Position,
-    },
-    Discard {
-        conversation: ConversationId,
-        id: ClientMessageId,
-    },
-    Connect,
-    Quit,
-}
-
 /// Whom the person talks to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Current {
@@ -68,33 +37,13 @@ enum Current {
     In(ConversationId),
 }
 
-/// A line of the person's own that is not known to be stored.
-#[derive(Debug)]
-struct Pending {
-    line: String,
-    /// It is in the store of this device.
-    kept: bool,
-    /// That has been said.
-    told: bool,
-}
-
-type MessageName = (ConversationId, ClientMessageId);
-
 /// One user's conversations, one of which is talked in.
 #[derive(Debug)]
 pub(super) struct Room {
     me: UserId,
     lanes: BTreeMap<ConversationId, Lane>,
     current: Current,
-    /// Lines typed to somebody whose conversation is not there yet.
-    held: Vec<(UserId, String)>,
-    pending: BTreeMap<MessageName, Pending>,
-    /// The order of the lines in `pending`: it is that of their ids only on one clock.
-    typed: Vec<MessageName>,
-    /// Messages that a former run has not told the end of.
-    failed: Vec<(MessageName, Refusal)>,
-    /// Stored, and on the screen as typed: the entry is not shown again.
-    placed: BTreeSet<MessageName>,
+    own: OwnLines,
     news: BTreeSet<ConversationId>,
     connection: Line,
     settle_at: Option<Instant>,
@@ -108,11 +57,7 @@ impl Room {
             me,
             lanes: BTreeMap::new(),
             current: Current::Nobody,
-            held: vec![],
-            pending: BTreeMap::new(),
-            typed: vec![],
-            failed: vec![],
-            placed: BTreeSet::new(),
+            own: OwnLines::restored(restored.outbox),
             news: BTreeSet::new(),
             connection: Line::new(),
             settle_at: None,
@@ -120,14 +65,6 @@ impl Room {
         };
         for row in restored.conversations {
             room.lanes.insert(row.conversation.clone(), Lane::new(row));
-        }
-        for OutboxRow { conversation, client_message_id, body, state, .. } in restored.outbox {
-            let name = (conversation, client_message_id);
-            room.typed.push(name.clone());
-            room.pending.insert(name.clone(), Pending { line: words(&body), kept: true, told: false });
-            if let OutboxState::Failed(refusal) = state {
-                room.failed.push((name, refusal));
-            }
         }
         room
     }
@@ -138,7 +75,7 @@ impl Room {
         let peer = peer.or_else(|| command::default_peer(&self.me));
         let unread = self.lanes.values().filter(|lane| lane.unread > 0 && lane.row.with != peer);
         acts.extend(unread.map(|lane| Act::Say(listed(lane, false))));
-        for ((conversation, id), refusal) in std::mem::take(&mut self.failed) {
+        for ((conversation, id), refusal) in self.own.take_failed() {
             acts.extend(self.outgoing(conversation, id, OutgoingState::Failed(refusal), now));
         }
         self.settle_later(now);
@@ -175,7 +112,7 @@ impl Room {
         match &self.current {
             Current::In(conversation) => vec![compose(conversation.clone(), line)],
             Current::Opening(peer) => {
-                self.held.push((peer.clone(), line));
+                self.own.hold(peer.clone(), line);
                 vec![]
             }
             Current::Nobody => vec![Act::Say("· nobody to talk to yet: /with NAME".to_owned())],
@@ -184,8 +121,7 @@ impl Room {
 
     /// A typed line was given to the device under this name.
     pub(super) fn composed(&mut self, conversation: ConversationId, id: ClientMessageId, line: String) {
-        self.typed.push((conversation.clone(), id.clone()));
-        self.pending.insert((conversation, id), Pending { line, kept: false, told: false });
+        self.own.composed((conversation, id), line);
     }
 
     fn turn_to(&mut self, peer: UserId) -> Vec<Act> {
@@ -223,12 +159,7 @@ impl Room {
             acts.push(Act::Fetch { conversation: conversation.clone(), before: None });
         }
         acts.extend(read_up_to(lane));
-        for name in self.typed.iter().filter(|name| name.0 == *conversation) {
-            if let Some(pending) = self.pending.get_mut(name).filter(|pending| pending.kept && !pending.told) {
-                pending.told = true;
-                acts.push(Act::Say(text::waiting(&pending.line)));
-            }
-        }
+        acts.extend(self.own.show_waiting(Some(conversation)).into_iter().map(Act::Say));
         acts
     }
 
@@ -313,7 +244,7 @@ impl Room {
             return vec![];
         }
         let name = (conversation.clone(), entry.client_message_id.clone());
-        let on_screen = entry.sender == self.me && (self.placed.remove(&name) || self.pending.contains_key(&name));
+        let on_screen = entry.sender == self.me && self.own.was_typed_here(&name);
         let Some(lane) = self.lanes.get_mut(conversation) else { return vec![] };
         let put = lane.put(vec![entry], &self.me);
         let mut acts: Vec<_> = put.iter().filter(|_| !on_screen).map(|entry| Act::Say(text::entry(entry))).collect();
@@ -338,30 +269,26 @@ impl Room {
 
     fn outgoing(&mut self, conversation: ConversationId, id: ClientMessageId, state: OutgoingState, now: Instant) -> Vec<Act> {
         let name = (conversation.clone(), id.clone());
-        if state == OutgoingState::Waiting {
-            if let Some(pending) = self.pending.get_mut(&name) {
-                pending.kept = true;
-            }
-            self.settle_later(now);
-            return vec![];
-        }
-        let Some(Pending { line, told, .. }) = self.pending.remove(&name) else { return vec![] };
-        self.typed.retain(|typed| *typed != name);
         match state {
+            OutgoingState::Waiting => {
+                self.own.kept(&name);
+                self.settle_later(now);
+                vec![]
+            }
             OutgoingState::Stored(stored) => {
+                let Some(Pending { line, shown, .. }) = self.own.stored(name) else { return vec![] };
                 let seq = stored.position.seq;
                 if let Some(lane) = self.lanes.get_mut(&conversation) {
                     lane.stored(stored.position);
                 }
                 let elsewhere = self.current != Current::In(conversation);
-                self.placed.insert(name);
                 self.ticks_at.get_or_insert(now + TICKS_SETTLE);
-                vec![Act::Say(if told || elsewhere { text::stored_late(seq, &line) } else { text::stored(seq) })]
+                vec![Act::Say(if shown || elsewhere { text::stored_late(seq, &line) } else { text::stored(seq) })]
             }
             OutgoingState::Failed(refusal) => {
+                let Some(Pending { line, .. }) = self.own.failed(&name) else { return vec![] };
                 vec![Act::Say(text::not_sent(&line, &text::refused(&refusal))), Act::Discard { conversation, id }]
             }
-            OutgoingState::Waiting => vec![],
         }
     }
 
@@ -369,7 +296,7 @@ impl Room {
         let lane = self.lanes.entry(conversation.clone()).or_insert_with(|| Lane::new(ConversationRow::empty(conversation.clone())));
         lane.row.with.get_or_insert_with(|| user.clone());
         let mut acts = if self.current == Current::Opening(user.clone()) { self.turn(conversation.clone()) } else { vec![] };
-        acts.extend(self.release(user).map(|line| compose(conversation.clone(), line)));
+        acts.extend(self.own.release(user).map(|line| compose(conversation.clone(), line)));
         acts
     }
 
@@ -381,19 +308,12 @@ impl Room {
                 }
                 let why = text::refused(&refusal);
                 let mut acts = vec![Act::Say(format!("· cannot talk to {}: {why}", text::visible(user.as_str())))];
-                acts.extend(self.release(&user).map(|line| Act::Say(text::not_sent(&line, &why))));
+                acts.extend(self.own.release(&user).map(|line| Act::Say(text::not_sent(&line, &why))));
                 acts
             }
             Failure::History { refusal, .. } => vec![Act::Say(format!("· no history: {}", text::refused(&refusal)))],
             Failure::NoConversation(_) => vec![Act::Say("· this conversation is not there any more".to_owned())],
         }
-    }
-
-    /// Takes the lines that were typed to `user` before the conversation was there.
-    fn release(&mut self, user: &UserId) -> impl Iterator<Item = String> + use<> {
-        let (released, held): (Vec<_>, _) = std::mem::take(&mut self.held).into_iter().partition(|(to, _)| to == user);
-        self.held = held;
-        released.into_iter().map(|(_, line)| line)
     }
 
     fn settle_later(&mut self, now: Instant) {
@@ -421,13 +341,7 @@ impl Room {
     }
 
     fn settled(&mut self, now: Instant) -> Vec<String> {
-        let mut lines = vec![];
-        for name in &self.typed {
-            if let Some(pending) = self.pending.get_mut(name).filter(|pending| pending.kept && !pending.told) {
-                pending.told = true;
-                lines.push(text::waiting(&pending.line));
-            }
-        }
+        let mut lines = self.own.show_waiting(None);
         lines.extend(self.connection.say(now));
         for conversation in std::mem::take(&mut self.news) {
             if let Some(lane) = self.lanes.get(&conversation).filter(|lane| lane.unread > 0) {
@@ -439,26 +353,12 @@ impl Room {
 
     /// Whether a typed line has no end yet and is likely to get one soon.
     pub(super) fn is_busy(&self) -> bool {
-        self.connection.now().is_hopeful() && !(self.pending.is_empty() && self.held.is_empty())
+        self.connection.now().is_hopeful() && self.own.is_waiting()
     }
 
     /// The last words: what was typed and has no end.
     pub(super) fn farewell(&mut self) -> Vec<String> {
-        let mut lines = vec![];
-        for name in &self.typed {
-            if let Some(pending) = self.pending.get(name).filter(|pending| pending.kept && !pending.told) {
-                lines.push(text::waiting(&pending.line));
-            }
-        }
-        lines.extend(
-            std::mem::take(&mut self.held).into_iter().map(|(_, line)| text::not_sent(&line, "the conversation was not there yet")),
-        );
-        match self.pending.values().filter(|pending| pending.kept).count() {
-            0 => {}
-            1 => lines.push("· 1 message waits on this device; it is sent the next time".to_owned()),
-            many => lines.push(format!("· {many} messages wait on this device; they are sent the next time")),
-        }
-        lines
+        self.own.farewell()
     }
 }
 
@@ -479,14 +379,6 @@ fn listed(lane: &Lane, here: bool) -> String {
     let name = lane.name();
     let unread = if lane.unread == 0 { "nothing new".to_owned() } else { format!("{} unread", lane.unread) };
     if here { format!("· {name}: {unread} (here)") } else { format!("· {name}: {unread}") }
-}
-
-/// The words of a message of this terminal's own.
-fn words(body: &Body) -> String {
-    match body.content() {
-        chatlane_protocol::Content::Text(text) => text.clone(),
-        chatlane_protocol::Content::Data(data) => format!("[{}, {} bytes]", body.content_type(), data.len()),
-    }
 }
 
 #[cfg(test)]

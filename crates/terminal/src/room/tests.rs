@@ -1,7 +1,8 @@
 //! What the chat says, in the order in which things happen.
 
 use chatlane_protocol::frames::{MemberCursors, Stored};
-use chatlane_protocol::{ErrorCode, UnixMillis};
+use chatlane_protocol::{ErrorCode, Refusal, UnixMillis};
+use chatlane_session::{OutboxRow, OutboxState};
 
 use super::*;
 

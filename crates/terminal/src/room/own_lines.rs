@@ -1,0 +1,142 @@
+//! The user's own lines, from typing until the server has stored or refused them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chatlane_protocol::{Body, ClientMessageId, Content, ConversationId, Refusal, UserId};
+use chatlane_session::{OutboxRow, OutboxState};
+
+use crate::text;
+
+/// Names a message of this device.
+pub type MessageName = (ConversationId, ClientMessageId);
+
+/// A line that is not known to be stored.
+#[derive(Debug)]
+pub struct Pending {
+    pub line: String,
+    /// The store of this device has it.
+    kept: bool,
+    /// Its `○` is on the screen.
+    pub shown: bool,
+}
+
+/// The lines that were typed here. Those of a former run are among them if they have not ended.
+#[derive(Debug, Default)]
+pub struct OwnLines {
+    /// Lines typed to somebody whose conversation is not there yet.
+    held: Vec<(UserId, String)>,
+    pending: BTreeMap<MessageName, Pending>,
+    /// The order of typing of the lines in `pending`: it is that of their ids only on one clock.
+    typed: Vec<MessageName>,
+    /// Messages that failed in a former run, which did not show it.
+    failed: Vec<(MessageName, Refusal)>,
+    /// Stored, and on the screen as typed: the entry is not shown again.
+    placed: BTreeSet<MessageName>,
+}
+
+impl OwnLines {
+    /// Those that the store held.
+    pub fn restored(outbox: Vec<OutboxRow>) -> Self {
+        let mut own = Self::default();
+        for OutboxRow { conversation, client_message_id, body, state, .. } in outbox {
+            let name = (conversation, client_message_id);
+            own.typed.push(name.clone());
+            own.pending.insert(name.clone(), Pending { line: words(&body), kept: true, shown: false });
+            if let OutboxState::Failed(refusal) = state {
+                own.failed.push((name, refusal));
+            }
+        }
+        own
+    }
+
+    /// The messages that failed in a former run. They stay pending until [`OwnLines::failed`].
+    pub fn take_failed(&mut self) -> Vec<(MessageName, Refusal)> {
+        std::mem::take(&mut self.failed)
+    }
+
+    /// Keeps a line typed to `user` until the conversation is there.
+    pub fn hold(&mut self, user: UserId, line: String) {
+        self.held.push((user, line));
+    }
+
+    /// Takes the lines that were typed to `user` before the conversation was there.
+    pub fn release(&mut self, user: &UserId) -> impl Iterator<Item = String> + use<> {
+        let (released, held): (Vec<_>, _) = std::mem::take(&mut self.held).into_iter().partition(|(to, _)| to == user);
+        self.held = held;
+        released.into_iter().map(|(_, line)| line)
+    }
+
+    /// The device has taken a line and writes it into the store.
+    pub fn composed(&mut self, name: MessageName, line: String) {
+        self.typed.push(name.clone());
+        self.pending.insert(name, Pending { line, kept: false, shown: false });
+    }
+
+    /// The store has it.
+    pub fn kept(&mut self, name: &MessageName) {
+        if let Some(pending) = self.pending.get_mut(name) {
+            pending.kept = true;
+        }
+    }
+
+    /// The server has stored it. `None` for a message that is not pending.
+    pub fn stored(&mut self, name: MessageName) -> Option<Pending> {
+        let pending = self.end(&name)?;
+        self.placed.insert(name);
+        Some(pending)
+    }
+
+    /// It will not be stored. `None` for a message that is not pending.
+    pub fn failed(&mut self, name: &MessageName) -> Option<Pending> {
+        self.end(name)
+    }
+
+    fn end(&mut self, name: &MessageName) -> Option<Pending> {
+        let pending = self.pending.remove(name)?;
+        self.typed.retain(|typed| typed != name);
+        Some(pending)
+    }
+
+    /// Whether the entry of this message is on the screen already, as typed. Entries come once each.
+    pub fn was_typed_here(&mut self, name: &MessageName) -> bool {
+        self.placed.remove(name) || self.pending.contains_key(name)
+    }
+
+    /// The `○` of the lines, in one conversation or in all, that are kept and have none on the screen yet: in the order of typing, once each.
+    pub fn show_waiting(&mut self, conversation: Option<&ConversationId>) -> Vec<String> {
+        let mut lines = vec![];
+        for name in self.typed.iter().filter(|name| conversation.is_none_or(|only| name.0 == *only)) {
+            if let Some(pending) = self.pending.get_mut(name).filter(|pending| pending.kept && !pending.shown) {
+                pending.shown = true;
+                lines.push(text::waiting(&pending.line));
+            }
+        }
+        lines
+    }
+
+    /// Whether a line has not ended yet.
+    pub fn is_waiting(&self) -> bool {
+        !(self.pending.is_empty() && self.held.is_empty())
+    }
+
+    /// The last words: what was typed and has not ended.
+    pub fn farewell(&mut self) -> Vec<String> {
+        let mut lines = self.show_waiting(None);
+        let held = std::mem::take(&mut self.held).into_iter();
+        lines.extend(held.map(|(_, line)| text::not_sent(&line, "the conversation was not there yet")));
+        match self.pending.values().filter(|pending| pending.kept).count() {
+            0 => {}
+            1 => lines.push("· 1 message waits on this device; it is sent the next time".to_owned()),
+            many => lines.push(format!("· {many} messages wait on this device; they are sent the next time")),
+        }
+        lines
+    }
+}
+
+/// A message of this device as one line.
+fn words(body: &Body) -> String {
+    match body.content() {
+        Content::Text(text) => text.clone(),
+        Content::Data(data) => format!("[{}, {} bytes]", body.content_type(), data.len()),
+    }
+}
