@@ -18,13 +18,13 @@ use chatlane_client::store::{Store, StoreError};
 use chatlane_session::{ConnectionState, Shown};
 
 mod command;
-mod lane;
+mod conversation_view;
 mod room;
-mod standing;
+mod status;
 mod text;
 
 use room::{Act, PAGE, Room};
-use standing::Standing;
+use status::Status;
 
 /// How long the end of the input waits for the server's word on the last lines. `/quit` does not wait.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(10);
@@ -155,7 +155,7 @@ impl<W: Write> Chat<'_, W> {
             let settle_at = self.room.settle_at();
             let wake_at = settle_at.into_iter().chain(end_of_input).min();
             let happened = tokio::select! {
-                // What is shown goes before what is typed: a person answers what is on the screen.
+                // What is shown goes before what is typed: the user answers what is on the screen.
                 biased;
                 event = shown.recv() => Happened::Shown(event.ok_or(Ended)?),
                 line = typed.next_segment(), if end_of_input.is_none() => Happened::Typed(line.map_err(ChatError::Input)?),
@@ -164,7 +164,7 @@ impl<W: Write> Chat<'_, W> {
             let now = Instant::now();
             let acts = match happened {
                 Happened::Shown(Shown::Connection(state)) => {
-                    self.room.stands(self.standing(state), now);
+                    self.room.connection_changed(self.status(state), now);
                     vec![]
                 }
                 Happened::Shown(event) => self.room.shown(event, now),
@@ -182,7 +182,7 @@ impl<W: Write> Chat<'_, W> {
         }
     }
 
-    /// Does these things; breaks when the person wants to go.
+    /// Does these things; breaks when the user wants to go.
     async fn act(&mut self, acts: Vec<Act>) -> Result<ControlFlow<()>, End> {
         let mut acts = VecDeque::from(acts);
         while let Some(act) = acts.pop_front() {
@@ -216,14 +216,14 @@ impl<W: Write> Chat<'_, W> {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn standing(&self, state: ConnectionState) -> Standing {
+    fn status(&self, state: ConnectionState) -> Status {
         match state {
-            ConnectionState::Connecting | ConnectionState::CatchingUp => Standing::Connecting,
-            ConnectionState::Live => Standing::Online,
-            ConnectionState::Waiting { until } => Standing::Offline { until: self.device.instant(until).into_std() },
-            ConnectionState::NoToken => Standing::NoToken,
-            ConnectionState::Displaced => Standing::Displaced,
-            ConnectionState::UpgradeRequired => Standing::Outdated,
+            ConnectionState::Connecting | ConnectionState::CatchingUp => Status::Connecting,
+            ConnectionState::Live => Status::Online,
+            ConnectionState::Waiting { until } => Status::Offline { until: self.device.instant(until).into_std() },
+            ConnectionState::NoToken => Status::NoToken,
+            ConnectionState::Displaced => Status::Displaced,
+            ConnectionState::UpgradeRequired => Status::Outdated,
         }
     }
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, EntryKind, Position, Seq, UserId};
 
 use super::command::{self, Command};
-use super::lane::Lane;
-use super::standing::{Line, Standing};
+use super::conversation_view::ConversationView;
+use super::status::{Status, StatusLine};
 use super::text;
 use chatlane_session::{ConversationRow, Failure, OutgoingState, Restored, Shown};
 
@@ -20,16 +20,16 @@ mod own_lines;
 pub(super) use act::Act;
 use own_lines::{OwnLines, Pending};
 
-/// How long what may be overtaken is held back: longer than an answer takes, shorter than a person notices.
+/// How long what may be overtaken is held back: longer than an answer takes, shorter than anybody notices.
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// The same for ticks: longer than a device that has an entry waits to say that it is read, too (`cursors_every_ms`).
 const TICKS_SETTLE: Duration = Duration::from_millis(1_300);
 
-/// Entries that a person who turns to a conversation sees at once, and for each `/history`.
+/// Entries that a user who turns to a conversation sees at once, and for each `/history`.
 pub(super) const PAGE: usize = 20;
 
-/// Whom the person talks to.
+/// Whom the user talks to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Current {
     Nobody,
@@ -41,11 +41,11 @@ enum Current {
 #[derive(Debug)]
 pub(super) struct Room {
     me: UserId,
-    lanes: BTreeMap<ConversationId, Lane>,
+    conversations: BTreeMap<ConversationId, ConversationView>,
     current: Current,
     own: OwnLines,
     news: BTreeSet<ConversationId>,
-    connection: Line,
+    connection: StatusLine,
     settle_at: Option<Instant>,
     ticks_at: Option<Instant>,
 }
@@ -55,16 +55,16 @@ impl Room {
     pub(super) fn new(me: UserId, restored: Restored) -> Self {
         let mut room = Self {
             me,
-            lanes: BTreeMap::new(),
+            conversations: BTreeMap::new(),
             current: Current::Nobody,
             own: OwnLines::restored(restored.outbox),
             news: BTreeSet::new(),
-            connection: Line::new(),
+            connection: StatusLine::new(),
             settle_at: None,
             ticks_at: None,
         };
         for row in restored.conversations {
-            room.lanes.insert(row.conversation.clone(), Lane::new(row));
+            room.conversations.insert(row.conversation.clone(), ConversationView::new(row));
         }
         room
     }
@@ -73,8 +73,8 @@ impl Room {
     pub(super) fn begin(&mut self, peer: Option<UserId>, now: Instant) -> Vec<Act> {
         let mut acts = vec![Act::Say(format!("· you are {}; /help lists what you can type", text::visible(self.me.as_str())))];
         let peer = peer.or_else(|| command::default_peer(&self.me));
-        let unread = self.lanes.values().filter(|lane| lane.unread > 0 && lane.row.with != peer);
-        acts.extend(unread.map(|lane| Act::Say(listed(lane, false))));
+        let unread = self.conversations.values().filter(|view| view.unread > 0 && view.row.with != peer);
+        acts.extend(unread.map(|view| Act::Say(listed(view, false))));
         for ((conversation, id), refusal) in self.own.take_failed() {
             acts.extend(self.outgoing(conversation, id, OutgoingState::Failed(refusal), now));
         }
@@ -92,7 +92,7 @@ impl Room {
             Command::History => match &self.current {
                 Current::In(conversation) => {
                     let conversation = conversation.clone();
-                    let before = self.lanes.get(&conversation).and_then(Lane::oldest);
+                    let before = self.conversations.get(&conversation).and_then(ConversationView::oldest);
                     match before {
                         Some(before) => vec![Act::Older { conversation, before }],
                         None => vec![Act::Fetch { conversation, before: None }],
@@ -125,8 +125,8 @@ impl Room {
     }
 
     fn turn_to(&mut self, peer: UserId) -> Vec<Act> {
-        let known = self.lanes.values().find(|lane| lane.row.with.as_ref() == Some(&peer));
-        if let Some(conversation) = known.map(|lane| lane.row.conversation.clone()) {
+        let known = self.conversations.values().find(|view| view.row.with.as_ref() == Some(&peer));
+        if let Some(conversation) = known.map(|view| view.row.conversation.clone()) {
             return self.turn(conversation);
         }
         self.current = Current::Opening(peer.clone());
@@ -136,29 +136,29 @@ impl Room {
     fn turn(&mut self, conversation: ConversationId) -> Vec<Act> {
         self.current = Current::In(conversation.clone());
         self.news.remove(&conversation);
-        let Some(lane) = self.lanes.get(&conversation) else { return vec![] };
-        let missing = lane.row.have.seq.get().saturating_sub(lane.shown().seq.get());
+        let Some(view) = self.conversations.get(&conversation) else { return vec![] };
+        let missing = view.row.have.seq.get().saturating_sub(view.shown().seq.get());
         // What this run has shown is still on the screen: all that is new is put behind it.
-        let entries = if lane.oldest().is_none() { PAGE } else { usize::try_from(missing).unwrap_or(usize::MAX) };
-        vec![Act::Say(format!("· talking to {}", lane.name())), Act::Turn { conversation, entries }]
+        let entries = if view.oldest().is_none() { PAGE } else { usize::try_from(missing).unwrap_or(usize::MAX) };
+        vec![Act::Say(format!("· talking to {}", view.name())), Act::Turn { conversation, entries }]
     }
 
-    /// The store's last entries of a conversation that the person has turned to.
+    /// The store's last entries of a conversation that the user has turned to.
     pub(super) fn turned(&mut self, conversation: &ConversationId, entries: Vec<Entry>) -> Vec<Act> {
-        let Some(lane) = self.lanes.get_mut(conversation) else { return vec![] };
-        let nothing_here = entries.is_empty() && lane.oldest().is_none() && lane.row.have != Position::ZERO;
-        let is_new_here = lane.oldest().is_none();
-        let entries = lane.put(entries, &self.me);
+        let Some(view) = self.conversations.get_mut(conversation) else { return vec![] };
+        let nothing_here = entries.is_empty() && view.oldest().is_none() && view.row.have != Position::ZERO;
+        let is_new_here = view.oldest().is_none();
+        let entries = view.put(entries, &self.me);
         let mut acts = vec![];
         if is_new_here && entries.first().is_some_and(|first| first.position.seq > Seq::FIRST) {
             acts.push(Act::Say("· earlier: /history".to_owned()));
         }
-        acts.extend(entries.iter().map(|entry| Act::Say(lane.line(entry, &self.me))));
-        acts.extend(lane.ticks_anew().map(Act::Say));
+        acts.extend(entries.iter().map(|entry| Act::Say(view.line(entry, &self.me))));
+        acts.extend(view.ticks_anew().map(Act::Say));
         if nothing_here {
             acts.push(Act::Fetch { conversation: conversation.clone(), before: None });
         }
-        acts.extend(read_up_to(lane));
+        acts.extend(read_up_to(view));
         acts.extend(self.own.show_waiting(Some(conversation)).into_iter().map(Act::Say));
         acts
     }
@@ -166,62 +166,62 @@ impl Room {
     /// A page of older entries, of the store or of the server; `done`: nothing is before them.
     pub(super) fn older(&mut self, conversation: &ConversationId, entries: Vec<Entry>, done: bool) -> Vec<Act> {
         let current = self.current == Current::In(conversation.clone());
-        let Some(lane) = self.lanes.get_mut(conversation).filter(|_| current) else { return vec![] };
-        let entries = lane.put(entries, &self.me);
+        let Some(view) = self.conversations.get_mut(conversation).filter(|_| current) else { return vec![] };
+        let entries = view.put(entries, &self.me);
         let mut acts = vec![];
         if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
             acts.push(Act::Say(format!("· earlier, #{} to #{}:", first.position.seq, last.position.seq)));
         }
-        acts.extend(entries.iter().map(|entry| Act::Say(lane.line(entry, &self.me))));
+        acts.extend(entries.iter().map(|entry| Act::Say(view.line(entry, &self.me))));
         let begins = done || entries.first().is_some_and(|first| first.position.seq <= Seq::FIRST);
         acts.push(Act::Say(if begins { "· that is the beginning" } else { "· further back: /history" }.to_owned()));
-        acts.extend(read_up_to(lane));
+        acts.extend(read_up_to(view));
         acts
     }
 
     fn list(&self) -> Vec<Act> {
-        if self.lanes.is_empty() {
+        if self.conversations.is_empty() {
             return vec![Act::Say("· no conversations yet: /with NAME".to_owned())];
         }
-        let mut lanes: Vec<&Lane> = self.lanes.values().collect();
-        lanes.sort_by_key(|lane| (std::cmp::Reverse(lane.unread), lane.name()));
-        let here = |lane: &Lane| self.current == Current::In(lane.row.conversation.clone());
-        lanes.into_iter().map(|lane| Act::Say(listed(lane, here(lane)))).collect()
+        let mut conversations: Vec<&ConversationView> = self.conversations.values().collect();
+        conversations.sort_by_key(|view| (std::cmp::Reverse(view.unread), view.name()));
+        let here = |view: &ConversationView| self.current == Current::In(view.row.conversation.clone());
+        conversations.into_iter().map(|view| Act::Say(listed(view, here(view)))).collect()
     }
 
     /// The connection is in another state.
-    pub(super) fn stands(&mut self, standing: Standing, now: Instant) {
-        self.connection.changed(standing);
+    pub(super) fn connection_changed(&mut self, status: Status, now: Instant) {
+        self.connection.changed(status);
         self.settle_later(now);
     }
 
-    /// The device shows something. The state of the connection comes by [`Room::stands`].
+    /// The device shows something. The state of the connection comes by [`Room::connection_changed`].
     pub(super) fn shown(&mut self, shown: Shown, now: Instant) -> Vec<Act> {
         match shown {
             Shown::Connection(_) => vec![],
             Shown::Entry { conversation, entry } => self.entry(&conversation, entry, now),
             Shown::History { conversation, entries, done } => self.older(&conversation, entries, done),
             Shown::RolledBack { conversation, position } => {
-                let Some(lane) = self.lanes.get_mut(&conversation) else { return vec![] };
-                lane.roll_back(position);
+                let Some(view) = self.conversations.get_mut(&conversation) else { return vec![] };
+                view.roll_back(position);
                 let what =
                     if position == Position::ZERO { "everything".to_owned() } else { format!("what stood behind #{}", position.seq) };
-                let name = lane.name();
+                let name = view.name();
                 vec![Act::Say(format!("· with {name}: the server has lost {what}; what it still has comes again"))]
             }
             Shown::Skipped { conversation, position } => {
                 let current = self.current == Current::In(conversation.clone());
-                let Some(lane) = self.lanes.get_mut(&conversation).filter(|_| current) else { return vec![] };
+                let Some(view) = self.conversations.get_mut(&conversation).filter(|_| current) else { return vec![] };
                 // Behind what is on the screen it goes on at another place: the rest is fetched from there backwards.
-                lane.roll_back(Position::ZERO);
+                view.roll_back(Position::ZERO);
                 let up_to = Act::Say(format!("· much was missed, up to #{}", position.seq));
                 vec![up_to, Act::Fetch { conversation, before: None }]
             }
             Shown::Conversation { row, unread } => self.conversation(row, unread, now),
             Shown::Outgoing { conversation, client_message_id, state } => self.outgoing(conversation, client_message_id, state, now),
             Shown::Cursors { conversation, cursors } => {
-                if let Some(lane) = self.lanes.get_mut(&conversation) {
-                    lane.moved(cursors);
+                if let Some(view) = self.conversations.get_mut(&conversation) {
+                    view.moved(cursors);
                 }
                 self.ticks_at.get_or_insert(now + TICKS_SETTLE);
                 vec![]
@@ -245,19 +245,19 @@ impl Room {
         }
         let name = (conversation.clone(), entry.client_message_id.clone());
         let on_screen = entry.sender == self.me && self.own.was_typed_here(&name);
-        let Some(lane) = self.lanes.get_mut(conversation) else { return vec![] };
-        let put = lane.put(vec![entry], &self.me);
+        let Some(view) = self.conversations.get_mut(conversation) else { return vec![] };
+        let put = view.put(vec![entry], &self.me);
         let mut acts: Vec<_> = put.iter().filter(|_| !on_screen).map(|entry| Act::Say(text::entry(entry))).collect();
-        acts.extend(read_up_to(lane));
+        acts.extend(read_up_to(view));
         self.settle_later(now);
         acts
     }
 
     fn conversation(&mut self, row: ConversationRow, unread: u64, now: Instant) -> Vec<Act> {
         let conversation = row.conversation.clone();
-        match self.lanes.get_mut(&conversation) {
-            Some(lane) => lane.stands(row, unread),
-            None => drop(self.lanes.insert(conversation.clone(), Lane::new(row))),
+        match self.conversations.get_mut(&conversation) {
+            Some(view) => view.update(row, unread),
+            None => drop(self.conversations.insert(conversation.clone(), ConversationView::new(row))),
         }
         self.settle_later(now);
         // Who talks to nobody talks to the first who writes.
@@ -278,8 +278,8 @@ impl Room {
             OutgoingState::Stored(stored) => {
                 let Some(Pending { line, shown, .. }) = self.own.stored(name) else { return vec![] };
                 let seq = stored.position.seq;
-                if let Some(lane) = self.lanes.get_mut(&conversation) {
-                    lane.stored(stored.position);
+                if let Some(view) = self.conversations.get_mut(&conversation) {
+                    view.stored(stored.position);
                 }
                 let elsewhere = self.current != Current::In(conversation);
                 self.ticks_at.get_or_insert(now + TICKS_SETTLE);
@@ -293,8 +293,11 @@ impl Room {
     }
 
     fn opened(&mut self, user: &UserId, conversation: &ConversationId) -> Vec<Act> {
-        let lane = self.lanes.entry(conversation.clone()).or_insert_with(|| Lane::new(ConversationRow::empty(conversation.clone())));
-        lane.row.with.get_or_insert_with(|| user.clone());
+        let view = self
+            .conversations
+            .entry(conversation.clone())
+            .or_insert_with(|| ConversationView::new(ConversationRow::empty(conversation.clone())));
+        view.row.with.get_or_insert_with(|| user.clone());
         let mut acts = if self.current == Current::Opening(user.clone()) { self.turn(conversation.clone()) } else { vec![] };
         acts.extend(self.own.release(user).map(|line| compose(conversation.clone(), line)));
         acts
@@ -333,9 +336,9 @@ impl Room {
         }
         if self.ticks_at.take_if(|at| *at <= now).is_some()
             && let Current::In(conversation) = &self.current
-            && let Some(lane) = self.lanes.get_mut(conversation)
+            && let Some(view) = self.conversations.get_mut(conversation)
         {
-            lines.extend(lane.ticks());
+            lines.extend(view.ticks());
         }
         lines.into_iter().map(Act::Say).collect()
     }
@@ -344,8 +347,8 @@ impl Room {
         let mut lines = self.own.show_waiting(None);
         lines.extend(self.connection.say(now));
         for conversation in std::mem::take(&mut self.news) {
-            if let Some(lane) = self.lanes.get(&conversation).filter(|lane| lane.unread > 0) {
-                lines.push(format!("{} · /with {}", listed(lane, false), lane.name()));
+            if let Some(view) = self.conversations.get(&conversation).filter(|view| view.unread > 0) {
+                lines.push(format!("{} · /with {}", listed(view, false), view.name()));
             }
         }
         lines
@@ -370,14 +373,14 @@ fn compose(conversation: ConversationId, line: String) -> Act {
 }
 
 /// What is on the screen is read.
-fn read_up_to(lane: &Lane) -> Option<Act> {
-    let position = lane.shown();
-    (position.seq > lane.row.read.seq).then(|| Act::Read { conversation: lane.row.conversation.clone(), position })
+fn read_up_to(view: &ConversationView) -> Option<Act> {
+    let position = view.shown();
+    (position.seq > view.row.read.seq).then(|| Act::Read { conversation: view.row.conversation.clone(), position })
 }
 
-fn listed(lane: &Lane, here: bool) -> String {
-    let name = lane.name();
-    let unread = if lane.unread == 0 { "nothing new".to_owned() } else { format!("{} unread", lane.unread) };
+fn listed(view: &ConversationView, here: bool) -> String {
+    let name = view.name();
+    let unread = if view.unread == 0 { "nothing new".to_owned() } else { format!("{} unread", view.unread) };
     if here { format!("· {name}: {unread} (here)") } else { format!("· {name}: {unread}") }
 }
 

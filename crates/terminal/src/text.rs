@@ -1,4 +1,4 @@
-//! The lines that a person sees. What others wrote is made harmless first: a message must not move the cursor, recolour the terminal,
+//! The lines that the user sees. What others wrote is made harmless first: a message must not move the cursor, recolour the terminal,
 //! or pretend to be another line.
 
 use chatlane_protocol::frames::encode;
@@ -61,7 +61,7 @@ pub(super) fn not_sent(line: &str, why: &str) -> String {
     format!("  ✗ not sent: {why}: {}", excerpt(line))
 }
 
-/// Why the server refuses: the code is what the documents explain, the message what a person reads.
+/// Why the server refuses: the code is what the documents explain, the message what the user reads.
 pub(super) fn refused(refusal: &Refusal) -> String {
     let code = encode(&refusal.code);
     let code = code.trim_matches('"');
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_told_by_its_beginning() {
+    fn a_long_line_is_shown_by_its_beginning() {
         let line = "ä".repeat(41);
         assert_eq!(waiting(&line[..80]), format!("  ○ {}", "ä".repeat(40)));
         assert_eq!(waiting(&line), format!("  ○ {}…", "ä".repeat(40)));

@@ -105,7 +105,7 @@ fn said(acts: Vec<Act>) -> Vec<String> {
 }
 
 #[test]
-fn a_wait_that_is_over_at_once_is_not_told() {
+fn a_wait_that_is_over_at_once_is_not_shown() {
     let mut scene = Scene::with_bob(1);
     scene.types("quick", "m1");
     assert_eq!(said(scene.outgoing("m1", stored(2))), ["  ✓ #2"]);
@@ -117,7 +117,7 @@ fn a_wait_that_is_over_at_once_is_not_told() {
 }
 
 #[test]
-fn lines_that_wait_are_told_in_the_order_of_typing_and_once() {
+fn lines_that_wait_are_shown_in_the_order_of_typing_and_once() {
     let mut scene = Scene::with_bob(1);
     for (line, name) in [("one", "m9"), ("two", "m1"), ("three", "m5")] {
         scene.types(line, name);
@@ -128,10 +128,10 @@ fn lines_that_wait_are_told_in_the_order_of_typing_and_once() {
 }
 
 #[test]
-fn a_line_that_the_store_does_not_have_yet_is_not_said_to_wait() {
+fn a_line_that_the_store_does_not_have_yet_is_not_shown_as_waiting() {
     let mut scene = Scene::with_bob(1);
     scene.room.composed(conversation("d1"), id("m1"), "hi".to_owned());
-    scene.room.stands(Standing::Online, scene.now);
+    scene.room.connection_changed(Status::Online, scene.now);
     assert_eq!(scene.later(), ["· online"]);
     assert_eq!(scene.room.farewell(), [""; 0]);
 }
@@ -148,7 +148,7 @@ fn ones_own_message_is_on_the_screen_as_typed_and_that_of_another_device_is_an_e
 }
 
 #[test]
-fn an_entry_that_the_store_told_already_is_not_shown_again() {
+fn an_entry_that_came_from_the_store_is_not_shown_again() {
     let mut scene = Scene::with_bob(3);
     let again = Shown::Entry { conversation: conversation("d1"), entry: entry("bob", 3, "old") };
     assert_eq!(said(scene.shows(again)), [""; 0]);
@@ -236,7 +236,7 @@ fn news_of_another_conversation_are_one_line_for_many() {
 }
 
 #[test]
-fn what_was_unread_before_is_told_at_the_start() {
+fn what_was_unread_before_is_shown_at_the_start() {
     let mut scene = Scene::of(vec![row("d1", "bob", 2), row("d2", "carol", 1), ConversationRow::empty(conversation("d3"))]);
     let lines = ["· you are alice; /help lists what you can type", "· carol: 1 unread", "· talking to bob"];
     assert_eq!(said(scene.room.begin(None, scene.now)), lines);
@@ -245,7 +245,7 @@ fn what_was_unread_before_is_told_at_the_start() {
 }
 
 #[test]
-fn a_message_that_failed_in_a_former_run_is_told_and_given_up() {
+fn a_message_that_failed_in_a_former_run_is_shown_and_given_up() {
     let refusal = Refusal::new(ErrorCode::TooLarge, "");
     let failed = OutboxRow {
         conversation: conversation("d1"),
@@ -263,7 +263,7 @@ fn a_message_that_failed_in_a_former_run_is_told_and_given_up() {
 }
 
 #[test]
-fn a_message_that_ends_while_the_person_is_elsewhere_is_told_by_its_words() {
+fn a_message_that_ends_while_the_user_is_elsewhere_is_shown_with_its_words() {
     let mut scene = Scene::of(vec![row("d1", "bob", 1), row("d2", "carol", 1)]);
     scene.room.begin(None, scene.now);
     scene.types("to bob", "m1");
@@ -272,7 +272,7 @@ fn a_message_that_ends_while_the_person_is_elsewhere_is_told_by_its_words() {
 }
 
 #[test]
-fn what_a_restore_takes_back_is_told_and_comes_again() {
+fn what_a_restore_takes_back_is_shown_and_comes_again() {
     let mut scene = Scene::with_bob(3);
     scene.types("hi", "m1");
     scene.outgoing("m1", stored(4));
@@ -290,7 +290,7 @@ fn what_a_restore_takes_back_is_told_and_comes_again() {
 }
 
 #[test]
-fn too_much_to_catch_up_with_is_fetched_backwards_where_the_person_looks() {
+fn too_much_to_catch_up_with_is_fetched_backwards_where_the_user_looks() {
     let mut scene = Scene::with_bob(3);
     let skipped = |name: &str| Shown::Skipped { conversation: conversation(name), position: at(5_000) };
     let fetch = Act::Fetch { conversation: conversation("d1"), before: None };
@@ -325,7 +325,7 @@ fn a_conversation_that_is_gone_is_named_as_such() {
 }
 
 #[test]
-fn a_conversation_that_opens_behind_the_persons_back_takes_only_its_lines() {
+fn a_conversation_that_opens_behind_the_users_back_takes_only_its_lines() {
     let mut scene = Scene::of(vec![row("d2", "carol", 1)]);
     let acts = scene.room.begin(None, scene.now);
     assert_eq!(acts[2], Act::Open(user("bob")));

@@ -7,20 +7,20 @@ use chatlane_terminal::{ChatError, chat};
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt as _, BufReader};
 
-use crate::person::{Person, Scene, created, options, reopened, user};
 use crate::server::{at, entry, hasty_welcome, head, internal_server_error, message, row, soon, stored, tokens, welcome};
+use crate::user::{Scene, User, created, options, reopened, user_id};
 
 #[tokio::test]
 async fn a_typed_line_is_sent_and_numbered() {
     let mut scene = Scene::alice_with_bob().await;
-    scene.person.types("hello bob").await;
+    scene.user.types("hello bob").await;
     let send = scene.peer.quietly("send").await;
     assert_eq!((&send["conversation"], &send["messages"][0]["anchor"]), (&json!("d1"), &at(1)));
     assert_eq!(send["messages"][0]["body"], json!({"content_type": "text/plain", "text": "hello bob"}));
     scene.peer.settle(&send, stored("ok", 2)).await;
-    scene.person.sees("  ✓ #2").await;
-    scene.person.types("/quit").await;
-    scene.person.ends().await;
+    scene.user.sees("  ✓ #2").await;
+    scene.user.types("/quit").await;
+    scene.user.ends().await;
 }
 
 #[tokio::test]
@@ -28,11 +28,11 @@ async fn each_message_has_an_id_of_its_own() {
     let mut scene = Scene::alice_with_bob().await;
     let mut ids = vec![];
     for seq in [2, 3] {
-        scene.person.types("same").await;
+        scene.user.types("same").await;
         let send = scene.peer.quietly("send").await;
         ids.push(send["messages"][0]["client_message_id"].clone());
         scene.peer.settle(&send, stored("ok", seq)).await;
-        scene.person.sees(&format!("  ✓ #{seq}")).await;
+        scene.user.sees(&format!("  ✓ #{seq}")).await;
     }
     assert_ne!(ids[0], ids[1]);
 }
@@ -43,27 +43,27 @@ async fn entries_are_shown_once_and_in_order_and_what_is_missing_is_fetched() {
     let hello = scene.peer.request("hello").await;
     scene.peer.answer(&hello, hasty_welcome("alice", &json!([]))).await;
     scene.opens("bob").await;
-    scene.person.sees("· talking to bob").await;
+    scene.user.sees("· talking to bob").await;
     let sync = scene.peer.quietly("sync").await;
     scene.peer.bring(&sync, vec![entry("bob", 1, created())]).await;
-    scene.person.sees("· bob opened the conversation  #1").await;
+    scene.user.sees("· bob opened the conversation  #1").await;
     for seq in [3, 1, 3, 4] {
         scene.peer.push_text("bob", seq, &format!("text {seq}")).await;
     }
     let sync = scene.peer.quietly("sync").await;
     scene.peer.bring(&sync, vec![entry("bob", 2, message("text 2"))]).await;
     for seq in [2, 3, 4] {
-        scene.person.sees(&format!("bob: text {seq}  #{seq}")).await;
+        scene.user.sees(&format!("bob: text {seq}  #{seq}")).await;
     }
-    scene.person.types("/quit").await;
-    scene.person.ends().await;
+    scene.user.types("/quit").await;
+    scene.user.ends().await;
 }
 
 #[tokio::test]
 async fn what_is_on_the_screen_is_read() {
     let mut scene = Scene::alice_with_bob().await;
     scene.peer.push_text("bob", 2, "two").await;
-    scene.person.sees("bob: two  #2").await;
+    scene.user.sees("bob: two  #2").await;
     loop {
         let read = scene.peer.request_of(&["read"]).await;
         let results = json!([{"conversation": "d1", "status": "ok"}]);
@@ -77,24 +77,24 @@ async fn what_is_on_the_screen_is_read() {
 #[tokio::test]
 async fn delivered_and_read_are_further_ticks() {
     let mut scene = Scene::alice_with_bob().await;
-    scene.person.types("hi").await;
+    scene.user.types("hi").await;
     let send = scene.peer.quietly("send").await;
     scene.peer.settle(&send, stored("ok", 2)).await;
-    scene.person.sees("  ✓ #2").await;
+    scene.user.sees("  ✓ #2").await;
     let receipt = |read: u64| json!({"type": "receipt", "conversation": "d1", "user": "bob\u{7}", "delivered": at(2), "read": at(read), "ttl_ms": 30_000});
     scene.peer.say(receipt(1)).await;
-    scene.person.sees("  ✓✓ #2 delivered").await;
+    scene.user.sees("  ✓✓ #2 delivered").await;
     scene.peer.say(receipt(2)).await;
-    scene.person.sees(r"  ✓✓ #2 read by bob\u{7}").await;
+    scene.user.sees(r"  ✓✓ #2 read by bob\u{7}").await;
 }
 
 #[tokio::test]
 async fn a_retry_keeps_id_and_anchor() {
     let mut scene = Scene::alice_with_bob().await;
-    scene.person.types("hi").await;
+    scene.user.types("hi").await;
     let first = scene.peer.quietly("send").await;
     scene.peer.push_text("bob", 2, "meanwhile").await;
-    scene.person.sees("bob: meanwhile  #2").await;
+    scene.user.sees("bob: meanwhile  #2").await;
     let refused = json!({"status": "refused", "code": "rate_limited", "retryable": true, "retry_after_ms": 1, "message": "slowly"});
     scene.peer.settle(&first, refused).await;
     let second = scene.peer.quietly("send").await;
@@ -105,39 +105,39 @@ async fn a_retry_keeps_id_and_anchor() {
         assert_ne!(retry["id"], first["id"]);
     }
     scene.peer.settle(&third, stored("duplicate", 3)).await;
-    scene.person.sees("  ✓ #3").await;
+    scene.user.sees("  ✓ #3").await;
 }
 
 #[tokio::test]
 async fn a_refusal_is_one_clear_line_when_it_is_certain() {
     let mut scene = Scene::alice_with_bob().await;
-    scene.person.types("hi\u{1b}").await;
+    scene.user.types("hi\u{1b}").await;
     let send = scene.peer.quietly("send").await;
     let refused = json!({"status": "refused", "code": "forbidden", "retryable": false, "message": "closed\u{7}"});
     scene.peer.settle(&send, refused).await;
     let probe = scene.peer.quietly("probe").await;
     scene.peer.answer(&probe, json!({"type": "probe", "conversation": "d1", "found": [], "reached": at(1), "done": true})).await;
     loop {
-        let line = soon(scene.person.lines.recv()).await.unwrap();
+        let line = soon(scene.user.lines.recv()).await.unwrap();
         if line.contains('✗') {
             assert_eq!(line, r"  ✗ not sent: closed\u{7} (forbidden): hi\u{1b}");
             break;
         }
     }
-    scene.person.types("/quit").await;
-    soon(scene.person.chat).await.unwrap().unwrap();
+    scene.user.types("/quit").await;
+    soon(scene.user.chat).await.unwrap().unwrap();
     let store = reopened(&scene.folder.0, "alice").await;
-    assert_eq!(store.restore().unwrap().outbox, [], "told, so given up");
+    assert_eq!(store.restore().unwrap().outbox, [], "shown, so given up");
 }
 
 #[tokio::test]
 async fn received_text_cannot_command_the_terminal() {
     let mut scene = Scene::alice_with_bob().await;
     scene.peer.push_text("bob", 2, "\u{1b}[2Jgone\nmallory: hi").await;
-    scene.person.sees(r"bob: \u{1b}[2Jgone\nmallory: hi  #2").await;
+    scene.user.sees(r"bob: \u{1b}[2Jgone\nmallory: hi  #2").await;
     let body = json!({"content_type": "image/png", "data": "AAAA"});
     scene.peer.push("bob", 3, json!({"kind": "message", "body": body})).await;
-    scene.person.sees("bob: [image/png, 3 bytes]  #3").await;
+    scene.user.sees("bob: [image/png, 3 bytes]  #3").await;
 }
 
 #[tokio::test]
@@ -146,26 +146,26 @@ async fn an_entry_of_a_later_version_keeps_its_place() {
     scene.peer.push("bob", 2, json!({"kind": "poll", "question": "?"})).await;
     scene.peer.say(json!({"type": "weather"})).await;
     scene.peer.push_text("bob", 3, "x").await;
-    scene.person.sees("· bob: something that this version cannot show  #2").await;
-    scene.person.sees("bob: x  #3").await;
+    scene.user.sees("· bob: something that this version cannot show  #2").await;
+    scene.user.sees("bob: x  #3").await;
 }
 
 #[tokio::test]
 async fn after_a_power_cut_everything_is_there_again_without_a_server() {
     let mut scene = Scene::alice_with_bob().await;
     scene.peer.push_text("bob", 2, "are you there?").await;
-    scene.person.sees("bob: are you there?  #2").await;
-    scene.person.types("yes").await;
+    scene.user.sees("bob: are you there?  #2").await;
+    scene.user.types("yes").await;
     let send = scene.peer.quietly("send").await;
     scene.peer.settle(&send, stored("ok", 3)).await;
-    scene.person.sees("  ✓ #3").await;
-    scene.person.types("and now?").await;
+    scene.user.sees("  ✓ #3").await;
+    scene.user.types("and now?").await;
     let lost = scene.peer.quietly("send").await;
-    scene.person.sees("  ○ and now?").await;
-    scene.person.dies().await;
+    scene.user.sees("  ○ and now?").await;
+    scene.user.dies().await;
 
     let store = reopened(&scene.folder.0, "alice").await;
-    let mut offline = Person::sits_down("ws://127.0.0.1:9/dev", store, None);
+    let mut offline = User::sits_down("ws://127.0.0.1:9/dev", store, None);
     for line in [
         "· you are alice; /help lists what you can type",
         "· talking to bob",
@@ -184,7 +184,7 @@ async fn after_a_power_cut_everything_is_there_again_without_a_server() {
 
     // `again` meets the server: the message that was sent keeps its name, the younger one comes behind it.
     let Scene { server, folder, .. } = scene;
-    let mut person = Person::sits_down(&server.url, reopened(&folder.0, "alice").await, None);
+    let mut user = User::sits_down(&server.url, reopened(&folder.0, "alice").await, None);
     let mut peer = server.accept().await;
     peer.greet("alice", &json!([])).await;
     let send = peer.quietly("send").await;
@@ -198,19 +198,19 @@ async fn after_a_power_cut_everything_is_there_again_without_a_server() {
     let answer = json!({"type": "send", "conversation": "d1", "results": [settled(0, 4), settled(1, 5)]});
     peer.answer(&send, answer).await;
     for line in ["  ○ later", "  ✓ #4 and now?", "  ✓ #5 later"] {
-        while soon(person.lines.recv()).await.unwrap() != line {}
+        while soon(user.lines.recv()).await.unwrap() != line {}
     }
 }
 
 #[tokio::test]
 async fn a_connection_that_is_lost_is_one_line_and_so_is_its_return() {
     let mut scene = Scene::alice_with_bob().await;
-    scene.person.sees("· online").await;
+    scene.user.sees("· online").await;
     // Nobody answers: neither this socket nor the next.
     scene.peer.close(1001, "Going away").await;
     let mut waiting = vec![];
     loop {
-        let line = soon(scene.person.lines.recv()).await.unwrap();
+        let line = soon(scene.user.lines.recv()).await.unwrap();
         if line.starts_with("· connecting") || line.starts_with("· offline, trying again in 1 s") {
             break;
         }
@@ -221,8 +221,8 @@ async fn a_connection_that_is_lost_is_one_line_and_so_is_its_return() {
     peer.greet("alice", &json!([row("bob", 2)])).await;
     let sync = peer.quietly("sync").await;
     peer.bring(&sync, vec![entry("bob", 2, message("while you were away"))]).await;
-    scene.person.sees("bob: while you were away  #2").await;
-    scene.person.sees("· back, 1 new").await;
+    scene.user.sees("bob: while you were away  #2").await;
+    scene.user.sees("· back, 1 new").await;
 }
 
 #[tokio::test]
@@ -230,7 +230,7 @@ async fn a_lost_open_is_made_again_and_what_was_typed_meanwhile_goes_behind_it()
     let mut scene = Scene::connected("alice", None).await;
     scene.peer.greet("alice", &json!([])).await;
     let open = scene.peer.quietly("open").await;
-    scene.person.types("first words").await;
+    scene.user.types("first words").await;
     let busy = json!({"type": "error", "code": "busy", "retryable": true, "retry_after_ms": 1});
     scene.peer.answer(&open, busy).await;
     let again = scene.peer.quietly("open").await;
@@ -238,7 +238,7 @@ async fn a_lost_open_is_made_again_and_what_was_typed_meanwhile_goes_behind_it()
     let mut answer = head("bob", 1);
     answer["type"] = "open".into();
     scene.peer.answer(&again, answer).await;
-    scene.person.sees("· talking to bob").await;
+    scene.user.sees("· talking to bob").await;
     let send = scene.peer.quietly("send").await;
     assert_eq!(send["messages"][0]["body"]["text"], "first words");
 }
@@ -248,14 +248,14 @@ async fn somebody_who_cannot_be_talked_to_is_one_line_and_so_is_each_line_typed_
     let mut scene = Scene::connected("alice", Some("nobody")).await;
     scene.peer.greet("alice", &json!([])).await;
     let open = scene.peer.quietly("open").await;
-    scene.person.types("hello?").await;
-    scene.person.types("/list").await;
-    scene.person.sees("· no conversations yet: /with NAME").await;
+    scene.user.types("hello?").await;
+    scene.user.types("/list").await;
+    scene.user.sees("· no conversations yet: /with NAME").await;
     scene.peer.answer(&open, json!({"type": "error", "code": "bad_request", "retryable": false, "message": "no"})).await;
-    scene.person.sees("· cannot talk to nobody: no (bad_request)").await;
-    scene.person.sees("  ✗ not sent: no (bad_request): hello?").await;
-    scene.person.types("anybody?").await;
-    scene.person.sees("· nobody to talk to yet: /with NAME").await;
+    scene.user.sees("· cannot talk to nobody: no (bad_request)").await;
+    scene.user.sees("  ✗ not sent: no (bad_request): hello?").await;
+    scene.user.types("anybody?").await;
+    scene.user.sees("· nobody to talk to yet: /with NAME").await;
 }
 
 #[tokio::test]
@@ -272,14 +272,14 @@ async fn bob_talks_to_alice_by_default_and_a_peer_that_is_named_goes_before() {
 async fn others_talk_to_whom_they_name_or_to_the_first_who_writes() {
     let mut scene = Scene::connected("carol", None).await;
     scene.peer.greet("carol", &json!([])).await;
-    scene.person.types("anybody?").await;
-    scene.person.sees("· nobody to talk to yet: /with NAME").await;
+    scene.user.types("anybody?").await;
+    scene.user.sees("· nobody to talk to yet: /with NAME").await;
     scene.peer.push("dave", 1, json!({"kind": "created", "members": ["carol", "dave"]})).await;
     scene.peer.push_text("dave", 2, "me").await;
-    scene.person.sees("· talking to dave").await;
-    scene.person.sees("· dave opened the conversation  #1").await;
-    scene.person.sees("dave: me  #2").await;
-    scene.person.types("/with erin").await;
+    scene.user.sees("· talking to dave").await;
+    scene.user.sees("· dave opened the conversation  #1").await;
+    scene.user.sees("dave: me  #2").await;
+    scene.user.types("/with erin").await;
     assert_eq!(scene.peer.quietly("open").await["with"], "erin");
 }
 
@@ -289,21 +289,21 @@ async fn another_conversation_is_a_short_notice_and_is_turned_to_by_name() {
     let entries = [entry("carol", 1, json!({"kind": "created", "members": ["alice", "carol"]})), entry("carol", 2, message("psst"))];
     scene.peer.say(json!({"type": "entries", "conversation": "d2", "entries": entries})).await;
     // The test counts each entry as a message.
-    scene.person.sees("· carol: 2 unread · /with carol").await;
-    scene.person.types("/list").await;
-    scene.person.sees("· carol: 2 unread").await;
-    scene.person.sees("· bob: nothing new (here)").await;
-    scene.person.types("/with carol").await;
+    scene.user.sees("· carol: 2 unread · /with carol").await;
+    scene.user.types("/list").await;
+    scene.user.sees("· carol: 2 unread").await;
+    scene.user.sees("· bob: nothing new (here)").await;
+    scene.user.types("/with carol").await;
     for line in ["· talking to carol", "· carol opened the conversation  #1", "carol: psst  #2"] {
-        scene.person.sees(line).await;
+        scene.user.sees(line).await;
     }
-    scene.person.types("/with bob").await;
-    scene.person.sees("· talking to bob").await;
+    scene.user.types("/with bob").await;
+    scene.user.sees("· talking to bob").await;
     // What was on the screen becomes read when the store has it.
     while {
-        scene.person.types("/list").await;
+        scene.user.types("/list").await;
         let carol = loop {
-            let line = soon(scene.person.lines.recv()).await.unwrap();
+            let line = soon(scene.user.lines.recv()).await.unwrap();
             if line.starts_with("· carol") {
                 break line;
             }
@@ -331,23 +331,23 @@ async fn on_a_new_device_what_was_said_before_is_fetched_page_by_page() {
     };
     assert_eq!(history["before"], 61);
     scene.peer.answer(&history, page(59..=60, false)).await;
-    while soon(scene.person.lines.recv()).await.unwrap() != "· earlier, #59 to #60:" {}
+    while soon(scene.user.lines.recv()).await.unwrap() != "· earlier, #59 to #60:" {}
     for line in ["bob: text 59  #59", "bob: text 60  #60", "· further back: /history"] {
-        scene.person.sees(line).await;
+        scene.user.sees(line).await;
     }
-    scene.person.types("/history").await;
+    scene.user.types("/history").await;
     let history = scene.peer.quietly("history").await;
     assert_eq!(history["before"], 59);
     scene.peer.answer(&history, page(57..=58, true)).await;
     for line in ["· earlier, #57 to #58:", "bob: text 57  #57", "bob: text 58  #58", "· that is the beginning"] {
-        scene.person.sees(line).await;
+        scene.user.sees(line).await;
     }
 
     // The next time it comes from the device.
-    scene.person.types("/quit").await;
-    scene.person.ends().await;
+    scene.user.types("/quit").await;
+    scene.user.ends().await;
     let store = reopened(&scene.folder.0, "alice").await;
-    let mut offline = Person::sits_down("ws://127.0.0.1:9/dev", store, None);
+    let mut offline = User::sits_down("ws://127.0.0.1:9/dev", store, None);
     for line in ["· you are alice; /help lists what you can type", "· talking to bob", "· earlier: /history", "bob: text 57  #57"] {
         offline.sees(line).await;
     }
@@ -358,78 +358,78 @@ async fn history_comes_from_the_device_first() {
     let mut scene = Scene::alice_with_bob().await;
     for seq in 2..=30 {
         scene.peer.push_text("bob", seq, &format!("text {seq}")).await;
-        scene.person.sees(&format!("bob: text {seq}  #{seq}")).await;
+        scene.user.sees(&format!("bob: text {seq}  #{seq}")).await;
     }
-    scene.person.types("/quit").await;
-    soon(&mut scene.person.chat).await.unwrap().unwrap();
+    scene.user.types("/quit").await;
+    soon(&mut scene.user.chat).await.unwrap().unwrap();
     scene.again("alice").await;
-    scene.person.sees("· talking to bob").await;
-    scene.person.sees("· earlier: /history").await;
+    scene.user.sees("· talking to bob").await;
+    scene.user.sees("· earlier: /history").await;
     for seq in 11..=30 {
-        scene.person.sees(&format!("bob: text {seq}  #{seq}")).await;
+        scene.user.sees(&format!("bob: text {seq}  #{seq}")).await;
     }
-    scene.person.types("/history").await;
-    scene.person.sees("· earlier, #1 to #10:").await;
-    scene.person.sees("· bob opened the conversation  #1").await;
+    scene.user.types("/history").await;
+    scene.user.sees("· earlier, #1 to #10:").await;
+    scene.user.sees("· bob opened the conversation  #1").await;
     for seq in 2..=10 {
-        scene.person.sees(&format!("bob: text {seq}  #{seq}")).await;
+        scene.user.sees(&format!("bob: text {seq}  #{seq}")).await;
     }
-    scene.person.sees("· that is the beginning").await;
-    scene.person.types("/history").await;
-    scene.person.sees("· that is the beginning").await;
+    scene.user.sees("· that is the beginning").await;
+    scene.user.types("/history").await;
+    scene.user.sees("· that is the beginning").await;
 }
 
 #[tokio::test]
 async fn help_and_mistakes_are_answered_here() {
     let mut scene = Scene::alice_with_bob().await;
-    scene.person.types("/help").await;
-    scene.person.sees("· a line of text: send it to the one you are talking to").await;
+    scene.user.types("/help").await;
+    scene.user.sees("· a line of text: send it to the one you are talking to").await;
     for _ in 0..5 {
-        assert!(soon(scene.person.lines.recv()).await.unwrap().starts_with("· "));
+        assert!(soon(scene.user.lines.recv()).await.unwrap().starts_with("· "));
     }
-    scene.person.types("").await;
-    scene.person.types("/dance").await;
-    scene.person.sees("· no such command; /help lists them").await;
-    scene.person.keyboard.write_all(b"\xff\n").await.unwrap();
-    scene.person.sees("· not sent: the line is not UTF-8").await;
+    scene.user.types("").await;
+    scene.user.types("/dance").await;
+    scene.user.sees("· no such command; /help lists them").await;
+    scene.user.keyboard.write_all(b"\xff\n").await.unwrap();
+    scene.user.sees("· not sent: the line is not UTF-8").await;
 }
 
 #[tokio::test]
 async fn the_end_of_the_input_waits_for_the_last_line_and_quit_does_not() {
     let mut scene = Scene::alice_with_bob().await;
-    scene.person.keyboard.write_all(b"last words").await.unwrap();
-    scene.person.keyboard.shutdown().await.unwrap();
+    scene.user.keyboard.write_all(b"last words").await.unwrap();
+    scene.user.keyboard.shutdown().await.unwrap();
     let send = scene.peer.quietly("send").await;
     scene.peer.settle(&send, stored("ok", 2)).await;
-    scene.person.sees("  ✓ #2").await;
-    soon(scene.person.chat).await.unwrap().unwrap();
+    scene.user.sees("  ✓ #2").await;
+    soon(scene.user.chat).await.unwrap().unwrap();
 
     let mut scene = Scene::alice_with_bob().await;
-    scene.person.keyboard.write_all(b"unheard\n/quit\n").await.unwrap();
-    scene.person.sees("  ○ unheard").await;
-    scene.person.sees("· 1 message waits on this device; it is sent the next time").await;
-    scene.person.ends().await;
+    scene.user.keyboard.write_all(b"unheard\n/quit\n").await.unwrap();
+    scene.user.sees("  ○ unheard").await;
+    scene.user.sees("· 1 message waits on this device; it is sent the next time").await;
+    scene.user.ends().await;
     assert_eq!(reopened(&scene.folder.0, "alice").await.restore().unwrap().outbox.len(), 1);
 }
 
 #[tokio::test]
-async fn who_quits_before_the_conversation_is_there_is_told_what_was_not_kept() {
+async fn who_quits_before_the_conversation_is_there_sees_what_was_not_kept() {
     let mut scene = Scene::connected("alice", None).await;
-    scene.person.keyboard.write_all(b"too early\n/quit\n").await.unwrap();
-    scene.person.sees("  ✗ not sent: the conversation was not there yet: too early").await;
-    scene.person.ends().await;
+    scene.user.keyboard.write_all(b"too early\n/quit\n").await.unwrap();
+    scene.user.sees("  ✗ not sent: the conversation was not there yet: too early").await;
+    scene.user.ends().await;
 }
 
 #[tokio::test]
-async fn a_displaced_chat_says_so_and_comes_back_when_it_is_told_to() {
+async fn a_displaced_chat_says_so_and_comes_back_when_asked_to() {
     let mut scene = Scene::alice_with_bob().await;
-    scene.person.sees("· online").await;
+    scene.user.sees("· online").await;
     scene.peer.say(json!({"type": "goaway", "reason": "displaced"})).await;
-    scene.person.sees("· offline, another connection took this one's place; /connect takes it back").await;
-    scene.person.types("/connect").await;
+    scene.user.sees("· offline, another connection took this one's place; /connect takes it back").await;
+    scene.user.types("/connect").await;
     let mut peer = scene.server.accept().await;
     peer.greet("alice", &json!([])).await;
-    scene.person.sees("· back").await;
+    scene.user.sees("· back").await;
 }
 
 #[tokio::test]
@@ -437,7 +437,7 @@ async fn a_server_of_another_time_is_named() {
     let mut scene = Scene::connected("alice", None).await;
     let hello = scene.peer.request("hello").await;
     scene.peer.answer(&hello, json!({"type": "error", "code": "upgrade_required", "retryable": false})).await;
-    scene.person.sees("· offline, the server does not speak this version; update this program").await;
+    scene.user.sees("· offline, the server does not speak this version; update this program").await;
 }
 
 #[tokio::test]
@@ -451,34 +451,34 @@ async fn limits_beyond_all_time_are_no_limits() {
     answer["reconnect_in_ms"] = u64::MAX.into();
     scene.peer.answer(&hello, answer).await;
     scene.opens("bob").await;
-    scene.person.sees("· talking to bob").await;
+    scene.user.sees("· talking to bob").await;
     for (seq, kind) in [(2, message("two")), (1, created())] {
         scene.peer.push("bob", seq, kind).await;
     }
-    scene.person.sees("· bob opened the conversation  #1").await;
-    scene.person.sees("bob: two  #2").await;
+    scene.user.sees("· bob opened the conversation  #1").await;
+    scene.user.sees("bob: two  #2").await;
 }
 
 #[tokio::test]
 async fn a_store_that_fails_ends_the_chat_with_the_reason() {
     let scene = Scene::alice_with_bob().await;
-    scene.person.dies().await;
+    scene.user.dies().await;
     drop(reopened(&scene.folder.0, "alice").await);
     let path = scene.folder.0.join("device.sqlite");
     let full = "CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'disk full'); END";
     rusqlite::Connection::open(&path).unwrap().execute_batch(full).unwrap();
-    let mut person = Person::sits_down(&scene.server.url, Store::open(&path, &user("alice")).unwrap(), None);
-    person.types("hi").await;
-    let ended = soon(person.chat).await.unwrap();
+    let mut user = User::sits_down(&scene.server.url, Store::open(&path, &user_id("alice")).unwrap(), None);
+    user.types("hi").await;
+    let ended = soon(user.chat).await.unwrap();
     assert!(matches!(ended, Err(ChatError::Store(StoreError::Sqlite(_)))), "{ended:?}");
 }
 
 #[tokio::test]
 async fn a_terminal_that_is_gone_ends_the_chat() {
     let mut scene = Scene::alice_with_bob().await;
-    drop(scene.person.lines);
+    drop(scene.user.lines);
     scene.peer.push_text("bob", 2, "x").await;
-    assert!(matches!(soon(scene.person.chat).await.unwrap(), Err(ChatError::Output(_))));
+    assert!(matches!(soon(scene.user.chat).await.unwrap(), Err(ChatError::Output(_))));
 }
 
 /// A keyboard that is pulled out.
@@ -496,7 +496,7 @@ impl tokio::io::AsyncRead for Broken {
 
 #[tokio::test]
 async fn an_input_that_cannot_be_read_ends_the_chat() {
-    let store = Store::in_memory(&user("alice")).unwrap();
+    let store = Store::in_memory(&user_id("alice")).unwrap();
     let options = options("ws://127.0.0.1:9/dev", &store, None);
     let chatted = soon(chat(options, store, tokens(), BufReader::new(Broken), io::sink())).await;
     assert!(matches!(chatted, Err(ChatError::Input(_))), "{chatted:?}");

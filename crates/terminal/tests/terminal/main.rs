@@ -1,7 +1,7 @@
-//! The chat as a person sees it, against a server that does what each test says, over loopback TCP.
+//! The chat as a user sees it, against a server that does what each test says, over loopback TCP.
 
 mod chat;
-mod person;
 #[expect(dead_code, reason = "the client's tests, whose server this is, use more of it")]
 #[path = "../../../client/tests/client/server.rs"]
 mod server;
+mod user;

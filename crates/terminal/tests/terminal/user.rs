@@ -1,4 +1,4 @@
-//! A person at a terminal chat, in front of a scripted server.
+//! A user at a terminal chat, in front of a scripted server.
 
 use std::io;
 use std::path::Path;
@@ -35,22 +35,22 @@ impl io::Write for Screen {
     }
 }
 
-/// One person at a terminal.
-pub struct Person {
+/// One user at a terminal.
+pub struct User {
     pub keyboard: DuplexStream,
     pub lines: UnboundedReceiver<String>,
     pub chat: JoinHandle<Result<(), ChatError>>,
 }
 
-pub fn user(name: &str) -> UserId {
+pub fn user_id(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
 
 pub fn options(url: &str, store: &Store, peer: Option<&str>) -> ChatOptions {
-    ChatOptions { device: impatient(url, store), peer: peer.map(user) }
+    ChatOptions { device: impatient(url, store), peer: peer.map(user_id) }
 }
 
-impl Person {
+impl User {
     pub fn sits_down(url: &str, store: Store, peer: Option<&str>) -> Self {
         let (keyboard, input) = tokio::io::duplex(64 * 1024);
         let (sender, lines) = unbounded_channel();
@@ -64,8 +64,8 @@ impl Person {
         self.keyboard.write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }
 
-    /// The next line. Whether a wait, a tick or the connection is told at all depends on how long things take: that is passed over unless
-    /// it is asked for; and a line that was told to wait is told by its words when it is stored.
+    /// Waits for this line, the next one. Whether a wait, a tick or the connection is shown at all depends on how long things take: these
+    /// lines are passed over unless one of them is `line`. A line that was shown as waiting is shown with its words when it is stored.
     pub async fn sees(&mut self, line: &str) {
         loop {
             let next = soon(self.lines.recv()).await.unwrap_or_else(|| panic!("the chat ends before: {line}"));
@@ -96,7 +96,7 @@ pub struct Scene {
     pub server: Server,
     pub folder: Folder,
     pub peer: Peer,
-    pub person: Person,
+    pub user: User,
 }
 
 impl Scene {
@@ -104,11 +104,11 @@ impl Scene {
     pub async fn connected(name: &str, peer: Option<&str>) -> Self {
         let server = Server::start().await;
         let folder = Folder::new();
-        let store = Store::open(&folder.0.join("device.sqlite"), &user(name)).unwrap();
-        let mut person = Person::sits_down(&server.url, store, peer);
-        person.sees(&format!("· you are {name}; /help lists what you can type")).await;
+        let store = Store::open(&folder.0.join("device.sqlite"), &user_id(name)).unwrap();
+        let mut user = User::sits_down(&server.url, store, peer);
+        user.sees(&format!("· you are {name}; /help lists what you can type")).await;
         let peer = server.accept().await;
-        Self { server, folder, peer, person }
+        Self { server, folder, peer, user }
     }
 
     /// alice, talking to bob, with entry 1.
@@ -116,9 +116,9 @@ impl Scene {
         let mut scene = Self::connected("alice", None).await;
         scene.peer.greet("alice", &json!([])).await;
         scene.opens("bob").await;
-        scene.person.sees("· talking to bob").await;
+        scene.user.sees("· talking to bob").await;
         scene.peer.push("bob", 1, created()).await;
-        scene.person.sees("· bob opened the conversation  #1").await;
+        scene.user.sees("· bob opened the conversation  #1").await;
         scene
     }
 
@@ -134,8 +134,8 @@ impl Scene {
     /// Sits down again, after whatever has happened, and is not greeted yet.
     pub async fn again(&mut self, name: &str) {
         let store = reopened(&self.folder.0, name).await;
-        self.person = Person::sits_down(&self.server.url, store, None);
-        self.person.sees(&format!("· you are {name}; /help lists what you can type")).await;
+        self.user = User::sits_down(&self.server.url, store, None);
+        self.user.sees(&format!("· you are {name}; /help lists what you can type")).await;
         self.peer = self.server.accept().await;
     }
 }
@@ -144,7 +144,7 @@ impl Scene {
 pub async fn reopened(folder: &Path, name: &str) -> Store {
     soon(async {
         loop {
-            match Store::open(&folder.join("device.sqlite"), &user(name)) {
+            match Store::open(&folder.join("device.sqlite"), &user_id(name)) {
                 Err(StoreError::InUse { .. }) => tokio::task::yield_now().await,
                 opened => return opened.unwrap(),
             }

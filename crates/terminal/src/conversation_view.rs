@@ -10,7 +10,7 @@ use chatlane_session::ConversationRow;
 
 /// One conversation.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct ConversationView {
     pub(super) row: ConversationRow,
     pub(super) unread: u64,
     /// All up to here is on the screen, or was before.
@@ -19,11 +19,11 @@ pub(super) struct Lane {
     oldest: Option<Seq>,
     /// One's own messages, where ticks may still change.
     own: BTreeSet<Seq>,
-    /// The last own message said to be delivered, and to be read.
+    /// The last own message that the screen shows as delivered, and as read.
     ticked: (Seq, Seq),
 }
 
-impl Lane {
+impl ConversationView {
     pub(super) const fn new(row: ConversationRow) -> Self {
         let unread = row.unread();
         Self { row, unread, shown: Position::ZERO, oldest: None, own: BTreeSet::new(), ticked: (Seq::ZERO, Seq::ZERO) }
@@ -71,11 +71,11 @@ impl Lane {
         self.oldest = self.oldest.filter(|oldest| *oldest <= position.seq);
     }
 
-    /// The row has changed. It was read before it was stored: what others have told since is not in it.
-    pub(super) fn stands(&mut self, row: ConversationRow, unread: u64) {
-        let told = std::mem::replace(&mut self.row, row).others;
+    /// The row has changed. It was read before it was stored: cursors of others that came since are not in it.
+    pub(super) fn update(&mut self, row: ConversationRow, unread: u64) {
+        let others = std::mem::replace(&mut self.row, row).others;
         self.unread = unread;
-        for cursors in told {
+        for cursors in others {
             self.moved(cursors);
         }
     }
