@@ -62,7 +62,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// Whether the request may have had its effect. If so, only a retry with the same client message ids, or the log, tells.
+    /// Whether the request may have had its effect. If so, only a retry with the same client message ids, or the log, answers that.
     pub const fn outcome_unknown(&self) -> bool {
         match self {
             Self::Refused(refusal) => matches!(refusal.code, chatlane_protocol::ErrorCode::Unavailable),
@@ -219,7 +219,7 @@ impl Connection {
         }
     }
 
-    /// `ping`: whether the server answers, knows this connection, and where at most 20 conversations, none twice, stand.
+    /// `ping`: whether the server answers, knows this connection, and the status of at most 20 conversations, none twice.
     pub async fn ping(&self, open: Vec<ConversationId>) -> Result<PingAnswer, RequestError> {
         match self.request(|id| Request::Ping(Ping { id, open })).await? {
             ServerFrame::Ping(answer) => Ok(answer),

@@ -41,7 +41,7 @@ impl DeviceOptions {
     }
 }
 
-/// The device has ended: its store failed, as [`Device::shutdown`] tells.
+/// The device has ended: its store failed, see [`Device::shutdown`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the device has ended")]
 pub struct Ended;
@@ -77,38 +77,38 @@ impl Device {
     /// Writes a message; [`Shown::Outgoing`] says when it is kept, and what becomes of it. Its name comes back.
     pub fn compose(&self, conversation: ConversationId, body: Body) -> ClientMessageId {
         let client_message_id = new_id();
-        self.tell(Input::Compose { conversation, client_message_id: client_message_id.clone(), body });
+        self.send(Input::Compose { conversation, client_message_id: client_message_id.clone(), body });
         client_message_id
     }
 
     /// Finds or makes the conversation with `user`: [`Shown::Opened`], or [`Shown::Failed`].
     pub fn open_with(&self, user: UserId) {
-        self.tell(Input::OpenWith { user, client_message_id: new_id() });
+        self.send(Input::OpenWith { user, client_message_id: new_id() });
     }
 
-    /// The person has seen the entries up to here.
+    /// The user has seen the entries up to here.
     pub fn mark_read(&self, conversation: ConversationId, position: Position) {
-        self.tell(Input::MarkRead { conversation, position });
+        self.send(Input::MarkRead { conversation, position });
     }
 
-    /// The person looks at these, at most 20, instead of those before.
+    /// The user looks at these, at most 20, instead of those before.
     pub fn look(&self, conversations: Vec<ConversationId>) {
-        self.tell(Input::Look { conversations });
+        self.send(Input::Look { conversations });
     }
 
     /// Fetches entries below `before` (without: below those that the device has): [`Shown::History`], or [`Shown::Failed`].
     pub fn load_history(&self, conversation: ConversationId, before: Option<Seq>) {
-        self.tell(Input::LoadHistory { conversation, before });
+        self.send(Input::LoadHistory { conversation, before });
     }
 
     /// Gives up a failed message.
     pub fn discard(&self, conversation: ConversationId, client_message_id: ClientMessageId) {
-        self.tell(Input::Discard { conversation, client_message_id });
+        self.send(Input::Discard { conversation, client_message_id });
     }
 
-    /// Connects now, if there is no connection: the network is back, or the person acts after a displacement.
+    /// Connects now, if there is no connection: the network is back, or the user acts after a displacement.
     pub fn connect_now(&self) {
-        self.tell(Input::ConnectNow);
+        self.send(Input::ConnectNow);
     }
 
     /// The last `limit` entries below `before` (without: of all) that the store has, ascending.
@@ -131,7 +131,7 @@ impl Device {
     }
 
     /// A device that has ended takes nothing more; who reads what it shows learns it there.
-    fn tell(&self, input: Input) {
+    fn send(&self, input: Input) {
         let _ended = self.commands.send(Command::Do(input));
     }
 }

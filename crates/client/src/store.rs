@@ -19,7 +19,7 @@ use chatlane_session::{Change, Restored};
 
 mod row;
 
-/// Ours: "`CHLN`". Tells the file from any other `SQLite` file ("PRAGMA `application_id`").
+/// Ours: "`CHLN`". Distinguishes the file from any other `SQLite` file ("PRAGMA `application_id`").
 const APPLICATION_ID: i32 = 0x4348_4c4e;
 
 /// The tables' version. One more with every change of them.

@@ -172,7 +172,7 @@ enum Arrival {
     GatewayFailure(String),
 }
 
-/// Tells what a frame is. Forward rule: whatever is unknown is still an answer if it has an `id`, and a push if it has none.
+/// Classifies a frame. Forward rule: whatever is unknown is still an answer if it has an `id`, and a push if it has none.
 fn read(text: &str) -> Arrival {
     let frame = serde_json::from_str(text).unwrap_or(ServerFrame::Unknown);
     match (frame.id().cloned(), frame) {

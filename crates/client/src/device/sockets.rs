@@ -96,7 +96,7 @@ impl<T: Tokens> Sockets<T> {
     /// Opens a socket with the newest token; without one, with a first one.
     pub(super) fn connect(&mut self, socket: SocketId) {
         let (outgoing, queue) = mpsc::unbounded_channel();
-        let (goodbye, told) = oneshot::channel();
+        let (goodbye, closed) = oneshot::channel();
         self.open.insert(socket, Wire { outgoing, _goodbye: goodbye });
         let (url, device, tokens) = (Arc::clone(&self.url), self.device, Arc::clone(&self.tokens));
         let (newest, events) = (self.newest.clone(), self.events.clone());
@@ -110,7 +110,7 @@ impl<T: Tokens> Sockets<T> {
             };
             tokio::select! {
                 () = live(socket, opening, queue, &events) => {}
-                () = farewell(told) => {}
+                () = farewell(closed) => {}
             }
         });
     }
@@ -167,7 +167,7 @@ async fn first_token(tokens: &impl Tokens, events: &mpsc::UnboundedSender<Event>
     Ok(token)
 }
 
-/// One socket's life, told by events.
+/// One socket's life, as events.
 async fn live(
     socket: SocketId,
     opening: impl Future<Output = Result<crate::connection::handshake::Socket, NoToken>>,
@@ -175,15 +175,15 @@ async fn live(
     events: &mpsc::UnboundedSender<Event>,
 ) {
     // A device that has ended hears nothing.
-    let tell = |input| drop(events.send(Event::Input(input)));
+    let notify = |input| drop(events.send(Event::Input(input)));
     let opened = timeout(OPEN_WAIT, opening).await.unwrap_or_else(|elapsed| Err(elapsed.into()));
     match opened {
         Ok(stream) => {
-            tell(Input::Opened(socket));
-            let arrived = |text: &str| tell(Input::Received { socket, text: Text(text.to_owned()) });
-            drive(stream, queue, arrived, |_closed| tell(Input::Closed { socket })).await;
+            notify(Input::Opened(socket));
+            let arrived = |text: &str| notify(Input::Received { socket, text: Text(text.to_owned()) });
+            drive(stream, queue, arrived, |_closed| notify(Input::Closed { socket })).await;
         }
-        Err(error) => tell(Input::OpenFailed { socket, failure: failure(error.downcast_ref()) }),
+        Err(error) => notify(Input::OpenFailed { socket, failure: failure(error.downcast_ref()) }),
     }
 }
 
@@ -196,8 +196,8 @@ const fn failure(error: Option<&OpenError>) -> OpenFailure {
 }
 
 /// Ends a while after the device has closed this socket.
-async fn farewell(told: oneshot::Receiver<()>) {
-    let _dropped = told.await;
+async fn farewell(closed: oneshot::Receiver<()>) {
+    let _dropped = closed.await;
     sleep(FAREWELL_WAIT).await;
 }
 

@@ -408,7 +408,7 @@ async fn a_server_that_does_not_choose_the_protocol_is_not_talked_to() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_reached_is_told_apart() {
+async fn what_cannot_be_reached_is_distinguished() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let opened = Connection::open(&format!("ws://{free}/dev"), device(), TOKEN).await;
     assert!(matches!(opened, Err(OpenError::Unreachable { .. })), "{opened:?}");

@@ -330,7 +330,7 @@ async fn a_failed_message_goes_when_it_is_discarded() {
 }
 
 #[tokio::test]
-async fn a_device_that_was_displaced_comes_back_when_it_is_told_to() {
+async fn a_device_that_was_displaced_comes_back_when_asked_to() {
     let server = Server::start().await;
     let mut phone = Phone::start(&server.url, Store::in_memory(&alice()).unwrap(), tokens());
     let mut peer = server.accept().await;

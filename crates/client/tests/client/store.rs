@@ -227,7 +227,7 @@ fn what_is_no_store_of_this_version_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn a_row_that_no_version_writes_is_told_without_its_text() {
+fn a_row_that_no_version_writes_is_reported_without_its_text() {
     for (damage, what) in [
         ("UPDATE device SET device = 'secret'", "the device"),
         ("UPDATE conversations SET conversation = 'sec ret'", "a conversation id"),
