@@ -57,7 +57,7 @@ impl Session {
         self.take(conversation, taken, step);
     }
 
-    /// Entries are the next ones of the device's run: into the store, then before the person.
+    /// Entries are the next ones of the device's run: into the store, then before the user.
     pub(super) fn take(&mut self, conversation: &ConversationId, taken: Vec<Entry>, step: &mut Step) {
         if taken.is_empty() {
             return;
@@ -122,7 +122,7 @@ impl Session {
         if due.is_empty() || !step.reached(self.catching_up.syncs.not_before()) {
             return;
         }
-        // Stable: what the person looks at first, then by id.
+        // Stable: what the user looks at first, then by id.
         due.sort_by_key(|conversation| !self.looking.open.contains(conversation));
         due.retain(|conversation| {
             self.jump_if_too_far(conversation, step);
@@ -144,8 +144,8 @@ impl Session {
     pub(super) fn sync_answered(&mut self, asked: &[Asked], ack: &[PositionIn], answered: Answered<SyncAnswer>, step: &mut Step) {
         match answered {
             Answered::Answer(answer) => {
-                for told in ack.iter().filter(|_| answer.acked) {
-                    self.cursor_told(&told.conversation, told.position, false);
+                for sent in ack.iter().filter(|_| answer.acked) {
+                    self.cursor_taken(&sent.conversation, sent.position, false);
                 }
                 let brings = |page: &SyncPage| match &page.outcome {
                     SyncOutcome::Ok(Missed { skip, entries, done }) => *done || skip.is_some() || !entries.is_empty(),
@@ -295,7 +295,7 @@ impl Session {
         step.unshow_beyond(conversation, Position::ZERO);
         step.show_committed(Shown::RolledBack { conversation: conversation.clone(), position: Position::ZERO });
         step.touch(conversation);
-        self.looking.ping = true; // it tells the head
+        self.looking.ping = true; // it answers the head
         self.catching_up.syncs.fail(step, None);
     }
 }

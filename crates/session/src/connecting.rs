@@ -1,4 +1,4 @@
-//! The life of the sockets: opening, dying, replacing, giving up. What a socket's frames mean is told elsewhere.
+//! The life of the sockets: opening, dying, replacing, giving up. What a socket's frames mean is elsewhere.
 
 use chatlane_protocol::ErrorCode;
 use chatlane_protocol::frames::{ErrorFrame, Goaway, GoawayReason};
@@ -11,7 +11,7 @@ use super::wire::{self, Answer, Arrival, Loss};
 use super::{ConnectionState, Moment, OpenFailure, Output, Session, SocketId};
 
 impl Session {
-    /// How the connection stands.
+    /// The state of the connection.
     pub(super) fn state(&self) -> ConnectionState {
         match (&self.sockets.current, self.sockets.rest) {
             (Some(link), _) if !link.is_ready() => ConnectionState::Connecting,
@@ -188,7 +188,7 @@ impl Session {
                 link.pushes_at = step.now;
                 self.cursors_moved(&receipt.conversation, vec![receipt.cursors], step);
             }
-            Arrival::Push(ServerFrame::Goaway(goaway)) => self.told_to_go(socket, &goaway, step),
+            Arrival::Push(ServerFrame::Goaway(goaway)) => self.goaway_came(socket, &goaway, step),
             Arrival::Push(ServerFrame::Error(ErrorFrame { refusal, .. })) => {
                 let _other = self.refused_for_all(socket, refusal.code, step);
             }
@@ -201,7 +201,7 @@ impl Session {
         }
     }
 
-    fn told_to_go(&mut self, socket: SocketId, goaway: &Goaway, step: &mut Step) {
+    fn goaway_came(&mut self, socket: SocketId, goaway: &Goaway, step: &mut Step) {
         let greeted = self.sockets.successor.as_ref().is_some_and(|link| link.stage == Stage::Greeting);
         let current = self.sockets.is_current(socket);
         let in_use = current || self.sockets.is_successor(socket);

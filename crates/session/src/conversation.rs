@@ -21,7 +21,7 @@ pub(super) struct Conversation {
     pub(super) row: ConversationRow,
     /// The last entry of the run that the local store has; [`Position::ZERO`]: none. What was skipped is not in the store.
     pub(super) committed: Position,
-    /// The highest position whose count is known: `row.head_count` is that one's. Below `have` only behind a skip, which tells no count.
+    /// The highest position whose count is known: `row.head_count` is that one's. Below `have` only behind a skip, which comes without a count.
     pub(super) counted: Position,
     /// Where the part of the run begins of which this session has taken every entry, and looked through it for messages of the outbox. A
     /// `skip` lies before it, and so does what was taken before a restart, in which there may be one.
@@ -41,7 +41,7 @@ pub(super) struct Conversation {
     /// The row says more than the one in the store, and can wait for the next write.
     pub(super) stale_in_store: bool,
     pub(super) outbox: Outbox,
-    /// How often something said that `have` may be missing from the log: only a sync can tell.
+    /// How often something said that `have` may be missing from the log: only a sync can find out.
     doubts: u64,
     /// How many of the doubts a sync has settled.
     settled: u64,
@@ -277,7 +277,7 @@ impl Conversation {
     }
 
     /// The device goes on at a place of a later epoch than the read mark's, over entries that it does not see: the restore between them may
-    /// have taken the marked entry back. The server knows: it is told the mark again, and takes it or names the last entry that both have.
+    /// have taken the marked entry back. The server knows: it gets the mark again, and takes it or names the last entry that both have.
     fn doubt_read(&mut self, to: Position) {
         let row = &mut self.row;
         row.read_pending |= row.read != Position::ZERO && row.have.epoch <= row.read.epoch && row.read.epoch < to.epoch;
@@ -290,7 +290,7 @@ impl Conversation {
         }
     }
 
-    /// The log does not have the entry at the read mark: the mark goes back to `to`, which both have, and the server is told that one.
+    /// The log does not have the entry at the read mark: the mark goes back to `to`, which both have, and the server gets that one.
     pub(super) fn read_back(&mut self, to: Position) {
         self.row.read_count = self.count_at(to);
         self.row.read = to;
@@ -339,7 +339,7 @@ impl Conversation {
         self.ahead.clear();
         (self.row.head, self.row.head_count, self.row.have_count) = (Position::ZERO, 0, 0);
         self.counted = Position::ZERO;
-        // Of another log than this one; `hello` tells the one that the server has.
+        // Of another log than this one; `hello` answers the one that the server has.
         (self.row.read, self.row.read_count, self.row.read_pending) = (Position::ZERO, 0, false);
         (self.row.acked, self.ack_refused, self.ack_carried) = (Position::ZERO, Position::ZERO, Position::ZERO);
         self.due = Due::Never;

@@ -1,4 +1,4 @@
-//! Cursors: what this device has and what the person has read, told to the server; how far the others are, told to the person.
+//! Cursors: what this device has and what the user has read, sent to the server; how far the others are, shown to the user.
 //!
 //! Acknowledged is only what the local store has (C1 the other way round: the server never believes that a device has what a power cut can
 //! take from it). Both are coalesced: one frame a kind and `cursors_every_ms`.
@@ -33,14 +33,14 @@ impl Pace {
     }
 }
 
-/// A cursor is to be told again, not before the server allows it.
+/// A cursor is to be sent again, not before the server allows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Again {
     after_ms: Option<u64>,
 }
 
 impl Conversation {
-    /// What the server does not know this device to have. `read` tells it too, so what is about to be read is not acknowledged.
+    /// What the server does not know this device to have. `read` implies it, so what is about to be read is not acknowledged.
     fn unacknowledged(&self) -> Option<Position> {
         let row = &self.row;
         let known = row.acked.max(self.ack_refused).max(if row.read_pending { row.read } else { Position::ZERO });
@@ -48,7 +48,7 @@ impl Conversation {
     }
 }
 
-/// When this device's cursors may be told again.
+/// When this device's cursors may be sent again.
 #[derive(Clone, Debug)]
 pub(super) struct Cursors {
     acks: Pace,
@@ -68,15 +68,15 @@ impl Cursors {
         self.reads.retry.forgive();
     }
 
-    /// Tells the server, if it is time to.
-    pub(super) fn tell(&mut self, sockets: &mut Sockets, conversations: &Conversations, writes: &Writes, every_ms: u64, step: &mut Step) {
+    /// Sends them to the server, if it is time to.
+    pub(super) fn send(&mut self, sockets: &mut Sockets, conversations: &Conversations, writes: &Writes, every_ms: u64, step: &mut Step) {
         let Some(socket) = sockets.ready().map(|link| link.socket) else { return };
         let rows = conversations.values().map(|local| &local.row).filter(|row| row.read_pending);
         let read: Vec<_> = rows
             .map(|row| PositionIn { conversation: row.conversation.clone(), position: row.read })
             .take(CONVERSATIONS_PER_REQUEST_MAX)
             .collect();
-        // The store first: a device that told a mark and has lost it in its own end would show more as unread than there is.
+        // The store first: a device that sent a mark and has lost it in its own end would show more as unread than there is.
         let stored = writes.are_confirmed() && step.changes.is_empty() && step.touched.is_empty();
         if stored && !read.is_empty() && !sockets.has(|purpose| matches!(purpose, Purpose::Read(_))) && self.reads.reached(step) {
             self.reads.next_at = step.now.plus_ms(every_ms);
@@ -112,7 +112,7 @@ fn to_acknowledge(conversations: &Conversations) -> Vec<PositionIn> {
 }
 
 impl Session {
-    /// The person has seen what is up to here.
+    /// The user has seen what is up to here.
     pub(super) fn mark_read(&mut self, conversation: &ConversationId, position: Position, step: &mut Step) {
         let Some(local) = self.conversations.get_mut(conversation) else { return };
         if local.has(position) && position.seq <= local.committed.seq && position > local.row.read {
@@ -124,7 +124,7 @@ impl Session {
         }
     }
 
-    /// What goes with a `sync`: what no `sync` before has carried. If its answer does not say that all of it is told, it is acknowledged
+    /// What goes with a `sync`: what no `sync` before has carried. If its answer does not say that all of it is taken, it is acknowledged
     /// once more, by the `ack` after the last page, which says why if it cannot be.
     pub(super) fn carry_acknowledgements(&mut self) -> Vec<PositionIn> {
         let mut carried = vec![];
@@ -140,7 +140,7 @@ impl Session {
         carried
     }
 
-    pub(super) fn cursor_told(&mut self, conversation: &ConversationId, position: Position, read: bool) {
+    pub(super) fn cursor_taken(&mut self, conversation: &ConversationId, position: Position, read: bool) {
         let Some(local) = self.conversations.get_mut(conversation) else { return };
         if position.seq <= local.row.have.seq {
             local.row.acked = local.row.acked.max(position);
@@ -154,7 +154,7 @@ impl Session {
             Answered::Answer(answer) => {
                 let some_taken = answer.results.iter().any(|result| result.outcome == CursorOutcome::Ok);
                 let results = positions.iter().zip(answer.results);
-                let again = results.filter_map(|(told, result)| self.cursor_result(told, read, result, step)).max();
+                let again = results.filter_map(|(sent, result)| self.cursor_result(sent, read, result, step)).max();
                 if some_taken || again.is_none() {
                     self.cursors.pace(read).retry.succeed(); // a refusal beside it is the first one again
                 }
@@ -162,8 +162,8 @@ impl Session {
             }
             // A fault of ours: repeating it would not end.
             Answered::Refused(refusal) => {
-                for told in positions {
-                    self.cursor_refused(told, read, &refusal, step);
+                for sent in positions {
+                    self.cursor_refused(sent, read, &refusal, step);
                 }
                 None
             }
@@ -176,14 +176,14 @@ impl Session {
     }
 
     /// Answers when to repeat it, if it is to be repeated.
-    fn cursor_result(&mut self, told: &PositionIn, read: bool, result: CursorResult, step: &mut Step) -> Option<Again> {
+    fn cursor_result(&mut self, sent: &PositionIn, read: bool, result: CursorResult, step: &mut Step) -> Option<Again> {
         match result.outcome {
-            CursorOutcome::Ok => self.cursor_told(&told.conversation, told.position, read),
+            CursorOutcome::Ok => self.cursor_taken(&sent.conversation, sent.position, read),
             CursorOutcome::Refused(refusal) if refusal.retryable => return Some(Again { after_ms: refusal.retry_after_ms }),
             CursorOutcome::Refused(refusal) => {
-                self.cursor_refused(told, read, &refusal, step);
+                self.cursor_refused(sent, read, &refusal, step);
                 if refusal.code == ErrorCode::EpochChanged {
-                    self.conversations.entry(&told.conversation).doubt();
+                    self.conversations.entry(&sent.conversation).doubt();
                 }
             }
         }
@@ -191,9 +191,9 @@ impl Session {
     }
 
     /// The server will never take this position: the next one that differs is tried. A read mark that a restore has taken back moves to the
-    /// last entry that it had in common with the log; one that names no entry at all is forgotten, `hello` tells the server's.
-    fn cursor_refused(&mut self, told: &PositionIn, read: bool, refusal: &Refusal, step: &mut Step) {
-        let PositionIn { conversation, position } = told;
+    /// last entry that it had in common with the log; one that names no entry at all is forgotten, `hello` answers the server's.
+    fn cursor_refused(&mut self, sent: &PositionIn, read: bool, refusal: &Refusal, step: &mut Step) {
+        let PositionIn { conversation, position } = sent;
         if refusal.code == ErrorCode::NotFound {
             self.not_found(conversation, step);
         }
@@ -215,9 +215,9 @@ impl Session {
     }
 
     /// How far others are, by a receipt or a ping. Either may be an old one: cursors only move forward.
-    pub(super) fn cursors_moved(&mut self, conversation: &ConversationId, told: Vec<MemberCursors>, step: &mut Step) {
+    pub(super) fn cursors_moved(&mut self, conversation: &ConversationId, cursors: Vec<MemberCursors>, step: &mut Step) {
         let Some(local) = self.conversations.get_mut(conversation) else { return };
-        for MemberCursors { user, delivered, read } in told {
+        for MemberCursors { user, delivered, read } in cursors {
             if user == self.settings.user {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! `hello`: makes a socket known, tells the server what the device knows and takes in where the conversations stand.
+//! `hello`: makes a socket known, sends what the device knows to the server and takes in the state of the conversations.
 
 use chatlane_protocol::frames::{self, HelloAnswer, Limits, encode};
 use chatlane_protocol::limits::{self, KNOWN_BYTES_MAX, VERSION_MAX};
@@ -49,7 +49,7 @@ impl Session {
             if row.with.is_none() || local.headless {
                 continue;
             }
-            // Not a head whose count is not known: it comes with the row, if that is told.
+            // Not a head whose count is not known: it comes with the row, if the server answers one.
             let next = Known { conversation: row.conversation.clone(), have: local.counted, read: row.read };
             bytes += encode(&next).len() + 1;
             if bytes > KNOWN_BYTES_MAX {
@@ -82,14 +82,14 @@ impl Session {
                 }
                 if let Some(link) = self.sockets.get(socket) {
                     link.hello.succeed();
-                    // All is told anew if the server asked for that (`resync`) while a further page was on its way.
+                    // All is sent anew if the server asked for that (`resync`) while a further page was on its way.
                     if after.is_none() || link.page != Some(HelloPage::FIRST) {
                         // `next` covers the page also where `known` was cut; its own end is as good.
                         link.page = hello.next.or(known_to).map(|after| HelloPage { after: Some(after) });
                     }
                 }
                 for row in hello.conversations {
-                    self.row_told(hello.epoch, row, step);
+                    self.row_came(hello.epoch, row, step);
                 }
             }
             Answered::Refused(refusal) => self.abandon(socket, refusal.retry_after_ms, step),
@@ -129,30 +129,30 @@ impl Session {
         }
     }
 
-    /// Where one conversation stands.
-    fn row_told(&mut self, epoch: u32, told: frames::ConversationRow, step: &mut Step) {
-        let frames::ConversationHead { conversation, with, head } = told.conversation;
+    /// The server answers the state of one conversation.
+    fn row_came(&mut self, epoch: u32, row: frames::ConversationRow, step: &mut Step) {
+        let frames::ConversationHead { conversation, with, head } = row.conversation;
         let local = self.conversations.entry(&conversation);
         if epoch < local.row.have.epoch {
             return; // on its way since before a restore: neither its head nor its read mark may be in the log
         }
         local.row.with = with.or_else(|| local.row.with.take());
         local.headless = false;
-        local.learn_head(head, Some(told.count));
+        local.learn_head(head, Some(row.count));
         if head < local.row.have && epoch > local.row.have.epoch {
             // A deployment that was restored, to a log that may not hold what the device has.
             local.doubt();
         }
-        if told.read > local.row.read {
-            (local.row.read, local.row.read_pending) = (told.read, false);
+        if row.read > local.row.read {
+            (local.row.read, local.row.read_pending) = (row.read, false);
         }
-        if told.read == local.row.read {
-            (local.row.read_count, local.row.read_pending) = (told.read_count, false);
+        if row.read == local.row.read {
+            (local.row.read_count, local.row.read_pending) = (row.read_count, false);
         } else {
             local.row.read_pending = true;
         }
         step.touch(&conversation);
-        if let Some(last) = told.last {
+        if let Some(last) = row.last {
             self.entry_came(&conversation, last, step);
         }
         let local = self.conversations.entry(&conversation);

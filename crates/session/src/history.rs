@@ -1,4 +1,4 @@
-//! Older entries, when the person scrolls up.
+//! Older entries, when the user scrolls up.
 
 use chatlane_protocol::frames::HistoryAnswer;
 use chatlane_protocol::request::History;
@@ -13,7 +13,7 @@ use super::step::Step;
 use super::wire::Answered;
 use super::{Change, Failure, Session, Shown};
 
-/// A page that the person waits for. Kept in memory until it is answered.
+/// A page that the user waits for. Kept in memory until it is answered.
 #[derive(Clone, Debug)]
 struct HistoryAsk {
     conversation: ConversationId,
@@ -21,7 +21,7 @@ struct HistoryAsk {
     retry: Retry,
 }
 
-/// The pages that the person waits for, in the order in which they were asked for.
+/// The pages that the user waits for, in the order in which they were asked for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Histories(Vec<HistoryAsk>);
 
@@ -51,7 +51,7 @@ impl Session {
             step.show(Shown::Failed(Failure::NoConversation(conversation)));
             return;
         };
-        // Without a bound it is about what stands before the device's run.
+        // Without a bound it is about what comes before the device's run.
         let before = before.unwrap_or_else(|| local.row.from.seq.next());
         if before <= Seq::FIRST {
             step.show(Shown::History { conversation, entries: vec![], done: true });
@@ -91,7 +91,7 @@ impl Session {
         }
     }
 
-    /// Shows a page, and keeps it if it stands right before what the device has. Answers false if the page may be of another log than the
+    /// Shows a page, and keeps it if it comes right before what the device has. Answers false if the page may be of another log than the
     /// device's run: it is asked for again.
     fn history_came(&mut self, conversation: &ConversationId, generation: u64, answer: &HistoryAnswer, step: &mut Step) -> bool {
         let local = self.conversations.entry(conversation);

@@ -7,9 +7,9 @@ use super::{BatchId, SocketId, Text};
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// Connect, if there is no connection: at the start, when the network is back, or because the person acted after a displacement.
+    /// Connect, if there is no connection: at the start, when the network is back, or because the user acted after a displacement.
     ConnectNow,
-    /// The person wrote a message into a conversation that the session knows. The id is new.
+    /// The user wrote a message into a conversation that the session knows. The id is new.
     Compose {
         /// Which.
         conversation: ConversationId,
@@ -18,33 +18,33 @@ pub enum Input {
         /// What it says.
         body: Body,
     },
-    /// The person wants to talk to somebody.
+    /// The user wants to talk to somebody.
     OpenWith {
         /// To whom.
         user: UserId,
         /// Made for this; kept until it is answered.
         client_message_id: ClientMessageId,
     },
-    /// The person has seen the entries up to here. A position that the device has, else it is ignored.
+    /// The user has seen the entries up to here. A position that the device has, else it is ignored.
     MarkRead {
         /// Where.
         conversation: ConversationId,
         /// How far.
         position: Position,
     },
-    /// The person looks at these conversations, at most 20, instead of those before: their heads and the others' cursors are asked for.
+    /// The user looks at these conversations, at most 20, instead of those before: their heads and the others' cursors are asked for.
     Look {
         /// Which.
         conversations: Vec<ConversationId>,
     },
-    /// The person scrolls up.
+    /// The user scrolls up.
     LoadHistory {
         /// Where.
         conversation: ConversationId,
         /// Entries below this one.
         before: Option<Seq>,
     },
-    /// The person gives up a failed message: its row goes. Ignored while its outcome is open.
+    /// The user gives up a failed message: its row goes. Ignored while its outcome is open.
     Discard {
         /// Where.
         conversation: ConversationId,

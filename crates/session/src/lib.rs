@@ -83,7 +83,7 @@ impl Moment {
 #[derive(Clone, Debug)]
 pub struct Session {
     settings: Arc<Settings>,
-    /// As the server told them last.
+    /// As the server sent them last.
     limits: Limits,
     conversations: Conversations,
     sockets: Sockets,
@@ -129,7 +129,7 @@ impl Session {
         self.tokens.tend(&mut self.sockets, &mut step);
         self.conversations.send(&mut self.sockets, &self.limits, &mut step);
         self.sync(&mut step);
-        self.cursors.tell(&mut self.sockets, &self.conversations, &self.writes, self.limits.cursors_every_ms, &mut step);
+        self.cursors.send(&mut self.sockets, &self.conversations, &self.writes, self.limits.cursors_every_ms, &mut step);
         self.openings.ask(&mut self.sockets, &mut step);
         self.histories.ask(&mut self.sockets, &self.conversations, &mut step);
         self.go_live();
@@ -156,12 +156,12 @@ impl Session {
         self.conversations.values().map(|local| &local.row)
     }
 
-    /// What the person wrote and what is not known to be in the log: by conversation, in the order of writing.
+    /// What the user wrote and what is not known to be in the log: by conversation, in the order of writing.
     pub fn outbox(&self) -> impl Iterator<Item = &OutboxRow> {
         self.conversations.values().flat_map(|local| local.outbox.rows())
     }
 
-    /// How the connection stands.
+    /// The state of the connection.
     pub const fn connection(&self) -> ConnectionState {
         self.shown
     }

@@ -66,7 +66,7 @@ pub(super) enum Purpose {
     },
     Sync {
         asked: Vec<Asked>,
-        /// What it tells to be delivered.
+        /// What it acknowledges.
         ack: Vec<PositionIn>,
     },
     Send {

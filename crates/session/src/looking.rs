@@ -1,4 +1,4 @@
-//! `ping`: keeps the socket alive, finds out that it is dead or that the server does not know it any more, and asks where the conversations stand that the person looks at.
+//! `ping`: keeps the socket alive, finds out that it is dead or that the server does not know it any more, and asks for the status of the conversations that the user looks at.
 
 use chatlane_protocol::frames::{ConversationStatus, PingAnswer};
 use chatlane_protocol::limits::OPEN_CONVERSATIONS_MAX;
@@ -12,7 +12,7 @@ use super::step::Step;
 use super::wire::Answered;
 use super::{Session, SocketId};
 
-/// What the person looks at.
+/// What the user looks at.
 #[derive(Clone, Debug)]
 pub(super) struct Looking {
     pub(super) open: Vec<ConversationId>,
@@ -45,7 +45,7 @@ impl Session {
         if self.sockets.has(|purpose| *purpose == Purpose::Ping) {
             return;
         }
-        // Whatever else goes to and fro: only a ping tells that the server has given the connection up and pushes nothing.
+        // Whatever else goes to and fro: only a ping finds out that the server has given the connection up and pushes nothing.
         let due = self.looking.ping || step.reached(pushes_at.plus_ms(self.limits.ping_after_idle_ms));
         if due && step.reached(self.looking.retry.not_before()) {
             self.looking.ping = false;
@@ -65,8 +65,8 @@ impl Session {
                 if let Some(link) = self.sockets.get(socket) {
                     link.pushes_at = step.now;
                 }
-                for standing in conversations {
-                    self.standing_told(standing, step);
+                for status in conversations {
+                    self.status_came(status, step);
                 }
                 if resync {
                     self.greet_again(socket);
@@ -81,7 +81,7 @@ impl Session {
         }
     }
 
-    fn standing_told(&mut self, ConversationStatus { conversation, head, count, cursors }: ConversationStatus, step: &mut Step) {
+    fn status_came(&mut self, ConversationStatus { conversation, head, count, cursors }: ConversationStatus, step: &mut Step) {
         if let Some(local) = self.conversations.get_mut(&conversation) {
             local.headless = false;
             // Its entries are on their way, probably: the gap wait runs before they are asked for.
@@ -92,9 +92,9 @@ impl Session {
         }
     }
 
-    /// The log goes on up to here, as something told that does not tell the count: if that is too far to catch up with, the head is asked
-    /// for, which is told with its count.
-    pub(super) fn end_told(&mut self, conversation: &ConversationId, end: Position) {
+    /// Something without a count says that the log goes on up to here. If that is too far to catch up with, this asks for the head, which
+    /// comes with its count.
+    pub(super) fn end_came(&mut self, conversation: &ConversationId, end: Position) {
         let local = self.conversations.entry(conversation);
         let news = local.learn_head(end, None);
         self.looking.ping |= news && self.conversations.get(conversation).is_some_and(|local| self.too_far(local, end));

@@ -13,14 +13,14 @@ use super::step::Step;
 use super::wire::Answered;
 use super::{Failure, Session, Shown};
 
-/// A conversation that the person waits for. Kept in memory until it is answered; always asked for with the same id (L2).
+/// A conversation that the user waits for. Kept in memory until it is answered; always asked for with the same id (L2).
 #[derive(Clone, Debug)]
 struct Opening {
     with: UserId,
     retry: Retry,
 }
 
-/// The conversations that the person waits for, each under the id of its request.
+/// The conversations that the user waits for, each under the id of its request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Openings(BTreeMap<ClientMessageId, Opening>);
 
@@ -63,7 +63,7 @@ impl Session {
                 }
                 local.row.with = with.or_else(|| Some(user.clone()));
                 // Entry 1 is pushed to those who ask too: the gap wait runs before it is asked for.
-                self.end_told(&conversation, head);
+                self.end_came(&conversation, head);
                 step.touch(&conversation);
                 step.show_committed(Shown::Opened { user, conversation });
             }

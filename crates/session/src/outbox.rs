@@ -1,7 +1,7 @@
-//! What the person wrote into one conversation and what is not known to be in its log: which of it goes into the next frame, and which
+//! What the user wrote into one conversation and what is not known to be in its log: which of it goes into the next frame, and which
 //! anchors may move.
 //!
-//! A row is in the local store before it is first attempted, and every attempt repeats it as it stands there: same id, same body, same
+//! A row is in the local store before it is first attempted, and every attempt repeats it as it is there: same id, same body, same
 //! anchor (L2). An anchor moves only over entries that were looked through for the row's id, and the moved one is stored before it is used.
 
 use std::collections::BTreeMap;

@@ -28,7 +28,7 @@ pub enum Output {
     },
     /// Get a new token; answered by `NewToken`, whenever there is one.
     NeedToken,
-    /// Tell the person.
+    /// Show this to the user.
     Show(Shown),
 }
 
@@ -64,19 +64,19 @@ pub enum Change {
     },
 }
 
-/// Something for the person. Entries are shown once each, in order, and only after they were committed (D1).
+/// Something for the user. Entries are shown once each, in order, and only after they were committed (D1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shown {
     /// The connection is in another state.
     Connection(ConnectionState),
-    /// The next entry of a conversation, the person's own too.
+    /// The next entry of a conversation, the user's own too.
     Entry {
         /// Where.
         conversation: ConversationId,
         /// Which.
         entry: Entry,
     },
-    /// Older entries that were asked for; they stand before what is shown.
+    /// Older entries that were asked for; they come before what is shown.
     History {
         /// Where.
         conversation: ConversationId,
@@ -103,16 +103,16 @@ pub enum Shown {
     Conversation {
         /// The row.
         row: ConversationRow,
-        /// Messages that the person has not read.
+        /// Messages that the user has not read.
         unread: u64,
     },
-    /// A message of the person's own is in another state.
+    /// A message of the user's own is in another state.
     Outgoing {
         /// Where.
         conversation: ConversationId,
         /// Which.
         client_message_id: ClientMessageId,
-        /// How it stands.
+        /// Its new state.
         state: OutgoingState,
     },
     /// How far another member is. Only forward.
@@ -154,7 +154,7 @@ pub enum Failure {
     NoConversation(ConversationId),
 }
 
-/// How a message of the person's own stands.
+/// The state of a message of the user's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutgoingState {
     /// In the outbox, durably; it will be sent.
@@ -165,7 +165,7 @@ pub enum OutgoingState {
     Failed(Refusal),
 }
 
-/// How the connection stands.
+/// The state of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionState {
     /// Opening a socket or saying hello.

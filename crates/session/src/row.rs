@@ -22,11 +22,11 @@ pub struct ConversationRow {
     pub head_count: u64,
     /// How far the server knows that this device has entries.
     pub acked: Position,
-    /// How far the person has read, on any device.
+    /// How far the user has read, on any device.
     pub read: Position,
     /// Countable messages up to `read`.
     pub read_count: u64,
-    /// Whether the server has yet to be told `read`.
+    /// Whether `read` has yet to be sent to the server.
     pub read_pending: bool,
     /// How far the other members are.
     pub others: Vec<MemberCursors>,
@@ -56,13 +56,13 @@ impl ConversationRow {
         self.from.seq == self.have.seq // of `from` only the seq means anything
     }
 
-    /// Messages that the person has not read, as far as the device knows.
+    /// Messages that the user has not read, as far as the device knows.
     pub const fn unread(&self) -> u64 {
         self.head_count.saturating_sub(self.read_count)
     }
 }
 
-/// One message that the person wrote and that is not known to be in the log.
+/// One message that the user wrote and that is not known to be in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxRow {
     /// Where it goes.
@@ -75,11 +75,11 @@ pub struct OutboxRow {
     pub anchor: Position,
     /// What it says.
     pub body: Body,
-    /// How it stands.
+    /// Its state.
     pub state: OutboxState,
 }
 
-/// How a row of the outbox stands.
+/// The state of a row of the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutboxState {
     /// To be sent, or sent with an unknown outcome.

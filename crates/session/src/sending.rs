@@ -1,4 +1,4 @@
-//! The way of a message from the person into the log: written, attempted, settled; repaired where its anchor is of no use any more.
+//! The way of a message from the user into the log: written, attempted, settled; repaired where its anchor is of no use any more.
 
 use chatlane_protocol::frames::{Limits, ProbeAnswer, SendAnswer, Stored};
 use chatlane_protocol::request::Probe;
@@ -64,7 +64,7 @@ impl Conversations {
         write_rows(refused.into_iter().collect(), step);
     }
 
-    /// Not in the log, and not to be. Kept until the person discards it, or it is met in the log after all.
+    /// Not in the log, and not to be. Kept until the user discards it, or it is met in the log after all.
     fn fail(&mut self, conversation: &ConversationId, id: &ClientMessageId, refusal: Refusal, step: &mut Step) {
         let failed = self.entry(conversation).outbox.set_state(id, &OutboxState::Failed(refusal.clone()));
         if let Some(row) = failed {
@@ -77,7 +77,7 @@ impl Conversations {
 }
 
 impl Session {
-    /// The person wrote a message.
+    /// The user wrote a message.
     pub(super) fn compose(&mut self, conversation: ConversationId, client_message_id: ClientMessageId, body: Body, step: &mut Step) {
         let Some(local) = self.conversations.get(&conversation) else {
             step.show(Shown::Failed(Failure::NoConversation(conversation)));
@@ -95,7 +95,7 @@ impl Session {
         step.show_committed(Shown::Outgoing { conversation, client_message_id, state: OutgoingState::Waiting });
     }
 
-    /// The person gives up a failed message.
+    /// The user gives up a failed message.
     pub(super) fn discard(&mut self, conversation: &ConversationId, client_message_id: &ClientMessageId, step: &mut Step) {
         if let Some(local) = self.conversations.get_mut(conversation)
             && local.outbox.get(client_message_id).is_some_and(|row| !outbox::is_open(row))
@@ -163,7 +163,7 @@ impl Session {
 
     /// The device goes on behind entries that it has not looked through. An attempt from before a message failed may have come into the log
     /// since, and be among them: the message is looked for again. Not where the log holds another message under its id, or the server
-    /// cannot read it (both are told as `bad_request`): no attempt of it can be stored.
+    /// cannot read it (both are refused as `bad_request`): no attempt of it can be stored.
     pub(super) fn look_again(&mut self, conversation: &ConversationId, step: &mut Step) {
         let rows = self.conversations.entry(conversation).outbox.look_again();
         write_rows(rows, step);
@@ -201,7 +201,7 @@ impl Session {
                     local.outbox.probe = Some(Probing::Anchors);
                 }
                 write_rows(moved, step);
-                self.end_told(conversation, tail);
+                self.end_came(conversation, tail);
                 step.touch(conversation);
             }
             ErrorCode::AnchorTooOld => local.outbox.probe = Some(Probing::Anchors),
@@ -221,7 +221,7 @@ impl Session {
         let local = self.conversations.entry(conversation);
         local.outbox.retry.fail(step, refusal.retry_after_ms);
         match refusal.common {
-            // Another answer has told it before: the anchors have moved.
+            // Another answer has brought it before: the anchors have moved.
             _ if local.generation != generation => {}
             Some(common) => self.roll_back(conversation, common, step),
             None => {
@@ -273,7 +273,7 @@ impl Session {
         for found in answer.found {
             self.settle(conversation, &found.client_message_id, found.stored, step);
         }
-        self.end_told(conversation, answer.reached);
+        self.end_came(conversation, answer.reached);
         let local = self.conversations.entry(conversation);
         let moved = local.outbox.anchor_at(ids, answer.reached);
         if answer.done || !moved.is_empty() {

@@ -1,4 +1,4 @@
-//! What a session is told once.
+//! What a session is given once.
 
 use chatlane_protocol::{DeviceId, UserId};
 

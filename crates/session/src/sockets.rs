@@ -99,7 +99,7 @@ impl Sockets {
         }
     }
 
-    /// Whether the current socket has been told all pages of `hello`.
+    /// Whether all pages of `hello` were answered on the current socket.
     pub(super) fn greeted(&self) -> bool {
         self.ready().is_some_and(|Link { page, .. }| page.is_none())
     }

@@ -34,7 +34,7 @@ impl Dice {
 /// What becomes true when a batch is committed.
 #[derive(Clone, Debug)]
 pub(super) enum Then {
-    /// The person may see this.
+    /// The user may see this.
     Show(Shown),
     /// The store has the conversation's entries up to here; said of one generation of the conversation only.
     Has { conversation: ConversationId, generation: u64, position: Position },
@@ -70,17 +70,17 @@ impl Step {
         at <= self.now
     }
 
-    /// Tells the person at once: for what needs no store.
+    /// Shows this to the user at once: for what needs no store.
     pub(super) fn show(&mut self, shown: Shown) {
         self.outputs.push(Output::Show(shown));
     }
 
-    /// Tells the person when this call's changes are committed.
+    /// Shows this to the user when this call's changes are committed.
     pub(super) fn show_committed(&mut self, shown: Shown) {
         self.then.push(Then::Show(shown));
     }
 
-    /// The person will not be shown what this call has taken beyond this position: it is dropped again.
+    /// The user will not be shown what this call has taken beyond this position: it is dropped again.
     pub(super) fn unshow_beyond(&mut self, conversation: &ConversationId, position: Position) {
         self.then.retain(|then| match then {
             Then::Show(Shown::Entry { conversation: of, entry }) => of != conversation || entry.position.seq <= position.seq,

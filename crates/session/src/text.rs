@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// One text frame, as it is on the wire. It may hold bodies and tokens, so `Debug` tells only how long it is (R1).
+/// One text frame, as it is on the wire. It may hold bodies and tokens, so `Debug` shows only how long it is (R1).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Text(pub String);
 

@@ -72,7 +72,7 @@ impl Tokens {
                 (self.newest, self.retry) = (None, Retry::NEW);
                 self.ends(refreshed.expires_ms, step);
             }
-            // Not this one again. The connection is as before; when its time is over, the handshake will judge.
+            // Not this one again. The connection is as before; when its token expires, the handshake will judge.
             Answered::Refused(refusal) => {
                 self.newest = None;
                 self.retry.fail(step, refusal.retry_after_ms);
@@ -84,8 +84,8 @@ impl Tokens {
     }
 
     fn ends(&mut self, expires: UnixMillis, step: &Step) {
-        let (told, at) = self.clock;
-        let life_ms = expires.since_ms(told.plus_ms(step.now.since_ms(at)));
+        let (server_time, at) = self.clock;
+        let life_ms = expires.since_ms(server_time.plus_ms(step.now.since_ms(at)));
         // A token that hardly lives longer than the time before its end is used for half its life, or one would be asked for at once again.
         let use_ms = life_ms.saturating_sub(REFRESH_BEFORE_MS).max(life_ms / 2);
         self.ask_at = Some(step.now.plus_ms(use_ms));

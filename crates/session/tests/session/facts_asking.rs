@@ -1,4 +1,4 @@
-//! What the person asks for: older entries, a conversation with somebody.
+//! What the user asks for: older entries, a conversation with somebody.
 
 use chatlane_protocol::frames::{ConversationHead, CursorOutcome, CursorResult, CursorsAnswer, HistoryAnswer, OpenAnswer, SyncOutcome};
 use chatlane_protocol::request::{History, Open};
@@ -10,9 +10,9 @@ use crate::phone::*;
 /// A phone that began `d1` at entry 900 and holds nothing before it.
 fn begun_late() -> Phone {
     let mut phone = Phone::new();
-    let mut told = row(at(900), at(890));
-    told.last = Some(entry(1, 900));
-    phone.go_live(vec![told]);
+    let mut row = row(at(900), at(890));
+    row.last = Some(entry(1, 900));
+    phone.go_live(vec![row]);
     phone.shown.clear();
     phone
 }
@@ -96,7 +96,7 @@ fn history_is_asked_for_again_until_it_is_answered() {
 }
 
 #[test]
-fn history_of_another_log_is_not_taken_before_a_sync_has_told() {
+fn history_of_another_log_is_not_taken_before_a_sync_has_answered() {
     let mut phone = begun_late();
     load(&mut phone, None);
     let asked = history(&mut phone);

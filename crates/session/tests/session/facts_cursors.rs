@@ -1,4 +1,4 @@
-//! Cursors: what was delivered and read, told rarely; how far the others are.
+//! Cursors: what was delivered and read, sent rarely; how far the others are.
 
 use chatlane_protocol::frames::{
     ConversationStatus, CursorOutcome, CursorResult, CursorsAnswer, MemberCursors, Missed, Receipt, SyncAnswer, SyncOutcome, SyncPage,
@@ -20,7 +20,7 @@ fn refuse(phone: &mut Phone, request: &Positions, code: ErrorCode, answer: fn(Cu
 }
 
 #[test]
-fn delivered_is_told_once_a_second_at_most() {
+fn delivered_is_sent_once_a_second_at_most() {
     let mut phone = Phone::live_at(3);
     phone.push([4]);
     let first = phone.ack();
@@ -55,7 +55,7 @@ fn carrying() -> (Phone, chatlane_protocol::request::Sync) {
 }
 
 #[test]
-fn what_a_sync_has_told_is_not_told_again() {
+fn what_a_sync_has_acknowledged_is_not_acknowledged_again() {
     let (mut phone, sync) = carrying();
     phone.page(&sync, vec![], true);
     phone.pass(10_000);
@@ -63,7 +63,7 @@ fn what_a_sync_has_told_is_not_told_again() {
 }
 
 #[test]
-fn what_a_sync_could_not_tell_goes_by_an_ack() {
+fn what_a_sync_could_not_acknowledge_goes_by_an_ack() {
     let (mut phone, sync) = carrying();
     let outcome = SyncOutcome::Ok(Missed { skip: None, entries: vec![], done: true });
     let pages = vec![SyncPage { conversation: d1(), outcome }];
@@ -131,7 +131,7 @@ fn a_read_mark_survives_a_restart_until_the_server_knows_it() {
 }
 
 #[test]
-fn a_cursor_whose_outcome_is_unknown_is_told_again() {
+fn a_cursor_whose_outcome_is_unknown_is_sent_again() {
     let mut phone = Phone::live_at(3);
     phone.push([4]);
     phone.ack();
@@ -149,7 +149,7 @@ fn a_cursor_whose_outcome_is_unknown_is_told_again() {
 }
 
 #[test]
-fn a_cursor_that_is_refused_for_good_is_not_told_again() {
+fn a_cursor_that_is_refused_for_good_is_not_sent_again() {
     for whole in [false, true] {
         let mut phone = Phone::live_at(3);
         phone.push([4]);
@@ -171,7 +171,7 @@ fn a_cursor_that_is_refused_for_good_is_not_told_again() {
 }
 
 #[test]
-fn a_server_that_has_lost_a_read_mark_is_told_again() {
+fn a_server_that_has_lost_a_read_mark_gets_it_again() {
     let mut store = knows(9);
     let known = store.rows.get_mut(&d1()).unwrap();
     (known.read, known.read_count) = (at(7), 6);
@@ -223,7 +223,7 @@ fn a_receipt_of_an_unknown_conversation_is_ignored() {
 }
 
 #[test]
-fn a_ping_repairs_lost_receipts_and_lost_entries_of_what_the_person_looks_at() {
+fn a_ping_repairs_lost_receipts_and_lost_entries_of_what_the_user_looks_at() {
     let mut phone = Phone::live_at(3);
     phone.input(Input::Look { conversations: vec![d1(), d1()] });
     let ping = phone.ping();
@@ -236,7 +236,7 @@ fn a_ping_repairs_lost_receipts_and_lost_entries_of_what_the_person_looks_at() {
 }
 
 #[test]
-fn what_the_person_looks_at_is_asked_for_when_the_device_is_live_again() {
+fn what_the_user_looks_at_is_asked_for_when_the_device_is_live_again() {
     let mut phone = Phone::live_at(3);
     phone.input(Input::Look { conversations: vec![d1()] });
     phone.ping();

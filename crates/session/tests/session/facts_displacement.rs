@@ -27,7 +27,7 @@ fn with_a_lost_hello() -> Phone {
 }
 
 #[test]
-fn a_displaced_device_stays_away_until_the_person_acts() {
+fn a_displaced_device_stays_away_until_the_user_acts() {
     let mut phone = Phone::live_at(3);
     displace(&mut phone, CONNECTED);
     assert_eq!((phone.session.connection(), &phone.closes), (ConnectionState::Displaced, &vec![CONNECTED]));

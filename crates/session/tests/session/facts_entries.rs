@@ -128,9 +128,9 @@ fn an_entry_of_an_unknown_conversation_begins_it() {
 #[test]
 fn the_last_entry_in_hello_needs_no_sync_if_it_is_the_only_one_missing() {
     let mut phone = Phone::with(&knows(3));
-    let mut told = row(at(4), at(1));
-    told.last = Some(entry(1, 4));
-    phone.go_live(vec![told]);
+    let mut row = row(at(4), at(1));
+    row.last = Some(entry(1, 4));
+    phone.go_live(vec![row]);
     assert_eq!((phone.entries_shown(), phone.session.connection()), (vec![4], ConnectionState::Live));
     assert!(phone.sent.is_empty());
 }
@@ -169,18 +169,18 @@ fn a_page_that_is_not_done_is_followed_by_another_whatever_the_head_was() {
 fn at_most_a_hundred_conversations_are_asked_for_and_those_looked_at_first() {
     let mut store = knows(3);
     let id = |number: u64| ConversationId::new(format!("e{number:03}")).unwrap();
-    let mut told = vec![];
+    let mut rows = vec![];
     for number in 0..150 {
         let mut known = store.rows[&d1()].clone();
         known.conversation = id(number);
         store.rows.insert(id(number), known);
         let mut row = row(at(4), at(1));
         row.conversation.conversation = id(number);
-        told.push(row);
+        rows.push(row);
     }
     let mut phone = Phone::with(&store);
     phone.input(Input::Look { conversations: vec![id(149)] });
-    phone.go_live(told);
+    phone.go_live(rows);
     let sync = phone.sync();
     assert_eq!((sync.conversations.len(), &sync.conversations[0].conversation), (100, &id(149)));
     let page = |_| SyncOutcome::Ok(Missed { skip: None, entries: vec![entry(1, 4)], done: true });
@@ -290,9 +290,9 @@ fn one_entry_less_is_caught_up_with() {
 #[test]
 fn a_conversation_new_to_the_device_begins_with_its_last_entry() {
     let mut phone = Phone::new();
-    let mut told = row(at(900), at(890));
-    told.last = Some(entry(1, 900));
-    phone.go_live(vec![told]);
+    let mut long = row(at(900), at(890));
+    long.last = Some(entry(1, 900));
+    phone.go_live(vec![long]);
     assert_eq!((phone.row().from.seq, phone.row().have), (at(899).seq, at(900)));
     let unread =
         phone.shown.iter().rev().find_map(|shown| if let Shown::Conversation { unread, .. } = shown { Some(*unread) } else { None });

@@ -22,7 +22,7 @@ fn a_socket_is_greeted_caught_up_with_and_live() {
 }
 
 #[test]
-fn hello_tells_what_is_known_in_order_and_in_pages_that_fit() {
+fn hello_lists_what_is_known_in_order_and_in_pages_that_fit() {
     let mut store = knows(3);
     for number in 0..700 {
         let mut known = store.rows[&d1()].clone();

@@ -283,7 +283,7 @@ fn where_not_even_the_log_may_be_looked_through_the_message_fails_and_stays() {
 }
 
 #[test]
-fn a_failed_message_is_discarded_by_the_person_and_an_open_one_is_not() {
+fn a_failed_message_is_discarded_by_the_user_and_an_open_one_is_not() {
     let mut phone = Phone::live_at(3);
     phone.compose("m");
     let discard = Input::Discard { conversation: d1(), client_message_id: message_id("m") };

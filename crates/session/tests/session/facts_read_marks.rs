@@ -13,13 +13,13 @@ fn refuse(phone: &mut Phone, read: &Positions, refusal: Refusal) {
     phone.receive(&ServerFrame::Read(CursorsAnswer { id: read.id.clone(), results }));
 }
 
-/// The mark, its count, and whether the server has yet to be told.
+/// The mark, its count, and whether it has yet to be sent to the server.
 fn mark(phone: &Phone) -> (Position, u64, bool) {
     let row = phone.row();
     (row.read, row.read_count, row.read_pending)
 }
 
-/// A phone that has up to entry 5 and was told that another device has read up to entry 7, which a restore takes back.
+/// A phone that has up to entry 5 and was informed that another device has read up to entry 7, which a restore takes back.
 fn ahead_of_itself() -> Phone {
     let mut phone = Phone::with(&knows(5));
     phone.go_live(vec![row(at(8), at(7))]);
@@ -111,7 +111,7 @@ fn a_mark_where_the_log_goes_on_otherwise_moves_back_to_where_it_parts() {
 }
 
 #[test]
-fn a_mark_before_what_is_jumped_over_in_a_later_epoch_is_told_anew() {
+fn a_mark_before_what_is_jumped_over_in_a_later_epoch_is_sent_anew() {
     let mut phone = Phone::with(&knows(9));
     phone.input(Input::MarkRead { conversation: d1(), position: at(7) });
     phone.go_live(vec![]);
@@ -121,9 +121,9 @@ fn a_mark_before_what_is_jumped_over_in_a_later_epoch_is_told_anew() {
     phone.pass(500);
     phone.opened();
     let hello = phone.hello();
-    let mut told = row(at_epoch(2, 5_000), at(7));
-    told.read = at(7);
-    let mut answer = hello_answer(hello.id, vec![told], None);
+    let mut row = row(at_epoch(2, 5_000), at(7));
+    row.read = at(7);
+    let mut answer = hello_answer(hello.id, vec![row], None);
     answer.epoch = 2;
     phone.receive(&ServerFrame::Hello(Box::new(answer)));
     phone.pass(1_000);

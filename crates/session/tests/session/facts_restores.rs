@@ -31,9 +31,9 @@ fn after_a_restore_what_is_beyond_the_common_entry_is_dropped_and_synced_anew() 
 #[test]
 fn a_restore_of_all_that_is_here_leaves_nothing_to_acknowledge() {
     let mut phone = Phone::with(&knows(3));
-    let mut told = row(at_epoch(2, 5_000), Position::ZERO);
-    told.last = Some(entry(2, 5_000));
-    phone.go_live(vec![told]);
+    let mut row = row(at_epoch(2, 5_000), Position::ZERO);
+    row.last = Some(entry(2, 5_000));
+    phone.go_live(vec![row]);
     assert_eq!((phone.ack().positions[0].position, phone.row().from.seq), (at_epoch(2, 5_000), at(4_999).seq));
     phone.push_in(3, [5_000]);
     phone.pass(1_000);

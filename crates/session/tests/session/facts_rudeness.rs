@@ -80,8 +80,8 @@ fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
             ServerFrame::Refresh(RefreshAnswer { id: refresh.id, expires_ms: UnixMillis::ZERO.plus_ms(number * 1_000) })
         }
         Request::Ping(ping) => {
-            let standing = ConversationStatus { conversation: d1(), head: at_epoch(epoch, seq), count: 1, cursors: vec![] };
-            return phone.pong(&ping, number.is_multiple_of(5), vec![standing]);
+            let status = ConversationStatus { conversation: d1(), head: at_epoch(epoch, seq), count: 1, cursors: vec![] };
+            return phone.pong(&ping, number.is_multiple_of(5), vec![status]);
         }
         Request::Open(open) => return phone.refuse(&open.id, refusal(seq, epoch)),
     };

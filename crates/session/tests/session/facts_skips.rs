@@ -24,7 +24,7 @@ fn with_a_failed_message(code: ErrorCode) -> Phone {
     phone
 }
 
-/// The connection breaks; the next `hello` tells this head.
+/// The connection breaks; the next `hello` answers this head.
 fn away_until(phone: &mut Phone, head: u64) {
     phone.closed(phone.socket());
     phone.pass(500);
@@ -78,7 +78,7 @@ fn what_a_skip_passes_over_is_not_acknowledged() {
 }
 
 #[test]
-fn the_count_behind_a_skip_is_told_by_the_next_hello() {
+fn the_count_behind_a_skip_comes_with_the_next_hello() {
     let skipped = |to| {
         let mut phone = Phone::with(&knows(3));
         phone.go_live(vec![row(at(7), at(1))]);
@@ -96,7 +96,7 @@ fn the_count_behind_a_skip_is_told_by_the_next_hello() {
     assert_eq!((hello.known[0].have, phone.row().have), (at(7), at(8)));
     phone.receive(&ServerFrame::Hello(Box::new(hello_answer(hello.id, vec![row(at(8), at(1))], None))));
     assert_eq!((phone.row().have_count, phone.row().head_count), (7, 7));
-    // Also where the end of the log was told without a count, and is where the skip ends.
+    // Also where the end of the log came without a count, and is where the skip ends.
     let mut phone = Phone::live_at(3);
     phone.compose("m");
     let send = phone.send();
@@ -146,7 +146,7 @@ fn what_was_taken_and_taken_back_at_once_is_not_shown() {
 }
 
 #[test]
-fn a_head_told_by_ping_is_told_with_its_count() {
+fn a_head_that_ping_answers_comes_with_its_count() {
     let mut phone = Phone::live_at(3);
     phone.input(Input::Look { conversations: vec![d1()] });
     let ping = phone.ping();
@@ -157,7 +157,7 @@ fn a_head_told_by_ping_is_told_with_its_count() {
 }
 
 #[test]
-fn an_end_of_the_log_that_is_told_without_its_count_is_not_gone_on_at() {
+fn an_end_of_the_log_that_comes_without_its_count_is_not_gone_on_at() {
     let mut phone = Phone::live_at(3);
     phone.compose("m");
     let send = phone.send();
@@ -203,12 +203,12 @@ fn the_count_of_a_head_that_is_known_already_may_come_later() {
     let ping = phone.ping();
     phone.pong(&ping, false, vec![ConversationStatus { conversation: d1(), head: at(5_000), count: 4_000, cursors: vec![] }]);
     phone.pass(1_000);
-    let mut told = row(at(5_000), at(1));
-    told.count = 3_999;
+    let mut row = row(at(5_000), at(1));
+    row.count = 3_999;
     phone.closed(phone.socket());
     phone.pass(500);
     phone.opened();
-    phone.welcome(vec![told]);
+    phone.welcome(vec![row]);
     assert_eq!((phone.row().have_count, phone.row().head_count), (3_999, 3_999));
 }
 

@@ -216,7 +216,7 @@ fn a_successor_takes_the_place_of_an_old_socket_that_closes_early() {
 }
 
 #[test]
-fn a_successor_may_be_told_to_go_or_to_wait() {
+fn a_successor_may_be_sent_away_or_asked_to_wait() {
     let mut phone = replacing();
     let successor = phone.opened();
     phone.goaway(successor, GoawayReason::Unknown, Some(5_000));

@@ -49,7 +49,7 @@ fn unavailable() -> Refusal {
 fn cursors(phone: &mut Phone, outcomes: &[CursorOutcome]) {
     let ack = phone.ack();
     let result =
-        |(told, outcome): (&PositionIn, &CursorOutcome)| CursorResult { conversation: told.conversation.clone(), outcome: outcome.clone() };
+        |(sent, outcome): (&PositionIn, &CursorOutcome)| CursorResult { conversation: sent.conversation.clone(), outcome: outcome.clone() };
     let results = ack.positions.iter().zip(outcomes).map(result).collect();
     phone.receive(&ServerFrame::Ack(CursorsAnswer { id: ack.id, results }));
 }

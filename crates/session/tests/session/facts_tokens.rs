@@ -121,7 +121,7 @@ fn an_expired_token_closes_the_socket_until_there_is_a_new_one() {
 }
 
 #[test]
-fn an_expired_token_is_also_told_without_a_request() {
+fn an_expired_token_is_also_reported_without_a_request() {
     let mut phone = Phone::live_at(3);
     phone.receive(&ServerFrame::Error(ErrorFrame { id: None, refusal: Refusal::new(ErrorCode::TokenExpired, "") }));
     assert_eq!(phone.session.connection(), ConnectionState::NoToken);

@@ -81,7 +81,7 @@ pub fn stored_at(position: Position) -> Stored {
     Stored { position, time_ms: UnixMillis::ZERO, count: position.seq.get() - 1 }
 }
 
-/// `d1` as `hello` tells it.
+/// `d1` as `hello` answers it.
 pub fn row(head: Position, read: Position) -> frames::ConversationRow {
     frames::ConversationRow {
         conversation: ConversationHead { conversation: d1(), with: Some(user("bob")), head },

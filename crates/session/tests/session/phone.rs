@@ -1,4 +1,4 @@
-//! A phone: a session, a store and a clock that stands still until it is told to go on. Whatever a fact is about, these always hold here:
+//! A phone: a session, a store and a clock that moves only when a test moves it. Whatever a fact is about, these always hold here:
 //! an entry is shown only when the store has it, a message is attempted only as the store has it, a position is acknowledged only when the
 //! store has the entry, nothing is sent on a socket that is not open, and no timer is in the past.
 
@@ -8,7 +8,7 @@ use chatlane_protocol::frames::{
     self, ConversationStatus, CursorOutcome, CursorResult, CursorsAnswer, Entries, ErrorFrame, Found, Goaway, GoawayReason, MessageResult,
     Missed, PingAnswer, ProbeAnswer, SendAnswer, SyncAnswer, SyncOutcome, SyncPage, encode,
 };
-use chatlane_protocol::request::{Hello, Ping, Positions, Probe, SendMessages, Sync};
+use chatlane_protocol::request::{Hello, Ping, PositionIn, Positions, Probe, SendMessages, Sync};
 use chatlane_protocol::{
     ClientMessageId, ConversationId, Entry, Outcome, Position, Refusal, Request, RequestId, Seq, ServerFrame, UnixMillis,
 };
@@ -67,7 +67,7 @@ pub struct Phone {
     pub tokens_needed: u32,
     /// While true, batches wait for [`Phone::commit`].
     pub slow_store: bool,
-    /// Messages that the person was told to be in the outbox, and those told to be in the log.
+    /// Messages that were shown to be in the outbox, and those shown to be in the log.
     pub waiting_shown: u32,
     pub stored: BTreeSet<ClientMessageId>,
     batches: VecDeque<(BatchId, Vec<Change>)>,
@@ -161,7 +161,7 @@ impl Phone {
     }
 
     fn check(&self, request: &Request) {
-        let told = match request {
+        let acknowledged = match request {
             Request::Send(send) => {
                 for message in &send.messages {
                     let row = &self.store.outbox[&(send.conversation.clone(), message.client_message_id.clone())];
@@ -173,10 +173,10 @@ impl Phone {
             Request::Sync(sync) => &sync.ack,
             _ => return,
         };
-        for told in told {
+        for PositionIn { conversation, position } in acknowledged {
             // Of which epoch the entry here is, a rude server can make anybody wrong about.
-            let stored = self.store.entries.contains_key(&(told.conversation.clone(), told.position.seq));
-            assert!(stored, "{} was acknowledged, and is not stored", told.position);
+            let stored = self.store.entries.contains_key(&(conversation.clone(), position.seq));
+            assert!(stored, "{position} was acknowledged, and is not stored");
         }
     }
 
@@ -266,7 +266,7 @@ impl Phone {
         self.receive_on(socket, &ServerFrame::Goaway(Goaway { reason, retry_after_ms }));
     }
 
-    /// Connects, says hello, is told `rows` on one page.
+    /// Connects, says hello, which is answered with `rows` on one page.
     pub fn go_live(&mut self, rows: Vec<frames::ConversationRow>) {
         self.input(Input::ConnectNow);
         self.opened();
@@ -359,7 +359,7 @@ impl Phone {
 
     pub fn cursors_ok(&mut self, request: &Positions, answer: fn(CursorsAnswer) -> ServerFrame) {
         let ok = |conversation| CursorResult { conversation, outcome: CursorOutcome::Ok };
-        let results = request.positions.iter().map(|told| ok(told.conversation.clone())).collect();
+        let results = request.positions.iter().map(|sent| ok(sent.conversation.clone())).collect();
         self.receive(&answer(CursorsAnswer { id: request.id.clone(), results }));
     }
 

@@ -1,4 +1,4 @@
-//! A device: its session, its store, its person, and what each request that it makes must satisfy.
+//! A device: its session, its store, its user, and what each request that it makes must satisfy.
 
 use std::collections::VecDeque;
 
@@ -7,9 +7,9 @@ use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, NewMessage, R
 use chatlane_session::{BatchId, Change, ConnectionState, OutboxRow, OutboxState, Session, Settings};
 
 use super::disk::Disk;
-use super::person::Person;
 use super::server::{CURSORS_EVERY_MS, Server};
 use super::token;
+use super::user::User;
 
 /// Outputs of one device in one second: a bound that only a loop exceeds.
 const OUTPUTS_PER_S_MAX: u32 = 400;
@@ -19,14 +19,13 @@ const OUTPUTS_PER_S_MAX: u32 = 400;
 pub struct Device {
     /// Begins the ids of its messages.
     pub name: &'static str,
-    pub user: UserId,
     pub id: DeviceId,
     /// Absent: the app does not run.
     pub session: Option<Session>,
     /// Rises with each start of the app; what was under way for an earlier one is void.
     pub life: u32,
     pub disk: Disk,
-    pub person: Person,
+    pub user: User,
     /// Writes that the store has not finished.
     pub writing: VecDeque<(BatchId, Vec<Change>)>,
     /// When the last of them is finished.
@@ -51,11 +50,11 @@ impl Device {
             name,
             session: None,
             life: 0,
-            person: Person::before(user.clone(), &disk),
+            token: token::issue(&user, now),
+            user: User::before(user, &disk),
             disk,
             writing: VecDeque::new(),
             written_at_ms: 0,
-            token: token::issue(&user, now),
             discarded: vec![],
             state: ConnectionState::Connecting,
             displaced: false,
@@ -63,30 +62,29 @@ impl Device {
             acked_at_ms: None,
             read_at_ms: None,
             outputs: (0, 0),
-            user,
             id,
         }
     }
 
     /// Bounds so small that short scripts meet them.
     fn settings(&self) -> Settings {
-        let patience = Settings::new(self.user.clone(), self.id);
+        let patience = Settings::new(self.user.id.clone(), self.id);
         Settings { catch_up_entries_max: 12, new_entries_max: 8, ahead_entries_max: 5, ..patience }
     }
 
     /// The app starts with what the store holds.
     pub fn start(&mut self) {
         self.life += 1;
-        self.person = Person::before(self.user.clone(), &self.disk);
+        self.user = User::before(self.user.id.clone(), &self.disk);
         let failed = self.disk.outbox.values().filter(|row| matches!(row.state, OutboxState::Failed(_)));
-        self.person.failed = failed.map(|row| (row.conversation.clone(), row.client_message_id.clone())).collect();
+        self.user.failed = failed.map(|row| (row.conversation.clone(), row.client_message_id.clone())).collect();
         let session = Session::new(self.settings(), self.disk.restored());
         self.state = session.connection();
         self.session = Some(session);
         (self.acked_at_ms, self.read_at_ms) = (None, None);
     }
 
-    /// The app dies. Of the writes under way the first `kept` are in the store; the app was not told.
+    /// The app dies. Of the writes under way the first `kept` are in the store; the app does not know of them.
     pub fn crash(&mut self, kept: usize, server: &Server) {
         self.session = None;
         for (_, changes) in self.writing.drain(..).take(kept) {
@@ -127,7 +125,7 @@ impl Device {
             Request::Read(Positions { positions, .. }) => {
                 for PositionIn { conversation, position } in positions {
                     let known = server.ever.contains_key(&(conversation.clone(), *position));
-                    assert!(known, "read of {conversation} up to {position}, which nobody was ever told");
+                    assert!(known, "read of {conversation} up to {position}, which was never announced");
                 }
                 coalesced(&mut self.read_at_ms, now_ms, "read");
             }

@@ -26,7 +26,7 @@ impl Disk {
         self.entries.get(conversation).and_then(|kept| kept.get(&position.seq)).is_some_and(|entry| entry.position == position)
     }
 
-    /// Applies one batch and looks whether the store may say what it says now. `discarded`: the person gave these up.
+    /// Applies one batch and looks whether the store may say what it says now. `discarded`: the user gave these up.
     pub fn apply(&mut self, changes: Vec<Change>, server: &Server, discarded: &[ClientMessageId]) {
         let mut touched = vec![];
         for change in changes {

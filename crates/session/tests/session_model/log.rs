@@ -42,7 +42,7 @@ impl Cursors {
     }
 }
 
-/// What stands between a message and the log, for the moment.
+/// What is between a message and the log, for the moment.
 #[derive(Clone, Debug, Default)]
 pub struct Strain {
     /// So many messages are refused with this.

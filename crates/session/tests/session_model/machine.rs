@@ -110,8 +110,8 @@ fn run(seed: u64) -> Result<(), (String, Made)> {
 }
 
 /// Runs a script again and prints what happens in it.
-fn tell((state, lines, _): Made) {
-    super::world::TOLD.set(true);
+fn print((state, lines, _): Made) {
+    super::world::PRINTED.set(true);
     Sessions::test_sequential(Config::default(), state, lines, None);
 }
 
@@ -125,7 +125,7 @@ fn whatever_the_network_does_everybody_has_the_same_log_in_the_end() {
         if let Err((reason, script)) = run(seed) {
             println!("seed {seed}: {reason}\n{:#?}", script.1);
             if repeated.is_some() {
-                tell(script);
+                print(script);
             }
             panic!("{reason}");
         }
@@ -171,7 +171,7 @@ const FAULTS: [&str; 30] = [
     "token expired",
 ];
 
-/// The same for the server's rarer answers and what the person sees rarely: the repairs that they lead to have run.
+/// The same for the server's rarer answers and what the user sees rarely: the repairs that they lead to have run.
 const ANSWERS: [&str; 20] = [
     "ack, read: refused",
     "error: token_expired",

@@ -13,7 +13,7 @@ const REST_WITHIN_MS: u64 = 400_000;
 const GAP_WITHIN_MS: u64 = 35_000;
 
 /// So long a device may be without pushes: until its next `ping`, with what is under way still.
-const DEAF_WITHIN_MS: u64 = 60_000;
+const NO_PUSHES_MS_MAX: u64 = 60_000;
 
 /// The sweeper's delay.
 const SWEEP_EVERY_MS: u64 = 30_000;
@@ -25,13 +25,13 @@ impl World {
         self.armed.clear();
         self.server.strain.refusals = None;
         let began_ms = self.now_ms;
-        let (mut idle_ms, mut deaf_ms) = (0, vec![0; self.devices.len()]);
+        let (mut idle_ms, mut no_pushes_ms) = (0, vec![0; self.devices.len()]);
         while let Some(why) = self.unrest() {
             let waited_ms = self.now_ms - began_ms;
             assert!(waited_ms < REST_WITHIN_MS, "after {} s still: {why}", waited_ms / 1000);
             for device in 0..self.devices.len() {
                 if self.devices[device].state == ConnectionState::Displaced {
-                    self.tell(device, Input::ConnectNow);
+                    self.input(device, Input::ConnectNow);
                 }
             }
             if waited_ms.is_multiple_of(SWEEP_EVERY_MS) {
@@ -44,10 +44,10 @@ impl World {
             let idle = self.events.values().all(|event| matches!(event, Event::Disconnected { .. }));
             idle_ms = if idle && self.any_gap() { idle_ms + 1_000 } else { 0 };
             assert!(idle_ms < GAP_WITHIN_MS, "a gap stays open, and nobody asks");
-            for (device, deaf_ms) in self.devices.iter().zip(&mut deaf_ms) {
-                let deaf = device.state == ConnectionState::Live && self.server.is_deaf(device.id);
-                *deaf_ms = if deaf { *deaf_ms + 1_000 } else { 0 };
-                assert!(*deaf_ms < DEAF_WITHIN_MS, "{} gets no pushes, and does not notice", device.name);
+            for (device, no_pushes_ms) in self.devices.iter().zip(&mut no_pushes_ms) {
+                let unnoticed = device.state == ConnectionState::Live && self.server.receives_no_pushes(device.id);
+                *no_pushes_ms = if unnoticed { *no_pushes_ms + 1_000 } else { 0 };
+                assert!(*no_pushes_ms < NO_PUSHES_MS_MAX, "{} gets no pushes, and does not notice", device.name);
             }
         }
         self.tally.rest_ms_max = self.now_ms - began_ms;
@@ -73,19 +73,19 @@ impl World {
             if let Some(row) = session.outbox().find(|row| !matches!(row.state, OutboxState::Failed(_))) {
                 return Some(format!("{} has not sent {row:?}", device.name));
             }
-            for lane in self.server.lanes.values().filter(|lane| lane.members.contains(&device.user)) {
+            for lane in self.server.lanes.values().filter(|lane| lane.members.contains(&device.user.id)) {
                 let Some(row) = session.conversations().find(|row| row.conversation == lane.id) else {
                     return Some(format!("{} does not know {}", device.name, lane.id));
                 };
-                let delivered = lane.cursors(&device.user).delivered.get(&device.id).copied().unwrap_or_default();
+                let delivered = lane.cursors(&device.user.id).delivered.get(&device.id).copied().unwrap_or_default();
                 let has_all = row.have == lane.tail() && row.head == lane.tail();
                 // What was skipped is not acknowledged before an entry behind it is stored.
                 let acknowledged = row.is_empty() || delivered == row.have;
-                let read = lane.cursors(&device.user).read;
-                let read_told = read >= row.read && (lane.has(row.read) || row.read == Position::ZERO);
-                if !has_all || !acknowledged || row.read_pending || !read_told {
+                let read = lane.cursors(&device.user.id).read;
+                let read_known = read >= row.read && (lane.has(row.read) || row.read == Position::ZERO);
+                if !has_all || !acknowledged || row.read_pending || !read_known {
                     let server = format!("delivered {delivered}, read {read}, the log at {}", lane.tail());
-                    return Some(format!("{} stands at {row:?}; the server: {server}", device.name));
+                    return Some(format!("{} is at {row:?}; the server: {server}", device.name));
                 }
             }
         }
@@ -95,7 +95,7 @@ impl World {
     fn check_rest(&mut self) {
         for device in 0..self.devices.len() {
             let one = &self.devices[device];
-            let user = one.user.clone();
+            let user = one.user.id.clone();
             let session = one.session.as_ref().expect("at rest");
             let mut outbox: Vec<_> = session.outbox().cloned().collect();
             outbox.sort_by_key(|row| row.order);
@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    /// The whole transcript, with what the person gets by scrolling up, is the log.
+    /// The whole transcript, with what the user gets by scrolling up, is the log.
     fn read_to_the_beginning(&mut self, device: usize, conversation: &ConversationId) {
         let from = |world: &Self| world.devices[device].disk.conversations[conversation].from.seq;
         for _ in 0..1_000 {

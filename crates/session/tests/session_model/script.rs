@@ -13,19 +13,19 @@ use super::world::{Event, World};
 /// One line of a script.
 #[derive(Clone, Debug)]
 pub enum Line {
-    /// The person writes so many messages; with `long` the first of them is too large for the server.
+    /// The user writes so many messages; with `long` the first of them is too large for the server.
     Compose { device: usize, pick: usize, messages: u8, long: bool },
-    /// The person has read up to some entry on the screen.
+    /// The user has read up to some entry on the screen.
     MarkRead { device: usize, pick: usize, back: usize },
-    /// The person looks at some of the conversations.
+    /// The user looks at some of the conversations.
     Look { device: usize, picks: u8 },
-    /// The person wants to talk to somebody.
+    /// The user wants to talk to somebody.
     Open { device: usize, with: usize },
-    /// The person scrolls up.
+    /// The user scrolls up.
     LoadHistory { device: usize, pick: usize },
-    /// The person gives up a failed message.
+    /// The user gives up a failed message.
     Discard { device: usize },
-    /// The person acts after a displacement, or is impatient.
+    /// The user acts after a displacement, or is impatient.
     Connect { device: usize },
     /// Time passes.
     Pass { ms: u64 },
@@ -41,12 +41,12 @@ pub enum Line {
     Redeliver { nth: u8, later_ms: u64 },
     /// The next delivery but `nth` waits in the queue.
     Backlog { nth: u8, ms: u64 },
-    /// A socket of the device breaks; both sides are told, sooner or later.
+    /// A socket of the device breaks; both sides notice, sooner or later.
     Cut { device: usize },
-    /// A socket of the device carries nothing any more, and nobody is told.
+    /// A socket of the device carries nothing any more, and nobody notices.
     HalfOpen { device: usize },
     /// The gateway says 410 of a live socket.
-    Deafen { device: usize },
+    StopPushes { device: usize },
     /// The app dies. So many of the writes under way were made.
     Crash { device: usize, kept: usize, away_ms: u64 },
     /// The device's store is slow for a while.
@@ -55,7 +55,7 @@ pub enum Line {
     Restart,
     /// The logs are restored from a backup that lacks the last entries.
     Restore { lost: usize },
-    /// The token's time is over.
+    /// The token expires.
     Expire { device: usize },
     /// The same device says hello from somewhere else.
     Displace { device: usize },
@@ -101,7 +101,7 @@ pub fn lines() -> BoxedStrategy<Line> {
         4 => (nth(), 100..30_000_u64).prop_map(|(nth, ms)| Line::Backlog { nth, ms }),
         8 => device().prop_map(|device| Line::Cut { device }),
         4 => device().prop_map(|device| Line::HalfOpen { device }),
-        4 => device().prop_map(|device| Line::Deafen { device }),
+        4 => device().prop_map(|device| Line::StopPushes { device }),
         6 => (device(), 0..3_usize, 0..60_000_u64).prop_map(|(device, kept, away_ms)| Line::Crash { device, kept, away_ms }),
         4 => (500..5_000_u64).prop_map(|ms| Line::SlowStore { ms }),
         1 => Just(Line::Restart),
@@ -134,7 +134,7 @@ impl Line {
             Self::Backlog { .. } => "backlog",
             Self::Cut { .. } => "cut",
             Self::HalfOpen { .. } => "half-open",
-            Self::Deafen { .. } => "deafen",
+            Self::StopPushes { .. } => "stop_pushes",
             Self::Crash { .. } => "crash",
             Self::SlowStore { .. } => "slow store",
             Self::Restart => "restart",
@@ -163,7 +163,7 @@ impl World {
             Line::Open { device, with } => self.open(device, ["a", "b", "c"][with]),
             Line::LoadHistory { device, pick } => self.scroll_up(device, pick).is_some(),
             Line::Discard { device } => self.discard(device).is_some(),
-            Line::Connect { device } => self.tell(device, Input::ConnectNow),
+            Line::Connect { device } => self.input(device, Input::ConnectNow),
             Line::Pass { ms } => {
                 self.run_for(ms);
                 true
@@ -176,7 +176,7 @@ impl World {
             Line::Backlog { nth, ms } => self.arm("backlog", nth, Harm::Backlog { ms }),
             Line::Cut { device } => self.cut(device).is_some(),
             Line::HalfOpen { device } => self.half_open(device).is_some(),
-            Line::Deafen { device } => self.deafen(device),
+            Line::StopPushes { device } => self.stop_pushes(device),
             Line::Crash { device, kept, away_ms } => self.crash(device, kept, away_ms),
             Line::SlowStore { ms } => {
                 self.tally.fault("store is slow");
@@ -208,26 +208,26 @@ impl World {
             let client_message_id = self.devices[device].next_message();
             let text = if long && number == 0 { "x".repeat(600) } else { format!("this is {client_message_id}") };
             let body = Body::text(text).expect("not empty");
-            self.tell(device, Input::Compose { conversation: conversation.clone(), client_message_id, body });
+            self.input(device, Input::Compose { conversation: conversation.clone(), client_message_id, body });
         }
         Some(())
     }
 
     fn mark_read(&mut self, device: usize, pick: usize, back: usize) -> Option<()> {
         let conversation = one(&self.known(device), pick)?;
-        let seen = self.devices[device].person.seen(&conversation);
+        let seen = self.devices[device].user.seen(&conversation);
         let position = *seen.get(seen.len().checked_sub(1 + back)?)?;
-        self.tell(device, Input::MarkRead { conversation, position }).then_some(())
+        self.input(device, Input::MarkRead { conversation, position }).then_some(())
     }
 
     fn look(&mut self, device: usize, picks: u8) -> bool {
         let known = self.known(device).into_iter().enumerate();
         let conversations = known.filter(|(number, _)| picks & (1 << (number % 8)) != 0).map(|(_, conversation)| conversation).collect();
-        self.tell(device, Input::Look { conversations })
+        self.input(device, Input::Look { conversations })
     }
 
     fn open(&mut self, device: usize, with: &str) -> bool {
-        let another = self.devices[device].user.as_str() != with && self.devices[device].session.is_some();
+        let another = self.devices[device].user.id.as_str() != with && self.devices[device].session.is_some();
         if another {
             self.open_with(device, with);
         }
@@ -246,14 +246,14 @@ impl World {
             .as_ref()
             .and_then(|session| session.conversations().find(|row| row.conversation == *conversation).cloned());
         let before = row.map(|row| row.from.seq.next()).filter(|seq| *seq > Seq::FIRST);
-        self.tell(device, Input::LoadHistory { conversation: conversation.clone(), before })
+        self.input(device, Input::LoadHistory { conversation: conversation.clone(), before })
     }
 
     fn discard(&mut self, device: usize) -> Option<()> {
         self.devices[device].session.as_ref()?;
-        let (conversation, client_message_id) = self.devices[device].person.failed.pop_first()?;
+        let (conversation, client_message_id) = self.devices[device].user.failed.pop_first()?;
         self.devices[device].discarded.push(client_message_id.clone());
-        self.tell(device, Input::Discard { conversation, client_message_id }).then_some(())
+        self.input(device, Input::Discard { conversation, client_message_id }).then_some(())
     }
 
     /// A socket of the device that carries frames, the newest.
@@ -271,8 +271,8 @@ impl World {
         self.tally.fault("socket cut");
         self.end(wire);
         self.drop_requests(wire);
-        let (told_ms, late_ms) = (self.dice.between(0, 2_000), self.dice.between(0, 20_000));
-        self.at(told_ms, Event::Closed { wire });
+        let (noticed_ms, late_ms) = (self.dice.between(0, 2_000), self.dice.between(0, 20_000));
+        self.at(noticed_ms, Event::Closed { wire });
         self.at(late_ms, Event::Disconnected { wire });
         Some(())
     }
@@ -293,13 +293,13 @@ impl World {
         self.events.retain(|_, event| !matches!(event, Event::ToServer { wire: on, .. } if *on == wire) || dice.one_in(2));
     }
 
-    fn deafen(&mut self, device: usize) -> bool {
+    fn stop_pushes(&mut self, device: usize) -> bool {
         let id = self.devices[device].id;
-        let deaf = self.server.deafen(id);
-        if deaf {
+        let stopped = self.server.stop_pushes(id);
+        if stopped {
             self.tally.fault("session removed by a false 410");
         }
-        deaf
+        stopped
     }
 
     fn crash(&mut self, device: usize, kept: usize, away_ms: u64) -> bool {
@@ -366,7 +366,7 @@ impl World {
             return false;
         }
         let wire = self.next_wire();
-        let (user, id) = (self.devices[device].user.clone(), self.devices[device].id);
+        let (user, id) = (self.devices[device].user.id.clone(), self.devices[device].id);
         let effect = self.server.displace(wire, &user, id);
         self.devices[device].displaced = true;
         self.tally.fault("device displaced");

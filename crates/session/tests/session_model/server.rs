@@ -120,14 +120,14 @@ impl Server {
     }
 
     /// A false 410, or posts given up: the sessions of the device go. Whether there were any.
-    pub fn deafen(&mut self, device: DeviceId) -> bool {
+    pub fn stop_pushes(&mut self, device: DeviceId) -> bool {
         let before = self.sessions.len();
         self.sessions.retain(|_, session| session.device != device);
         self.sessions.len() < before
     }
 
     /// Whether nothing is posted to the device.
-    pub fn is_deaf(&self, device: DeviceId) -> bool {
+    pub fn receives_no_pushes(&self, device: DeviceId) -> bool {
         self.sessions.values().all(|session| session.device != device)
     }
 
@@ -234,8 +234,8 @@ impl Server {
         } else {
             hello.known_to.clone().filter(|end| wanted.clone().any(|lane| lane.id > *end))
         };
-        let told = looked_at.iter().filter(|lane| !self.is_as_known(lane, peer, hello));
-        let conversations = told.map(|lane| row(lane, &peer.user)).collect();
+        let changed = looked_at.iter().filter(|lane| !self.is_as_known(lane, peer, hello));
+        let conversations = changed.map(|lane| row(lane, &peer.user)).collect();
         Some(ServerFrame::Hello(Box::new(HelloAnswer {
             id: hello.id.clone(),
             versions: Versions { min: limits::VERSION_MIN, max: limits::VERSION_MAX },
@@ -328,8 +328,8 @@ impl Server {
     }
 
     fn sync(&mut self, peer: &Peer, Sync { id, conversations, ack }: Sync, effect: &mut Effect) -> ServerFrame {
-        let told = self.advance(peer, &ack, false, effect);
-        let acked = !ack.is_empty() && told.iter().all(|result| result.outcome == CursorOutcome::Ok);
+        let results = self.advance(peer, &ack, false, effect);
+        let acked = !ack.is_empty() && results.iter().all(|result| result.outcome == CursorOutcome::Ok);
         let (mut pages, mut room, wanted) = (vec![], PAGE_ENTRIES_MAX, conversations.len());
         for from in conversations {
             if room == 0 {
@@ -392,7 +392,7 @@ impl Server {
             let lane = self.lanes.get_mut(conversation).filter(|lane| lane.members.contains(&peer.user));
             let moved = lane.map(|lane| lane.advance(&peer.user, peer.device, self.epoch, *position, read));
             if let Some((_, true)) = moved {
-                self.tell(conversation, &peer.user, effect);
+                self.post_receipt(conversation, &peer.user, effect);
             }
             let outcome = moved.map_or_else(|| CursorOutcome::Refused(not_found()), |(outcome, _)| outcome);
             results.push(CursorResult { conversation: conversation.clone(), outcome });
@@ -400,7 +400,7 @@ impl Server {
         results
     }
 
-    fn tell(&self, conversation: &ConversationId, user: &UserId, effect: &mut Effect) {
+    fn post_receipt(&self, conversation: &ConversationId, user: &UserId, effect: &mut Effect) {
         let lane = &self.lanes[conversation];
         let receipt = Receipt { conversation: conversation.clone(), cursors: member_cursors(lane, user), ttl_ms: limits::RECEIPT_TTL_MS };
         let to = self.sessions.iter().filter(|(_, session)| session.user == *lane.other(user) && session.expires > self.now);
@@ -420,13 +420,13 @@ impl Server {
 
     fn ping(&self, wire: Wire, peer: &Peer, Ping { id, open }: Ping) -> ServerFrame {
         let lanes = open.iter().filter_map(|conversation| self.lane_of(conversation, &peer.user).ok());
-        let standing = |lane: &Lane| ConversationStatus {
+        let status = |lane: &Lane| ConversationStatus {
             conversation: lane.id.clone(),
             head: lane.head,
             count: lane.count_at(lane.head),
             cursors: vec![member_cursors(lane, lane.other(&peer.user))],
         };
-        let conversations = lanes.map(standing).collect();
+        let conversations = lanes.map(status).collect();
         ServerFrame::Ping(PingAnswer { id, server_time_ms: self.now, resync: !self.sessions.contains_key(&wire), conversations })
     }
 

@@ -43,7 +43,7 @@ pub struct Link {
 pub enum Stage {
     Opening,
     Open,
-    /// Frames vanish in both directions, and nobody is told.
+    /// Frames vanish in both directions, and nobody notices.
     HalfOpen,
     Ended,
 }
@@ -78,7 +78,7 @@ impl World {
     pub fn handshake(&mut self, wire: Wire, token: &str) {
         let Link { device, .. } = self.links[&wire];
         let Device { user, id, .. } = &self.devices[device];
-        let failure = (!self.server.accept(wire, user, *id, token)).then_some(OpenFailure::Denied);
+        let failure = (!self.server.accept(wire, &user.id, *id, token)).then_some(OpenFailure::Denied);
         if failure.is_some() {
             self.tally.met("handshake: denied");
         }
@@ -189,8 +189,8 @@ impl World {
         if stage != Stage::Open || self.devices[device].life != life {
             return;
         }
-        self.devices[device].person.notes.extend(note);
-        self.tell(device, Input::Received { socket, text: Text(text) });
+        self.devices[device].user.notes.extend(note);
+        self.input(device, Input::Received { socket, text: Text(text) });
     }
 
     /// A socket carries nothing any more, from the device's side.
@@ -201,13 +201,13 @@ impl World {
         self.events.retain(|_, event| !matches!(event, Event::ToClient { wire: to, .. } | Event::Closed { wire: to } if *to == wire));
     }
 
-    /// The server ends a socket; the device is told.
+    /// The server ends a socket; the device notices.
     pub fn hang_up(&mut self, wire: Wire) {
         self.server.ended(wire);
         if self.links.get(&wire).is_some_and(|link| matches!(link.stage, Stage::Open | Stage::HalfOpen)) {
-            let told = self.links[&wire].stage == Stage::Open;
+            let open = self.links[&wire].stage == Stage::Open;
             self.end(wire);
-            if told {
+            if open {
                 let latency = self.latency();
                 self.at(latency, Event::Closed { wire });
             }

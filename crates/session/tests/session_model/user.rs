@@ -1,4 +1,4 @@
-//! What the person at a device sees: each entry once, in order, only after the device has stored it (D1); marks that never go back.
+//! What the user at a device sees: each entry once, in order, only after the device has stored it (D1); marks that never go back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use chatlane_session::{OutgoingState, Shown};
 use super::disk::Disk;
 use super::server::{Note, Server};
 
-/// One conversation as it stands before the person's eyes.
+/// One conversation as the user sees it.
 #[derive(Clone, Debug, Default)]
 struct Screen {
     /// What was shown since the app started or the conversation went on somewhere else.
@@ -29,10 +29,10 @@ enum Base {
     After(Seq),
 }
 
-/// The person at one device, since the app started.
+/// The user at one device, since the app started.
 #[derive(Clone, Debug)]
-pub struct Person {
-    user: UserId,
+pub struct User {
+    pub id: UserId,
     screens: BTreeMap<ConversationId, Screen>,
     cursors: BTreeMap<(ConversationId, UserId), (Position, Position)>,
     /// The last page of history: whether it was the first of the log.
@@ -43,9 +43,9 @@ pub struct Person {
     pub failed: BTreeSet<(ConversationId, ClientMessageId)>,
 }
 
-impl Person {
+impl User {
     /// The app starts: what is stored is shown.
-    pub fn before(user: UserId, disk: &Disk) -> Self {
+    pub fn before(id: UserId, disk: &Disk) -> Self {
         let screens = disk.conversations.iter().map(|(conversation, row)| {
             let base = match (row.have == row.from, row.have.seq) {
                 (_, Seq::ZERO) => Base::Start,
@@ -55,10 +55,10 @@ impl Person {
             (conversation.clone(), Screen { shown: vec![], base })
         });
         let screens = screens.collect();
-        Self { user, screens, cursors: BTreeMap::new(), history_done: BTreeMap::new(), notes: vec![], failed: BTreeSet::new() }
+        Self { id, screens, cursors: BTreeMap::new(), history_done: BTreeMap::new(), notes: vec![], failed: BTreeSet::new() }
     }
 
-    /// Entries that the person can point at.
+    /// Entries that the user can point at.
     pub fn seen(&self, conversation: &ConversationId) -> &[Position] {
         self.screens.get(conversation).map_or(&[], |screen| &screen.shown)
     }
@@ -93,7 +93,7 @@ impl Person {
                 self.see_outgoing(conversation, client_message_id, &state, disk, server);
             }
             Shown::Cursors { conversation, cursors } => {
-                assert_ne!(cursors.user, self.user, "a receipt of one's own");
+                assert_ne!(cursors.user, self.id, "a receipt of one's own");
                 let now = (cursors.delivered, cursors.read);
                 let before = self.cursors.insert((conversation.clone(), cursors.user.clone()), now).unwrap_or_default();
                 let forward = now.0 >= before.0 && now.1 >= before.1 && now != before;
@@ -126,7 +126,7 @@ impl Person {
             OutgoingState::Waiting => assert!(disk.outbox.contains_key(&key), "{} is shown as waiting, and not in the outbox", key.1),
             OutgoingState::Stored(stored) => {
                 let logged = server.ever.get(&(key.0.clone(), stored.position)).map(|logged| &logged.entry);
-                let own = logged.is_some_and(|entry| entry.sender == self.user && entry.client_message_id == key.1);
+                let own = logged.is_some_and(|entry| entry.sender == self.id && entry.client_message_id == key.1);
                 assert!(own, "L3: {} is shown as stored at {}, where it never was", key.1, stored.position);
                 self.failed.remove(&key);
             }
@@ -135,7 +135,7 @@ impl Person {
                 let refused = self.notes.iter().filter(|note| note.refused.contains(&key.1)).map(|note| note.request).min();
                 assert!(refused <= looked, "{} failed before the log was looked through: {:?}", key.1, refusal.code);
                 let entries = server.lanes.get(&key.0).into_iter().flat_map(|lane| &lane.entries);
-                for entry in entries.filter(|entry| entry.sender == self.user && entry.client_message_id == key.1) {
+                for entry in entries.filter(|entry| entry.sender == self.id && entry.client_message_id == key.1) {
                     // An earlier attempt that is still under way may come behind the look; its entry will settle the message.
                     let logged = &server.ever[&(key.0.clone(), entry.position)];
                     assert!(Some(logged.request) > looked, "{} is in the log, and shown as failed: {:?}", key.1, refusal.code);

@@ -25,13 +25,13 @@ const CALLS_PER_MOMENT_MAX: u32 = 500;
 
 thread_local! {
     /// Whether what happens is printed.
-    pub static TOLD: Cell<bool> = const { Cell::new(false) };
+    pub static PRINTED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Something that is to happen.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The person starts the app, if it does not run.
+    /// The user starts the app, if it does not run.
     Start { device: usize },
     /// A handshake arrives at the server.
     Handshake { wire: Wire, token: String },
@@ -116,7 +116,7 @@ impl World {
 
     pub fn open_with(&mut self, device: usize, user: &str) {
         let client_message_id = self.devices[device].next_open();
-        self.tell(device, Input::OpenWith { user: UserId::new(user).unwrap(), client_message_id });
+        self.input(device, Input::OpenWith { user: UserId::new(user).unwrap(), client_message_id });
     }
 
     /// Conversations that a device knows.
@@ -156,7 +156,7 @@ impl World {
                 let (_, event) = self.events.pop_first().expect("just seen");
                 self.happen(event);
             } else if let Some((_, device)) = wake {
-                self.tell(device, Input::Tick);
+                self.input(device, Input::Tick);
                 let next = self.devices[device].session.as_ref().and_then(chatlane_session::Session::wake_at);
                 assert!(next.is_none_or(|next| next.0 > at), "a tick at {at} leaves the timer at {next:?}");
             }
@@ -171,7 +171,7 @@ impl World {
             Event::Start { device } => {
                 if self.devices[device].session.is_none() {
                     self.devices[device].start();
-                    self.tell(device, Input::ConnectNow);
+                    self.input(device, Input::ConnectNow);
                 }
             }
             Event::Handshake { wire, token } => self.handshake(wire, &token),
@@ -188,9 +188,9 @@ impl World {
             Event::Token { device, life, good } => {
                 let one = &mut self.devices[device];
                 if one.life == life && one.session.is_some() {
-                    one.token = if good { token::issue(&one.user, self.server.now) } else { token::forged() };
+                    one.token = if good { token::issue(&one.user.id, self.server.now) } else { token::forged() };
                     let token = one.token.clone();
-                    self.tell(device, Input::NewToken(token));
+                    self.input(device, Input::NewToken(token));
                 }
             }
             Event::FanOut { task, again } => {
@@ -202,12 +202,12 @@ impl World {
 
     pub fn tell_life(&mut self, device: usize, life: u32, input: Input) {
         if self.devices[device].life == life {
-            self.tell(device, input);
+            self.input(device, input);
         }
     }
 
     /// Hands an input to a session and carries out what it answers. Whether the app runs.
-    pub fn tell(&mut self, device: usize, input: Input) -> bool {
+    pub fn input(&mut self, device: usize, input: Input) -> bool {
         let random = self.dice.next();
         let now_ms = self.now_ms;
         let one = &mut self.devices[device];
@@ -215,7 +215,7 @@ impl World {
         let calls = self.calls.entry(device).or_default();
         *calls = if calls.0 == now_ms { (now_ms, calls.1 + 1) } else { (now_ms, 1) };
         assert!(calls.1 < CALLS_PER_MOMENT_MAX, "{} is called without an end at {now_ms}: {input:?}", one.name);
-        if TOLD.get() {
+        if PRINTED.get() {
             match &input {
                 Input::Received { socket, text } => println!("{now_ms:>8} {} <- {socket:?} {}", one.name, text.0),
                 input => println!("{now_ms:>8} {} <- {input:?}", one.name),
@@ -224,7 +224,7 @@ impl World {
         let outputs = session.handle(Moment(now_ms), random, input);
         let state = session.connection();
         for output in outputs {
-            if TOLD.get() {
+            if PRINTED.get() {
                 let name = self.devices[device].name;
                 match &output {
                     Output::Send { socket, text } => println!("{now_ms:>8} {name} -> {socket:?} {}", text.0),
@@ -233,7 +233,7 @@ impl World {
             }
             self.carry_out(device, output);
         }
-        assert_eq!(self.devices[device].state, state, "the person sees another state of the connection");
+        assert_eq!(self.devices[device].state, state, "the user sees another state of the connection");
         true
     }
 
@@ -245,9 +245,9 @@ impl World {
             Output::Send { socket, text } => self.send(device, socket, text.0),
             Output::Close(socket) => {
                 if let Some(wire) = self.wire(device, socket) {
-                    let told = self.links[&wire].stage != Stage::HalfOpen;
+                    let open = self.links[&wire].stage != Stage::HalfOpen;
                     self.end(wire);
-                    let in_ms = if told { self.latency() } else { 60_000 };
+                    let in_ms = if open { self.latency() } else { 60_000 };
                     self.at(in_ms, Event::Disconnected { wire });
                 }
             }
@@ -283,7 +283,7 @@ impl World {
                     _ => {}
                 }
                 let one = &mut self.devices[device];
-                one.person.see(shown, &one.disk, &self.server);
+                one.user.see(shown, &one.disk, &self.server);
             }
         }
     }
@@ -296,7 +296,7 @@ impl World {
         let (first, changes) = one.writing.pop_front().expect("a write is under way");
         assert_eq!(first, batch, "writes are made in their order");
         one.disk.apply(changes, &self.server, &one.discarded);
-        self.tell(device, Input::Committed(batch));
+        self.input(device, Input::Committed(batch));
     }
 
     /// Entries of the logs, for the tally.

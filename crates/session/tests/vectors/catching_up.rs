@@ -3,7 +3,7 @@
 use chatlane_session::{Change, ConnectionState, Input, Output, Restored, Shown};
 use serde_json::json;
 
-use super::scenario::{Scenario, entry, hello, page, position, push, refused, results, row, stored, told, waiting};
+use super::scenario::{Scenario, entry, hello, hello_row, page, position, push, refused, results, row, stored, waiting};
 
 pub fn all() -> Vec<Scenario> {
     vec![
@@ -13,7 +13,7 @@ pub fn all() -> Vec<Scenario> {
         too_much_is_skipped(),
         a_restore_is_rolled_back(),
         a_log_that_the_device_does_not_know_is_begun_anew(),
-        a_head_told_by_ping_is_waited_for(),
+        a_head_that_ping_answers_is_waited_for(),
     ]
 }
 
@@ -25,7 +25,7 @@ fn hello_says_what_is_known() -> Scenario {
          it said.",
         restored,
     );
-    s.tell(Input::ConnectNow);
+    s.input(Input::ConnectNow);
     s.check(s.sent("hello").is_none(), "nothing is sent on a socket that is not open");
     s.pass(80).open();
     let known = s.sent("hello").unwrap()["known"].clone();
@@ -42,8 +42,8 @@ fn hello_pages_follow_each_other() -> Scenario {
         "`next` asks for a further page, with what the device knows behind it. Only the last page makes the device live.",
         restored,
     );
-    s.tell(Input::ConnectNow).open();
-    let mut first = hello(&[told("daaron", "aaron", 1)], 1);
+    s.input(Input::ConnectNow).open();
+    let mut first = hello(&[hello_row("daaron", "aaron", 1)], 1);
     first["next"] = json!("daaron");
     s.answer("hello", first);
     let next = s.sent("hello").unwrap();
@@ -70,8 +70,8 @@ fn missed_entries_come_in_pages() -> Scenario {
          before, an `ack` that of the last. A live entry that comes meanwhile is kept aside.",
         restored,
     );
-    s.tell(Input::ConnectNow).open();
-    s.answer("hello", hello(&[told("dbob", "bob", 6)], 1)).commit();
+    s.input(Input::ConnectNow).open();
+    s.answer("hello", hello(&[hello_row("dbob", "bob", 6)], 1)).commit();
     s.check(s.state() == ConnectionState::CatchingUp, "catching up");
     s.frame(&push([7]));
     s.pass(100).answer("sync", page([3, 4], false));
@@ -95,8 +95,8 @@ fn too_much_is_skipped() -> Scenario {
          message is looked for by `probe` when its anchor is too far behind.",
         restored,
     );
-    s.tell(Input::ConnectNow).open();
-    s.answer("hello", hello(&[told("dbob", "bob", 5_000)], 1)).commit();
+    s.input(Input::ConnectNow).open();
+    s.answer("hello", hello(&[hello_row("dbob", "bob", 5_000)], 1)).commit();
     let skipped = |output: &Output| matches!(output, Output::Show(Shown::Skipped { position: at, .. }) if *at == position(1, 5_000));
     s.check(s.last.iter().any(skipped), "it goes on at the head");
     let stale = json!({"code": "anchor_stale", "retryable": false, "tail": position(1, 5_000)});
@@ -171,17 +171,17 @@ fn a_log_that_the_device_does_not_know_is_begun_anew() -> Scenario {
     s
 }
 
-fn a_head_told_by_ping_is_waited_for() -> Scenario {
+fn a_head_that_ping_answers_is_waited_for() -> Scenario {
     let mut s = Scenario::live(
         "ping-head",
         "The person looks at a conversation: `ping` asks for its head and the other's marks. A head beyond have may be on its way: it is \
          asked for after the same wait as a gap.",
     );
-    s.pass(10).tell(Input::Look { conversations: vec![super::scenario::conversation("dbob")] });
+    s.pass(10).input(Input::Look { conversations: vec![super::scenario::conversation("dbob")] });
     s.check(s.sent("ping").unwrap()["open"] == json!(["dbob"]), "at once");
     let cursors = json!([{"user": "bob", "delivered": position(1, 2), "read": position(1, 2)}]);
-    let standing = json!({"conversation": "dbob", "head": position(1, 3), "count": 2, "cursors": cursors});
-    s.pass(20).answer("ping", json!({"server_time_ms": 1_795_000_000_000_u64, "conversations": [standing]})).commit();
+    let status = json!({"conversation": "dbob", "head": position(1, 3), "count": 2, "cursors": cursors});
+    s.pass(20).answer("ping", json!({"server_time_ms": 1_795_000_000_000_u64, "conversations": [status]})).commit();
     s.check(s.sent("sync").is_none(), "not at once");
     s.tick_until("sync");
     s.answer("sync", page([3], true)).commit();

@@ -8,7 +8,7 @@ use super::scenario::{Scenario, conversation, hello, message_id, position, push,
 pub fn all() -> Vec<Scenario> {
     vec![
         an_idle_socket_is_pinged_and_a_dead_one_replaced(),
-        a_deaf_socket_says_hello_again(),
+        a_socket_that_receives_no_pushes_says_hello_again(),
         reconnects_back_off_with_full_jitter(),
         an_old_socket_is_replaced_before_its_end(),
         a_displaced_device_stays_away(),
@@ -50,7 +50,7 @@ fn an_idle_socket_is_pinged_and_a_dead_one_replaced() -> Scenario {
     s
 }
 
-fn a_deaf_socket_says_hello_again() -> Scenario {
+fn a_socket_that_receives_no_pushes_says_hello_again() -> Scenario {
     let mut s = Scenario::live(
         "resync",
         "`ping` is answered `resync`: the server does not know the connection any more. Hello is said again on the same socket, and what \
@@ -59,7 +59,7 @@ fn a_deaf_socket_says_hello_again() -> Scenario {
     s.tick_until("ping");
     s.answer("ping", json!({"server_time_ms": 1_795_000_240_000_u64, "resync": true}));
     s.check(s.sent("hello").is_some() && !closes(&s, 1), "hello again, on the same socket");
-    s.answer("hello", hello(&[super::scenario::told("dbob", "bob", 3)], 1)).commit();
+    s.answer("hello", hello(&[super::scenario::hello_row("dbob", "bob", 3)], 1)).commit();
     s.answer("sync", super::scenario::page([3], true)).commit();
     s.check(s.state() == ConnectionState::Live, "live");
     s
@@ -72,9 +72,9 @@ fn reconnects_back_off_with_full_jitter() -> Scenario {
          back_off_max_ms.",
         chatlane_session::Restored::default(),
     );
-    s.tell(Input::ConnectNow);
+    s.input(Input::ConnectNow);
     for socket in 1..=8 {
-        s.tell(Input::OpenFailed { socket: SocketId(socket), failure: OpenFailure::Unreachable });
+        s.input(Input::OpenFailed { socket: SocketId(socket), failure: OpenFailure::Unreachable });
         s.check(matches!(s.state(), ConnectionState::Waiting { .. }), "waiting");
         s.tick();
         s.check(connects(&s), "another one");
@@ -121,10 +121,10 @@ fn a_displaced_device_stays_away() -> Scenario {
     );
     s.pass(10).frame(&json!({"type": "goaway", "reason": "displaced"}));
     s.check(closes(&s, 1) && s.state() == ConnectionState::Displaced, "closed");
-    s.pass(3_600_000).tell(Input::Tick);
+    s.pass(3_600_000).input(Input::Tick);
     s.check(s.last.is_empty(), "nothing happens by itself");
-    s.tell(Input::ConnectNow);
-    s.check(connects(&s), "the person has acted");
+    s.input(Input::ConnectNow);
+    s.check(connects(&s), "the user has acted");
     s
 }
 
@@ -187,8 +187,8 @@ fn a_refused_handshake_needs_a_token() -> Scenario {
          reached the identity provider.)",
         chatlane_session::Restored::default(),
     );
-    s.tell(Input::ConnectNow);
-    s.tell(Input::OpenFailed { socket: SocketId(1), failure: OpenFailure::Denied });
+    s.input(Input::ConnectNow);
+    s.input(Input::OpenFailed { socket: SocketId(1), failure: OpenFailure::Denied });
     s.check(needs_token(&s) && s.state() == ConnectionState::NoToken, "a new token is needed");
     s.tick();
     s.check(connects(&s), "after a while");
@@ -202,7 +202,7 @@ fn what_is_unknown_is_ignored() -> Scenario {
          unknown reason ends the connection; another one is opened, not before retry_after_ms.",
     );
     for text in [r#"{"type":"hologram","id":"77"}"#, "not JSON", "[1]", "{}", r#"{"type":"ping","id":"77","server_time_ms":1}"#] {
-        s.pass(10).tell(Input::Received { socket: SocketId(1), text: Text(text.to_owned()) });
+        s.pass(10).input(Input::Received { socket: SocketId(1), text: Text(text.to_owned()) });
         s.check(s.last.is_empty(), "nothing happens");
     }
     let mut odd: Value = push([3]);
@@ -211,7 +211,7 @@ fn what_is_unknown_is_ignored() -> Scenario {
     s.check(s.entries_shown() == [3], "unknown fields do no harm");
     s.pass(10).frame(&json!({"type": "goaway", "reason": "maintenance", "retry_after_ms": 5_000}));
     s.check(closes(&s, 1), "closed");
-    s.pass(4_999).tell(Input::Tick);
+    s.pass(4_999).input(Input::Tick);
     s.check(!connects(&s), "not before");
     s.tick();
     s.check(connects(&s), "another one");
@@ -224,10 +224,10 @@ fn a_client_that_is_too_old_stops() -> Scenario {
         "The server does not speak this version any more: only another program helps.",
         chatlane_session::Restored::default(),
     );
-    s.tell(Input::ConnectNow).open();
+    s.input(Input::ConnectNow).open();
     s.answer("hello", json!({"type": "error", "code": "upgrade_required", "retryable": false}));
     s.check(s.state() == ConnectionState::UpgradeRequired, "it stops");
-    s.pass(3_600_000).tell(Input::ConnectNow);
+    s.pass(3_600_000).input(Input::ConnectNow);
     s.check(!connects(&s), "for good");
     s
 }
@@ -238,9 +238,9 @@ fn a_conversation_is_opened() -> Scenario {
         "The person wants to talk to somebody: a conversation that is known is there at once, another one is asked for until it is answered.",
     );
     let open = |name: &str, id: &str| Input::OpenWith { user: user(name), client_message_id: message_id(id) };
-    s.pass(10).tell(open("bob", "o-1"));
+    s.pass(10).input(open("bob", "o-1"));
     s.check(matches!(s.shown()[..], [Shown::Opened { .. }]) && s.sent("open").is_none(), "known");
-    s.pass(10).tell(open("carol", "o-2"));
+    s.pass(10).input(open("carol", "o-2"));
     s.check(s.sent("open").is_some(), "asked for");
     s.answer("open", json!({"conversation": "dcarol", "with": "carol", "head": position(1, 1)})).commit();
     let opened = Shown::Opened { user: user("carol"), conversation: conversation("dcarol") };

@@ -3,7 +3,7 @@
 use chatlane_session::{Input, Output, Shown};
 use serde_json::json;
 
-use super::scenario::{Scenario, conversation, entries, entry, hello, position, push, told};
+use super::scenario::{Scenario, conversation, entries, entry, hello, hello_row, position, push};
 
 pub fn all() -> Vec<Scenario> {
     vec![
@@ -14,7 +14,7 @@ pub fn all() -> Vec<Scenario> {
         an_unknown_kind_keeps_its_place(),
         a_later_epoch_at_the_next_seq_waits_for_a_sync(),
         acknowledgements_are_merged(),
-        a_read_mark_is_stored_and_told(),
+        a_read_mark_is_stored_and_sent(),
         receipts_only_go_forward(),
         older_entries_are_fetched_on_demand(),
     ]
@@ -54,7 +54,7 @@ fn an_early_entry_waits_for_the_one_before_it() -> Scenario {
     s.check(s.entries_shown().is_empty(), "nothing is shown out of order");
     s.pass(150).frame(&push([3])).commit();
     s.check(s.entries_shown() == [3, 4, 5], "all are shown in order");
-    s.pass(2_000).tell(Input::Tick);
+    s.pass(2_000).input(Input::Tick);
     s.check(s.sent("sync").is_none(), "nothing is asked");
     s
 }
@@ -67,7 +67,7 @@ fn a_gap_that_stays_open_is_asked_for_once() -> Scenario {
     );
     s.pass(10).frame(&push([4])).commit();
     s.pass(200).frame(&push([5])).commit();
-    s.pass(299).tell(Input::Tick);
+    s.pass(299).input(Input::Tick);
     s.check(s.sent("sync").is_none(), "not before gap_wait_ms");
     s.tick_until("sync");
     let after = s.sent("sync").unwrap()["conversations"].clone();
@@ -121,24 +121,24 @@ fn acknowledgements_are_merged() -> Scenario {
     s
 }
 
-fn a_read_mark_is_stored_and_told() -> Scenario {
+fn a_read_mark_is_stored_and_sent() -> Scenario {
     let mut s = Scenario::live(
         "read",
         "The person reads: the mark is stored and told, which implies delivered. If no answer comes it is told again on the next socket, \
          and after a restart.",
     );
     s.pass(10).frame(&push([3])).commit();
-    s.pass(500).tell(Input::MarkRead { conversation: conversation("dbob"), position: position(1, 3) }).commit();
-    s.check(s.asked_so_far("read") == 1, "told");
+    s.pass(500).input(Input::MarkRead { conversation: conversation("dbob"), position: position(1, 3) }).commit();
+    s.check(s.asked_so_far("read") == 1, "sent");
     s.pass(10).close();
     s.tick().open();
-    s.answer("hello", hello(&[told("dbob", "bob", 3)], 1)).commit();
+    s.answer("hello", hello(&[hello_row("dbob", "bob", 3)], 1)).commit();
     while s.asked_so_far("read") < 2 {
         s.tick();
     }
     s.answer("read", json!({"results": [{"conversation": "dbob", "status": "ok"}]})).commit();
-    s.pass(5_000).tell(Input::Tick);
-    s.check(s.asked_so_far("read") == 2, "an answered mark is not told again");
+    s.pass(5_000).input(Input::Tick);
+    s.check(s.asked_so_far("read") == 2, "an answered mark is not sent again");
     s
 }
 
@@ -165,11 +165,11 @@ fn older_entries_are_fetched_on_demand() -> Scenario {
         "A conversation that is new to the device and long begins at its head; what is before is fetched when the person scrolls up.",
         restored,
     );
-    s.tell(Input::ConnectNow).open();
-    s.answer("hello", hello(&[told("dbob", "bob", 300)], 1)).commit();
+    s.input(Input::ConnectNow).open();
+    s.answer("hello", hello(&[hello_row("dbob", "bob", 300)], 1)).commit();
     let skipped = |output: &Output| matches!(output, Output::Show(Shown::Skipped { .. }));
     s.check(s.last.iter().any(skipped), "it begins at the head");
-    s.pass(1_000).tell(Input::LoadHistory { conversation: conversation("dbob"), before: Some(position(1, 301).seq) });
+    s.pass(1_000).input(Input::LoadHistory { conversation: conversation("dbob"), before: Some(position(1, 301).seq) });
     s.answer("history", json!({"conversation": "dbob", "entries": entries(298..=300), "done": false})).commit();
     s.check(matches!(s.shown()[..], [Shown::History { .. }]), "older entries");
     s

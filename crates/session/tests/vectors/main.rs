@@ -1,4 +1,4 @@
-//! The conformance vectors, `crates/session/vectors/*.json`: what a session does with what it is told, rule by rule.
+//! The conformance vectors, `crates/session/vectors/*.json`: what a session does with its inputs, rule by rule.
 //!
 //! They are made by running the scenarios here, each of which also looks whether it shows what it says; the test compares them with the
 //! files. `CHATLANE_UPDATE=1` writes the files.
@@ -53,8 +53,8 @@ fn the_conformance_vectors_say_what_the_session_does() {
     for (name, vector) in vectors {
         let file: Value = serde_json::from_str(&fs::read_to_string(folder.join(&name)).unwrap()).unwrap();
         let steps = |vector: &Value| vector["steps"].as_array().cloned().unwrap_or_default();
-        for (number, (step, told)) in steps(&vector).into_iter().zip(steps(&file)).enumerate() {
-            assert!(step == told, "{name}, step {number}: the session does {step:#}\nand not {told:#}; CHATLANE_UPDATE=1 writes it anew");
+        for (number, (step, kept)) in steps(&vector).into_iter().zip(steps(&file)).enumerate() {
+            assert!(step == kept, "{name}, step {number}: the session does {step:#}\nand not {kept:#}; CHATLANE_UPDATE=1 writes it anew");
         }
         assert!(vector == file, "{name} is another scenario; CHATLANE_UPDATE=1 writes it anew");
     }

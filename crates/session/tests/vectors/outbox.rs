@@ -1,4 +1,4 @@
-//! What the person writes: stored, attempted, repeated, repaired, settled.
+//! What the user writes: stored, attempted, repeated, repaired, settled.
 
 use chatlane_session::{Input, OutgoingState, Output, Restored, Shown};
 use serde_json::json;
@@ -70,7 +70,7 @@ fn a_restarted_app_repeats_what_it_had() -> Scenario {
          with the anchors that they were stored with.",
         restored,
     );
-    s.tell(Input::ConnectNow).open();
+    s.input(Input::ConnectNow).open();
     s.answer("hello", hello(&[], 1));
     let messages = s.sent("send").unwrap()["messages"].clone();
     s.check(messages[0]["anchor"] == json!(position(1, 2)) && messages[1]["client_message_id"] == "m-2", "as stored");
@@ -106,7 +106,7 @@ fn a_rate_limited_message_waits() -> Scenario {
     let first = s.sent("send").unwrap()["messages"].clone();
     let limited = json!({"code": "rate_limited", "retryable": true, "retry_after_ms": 2_000});
     s.answer("send", results(&[refused("m-1", limited)]));
-    s.pass(1_999).tell(Input::Tick);
+    s.pass(1_999).input(Input::Tick);
     s.check(s.sent("send").is_none(), "not before");
     s.tick_until("send");
     s.check(s.sent("send").unwrap()["messages"] == first, "the same");
@@ -160,7 +160,7 @@ fn a_refusal_is_believed_after_a_look() -> Scenario {
     s.check(outgoing(&s).is_empty(), "not yet");
     s.answer("probe", json!({"conversation": "dbob", "found": [], "reached": position(1, 2), "done": true})).commit();
     s.check(matches!(outgoing(&s)[..], [OutgoingState::Failed(_)]), "now");
-    s.pass(10).tell(Input::Discard { conversation: conversation("dbob"), client_message_id: message_id("m-1") });
+    s.pass(10).input(Input::Discard { conversation: conversation("dbob"), client_message_id: message_id("m-1") });
     s.check(matches!(s.last[..], [Output::Commit { .. }]), "its row goes");
     s.commit();
     s
@@ -191,7 +191,7 @@ fn an_own_entry_settles_its_message() -> Scenario {
     s.pass(50).frame(&json!({"type": "entries", "conversation": "dbob", "entries": [own]})).commit();
     s.check(matches!(outgoing(&s)[..], [OutgoingState::Stored(_)]) && s.entries_shown() == [3], "settled");
     s.pass(10).frame(&gateway());
-    s.pass(60_000).tell(Input::Tick);
+    s.pass(60_000).input(Input::Tick);
     s.check(s.sent("send").is_none(), "not again");
     s
 }

@@ -1,4 +1,4 @@
-//! A scenario: a session that is told things one by one, and the record of it that becomes a vector.
+//! A scenario: a session that gets its inputs one by one, and the record of it that becomes a vector.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +62,7 @@ impl Scenario {
     /// A device whose first `hello` is answered: nothing has changed.
     pub fn greeted(name: &'static str, story: &'static str, restored: Restored) -> Self {
         let mut scenario = Self::new(name, story, restored);
-        scenario.tell(Input::ConnectNow).open();
+        scenario.input(Input::ConnectNow).open();
         scenario.answer("hello", hello(&[], 1)).commit();
         scenario
     }
@@ -73,9 +73,9 @@ impl Scenario {
         self
     }
 
-    pub fn tell(&mut self, input: Input) -> &mut Self {
+    pub fn input(&mut self, input: Input) -> &mut Self {
         let random = Dice::new(u64::try_from(self.steps.len()).unwrap()).next() >> 11; // an integer that every JSON reader has
-        let told = json::input(&input);
+        let recorded = json::input(&input);
         self.last = self.session.handle(Moment(self.now_ms), random, input);
         for output in &self.last {
             match output {
@@ -91,14 +91,14 @@ impl Scenario {
         }
         let expect: Vec<_> = self.last.iter().map(json::output).collect();
         let wake = self.session.wake_at().map(|wake| wake.0);
-        self.steps.push(json!({"at_ms": self.now_ms, "random": random, "input": told, "expect": expect, "wake_at_ms": wake}));
+        self.steps.push(json!({"at_ms": self.now_ms, "random": random, "input": recorded, "expect": expect, "wake_at_ms": wake}));
         self
     }
 
     /// Goes to the next timer.
     pub fn tick(&mut self) -> &mut Self {
         self.now_ms = self.session.wake_at().expect("a timer runs").0.max(self.now_ms);
-        self.tell(Input::Tick)
+        self.input(Input::Tick)
     }
 
     /// Goes from timer to timer until this request is asked.
@@ -113,7 +113,7 @@ impl Scenario {
 
     /// The newest socket is open.
     pub fn open(&mut self) -> &mut Self {
-        self.tell(Input::Opened(SocketId(self.socket)))
+        self.input(Input::Opened(SocketId(self.socket)))
     }
 
     /// A frame comes on the newest socket.
@@ -122,7 +122,7 @@ impl Scenario {
     }
 
     pub fn frame_on(&mut self, socket: u64, frame: &Value) -> &mut Self {
-        self.tell(Input::Received { socket: SocketId(socket), text: Text(frame.to_string()) })
+        self.input(Input::Received { socket: SocketId(socket), text: Text(frame.to_string()) })
     }
 
     /// The newest request of this action is answered: with these fields, and its `type` and `id`.
@@ -144,21 +144,25 @@ impl Scenario {
     pub fn commit(&mut self) -> &mut Self {
         while !self.unwritten.is_empty() {
             let batch = self.unwritten.remove(0);
-            self.tell(Input::Committed(batch));
+            self.input(Input::Committed(batch));
         }
         self
     }
 
     pub fn compose(&mut self, id: &str, text: &str) -> &mut Self {
-        self.tell(Input::Compose { conversation: conversation("dbob"), client_message_id: message_id(id), body: Body::text(text).unwrap() })
+        self.input(Input::Compose {
+            conversation: conversation("dbob"),
+            client_message_id: message_id(id),
+            body: Body::text(text).unwrap(),
+        })
     }
 
     pub fn close(&mut self) -> &mut Self {
-        self.tell(Input::Closed { socket: SocketId(self.socket) })
+        self.input(Input::Closed { socket: SocketId(self.socket) })
     }
 
     pub fn token(&mut self, token: &str) -> &mut Self {
-        self.tell(Input::NewToken(Token::new(token).unwrap()))
+        self.input(Input::NewToken(Token::new(token).unwrap()))
     }
 
     /// Requests of this action so far.
@@ -175,13 +179,13 @@ impl Scenario {
         })
     }
 
-    /// What the last input let the person see, without rows of conversations.
+    /// What the last input let the user see, without rows of conversations.
     pub fn shown(&self) -> Vec<&Shown> {
         let shown = self.last.iter().filter_map(|output| if let Output::Show(shown) = output { Some(shown) } else { None });
         shown.filter(|shown| !matches!(shown, Shown::Conversation { .. })).collect()
     }
 
-    /// The seqs of the entries that the last input let the person see.
+    /// The seqs of the entries that the last input let the user see.
     pub fn entries_shown(&self) -> Vec<u64> {
         let seqs = self.shown().into_iter().filter_map(|shown| match shown {
             Shown::Entry { entry, .. } => Some(entry.position.seq.get()),
@@ -284,7 +288,7 @@ pub fn hello(rows: &[Value], epoch: u32) -> Value {
 }
 
 /// A row of `hello`, whose head is entry `seq`.
-pub fn told(id: &str, with: &str, seq: u64) -> Value {
+pub fn hello_row(id: &str, with: &str, seq: u64) -> Value {
     json!({
         "conversation": id, "with": with, "head": position(1, seq), "count": seq - 1, "time_ms": SERVER_MS + seq,
         "read": position(0, 0), "read_count": 0,
