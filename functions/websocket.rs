@@ -2,9 +2,9 @@
 
 use aws_lambda_events::apigw::{ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext};
 use aws_lambda_events::http::HeaderMap;
-use chatlane_chat::Refused;
 use chatlane_chat::ports::{Clock, Connections, Outbound};
 use chatlane_chat::requests::caller::{Caller, admit};
+use chatlane_chat::{Done, Refused};
 use chatlane_protocol::frames::{ErrorFrame, encode};
 use chatlane_protocol::request::{Exchange, parse};
 use chatlane_protocol::{ConnectionId, DeviceId, Refusal, RequestId, ServerFrame, UnixMillis, UserId};
@@ -69,9 +69,18 @@ pub fn header(all: &HeaderMap, single: &HeaderMap, name: &str) -> Option<String>
     (!values.is_empty()).then(|| values.join(","))
 }
 
-/// What every route does: reads who asks what, and answers with the frame that `serve` makes of it. A bad request, and one of a caller
-/// whose token has expired, does not get there.
+/// What every route does: reads who asks what, and answers with what `serve` makes of it. A bad request, and one of a caller whose token
+/// has expired, does not get there.
 pub async fn answer<E: Exchange>(
+    ports: &(impl Connections + Outbound + Clock),
+    event: &Event,
+    serve: impl AsyncFnOnce(Caller, &E::Request) -> Result<Done<E::Answer>, Refused>,
+) -> Answered {
+    respond::<E>(ports, event, async |caller, request| Ok(E::frame(serve(caller, request).await?.answer))).await
+}
+
+/// [`answer`], for a route that may answer with another frame than its own.
+pub async fn respond<E: Exchange>(
     ports: &(impl Connections + Outbound + Clock),
     event: &Event,
     serve: impl AsyncFnOnce(Caller, &E::Request) -> Result<ServerFrame, Refused>,

@@ -1,7 +1,6 @@
 //! The routes of the WebSocket API that take a request, a folder each, named after the action; `$default` is [`fallback`].
 
 pub mod ack;
-mod cursors;
 pub mod fallback;
 pub mod hello;
 pub mod history;

@@ -2,7 +2,7 @@
 
 use chatlane_protocol::{ErrorCode, Position, Refusal, limits};
 
-use crate::ports::{Failure, Unavailable, Unreadable};
+use crate::ports::Failure;
 
 /// When to come back after `busy` and `unavailable`, in milliseconds.
 pub const RETRY_AFTER_MS: u64 = 100;
@@ -67,18 +67,6 @@ pub enum Refused {
     /// A port failed: the outcome is unknown, or something stored cannot be read. The client is not told which.
     #[error("the outcome is unknown; retry with the same ids")]
     Failed(#[from] Failure),
-}
-
-impl From<Unavailable> for Refused {
-    fn from(unavailable: Unavailable) -> Self {
-        Self::Failed(unavailable.into())
-    }
-}
-
-impl From<Unreadable> for Refused {
-    fn from(unreadable: Unreadable) -> Self {
-        Self::Failed(unreadable.into())
-    }
 }
 
 impl Refused {

@@ -3,24 +3,14 @@
 
 use chatlane_aws::{Backend, Users};
 use chatlane_chat::ports::Connections;
-use lambda_runtime::{Error, service_fn};
 
-use crate::environment::{Environment, PortsToBe};
-use crate::start::RouteEvent;
+use crate::start::route;
 use crate::websocket::{Answered, Event, ProxyAnswer, caller};
 
-/// The ports that it is given.
-pub type Ports = Backend<(), (), (), Users>;
-
-/// What it is given.
-pub fn asks(env: &mut Environment) -> PortsToBe<Ports> {
-    env.ports()
-}
-
-/// Runs its loop.
-pub async fn run(env: Environment) -> Result<(), Error> {
-    let ports = &env.give(asks)?.make().await;
-    lambda_runtime::run(service_fn(|event: RouteEvent| handle(ports, event.payload))).await
+route! {
+    ports: Backend<(), (), (), Users>;
+    given: ;
+    opens: |ports| [];
 }
 
 /// Removes the session of this connection and of no other.

@@ -1,28 +1,28 @@
 //! Route `ack`: entries have reached a device. See [`chatlane_chat::requests::cursors`].
 
+use chatlane_aws::{Backend, Gateway, Inboxes, Log, Users};
 use chatlane_chat::Settings;
-use chatlane_chat::ports::{Clock, Connections, Inboxes, MessageLog, Outbound};
-use chatlane_chat::requests::cursors::Cursor;
-use chatlane_protocol::ServerFrame;
+use chatlane_chat::ports::{Clock, Connections, Inboxes as InboxesPort, MessageLog, Outbound, last};
+use chatlane_chat::requests::cursors::{self, Cursor};
 use chatlane_protocol::request::exchange;
-use lambda_runtime::{Error, service_fn};
 
-pub use super::cursors::{Ports, asks};
-use super::cursors::{advance, start};
-use crate::environment::Environment;
-use crate::start::RouteEvent;
+use crate::start::{nowhere, route};
 use crate::websocket::{Answered, Event, answer};
 
-/// Runs its loop.
-pub async fn run(env: Environment) -> Result<(), Error> {
-    let (ports, settings) = &start(env).await?;
-    lambda_runtime::run(service_fn(|event: RouteEvent| handle(ports, settings, event.payload))).await
+route! {
+    ports: Backend<Log, (), Inboxes, Users, (), Gateway>;
+    given: Settings by settings;
+    opens: |ports| [last(ports, &nowhere())];
 }
 
 /// Answers one `ack`.
-pub async fn handle(ports: &(impl MessageLog + Inboxes + Connections + Outbound + Clock), settings: &Settings, event: Event) -> Answered {
+pub async fn handle(
+    ports: &(impl MessageLog + InboxesPort + Connections + Outbound + Clock),
+    settings: &Settings,
+    event: Event,
+) -> Answered {
     answer::<exchange::Ack>(ports, &event, async |caller, request| {
-        Ok(ServerFrame::Ack(advance(ports, settings, &caller, &request.id, &request.positions, Cursor::Delivered).await?))
+        Ok(cursors::answer(ports, settings, &caller, request, Cursor::Delivered).await?)
     })
     .await
 }

@@ -13,7 +13,7 @@ use lambda_runtime::{Error, service_fn};
 
 use crate::environment::{Environment, PortsToBe};
 use crate::start::{RouteEvent, nobody, open_connection};
-use crate::websocket::{Answered, Event, answer};
+use crate::websocket::{Answered, Event, respond};
 
 /// The ports that it is given.
 pub type Ports = Backend<Log, Conversations, Inboxes, Users, (), Gateway>;
@@ -44,7 +44,7 @@ pub async fn handle(
     spread: u64,
     event: Event,
 ) -> Answered {
-    answer::<exchange::Hello>(ports, &event, async |caller, request| {
+    respond::<exchange::Hello>(ports, &event, async |caller, request| {
         Ok(match hello::hello(ports, settings, spread, &caller, request).await?.answer {
             Greeting::Welcome(answer) => ServerFrame::Hello(answer),
             Greeting::Displaced => ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None }),

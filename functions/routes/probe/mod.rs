@@ -4,28 +4,15 @@ use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Queue, Users};
 use chatlane_chat::Settings;
 use chatlane_chat::ports::{Clock, Connections, FanOutQueue, Heads, Inboxes as InboxesPort, MessageLog, Outbound, last};
 use chatlane_chat::requests::probe;
-use chatlane_protocol::ServerFrame;
 use chatlane_protocol::request::exchange;
-use lambda_runtime::{Error, service_fn};
 
-use crate::environment::{Environment, PortsToBe};
-use crate::start::{RouteEvent, nowhere, open_connection};
+use crate::start::{nowhere, route};
 use crate::websocket::{Answered, Event, answer};
 
-/// The ports that it is given.
-pub type Ports = Backend<Log, Conversations, Inboxes, Users, Queue, Gateway>;
-
-/// What it is given.
-pub fn asks(env: &mut Environment) -> (PortsToBe<Ports>, Settings) {
-    (env.ports(), env.settings())
-}
-
-/// Runs its loop.
-pub async fn run(env: Environment) -> Result<(), Error> {
-    let (ports, settings) = &env.give(asks)?;
-    let ports = &ports.make().await;
-    open_connection(last(ports, &nowhere())).await;
-    lambda_runtime::run(service_fn(|event: RouteEvent| handle(ports, settings, event.payload))).await
+route! {
+    ports: Backend<Log, Conversations, Inboxes, Users, Queue, Gateway>;
+    given: Settings by settings;
+    opens: |ports| [last(ports, &nowhere())];
 }
 
 /// Answers one `probe`.
@@ -34,8 +21,5 @@ pub async fn handle(
     settings: &Settings,
     event: Event,
 ) -> Answered {
-    answer::<exchange::Probe>(ports, &event, async |caller, request| {
-        Ok(ServerFrame::Probe(probe::probe(ports, settings, &caller, request).await?.answer))
-    })
-    .await
+    answer::<exchange::Probe>(ports, &event, async |caller, request| Ok(probe::probe(ports, settings, &caller, request).await?)).await
 }

@@ -5,7 +5,6 @@ use chatlane_aws::{Backend, Gateway, Users};
 use chatlane_chat::Refused;
 use chatlane_chat::ports::{Clock, Connections, Failure, Outbound};
 use chatlane_chat::requests::refresh;
-use chatlane_protocol::ServerFrame;
 use chatlane_protocol::request::exchange;
 use lambda_runtime::{Error, service_fn};
 
@@ -44,7 +43,7 @@ pub async fn handle(
             Err(Denied::Keys(_)) => return Err(Failure::unavailable("verify a token", "the issuer's keys cannot be had").into()),
             Err(Denied::Token(_) | Denied::Device) => return Err(Refused::TokenRefused),
         };
-        Ok(ServerFrame::Refresh(refresh::refresh(ports, &caller, &request.id, &user, expires).await?.answer))
+        refresh::refresh(ports, &caller, &request.id, &user, expires).await
     })
     .await
 }

@@ -6,7 +6,7 @@ use chatlane_chat::ports::{Clock, Connections, Failure, FanOutQueue, Heads, Memb
 use chatlane_chat::workers::fan_out::{self, FanOutOutcome, Received};
 use chatlane_chat::workers::task::Task;
 use chatlane_protocol::UnixMillis;
-use futures_util::future::{join, join_all};
+use futures_util::future::join_all;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 use crate::environment::{Environment, PortsToBe};
@@ -23,7 +23,8 @@ pub fn asks(env: &mut Environment) -> PortsToBe<Ports> {
 /// Runs its loop.
 pub async fn run(env: Environment) -> Result<(), Error> {
     let ports = &env.give(asks)?.make().await;
-    join(open_connection(last(ports, &nowhere())), open_connection(ports.gateway.open_connection())).await;
+    let nowhere = nowhere();
+    tokio::join!(open_connection(last(ports, &nowhere)), open_connection(ports.gateway.open_connection()));
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move { Ok::<_, Error>(handle(ports, event.payload).await) })).await
 }
 

@@ -1,7 +1,7 @@
 //! What the core needs of the world, a trait for each thing. A use case is given one value, and names the traits it needs as its bounds.
 //! [`crate::testing::contract`] is the test of all traits on every backend.
 //!
-//! All reads are strong: they see every write that was answered before they began. A write whose answer is [`Unavailable`] may or may
+//! All reads are strong: they see every write that was answered before they began. A write whose answer is [`Failure::Unavailable`] may or may
 //! not have taken effect, now or later. A port belongs to one table, but for [`Creations`], which spans three in one transaction.
 
 mod clock;
@@ -22,7 +22,7 @@ use define::port;
 pub use clock::Clock;
 pub use connections::{Connection, Connections};
 pub use creation::{Created, Creation, Creations};
-pub use failure::{Failure, Unavailable, Unreadable};
+pub use failure::Failure;
 pub use heads::Heads;
 pub use inboxes::{Advance, Advanced, InboxRow, Inboxes, ReadCursor};
 pub use log::{MessageLog, Put, ReadBound, Run, last, read_run};

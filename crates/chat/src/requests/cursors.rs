@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chatlane_protocol::frames::{CursorOutcome, CursorResult, MemberCursors, Receipt, ServerFrame, encode};
+use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, MemberCursors, Receipt, ServerFrame, encode};
 use chatlane_protocol::limits::RECEIPT_TTL_MS;
-use chatlane_protocol::request::PositionIn;
+use chatlane_protocol::request::{PositionIn, Positions};
 use chatlane_protocol::{ConversationId, Seq, UserId};
 use futures_util::stream::{self, StreamExt as _};
 
@@ -29,6 +29,21 @@ pub enum Cursor {
     Delivered,
     /// That, and the user's read position: what is read has been delivered.
     Read,
+}
+
+/// Answers one `ack` or `read`: [`advance`] for its positions.
+pub async fn answer<P>(
+    ports: &P,
+    settings: &Settings,
+    caller: &Caller,
+    request: &Positions,
+    cursor: Cursor,
+) -> Result<Done<CursorsAnswer>, Failure>
+where
+    P: MessageLog + Inboxes + Connections + Outbound + Clock,
+{
+    let Done { answer: results, did } = advance(ports, settings, caller, &request.positions, cursor).await?;
+    Ok(Done { answer: CursorsAnswer { id: request.id.clone(), results }, did })
 }
 
 /// Moves the cursors, and posts receipts to the other users of direct conversations, as far as theirs moved for them. `Err`: nothing was
