@@ -137,7 +137,7 @@ fn a_member_gets_nothing_from_before_the_joining() {
     assert_eq!(deliver(&stage, &all), posted(3));
     assert_eq!((seqs(&stage, "bob"), seqs(&stage, "alice")), (vec![5, 6], vec![2, 3, 4, 5, 6]));
     stage.ports.memory.state().members.get_mut(&key).unwrap().visible_from = seq(7);
-    assert_eq!(try_deliver(&stage, &all, 2).unwrap(), posted(2));
+    assert_eq!(try_deliver(&stage, &all, 2).unwrap(), FanOutOutcome { repeated: true, ..posted(2) });
     assert!(seqs(&stage, "bob").is_empty());
 }
 
@@ -172,7 +172,7 @@ fn a_first_receive_below_the_head_is_covered_by_a_later_task() {
     assert_eq!(deliver(&stage, &task(&stage, 9, 9)), posted(2));
     assert_eq!(seqs(&stage, "bob"), [9]);
     // A worker may have died with it.
-    assert_eq!(try_deliver(&stage, &task(&stage, 8, 8), 2).unwrap(), posted(3));
+    assert_eq!(try_deliver(&stage, &task(&stage, 8, 8), 2).unwrap(), FanOutOutcome { repeated: true, ..posted(3) });
     assert_eq!(seqs(&stage, "bob"), [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
@@ -427,8 +427,8 @@ fn a_redriven_dead_letter_is_not_covered() {
 
     let accepted = task.queued.plus_ms(REDRIVEN_AFTER_MS);
     let redriven = Received { times: 1, accepted };
-    let report = block_on(fan_out(&stage.ports, &task, redriven)).unwrap();
-    assert_eq!(report, posted(3));
+    let outcome = block_on(fan_out(&stage.ports, &task, redriven)).unwrap();
+    assert_eq!(outcome, FanOutOutcome { repeated: true, ..posted(3) });
     assert_eq!(seqs(&stage, "bob"), [1, 2, 3, 4, 5]);
 }
 
