@@ -5,8 +5,6 @@
 //! (`handle`): decode, call one use case of `chatlane-chat`, encode. No rule lives here. What every route shares is in [`websocket`].
 //! The list of functions is the enum [`Function`]; `_HANDLER` picks one, so that link-time optimization is paid once.
 
-#![expect(clippy::large_futures, reason = "the future of a start is made once in a process; no event's future is large")]
-
 pub mod bootstrap;
 pub mod environment;
 pub mod function;

@@ -53,8 +53,17 @@ pub(crate) struct Invocation {
 pub(crate) struct Waiting {
     invocation: u64,
     call: Call,
-    /// What it was answered when it took effect, which it does once; `None` in it: it failed.
-    taken: Option<Option<Box<dyn Outcome>>>,
+    effect: Taken,
+}
+
+/// What became of a call at the backend, where it takes effect once.
+enum Taken {
+    /// Nothing yet.
+    Not,
+    /// It was refused.
+    Failed,
+    /// It is to be answered so.
+    Done(Box<dyn Outcome>),
 }
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -150,7 +159,7 @@ impl World {
         // A connection is given up after five refused posts: a push that is lost by rule.
         let spared = self.strict && undelivered && call.effect == Effect::posts;
         let (writes, answered) = (call.leaves_a_trace(), effect_ms + answer_ms);
-        self.calls.insert(number, Waiting { invocation, call, taken: None });
+        self.calls.insert(number, Waiting { invocation, call, effect: Taken::Not });
         if self.faults.strike(Fault::Killed).is_some() {
             self.at(effect_ms, Event::Dies { invocation });
             return;
@@ -184,8 +193,8 @@ impl World {
         let Some(mut waiting) = self.calls.remove(&number) else { return };
         let caller = self.invocations.get(&waiting.invocation).map(|caller| caller.name.clone());
         self.tell(format_args!("{} {}", caller.as_deref().unwrap_or("the dead"), what(&waiting.call)));
-        if waiting.taken.is_none() {
-            waiting.taken = Some(self.take_effect(&waiting.call));
+        if matches!(waiting.effect, Taken::Not) {
+            waiting.effect = self.take_effect(&waiting.call).map_or(Taken::Failed, Taken::Done);
         }
         if caller.is_some() {
             self.calls.insert(number, waiting);
@@ -196,14 +205,14 @@ impl World {
         let Some(waiting) = self.calls.get(&number) else { return };
         // Behind its effect, which may have had to wait, and behind the last row of a transaction.
         let is_pending = ends(&waiting.call).is_some_and(|conversation| self.half.contains_key(conversation));
-        if is_pending || (comes && waiting.taken.is_none()) {
+        if is_pending || (comes && matches!(waiting.effect, Taken::Not)) {
             self.at(3, Event::Answer { call: number, comes });
             return;
         }
-        let Some(Waiting { invocation, call, taken }) = self.calls.remove(&number) else { return };
-        match taken.flatten().filter(|_| comes) {
-            Some(outcome) => call.answer(outcome),
-            None => {
+        let Some(Waiting { invocation, call, effect }) = self.calls.remove(&number) else { return };
+        match effect {
+            Taken::Done(outcome) if comes => call.answer(outcome),
+            Taken::Done(_) | Taken::Failed | Taken::Not => {
                 self.tell(format_args!("{} fails", what(&call)));
                 call.lose();
             }
@@ -220,7 +229,8 @@ impl World {
         }
         let mine: Vec<u64> = self.calls.iter().filter(|(_, waiting)| waiting.invocation == number).map(|(call, _)| *call).collect();
         for call in mine {
-            let on_its_way = self.calls[&call].call.leaves_a_trace() && self.calls[&call].taken.is_none() && self.dice.one_in(2);
+            let on_its_way =
+                self.calls[&call].call.leaves_a_trace() && matches!(self.calls[&call].effect, Taken::Not) && self.dice.one_in(2);
             let planned = self.events.values().any(|event| matches!(event, Event::Effect { call: planned } if *planned == call));
             let late = self.late(call);
             if !(planned && (on_its_way || late)) {
