@@ -15,6 +15,7 @@ use chatlane_functions::Function;
 use chatlane_functions::handshake::{connect, disconnect};
 use chatlane_functions::routes::{ack, fallback, hello, history, open, ping, probe, read, refresh, send, sync};
 use chatlane_functions::websocket::{ForeignEvent, ProxyAnswer, caller};
+use chatlane_functions::workers::fan_out;
 use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Request, Seq, ServerFrame, UnixMillis, UserId};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -184,6 +185,18 @@ fn a_task_points_at_what_the_sender_stored() {
     assert_eq!((task.first, task.last, task.own), (two, Position::new(1, two), vec![two]));
     assert_eq!((task.origin, task.undelivered), (Some(alice().connection), None));
     assert_eq!(message.attributes.get("ApproximateReceiveCount").map(String::as_str), Some("1"));
+}
+
+/// What is no task is no task the next time either: the queue counts, and at last keeps it. Those beside it are delivered.
+#[test]
+fn a_message_that_is_no_task_goes_back_to_the_queue_and_no_other() {
+    let mut event: SqsEvent = sample(Function::FanOut);
+    let mut poison = event.records[0].clone();
+    (poison.message_id, poison.body) = (Some("poison".to_owned()), Some("{}".to_owned()));
+    event.records.push(poison);
+    let answer = block_on(fan_out::handle(&world(), event));
+    let failed: Vec<&str> = answer.batch_item_failures.iter().map(|item| item.item_identifier.as_str()).collect();
+    assert_eq!(failed, ["poison"]);
 }
 
 // holds: R1

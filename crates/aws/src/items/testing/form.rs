@@ -31,6 +31,7 @@ pub fn is_needed<T: Debug>(item: &Item, except: &[&str], read: impl Fn(&Item) ->
         match read(&without) {
             Ok(value) => assert!(except.contains(&name.as_str()), "without `{name}`: {value:?}"),
             Err(refused) => {
+                assert!(matches!(refused, Failure::Unreadable { .. }), "corrupt, and no outage: {refused}");
                 assert!(!except.contains(&name.as_str()), "without `{name}`: {refused}");
                 assert!(refused.to_string().contains(&format!("attribute `{name}` is missing")), "without `{name}`: {refused}");
             }
