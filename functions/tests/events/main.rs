@@ -16,7 +16,7 @@ use chatlane_functions::handshake::{connect, disconnect};
 use chatlane_functions::routes::{ack, fallback, hello, history, open, ping, probe, read, refresh, send, sync};
 use chatlane_functions::websocket::{ForeignEvent, ProxyAnswer, caller};
 use chatlane_functions::workers::fan_out;
-use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Request, Seq, ServerFrame, UnixMillis, UserId};
+use chatlane_protocol::{Action, ConnectionId, ConversationId, DeviceId, Position, Request, Seq, ServerFrame, UnixMillis, UserId};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -27,46 +27,22 @@ const CONNECTED_AT_MS: u64 = 1_795_000_000_000;
 /// When the samples' token is over, leeway included: so long after the socket was accepted.
 const TOKEN_MS: u64 = 3_660_000;
 
-/// The routes that take a request of their own name.
-const REQUESTS: [Function; 10] = [
-    Function::Hello,
-    Function::Open,
-    Function::Send,
-    Function::Sync,
-    Function::History,
-    Function::Probe,
-    Function::Ack,
-    Function::Read,
-    Function::Refresh,
-    Function::Ping,
-];
+/// The routes that take a request of their own name: one for each action.
+fn requests() -> impl Iterator<Item = Function> {
+    Action::ALL.iter().map(|action| Function::from_handler(action.name()).expect("an action has a function of its name"))
+}
 
 fn time(ms: u64) -> UnixMillis {
     UnixMillis::try_from(ms).unwrap()
 }
 
-fn text(function: Function) -> &'static str {
-    match function {
-        Function::Authorize => include_str!("../../handshake/authorize/event.json"),
-        Function::Connect => include_str!("../../handshake/connect/event.json"),
-        Function::Disconnect => include_str!("../../handshake/disconnect/event.json"),
-        Function::Hello => include_str!("../../routes/hello/event.json"),
-        Function::Open => include_str!("../../routes/open/event.json"),
-        Function::Send => include_str!("../../routes/send/event.json"),
-        Function::Sync => include_str!("../../routes/sync/event.json"),
-        Function::History => include_str!("../../routes/history/event.json"),
-        Function::Probe => include_str!("../../routes/probe/event.json"),
-        Function::Ack => include_str!("../../routes/ack/event.json"),
-        Function::Read => include_str!("../../routes/read/event.json"),
-        Function::Refresh => include_str!("../../routes/refresh/event.json"),
-        Function::Ping => include_str!("../../routes/ping/event.json"),
-        Function::Fallback => include_str!("../../routes/fallback/event.json"),
-        Function::FanOut => include_str!("../../workers/fan_out/event.json"),
-    }
+fn text(function: Function) -> String {
+    let of_kind = |kind| std::fs::read_to_string(format!("{}/{kind}/{}/event.json", env!("CARGO_MANIFEST_DIR"), function.name())).ok();
+    ["handshake", "routes", "workers"].into_iter().find_map(of_kind).expect("a function has a sample event")
 }
 
 fn sample<T: DeserializeOwned>(function: Function) -> T {
-    serde_json::from_str(text(function)).unwrap_or_else(|error| panic!("{}: {error}", function.name()))
+    serde_json::from_str(&text(function)).unwrap_or_else(|error| panic!("{}: {error}", function.name()))
 }
 
 fn socket_event(function: Function) -> ApiGatewayWebsocketProxyRequest {
@@ -160,14 +136,14 @@ fn is_closed(store: &Faulty) -> bool {
 
 #[test]
 fn every_event_of_a_socket_names_its_caller() {
-    for function in REQUESTS.into_iter().chain([Function::Connect, Function::Disconnect, Function::Fallback]) {
+    for function in requests().chain([Function::Connect, Function::Disconnect, Function::Fallback]) {
         assert_eq!(caller(&socket_event(function).request_context).unwrap(), alice(), "{}", function.name());
     }
 }
 
 #[test]
 fn each_route_gets_the_request_of_its_name() {
-    for function in REQUESTS {
+    for function in requests() {
         let event = socket_event(function);
         assert_eq!(event.request_context.route_key.as_deref(), Some(function.name()));
         let request = Request::parse(event.body.as_deref().unwrap()).unwrap();
@@ -227,7 +203,7 @@ fn connect_echoes_nothing_to_a_client_that_offers_nothing() {
 
 #[test]
 fn every_route_answers_its_sample() {
-    for function in REQUESTS {
+    for function in requests() {
         let store = world_until(TOKEN_MS);
         let answer = serve(&store, 7, function, socket_event(function));
         let expected = if function == Function::Refresh { "error" } else { function.name() };
@@ -298,7 +274,7 @@ fn a_request_that_is_refused_whole_is_an_error() {
 
 #[test]
 fn a_request_on_another_route_is_an_unknown_action() {
-    for function in REQUESTS.into_iter().chain([Function::Fallback]) {
+    for function in requests().chain([Function::Fallback]) {
         let another = if function == Function::Ping { Function::Hello } else { Function::Ping };
         let store = world();
         let answer = serve(&store, 0, function, saying(function, &socket_event(another).body.unwrap()));
@@ -348,7 +324,7 @@ fn when_the_tokens_time_is_over_the_connection_is_told_and_closed_on_every_route
         "type": "error", "id": "1", "code": "token_expired", "retryable": false,
         "message": "the token has expired: connect again with a new one",
     });
-    for function in REQUESTS.into_iter().chain([Function::Fallback]) {
+    for function in requests().chain([Function::Fallback]) {
         let store = world_until(TOKEN_MS);
         let before = store.memory.state().clone();
         let answer = try_serve(&store, TOKEN_MS, function, socket_event(function)).unwrap();
@@ -368,7 +344,7 @@ fn when_the_tokens_time_is_over_the_connection_is_told_and_closed_on_every_route
 #[test]
 fn a_refreshed_connection_is_served_until_its_new_time() {
     let store = world_until(2 * TOKEN_MS);
-    for function in REQUESTS {
+    for function in requests() {
         let answer = serve(&store, TOKEN_MS, function, socket_event(function));
         assert_eq!(answer["id"], "1", "{}", function.name());
     }
@@ -395,7 +371,7 @@ fn what_the_backend_does_not_answer_is_unavailable_with_the_requests_id() {
         is_unavailable(&serve(&store, 0, function, socket_event(function)));
     }
     // Whether a refresh has prolonged the connection: no reason to close it.
-    for function in REQUESTS.into_iter().chain([Function::Fallback]) {
+    for function in requests().chain([Function::Fallback]) {
         let store = world_until(2 * TOKEN_MS);
         store.on("session", Fault::RequestLost);
         is_unavailable(&serve(&store, TOKEN_MS, function, socket_event(function)));
@@ -429,7 +405,7 @@ fn a_closed_connection_is_forgotten_and_no_other() {
 
 #[test]
 fn an_event_without_the_authorizers_context_is_foreign() {
-    for function in REQUESTS.into_iter().chain([Function::Fallback, Function::Disconnect]) {
+    for function in requests().chain([Function::Fallback, Function::Disconnect]) {
         for field in ["user", "device", "expires"] {
             let mut event = socket_event(function);
             event.request_context.authorizer.fields.remove(field);
