@@ -33,8 +33,8 @@ pub fn environment(function: Function, endpoint: &str) -> Vec<(String, String)> 
     let value = |name: &str| match name {
         "CHATLANE_EPOCH" => "1".to_owned(),
         "CHATLANE_DEDUPE_KEY" => "6c".repeat(32),
-        "CHATLANE_JWKS" => r#"{"keys":[]}"#.to_owned(),
-        "CHATLANE_JWKS_URL" => String::new(), // one of the two
+        "CHATLANE_JWKS" => String::new(), // one of the two
+        "CHATLANE_JWKS_URL" => format!("{endpoint}/jwks.json"),
         "CHATLANE_FAN_OUT_QUEUE_URL" => format!("{endpoint}/000000000000/fan-out"),
         "CHATLANE_CONNECTIONS_ENDPOINT" => endpoint.to_owned(),
         name => name.to_lowercase(),
@@ -65,9 +65,10 @@ pub async fn first_next(program: &Path, function: Function, endpoint: &str) -> a
     let runtime_api = TcpListener::bind("127.0.0.1:0").await?;
     let mut command = Command::new(program);
     command.env_clear().envs(environment(function, endpoint)).env("AWS_LAMBDA_RUNTIME_API", runtime_api.local_addr()?.to_string());
-    command.env("AWS_ENDPOINT_URL", endpoint).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+    command.env("AWS_ENDPOINT_URL", endpoint).stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
     let began = Instant::now();
     let mut process = command.spawn().with_context(|| format!("{} does not start", program.display()))?;
+    let _alive = process.stdin.take(); // a function of the local runner ends with its standard input
     let request = async {
         let (socket, _) = runtime_api.accept().await?;
         let (mut connection, mut line) = (BufReader::new(socket), String::new());

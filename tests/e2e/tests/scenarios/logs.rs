@@ -71,9 +71,9 @@ async fn no_body_and_no_token_is_logged_whatever_goes_wrong() {
     for logged in [
         "the token's algorithm is not allowed",
         "a handshake was denied: no token was presented",
-        "send not acknowledged: queue a task",
-        "append: put an entry",
-        "a delivery task is handed back to the queue",
+        "send is not answered: queue a task",
+        ": put an entry",
+        "is handed back to the queue",
     ] {
         assert!(lines.iter().any(|line| line.contains(logged)), "{logged} is in none of: {lines:#?}");
     }
