@@ -8,14 +8,14 @@
 
 use std::time::Duration;
 
-use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, Position, Seq, UserId};
+use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, Seq, UserId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use crate::store::{Store, StoreError};
-use chatlane_session::{BatchId, Input, Moment, Output, Session, Settings, Shown};
+use chatlane_session::{Act, BatchId, Input, Moment, Output, Session, Settings, Shown};
 
 mod sockets;
 mod storage;
@@ -56,7 +56,7 @@ pub struct Device {
 
 #[derive(Debug)]
 enum Command {
-    Do(Input),
+    Do(Act),
     Entries { conversation: ConversationId, before: Option<Seq>, limit: usize, answer: oneshot::Sender<Vec<Entry>> },
     End,
 }
@@ -74,41 +74,22 @@ impl Device {
         Ok((Self { began, commands, driver: tokio::spawn(driver.run(asked)) }, showing))
     }
 
+    /// Does what the user asks for. What comes of it is among what is shown.
+    pub fn act(&self, act: Act) {
+        // A device that has ended takes nothing more; who reads what it shows learns it there.
+        let _ended = self.commands.send(Command::Do(act));
+    }
+
     /// Writes a message; [`Shown::Outgoing`] says when it is kept, and what becomes of it. Its name comes back.
     pub fn compose(&self, conversation: ConversationId, body: Body) -> ClientMessageId {
         let client_message_id = new_id();
-        self.send(Input::Compose { conversation, client_message_id: client_message_id.clone(), body });
+        self.act(Act::Compose { conversation, client_message_id: client_message_id.clone(), body });
         client_message_id
     }
 
     /// Finds or makes the conversation with `user`: [`Shown::Opened`], or [`Shown::Failed`].
     pub fn open_with(&self, user: UserId) {
-        self.send(Input::OpenWith { user, client_message_id: new_id() });
-    }
-
-    /// The user has seen the entries up to here.
-    pub fn mark_read(&self, conversation: ConversationId, position: Position) {
-        self.send(Input::MarkRead { conversation, position });
-    }
-
-    /// The user looks at these, at most 20, instead of those before.
-    pub fn look(&self, conversations: Vec<ConversationId>) {
-        self.send(Input::Look { conversations });
-    }
-
-    /// Fetches entries below `before` (without: below those that the device has): [`Shown::History`], or [`Shown::Failed`].
-    pub fn load_history(&self, conversation: ConversationId, before: Option<Seq>) {
-        self.send(Input::LoadHistory { conversation, before });
-    }
-
-    /// Gives up a failed message.
-    pub fn discard(&self, conversation: ConversationId, client_message_id: ClientMessageId) {
-        self.send(Input::Discard { conversation, client_message_id });
-    }
-
-    /// Connects now, if there is no connection: the network is back, or the user acts after a displacement.
-    pub fn connect_now(&self) {
-        self.send(Input::ConnectNow);
+        self.act(Act::OpenWith { user, client_message_id: new_id() });
     }
 
     /// The last `limit` entries below `before` (without: of all) that the store has, ascending.
@@ -128,11 +109,6 @@ impl Device {
         // A device that has ended says why below.
         let _ended = self.commands.send(Command::End);
         self.driver.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
-    }
-
-    /// A device that has ended takes nothing more; who reads what it shows learns it there.
-    fn send(&self, input: Input) {
-        let _ended = self.commands.send(Command::Do(input));
     }
 }
 
@@ -159,10 +135,11 @@ enum Happened {
 
 impl<T: Tokens> Driver<T> {
     async fn run(mut self, mut asked: mpsc::UnboundedReceiver<Command>) -> Result<Store, StoreError> {
-        self.take(Input::ConnectNow);
+        self.take(Input::Do(Act::ConnectNow));
         loop {
             match self.next(&mut asked).await? {
-                Happened::Asked(Some(Command::Do(input))) | Happened::Event(Event::Input(input)) => self.take(input),
+                Happened::Asked(Some(Command::Do(act))) => self.take(Input::Do(act)),
+                Happened::Event(Event::Input(input)) => self.take(input),
                 Happened::Asked(Some(Command::Entries { conversation, before, limit, answer })) => {
                     self.storage.read(conversation, before, limit, answer);
                 }

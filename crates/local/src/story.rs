@@ -257,7 +257,6 @@ fn describe(text: &str, source: FrameSource) -> String {
         ServerFrame::Probe(answer) => format!("probe, {} found up to #{}", answer.found.len(), answer.reached.seq),
         ServerFrame::Ack(answer) => format!("ack of {} conversations", answer.results.len()),
         ServerFrame::Read(answer) => format!("read of {} conversations", answer.results.len()),
-        ServerFrame::Refresh(_) => "refreshed".to_owned(),
         ServerFrame::Ping(answer) => if answer.resync { "pong, say hello again" } else { "pong" }.to_owned(),
         ServerFrame::Receipt(receipt) => {
             format!("receipt, delivered #{} read #{}", receipt.cursors.delivered.seq, receipt.cursors.read.seq)
@@ -278,7 +277,7 @@ fn describe(text: &str, source: FrameSource) -> String {
             let seqs: Vec<String> = live.entries.iter().map(|entry| format!("#{}", entry.position.seq)).collect();
             format!("{} {}", if seqs.len() == 1 { "entry" } else { "entries" }, seqs.join(" "))
         }
-        ServerFrame::Unknown => format!("a frame of another version, by {source:?}"),
+        frame => frame.action().map_or_else(|| format!("a frame of another version, by {source:?}"), |action| action.name().to_owned()),
     }
 }
 

@@ -1,4 +1,5 @@
 //! What servers say: answers (with the request's `id`) and pushes (without). `type` names the frame; a client ignores one it does not know.
+//! An answer that stands here is used by several crates; every answer stands with its request in [`crate::actions`].
 
 use serde::Serialize;
 

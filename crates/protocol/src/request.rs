@@ -1,4 +1,5 @@
 //! What clients ask. One JSON object per request, `action` flat and at the top (the gateway routes by it), `id` echoed by the answer.
+//! A request that stands here is used by several crates; every request stands in [`crate::actions`].
 
 pub use crate::actions::cursors::{PositionIn, Positions};
 pub use crate::actions::hello::{Hello, Known};

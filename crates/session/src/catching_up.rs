@@ -7,12 +7,11 @@ use chatlane_protocol::request::{PositionIn, Sync, SyncFrom};
 use chatlane_protocol::{ConversationId, Entry, EntryKind, ErrorCode, Position, Refusal, Request};
 
 use super::conversation::{Asked, Conversation, Due};
-use super::link::Purpose;
 use super::retry::Retry;
 use super::sending::write_rows;
 use super::step::Step;
 use super::wire::Answered;
-use super::{Change, ConversationRow, OutgoingState, Session, Settings, Shown};
+use super::{Change, ConversationRow, OutgoingState, Purpose, Session, Settings, Shown};
 
 /// How far the device is behind what the server has.
 #[derive(Clone, Debug)]

@@ -4,11 +4,11 @@ use chatlane_protocol::ErrorCode;
 use chatlane_protocol::frames::{ErrorFrame, Goaway, GoawayReason};
 use chatlane_protocol::{ConversationId, ServerFrame};
 
-use super::link::{HelloPage, InFlight, Link, Purpose, Stage};
+use super::link::{HelloPage, InFlight, Link, Stage};
 use super::sockets::Rest;
 use super::step::Step;
 use super::wire::{self, Answer, Arrival, Loss};
-use super::{ConnectionState, Moment, OpenFailure, Output, Session, SocketId};
+use super::{ConnectionState, Moment, OpenFailure, Output, Purpose, Session, SocketId};
 
 impl Session {
     /// The state of the connection.

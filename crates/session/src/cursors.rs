@@ -10,13 +10,12 @@ use chatlane_protocol::{ConversationId, ErrorCode, Position, Refusal, Request};
 
 use super::conversation::Conversation;
 use super::conversations::Conversations;
-use super::link::Purpose;
 use super::retry::Retry;
 use super::sockets::Sockets;
 use super::step::{Step, Then};
 use super::wire::Answered;
 use super::writes::Writes;
-use super::{Moment, Session, Shown};
+use super::{Moment, Purpose, Session, Shown};
 
 /// When frames of one kind may go.
 #[derive(Clone, Copy, Debug)]

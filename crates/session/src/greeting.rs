@@ -6,10 +6,10 @@ use chatlane_protocol::request::{Hello, Known};
 use chatlane_protocol::{ConversationId, Request};
 
 use super::conversation::Due;
-use super::link::{HelloPage, Purpose, Stage};
+use super::link::{HelloPage, Stage};
 use super::step::Step;
 use super::wire::Answered;
-use super::{Session, SocketId};
+use super::{Purpose, Session, SocketId};
 
 /// What holds until the first answer to `hello`: what the protocol says.
 pub(super) const LIMITS_BEFORE_HELLO: Limits = Limits {
@@ -114,14 +114,8 @@ impl Session {
         }
         self.replace_after(hello.reconnect_in_ms, step);
         self.tokens.lives(hello.expires_ms, hello.server_time_ms, step);
-        // What failed on the socket before may go well on this one.
-        self.catching_up.syncs.forgive();
-        self.cursors.forgive();
-        self.tokens.retry.forgive();
-        self.openings.forgive();
-        self.histories.forgive();
+        self.forgive();
         for local in self.conversations.values_mut() {
-            local.outbox.retry.forgive();
             // What was pushed before is not on its way any more.
             if local.is_behind() {
                 local.due = Due::Now;

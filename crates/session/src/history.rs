@@ -6,12 +6,11 @@ use chatlane_protocol::{ConversationId, ErrorCode, Position, Request, Seq};
 
 use super::conversation::before;
 use super::conversations::Conversations;
-use super::link::Purpose;
 use super::retry::Retry;
 use super::sockets::Sockets;
 use super::step::Step;
 use super::wire::Answered;
-use super::{Change, Failure, Session, Shown};
+use super::{Change, Failure, Purpose, Session, Shown};
 
 /// A page that the user waits for. Kept in memory until it is answered.
 #[derive(Clone, Debug)]

@@ -25,27 +25,29 @@ mod sending;
 mod settings;
 mod sockets;
 mod step;
-mod text;
 mod tokens;
+mod values;
 mod wire;
 mod writes;
 
 use std::sync::Arc;
 
-use chatlane_protocol::frames::Limits;
+use chatlane_protocol::frames::{Limits, MemberCursors};
+use chatlane_protocol::request::{PositionIn, exchange};
+use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, Position, Seq, UserId};
 
 pub use input::{Input, OpenFailure};
-pub use output::{Change, ConnectionState, Failure, OutgoingState, Output, Shown};
+pub use output::{Change, ConnectionState, Failure, OutgoingState, Output};
 pub use row::{ConversationRow, OutboxRow, OutboxState, Restored};
 pub use settings::Settings;
-pub use text::Text;
+pub use values::{BatchId, Moment, SocketId, Text};
 
 use catching_up::CatchingUp;
+use conversation::Asked;
 use conversations::Conversations;
 use cursors::Cursors;
 use greeting::LIMITS_BEFORE_HELLO;
 use history::Histories;
-use link::Purpose;
 use looking::Looking;
 use opening::Openings;
 use sockets::Sockets;
@@ -54,29 +56,159 @@ use tokens::Tokens;
 use wire::Answer;
 use writes::Writes;
 
-/// Milliseconds on a clock of the caller's that never goes back; only differences mean anything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Moment(pub u64);
+/// What the user can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Connect, if there is no connection: at the start, when the network is back, or because the user acted after a displacement.
+    ConnectNow,
+    /// Write a message into a conversation that the session knows. The id is new.
+    Compose {
+        /// Which.
+        conversation: ConversationId,
+        /// Made for this message.
+        client_message_id: ClientMessageId,
+        /// What it says.
+        body: Body,
+    },
+    /// The user wants to talk to somebody.
+    OpenWith {
+        /// To whom.
+        user: UserId,
+        /// Made for this; kept until it is answered.
+        client_message_id: ClientMessageId,
+    },
+    /// The user has seen the entries up to here. A position that the device has, else it is ignored.
+    MarkRead {
+        /// Where.
+        conversation: ConversationId,
+        /// How far.
+        position: Position,
+    },
+    /// The user looks at these conversations, at most 20, instead of those before: their heads and the others' cursors are asked for.
+    Look {
+        /// Which.
+        conversations: Vec<ConversationId>,
+    },
+    /// The user scrolls up.
+    LoadHistory {
+        /// Where.
+        conversation: ConversationId,
+        /// Entries below this one.
+        before: Option<Seq>,
+    },
+    /// The user gives up a failed message: its row goes. Ignored while its outcome is open.
+    Discard {
+        /// Where.
+        conversation: ConversationId,
+        /// Which.
+        client_message_id: ClientMessageId,
+    },
+}
 
-/// One socket that the session has asked for; numbered from 1, never reused by a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SocketId(pub u64);
+/// Something for the user. Entries are shown once each, in order, and only after they were committed (D1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// The connection is in another state.
+    Connection(ConnectionState),
+    /// The next entry of a conversation, the user's own too.
+    Entry {
+        /// Where.
+        conversation: ConversationId,
+        /// Which.
+        entry: Entry,
+    },
+    /// Older entries that were asked for; they come before what is shown.
+    History {
+        /// Where.
+        conversation: ConversationId,
+        /// Ascending.
+        entries: Vec<Entry>,
+        /// Whether these are the first.
+        done: bool,
+    },
+    /// The conversation goes on here: what was shown beyond this position is not in the log any more (after a restore).
+    RolledBack {
+        /// Where.
+        conversation: ConversationId,
+        /// The last entry that still holds.
+        position: Position,
+    },
+    /// So much was missed that the conversation goes on behind this position; history fetches what is before.
+    Skipped {
+        /// Where.
+        conversation: ConversationId,
+        /// The next entry shown is the one after it.
+        position: Position,
+    },
+    /// The row of a conversation has changed: head, unread, read mark.
+    Conversation {
+        /// The row.
+        row: ConversationRow,
+        /// Messages that the user has not read.
+        unread: u64,
+    },
+    /// A message of the user's own is in another state.
+    Outgoing {
+        /// Where.
+        conversation: ConversationId,
+        /// Which.
+        client_message_id: ClientMessageId,
+        /// Its new state.
+        state: OutgoingState,
+    },
+    /// How far another member is. Only forward.
+    Cursors {
+        /// Where.
+        conversation: ConversationId,
+        /// Who, how far.
+        cursors: MemberCursors,
+    },
+    /// The conversation with this user is there.
+    Opened {
+        /// With whom.
+        user: UserId,
+        /// Which.
+        conversation: ConversationId,
+    },
+    /// Something asked for cannot be had.
+    Failed(Failure),
+}
 
-/// One atomic write to the local store; numbered from 1, in the order in which they are to be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BatchId(pub u64);
-
-impl Moment {
-    /// So much later; saturates.
-    #[must_use]
-    pub const fn plus_ms(self, ms: u64) -> Self {
-        Self(self.0.saturating_add(ms))
-    }
-
-    /// Milliseconds since an earlier moment; 0 if it is later.
-    pub const fn since_ms(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
+/// What a request is for: all that its answer needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Purpose {
+    Hello {
+        after: Option<ConversationId>,
+        /// Where `known` ended because the request was full.
+        known_to: Option<ConversationId>,
+    },
+    Sync {
+        asked: Vec<Asked>,
+        /// What it acknowledges.
+        ack: Vec<PositionIn>,
+    },
+    Send {
+        conversation: ConversationId,
+        generation: u64,
+        ids: Vec<ClientMessageId>,
+    },
+    Probe {
+        conversation: ConversationId,
+        generation: u64,
+        ids: Vec<ClientMessageId>,
+    },
+    Ack(Vec<PositionIn>),
+    Read(Vec<PositionIn>),
+    History {
+        conversation: ConversationId,
+        before: Option<Seq>,
+        generation: u64,
+    },
+    Open {
+        client_message_id: ClientMessageId,
+    },
+    Refresh,
+    Ping,
 }
 
 /// One device's side of Chatlane.
@@ -99,7 +231,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that goes on with what the local store holds. It has no connection until [`Input::ConnectNow`]; until then
+    /// A session that goes on with what the local store holds. It has no connection until [`Act::ConnectNow`]; until then
     /// [`Self::connection`] is `Waiting` without end.
     pub fn new(settings: Settings, restored: Restored) -> Self {
         Self {
@@ -168,13 +300,7 @@ impl Session {
 
     fn happened(&mut self, input: Input, step: &mut Step) {
         match input {
-            Input::ConnectNow => self.connect_now(step),
-            Input::Compose { conversation, client_message_id, body } => self.compose(conversation, client_message_id, body, step),
-            Input::OpenWith { user, client_message_id } => self.open_with(user, client_message_id, step),
-            Input::MarkRead { conversation, position } => self.mark_read(&conversation, position, step),
-            Input::Look { conversations } => self.look(conversations),
-            Input::LoadHistory { conversation, before } => self.load_history(conversation, before, step),
-            Input::Discard { conversation, client_message_id } => self.discard(&conversation, &client_message_id, step),
+            Input::Do(act) => self.act(act, step),
             Input::NewToken(token) => self.token_came(token, step),
             Input::Committed(batch) => self.writes.committed(batch, &mut self.conversations, step),
             Input::Opened(socket) => self.opened(socket),
@@ -183,6 +309,28 @@ impl Session {
             Input::Received { socket, text } => self.received(socket, &text.0, step),
             Input::Tick => {}
         }
+    }
+
+    fn act(&mut self, act: Act, step: &mut Step) {
+        match act {
+            Act::ConnectNow => self.connect_now(step),
+            Act::Compose { conversation, client_message_id, body } => self.compose(conversation, client_message_id, body, step),
+            Act::OpenWith { user, client_message_id } => self.open_with(user, client_message_id, step),
+            Act::MarkRead { conversation, position } => self.mark_read(&conversation, position, step),
+            Act::Look { conversations } => self.look(conversations),
+            Act::LoadHistory { conversation, before } => self.load_history(conversation, before, step),
+            Act::Discard { conversation, client_message_id } => self.discard(&conversation, &client_message_id, step),
+        }
+    }
+
+    /// A socket is new to the server: what failed on the one before may go well on this one.
+    fn forgive(&mut self) {
+        self.catching_up.syncs.forgive();
+        self.cursors.forgive();
+        self.tokens.retry.forgive();
+        self.openings.forgive();
+        self.histories.forgive();
+        self.conversations.values_mut().for_each(|local| local.outbox.retry.forgive());
     }
 
     /// A request is settled, or its outcome is unknown for good.
@@ -195,18 +343,24 @@ impl Session {
             return;
         }
         match purpose {
-            Purpose::Hello { after, known_to } => self.hello_answered(socket, after.as_ref(), known_to, answer.into(), step),
-            Purpose::Sync { asked, ack } => self.sync_answered(&asked, &ack, answer.into(), step),
-            Purpose::Send { conversation, generation, ids } => self.send_answered(&conversation, generation, &ids, answer.into(), step),
-            Purpose::Probe { conversation, generation, ids } => self.probe_answered(&conversation, generation, &ids, answer.into(), step),
-            Purpose::Ack(positions) => self.cursors_answered(&positions, false, answer.into(), step),
-            Purpose::Read(positions) => self.cursors_answered(&positions, true, answer.into(), step),
-            Purpose::History { conversation, before, generation } => {
-                self.history_answered(&conversation, before, generation, answer.into(), step);
+            Purpose::Hello { after, known_to } => {
+                self.hello_answered(socket, after.as_ref(), known_to, answer.to::<exchange::Hello>(), step);
             }
-            Purpose::Open { client_message_id } => self.open_answered(&client_message_id, answer.into(), step),
-            Purpose::Refresh => self.tokens.answered(answer.into(), step),
-            Purpose::Ping => self.ping_answered(socket, answer.into(), step),
+            Purpose::Sync { asked, ack } => self.sync_answered(&asked, &ack, answer.to::<exchange::Sync>(), step),
+            Purpose::Send { conversation, generation, ids } => {
+                self.send_answered(&conversation, generation, &ids, answer.to::<exchange::Send>(), step);
+            }
+            Purpose::Probe { conversation, generation, ids } => {
+                self.probe_answered(&conversation, generation, &ids, answer.to::<exchange::Probe>(), step);
+            }
+            Purpose::Ack(positions) => self.cursors_answered(&positions, false, answer.to::<exchange::Ack>(), step),
+            Purpose::Read(positions) => self.cursors_answered(&positions, true, answer.to::<exchange::Read>(), step),
+            Purpose::History { conversation, before, generation } => {
+                self.history_answered(&conversation, before, generation, answer.to::<exchange::History>(), step);
+            }
+            Purpose::Open { client_message_id } => self.open_answered(&client_message_id, answer.to::<exchange::Open>(), step),
+            Purpose::Refresh => self.tokens.answered(answer.to::<exchange::Refresh>(), step),
+            Purpose::Ping => self.ping_answered(socket, answer.to::<exchange::Ping>(), step),
         }
     }
 }

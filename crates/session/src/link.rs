@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use chatlane_protocol::request::PositionIn;
-use chatlane_protocol::{ClientMessageId, ConversationId, RequestId, Seq};
+use chatlane_protocol::{ConversationId, RequestId};
 
-use super::conversation::Asked;
 use super::retry::Retry;
-use super::{Moment, SocketId};
+use super::{Moment, Purpose, SocketId};
 
 /// One socket.
 #[derive(Clone, Debug)]
@@ -54,43 +52,6 @@ impl HelloPage {
 pub(super) struct InFlight {
     pub(super) purpose: Purpose,
     pub(super) until: Moment,
-}
-
-/// What a request is for: all that its answer needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    Hello {
-        after: Option<ConversationId>,
-        /// Where `known` ended because the request was full.
-        known_to: Option<ConversationId>,
-    },
-    Sync {
-        asked: Vec<Asked>,
-        /// What it acknowledges.
-        ack: Vec<PositionIn>,
-    },
-    Send {
-        conversation: ConversationId,
-        generation: u64,
-        ids: Vec<ClientMessageId>,
-    },
-    Probe {
-        conversation: ConversationId,
-        generation: u64,
-        ids: Vec<ClientMessageId>,
-    },
-    Ack(Vec<PositionIn>),
-    Read(Vec<PositionIn>),
-    History {
-        conversation: ConversationId,
-        before: Option<Seq>,
-        generation: u64,
-    },
-    Open {
-        client_message_id: ClientMessageId,
-    },
-    Refresh,
-    Ping,
 }
 
 impl Link {

@@ -6,11 +6,10 @@ use chatlane_protocol::request::Ping;
 use chatlane_protocol::{ConversationId, Position, Refusal, Request};
 
 use super::conversation::Conversation;
-use super::link::Purpose;
 use super::retry::Retry;
 use super::step::Step;
 use super::wire::Answered;
-use super::{Session, SocketId};
+use super::{Purpose, Session, SocketId};
 
 /// What the user looks at.
 #[derive(Clone, Debug)]

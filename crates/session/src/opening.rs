@@ -6,12 +6,11 @@ use chatlane_protocol::frames::{ConversationHead, OpenAnswer};
 use chatlane_protocol::request::Open;
 use chatlane_protocol::{ClientMessageId, Position, Request, UserId};
 
-use super::link::Purpose;
 use super::retry::Retry;
 use super::sockets::Sockets;
 use super::step::Step;
 use super::wire::Answered;
-use super::{Failure, Session, Shown};
+use super::{Failure, Purpose, Session, Shown};
 
 /// A conversation that the user waits for. Kept in memory until it is answered; always asked for with the same id (L2).
 #[derive(Clone, Debug)]

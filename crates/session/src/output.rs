@@ -1,9 +1,9 @@
 //! What a session wants to be done.
 
-use chatlane_protocol::frames::{MemberCursors, Stored};
+use chatlane_protocol::frames::Stored;
 use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Position, Refusal, UserId};
 
-use super::{BatchId, ConversationRow, Moment, OutboxRow, SocketId, Text};
+use super::{BatchId, ConversationRow, Moment, OutboxRow, Shown, SocketId, Text};
 
 /// Something to do, in the order of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,75 +62,6 @@ pub enum Change {
         /// Which.
         client_message_id: ClientMessageId,
     },
-}
-
-/// Something for the user. Entries are shown once each, in order, and only after they were committed (D1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// The connection is in another state.
-    Connection(ConnectionState),
-    /// The next entry of a conversation, the user's own too.
-    Entry {
-        /// Where.
-        conversation: ConversationId,
-        /// Which.
-        entry: Entry,
-    },
-    /// Older entries that were asked for; they come before what is shown.
-    History {
-        /// Where.
-        conversation: ConversationId,
-        /// Ascending.
-        entries: Vec<Entry>,
-        /// Whether these are the first.
-        done: bool,
-    },
-    /// The conversation goes on here: what was shown beyond this position is not in the log any more (after a restore).
-    RolledBack {
-        /// Where.
-        conversation: ConversationId,
-        /// The last entry that still holds.
-        position: Position,
-    },
-    /// So much was missed that the conversation goes on behind this position; history fetches what is before.
-    Skipped {
-        /// Where.
-        conversation: ConversationId,
-        /// The next entry shown is the one after it.
-        position: Position,
-    },
-    /// The row of a conversation has changed: head, unread, read mark.
-    Conversation {
-        /// The row.
-        row: ConversationRow,
-        /// Messages that the user has not read.
-        unread: u64,
-    },
-    /// A message of the user's own is in another state.
-    Outgoing {
-        /// Where.
-        conversation: ConversationId,
-        /// Which.
-        client_message_id: ClientMessageId,
-        /// Its new state.
-        state: OutgoingState,
-    },
-    /// How far another member is. Only forward.
-    Cursors {
-        /// Where.
-        conversation: ConversationId,
-        /// Who, how far.
-        cursors: MemberCursors,
-    },
-    /// The conversation with this user is there.
-    Opened {
-        /// With whom.
-        user: UserId,
-        /// Which.
-        conversation: ConversationId,
-    },
-    /// Something asked for cannot be had.
-    Failed(Failure),
 }
 
 /// What cannot be had.

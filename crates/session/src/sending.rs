@@ -7,12 +7,11 @@ use chatlane_protocol::{
 };
 
 use super::conversations::Conversations;
-use super::link::Purpose;
 use super::outbox::{self, NextRequest, Probing};
 use super::sockets::Sockets;
 use super::step::{Step, Then};
 use super::wire::Answered;
-use super::{Change, Failure, OutboxRow, OutboxState, OutgoingState, Session, Shown};
+use super::{Change, Failure, OutboxRow, OutboxState, OutgoingState, Purpose, Session, Shown};
 
 /// Writes rows of the outbox; they are attempted when the store has confirmed them.
 pub(super) fn write_rows(rows: Vec<OutboxRow>, step: &mut Step) {

@@ -5,11 +5,11 @@
 
 use chatlane_protocol::{Request, RequestId};
 
-use super::link::{InFlight, Link, Purpose};
+use super::link::{InFlight, Link};
 use super::retry::Retry;
 use super::step::Step;
 use super::wire::request_id;
-use super::{Moment, Output, SocketId, Text};
+use super::{Moment, Output, Purpose, SocketId, Text};
 
 /// The sockets of a session, and why there is none.
 #[derive(Clone, Debug)]

@@ -7,12 +7,11 @@ use chatlane_protocol::limits::REFRESH_BEFORE_MS;
 use chatlane_protocol::request::Refresh;
 use chatlane_protocol::{Request, Token, UnixMillis};
 
-use super::link::Purpose;
 use super::retry::Retry;
 use super::sockets::{Rest, Sockets};
 use super::step::Step;
 use super::wire::Answered;
-use super::{Moment, Output, Session};
+use super::{Moment, Output, Purpose, Session};
 
 /// What the session knows about tokens.
 #[derive(Clone, Debug)]

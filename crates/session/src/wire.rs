@@ -1,8 +1,7 @@
 //! What a text from the server is: the answer to a request, a push, or the gateway's own word.
 
-use chatlane_protocol::frames::{
-    CursorsAnswer, ErrorFrame, HelloAnswer, HistoryAnswer, OpenAnswer, PingAnswer, ProbeAnswer, RefreshAnswer, SendAnswer, SyncAnswer,
-};
+use chatlane_protocol::frames::ErrorFrame;
+use chatlane_protocol::request::Exchange;
 use chatlane_protocol::{Refusal, RequestId, ServerFrame};
 use serde_json::Value;
 
@@ -55,48 +54,18 @@ pub(super) enum Answered<T> {
     SocketLost,
 }
 
-impl<T: OwnAnswer> From<Answer> for Answered<T> {
-    fn from(answer: Answer) -> Self {
-        match answer {
+impl Answer {
+    /// What became of a request of the action `E`.
+    pub(super) fn to<E: Exchange>(self) -> Answered<E::Answer> {
+        match self {
             // A frame of another kind than the request's says nothing about the outcome.
-            Answer::Frame(frame) => T::of(frame).map_or(Self::TryAgain { retry_after_ms: None }, Self::Answer),
-            Answer::Refused(refusal) if refusal.retryable => Self::TryAgain { retry_after_ms: refusal.retry_after_ms },
-            Answer::Refused(refusal) => Self::Refused(refusal),
-            Answer::Lost(Loss::Answer) => Self::TryAgain { retry_after_ms: None },
-            Answer::Lost(Loss::Socket) => Self::SocketLost,
+            Self::Frame(frame) => E::answer(frame).map_or(Answered::TryAgain { retry_after_ms: None }, Answered::Answer),
+            Self::Refused(refusal) if refusal.retryable => Answered::TryAgain { retry_after_ms: refusal.retry_after_ms },
+            Self::Refused(refusal) => Answered::Refused(refusal),
+            Self::Lost(Loss::Answer) => Answered::TryAgain { retry_after_ms: None },
+            Self::Lost(Loss::Socket) => Answered::SocketLost,
         }
     }
-}
-
-/// The answer of one kind of request.
-pub(super) trait OwnAnswer: Sized {
-    /// The answer in this frame; `None` if the frame is of another kind.
-    fn of(frame: ServerFrame) -> Option<Self>;
-}
-
-macro_rules! own_answers {
-    ($($answer:ty: $($kind:ident)|+;)+) => {
-        $(impl OwnAnswer for $answer {
-            fn of(frame: ServerFrame) -> Option<Self> {
-                match frame {
-                    $(ServerFrame::$kind(answer))|+ => Some(answer),
-                    _ => None,
-                }
-            }
-        })+
-    };
-}
-
-own_answers! {
-    Box<HelloAnswer>: Hello;
-    OpenAnswer: Open;
-    SendAnswer: Send;
-    SyncAnswer: Sync;
-    HistoryAnswer: History;
-    ProbeAnswer: Probe;
-    CursorsAnswer: Ack | Read;
-    RefreshAnswer: Refresh;
-    PingAnswer: Ping;
 }
 
 /// Reads one text. Forward rule: what is unknown is still an answer if it has an `id`.

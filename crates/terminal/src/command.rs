@@ -1,6 +1,9 @@
-//! What a typed line asks for.
+//! What a typed line asks for, and what that is answered.
 
 use chatlane_protocol::UserId;
+use chatlane_session::{Act, Failure, Shown};
+
+use super::text;
 
 /// What `/help` shows.
 pub(super) const HELP: [&str; 6] = [
@@ -21,7 +24,8 @@ pub(super) enum Command {
     With(UserId),
     List,
     History,
-    Connect,
+    /// The device can do it.
+    Do(Act),
     Help,
     Quit,
     /// An empty line.
@@ -43,9 +47,18 @@ pub(super) fn read(line: &[u8]) -> Command {
         ("help", "") => Command::Help,
         ("list", "") => Command::List,
         ("history", "") => Command::History,
-        ("connect", "") => Command::Connect,
+        ("connect", "") => Command::Do(Act::ConnectNow),
         ("with", name) => UserId::new(name.trim()).map_or(Command::Wrong("`/with` needs a name of 1 to 128 bytes"), Command::With),
         _ => Command::Wrong("no such command; /help lists them"),
+    }
+}
+
+/// The line that answers a command, where the answer changes nothing else on the screen.
+pub(super) fn answered(shown: &Shown) -> Option<String> {
+    match shown {
+        Shown::Failed(Failure::History { refusal, .. }) => Some(format!("· no history: {}", text::refused(refusal))),
+        Shown::Failed(Failure::NoConversation(_)) => Some("· this conversation is not there any more".to_owned()),
+        _ => None,
     }
 }
 
@@ -82,7 +95,7 @@ mod tests {
             (b"/help ", Command::Help),
             (b"/list", Command::List),
             (b"/history", Command::History),
-            (b"/connect\r", Command::Connect),
+            (b"/connect\r", Command::Do(Act::ConnectNow)),
             (b"/with  auth0|a b", Command::With(user("auth0|a b"))),
         ];
         for (line, command) in simple {

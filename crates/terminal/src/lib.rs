@@ -15,7 +15,7 @@ use tokio::time::sleep_until;
 
 use chatlane_client::device::{Device, DeviceOptions, Ended, Tokens};
 use chatlane_client::store::{Store, StoreError};
-use chatlane_session::{ConnectionState, Shown};
+use chatlane_session::{Act, ConnectionState, Shown};
 
 mod command;
 mod conversation_view;
@@ -23,7 +23,7 @@ mod room;
 mod status;
 mod text;
 
-use room::{Act, PAGE, Room};
+use room::{Effect, PAGE, Room};
 use status::Status;
 
 /// How long the end of the input waits for the server's word on the last lines. `/quit` does not wait.
@@ -71,7 +71,7 @@ pub async fn chat(
     let begun = room.begin(options.peer, Instant::now());
 
     let mut chat = Chat { device: &device, room: &mut room, screen: &mut screen };
-    let ended = match chat.act(begun).await {
+    let ended = match chat.carry_out(begun).await {
         Ok(ControlFlow::Continue(())) => chat.run(input, &mut shown).await,
         Ok(ControlFlow::Break(())) => Ok(()),
         Err(error) => Err(error),
@@ -84,8 +84,8 @@ pub async fn chat(
         Err(End::Chat(error)) => return Err(error),
     }
     while let Ok(last) = shown.try_recv() {
-        for act in room.shown(last, Instant::now()) {
-            if let Act::Say(line) = act {
+        for effect in room.shown(last, Instant::now()) {
+            if let Effect::Say(line) = effect {
                 screen.say(&line)?;
             }
         }
@@ -162,7 +162,7 @@ impl<W: Write> Chat<'_, W> {
                 () = sleep_until(wake_at.unwrap_or(now).into()), if wake_at.is_some() => Happened::TimePassed,
             };
             let now = Instant::now();
-            let acts = match happened {
+            let effects = match happened {
                 Happened::Shown(Shown::Connection(state)) => {
                     self.room.connection_changed(self.status(state), now);
                     vec![]
@@ -176,41 +176,38 @@ impl<W: Write> Chat<'_, W> {
                 Happened::TimePassed if settle_at.is_some_and(|at| at <= now) => self.room.settle(now),
                 Happened::TimePassed => vec![],
             };
-            if self.act(acts).await?.is_break() {
+            if self.carry_out(effects).await?.is_break() {
                 return Ok(());
             }
         }
     }
 
     /// Does these things; breaks when the user wants to go.
-    async fn act(&mut self, acts: Vec<Act>) -> Result<ControlFlow<()>, End> {
-        let mut acts = VecDeque::from(acts);
-        while let Some(act) = acts.pop_front() {
-            match act {
-                Act::Say(line) => self.screen.say(&line)?,
-                Act::Turn { conversation, entries } => {
-                    self.device.look(vec![conversation.clone()]);
+    async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<ControlFlow<()>, End> {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Say(line) => self.screen.say(&line)?,
+                Effect::Turn { conversation, entries } => {
+                    self.device.act(Act::Look { conversations: vec![conversation.clone()] });
                     let entries = self.device.entries(conversation.clone(), None, entries).await?;
-                    prepend(&mut acts, self.room.turned(&conversation, entries));
+                    prepend(&mut effects, self.room.turned(&conversation, entries));
                 }
-                Act::Older { conversation, before } => {
+                Effect::Older { conversation, before } => {
                     let entries = self.device.entries(conversation.clone(), Some(before), PAGE).await?;
                     if entries.is_empty() {
-                        self.device.load_history(conversation, Some(before));
+                        self.device.act(Act::LoadHistory { conversation, before: Some(before) });
                     } else {
-                        prepend(&mut acts, self.room.older(&conversation, entries, false));
+                        prepend(&mut effects, self.room.older(&conversation, entries, false));
                     }
                 }
-                Act::Fetch { conversation, before } => self.device.load_history(conversation, before),
-                Act::Compose { conversation, body, line } => {
+                Effect::Compose { conversation, body, line } => {
                     let id = self.device.compose(conversation.clone(), body);
                     self.room.composed(conversation, id, line);
                 }
-                Act::Open(user) => self.device.open_with(user),
-                Act::Read { conversation, position } => self.device.mark_read(conversation, position),
-                Act::Discard { conversation, id } => self.device.discard(conversation, id),
-                Act::Connect => self.device.connect_now(),
-                Act::Quit => return Ok(ControlFlow::Break(())),
+                Effect::Do(act) => self.device.act(act),
+                Effect::Open(user) => self.device.open_with(user),
+                Effect::Quit => return Ok(ControlFlow::Break(())),
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -228,9 +225,9 @@ impl<W: Write> Chat<'_, W> {
     }
 }
 
-/// What follows from an act comes before what was to be done after it.
-fn prepend(acts: &mut VecDeque<Act>, first: Vec<Act>) {
-    for act in first.into_iter().rev() {
-        acts.push_front(act);
+/// What follows from an effect comes before what was to be done after it.
+fn prepend(effects: &mut VecDeque<Effect>, first: Vec<Effect>) {
+    for effect in first.into_iter().rev() {
+        effects.push_front(effect);
     }
 }

@@ -6,18 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, EntryKind, Position, Seq, UserId};
+use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, EntryKind, Position, Refusal, Seq, UserId};
 
 use super::command::{self, Command};
 use super::conversation_view::ConversationView;
 use super::status::{Status, StatusLine};
 use super::text;
-use chatlane_session::{ConversationRow, Failure, OutgoingState, Restored, Shown};
+use chatlane_session::{Act, ConversationRow, Failure, OutgoingState, Restored, Shown};
 
-mod act;
+mod effect;
 mod own_lines;
 
-pub(super) use act::Act;
+pub(super) use effect::Effect;
 use own_lines::{OwnLines, Pending};
 
 /// How long what may be overtaken is held back: longer than an answer takes, shorter than anybody notices.
@@ -70,21 +70,21 @@ impl Room {
     }
 
     /// The first lines.
-    pub(super) fn begin(&mut self, peer: Option<UserId>, now: Instant) -> Vec<Act> {
-        let mut acts = vec![Act::Say(format!("· you are {}; /help lists what you can type", text::visible(self.me.as_str())))];
+    pub(super) fn begin(&mut self, peer: Option<UserId>, now: Instant) -> Vec<Effect> {
+        let mut effects = vec![Effect::Say(format!("· you are {}; /help lists what you can type", text::visible(self.me.as_str())))];
         let peer = peer.or_else(|| command::default_peer(&self.me));
         let unread = self.conversations.values().filter(|view| view.unread > 0 && view.row.with != peer);
-        acts.extend(unread.map(|view| Act::Say(listed(view, false))));
+        effects.extend(unread.map(|view| Effect::Say(listed(view, false))));
         for ((conversation, id), refusal) in self.own.take_failed() {
-            acts.extend(self.outgoing(conversation, id, OutgoingState::Failed(refusal), now));
+            effects.extend(self.outgoing(conversation, id, OutgoingState::Failed(refusal), now));
         }
         self.settle_later(now);
-        acts.extend(peer.map(|peer| self.turn_to(peer)).unwrap_or_default());
-        acts
+        effects.extend(peer.map(|peer| self.turn_to(peer)).unwrap_or_default());
+        effects
     }
 
     /// A line was typed.
-    pub(super) fn typed(&mut self, line: &[u8]) -> Vec<Act> {
+    pub(super) fn typed(&mut self, line: &[u8]) -> Vec<Effect> {
         match command::read(line) {
             Command::Say(line) => self.say(line),
             Command::With(peer) => self.turn_to(peer),
@@ -94,28 +94,28 @@ impl Room {
                     let conversation = conversation.clone();
                     let before = self.conversations.get(&conversation).and_then(ConversationView::oldest);
                     match before {
-                        Some(before) => vec![Act::Older { conversation, before }],
-                        None => vec![Act::Fetch { conversation, before: None }],
+                        Some(before) => vec![Effect::Older { conversation, before }],
+                        None => vec![Effect::Do(Act::LoadHistory { conversation, before: None })],
                     }
                 }
-                _ => vec![Act::Say("· nobody to talk to yet: /with NAME".to_owned())],
+                _ => vec![Effect::Say("· nobody to talk to yet: /with NAME".to_owned())],
             },
-            Command::Connect => vec![Act::Connect],
-            Command::Help => command::HELP.iter().map(|line| Act::Say(format!("· {line}"))).collect(),
-            Command::Wrong(why) => vec![Act::Say(format!("· {why}"))],
+            Command::Do(act) => vec![Effect::Do(act)],
+            Command::Help => command::HELP.iter().map(|line| Effect::Say(format!("· {line}"))).collect(),
+            Command::Wrong(why) => vec![Effect::Say(format!("· {why}"))],
             Command::Nothing => vec![],
-            Command::Quit => vec![Act::Quit],
+            Command::Quit => vec![Effect::Quit],
         }
     }
 
-    fn say(&mut self, line: String) -> Vec<Act> {
+    fn say(&mut self, line: String) -> Vec<Effect> {
         match &self.current {
             Current::In(conversation) => vec![compose(conversation.clone(), line)],
             Current::Opening(peer) => {
                 self.own.hold(peer.clone(), line);
                 vec![]
             }
-            Current::Nobody => vec![Act::Say("· nobody to talk to yet: /with NAME".to_owned())],
+            Current::Nobody => vec![Effect::Say("· nobody to talk to yet: /with NAME".to_owned())],
         }
     }
 
@@ -124,69 +124,69 @@ impl Room {
         self.own.composed((conversation, id), line);
     }
 
-    fn turn_to(&mut self, peer: UserId) -> Vec<Act> {
+    fn turn_to(&mut self, peer: UserId) -> Vec<Effect> {
         let known = self.conversations.values().find(|view| view.row.with.as_ref() == Some(&peer));
         if let Some(conversation) = known.map(|view| view.row.conversation.clone()) {
             return self.turn(conversation);
         }
         self.current = Current::Opening(peer.clone());
-        vec![Act::Open(peer)]
+        vec![Effect::Open(peer)]
     }
 
-    fn turn(&mut self, conversation: ConversationId) -> Vec<Act> {
+    fn turn(&mut self, conversation: ConversationId) -> Vec<Effect> {
         self.current = Current::In(conversation.clone());
         self.news.remove(&conversation);
         let Some(view) = self.conversations.get(&conversation) else { return vec![] };
         let missing = view.row.have.seq.get().saturating_sub(view.shown().seq.get());
         // What this run has shown is still on the screen: all that is new is put behind it.
         let entries = if view.oldest().is_none() { PAGE } else { usize::try_from(missing).unwrap_or(usize::MAX) };
-        vec![Act::Say(format!("· talking to {}", view.name())), Act::Turn { conversation, entries }]
+        vec![Effect::Say(format!("· talking to {}", view.name())), Effect::Turn { conversation, entries }]
     }
 
     /// The store's last entries of a conversation that the user has turned to.
-    pub(super) fn turned(&mut self, conversation: &ConversationId, entries: Vec<Entry>) -> Vec<Act> {
+    pub(super) fn turned(&mut self, conversation: &ConversationId, entries: Vec<Entry>) -> Vec<Effect> {
         let Some(view) = self.conversations.get_mut(conversation) else { return vec![] };
         let nothing_here = entries.is_empty() && view.oldest().is_none() && view.row.have != Position::ZERO;
         let is_new_here = view.oldest().is_none();
         let entries = view.put(entries, &self.me);
-        let mut acts = vec![];
+        let mut effects = vec![];
         if is_new_here && entries.first().is_some_and(|first| first.position.seq > Seq::FIRST) {
-            acts.push(Act::Say("· earlier: /history".to_owned()));
+            effects.push(Effect::Say("· earlier: /history".to_owned()));
         }
-        acts.extend(entries.iter().map(|entry| Act::Say(view.line(entry, &self.me))));
-        acts.extend(view.ticks_anew().map(Act::Say));
+        effects.extend(entries.iter().map(|entry| Effect::Say(view.line(entry, &self.me))));
+        effects.extend(view.ticks_anew().map(Effect::Say));
         if nothing_here {
-            acts.push(Act::Fetch { conversation: conversation.clone(), before: None });
+            effects.push(Effect::Do(Act::LoadHistory { conversation: conversation.clone(), before: None }));
         }
-        acts.extend(read_up_to(view));
-        acts.extend(self.own.show_waiting(Some(conversation)).into_iter().map(Act::Say));
-        acts
+        effects.extend(read_up_to(view));
+        effects.extend(self.own.show_waiting(Some(conversation)).into_iter().map(Effect::Say));
+        effects
     }
 
     /// A page of older entries, of the store or of the server; `done`: nothing is before them.
-    pub(super) fn older(&mut self, conversation: &ConversationId, entries: Vec<Entry>, done: bool) -> Vec<Act> {
+    pub(super) fn older(&mut self, conversation: &ConversationId, entries: Vec<Entry>, done: bool) -> Vec<Effect> {
         let current = self.current == Current::In(conversation.clone());
         let Some(view) = self.conversations.get_mut(conversation).filter(|_| current) else { return vec![] };
         let entries = view.put(entries, &self.me);
-        let mut acts = vec![];
+        let mut effects = vec![];
         if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
-            acts.push(Act::Say(format!("· earlier, #{} to #{}:", first.position.seq, last.position.seq)));
+            effects.push(Effect::Say(format!("· earlier, #{} to #{}:", first.position.seq, last.position.seq)));
         }
-        acts.extend(entries.iter().map(|entry| Act::Say(view.line(entry, &self.me))));
+        effects.extend(entries.iter().map(|entry| Effect::Say(view.line(entry, &self.me))));
         let begins = done || entries.first().is_some_and(|first| first.position.seq <= Seq::FIRST);
-        acts.push(Act::Say(if begins { "· that is the beginning" } else { "· further back: /history" }.to_owned()));
-        acts.extend(read_up_to(view));
-        acts
+        effects.push(Effect::Say(if begins { "· that is the beginning" } else { "· further back: /history" }.to_owned()));
+        effects.extend(read_up_to(view));
+        effects
     }
 
-    fn list(&self) -> Vec<Act> {
+    fn list(&self) -> Vec<Effect> {
         if self.conversations.is_empty() {
-            return vec![Act::Say("· no conversations yet: /with NAME".to_owned())];
+            return vec![Effect::Say("· no conversations yet: /with NAME".to_owned())];
         }
         let mut conversations: Vec<&ConversationView> = self.conversations.values().collect();
         conversations.sort_by_key(|view| (std::cmp::Reverse(view.unread), view.name()));
         let here = |view: &ConversationView| self.current == Current::In(view.row.conversation.clone());
-        conversations.into_iter().map(|view| Act::Say(listed(view, here(view)))).collect()
+        conversations.into_iter().map(|view| Effect::Say(listed(view, here(view)))).collect()
     }
 
     /// The connection is in another state.
@@ -196,9 +196,8 @@ impl Room {
     }
 
     /// The device shows something. The state of the connection comes by [`Room::connection_changed`].
-    pub(super) fn shown(&mut self, shown: Shown, now: Instant) -> Vec<Act> {
+    pub(super) fn shown(&mut self, shown: Shown, now: Instant) -> Vec<Effect> {
         match shown {
-            Shown::Connection(_) => vec![],
             Shown::Entry { conversation, entry } => self.entry(&conversation, entry, now),
             Shown::History { conversation, entries, done } => self.older(&conversation, entries, done),
             Shown::RolledBack { conversation, position } => {
@@ -207,15 +206,15 @@ impl Room {
                 let what =
                     if position == Position::ZERO { "everything".to_owned() } else { format!("what stood behind #{}", position.seq) };
                 let name = view.name();
-                vec![Act::Say(format!("· with {name}: the server has lost {what}; what it still has comes again"))]
+                vec![Effect::Say(format!("· with {name}: the server has lost {what}; what it still has comes again"))]
             }
             Shown::Skipped { conversation, position } => {
                 let current = self.current == Current::In(conversation.clone());
                 let Some(view) = self.conversations.get_mut(&conversation).filter(|_| current) else { return vec![] };
                 // Behind what is on the screen it goes on at another place: the rest is fetched from there backwards.
                 view.roll_back(Position::ZERO);
-                let up_to = Act::Say(format!("· much was missed, up to #{}", position.seq));
-                vec![up_to, Act::Fetch { conversation, before: None }]
+                let up_to = Effect::Say(format!("· much was missed, up to #{}", position.seq));
+                vec![up_to, Effect::Do(Act::LoadHistory { conversation, before: None })]
             }
             Shown::Conversation { row, unread } => self.conversation(row, unread, now),
             Shown::Outgoing { conversation, client_message_id, state } => self.outgoing(conversation, client_message_id, state, now),
@@ -227,11 +226,12 @@ impl Room {
                 vec![]
             }
             Shown::Opened { user, conversation } => self.opened(&user, &conversation),
-            Shown::Failed(failure) => self.failed(failure),
+            Shown::Failed(Failure::Open { user, refusal }) => self.open_failed(&user, &refusal),
+            other => command::answered(&other).map(Effect::Say).into_iter().collect(),
         }
     }
 
-    fn entry(&mut self, conversation: &ConversationId, entry: Entry, now: Instant) -> Vec<Act> {
+    fn entry(&mut self, conversation: &ConversationId, entry: Entry, now: Instant) -> Vec<Effect> {
         let from_other = entry.sender != self.me && matches!(entry.kind, EntryKind::Message { .. });
         if from_other {
             self.connection.received();
@@ -247,13 +247,13 @@ impl Room {
         let on_screen = entry.sender == self.me && self.own.was_typed_here(&name);
         let Some(view) = self.conversations.get_mut(conversation) else { return vec![] };
         let put = view.put(vec![entry], &self.me);
-        let mut acts: Vec<_> = put.iter().filter(|_| !on_screen).map(|entry| Act::Say(text::entry(entry))).collect();
-        acts.extend(read_up_to(view));
+        let mut effects: Vec<_> = put.iter().filter(|_| !on_screen).map(|entry| Effect::Say(text::entry(entry))).collect();
+        effects.extend(read_up_to(view));
         self.settle_later(now);
-        acts
+        effects
     }
 
-    fn conversation(&mut self, row: ConversationRow, unread: u64, now: Instant) -> Vec<Act> {
+    fn conversation(&mut self, row: ConversationRow, unread: u64, now: Instant) -> Vec<Effect> {
         let conversation = row.conversation.clone();
         match self.conversations.get_mut(&conversation) {
             Some(view) => view.update(row, unread),
@@ -267,7 +267,7 @@ impl Room {
         vec![]
     }
 
-    fn outgoing(&mut self, conversation: ConversationId, id: ClientMessageId, state: OutgoingState, now: Instant) -> Vec<Act> {
+    fn outgoing(&mut self, conversation: ConversationId, id: ClientMessageId, state: OutgoingState, now: Instant) -> Vec<Effect> {
         let name = (conversation.clone(), id.clone());
         match state {
             OutgoingState::Waiting => {
@@ -283,40 +283,37 @@ impl Room {
                 }
                 let elsewhere = self.current != Current::In(conversation);
                 self.ticks_at.get_or_insert(now + TICKS_SETTLE);
-                vec![Act::Say(if shown || elsewhere { text::stored_late(seq, &line) } else { text::stored(seq) })]
+                vec![Effect::Say(if shown || elsewhere { text::stored_late(seq, &line) } else { text::stored(seq) })]
             }
             OutgoingState::Failed(refusal) => {
                 let Some(Pending { line, .. }) = self.own.failed(&name) else { return vec![] };
-                vec![Act::Say(text::not_sent(&line, &text::refused(&refusal))), Act::Discard { conversation, id }]
+                vec![
+                    Effect::Say(text::not_sent(&line, &text::refused(&refusal))),
+                    Effect::Do(Act::Discard { conversation, client_message_id: id }),
+                ]
             }
         }
     }
 
-    fn opened(&mut self, user: &UserId, conversation: &ConversationId) -> Vec<Act> {
+    fn opened(&mut self, user: &UserId, conversation: &ConversationId) -> Vec<Effect> {
         let view = self
             .conversations
             .entry(conversation.clone())
             .or_insert_with(|| ConversationView::new(ConversationRow::empty(conversation.clone())));
         view.row.with.get_or_insert_with(|| user.clone());
-        let mut acts = if self.current == Current::Opening(user.clone()) { self.turn(conversation.clone()) } else { vec![] };
-        acts.extend(self.own.release(user).map(|line| compose(conversation.clone(), line)));
-        acts
+        let mut effects = if self.current == Current::Opening(user.clone()) { self.turn(conversation.clone()) } else { vec![] };
+        effects.extend(self.own.release(user).map(|line| compose(conversation.clone(), line)));
+        effects
     }
 
-    fn failed(&mut self, failure: Failure) -> Vec<Act> {
-        match failure {
-            Failure::Open { user, refusal } => {
-                if self.current == Current::Opening(user.clone()) {
-                    self.current = Current::Nobody;
-                }
-                let why = text::refused(&refusal);
-                let mut acts = vec![Act::Say(format!("· cannot talk to {}: {why}", text::visible(user.as_str())))];
-                acts.extend(self.own.release(&user).map(|line| Act::Say(text::not_sent(&line, &why))));
-                acts
-            }
-            Failure::History { refusal, .. } => vec![Act::Say(format!("· no history: {}", text::refused(&refusal)))],
-            Failure::NoConversation(_) => vec![Act::Say("· this conversation is not there any more".to_owned())],
+    fn open_failed(&mut self, user: &UserId, refusal: &Refusal) -> Vec<Effect> {
+        if self.current == Current::Opening(user.clone()) {
+            self.current = Current::Nobody;
         }
+        let why = text::refused(refusal);
+        let mut effects = vec![Effect::Say(format!("· cannot talk to {}: {why}", text::visible(user.as_str())))];
+        effects.extend(self.own.release(user).map(|line| Effect::Say(text::not_sent(&line, &why))));
+        effects
     }
 
     fn settle_later(&mut self, now: Instant) {
@@ -329,7 +326,7 @@ impl Room {
     }
 
     /// Says what has been held back for long enough and still holds.
-    pub(super) fn settle(&mut self, now: Instant) -> Vec<Act> {
+    pub(super) fn settle(&mut self, now: Instant) -> Vec<Effect> {
         let mut lines = vec![];
         if self.settle_at.take_if(|at| *at <= now).is_some() {
             lines.extend(self.settled(now));
@@ -340,7 +337,7 @@ impl Room {
         {
             lines.extend(view.ticks());
         }
-        lines.into_iter().map(Act::Say).collect()
+        lines.into_iter().map(Effect::Say).collect()
     }
 
     fn settled(&mut self, now: Instant) -> Vec<String> {
@@ -365,17 +362,17 @@ impl Room {
     }
 }
 
-fn compose(conversation: ConversationId, line: String) -> Act {
+fn compose(conversation: ConversationId, line: String) -> Effect {
     match Body::text(line.clone()) {
-        Ok(body) => Act::Compose { conversation, body, line },
-        Err(error) => Act::Say(text::not_sent(&line, &error.to_string())),
+        Ok(body) => Effect::Compose { conversation, body, line },
+        Err(error) => Effect::Say(text::not_sent(&line, &error.to_string())),
     }
 }
 
 /// What is on the screen is read.
-fn read_up_to(view: &ConversationView) -> Option<Act> {
+fn read_up_to(view: &ConversationView) -> Option<Effect> {
     let position = view.shown();
-    (position.seq > view.row.read.seq).then(|| Act::Read { conversation: view.row.conversation.clone(), position })
+    (position.seq > view.row.read.seq).then(|| Effect::Do(Act::MarkRead { conversation: view.row.conversation.clone(), position }))
 }
 
 fn listed(view: &ConversationView, here: bool) -> String {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use chatlane_client::device::{Device, Ended, NoToken, Tokens};
 use chatlane_client::store::{Store, StoreError};
 use chatlane_protocol::{Body, ConversationId, Position, Seq, Token, UserId};
-use chatlane_session::{ConnectionState, Moment, OutgoingState, Shown};
+use chatlane_session::{Act, ConnectionState, Moment, OutgoingState, Shown};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -299,14 +299,14 @@ async fn what_the_app_asks_for_is_asked_for_on_the_wire() {
     let page = json!({"conversation": "d2", "status": "ok", "entries": [], "done": true});
     peer.answer(&sync, json!({"type": "sync", "pages": [page], "done": true})).await;
 
-    phone.device.mark_read(d1(), Position::new(1, Seq::FIRST));
+    phone.device.act(Act::MarkRead { conversation: d1(), position: Position::new(1, Seq::FIRST) });
     let read = peer.request_of(&["read"]).await;
     assert_eq!(read["positions"], json!([{"conversation": "d1", "position": at(1)}]));
-    phone.device.look(vec![d1()]);
+    phone.device.act(Act::Look { conversations: vec![d1()] });
     let ping = peer.request_of(&["ping"]).await;
     assert_eq!(ping["open"], json!(["d1"]));
     assert_eq!(phone.device.entries(d1(), None, 5).await.unwrap().len(), 1);
-    phone.device.load_history(d1(), None);
+    phone.device.act(Act::LoadHistory { conversation: d1(), before: None });
     let nothing = |shown| if let Shown::History { entries, done, .. } = shown { Some((entries.len(), done)) } else { None };
     assert_eq!(phone.sees(nothing).await, (0, true), "the device has the first one");
 }
@@ -324,7 +324,7 @@ async fn a_failed_message_goes_when_it_is_discarded() {
     let probe = peer.quietly("probe").await;
     peer.answer(&probe, json!({"type": "probe", "conversation": "d1", "found": [], "reached": at(1), "done": true})).await;
     phone.sees(|shown| matches!(shown, Shown::Outgoing { state: OutgoingState::Failed(_), .. }).then_some(())).await;
-    phone.device.discard(d1(), id);
+    phone.device.act(Act::Discard { conversation: d1(), client_message_id: id });
     let store = soon(phone.device.shutdown()).await.unwrap();
     assert_eq!(store.restore().unwrap().outbox, []);
 }
@@ -337,7 +337,7 @@ async fn a_device_that_was_displaced_comes_back_when_asked_to() {
     peer.greet("alice", &json!([])).await;
     peer.say(json!({"type": "goaway", "reason": "displaced"})).await;
     phone.sees_state(ConnectionState::Displaced).await;
-    phone.device.connect_now();
+    phone.device.act(Act::ConnectNow);
     server.accept().await.greet("alice", &json!([])).await;
     phone.sees_state(ConnectionState::Live).await;
 }

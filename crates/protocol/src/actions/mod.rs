@@ -32,6 +32,9 @@ pub trait Exchange {
 
     /// The frame that carries this answer.
     fn frame(answer: Self::Answer) -> ServerFrame;
+
+    /// The answer that this frame carries; none in a frame of another kind.
+    fn answer(frame: ServerFrame) -> Option<Self::Answer>;
 }
 
 /// Makes of each row `Variant "name" => request's form, answer's form;` all that goes through the actions one by one.
@@ -113,6 +116,14 @@ macro_rules! actions {
                     Self::Entries(_) | Self::Receipt(_) | Self::Goaway(_) | Self::Unknown => None,
                 }
             }
+
+            /// The action that this frame answers. None of a refusal, which does not name it, and of a push.
+            pub const fn action(&self) -> Option<Action> {
+                match self {
+                    $(Self::$Action(_) => Some(Action::$Action),)*
+                    Self::Error(_) | Self::Entries(_) | Self::Receipt(_) | Self::Goaway(_) | Self::Unknown => None,
+                }
+            }
         }
 
         /// The actions as types, which have no values: `parse::<exchange::Ping>(text)`.
@@ -132,6 +143,10 @@ macro_rules! actions {
 
                 fn frame(answer: $Answer) -> ServerFrame {
                     ServerFrame::$Action(answer)
+                }
+
+                fn answer(frame: ServerFrame) -> Option<$Answer> {
+                    if let ServerFrame::$Action(answer) = frame { Some(answer) } else { None }
                 }
             }
         )*

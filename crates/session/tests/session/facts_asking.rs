@@ -3,7 +3,7 @@
 use chatlane_protocol::frames::{ConversationHead, CursorOutcome, CursorResult, CursorsAnswer, HistoryAnswer, OpenAnswer, SyncOutcome};
 use chatlane_protocol::request::{History, Open};
 use chatlane_protocol::{Entry, ErrorCode, Outcome, Position, Refusal, Request, Seq, ServerFrame};
-use chatlane_session::{Failure, Input, OutgoingState, Shown};
+use chatlane_session::{Act, Failure, Input, OutgoingState, Shown};
 
 use crate::phone::*;
 
@@ -19,7 +19,7 @@ fn begun_late() -> Phone {
 
 fn load(phone: &mut Phone, before: Option<u64>) {
     let before = before.map(|seq| Seq::try_from(seq).unwrap());
-    phone.input(Input::LoadHistory { conversation: d1(), before });
+    phone.input(Input::Do(Act::LoadHistory { conversation: d1(), before }));
 }
 
 fn history(phone: &mut Phone) -> History {
@@ -168,7 +168,7 @@ fn history_of_an_unknown_conversation_cannot_be_had() {
 }
 
 fn open_with(phone: &mut Phone, name: &str, id: &str) {
-    phone.input(Input::OpenWith { user: user(name), client_message_id: message_id(id) });
+    phone.input(Input::Do(Act::OpenWith { user: user(name), client_message_id: message_id(id) }));
 }
 
 fn open(phone: &mut Phone) -> Open {
@@ -237,7 +237,7 @@ const NOT_FOUND: [fn(&mut Phone); 4] = [
         phone.refuse(&probe.id, Refusal::new(ErrorCode::NotFound, ""));
     },
     |phone| {
-        phone.input(Input::MarkRead { conversation: d1(), position: at(2) });
+        phone.input(Input::Do(Act::MarkRead { conversation: d1(), position: at(2) }));
         let read = phone.read();
         let outcome = CursorOutcome::Refused(Refusal::new(ErrorCode::NotFound, ""));
         let results = vec![CursorResult { conversation: d1(), outcome }];

@@ -5,12 +5,12 @@ use chatlane_protocol::frames::{
 };
 use chatlane_protocol::request::Positions;
 use chatlane_protocol::{ErrorCode, Position, Refusal, Request, ServerFrame};
-use chatlane_session::{Input, Shown};
+use chatlane_session::{Act, Input, Shown};
 
 use crate::phone::*;
 
 fn read_to(phone: &mut Phone, seq: u64) {
-    phone.input(Input::MarkRead { conversation: d1(), position: at(seq) });
+    phone.input(Input::Do(Act::MarkRead { conversation: d1(), position: at(seq) }));
 }
 
 fn refuse(phone: &mut Phone, request: &Positions, code: ErrorCode, answer: fn(CursorsAnswer) -> ServerFrame) {
@@ -110,12 +110,12 @@ fn reads_are_coalesced_and_only_move_forward() {
 fn a_read_mark_that_the_device_does_not_have_is_ignored() {
     let mut phone = Phone::live_at(3);
     for position in [at(4), at_epoch(2, 3)] {
-        phone.input(Input::MarkRead { conversation: d1(), position });
+        phone.input(Input::Do(Act::MarkRead { conversation: d1(), position }));
     }
     phone.slow_store = true;
     phone.push([4]);
     read_to(&mut phone, 4);
-    phone.input(Input::MarkRead { conversation: chatlane_protocol::ConversationId::new("d9").unwrap(), position: at(1) });
+    phone.input(Input::Do(Act::MarkRead { conversation: chatlane_protocol::ConversationId::new("d9").unwrap(), position: at(1) }));
     assert_eq!((phone.row().read, phone.cursors.len()), (Position::ZERO, 0));
 }
 
@@ -225,7 +225,7 @@ fn a_receipt_of_an_unknown_conversation_is_ignored() {
 #[test]
 fn a_ping_repairs_lost_receipts_and_lost_entries_of_what_the_user_looks_at() {
     let mut phone = Phone::live_at(3);
-    phone.input(Input::Look { conversations: vec![d1(), d1()] });
+    phone.input(Input::Do(Act::Look { conversations: vec![d1(), d1()] }));
     let ping = phone.ping();
     assert_eq!(ping.open, [d1()]);
     phone.shown.clear();
@@ -238,7 +238,7 @@ fn a_ping_repairs_lost_receipts_and_lost_entries_of_what_the_user_looks_at() {
 #[test]
 fn what_the_user_looks_at_is_asked_for_when_the_device_is_live_again() {
     let mut phone = Phone::live_at(3);
-    phone.input(Input::Look { conversations: vec![d1()] });
+    phone.input(Input::Do(Act::Look { conversations: vec![d1()] }));
     phone.ping();
     phone.closed(phone.socket());
     phone.pass(500);

@@ -1,7 +1,7 @@
 //! Displacement: whose doing it is when the server gives a socket up for another one.
 
 use chatlane_protocol::frames::GoawayReason;
-use chatlane_session::{ConnectionState, Input, OpenFailure, SocketId};
+use chatlane_session::{Act, ConnectionState, Input, OpenFailure, SocketId};
 
 use crate::facts_sockets::replacing;
 use crate::phone::*;
@@ -33,18 +33,18 @@ fn a_displaced_device_stays_away_until_the_user_acts() {
     assert_eq!((phone.session.connection(), &phone.closes), (ConnectionState::Displaced, &vec![CONNECTED]));
     phone.pass(10_000_000);
     assert_eq!(phone.connects.len(), 1);
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     assert_eq!(phone.connects.len(), 2);
 }
 
 #[test]
 fn a_hello_that_is_answered_by_goaway_is_a_displacement_too() {
     let mut phone = Phone::new();
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     let socket = phone.opened();
     displace(&mut phone, socket);
     assert_eq!(phone.session.connection(), ConnectionState::Displaced);
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     let next = phone.opened();
     displace(&mut phone, next);
     assert_eq!(phone.session.connection(), ConnectionState::Displaced, "what became of the first hello is known");
@@ -94,7 +94,7 @@ fn a_socket_that_died_before_its_hello_was_answered_may_be_what_displaces_the_ol
 #[test]
 fn a_hello_again_that_is_answered_by_goaway_may_be_the_dead_sockets_doing_too() {
     let mut phone = with_a_lost_hello();
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     let ping = phone.ping();
     phone.pong(&ping, true, vec![]);
     assert_eq!(phone.hello().after, None);
@@ -110,7 +110,7 @@ fn a_hello_again_that_is_answered_by_goaway_may_be_the_dead_sockets_doing_too() 
 #[test]
 fn a_hello_again_on_the_old_socket_does_not_settle_the_dead_ones() {
     let mut phone = with_a_lost_hello();
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     let ping = phone.ping();
     phone.pong(&ping, true, vec![]);
     phone.welcome(vec![]);
@@ -137,7 +137,7 @@ fn a_successor_is_given_up_as_well_while_the_dead_one_may_be_what_displaced_it()
 #[test]
 fn a_first_socket_that_died_with_its_hello_leaves_the_same_doubt() {
     let mut phone = Phone::new();
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     let first = phone.opened();
     phone.hello();
     phone.closed(first);
@@ -156,7 +156,7 @@ fn a_first_socket_that_died_with_its_hello_leaves_the_same_doubt() {
 #[test]
 fn a_socket_that_never_opened_and_one_that_was_answered_leave_no_doubt() {
     let mut phone = Phone::new();
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.open_fails(OpenFailure::Unreachable);
     phone.pass(500);
     phone.opened();

@@ -3,7 +3,7 @@
 use chatlane_protocol::frames::Missed;
 use chatlane_protocol::frames::{Entries, Skip, SyncOutcome};
 use chatlane_protocol::{ConversationId, EntryKind, ErrorCode, Position, Refusal, Request, ServerFrame};
-use chatlane_session::{ConnectionState, Input, Settings, Shown};
+use chatlane_session::{Act, ConnectionState, Input, Settings, Shown};
 
 use crate::phone::*;
 
@@ -179,7 +179,7 @@ fn at_most_a_hundred_conversations_are_asked_for_and_those_looked_at_first() {
         rows.push(row);
     }
     let mut phone = Phone::with(&store);
-    phone.input(Input::Look { conversations: vec![id(149)] });
+    phone.input(Input::Do(Act::Look { conversations: vec![id(149)] }));
     phone.go_live(rows);
     let sync = phone.sync();
     assert_eq!((sync.conversations.len(), &sync.conversations[0].conversation), (100, &id(149)));

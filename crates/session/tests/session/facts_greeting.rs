@@ -2,7 +2,7 @@
 
 use chatlane_protocol::frames::ErrorFrame;
 use chatlane_protocol::{ErrorCode, Refusal, ServerFrame};
-use chatlane_session::{ConnectionState, Input, SocketId};
+use chatlane_session::{Act, ConnectionState, Input, SocketId};
 
 use crate::facts_sockets::states;
 use crate::phone::*;
@@ -12,7 +12,7 @@ const CONNECTED: SocketId = SocketId(1);
 #[test]
 fn a_socket_is_greeted_caught_up_with_and_live() {
     let mut phone = Phone::with(&knows(3));
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.opened();
     phone.welcome(vec![row(at(5), at(3))]);
     let sync = phone.sync();
@@ -30,7 +30,7 @@ fn hello_lists_what_is_known_in_order_and_in_pages_that_fit() {
         store.rows.insert(known.conversation.clone(), known);
     }
     let mut phone = Phone::with(&store);
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.opened();
     let first = phone.hello();
     let end = first.known_to.clone().expect("cut");
@@ -55,7 +55,7 @@ fn where_the_request_was_cut_the_next_page_begins_even_if_the_server_does_not_sa
         store.rows.insert(known.conversation.clone(), known);
     }
     let mut phone = Phone::with(&store);
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.opened();
     let first = phone.hello();
     phone.receive(&ServerFrame::Hello(Box::new(hello_answer(first.id, vec![], None))));
@@ -67,7 +67,7 @@ fn a_conversation_of_which_it_is_not_known_with_whom_is_not_said_to_be_known() {
     let mut store = knows(3);
     store.rows.get_mut(&d1()).unwrap().with = None;
     let mut phone = Phone::with(&store);
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.opened();
     assert!(phone.hello().known.is_empty());
 }
@@ -76,7 +76,7 @@ fn a_conversation_of_which_it_is_not_known_with_whom_is_not_said_to_be_known() {
 fn sending_begins_with_the_first_page_of_hello() {
     let mut phone = Phone::with(&knows(3));
     phone.compose("m");
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.opened();
     let hello = phone.hello();
     assert!(phone.sent.is_empty());
@@ -88,7 +88,7 @@ fn sending_begins_with_the_first_page_of_hello() {
 #[test]
 fn a_hello_without_an_answer_gives_the_socket_up() {
     let mut phone = Phone::new();
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.opened();
     phone.pass(35_000);
     assert_eq!(phone.closes, [CONNECTED]);
@@ -97,7 +97,7 @@ fn a_hello_without_an_answer_gives_the_socket_up() {
 #[test]
 fn a_hello_that_can_succeed_later_is_said_again_on_the_same_socket() {
     let mut phone = Phone::with(&knows(3));
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.opened();
     let hello = phone.hello();
     phone.refuse(&hello.id, Refusal::new(ErrorCode::Unavailable, "").after_ms(700));
@@ -115,7 +115,7 @@ fn a_hello_that_can_succeed_later_is_said_again_on_the_same_socket() {
 #[test]
 fn a_hello_that_is_refused_for_good_is_tried_on_another_socket_later() {
     let mut phone = Phone::new();
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.opened();
     let hello = phone.hello();
     phone.refuse(&hello.id, Refusal::new(ErrorCode::BadRequest, ""));
@@ -126,11 +126,11 @@ fn a_hello_that_is_refused_for_good_is_tried_on_another_socket_later() {
 #[test]
 fn upgrade_required_is_the_end() {
     let mut phone = Phone::new();
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.opened();
     let hello = phone.hello();
     phone.refuse(&hello.id, Refusal::new(ErrorCode::UpgradeRequired, ""));
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.pass(10_000_000);
     assert_eq!((phone.session.connection(), phone.connects.len()), (ConnectionState::UpgradeRequired, 1));
     assert_eq!(phone.closes, [CONNECTED]);
@@ -152,7 +152,7 @@ fn resync_means_hello_again_on_the_same_socket() {
 #[test]
 fn resync_while_a_further_page_of_hello_is_in_flight_is_not_lost() {
     let mut phone = Phone::new();
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.opened();
     let first = phone.hello();
     phone.receive(&ServerFrame::Hello(Box::new(hello_answer(first.id, vec![], Some(d1())))));

@@ -2,7 +2,7 @@
 
 use chatlane_protocol::frames::SendAnswer;
 use chatlane_protocol::{Body, ConversationId, ErrorCode, Outcome, Position, Refusal, ServerFrame};
-use chatlane_session::{Failure, Input, OutboxState, OutgoingState, Shown};
+use chatlane_session::{Act, Failure, Input, OutboxState, OutgoingState, Shown};
 
 use crate::phone::*;
 
@@ -97,7 +97,8 @@ fn conversations_do_not_wait_for_each_other() {
     let mut phone = Phone::with(&store);
     phone.go_live(vec![]);
     phone.compose("a");
-    let compose = Input::Compose { conversation: ConversationId::new("d2").unwrap(), client_message_id: message_id("b"), body: body("b") };
+    let compose =
+        Input::Do(Act::Compose { conversation: ConversationId::new("d2").unwrap(), client_message_id: message_id("b"), body: body("b") });
     phone.input(compose);
     assert_eq!(phone.sent.len(), 2);
 }
@@ -113,7 +114,7 @@ fn a_frame_has_at_most_25_messages_and_32_kb() {
     let mut phone = Phone::with(&knows(3));
     for id in ["a", "b", "c"] {
         let body = Body::text("\"".repeat(7_000)).unwrap();
-        phone.input(Input::Compose { conversation: d1(), client_message_id: message_id(id), body });
+        phone.input(Input::Do(Act::Compose { conversation: d1(), client_message_id: message_id(id), body }));
     }
     phone.go_live(vec![]);
     assert_eq!(phone.send().messages.len(), 2, "as encoded");
@@ -123,7 +124,7 @@ fn a_frame_has_at_most_25_messages_and_32_kb() {
 fn a_message_that_fits_into_no_request_fails_and_does_not_hold_up_the_next() {
     let mut phone = Phone::live_at(3);
     let body = Body::text("x".repeat(40_000)).unwrap();
-    phone.input(Input::Compose { conversation: d1(), client_message_id: message_id("big"), body });
+    phone.input(Input::Do(Act::Compose { conversation: d1(), client_message_id: message_id("big"), body }));
     phone.compose("small");
     let probe = phone.probe();
     phone.probed(&probe, vec![], at(3), true);
@@ -286,7 +287,7 @@ fn where_not_even_the_log_may_be_looked_through_the_message_fails_and_stays() {
 fn a_failed_message_is_discarded_by_the_user_and_an_open_one_is_not() {
     let mut phone = Phone::live_at(3);
     phone.compose("m");
-    let discard = Input::Discard { conversation: d1(), client_message_id: message_id("m") };
+    let discard = Input::Do(Act::Discard { conversation: d1(), client_message_id: message_id("m") });
     phone.input(discard.clone());
     assert_eq!(phone.store.outbox.len(), 1);
     let send = phone.send();

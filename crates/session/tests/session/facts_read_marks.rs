@@ -3,7 +3,7 @@
 use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, ErrorFrame, Missed, SyncOutcome};
 use chatlane_protocol::request::Positions;
 use chatlane_protocol::{ErrorCode, Position, Refusal, ServerFrame};
-use chatlane_session::Input;
+use chatlane_session::{Act, Input};
 
 use crate::facts_repairs::restored_to;
 use crate::phone::*;
@@ -30,7 +30,7 @@ fn ahead_of_itself() -> Phone {
 #[test]
 fn a_read_that_meets_a_restore_moves_back_to_the_common_entry() {
     let mut phone = Phone::live_at(9);
-    phone.input(Input::MarkRead { conversation: d1(), position: at(7) });
+    phone.input(Input::Do(Act::MarkRead { conversation: d1(), position: at(7) }));
     let read = phone.read();
     refuse(&mut phone, &read, restored_to(at(5)));
     assert_eq!(mark(&phone), (at(5), 4, true));
@@ -45,9 +45,9 @@ fn a_read_that_meets_a_restore_moves_back_to_the_common_entry() {
 #[test]
 fn a_read_that_has_gone_on_since_is_not_moved_back() {
     let mut phone = Phone::live_at(9);
-    phone.input(Input::MarkRead { conversation: d1(), position: at(7) });
+    phone.input(Input::Do(Act::MarkRead { conversation: d1(), position: at(7) }));
     let read = phone.read();
-    phone.input(Input::MarkRead { conversation: d1(), position: at(8) });
+    phone.input(Input::Do(Act::MarkRead { conversation: d1(), position: at(8) }));
     refuse(&mut phone, &read, restored_to(at(5)));
     assert_eq!(mark(&phone), (at(8), 7, true));
 }
@@ -56,7 +56,7 @@ fn a_read_that_has_gone_on_since_is_not_moved_back() {
 fn a_read_of_an_entry_that_never_was_is_forgotten_and_the_servers_taken() {
     for refusal in [Refusal::new(ErrorCode::AnchorUnknown, ""), restored_to(at(7)), restored_to(Position::ZERO)] {
         let mut phone = Phone::live_at(9);
-        phone.input(Input::MarkRead { conversation: d1(), position: at(7) });
+        phone.input(Input::Do(Act::MarkRead { conversation: d1(), position: at(7) }));
         let read = phone.read();
         refuse(&mut phone, &read, refusal);
         assert_eq!(mark(&phone), (Position::ZERO, 0, false));
@@ -72,7 +72,7 @@ fn a_read_of_an_entry_that_never_was_is_forgotten_and_the_servers_taken() {
 #[test]
 fn a_mark_that_a_restore_has_taken_back_moves_back_with_the_run() {
     let mut phone = Phone::live_at(9);
-    phone.input(Input::MarkRead { conversation: d1(), position: at(7) });
+    phone.input(Input::Do(Act::MarkRead { conversation: d1(), position: at(7) }));
     let read = phone.read();
     phone.cursors_ok(&read, ServerFrame::Read);
     phone.push([11]);
@@ -113,7 +113,7 @@ fn a_mark_where_the_log_goes_on_otherwise_moves_back_to_where_it_parts() {
 #[test]
 fn a_mark_before_what_is_jumped_over_in_a_later_epoch_is_sent_anew() {
     let mut phone = Phone::with(&knows(9));
-    phone.input(Input::MarkRead { conversation: d1(), position: at(7) });
+    phone.input(Input::Do(Act::MarkRead { conversation: d1(), position: at(7) }));
     phone.go_live(vec![]);
     let read = phone.read();
     phone.cursors_ok(&read, ServerFrame::Read);
@@ -136,7 +136,7 @@ fn a_mark_before_what_is_jumped_over_in_a_later_epoch_is_sent_anew() {
 #[test]
 fn a_row_of_hello_from_before_a_restore_is_not_taken() {
     let mut phone = Phone::with(&knows(5));
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.opened();
     let hello = phone.hello();
     let answer = hello_answer(hello.id, vec![], Some(chatlane_protocol::ConversationId::new("c").unwrap()));
@@ -172,7 +172,7 @@ fn a_count_that_had_to_be_guessed_is_mended_when_the_entry_comes() {
 #[test]
 fn a_conversation_that_begins_anew_takes_the_servers_mark() {
     let mut phone = Phone::live_at(9);
-    phone.input(Input::MarkRead { conversation: d1(), position: at(7) });
+    phone.input(Input::Do(Act::MarkRead { conversation: d1(), position: at(7) }));
     phone.push([11]);
     phone.pass(1_000);
     let sync = phone.sync();

@@ -2,7 +2,7 @@
 
 use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, SyncOutcome};
 use chatlane_protocol::{Outcome, Position, ServerFrame};
-use chatlane_session::{Input, Shown};
+use chatlane_session::{Act, Input, Shown};
 
 use crate::facts_repairs::restored_to;
 use crate::phone::*;
@@ -203,7 +203,7 @@ fn a_page_of_another_log_than_the_devices_is_not_taken() {
 #[test]
 fn hello_of_a_restored_deployment_makes_what_is_beyond_its_head_doubtful() {
     let mut phone = Phone::with(&knows(9));
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.opened();
     let hello = phone.hello();
     let mut answer = hello_answer(hello.id, vec![row(at(5), at(1))], None);

@@ -6,7 +6,7 @@ use chatlane_protocol::frames::{
     RefreshAnswer, Skip, SyncAnswer, SyncOutcome, SyncPage,
 };
 use chatlane_protocol::{ErrorCode, Outcome, Refusal, Request, ServerFrame, Token, UnixMillis};
-use chatlane_session::{Input, OpenFailure, OutboxState};
+use chatlane_session::{Act, Input, OpenFailure, OutboxState};
 use proptest::prelude::*;
 
 use crate::phone::*;
@@ -105,9 +105,9 @@ fn happen(phone: &mut Phone, composed: &mut u32, event: Event) {
             *composed += 1;
             phone.compose(&format!("m{composed}"));
         }
-        (17, _) => phone.input(Input::MarkRead { conversation: d1(), position: at_epoch(epoch, seq) }),
-        (18, _) => phone.input(Input::LoadHistory { conversation: d1(), before: number.is_multiple_of(2).then_some(at(seq).seq) }),
-        (19, _) => phone.input(Input::Look { conversations: vec![d1()] }),
+        (17, _) => phone.input(Input::Do(Act::MarkRead { conversation: d1(), position: at_epoch(epoch, seq) })),
+        (18, _) => phone.input(Input::Do(Act::LoadHistory { conversation: d1(), before: number.is_multiple_of(2).then_some(at(seq).seq) })),
+        (19, _) => phone.input(Input::Do(Act::Look { conversations: vec![d1()] })),
         (20, _) => phone.input(Input::NewToken(Token::new("t").unwrap())),
         (21, _) if number.is_multiple_of(8) => phone.restart(),
         (22, None) if number.is_multiple_of(3) && phone.is_opening() => phone.open_fails(OpenFailure::Unreachable),
@@ -116,7 +116,7 @@ fn happen(phone: &mut Phone, composed: &mut u32, event: Event) {
     if phone.open_socket().is_none() {
         phone.sent.clear();
         phone.cursors.clear();
-        phone.input(Input::ConnectNow);
+        phone.input(Input::Do(Act::ConnectNow));
         if phone.is_opening() {
             phone.opened();
         }

@@ -2,7 +2,7 @@
 
 use chatlane_protocol::frames::{ConversationStatus, HistoryAnswer, Missed, Skip, SyncOutcome};
 use chatlane_protocol::{ErrorCode, Outcome, Position, Refusal, Request, ServerFrame};
-use chatlane_session::{Input, OutboxState, OutgoingState, Settings, Shown};
+use chatlane_session::{Act, Input, OutboxState, OutgoingState, Settings, Shown};
 
 use crate::phone::*;
 
@@ -42,11 +42,11 @@ fn where_a_conversation_goes_on_nothing_is_acknowledged_before_an_entry_is_store
     phone.go_live(vec![]);
     phone.pass(10_000);
     assert!(phone.cursors.is_empty(), "nor after a restart");
-    phone.input(Input::MarkRead { conversation: d1(), position: at(5_000) });
+    phone.input(Input::Do(Act::MarkRead { conversation: d1(), position: at(5_000) }));
     assert!(phone.cursors.is_empty(), "nor read");
     phone.push([5_001]);
     assert_eq!(phone.ack().positions[0].position, at(5_001));
-    phone.input(Input::MarkRead { conversation: d1(), position: at(5_000) });
+    phone.input(Input::Do(Act::MarkRead { conversation: d1(), position: at(5_000) }));
     assert!(phone.cursors.is_empty(), "it is not here");
 }
 
@@ -54,7 +54,7 @@ fn where_a_conversation_goes_on_nothing_is_acknowledged_before_an_entry_is_store
 fn where_a_conversation_goes_on_it_is_acknowledged_when_history_has_brought_the_entry() {
     let mut phone = Phone::with(&knows(3));
     phone.go_live(vec![row(at(5_000), at(1))]);
-    phone.input(Input::LoadHistory { conversation: d1(), before: None });
+    phone.input(Input::Do(Act::LoadHistory { conversation: d1(), before: None }));
     let Request::History(asked) = phone.next() else { panic!("a history") };
     let entries = vec![entry(1, 4_999), entry(1, 5_000)];
     phone.receive(&ServerFrame::History(HistoryAnswer { id: asked.id, conversation: d1(), entries, done: false }));
@@ -148,7 +148,7 @@ fn what_was_taken_and_taken_back_at_once_is_not_shown() {
 #[test]
 fn a_head_that_ping_answers_comes_with_its_count() {
     let mut phone = Phone::live_at(3);
-    phone.input(Input::Look { conversations: vec![d1()] });
+    phone.input(Input::Do(Act::Look { conversations: vec![d1()] }));
     let ping = phone.ping();
     // Entries that do not count are among those that are skipped.
     phone.pong(&ping, false, vec![ConversationStatus { conversation: d1(), head: at(5_000), count: 4_000, cursors: vec![] }]);
@@ -185,7 +185,7 @@ fn hello_says_nothing_known_beyond_the_head_whose_count_is_known() {
     for restart in [false, true] {
         if restart {
             phone.restart();
-            phone.input(Input::ConnectNow);
+            phone.input(Input::Do(Act::ConnectNow));
         } else {
             phone.closed(phone.socket());
             phone.pass(500);
@@ -199,7 +199,7 @@ fn hello_says_nothing_known_beyond_the_head_whose_count_is_known() {
 #[test]
 fn the_count_of_a_head_that_is_known_already_may_come_later() {
     let mut phone = Phone::live_at(3);
-    phone.input(Input::Look { conversations: vec![d1()] });
+    phone.input(Input::Do(Act::Look { conversations: vec![d1()] }));
     let ping = phone.ping();
     phone.pong(&ping, false, vec![ConversationStatus { conversation: d1(), head: at(5_000), count: 4_000, cursors: vec![] }]);
     phone.pass(1_000);

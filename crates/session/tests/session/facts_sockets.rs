@@ -2,7 +2,7 @@
 
 use chatlane_protocol::frames::{Entries, ErrorFrame, GoawayReason, MemberCursors, Receipt, encode};
 use chatlane_protocol::{ErrorCode, Outcome, Refusal, Request, ServerFrame};
-use chatlane_session::{ConnectionState, Input, OpenFailure, Shown, SocketId};
+use chatlane_session::{Act, ConnectionState, Input, OpenFailure, Shown, SocketId};
 
 use crate::phone::*;
 
@@ -71,10 +71,10 @@ fn a_connection_that_lasted_makes_the_next_pause_a_short_one() {
 #[test]
 fn connect_now_ends_the_pause() {
     let mut phone = Phone::new();
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     for sockets in 1..10 {
         phone.open_fails(OpenFailure::Unreachable);
-        phone.input(Input::ConnectNow);
+        phone.input(Input::Do(Act::ConnectNow));
         assert_eq!(phone.connects.len(), sockets + 1);
     }
 }
@@ -82,7 +82,7 @@ fn connect_now_ends_the_pause() {
 #[test]
 fn connect_now_on_a_live_connection_asks_whether_it_lives() {
     let mut phone = Phone::live_at(3);
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     assert_eq!(phone.connects.len(), 1);
     phone.ping();
     phone.pass(10_000);
@@ -92,17 +92,17 @@ fn connect_now_on_a_live_connection_asks_whether_it_lives() {
 #[test]
 fn connect_now_does_nothing_while_a_connection_is_being_made() {
     let mut phone = Phone::new();
-    phone.input(Input::ConnectNow);
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
+    phone.input(Input::Do(Act::ConnectNow));
     phone.opened();
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     assert_eq!((phone.connects.len(), phone.sent.len()), (1, 1));
 }
 
 #[test]
 fn a_socket_that_does_not_open_in_time_is_given_up() {
     let mut phone = Phone::new();
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.pass(35_000);
     assert_eq!(phone.closes, [CONNECTED]);
     phone.pass(500);
@@ -270,7 +270,7 @@ fn pushes_and_answers_to_pings_put_the_next_ping_off() {
         if let Some(push) = push {
             phone.receive(&push);
         } else {
-            phone.input(Input::ConnectNow);
+            phone.input(Input::Do(Act::ConnectNow));
             let ping = phone.ping();
             phone.pong(&ping, false, vec![]);
         }

@@ -3,7 +3,7 @@
 use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, Entries, Missed, SyncOutcome};
 use chatlane_protocol::request::PositionIn;
 use chatlane_protocol::{ConversationId, ErrorCode, Outcome, Refusal, ServerFrame};
-use chatlane_session::{ConversationRow, Input, OpenFailure};
+use chatlane_session::{Act, ConversationRow, Input, OpenFailure};
 
 use crate::phone::*;
 
@@ -11,7 +11,7 @@ use crate::phone::*;
 fn a_phone_without_a_network_wakes_rarely() {
     let mut phone = Phone::with(&knows(3));
     phone.compose("m");
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     let mut wakes = 0;
     while phone.now < 3_600_000 {
         phone.open_fails(OpenFailure::Unreachable);

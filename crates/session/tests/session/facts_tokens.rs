@@ -3,7 +3,7 @@
 use chatlane_protocol::frames::{ErrorFrame, RefreshAnswer};
 use chatlane_protocol::request::Refresh;
 use chatlane_protocol::{DeviceId, ErrorCode, Refusal, Request, ServerFrame, Token, UnixMillis};
-use chatlane_session::{ConnectionState, Input, OpenFailure, Output, SocketId, Text};
+use chatlane_session::{Act, ConnectionState, Input, OpenFailure, Output, SocketId, Text};
 
 use crate::phone::*;
 
@@ -24,7 +24,7 @@ fn pass_with_pings(phone: &mut Phone, ms: u64) {
 /// Live with a token that ends after this long.
 fn with_life(ms: u64) -> Phone {
     let mut phone = Phone::with(&knows(3));
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.opened();
     let hello = phone.hello();
     let mut answer = hello_answer(hello.id, vec![], None);
@@ -146,7 +146,7 @@ fn a_token_that_ends_on_a_connection_that_lasted_is_replaced_after_a_short_pause
 #[test]
 fn a_denied_handshake_needs_a_token_and_tries_the_old_one_after_a_while() {
     let mut phone = Phone::new();
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.open_fails(OpenFailure::Denied);
     assert_eq!((phone.session.connection(), phone.tokens_needed), (ConnectionState::NoToken, 1));
     phone.pass(14_999);
@@ -161,7 +161,7 @@ fn a_denied_handshake_needs_a_token_and_tries_the_old_one_after_a_while() {
 #[test]
 fn tokens_that_are_always_denied_are_tried_ever_more_slowly() {
     let mut phone = Phone::new();
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     for _ in 0..40 {
         if phone.session.connection() == ConnectionState::Connecting {
             phone.open_fails(OpenFailure::Denied);
@@ -175,7 +175,7 @@ fn tokens_that_are_always_denied_are_tried_ever_more_slowly() {
 #[test]
 fn a_token_that_comes_while_a_socket_opens_is_given_to_it() {
     let mut phone = Phone::new();
-    phone.input(Input::ConnectNow);
+    phone.input(Input::Do(Act::ConnectNow));
     phone.input(token("new"));
     phone.opened();
     phone.welcome(vec![]);
@@ -186,7 +186,7 @@ fn a_token_that_comes_while_a_socket_opens_is_given_to_it() {
 fn another_accounts_token_brings_nothing_into_this_store() {
     for other_device in [false, true] {
         let mut phone = Phone::new();
-        phone.input(Input::ConnectNow);
+        phone.input(Input::Do(Act::ConnectNow));
         phone.opened();
         let hello = phone.hello();
         let mut answer = hello_answer(hello.id, vec![row(at(3), at(0))], None);

@@ -13,8 +13,8 @@ use chatlane_protocol::{
     ClientMessageId, ConversationId, Entry, Outcome, Position, Refusal, Request, RequestId, Seq, ServerFrame, UnixMillis,
 };
 use chatlane_session::{
-    BatchId, Change, ConversationRow, Input, Moment, OpenFailure, OutboxRow, OutgoingState, Output, Restored, Session, Settings, Shown,
-    SocketId, Text,
+    Act, BatchId, Change, ConversationRow, Input, Moment, OpenFailure, OutboxRow, OutgoingState, Output, Restored, Session, Settings,
+    Shown, SocketId, Text,
 };
 
 pub use crate::made::*;
@@ -268,7 +268,7 @@ impl Phone {
 
     /// Connects, says hello, which is answered with `rows` on one page.
     pub fn go_live(&mut self, rows: Vec<frames::ConversationRow>) {
-        self.input(Input::ConnectNow);
+        self.input(Input::Do(Act::ConnectNow));
         self.opened();
         self.welcome(rows);
     }
@@ -330,7 +330,7 @@ impl Phone {
     }
 
     pub fn compose(&mut self, id: &str) {
-        self.input(Input::Compose { conversation: d1(), client_message_id: message_id(id), body: body(id) });
+        self.input(Input::Do(Act::Compose { conversation: d1(), client_message_id: message_id(id), body: body(id) }));
     }
 
     pub fn results(&mut self, send: &SendMessages, outcomes: Vec<Outcome>) {

@@ -1,7 +1,7 @@
 //! After the last fault: everything comes to rest within bounded time, and then everybody has the same.
 
 use chatlane_protocol::{ConversationId, Position, Seq};
-use chatlane_session::{ConnectionState, Input, OutboxState};
+use chatlane_session::{Act, ConnectionState, Input, OutboxState};
 
 use super::world::{Event, World};
 
@@ -31,7 +31,7 @@ impl World {
             assert!(waited_ms < REST_WITHIN_MS, "after {} s still: {why}", waited_ms / 1000);
             for device in 0..self.devices.len() {
                 if self.devices[device].state == ConnectionState::Displaced {
-                    self.input(device, Input::ConnectNow);
+                    self.input(device, Input::Do(Act::ConnectNow));
                 }
             }
             if waited_ms.is_multiple_of(SWEEP_EVERY_MS) {

@@ -2,7 +2,7 @@
 //! that a shrunk script still means something.
 
 use chatlane_protocol::{Body, ConversationId, ErrorCode, Seq};
-use chatlane_session::Input;
+use chatlane_session::{Act, Input};
 use proptest::prelude::*;
 
 use super::harm::{Harm, Kind};
@@ -163,7 +163,7 @@ impl World {
             Line::Open { device, with } => self.open(device, ["a", "b", "c"][with]),
             Line::LoadHistory { device, pick } => self.scroll_up(device, pick).is_some(),
             Line::Discard { device } => self.discard(device).is_some(),
-            Line::Connect { device } => self.input(device, Input::ConnectNow),
+            Line::Connect { device } => self.input(device, Input::Do(Act::ConnectNow)),
             Line::Pass { ms } => {
                 self.run_for(ms);
                 true
@@ -208,7 +208,7 @@ impl World {
             let client_message_id = self.devices[device].next_message();
             let text = if long && number == 0 { "x".repeat(600) } else { format!("this is {client_message_id}") };
             let body = Body::text(text).expect("not empty");
-            self.input(device, Input::Compose { conversation: conversation.clone(), client_message_id, body });
+            self.input(device, Input::Do(Act::Compose { conversation: conversation.clone(), client_message_id, body }));
         }
         Some(())
     }
@@ -217,13 +217,13 @@ impl World {
         let conversation = one(&self.known(device), pick)?;
         let seen = self.devices[device].user.seen(&conversation);
         let position = *seen.get(seen.len().checked_sub(1 + back)?)?;
-        self.input(device, Input::MarkRead { conversation, position }).then_some(())
+        self.input(device, Input::Do(Act::MarkRead { conversation, position })).then_some(())
     }
 
     fn look(&mut self, device: usize, picks: u8) -> bool {
         let known = self.known(device).into_iter().enumerate();
         let conversations = known.filter(|(number, _)| picks & (1 << (number % 8)) != 0).map(|(_, conversation)| conversation).collect();
-        self.input(device, Input::Look { conversations })
+        self.input(device, Input::Do(Act::Look { conversations }))
     }
 
     fn open(&mut self, device: usize, with: &str) -> bool {
@@ -246,14 +246,14 @@ impl World {
             .as_ref()
             .and_then(|session| session.conversations().find(|row| row.conversation == *conversation).cloned());
         let before = row.map(|row| row.from.seq.next()).filter(|seq| *seq > Seq::FIRST);
-        self.input(device, Input::LoadHistory { conversation: conversation.clone(), before })
+        self.input(device, Input::Do(Act::LoadHistory { conversation: conversation.clone(), before }))
     }
 
     fn discard(&mut self, device: usize) -> Option<()> {
         self.devices[device].session.as_ref()?;
         let (conversation, client_message_id) = self.devices[device].user.failed.pop_first()?;
         self.devices[device].discarded.push(client_message_id.clone());
-        self.input(device, Input::Discard { conversation, client_message_id }).then_some(())
+        self.input(device, Input::Do(Act::Discard { conversation, client_message_id })).then_some(())
     }
 
     /// A socket of the device that carries frames, the newest.

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use chatlane_protocol::{ConversationId, Entry, UnixMillis, UserId};
-use chatlane_session::{BatchId, ConnectionState, Input, Moment, OpenFailure, Output};
+use chatlane_session::{Act, BatchId, ConnectionState, Input, Moment, OpenFailure, Output};
 
 use super::delivery::Task;
 use super::device::Device;
@@ -116,7 +116,7 @@ impl World {
 
     pub fn open_with(&mut self, device: usize, user: &str) {
         let client_message_id = self.devices[device].next_open();
-        self.input(device, Input::OpenWith { user: UserId::new(user).unwrap(), client_message_id });
+        self.input(device, Input::Do(Act::OpenWith { user: UserId::new(user).unwrap(), client_message_id }));
     }
 
     /// Conversations that a device knows.
@@ -171,7 +171,7 @@ impl World {
             Event::Start { device } => {
                 if self.devices[device].session.is_none() {
                     self.devices[device].start();
-                    self.input(device, Input::ConnectNow);
+                    self.input(device, Input::Do(Act::ConnectNow));
                 }
             }
             Event::Handshake { wire, token } => self.handshake(wire, &token),

@@ -1,6 +1,6 @@
 //! What was missed: `hello` with what is known, `sync` page by page, too much of it, and restores.
 
-use chatlane_session::{Change, ConnectionState, Input, Output, Restored, Shown};
+use chatlane_session::{Act, Change, ConnectionState, Input, Output, Restored, Shown};
 use serde_json::json;
 
 use super::scenario::{Scenario, entry, hello, hello_row, page, position, push, refused, results, row, stored, waiting};
@@ -25,7 +25,7 @@ fn hello_says_what_is_known() -> Scenario {
          it said.",
         restored,
     );
-    s.input(Input::ConnectNow);
+    s.input(Input::Do(Act::ConnectNow));
     s.check(s.sent("hello").is_none(), "nothing is sent on a socket that is not open");
     s.pass(80).open();
     let known = s.sent("hello").unwrap()["known"].clone();
@@ -42,7 +42,7 @@ fn hello_pages_follow_each_other() -> Scenario {
         "`next` asks for a further page, with what the device knows behind it. Only the last page makes the device live.",
         restored,
     );
-    s.input(Input::ConnectNow).open();
+    s.input(Input::Do(Act::ConnectNow)).open();
     let mut first = hello(&[hello_row("daaron", "aaron", 1)], 1);
     first["next"] = json!("daaron");
     s.answer("hello", first);
@@ -70,7 +70,7 @@ fn missed_entries_come_in_pages() -> Scenario {
          before, an `ack` that of the last. A live entry that comes meanwhile is kept aside.",
         restored,
     );
-    s.input(Input::ConnectNow).open();
+    s.input(Input::Do(Act::ConnectNow)).open();
     s.answer("hello", hello(&[hello_row("dbob", "bob", 6)], 1)).commit();
     s.check(s.state() == ConnectionState::CatchingUp, "catching up");
     s.frame(&push([7]));
@@ -95,7 +95,7 @@ fn too_much_is_skipped() -> Scenario {
          message is looked for by `probe` when its anchor is too far behind.",
         restored,
     );
-    s.input(Input::ConnectNow).open();
+    s.input(Input::Do(Act::ConnectNow)).open();
     s.answer("hello", hello(&[hello_row("dbob", "bob", 5_000)], 1)).commit();
     let skipped = |output: &Output| matches!(output, Output::Show(Shown::Skipped { position: at, .. }) if *at == position(1, 5_000));
     s.check(s.last.iter().any(skipped), "it goes on at the head");
@@ -177,7 +177,7 @@ fn a_head_that_ping_answers_is_waited_for() -> Scenario {
         "The person looks at a conversation: `ping` asks for its head and the other's marks. A head beyond have may be on its way: it is \
          asked for after the same wait as a gap.",
     );
-    s.pass(10).input(Input::Look { conversations: vec![super::scenario::conversation("dbob")] });
+    s.pass(10).input(Input::Do(Act::Look { conversations: vec![super::scenario::conversation("dbob")] }));
     s.check(s.sent("ping").unwrap()["open"] == json!(["dbob"]), "at once");
     let cursors = json!([{"user": "bob", "delivered": position(1, 2), "read": position(1, 2)}]);
     let status = json!({"conversation": "dbob", "head": position(1, 3), "count": 2, "cursors": cursors});

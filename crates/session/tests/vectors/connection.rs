@@ -1,6 +1,6 @@
 //! Sockets and tokens: dying, replacing, displacing, refreshing.
 
-use chatlane_session::{ConnectionState, Input, OpenFailure, Output, Shown, SocketId, Text};
+use chatlane_session::{Act, ConnectionState, Input, OpenFailure, Output, Shown, SocketId, Text};
 use serde_json::{Value, json};
 
 use super::scenario::{Scenario, conversation, hello, message_id, position, push, results, stored, user};
@@ -72,7 +72,7 @@ fn reconnects_back_off_with_full_jitter() -> Scenario {
          back_off_max_ms.",
         chatlane_session::Restored::default(),
     );
-    s.input(Input::ConnectNow);
+    s.input(Input::Do(Act::ConnectNow));
     for socket in 1..=8 {
         s.input(Input::OpenFailed { socket: SocketId(socket), failure: OpenFailure::Unreachable });
         s.check(matches!(s.state(), ConnectionState::Waiting { .. }), "waiting");
@@ -123,7 +123,7 @@ fn a_displaced_device_stays_away() -> Scenario {
     s.check(closes(&s, 1) && s.state() == ConnectionState::Displaced, "closed");
     s.pass(3_600_000).input(Input::Tick);
     s.check(s.last.is_empty(), "nothing happens by itself");
-    s.input(Input::ConnectNow);
+    s.input(Input::Do(Act::ConnectNow));
     s.check(connects(&s), "the user has acted");
     s
 }
@@ -187,7 +187,7 @@ fn a_refused_handshake_needs_a_token() -> Scenario {
          reached the identity provider.)",
         chatlane_session::Restored::default(),
     );
-    s.input(Input::ConnectNow);
+    s.input(Input::Do(Act::ConnectNow));
     s.input(Input::OpenFailed { socket: SocketId(1), failure: OpenFailure::Denied });
     s.check(needs_token(&s) && s.state() == ConnectionState::NoToken, "a new token is needed");
     s.tick();
@@ -224,10 +224,10 @@ fn a_client_that_is_too_old_stops() -> Scenario {
         "The server does not speak this version any more: only another program helps.",
         chatlane_session::Restored::default(),
     );
-    s.input(Input::ConnectNow).open();
+    s.input(Input::Do(Act::ConnectNow)).open();
     s.answer("hello", json!({"type": "error", "code": "upgrade_required", "retryable": false}));
     s.check(s.state() == ConnectionState::UpgradeRequired, "it stops");
-    s.pass(3_600_000).input(Input::ConnectNow);
+    s.pass(3_600_000).input(Input::Do(Act::ConnectNow));
     s.check(!connects(&s), "for good");
     s
 }
@@ -237,7 +237,7 @@ fn a_conversation_is_opened() -> Scenario {
         "open",
         "The person wants to talk to somebody: a conversation that is known is there at once, another one is asked for until it is answered.",
     );
-    let open = |name: &str, id: &str| Input::OpenWith { user: user(name), client_message_id: message_id(id) };
+    let open = |name: &str, id: &str| Input::Do(Act::OpenWith { user: user(name), client_message_id: message_id(id) });
     s.pass(10).input(open("bob", "o-1"));
     s.check(matches!(s.shown()[..], [Shown::Opened { .. }]) && s.sent("open").is_none(), "known");
     s.pass(10).input(open("carol", "o-2"));

@@ -1,6 +1,6 @@
 //! Entries as they come: taken, dropped, kept aside, shown after they are stored.
 
-use chatlane_session::{Input, Output, Shown};
+use chatlane_session::{Act, Input, Output, Shown};
 use serde_json::json;
 
 use super::scenario::{Scenario, conversation, entries, entry, hello, hello_row, position, push};
@@ -128,7 +128,7 @@ fn a_read_mark_is_stored_and_sent() -> Scenario {
          and after a restart.",
     );
     s.pass(10).frame(&push([3])).commit();
-    s.pass(500).input(Input::MarkRead { conversation: conversation("dbob"), position: position(1, 3) }).commit();
+    s.pass(500).input(Input::Do(Act::MarkRead { conversation: conversation("dbob"), position: position(1, 3) })).commit();
     s.check(s.asked_so_far("read") == 1, "sent");
     s.pass(10).close();
     s.tick().open();
@@ -165,11 +165,11 @@ fn older_entries_are_fetched_on_demand() -> Scenario {
         "A conversation that is new to the device and long begins at its head; what is before is fetched when the person scrolls up.",
         restored,
     );
-    s.input(Input::ConnectNow).open();
+    s.input(Input::Do(Act::ConnectNow)).open();
     s.answer("hello", hello(&[hello_row("dbob", "bob", 300)], 1)).commit();
     let skipped = |output: &Output| matches!(output, Output::Show(Shown::Skipped { .. }));
     s.check(s.last.iter().any(skipped), "it begins at the head");
-    s.pass(1_000).input(Input::LoadHistory { conversation: conversation("dbob"), before: Some(position(1, 301).seq) });
+    s.pass(1_000).input(Input::Do(Act::LoadHistory { conversation: conversation("dbob"), before: Some(position(1, 301).seq) }));
     s.answer("history", json!({"conversation": "dbob", "entries": entries(298..=300), "done": false})).commit();
     s.check(matches!(s.shown()[..], [Shown::History { .. }]), "older entries");
     s

@@ -1,7 +1,7 @@
 //! Inputs and outputs of a session as JSON, for people who write a client in another language.
 
 use chatlane_session::{
-    Change, ConnectionState, ConversationRow, Failure, Input, OpenFailure, OutboxRow, OutboxState, OutgoingState, Output, Restored,
+    Act, Change, ConnectionState, ConversationRow, Failure, Input, OpenFailure, OutboxRow, OutboxState, OutgoingState, Output, Restored,
     Settings, Shown,
 };
 use serde_json::{Value, json};
@@ -76,17 +76,21 @@ fn text(text: &str) -> Value {
 
 pub fn input(input: &Input) -> Value {
     match input {
-        Input::ConnectNow => json!({"type": "connect_now"}),
-        Input::Compose { conversation, client_message_id, body } => {
+        Input::Do(Act::ConnectNow) => json!({"type": "connect_now"}),
+        Input::Do(Act::Compose { conversation, client_message_id, body }) => {
             json!({"type": "compose", "conversation": conversation, "client_message_id": client_message_id, "body": body})
         }
-        Input::OpenWith { user, client_message_id } => {
+        Input::Do(Act::OpenWith { user, client_message_id }) => {
             json!({"type": "open_with", "user": user, "client_message_id": client_message_id})
         }
-        Input::MarkRead { conversation, position } => json!({"type": "mark_read", "conversation": conversation, "position": position}),
-        Input::Look { conversations } => json!({"type": "look", "conversations": conversations}),
-        Input::LoadHistory { conversation, before } => json!({"type": "load_history", "conversation": conversation, "before": before}),
-        Input::Discard { conversation, client_message_id } => {
+        Input::Do(Act::MarkRead { conversation, position }) => {
+            json!({"type": "mark_read", "conversation": conversation, "position": position})
+        }
+        Input::Do(Act::Look { conversations }) => json!({"type": "look", "conversations": conversations}),
+        Input::Do(Act::LoadHistory { conversation, before }) => {
+            json!({"type": "load_history", "conversation": conversation, "before": before})
+        }
+        Input::Do(Act::Discard { conversation, client_message_id }) => {
             json!({"type": "discard", "conversation": conversation, "client_message_id": client_message_id})
         }
         Input::NewToken(token) => json!({"type": "new_token", "token": token}),

@@ -1,6 +1,6 @@
 //! What the user writes: stored, attempted, repeated, repaired, settled.
 
-use chatlane_session::{Input, OutgoingState, Output, Restored, Shown};
+use chatlane_session::{Act, Input, OutgoingState, Output, Restored, Shown};
 use serde_json::json;
 
 use super::scenario::{Scenario, conversation, gateway, hello, message_id, position, push, refused, results, row, stored, waiting};
@@ -70,7 +70,7 @@ fn a_restarted_app_repeats_what_it_had() -> Scenario {
          with the anchors that they were stored with.",
         restored,
     );
-    s.input(Input::ConnectNow).open();
+    s.input(Input::Do(Act::ConnectNow)).open();
     s.answer("hello", hello(&[], 1));
     let messages = s.sent("send").unwrap()["messages"].clone();
     s.check(messages[0]["anchor"] == json!(position(1, 2)) && messages[1]["client_message_id"] == "m-2", "as stored");
@@ -160,7 +160,7 @@ fn a_refusal_is_believed_after_a_look() -> Scenario {
     s.check(outgoing(&s).is_empty(), "not yet");
     s.answer("probe", json!({"conversation": "dbob", "found": [], "reached": position(1, 2), "done": true})).commit();
     s.check(matches!(outgoing(&s)[..], [OutgoingState::Failed(_)]), "now");
-    s.pass(10).input(Input::Discard { conversation: conversation("dbob"), client_message_id: message_id("m-1") });
+    s.pass(10).input(Input::Do(Act::Discard { conversation: conversation("dbob"), client_message_id: message_id("m-1") }));
     s.check(matches!(s.last[..], [Output::Commit { .. }]), "its row goes");
     s.commit();
     s

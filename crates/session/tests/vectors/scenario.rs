@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chatlane_protocol::{Body, ClientMessageId, ConversationId, DeviceId, Entry, EntryKind, Position, Seq, Token, UnixMillis, UserId};
 use chatlane_session::{
-    BatchId, ConversationRow, Input, Moment, OutboxRow, OutboxState, Output, Restored, Session, Settings, Shown, SocketId, Text,
+    Act, BatchId, ConversationRow, Input, Moment, OutboxRow, OutboxState, Output, Restored, Session, Settings, Shown, SocketId, Text,
 };
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ impl Scenario {
     /// A device whose first `hello` is answered: nothing has changed.
     pub fn greeted(name: &'static str, story: &'static str, restored: Restored) -> Self {
         let mut scenario = Self::new(name, story, restored);
-        scenario.input(Input::ConnectNow).open();
+        scenario.input(Input::Do(Act::ConnectNow)).open();
         scenario.answer("hello", hello(&[], 1)).commit();
         scenario
     }
@@ -150,11 +150,11 @@ impl Scenario {
     }
 
     pub fn compose(&mut self, id: &str, text: &str) -> &mut Self {
-        self.input(Input::Compose {
+        self.input(Input::Do(Act::Compose {
             conversation: conversation("dbob"),
             client_message_id: message_id(id),
             body: Body::text(text).unwrap(),
-        })
+        }))
     }
 
     pub fn close(&mut self) -> &mut Self {

@@ -65,7 +65,7 @@ impl Scene {
         scene
     }
 
-    fn shows(&mut self, shown: Shown) -> Vec<Act> {
+    fn shows(&mut self, shown: Shown) -> Vec<Effect> {
         self.room.shown(shown, self.now)
     }
 
@@ -82,7 +82,7 @@ impl Scene {
     /// A line is typed and given to the device under this name, and the store has it.
     fn types(&mut self, line: &str, name: &str) {
         for act in self.room.typed(line.as_bytes()) {
-            if let Act::Compose { conversation, line, .. } = act {
+            if let Effect::Compose { conversation, line, .. } = act {
                 self.room.composed(conversation.clone(), id(name), line);
                 let state = OutgoingState::Waiting;
                 self.shows(Shown::Outgoing { conversation, client_message_id: id(name), state });
@@ -90,7 +90,7 @@ impl Scene {
         }
     }
 
-    fn outgoing(&mut self, name: &str, state: OutgoingState) -> Vec<Act> {
+    fn outgoing(&mut self, name: &str, state: OutgoingState) -> Vec<Effect> {
         self.shows(Shown::Outgoing { conversation: conversation("d1"), client_message_id: id(name), state })
     }
 
@@ -100,8 +100,8 @@ impl Scene {
     }
 }
 
-fn said(acts: Vec<Act>) -> Vec<String> {
-    acts.into_iter().filter_map(|act| if let Act::Say(line) = act { Some(line) } else { None }).collect()
+fn said(effects: Vec<Effect>) -> Vec<String> {
+    effects.into_iter().filter_map(|act| if let Effect::Say(line) = act { Some(line) } else { None }).collect()
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn ones_own_message_is_on_the_screen_as_typed_and_that_of_another_device_is_an_e
     scene.types("hi", "alice-2");
     scene.outgoing("alice-2", stored(2));
     let own = Shown::Entry { conversation: conversation("d1"), entry: entry("alice", 2, "hi") };
-    assert_eq!(scene.shows(own), [Act::Read { conversation: conversation("d1"), position: at(2) }]);
+    assert_eq!(scene.shows(own), [Effect::Do(Act::MarkRead { conversation: conversation("d1"), position: at(2) })]);
     let other = Shown::Entry { conversation: conversation("d1"), entry: entry("alice", 3, "from my phone") };
     assert_eq!(said(scene.shows(other)), ["alice: from my phone  #3"]);
 }
@@ -197,12 +197,12 @@ fn who_turns_to_a_conversation_sees_its_end_its_ticks_and_what_waits() {
     };
     let mut room = Room::new(user("alice"), Restored { conversations: vec![bob], outbox: vec![waiting] });
     let begun = room.begin(None, Instant::now());
-    assert_eq!(begun[2], Act::Turn { conversation: conversation("d1"), entries: PAGE });
+    assert_eq!(begun[2], Effect::Turn { conversation: conversation("d1"), entries: PAGE });
     let entries = vec![entry("alice", 2, "a"), entry("alice", 3, "b"), entry("alice", 4, "c")];
-    let acts = room.turned(&conversation("d1"), entries);
-    assert!(acts.contains(&Act::Read { conversation: conversation("d1"), position: at(4) }), "{acts:?}");
+    let effects = room.turned(&conversation("d1"), entries);
+    assert!(effects.contains(&Effect::Do(Act::MarkRead { conversation: conversation("d1"), position: at(4) })), "{effects:?}");
     let lines = ["· earlier: /history", "alice: a  #2 ✓✓", "alice: b  #3 ✓✓", "alice: c  #4 ✓", "· bob has read up to #2", "  ○ unsent"];
-    assert_eq!(said(acts), lines);
+    assert_eq!(said(effects), lines);
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn who_turns_back_sees_only_what_is_new_and_all_of_it() {
     }
     scene.shows(Shown::Conversation { row: row("d1", "bob", 42), unread: 40 });
     let back = scene.room.typed(b"/with bob");
-    assert_eq!(back[1], Act::Turn { conversation: conversation("d1"), entries: 40 });
+    assert_eq!(back[1], Effect::Turn { conversation: conversation("d1"), entries: 40 });
     assert_eq!(said(scene.room.turned(&conversation("d1"), new)).len(), 40);
     assert_eq!(scene.later(), ["· connecting…"], "seen, so no news");
 }
@@ -256,9 +256,9 @@ fn a_message_that_failed_in_a_former_run_is_shown_and_given_up() {
         state: OutboxState::Failed(refusal),
     };
     let mut room = Room::new(user("alice"), Restored { conversations: vec![row("d1", "bob", 1)], outbox: vec![failed] });
-    let acts = room.begin(None, Instant::now());
-    assert!(acts.contains(&Act::Say("  ✗ not sent: too_large: [image/png, 9 bytes]".to_owned())), "{acts:?}");
-    assert!(acts.contains(&Act::Discard { conversation: conversation("d1"), id: id("m1") }), "{acts:?}");
+    let effects = room.begin(None, Instant::now());
+    assert!(effects.contains(&Effect::Say("  ✗ not sent: too_large: [image/png, 9 bytes]".to_owned())), "{effects:?}");
+    assert!(effects.contains(&Effect::Do(Act::Discard { conversation: conversation("d1"), client_message_id: id("m1") })), "{effects:?}");
     assert!(!room.is_busy());
 }
 
@@ -293,14 +293,14 @@ fn what_a_restore_takes_back_is_shown_and_comes_again() {
 fn too_much_to_catch_up_with_is_fetched_backwards_where_the_user_looks() {
     let mut scene = Scene::with_bob(3);
     let skipped = |name: &str| Shown::Skipped { conversation: conversation(name), position: at(5_000) };
-    let fetch = Act::Fetch { conversation: conversation("d1"), before: None };
-    assert_eq!(scene.shows(skipped("d1")), [Act::Say("· much was missed, up to #5000".to_owned()), fetch]);
+    let fetch = Effect::Do(Act::LoadHistory { conversation: conversation("d1"), before: None });
+    assert_eq!(scene.shows(skipped("d1")), [Effect::Say("· much was missed, up to #5000".to_owned()), fetch]);
     assert_eq!(scene.shows(skipped("d9")), []);
     let page = vec![entry("bob", 4_999, "x"), entry("bob", 5_000, "y")];
     let page = Shown::History { conversation: conversation("d1"), entries: page, done: false };
     let lines = ["· earlier, #4999 to #5000:", "bob: x  #4999", "bob: y  #5000", "· further back: /history"];
     assert_eq!(said(scene.shows(page)), lines);
-    let older = Act::Older { conversation: conversation("d1"), before: at(4_999).seq };
+    let older = Effect::Older { conversation: conversation("d1"), before: at(4_999).seq };
     assert_eq!(scene.room.typed(b"/history"), [older]);
 }
 
@@ -308,9 +308,9 @@ fn too_much_to_catch_up_with_is_fetched_backwards_where_the_user_looks() {
 fn history_without_anything_on_the_screen_is_asked_of_the_server() {
     let mut scene = Scene::of(vec![row("d1", "bob", 60)]);
     scene.room.begin(None, scene.now);
-    let fetch = Act::Fetch { conversation: conversation("d1"), before: None };
+    let fetch = Effect::Do(Act::LoadHistory { conversation: conversation("d1"), before: None });
     assert_eq!(scene.room.turned(&conversation("d1"), vec![]), [fetch]);
-    assert_eq!(scene.room.typed(b"/history"), [Act::Fetch { conversation: conversation("d1"), before: None }]);
+    assert_eq!(scene.room.typed(b"/history"), [Effect::Do(Act::LoadHistory { conversation: conversation("d1"), before: None })]);
     let refusal = Refusal::new(ErrorCode::NotFound, "");
     let failed = Shown::Failed(Failure::History { conversation: conversation("d1"), refusal });
     assert_eq!(said(scene.shows(failed)), ["· no history: not_found"]);
@@ -327,13 +327,13 @@ fn a_conversation_that_is_gone_is_named_as_such() {
 #[test]
 fn a_conversation_that_opens_behind_the_users_back_takes_only_its_lines() {
     let mut scene = Scene::of(vec![row("d2", "carol", 1)]);
-    let acts = scene.room.begin(None, scene.now);
-    assert_eq!(acts[2], Act::Open(user("bob")));
+    let effects = scene.room.begin(None, scene.now);
+    assert_eq!(effects[2], Effect::Open(user("bob")));
     scene.room.typed(b"for bob");
     scene.room.typed(b"/with carol");
-    let acts = scene.shows(Shown::Opened { user: user("bob"), conversation: conversation("d1") });
-    let [Act::Compose { conversation: to, line, .. }] = &acts[..] else { panic!("{acts:?}") };
+    let effects = scene.shows(Shown::Opened { user: user("bob"), conversation: conversation("d1") });
+    let [Effect::Compose { conversation: to, line, .. }] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!((to, line.as_str()), (&conversation("d1"), "for bob"));
-    let acts = scene.room.typed(b"for carol");
-    assert!(matches!(&acts[..], [Act::Compose { conversation: to, .. }] if *to == conversation("d2")), "{acts:?}");
+    let effects = scene.room.typed(b"for carol");
+    assert!(matches!(&effects[..], [Effect::Compose { conversation: to, .. }] if *to == conversation("d2")), "{effects:?}");
 }

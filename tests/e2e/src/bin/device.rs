@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use chatlane_client::Store;
 use chatlane_client::device::{Device, DeviceOptions, NoToken};
 use chatlane_protocol::{Body, ClientMessageId, Content, Token, UserId};
-use chatlane_session::{OutgoingState, Shown};
+use chatlane_session::{Act, OutgoingState, Shown};
 use chatlane_tests_e2e::phone::{Order, Place, Report, TOKEN_VARIABLE, Unsent};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -77,7 +77,7 @@ fn carry_out(device: &Device, order: Order, texts: &mut BTreeMap<ClientMessageId
             let client_message_id = device.compose(conversation, Body::text(text.clone())?);
             texts.insert(client_message_id, text);
         }
-        Order::Wake => device.connect_now(),
+        Order::Wake => device.act(Act::ConnectNow),
     }
     Ok(())
 }

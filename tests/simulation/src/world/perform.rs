@@ -1,7 +1,7 @@
 //! Carrying out what people do.
 
 use chatlane_protocol::{Body, ConversationId, Seq, UserId};
-use chatlane_session::Input;
+use chatlane_session::{Act, Input};
 use serde_json::json;
 
 use super::gateway::{Owner, Stage};
@@ -17,7 +17,7 @@ impl World {
                     self.start(device);
                     true
                 } else {
-                    self.input(device, Input::ConnectNow)
+                    self.input(device, Input::Do(Act::ConnectNow))
                 }
             }
             Operation::Open { device, with } => self.open_with(device, with),
@@ -26,7 +26,7 @@ impl World {
             Operation::Look { device, picks } => {
                 let known = self.known(device).into_iter().enumerate();
                 let conversations = known.filter(|(bit, _)| picks & (1 << (bit % 8)) != 0).map(|(_, lane)| lane).collect();
-                self.input(device, Input::Look { conversations })
+                self.input(device, Input::Do(Act::Look { conversations }))
             }
             Operation::History { device, pick } => self.scroll_up(device, pick).is_some(),
             Operation::Discard { device } => self.discard(device).is_some(),
@@ -68,7 +68,7 @@ impl World {
             return false;
         }
         let client_message_id = self.phones[device].next_id("o");
-        self.input(device, Input::OpenWith { user: UserId::new(USERS[with]).expect("a user"), client_message_id })
+        self.input(device, Input::Do(Act::OpenWith { user: UserId::new(USERS[with]).expect("a user"), client_message_id }))
     }
 
     pub(crate) fn compose(&mut self, device: usize, pick: usize, messages: usize, bytes: usize) -> Option<()> {
@@ -80,7 +80,7 @@ impl World {
                 text.extend(std::iter::repeat_n('x', bytes));
             }
             let body = Body::text(text).expect("not empty");
-            self.input(device, Input::Compose { conversation: conversation.clone(), client_message_id, body });
+            self.input(device, Input::Do(Act::Compose { conversation: conversation.clone(), client_message_id, body }));
         }
         Some(())
     }
@@ -89,7 +89,7 @@ impl World {
         let conversation = self.one(device, pick)?;
         let seen = self.seen(device, &conversation);
         let position = *seen.get(seen.len().checked_sub(1 + back)?)?;
-        self.input(device, Input::MarkRead { conversation, position }).then_some(())
+        self.input(device, Input::Do(Act::MarkRead { conversation, position })).then_some(())
     }
 
     /// Asks for what is before the device's run of a conversation.
@@ -97,7 +97,7 @@ impl World {
         let conversation = self.one(device, pick)?;
         let row = self.phones[device].session.as_ref()?.conversations().find(|row| row.conversation == conversation)?;
         let before = Some(row.from.seq.next()).filter(|seq| *seq > Seq::FIRST);
-        self.input(device, Input::LoadHistory { conversation, before }).then_some(())
+        self.input(device, Input::Do(Act::LoadHistory { conversation, before })).then_some(())
     }
 
     fn discard(&mut self, device: usize) -> Option<()> {
@@ -105,7 +105,7 @@ impl World {
         let (conversation, client_message_id) = self.phones[device].failed.pop_first()?;
         self.note(device, json!({"what": "given_up", "conversation": conversation, "id": client_message_id}));
         self.given_up.insert((conversation.clone(), client_message_id.clone()));
-        self.input(device, Input::Discard { conversation, client_message_id }).then_some(())
+        self.input(device, Input::Do(Act::Discard { conversation, client_message_id })).then_some(())
     }
 
     fn cut_all(&mut self, device: usize) {

@@ -6,7 +6,7 @@ use chatlane_protocol::frames::{CursorOutcome, HelloAnswer, Outcome, SyncOutcome
 use chatlane_protocol::request::PositionIn;
 use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, Entry, EntryKind, Position, Request, ServerFrame, Token, UserId};
 use chatlane_session::{
-    BatchId, Change, ConnectionState, Input, Moment, OpenFailure, OutboxState, OutgoingState, Output, Session, Settings, Shown,
+    Act, BatchId, Change, ConnectionState, Input, Moment, OpenFailure, OutboxState, OutgoingState, Output, Session, Settings, Shown,
 };
 use chatlane_tests_support::Disk;
 use serde_json::{Value, json};
@@ -116,7 +116,7 @@ impl World {
         let session = Session::new(phone.settings(), phone.disk.restored());
         phone.state = session.connection();
         phone.session = Some(session);
-        self.input(number, Input::ConnectNow);
+        self.input(number, Input::Do(Act::ConnectNow));
     }
 
     /// The app dies. Of the writes under way the first `kept` are in the store; the app was not told.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chatlane_chat::{Entry, Kind};
 use chatlane_protocol::{ConversationId, Position, Seq, UserId};
-use chatlane_session::{ConnectionState, Input, OutboxState};
+use chatlane_session::{Act, ConnectionState, Input, OutboxState};
 use serde_json::json;
 
 use super::World;
@@ -38,7 +38,7 @@ impl World {
         self.faults.over = true;
         for phone in 0..self.phones.len() {
             self.start(phone);
-            self.input(phone, Input::ConnectNow);
+            self.input(phone, Input::Do(Act::ConnectNow));
         }
         let began_ms = self.now_ms;
         let mut look_ms = began_ms;
@@ -100,7 +100,7 @@ impl World {
                     self.open_with(phone, other);
                 }
             }
-            self.input(phone, Input::Look { conversations });
+            self.input(phone, Input::Do(Act::Look { conversations }));
         }
     }
 

@@ -1,11 +1,15 @@
 //! What the chat wants to have done.
 
-use chatlane_protocol::{Body, ClientMessageId, ConversationId, Position, Seq, UserId};
+use chatlane_protocol::{Body, ConversationId, Seq, UserId};
+use chatlane_session::Act;
 
 /// Something to be done, in order.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum Effect {
+    /// A line on the screen.
     Say(String),
+    /// The device's part.
+    Do(Act),
     /// Put this many of the last entries of the store onto the screen: `Room::turned`.
     Turn {
         conversation: ConversationId,
@@ -16,25 +20,13 @@ pub enum Act {
         conversation: ConversationId,
         before: Seq,
     },
-    /// Ask the server for the entries before the device's.
-    Fetch {
-        conversation: ConversationId,
-        before: Option<Seq>,
-    },
+    /// A message; the room has to learn its id.
     Compose {
         conversation: ConversationId,
         body: Body,
         line: String,
     },
+    /// A conversation with this user; the device makes the request's id.
     Open(UserId),
-    Read {
-        conversation: ConversationId,
-        position: Position,
-    },
-    Discard {
-        conversation: ConversationId,
-        id: ClientMessageId,
-    },
-    Connect,
     Quit,
 }
