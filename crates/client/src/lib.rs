@@ -2,12 +2,11 @@
 //!
 //! - [`store`]: what a device keeps over restarts, in `SQLite`;
 //! - [`device`]: a [`chatlane_session::Session`] with its store and sockets, run by tokio. What an app with one user builds on;
-//! - [`connection`]: one WebSocket, requests and answers, nothing kept and nothing retried. For tools and tests.
+//! - [`socket`]: one WebSocket, from the handshake to its end.
 
-pub mod connection;
 pub mod device;
+pub mod socket;
 pub mod store;
 
-pub use connection::Connection;
 pub use device::Device;
 pub use store::Store;

@@ -12,8 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::random;
 use super::tokens::{NoToken, Tokens, pause};
-use crate::connection::driver::{CLOSE_WAIT, close_frame, drive};
-use crate::connection::handshake::{OpenError, shake_hands};
+use crate::socket::{self, CLOSE_WAIT, OpenError, close_frame, drive};
 use chatlane_session::{Input, OpenFailure, SocketId, Text};
 
 /// How long a token may take, and a first token and an open socket together: longer than the gateway lets the authorizer and `$connect` run, 29 s each ("Quotas for
@@ -106,7 +105,7 @@ impl<T: Tokens> Sockets<T> {
                     Some(token) => token,
                     None => first_token(&*tokens, &events).await?,
                 };
-                Ok(shake_hands(&url, device, token.as_str()).await?)
+                Ok(socket::open(&url, device, token.as_str()).await?)
             };
             tokio::select! {
                 () = live(socket, opening, queue, &events) => {}
@@ -170,7 +169,7 @@ async fn first_token(tokens: &impl Tokens, events: &mpsc::UnboundedSender<Event>
 /// One socket's life, as events.
 async fn live(
     socket: SocketId,
-    opening: impl Future<Output = Result<crate::connection::handshake::Socket, NoToken>>,
+    opening: impl Future<Output = Result<socket::Socket, NoToken>>,
     queue: mpsc::UnboundedReceiver<Message>,
     events: &mpsc::UnboundedSender<Event>,
 ) {
@@ -181,7 +180,7 @@ async fn live(
         Ok(stream) => {
             notify(Input::Opened(socket));
             let arrived = |text: &str| notify(Input::Received { socket, text: Text(text.to_owned()) });
-            drive(stream, queue, arrived, |_closed| notify(Input::Closed { socket })).await;
+            drive(stream, queue, arrived, || notify(Input::Closed { socket })).await;
         }
         Err(error) => notify(Input::OpenFailed { socket, failure: failure(error.downcast_ref()) }),
     }

@@ -265,11 +265,6 @@ pub fn entry(sender: &str, seq: u64, kind: Value) -> Value {
     entry
 }
 
-/// What API Gateway sends when a function fails.
-pub fn internal_server_error() -> Value {
-    json!({"message": "Internal server error", "connectionId": "L0SM9cOFvHcCIhw=", "requestId": "r1"})
-}
-
 /// Chooses Chatlane's subprotocol.
 #[expect(clippy::result_large_err, clippy::unnecessary_wraps, reason = "the signature is tungstenite's")]
 pub fn answer_as_chatlane(_: &Request, mut response: Response) -> Result<Response, ErrorResponse> {

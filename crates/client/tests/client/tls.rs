@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chatlane_client::connection::{Connection, OpenError};
+use chatlane_client::socket::{self, OpenError, Socket};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -20,7 +20,7 @@ fn file(name: &str) -> PathBuf {
 }
 
 /// Connects to a TLS server.
-async fn connect() -> Result<Connection, OpenError> {
+async fn connect() -> Result<Socket, OpenError> {
     let certificate = CertificateDer::from_pem_file(file("certificate.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(file("key.pem")).unwrap();
     let crypto = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -34,7 +34,7 @@ async fn connect() -> Result<Connection, OpenError> {
         let stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.ok()?;
         tokio_tungstenite::accept_hdr_async(stream, answer_as_chatlane).await.ok()
     };
-    let both = async { tokio::join!(Connection::open(&url, device(), TOKEN), serving) };
+    let both = async { tokio::join!(socket::open(&url, device(), TOKEN), serving) };
     let (opened, _served) = Box::pin(soon(both)).await;
     opened
 }
@@ -59,6 +59,6 @@ async fn a_server_whose_certificate_is_not_trusted_gets_no_token() {
 async fn a_server_without_tls_gets_no_token_either() {
     let server = Server::start().await;
     let url = server.url.replace("ws://", "wss://");
-    let (opened, ()) = tokio::join!(Connection::open(&url, device(), TOKEN), server.answer_raw("HTTP/1.1 400 Bad Request\r\n\r\n"));
+    let (opened, ()) = tokio::join!(socket::open(&url, device(), TOKEN), server.answer_raw("HTTP/1.1 400 Bad Request\r\n\r\n"));
     assert!(matches!(opened, Err(OpenError::Insecure { .. })), "{opened:?}");
 }

@@ -11,7 +11,8 @@ use tokio_tungstenite::tungstenite::http::{Uri, header::SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+/// An open one.
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -57,8 +58,9 @@ pub enum OpenError {
     NoWebSocket(#[source] Box<dyn StdError + Send + Sync>),
 }
 
-/// Offers `chatlane.v1` and the token as subprotocols: browsers can set no other header. Requires that `chatlane.v1` is chosen.
-pub(crate) async fn shake_hands(url: &str, device: DeviceId, token: &str) -> Result<Socket, OpenError> {
+/// Connects to `url` (`wss://host/stage`, or `ws://` without TLS; the system's certificates are trusted) as the user whom `token` names, on
+/// this device. Offers `chatlane.v1` and the token as subprotocols: browsers can set no other header. Requires that `chatlane.v1` is chosen.
+pub async fn open(url: &str, device: DeviceId, token: &str) -> Result<Socket, OpenError> {
     let bad_url = |reason: &dyn ToString| OpenError::BadUrl { url: url.to_owned(), reason: reason.to_string() };
     let separator = if url.contains('?') { '&' } else { '?' };
     let uri: Uri = format!("{url}{separator}device={device}").parse().map_err(|error| bad_url(&error))?;
