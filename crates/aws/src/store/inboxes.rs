@@ -1,11 +1,12 @@
 //! How far each user and each device is (C1): cursors in the inbox row.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use chatlane_chat::ports::{Advance, Advanced, Failure, InboxRow, Inboxes as InboxesPort};
 use chatlane_protocol::{ConversationId, DeviceId, UserId};
 
-use super::table::refused;
+use super::table::{each, refused};
 use super::{Backend, Inboxes, Part};
 use crate::failure::unavailable;
 use crate::items::inbox::{self, Moves};
@@ -41,22 +42,14 @@ impl<L: Part, C: Part, U: Part, Q: Part, G: Part> Backend<L, C, Inboxes, U, Q, G
 impl<L: Part, C: Part, U: Part, Q: Part, G: Part> InboxesPort for Backend<L, C, Inboxes, U, Q, G> {
     async fn inbox(&self, user: &UserId, after: Option<ConversationId>, limit: usize) -> Result<Vec<InboxRow>, Failure> {
         let mut rows = vec![];
-        let mut start = after.map(|after| inbox::key(user, &after));
-        loop {
-            let page = inbox::query(self.inboxes.0.query(), user)
-                .limit(i32::try_from(limit - rows.len()).unwrap_or(i32::MAX))
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(|error| unavailable("read an inbox", &error))?;
-            for item in page.items() {
-                rows.push(inbox::read(item)?);
-            }
-            start = page.last_evaluated_key;
-            if start.is_none() || rows.len() >= limit {
-                return Ok(rows);
-            }
-        }
+        let start = after.map(|after| inbox::key(user, &after));
+        let query = inbox::query(self.inboxes.0.query(), user).set_exclusive_start_key(start);
+        each(query, Some(limit), "read an inbox", |item| {
+            rows.push(inbox::read(item)?);
+            Ok(ControlFlow::Continue(()))
+        })
+        .await?;
+        Ok(rows)
     }
 
     async fn inbox_rows(&self, user: &UserId, conversations: &[ConversationId]) -> Result<Vec<Option<InboxRow>>, Failure> {

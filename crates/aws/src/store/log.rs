@@ -1,6 +1,7 @@
 //! The log: one item for each entry, written once (L1).
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -9,31 +10,22 @@ use chatlane_chat::log::Entry;
 use chatlane_chat::ports::{Failure, MessageLog, Put, ReadBound};
 use chatlane_protocol::{ConversationId, Seq};
 
+use super::table::each;
 use super::{Backend, Log, Part};
 use crate::failure::unavailable;
 use crate::items::entry;
 
-/// The entries that a query finds, in its order, page by page; never asks for more entries than are wanted.
+/// The entries that a query finds, in its order; the last is the one that exceeds a bound.
 async fn read_pages(query: QueryFluentBuilder, bound: ReadBound, attempted: &'static str) -> Result<Vec<Entry>, Failure> {
-    let mut entries: Vec<Entry> = vec![];
-    let (mut bytes, mut start) = (0, None);
-    loop {
-        let left = i32::try_from(bound.entries_max - entries.len()).unwrap_or(i32::MAX);
-        let page = query.clone().limit(left).set_exclusive_start_key(start).send().await;
-        let page = page.map_err(|error| unavailable(attempted, &error))?;
-        for item in page.items() {
-            let entry = entry::read(item)?;
-            bytes += entry.stored_bytes();
-            entries.push(entry);
-            if bytes > bound.bytes_max || entries.len() >= bound.entries_max {
-                return Ok(entries);
-            }
-        }
-        start = page.last_evaluated_key;
-        if start.is_none() {
-            return Ok(entries);
-        }
-    }
+    let (mut entries, mut bytes) = (vec![], 0);
+    each(query, Some(bound.entries_max), attempted, |item| {
+        let entry = entry::read(item)?;
+        bytes += entry.stored_bytes();
+        entries.push(entry);
+        Ok(if bytes > bound.bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })
+    .await?;
+    Ok(entries)
 }
 
 impl<C: Part, I: Part, U: Part, Q: Part, G: Part> MessageLog for Backend<Log, C, I, U, Q, G> {

@@ -1,12 +1,14 @@
 //! Who belongs where.
 
+use std::ops::ControlFlow;
+
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::types::{Get, TransactGetItem};
 use chatlane_chat::ports::{Failure, Member, Memberships};
 use chatlane_protocol::{ConversationId, UserId};
 
-use super::table::{ROUNDS_MAX, pause};
+use super::table::{ROUNDS_MAX, each, pause};
 use super::{Backend, Conversations, Part};
 use crate::failure::unavailable;
 use crate::items::member;
@@ -47,21 +49,13 @@ impl<L: Part, I: Part, U: Part, Q: Part, G: Part> Memberships for Backend<L, Con
     }
 
     async fn members(&self, conversation: &ConversationId) -> Result<Vec<Member>, Failure> {
-        let (mut members, mut start) = (vec![], None);
-        loop {
-            let page = member::query(self.conversations.0.query(), conversation)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(|error| unavailable("read the members", &error))?;
-            for item in page.items() {
-                members.push(member::read(item)?);
-            }
-            start = page.last_evaluated_key;
-            if start.is_none() {
-                break;
-            }
-        }
+        let mut members = vec![];
+        let query = member::query(self.conversations.0.query(), conversation);
+        each(query, None, "read the members", |item| {
+            members.push(member::read(item)?);
+            Ok(ControlFlow::Continue(()))
+        })
+        .await?;
         members.sort_by(|one, other| one.user.cmp(&other.user));
         Ok(members)
     }

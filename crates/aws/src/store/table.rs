@@ -1,5 +1,6 @@
 //! One table: requests that name it and no attribute.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -105,6 +106,31 @@ impl Table {
             }
         }
         Ok(items)
+    }
+}
+
+/// Passes the items that a query finds to `take`, in its order, page by page, until that has enough of them. Never asks for more than
+/// `items_max`.
+pub async fn each(
+    mut query: QueryFluentBuilder,
+    items_max: Option<usize>,
+    attempted: &'static str,
+    mut take: impl FnMut(&Item) -> Result<ControlFlow<()>, Failure>,
+) -> Result<(), Failure> {
+    let mut taken = 0;
+    loop {
+        let left = items_max.map(|max| i32::try_from(max - taken).unwrap_or(i32::MAX));
+        let page = query.clone().set_limit(left).send().await.map_err(|error| unavailable(attempted, &error))?;
+        for item in page.items() {
+            taken += 1;
+            if take(item)?.is_break() {
+                return Ok(());
+            }
+        }
+        if page.last_evaluated_key.is_none() || items_max.is_some_and(|max| taken >= max) {
+            return Ok(());
+        }
+        query = query.set_exclusive_start_key(page.last_evaluated_key);
     }
 }
 
