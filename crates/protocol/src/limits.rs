@@ -1,4 +1,4 @@
-//! Every limit of the protocol under one path. Bytes are bytes of UTF-8 as encoded on the wire.
+//! The limits that several crates use, under one path. Bytes are bytes of UTF-8 as encoded on the wire.
 //!
 //! A limit of one action stands in that action's file, one that several share in `shared_limits.rs`, each with where it comes from.
 

@@ -1,4 +1,4 @@
-//! The limits that are not of one action alone. Read them as [`crate::limits`], which has all.
+//! The limits that are not of one action alone. Read them as [`crate::limits`], which names them beside those of the actions.
 //!
 //! They stand apart because ids, positions and actions use them, and [`crate::limits`] names the actions' own.
 
