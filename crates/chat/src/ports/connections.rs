@@ -1,4 +1,4 @@
-//! Which live connections belong to whom.
+//! Which live connections belong to whom. What is stored of a connection that has said hello is its *session*.
 
 use chatlane_protocol::{ConnectionId, DeviceId, UnixMillis, UserId};
 

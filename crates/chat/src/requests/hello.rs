@@ -132,8 +132,8 @@ async fn fill<P: Inboxes + Heads + MessageLog>(
     add_last_entries(ports, answer, &visible_from, page).await
 }
 
-/// Whether the row says nothing new to the device: its read mark is the user's, and it has everything up to the head. It may have more: an entry of
-/// its own whose delivery has not begun. But what it has from an older epoch may have been cut by a reports.
+/// Whether the row says nothing new to the device: its read mark is the user's, and it has everything up to the head. It may have more: an
+/// entry of its own that was not dispatched yet. But what it has from an older epoch may have been cut by a restore.
 fn is_as_known(known: &Known, row: &InboxRow, head: Head, epoch: u32) -> bool {
     let has_all = head.position == known.have || (head.position < known.have && known.have.epoch == epoch);
     known.read == row.read.position && has_all
@@ -152,8 +152,8 @@ fn wire_row(row: InboxRow, head: Head) -> ConversationRow {
 
 async fn add_last_entries<P: MessageLog>(ports: &P, answer: &mut HelloAnswer, visible_from: &[Seq], mut page: Page) -> Result<(), Failure> {
     let rows = answer.conversations.iter().zip(visible_from).enumerate();
-    let begun = rows.filter(|(_, (row, from))| row.conversation.head.seq >= **from && row.conversation.head.seq > Seq::ZERO);
-    let mut recent: Vec<(usize, &ConversationRow)> = begun.map(|(index, (row, _))| (index, row)).collect();
+    let dispatched = rows.filter(|(_, (row, from))| row.conversation.head.seq >= **from && row.conversation.head.seq > Seq::ZERO);
+    let mut recent: Vec<(usize, &ConversationRow)> = dispatched.map(|(index, (row, _))| (index, row)).collect();
     recent.sort_by_key(|(_, row)| std::cmp::Reverse(row.time_ms));
     recent.truncate(limits::LAST_ENTRIES_MAX);
     if recent.is_empty() {
