@@ -9,13 +9,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::call::Service;
-use crate::lambda::InvokeError;
-use crate::queue::Invoke;
+use crate::lambda::Functions;
 
 /// Whether requests take longer than this machine needs for them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,26 +99,16 @@ fn at(quantiles: Quantiles, share: f64) -> f64 {
     fast * (slow / fast).powf((share - low) / (high - low))
 }
 
-/// Invokes after the time that a hand-over takes.
-pub struct HandOver<I> {
-    functions: I,
-    delays: Option<Delays>,
-}
-
-impl<I> HandOver<I> {
-    /// In front of `functions`.
-    pub fn new(functions: I, latency: Latency) -> Self {
-        Self { functions, delays: Delays::new(latency) }
-    }
-}
-
-impl<I: Invoke> Invoke for HandOver<I> {
-    async fn invoke(&self, function: &str, event: Bytes) -> Result<Bytes, InvokeError> {
-        if let Some(delays) = &self.delays {
-            tokio::time::sleep(delays.draw(HAND_OVER)).await;
+/// The same functions, invoked after the time that a hand-over takes.
+pub fn after_hand_over(functions: Functions, latency: Latency) -> Functions {
+    let Some(delays) = Delays::new(latency) else { return functions };
+    Functions::new(move |function, event| {
+        let (functions, delay) = (functions.clone(), delays.draw(HAND_OVER));
+        async move {
+            tokio::time::sleep(delay).await;
+            functions.invoke(&function, event).await
         }
-        self.functions.invoke(function, event).await
-    }
+    })
 }
 
 #[cfg(test)]
@@ -193,20 +181,12 @@ mod tests {
         assert!(delays(1).of(Service::Connections, "PostToConnection") > Duration::ZERO);
     }
 
-    /// Answers what it is asked.
-    struct Echo;
-
-    impl Invoke for Echo {
-        async fn invoke(&self, _function: &str, event: Bytes) -> Result<Bytes, InvokeError> {
-            Ok(event)
-        }
-    }
-
     #[tokio::test]
     async fn a_hand_over_takes_its_time_and_changes_nothing() {
         for (latency, at_least) in [(Latency::Local, Duration::ZERO), (Latency::Aws { seed: 1 }, Duration::from_millis(11))] {
             let began = Instant::now();
-            let answer = HandOver::new(Echo, latency).invoke("fan_out", Bytes::from_static(b"task")).await;
+            let echo = Functions::new(|_, event| std::future::ready(Ok(event)));
+            let answer = after_hand_over(echo, latency).invoke("fan_out", "task".into()).await;
             assert_eq!(answer.expect("an echo"), "task");
             assert!(began.elapsed() >= at_least);
         }

@@ -1,4 +1,3 @@
-use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 
 use axum::body::Bytes;
@@ -6,10 +5,9 @@ use axum::http::{Request, Response};
 use chatlane_tests_support::Folder;
 use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
-use tokio::net::TcpListener;
 
 use super::*;
-use crate::embedded::wire;
+use crate::testing;
 
 fn public_key(issuer: &Issuer) -> Jwk {
     serde_json::from_value(issuer.jwks()["keys"][0].clone()).expect("a JWK")
@@ -26,12 +24,9 @@ fn claims(issuer: &Issuer, token: &str) -> Value {
 }
 
 async fn get(issuer: &Issuer, path: &str, headers: &[(&str, &str)]) -> Response<Bytes> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    let router = issuer.router();
-    tokio::spawn(async { axum::serve(listener, router).await });
+    let address = testing::serve(issuer.router()).await;
     let request = headers.iter().fold(Request::get(path), |request, (name, value)| request.header(*name, *value));
-    wire::send(address, request.body(Bytes::new()).expect("a request")).await.expect("an answer")
+    testing::send(address, request.body(Bytes::new()).expect("a request")).await.expect("an answer")
 }
 
 #[test]

@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use chatlane_local::gateway::{Limits, Settings};
 use chatlane_tests_support::Socket;
-use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
-use crate::stack::{Scene, Stack, settings};
+use crate::stack::{Scene, settings};
 
 const KB: usize = 1024;
 
@@ -95,28 +94,14 @@ async fn a_connection_at_the_end_of_its_life_is_closed_1001() {
 }
 
 #[tokio::test]
-async fn a_ping_is_answered_with_its_payload() {
-    let mut client = Scene::new().start().await.connect().await;
-    client.send(Message::Ping(b"are you there".as_slice().into())).await;
-    assert_eq!(client.message().await, Message::Pong(b"are you there".as_slice().into()));
-}
-
-/// Pings for a few milliseconds, then asks whether they moved `lastActiveAt`, which the idle timer follows.
-async fn pings_are_activity(mut stack: Stack) -> bool {
-    let mut client = stack.connect().await;
-    let connection = stack.connection_id().await;
+async fn a_ping_is_answered_with_its_payload_and_is_no_activity() {
+    let (stack, mut client, connection) = Scene::new().connected().await;
+    // Some milliseconds, so that activity would move `lastActiveAt`, which the idle timer follows.
     let started = Instant::now();
     while started.elapsed() < Duration::from_millis(5) {
-        client.send(Message::Ping(b"".as_slice().into())).await;
-        client.message().await;
+        client.send(Message::Ping(b"are you there".as_slice().into())).await;
+        assert_eq!(client.message().await, Message::Pong(b"are you there".as_slice().into()));
     }
-    let Value::Object(shown) = stack.management("GET", &connection, "").await.body else { panic!("an object") };
-    shown["lastActiveAt"] != shown["connectedAt"]
-}
-
-#[tokio::test]
-async fn whether_a_ping_resets_the_idle_timer_is_a_setting() {
-    assert!(!pings_are_activity(Scene::new().start().await).await);
-    let generous = Settings { ping_resets_idle: true, ..settings() };
-    assert!(pings_are_activity(Scene::with(generous).start().await).await);
+    let shown = stack.management("GET", &connection, "").await.body;
+    assert_eq!(shown["lastActiveAt"], shown["connectedAt"]);
 }

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use chatlane_tests_support::Folder;
 
 use super::*;
-use crate::embedded::wire::{aws_json, send, serve};
 use crate::embedded::{Endpoints, Recording, Service};
+use crate::testing::{aws_json, send, serve_behind};
 
 /// `TableName` with the keys `p` (S) and `s` (N).
 fn table(name: &str) -> Value {
@@ -60,7 +60,7 @@ impl Stage {
         let dynamo = Dynamo::open(path).await.expect("a database");
         dynamo.create_table(&table("log"), None).expect("a table");
         let endpoints = Endpoints::new();
-        let address = serve(&endpoints, Service::DynamoDb, dynamo.router()).await;
+        let address = serve_behind(&endpoints, Service::DynamoDb, dynamo.router()).await;
         Self { dynamo, address, recording: endpoints.record() }
     }
 
