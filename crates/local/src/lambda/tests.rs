@@ -317,15 +317,6 @@ async fn requests_that_the_state_forbids_are_refused() {
 }
 
 #[tokio::test]
-async fn an_unknown_function_is_refused() {
-    let (lambda, _runtime) = serve(echo()).await;
-
-    let answer = lambda.invoke("nobody", Bytes::new()).await;
-
-    assert_eq!(answer, Err(InvokeError::UnknownFunction { function: "nobody".to_owned() }));
-}
-
-#[tokio::test]
 async fn a_process_sees_its_functions_variables_and_those_of_aws_and_nothing_else() {
     let (lines, mut written) = mpsc::unbounded_channel();
     let sink = Arc::new(move |caller: &str, line: &str| {
@@ -362,8 +353,10 @@ async fn a_process_sees_its_functions_variables_and_those_of_aws_and_nothing_els
 }
 
 #[tokio::test]
-async fn shutting_down_kills_every_process_and_refuses_invocations() {
+async fn an_unknown_function_is_refused_and_shutting_down_kills_every_process_and_refuses_all() {
     let (lambda, runtime) = serve(echo()).await;
+    let unknown = lambda.invoke("nobody", Bytes::new()).await;
+    assert_eq!(unknown, Err(InvokeError::UnknownFunction { function: "nobody".to_owned() }));
 
     let (answer, ()) = tokio::join!(lambda.invoke("echo", Bytes::new()), async {
         runtime.next("echo-1").await;

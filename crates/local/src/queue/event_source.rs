@@ -180,7 +180,7 @@ struct Failure {
 /// Source: <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>, "Success and failure conditions":
 /// an empty or null answer or list is a complete success; an answer that cannot be read, an empty or missing identifier and an
 /// identifier that is not in the batch are a complete failure.
-fn failed(answer: &[u8], batch: &[Received]) -> BTreeSet<String> {
+pub(super) fn failed(answer: &[u8], batch: &[Received]) -> BTreeSet<String> {
     let batch: BTreeSet<String> = batch.iter().map(|message| message.id.clone()).collect();
     let answer = if answer.is_empty() { b"null" } else { answer };
     let Ok(answer) = serde_json::from_slice::<Option<Answer>>(answer) else { return batch };

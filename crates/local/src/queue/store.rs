@@ -139,10 +139,10 @@ impl Store {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes every later call fail.
+    /// Changes the file behind the queue's back.
     #[cfg(test)]
-    pub(super) fn break_file(&self) {
-        self.connection().execute_batch("DROP TABLE messages").expect("the table is there");
+    pub(super) fn execute(&self, sql: &str) {
+        self.connection().execute_batch(sql).expect("the table is there");
     }
 }
 

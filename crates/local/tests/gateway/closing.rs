@@ -28,20 +28,16 @@ async fn a_clients_close_is_answered_and_disconnect_has_its_code_and_reason() {
 }
 
 #[tokio::test]
-async fn a_close_without_a_code_is_reported_as_1005() {
-    let mut stack = Scene::new().start().await;
-    let mut client = stack.connect().await;
-    client.stream.close(None).await.unwrap();
-    let context = stack.event_of("disconnect").await["requestContext"].clone();
-    assert_eq!(context["disconnectStatusCode"], 1005);
-    assert_eq!(context["disconnectReason"], "Client-side close frame status not set");
-}
-
-#[tokio::test]
-async fn a_lost_connection_is_reported_as_1006() {
-    let mut stack = Scene::new().start().await;
-    drop(stack.connect().await);
-    assert_eq!(stack.event_of("disconnect").await["requestContext"]["disconnectStatusCode"], 1006);
+async fn a_close_without_a_code_is_reported_as_1005_and_a_lost_connection_as_1006() {
+    for (closes, code, reason) in [(true, 1005, "Client-side close frame status not set"), (false, 1006, "Connection closed abnormally")] {
+        let (mut stack, mut client, _connection) = Scene::new().connected().await;
+        if closes {
+            client.stream.close(None).await.unwrap();
+        }
+        drop(client);
+        let context = stack.event_of("disconnect").await["requestContext"].clone();
+        assert_eq!((&context["disconnectStatusCode"], &context["disconnectReason"]), (&json!(code), &json!(reason)));
+    }
 }
 
 #[tokio::test]

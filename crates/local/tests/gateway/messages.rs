@@ -222,6 +222,8 @@ async fn every_event_repeats_the_authorizers_context_as_strings_and_the_time_of_
     let mut connected_at = None;
     for function in ["connect", "send", "disconnect"] {
         let event = stack.event_of(function).await;
+        // This client's URL had none.
+        assert!(event.get("queryStringParameters").is_none() && event.get("multiValueQueryStringParameters").is_none());
         let of_this = event["requestContext"]["connectedAt"].as_u64().expect("a time");
         assert_eq!(*connected_at.get_or_insert(of_this), of_this, "{function}");
         assert_eq!(event["requestContext"]["authorizer"], replayed, "{function}");

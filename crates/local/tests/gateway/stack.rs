@@ -157,8 +157,7 @@ impl Stack {
 
     /// A request without an upgrade.
     pub async fn plain_get(&self, path: &str) -> axum::http::Response<hyper::body::Incoming> {
-        let client: HttpClient<_, Full<Bytes>> = HttpClient::builder(TokioExecutor::new()).build_http();
-        patiently("an answer", client.get(format!("http://{}{path}", self.clients_at).parse().unwrap())).await.unwrap()
+        http(self.clients_at, "GET", path, Bytes::new()).await
     }
 
     /// The next invocation, of any function.
@@ -210,13 +209,7 @@ impl Stack {
     }
 
     pub async fn management_at(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Managed {
-        let request = axum::http::Request::builder()
-            .method(method)
-            .uri(format!("http://{}{path}", self.management_at))
-            .body(Full::new(body.into()))
-            .unwrap();
-        let client: HttpClient<_, Full<Bytes>> = HttpClient::builder(TokioExecutor::new()).build_http();
-        let response = patiently("an answer", client.request(request)).await.unwrap();
+        let response = http(self.management_at, method, path, body.into()).await;
         let status = response.status().as_u16();
         let error_type = response.headers().get("x-amzn-ErrorType").map(|value| value.to_str().unwrap().to_owned());
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -226,6 +219,12 @@ impl Stack {
     pub async fn post(&self, connection: &str, text: &str) -> u16 {
         self.management("POST", connection, text.to_owned()).await.status
     }
+}
+
+async fn http(address: SocketAddr, method: &str, path: &str, body: Bytes) -> axum::http::Response<hyper::body::Incoming> {
+    let request = axum::http::Request::builder().method(method).uri(format!("http://{address}{path}")).body(Full::new(body)).unwrap();
+    let client: HttpClient<_, Full<Bytes>> = HttpClient::builder(TokioExecutor::new()).build_http();
+    patiently("an answer", client.request(request)).await.unwrap()
 }
 
 /// An answer of `@connections`.

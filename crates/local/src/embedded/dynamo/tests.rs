@@ -229,20 +229,17 @@ async fn the_answer_has_consumed_capacity_only_if_it_was_asked_for() {
 }
 
 #[tokio::test]
-async fn what_is_not_json_passes_as_it_is() {
+async fn what_is_no_request_or_unsigned_or_comes_too_late_is_refused() {
     let stage = Stage::new().await;
-    let broken = aws_json("send-1", "DynamoDB_20120810.PutItem", &Value::Null).map(|_| Bytes::from("{"));
-    let answer = send(stage.address, broken).await.expect("an answer");
-    assert_eq!(answer.status(), 400);
-    assert!(String::from_utf8_lossy(answer.body()).contains("SerializationException"));
-}
-
-#[tokio::test]
-async fn an_unsigned_request_is_refused() {
-    let stage = Stage::new().await;
-    let mut unsigned = aws_json("", "DynamoDB_20120810.ListTables", &json!({}));
+    let request = || aws_json("send-1", "DynamoDB_20120810.ListTables", &json!({}));
+    let broken = send(stage.address, request().map(|_| Bytes::from("{"))).await.expect("an answer");
+    assert_eq!(broken.status(), 400);
+    assert!(String::from_utf8_lossy(broken.body()).contains("SerializationException"));
+    let mut unsigned = request();
     unsigned.headers_mut().remove("authorization");
     assert_eq!(send(stage.address, unsigned).await.expect("an answer").status(), 400);
+    stage.dynamo.close().await;
+    assert_eq!(send(stage.address, request()).await.expect("an answer").status(), 500);
 }
 
 // The file and the tables.
@@ -316,12 +313,4 @@ async fn a_file_that_is_no_database_or_not_utf8_is_an_error_that_says_so() {
         let error = Dynamo::open(Some(path)).await.err().expect("no database").to_string();
         assert!(error.contains(says), "{error}");
     }
-}
-
-#[tokio::test]
-async fn a_closed_database_answers_a_server_error() {
-    let stage = Stage::new().await;
-    stage.dynamo.close().await;
-    let request = aws_json("send-1", "DynamoDB_20120810.ListTables", &json!({}));
-    assert_eq!(send(stage.address, request).await.expect("an answer").status(), 500);
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::message::BATCH_MAX;
-use super::super::{Depth, QueueError};
+use super::super::{Depth, EventSource, EventSourceSettings, QueueError};
 use super::{Bench, START_MS};
+use crate::lambda::Functions;
 
 #[tokio::test]
 async fn a_sent_message_is_received_with_its_body_and_digest() {
@@ -97,6 +98,8 @@ async fn messages_and_their_deadlines_survive_a_restart() {
     bench.send("visible");
     bench.send_with(json!({ "MessageBody": "delayed", "DelaySeconds": 60 }));
 
+    // An earlier version made the file, with columns that nothing reads any more.
+    bench.queue.inner.store.execute("ALTER TABLE messages ADD group_id TEXT; ALTER TABLE messages ADD dead_letter_source TEXT");
     let bench = bench.restart();
 
     assert_eq!(bench.depth("tasks"), Depth { visible: 1, in_flight: 1, delayed: 1 });
@@ -125,9 +128,12 @@ async fn waiting_for_an_empty_queue_ends_with_the_last_message_and_also_when_it_
 }
 
 #[tokio::test]
-async fn an_unknown_queue_has_no_depth() {
-    let bench = Bench::new();
+async fn an_unknown_queue_has_no_depth_and_is_no_source() {
+    let Bench { queue, .. } = &Bench::new();
+    let functions = Functions::new(|_, event| std::future::ready(Ok(event)));
+    let settings = EventSourceSettings { queue: "nobody".to_owned(), function: "f".to_owned(), concurrency_max: 2 };
 
-    assert!(matches!(bench.queue.depth("nobody"), Err(QueueError::Unknown { name }) if name == "nobody"));
-    assert!(matches!(bench.queue.wait_until_empty("nobody").await, Err(QueueError::Unknown { .. })));
+    assert!(matches!(queue.depth("nobody"), Err(QueueError::Unknown { name }) if name == "nobody"));
+    assert!(matches!(queue.wait_until_empty("nobody").await, Err(QueueError::Unknown { .. })));
+    assert!(matches!(EventSource::start(queue, settings, functions), Err(QueueError::Unknown { .. })));
 }

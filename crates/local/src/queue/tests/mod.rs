@@ -117,12 +117,15 @@ fn call(queue: &Queue, operation: &str, body: &str) -> Result<Value, ApiError> {
 }
 
 #[test]
-fn one_file_serves_one_runner() {
+fn a_file_in_use_and_one_of_another_program_are_refused() {
     let bench = Bench::new();
-
     let second = Queue::open(&bench.folder.file("queue.sqlite"), settings());
-
     assert!(matches!(second, Err(OpenError::InUse)), "{second:?}");
+
+    let other = bench.folder.file("letter");
+    std::fs::write(&other, "not a database, but long enough to be looked at by anybody who opens it".repeat(20)).expect("a file");
+    let opened = Queue::open(&other, settings());
+    assert!(matches!(opened, Err(OpenError::File(_))), "{opened:?}");
 }
 
 /// This test starts itself again as the process that is killed.
@@ -154,17 +157,6 @@ async fn a_message_that_was_answered_survives_the_death_of_the_process() {
 
     let queue = Queue::open(&folder.file("queue.sqlite"), settings()).expect("the file is free");
     assert_eq!(queue.depth("tasks").expect("a depth"), Depth { visible: 1, ..Depth::default() });
-}
-
-#[test]
-fn a_file_of_another_program_is_refused() {
-    let folder = Folder::new();
-    std::fs::write(folder.file("queue.sqlite"), "not a database, but long enough to be looked at by anybody who opens it".repeat(20))
-        .expect("a file");
-
-    let opened = Queue::open(&folder.file("queue.sqlite"), settings());
-
-    assert!(matches!(opened, Err(OpenError::File(_))), "{opened:?}");
 }
 
 #[test]

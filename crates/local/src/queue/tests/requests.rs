@@ -81,7 +81,7 @@ async fn an_error_carries_its_type_and_its_older_code() {
 #[tokio::test]
 async fn a_broken_file_answers_500() {
     let bench = Bench::new();
-    bench.queue.inner.store.break_file();
+    bench.queue.inner.store.execute("DROP TABLE messages");
     for (operation, request) in [("SendMessage", json!({ "MessageBody": "m" })), ("ReceiveMessage", json!({}))] {
         let (status, error, answer) = bench.post(operation, request).await;
         assert_eq!((status, error.as_str()), (StatusCode::INTERNAL_SERVER_ERROR, "InternalError;Receiver"));
