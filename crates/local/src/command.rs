@@ -19,7 +19,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::device_store;
 use crate::embedded::Latency;
-use crate::gateway::{DisconnectEvents, Reorder};
+use crate::gateway::{LostDisconnects, Reorder};
 use crate::issuer::{TOKEN_LIFETIME, TOKEN_PATH};
 use crate::stack::{PORT, STAGE, Settings, Stack};
 use crate::story::{self, Detail};
@@ -111,8 +111,8 @@ async fn run_stack(options: Run) -> anyhow::Result<()> {
         settings.gateway.limits.life = Duration::from_secs(seconds);
     }
     if let Some(seed) = options.seed {
-        settings.gateway.reorder = Some(Reorder::seeded(seed));
-        settings.gateway.disconnect_events = DisconnectEvents::Drop { share: 0.2, seed };
+        settings.gateway.reorder = Reorder::seeded(seed);
+        settings.gateway.lost_disconnects = Some(LostDisconnects { share: 0.2, seed });
     }
     if let Some(Whose::Aws) = options.latency {
         settings.latency = Latency::Aws { seed: options.seed.unwrap_or_else(rand::random) };

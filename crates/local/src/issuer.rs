@@ -11,15 +11,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, anyhow};
-use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use anyhow::Context;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::get;
 use axum::{Json, Router};
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -50,10 +48,8 @@ pub struct Issuer(Arc<Keys>);
 
 struct Keys {
     signing: EncodingKey,
-    /// RFC 7638 thumbprint of the public key.
-    id: String,
-    x: String,
-    y: String,
+    /// Its id is the RFC 7638 thumbprint.
+    public: Jwk,
 }
 
 impl Issuer {
@@ -70,22 +66,18 @@ impl Issuer {
             }
             Err(error) => return Err(error).with_context(|| format!("cannot read the issuer's key {}", path.display())),
         };
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8).map_err(|_| {
-            anyhow!("{} holds no P-256 key: delete it, and the next start makes a new key (old tokens are refused then)", path.display())
+        let signing = EncodingKey::from_ec_der(&pkcs8);
+        let mut public = Jwk::from_encoding_key(&signing, Algorithm::ES256).with_context(|| {
+            format!("{} holds no P-256 key: delete it, and the next start makes a new key (old tokens are refused then)", path.display())
         })?;
-        // SEC 1 uncompressed point: 0x04, then x and y of 32 bytes each.
-        let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
-        let (x, y) = (BASE64_URL_SAFE_NO_PAD.encode(x), BASE64_URL_SAFE_NO_PAD.encode(y));
-        // RFC 7638: the required members only, in lexicographic order, without white space.
-        let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
-        let id = BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, canonical.as_bytes()));
-        Ok(Self(Arc::new(Keys { signing: EncodingKey::from_ec_der(&pkcs8), id, x, y })))
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        public.common.key_id = Some(public.thumbprint(ThumbprintHash::SHA256)?);
+        Ok(Self(Arc::new(Keys { signing, public })))
     }
 
     /// The JSON Web Key Set (RFC 7517) with the one public key.
     pub fn jwks(&self) -> Value {
-        let Keys { id, x, y, .. } = &*self.0;
-        json!({ "keys": [{ "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": id, "x": x, "y": y }] })
+        json!({ "keys": [self.0.public] })
     }
 
     /// A token for `user`, valid from `now` for `lifetime` (whole seconds): `iss`, `aud`, `sub`, `iat`, `nbf`, `exp`.
@@ -100,7 +92,7 @@ impl Issuer {
     /// # Panics
     /// Never: the key was checked when it was opened.
     pub fn sign(&self, claims: &Value) -> String {
-        let header = Header { kid: Some(self.0.id.clone()), ..Header::new(Algorithm::ES256) };
+        let header = Header { kid: self.0.public.common.key_id.clone(), ..Header::new(Algorithm::ES256) };
         encode(&header, claims, &self.0.signing).expect("the key was checked when it was opened")
     }
 

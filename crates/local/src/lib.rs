@@ -15,8 +15,11 @@ pub mod embedded;
 pub mod gateway;
 pub mod issuer;
 pub mod lambda;
+mod observers;
 pub mod queue;
 pub mod stack;
 pub mod story;
+#[cfg(test)]
+mod testing;
 
 pub use stack::{Settings, Stack};

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
-use axum::body::Bytes;
 use axum::serve::ListenerExt as _;
 use chatlane_aws::items::{TABLES, TableForm};
 use chatlane_functions::Function;
@@ -23,10 +22,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::data_folder::DataFolder;
-use crate::embedded::{Dynamo, Endpoints, HandOver, Latency, Service};
-use crate::gateway::{self, FunctionError, Functions, Gateway};
+use crate::embedded::{Dynamo, Endpoints, Latency, Service, after_hand_over};
+use crate::gateway::{self, Gateway};
 use crate::issuer::{AUDIENCE, ISSUER, Issuer, JWKS_PATH};
-use crate::lambda::{FunctionSettings, INIT_TIMEOUT, InvokeError, Lambda, LambdaSettings, LineSink};
+use crate::lambda::{FunctionSettings, INIT_TIMEOUT, Lambda, LambdaSettings, LineSink};
 use crate::queue::{EventSource, EventSourceSettings, Queue, QueueSettings};
 
 /// The stage that clients connect to.
@@ -111,20 +110,11 @@ pub struct Stack {
     dynamo: Dynamo,
     queue: Queue,
     lambda: Lambda,
-    gateway: Gateway<Lambda>,
+    gateway: Gateway,
     issuer: Issuer,
     event_source: EventSource,
     servers: JoinSet<()>,
     shut_down: watch::Sender<bool>,
-}
-
-impl Functions for Lambda {
-    async fn invoke(&self, function: &str, event: Bytes) -> Result<Bytes, FunctionError> {
-        Self::invoke(self, function, event).await.map_err(|error| match error {
-            InvokeError::Throttled { .. } => FunctionError::Throttled,
-            _ => FunctionError::Failed,
-        })
-    }
 }
 
 impl Stack {
@@ -172,7 +162,7 @@ impl Stack {
             LambdaSettings { program: settings.program, runtime_api: at.runtime_api, init_timeout: INIT_TIMEOUT, functions },
             lines,
         );
-        let gateway = Gateway::new(settings.gateway, lambda.clone());
+        let gateway = Gateway::new(settings.gateway, lambda.functions());
 
         let (shut_down, stopping) = watch::channel(false);
         let mut servers = JoinSet::new();
@@ -202,10 +192,9 @@ impl Stack {
         let mapping = EventSourceSettings {
             queue: FAN_OUT_QUEUE.to_owned(),
             function: Function::FanOut.name().to_owned(),
-            batch_max: 10,
             concurrency_max: settings.concurrency_max,
         };
-        let event_source = EventSource::start(&queue, mapping, HandOver::new(lambda.clone(), settings.latency))?;
+        let event_source = EventSource::start(&queue, mapping, after_hand_over(lambda.functions(), settings.latency))?;
         Ok(Self { address, urls, folder, endpoints, dynamo, queue, lambda, gateway, issuer, event_source, servers, shut_down })
     }
 
@@ -255,7 +244,7 @@ impl Stack {
     }
 
     /// The gateway.
-    pub const fn gateway(&self) -> &Gateway<Lambda> {
+    pub const fn gateway(&self) -> &Gateway {
         &self.gateway
     }
 

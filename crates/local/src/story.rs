@@ -1,21 +1,18 @@
 //! What `-v` prints: one line for every frame and every invocation, made from the calls that the embedded endpoints saw.
 //!
 //! An environment handles one event at a time, so the calls that a process makes between the ends of two invocations belong to the second.
-//! Meant for reading only: while the terminal stalls, calls may be missed.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use chatlane_aws::items::json::from_json;
 use chatlane_aws::items::{entry, head, sessions};
 use chatlane_protocol::frames::{Outcome, SyncOutcome, encode};
 use chatlane_protocol::{ErrorCode, Seq, ServerFrame, UserId};
 use serde_json::Value;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 
 use crate::embedded::{Call, Service};
-use crate::gateway::{FrameSource, GatewayEvent};
+use crate::gateway::{FrameSource, GatewayEvent, What};
 use crate::lambda::InvocationEnded;
 use crate::stack::Stack;
 
@@ -45,13 +42,10 @@ pub fn print(stack: &Stack, detail: Detail) -> JoinHandle<()> {
             // In the order of causes: a call is there before its invocation's end, and that before the frame it answers.
             tokio::select! {
                 biased;
-                call = calls.recv() => match call {
-                    Ok(call) => printer.call(call),
-                    Err(RecvError::Lagged(missed)) => printer.missed(missed),
-                    Err(RecvError::Closed) => return,
-                },
+                Some(call) = calls.recv() => printer.call(call),
                 Some(ended) = invocations.recv() => printer.invocation(&ended),
                 Some(event) = frames.recv() => printer.frame(&event),
+                else => return,
             }
         }
     })
@@ -62,7 +56,7 @@ pub fn print(stack: &Stack, detail: Detail) -> JoinHandle<()> {
 struct Printer {
     detail: Detail,
     /// The calls of each process since its last invocation ended.
-    calls: HashMap<String, Vec<Arc<Call>>>,
+    calls: HashMap<String, Vec<Call>>,
     /// The processes that have asked for an event.
     started: HashSet<String>,
     /// Connections with the lines of their posted frames, whose invocation has not ended.
@@ -72,7 +66,7 @@ struct Printer {
 }
 
 impl Printer {
-    fn call(&mut self, call: Arc<Call>) {
+    fn call(&mut self, call: Call) {
         if call.service == Service::Runtime {
             // What a process called before it first asks for an event belongs to its start, not to an invocation.
             if call.operation == "Next" && self.started.insert(call.caller.0.clone()) {
@@ -86,17 +80,10 @@ impl Printer {
         self.calls.entry(call.caller.0.clone()).or_default().push(call);
     }
 
-    /// Without the missed calls nobody knows which invocation posted a frame.
-    fn missed(&mut self, calls: u64) {
-        println!("  (… {calls} calls not shown)");
-        self.posts.drain(..).for_each(|(_, line)| println!("{line}"));
-        self.awaited.clear();
-    }
-
     fn invocation(&mut self, ended: &InvocationEnded) {
         let calls = self.calls.remove(&ended.caller).unwrap_or_default();
         println!("{}", invocation_line(ended, &calls));
-        for connection in calls.iter().filter_map(|call| posted_to(call)) {
+        for connection in calls.iter().filter_map(posted_to) {
             match self.posts.iter().position(|(to, _)| to == connection) {
                 Some(index) => println!("{}", self.posts.remove(index).1),
                 None => self.awaited.push(connection.to_owned()),
@@ -105,19 +92,20 @@ impl Printer {
     }
 
     fn frame(&mut self, event: &GatewayEvent) {
-        match event {
-            GatewayEvent::FrameOut { connection, source: FrameSource::Post, .. } => {
-                let Some(index) = self.awaited.iter().position(|awaited| awaited == connection) else {
-                    self.posts.push((connection.clone(), frame_line(event)));
+        let of = &event.connection;
+        match event.what {
+            What::FrameOut { source: FrameSource::Post, .. } => {
+                let Some(index) = self.awaited.iter().position(|awaited| awaited == of) else {
+                    self.posts.push((of.clone(), frame_line(event)));
                     return;
                 };
                 self.awaited.remove(index);
             }
-            GatewayEvent::Closed { connection, .. } => {
-                self.posts.extract_if(.., |(to, _)| to == connection).for_each(|(_, line)| println!("{line}"));
-                self.awaited.retain(|awaited| awaited != connection);
+            What::Closed { .. } => {
+                self.posts.extract_if(.., |(to, _)| to == of).for_each(|(_, line)| println!("{line}"));
+                self.awaited.retain(|awaited| awaited != of);
             }
-            _ => {}
+            What::Opened { .. } | What::FrameIn { .. } | What::FrameOut { .. } => {}
         }
         println!("{}", frame_line(event));
     }
@@ -141,7 +129,7 @@ fn call_line(call: &Call) -> String {
 }
 
 /// One line on one invocation: `λ send 3.1 ms: 2 reads, 1 put → #2, fan-out queued`.
-pub fn invocation_line(ended: &InvocationEnded, calls: &[Arc<Call>]) -> String {
+pub fn invocation_line(ended: &InvocationEnded, calls: &[Call]) -> String {
     let took_ms = ended.took.as_secs_f64() * 1000.0;
     let cold = if ended.cold { " (cold start)" } else { "" };
     let did = match &ended.outcome {
@@ -153,7 +141,7 @@ pub fn invocation_line(ended: &InvocationEnded, calls: &[Arc<Call>]) -> String {
 }
 
 /// What an invocation did, from the calls that it made.
-fn what_was_done(calls: &[Arc<Call>]) -> String {
+fn what_was_done(calls: &[Call]) -> String {
     let (mut reads, mut members, mut sockets, mut posts, mut gone) = (0, None, None, 0, 0);
     let mut parts = vec![];
     for call in calls {
@@ -222,15 +210,12 @@ fn connections(item: &Value) -> usize {
 
 /// One line on one event of the gateway. Says what kind of frame it is, never what is in it.
 pub fn frame_line(event: &GatewayEvent) -> String {
-    match event {
-        GatewayEvent::Opened { user, device, .. } => {
-            format!("{} connected, device {}", shown(user), device.as_deref().unwrap_or("unknown"))
-        }
-        GatewayEvent::FrameIn { user, route, text_bytes, .. } => {
-            format!("{} → {} ({text_bytes} bytes)", shown(user), route.as_deref().unwrap_or("no route"))
-        }
-        GatewayEvent::FrameOut { user, text, source, .. } => format!("{} ← {}", shown(user), describe(text, *source)),
-        GatewayEvent::Closed { user, code, .. } => format!("{} disconnected ({code})", shown(user)),
+    let user = shown(&event.user);
+    match &event.what {
+        What::Opened { device } => format!("{user} connected, device {}", device.as_deref().unwrap_or("unknown")),
+        What::FrameIn { route, text } => format!("{user} → {} ({} bytes)", route.as_deref().unwrap_or("no route"), text.len()),
+        What::FrameOut { text, source } => format!("{user} ← {}", describe(text, *source)),
+        What::Closed { code, .. } => format!("{user} disconnected ({code})"),
     }
 }
 
@@ -302,8 +287,8 @@ mod tests {
     use crate::embedded::{Caller, Fate};
     use crate::lambda::InvokeError;
 
-    fn call(service: Service, operation: &str, status: u16, request: Value, answer: Value) -> Arc<Call> {
-        Arc::new(Call {
+    fn call(service: Service, operation: &str, status: u16, request: Value, answer: Value) -> Call {
+        Call {
             caller: Caller("send-1".to_owned()),
             service,
             operation: operation.to_owned(),
@@ -314,14 +299,13 @@ mod tests {
             write_units: 0.0,
             read_units: 0.5,
             took: Duration::from_micros(1500),
-        })
+        }
     }
 
     fn ended(outcome: Result<(), InvokeError>) -> InvocationEnded {
         InvocationEnded {
             caller: "send-1".to_owned(),
             function: "send".to_owned(),
-            request_id: "r".to_owned(),
             took: Duration::from_micros(3100),
             cold: false,
             outcome,
@@ -371,19 +355,11 @@ mod tests {
     #[test]
     fn a_frame_is_shown_by_its_kind_and_never_by_its_content() {
         let text = r#"{"type":"entries","conversation":"d1","entries":[{"position":{"epoch":1,"seq":7},"sender":"a","client_message_id":"m","time_ms":1,"count":1,"kind":"message","body":{"content_type":"text/plain","text":"SECRET"}}]}"#;
-        let posted = GatewayEvent::FrameOut {
-            connection: "c".to_owned(),
-            user: "bob\u{1b}[2J".to_owned(),
-            text: text.to_owned(),
-            source: FrameSource::Post,
+        let sent = |user: &str, text: &str, source| {
+            let what = What::FrameOut { text: text.to_owned(), source };
+            frame_line(&GatewayEvent { connection: "c".to_owned(), user: user.to_owned(), what })
         };
-        assert_eq!(frame_line(&posted), "bob\\u{1b}[2J ← entry #7");
-        let own = GatewayEvent::FrameOut {
-            connection: "c".to_owned(),
-            user: "bob".to_owned(),
-            text: r#"{"message":"Internal server error"}"#.to_owned(),
-            source: FrameSource::Answer,
-        };
-        assert_eq!(frame_line(&own), "bob ← the gateway's own error");
+        assert_eq!(sent("bob\u{1b}[2J", text, FrameSource::Post), "bob\\u{1b}[2J ← entry #7");
+        assert_eq!(sent("bob", r#"{"message":"Internal server error"}"#, FrameSource::Answer), "bob ← the gateway's own error");
     }
 }

@@ -92,6 +92,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
             "serde",
             "serde_json",
             "thiserror",
+            "time",
             "tokio",
             "tokio-tungstenite",
             "tracing",

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use axum::http::{HeaderMap, header};
 use serde_json::Value;
 
 /// The endpoint that a request reached.
@@ -14,7 +15,7 @@ pub enum Service {
     Sqs,
     /// `@connections`; operations are `PostToConnection`, `DeleteConnection`, `GetConnection`.
     Connections,
-    /// The Lambda Runtime API; operations are `Next`, `Response`, `Error`, `InitError`.
+    /// The Lambda Runtime API; operations are `Next`, `Response`, `Error`.
     Runtime,
 }
 
@@ -33,6 +34,12 @@ impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The access key id of a Signature Version 4 header: `AWS4-HMAC-SHA256 Credential=<id>/<date>/…`.
+pub(crate) fn access_key_id(headers: &HeaderMap) -> Option<&str> {
+    let (_, scope) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once("Credential=")?;
+    scope.split('/').next().filter(|id| !id.is_empty())
 }
 
 /// How far one request got. Only tests cause a fate other than [`Fate::Answered`] (see [`Hold`](super::Hold)).

@@ -19,20 +19,6 @@ pub struct Units {
     pub read: f64,
 }
 
-/// Operations that report `ConsumedCapacity`, and whether it is of writes.
-const METERED: [(&str, bool); 10] = [
-    ("GetItem", false),
-    ("BatchGetItem", false),
-    ("Query", false),
-    ("Scan", false),
-    ("TransactGetItems", false),
-    ("PutItem", true),
-    ("UpdateItem", true),
-    ("DeleteItem", true),
-    ("BatchWriteItem", true),
-    ("TransactWriteItems", true),
-];
-
 const CAPACITY: &str = "ReturnConsumedCapacity";
 const REFUSED_ITEM: &str = "ReturnValuesOnConditionCheckFailure";
 
@@ -49,7 +35,11 @@ pub(super) struct Metered {
 impl Metered {
     /// Makes the request ask for capacity and refusing items. `None` for operations that are not metered: they stay as they are.
     pub(super) fn new(operation: &str, mut request: Value) -> Option<Self> {
-        let (_, writes) = METERED.into_iter().find(|(name, _)| *name == operation)?;
+        let writes = match operation {
+            "GetItem" | "BatchGetItem" | "Query" | "Scan" | "TransactGetItems" => false,
+            "PutItem" | "UpdateItem" | "DeleteItem" | "BatchWriteItem" | "TransactWriteItems" => true,
+            _ => return None,
+        };
         let added_capacity = add(&mut request, CAPACITY, "TOTAL");
         let added_item = match request.get_mut("TransactItems").and_then(Value::as_array_mut) {
             Some(actions) => actions.iter_mut().map(|action| action_of(action).is_some_and(ask_for_item)).collect(),
@@ -88,10 +78,12 @@ impl Metered {
     /// A transaction that repeats an earlier one by its token is charged as reads; then the answer says which kind its units are.
     fn units(&self, table: &Value) -> Units {
         let number = |name| table.get(name).and_then(Value::as_f64);
-        match (number("WriteCapacityUnits"), number("ReadCapacityUnits"), number("CapacityUnits").unwrap_or_default()) {
-            (None, None, units) if self.writes => Units { write: units, read: 0.0 },
-            (None, None, units) => Units { write: 0.0, read: units },
-            (write, read, _) => Units { write: write.unwrap_or_default(), read: read.unwrap_or_default() },
+        match (number("WriteCapacityUnits"), number("ReadCapacityUnits")) {
+            (None, None) => {
+                let units = number("CapacityUnits").unwrap_or_default();
+                if self.writes { Units { write: units, read: 0.0 } } else { Units { write: 0.0, read: units } }
+            }
+            (write, read) => Units { write: write.unwrap_or_default(), read: read.unwrap_or_default() },
         }
     }
 

@@ -1,7 +1,7 @@
 //! The one layer that requests to every embedded endpoint pass.
 //!
 //! For each request: read it whole, find out who calls what, apply holds, pass it to the endpoint, read the answer whole, apply holds,
-//! notify the listeners, answer. With [`Latency`], the way to the endpoint and back takes time. The layer has an HTTP server of its own,
+//! tell the observers, answer. With [`Latency`], the way to the endpoint and back takes time. The layer has an HTTP server of its own,
 //! because a lost answer must close the connection without a byte.
 //!
 //! A request that has arrived takes effect also if its caller hangs up or dies meanwhile, as at AWS. The one exception is the Runtime
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -26,14 +26,15 @@ use hyper_util::service::TowerToHyperService;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::broadcast;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
-use super::call::{Call, Caller, Fate, Service};
+use super::call::{Call, Caller, Fate, Service, access_key_id};
 use super::capacity::Units;
 use super::hold::{Answer, At, Hold, Matching, Traps, Verdict};
 use super::latency::{Delays, Latency};
-use super::record::{Listeners, Recording};
+use super::record::Recording;
+use crate::observers::Observers;
 
 /// Longest request body. 16 MB is the most that any of the services takes (`DynamoDB`'s `BatchWriteItem`).
 const REQUEST_BYTES_MAX: usize = 16 << 20;
@@ -42,17 +43,11 @@ const REQUEST_BYTES_MAX: usize = 16 << 20;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The layer. Clones are the same layer: one set of holds and recordings for all endpoints.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Endpoints {
     traps: Arc<Traps>,
-    listeners: Arc<Listeners>,
+    observers: Arc<Observers<Call>>,
     delays: Option<Delays>,
-}
-
-impl Default for Endpoints {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl Endpoints {
@@ -65,7 +60,7 @@ impl Endpoints {
     /// A layer without holds and recordings, in which requests take this much longer.
     #[must_use]
     pub fn with_latency(latency: Latency) -> Self {
-        Self { traps: Arc::default(), listeners: Arc::new(Listeners::new()), delays: Delays::new(latency) }
+        Self { traps: Arc::default(), observers: Arc::default(), delays: Delays::new(latency) }
     }
 
     /// Catches the next `count` requests that fit, at the given point. Holds on the same request: the oldest catches.
@@ -75,13 +70,13 @@ impl Endpoints {
 
     /// Records every call that finishes from now on, while the recording lives. Unbounded: meant for tests.
     pub fn record(&self) -> Recording {
-        self.listeners.record()
+        Recording::new(self.observe())
     }
 
-    /// Every call that finishes from now on. A receiver that is thousands of calls behind misses some.
+    /// Every call that finishes from now on. Unbounded: the receiver must be read or dropped.
     #[must_use]
-    pub fn observe(&self) -> broadcast::Receiver<Arc<Call>> {
-        self.listeners.observe()
+    pub fn observe(&self) -> UnboundedReceiver<Call> {
+        self.observers.add()
     }
 
     /// Serves `router` as `service` on `listener` (HTTP/1.1, keep-alive) until `shutdown` ends; then every connection is closed at once.
@@ -154,22 +149,16 @@ impl Exchange {
     }
 
     async fn exchange(self, arrival: Arrival, head: Parts) -> Result<Response<Full<Bytes>>, Unanswered> {
-        let Endpoints { traps, listeners, delays } = &self.endpoints;
-        let notify = |fate: Fate, status: StatusCode, body: &[u8], units: Units| {
-            if listeners.any() {
-                listeners.notify(Call { fate, ..arrival.call_with(status.as_u16(), body, units) });
-            }
-        };
-        match traps.pass(At::Request, || arrival.call()).await {
+        let Endpoints { traps, observers, delays } = &self.endpoints;
+        let tell = |fate: Fate, status: u16, body: &[u8], units: Units| observers.tell(|| arrival.call(fate, status, body, units));
+        match traps.pass(At::Request, || arrival.call(Fate::Answered, 0, &[], Units::default())).await {
             Verdict::Release => {}
             Verdict::Lose => {
-                if listeners.any() {
-                    listeners.notify(Call { fate: Fate::RequestLost, ..arrival.call() });
-                }
+                tell(Fate::RequestLost, 0, &[], Units::default());
                 return Err(Unanswered);
             }
             Verdict::Answer(answer) => {
-                notify(Fate::Refused, answer.status, &answer.body, Units::default());
+                tell(Fate::Refused, answer.status.as_u16(), &answer.body, Units::default());
                 return Ok(answer.into());
             }
         }
@@ -186,18 +175,18 @@ impl Exchange {
                 answered
             }
         };
-        let status = response.status();
-        match traps.pass(At::Answer, || arrival.call_with(status.as_u16(), response.body(), units)).await {
+        let status = response.status().as_u16();
+        match traps.pass(At::Answer, || arrival.call(Fate::Answered, status, response.body(), units)).await {
             Verdict::Release => {
-                notify(Fate::Answered, status, response.body(), units);
+                tell(Fate::Answered, status, response.body(), units);
                 Ok(response.map(Full::new))
             }
             Verdict::Lose => {
-                notify(Fate::AnswerLost, status, response.body(), units);
+                tell(Fate::AnswerLost, status, response.body(), units);
                 Err(Unanswered)
             }
             Verdict::Answer(answer) => {
-                notify(Fate::Replaced, answer.status, &answer.body, units);
+                tell(Fate::Replaced, answer.status.as_u16(), &answer.body, units);
                 Ok(answer.into())
             }
         }
@@ -247,12 +236,8 @@ impl Arrival {
         }
     }
 
-    /// The call so far.
-    fn call(&self) -> Call {
-        self.call_with(0, &[], Units::default())
-    }
-
-    fn call_with(&self, status: u16, answer: &[u8], units: Units) -> Call {
+    /// The call so far; the status is 0 while there is no answer.
+    fn call(&self, fate: Fate, status: u16, answer: &[u8], units: Units) -> Call {
         let json = |bytes| serde_json::from_slice(bytes).unwrap_or(Value::Null);
         let request = match &self.connection {
             Some(id) => json!({ "ConnectionId": id, "Data": String::from_utf8_lossy(&self.body) }),
@@ -263,7 +248,7 @@ impl Arrival {
             service: self.service,
             operation: self.operation.clone(),
             request,
-            fate: Fate::Answered,
+            fate,
             status,
             answer: json(answer),
             write_units: units.write,
@@ -273,15 +258,10 @@ impl Arrival {
     }
 }
 
-/// The access key id of a Signature Version 4 header (`AWS4-HMAC-SHA256 Credential=<id>/<date>/…`); for the Runtime API, which is not
-/// signed, the first part of the path, where `AWS_LAMBDA_RUNTIME_API` put it. Whoever shows neither is `anonymous`.
+/// The access key id of the signature; for the Runtime API, which is not signed, the first part of the path, where
+/// `AWS_LAMBDA_RUNTIME_API` put it. Whoever shows neither is `anonymous`.
 fn caller(service: Service, uri: &Uri, headers: &HeaderMap) -> Caller {
-    let name = if service == Service::Runtime {
-        uri.path().split('/').nth(1)
-    } else {
-        let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        authorization.and_then(|value| value.split_once("Credential=")).and_then(|(_, scope)| scope.split('/').next())
-    };
+    let name = if service == Service::Runtime { uri.path().split('/').nth(1) } else { access_key_id(headers) };
     Caller(name.filter(|name| !name.is_empty()).unwrap_or("anonymous").to_owned())
 }
 
@@ -299,20 +279,12 @@ fn operation<'a>(service: Service, method: &Method, uri: &Uri, headers: &'a Head
             Method::GET => "GetConnection",
             _ => "Unknown",
         },
-        Service::Runtime => {
-            let path = uri.path();
-            if path.ends_with("/invocation/next") {
-                "Next"
-            } else if path.ends_with("/init/error") {
-                "InitError"
-            } else if path.ends_with("/response") {
-                "Response"
-            } else if path.ends_with("/error") {
-                "Error"
-            } else {
-                "Unknown"
-            }
-        }
+        Service::Runtime => match uri.path() {
+            path if path.ends_with("/invocation/next") => "Next",
+            path if path.ends_with("/response") => "Response",
+            path if path.ends_with("/error") => "Error",
+            _ => "Unknown",
+        },
     }
 }
 

@@ -24,49 +24,34 @@ pub enum At {
 
 /// Which requests a hold catches: all that fit every given part.
 #[derive(Clone)]
-pub struct Matching {
-    service: Service,
-    function: Option<String>,
-    operation: Option<String>,
-    when: Option<Predicate>,
-}
-
-type Predicate = Arc<dyn Fn(&Call) -> bool + Send + Sync>;
+pub struct Matching(Arc<dyn Fn(&Call) -> bool + Send + Sync>);
 
 impl Matching {
     /// Every request to one endpoint.
     #[must_use]
     pub fn service(service: Service) -> Self {
-        Self { service, function: None, operation: None, when: None }
+        Self(Arc::new(move |call| call.service == service))
     }
 
     /// Only those of one function's processes, e.g. `send`.
     #[must_use]
-    pub fn function(mut self, function: &str) -> Self {
-        self.function = Some(function.to_owned());
-        self
+    pub fn function(self, function: &str) -> Self {
+        let function = function.to_owned();
+        self.when(move |call| call.caller.function() == function)
     }
 
     /// Only one operation, in the words of [`Service`], e.g. `PutItem`.
     #[must_use]
-    pub fn operation(mut self, operation: &str) -> Self {
-        self.operation = Some(operation.to_owned());
-        self
+    pub fn operation(self, operation: &str) -> Self {
+        let operation = operation.to_owned();
+        self.when(move |call| call.operation == operation)
     }
 
     /// Only if `when` returns true, e.g. for a put on one table. It sees the call so far: without status and answer in [`At::Request`], with
     /// both in [`At::Answer`].
     #[must_use]
-    pub fn when(mut self, when: impl Fn(&Call) -> bool + Send + Sync + 'static) -> Self {
-        self.when = Some(Arc::new(when));
-        self
-    }
-
-    fn fits(&self, call: &Call) -> bool {
-        call.service == self.service
-            && self.function.as_deref().is_none_or(|function| call.caller.function() == function)
-            && self.operation.as_deref().is_none_or(|operation| call.operation == operation)
-            && self.when.as_ref().is_none_or(|when| when(call))
+    pub fn when(self, when: impl Fn(&Call) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move |call| (self.0)(call) && when(call)))
     }
 }
 
@@ -186,7 +171,7 @@ impl Traps {
         }
         let call = call();
         let catches = |trap: &&Arc<Trap>| {
-            trap.matching.fits(&call) && trap.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+            (trap.matching.0)(&call) && trap.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
         };
         let Some(trap) = traps.iter().find(catches) else {
             return Verdict::Release;

@@ -13,13 +13,12 @@ mod endpoints;
 mod hold;
 mod latency;
 mod record;
-#[cfg(test)]
-pub(crate) mod wire;
 
+pub(crate) use call::access_key_id;
 pub use call::{Call, Caller, Fate, Service};
 pub use capacity::Units;
 pub use dynamo::Dynamo;
 pub use endpoints::Endpoints;
 pub use hold::{Answer, At, Held, Hold, Matching};
-pub use latency::{HandOver, Latency};
+pub use latency::{Latency, after_hand_over};
 pub use record::Recording;

@@ -1,90 +1,57 @@
-//! Who gets the finished calls: the recordings of tests, and the `-v` story.
+//! What a test has seen of the calls.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::future::poll_fn;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::call::Call;
-
-/// Calls that an observer may be behind before it misses some. The story may miss calls, because nothing depends on it.
-const OBSERVER_BACKLOG_MAX: usize = 4096;
-
-/// The listeners. While there is none, nothing is kept and no body is parsed, since the runner may stay up for days.
-pub(super) struct Listeners {
-    recordings: Mutex<Vec<Weak<Log>>>,
-    observers: broadcast::Sender<Arc<Call>>,
-}
-
-#[derive(Default)]
-struct Log {
-    calls: Mutex<Vec<Call>>,
-    grown: Notify,
-}
-
-impl Listeners {
-    pub(super) fn new() -> Self {
-        Self { recordings: Mutex::default(), observers: broadcast::Sender::new(OBSERVER_BACKLOG_MAX) }
-    }
-
-    /// Whether anybody listens. Removes recordings that were dropped.
-    pub(super) fn any(&self) -> bool {
-        let mut recordings = self.recordings.lock().unwrap_or_else(PoisonError::into_inner);
-        recordings.retain(|log| log.strong_count() > 0);
-        !recordings.is_empty() || self.observers.receiver_count() > 0
-    }
-
-    pub(super) fn notify(&self, call: Call) {
-        let recordings = self.recordings.lock().unwrap_or_else(PoisonError::into_inner);
-        for log in recordings.iter().filter_map(Weak::upgrade) {
-            log.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
-            log.grown.notify_waiters();
-        }
-        drop(recordings);
-        // An error says that no observer is there: nothing to do.
-        self.observers.send(Arc::new(call)).ok();
-    }
-
-    pub(super) fn record(&self) -> Recording {
-        let log = Arc::new(Log::default());
-        self.recordings.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&log));
-        Recording { log }
-    }
-
-    pub(super) fn observe(&self) -> broadcast::Receiver<Arc<Call>> {
-        self.observers.subscribe()
-    }
-}
 
 /// The calls that finish while this value lives, in the order in which they finished.
 ///
 /// A call is in the recording before its answer is sent: whoever has the answer finds the call here. `Next` of the Runtime API is a
 /// long poll, so a recording begins with the polls that were waiting when it was made.
 #[must_use = "a dropped recording records nothing"]
-pub struct Recording {
-    log: Arc<Log>,
+pub struct Recording(Mutex<Log>);
+
+struct Log {
+    finished: UnboundedReceiver<Call>,
+    calls: Vec<Call>,
 }
 
 impl Recording {
+    pub(super) fn new(finished: UnboundedReceiver<Call>) -> Self {
+        Self(Mutex::new(Log { finished, calls: Vec::new() }))
+    }
+
     /// The calls so far.
     pub fn calls(&self) -> Vec<Call> {
-        self.log.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.so_far().calls.clone()
     }
 
     /// The calls so far, which are forgotten: the next ones start a new list.
     pub fn take(&self) -> Vec<Call> {
-        std::mem::take(&mut *self.log.calls.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.so_far().calls)
     }
 
-    /// Waits until `find` finds something among the calls so far. Has no time limit of its own.
+    /// Waits until `find` finds something among the calls so far. Has no time limit of its own. One task at a time waits.
     pub async fn until<T>(&self, find: impl Fn(&[Call]) -> Option<T>) -> T {
-        loop {
-            // Made before the look, so that a call that comes between look and wait wakes it.
-            let grown = self.log.grown.notified();
-            let found = find(&self.log.calls.lock().unwrap_or_else(PoisonError::into_inner));
-            if let Some(found) = found {
-                return found;
+        poll_fn(|context| {
+            let mut log = self.so_far();
+            while let Poll::Ready(Some(call)) = log.finished.poll_recv(context) {
+                log.calls.push(call);
             }
-            grown.await;
+            find(&log.calls).map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    fn so_far(&self) -> MutexGuard<'_, Log> {
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Ok(call) = log.finished.try_recv() {
+            log.calls.push(call);
         }
+        log
     }
 }

@@ -93,8 +93,9 @@ pub(super) fn judge(answer: &[u8], method_arn: &str, bytes_max: usize) -> Result
             return Err(BadResult::Condition);
         }
         // IAM: action names are case-insensitive, resources are not.
-        let applies = statement.action.as_slice().iter().any(|action| matches(&action.to_ascii_lowercase(), "execute-api:invoke"))
-            && statement.resource.as_slice().iter().any(|resource| matches(resource, method_arn));
+        let applies =
+            statement.action.as_slice().iter().any(|action| matches(action.to_ascii_lowercase().as_bytes(), b"execute-api:invoke"))
+                && statement.resource.as_slice().iter().any(|resource| matches(resource.as_bytes(), method_arn.as_bytes()));
         match (applies, &statement.effect) {
             (true, Effect::Deny) => return Ok(Verdict::Deny),
             (true, Effect::Allow) => allowed = true,
@@ -114,32 +115,14 @@ fn text(value: Value) -> Result<String, BadResult> {
 }
 
 /// IAM's wildcards: `*` is any run of characters, `?` one.
-fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    let (mut p, mut t) = (0, 0);
-    // Where the last `*` stood, and up to where it has swallowed the text.
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(&byte) if byte == b'?' || byte == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => match star {
-                Some((at, swallowed)) => {
-                    star = Some((at, swallowed + 1));
-                    p = at + 1;
-                    t = swallowed + 1;
-                }
-                None => return false,
-            },
-        }
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern, text) {
+        ([], []) => true,
+        ([b'*', pattern @ ..], _) => (0..=text.len()).any(|run| matches(pattern, &text[run..])),
+        ([b'?', pattern @ ..], [_, text @ ..]) => matches(pattern, text),
+        ([expected, pattern @ ..], [byte, text @ ..]) => expected == byte && matches(pattern, text),
+        _ => false,
     }
-    pattern[p..].iter().all(|&byte| byte == b'*')
 }
 
 #[cfg(test)]

@@ -23,9 +23,9 @@ impl Closing {
         Self::new(1001, "Going away")
     }
 
-    /// `DELETE @connections`. The reason is that of captured events (boto3 issue 3789).
-    pub(super) fn deleted(code: u16) -> Self {
-        Self::new(code, "Connection Closed Normally")
+    /// `DELETE @connections`. Code and reason are those of captured events (boto3 issue 3789).
+    pub(super) fn deleted() -> Self {
+        Self::new(1000, "Connection Closed Normally")
     }
 
     /// "If a client app sends a binary frame, API Gateway rejects it and disconnects the client with code 1003" (page "Binary media types

@@ -22,13 +22,6 @@ pub(super) struct Outgoing {
     pub(super) source: FrameSource,
 }
 
-/// A command to a session.
-#[derive(Debug)]
-pub(super) enum Command {
-    Close(Closing),
-    Freeze,
-}
-
 /// Why a post was not accepted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
@@ -45,16 +38,12 @@ pub(super) struct Connection {
     pub(super) ordinal: u64,
     activity: Activity,
     outgoing: mpsc::Sender<Outgoing>,
-    commands: mpsc::UnboundedSender<Command>,
+    closings: mpsc::UnboundedSender<Closing>,
 }
 
 impl Connection {
     pub(super) fn id(&self) -> &str {
         &self.client.connection
-    }
-
-    pub(super) fn user(&self) -> &str {
-        &self.authorized.principal
     }
 
     /// Accepts a message for delivery, which is not a promise that it arrives.
@@ -71,11 +60,7 @@ impl Connection {
     }
 
     pub(super) fn close(&self, closing: Closing) -> bool {
-        self.commands.send(Command::Close(closing)).is_ok()
-    }
-
-    pub(super) fn freeze(&self) -> bool {
-        self.commands.send(Command::Freeze).is_ok()
+        self.closings.send(closing).is_ok()
     }
 
     /// A message went in or out.
@@ -123,7 +108,7 @@ impl Activity {
 pub(super) struct Admitted {
     pub(super) connection: Arc<Connection>,
     pub(super) outgoing: mpsc::Receiver<Outgoing>,
-    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    pub(super) closings: mpsc::UnboundedReceiver<Closing>,
     pub(super) presence: Presence,
 }
 
@@ -140,54 +125,60 @@ impl Drop for Presence {
 /// The connections that can be posted to, by id.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    open: Mutex<HashMap<String, Arc<Connection>>>,
-    opened: AtomicU64,
+    open: Mutex<Open>,
     sessions: watch::Sender<usize>,
-    stopping: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    connections: HashMap<String, Arc<Connection>>,
+    /// How many connections were ever opened.
+    opened: u64,
+    stopping: bool,
 }
 
 impl Connections {
-    fn open(&self) -> MutexGuard<'_, HashMap<String, Arc<Connection>>> {
+    fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a connection: from now on it can be posted to. `None` once the gateway is stopping.
     pub(super) fn admit(self: &Arc<Self>, client: Client, authorized: Authorized, limits: &Limits) -> Option<Admitted> {
         let mut open = self.open();
-        // Under the lock, so that `close_all` sees every connection that was admitted before it.
-        if *self.stopping.borrow() {
+        if open.stopping {
             return None;
         }
         let (outgoing_sender, outgoing) = mpsc::channel(limits.outgoing_messages_max);
-        let (command_sender, commands) = mpsc::unbounded_channel();
+        let (closing_sender, closings) = mpsc::unbounded_channel();
         let connection = Arc::new(Connection {
             client,
             authorized,
-            ordinal: self.opened.fetch_add(1, Ordering::Relaxed),
+            ordinal: open.opened,
             activity: Activity::new(Instant::now()),
             outgoing: outgoing_sender,
-            commands: command_sender,
+            closings: closing_sender,
         });
-        open.insert(connection.id().to_owned(), connection.clone());
+        open.opened += 1;
+        open.connections.insert(connection.id().to_owned(), connection.clone());
         self.sessions.send_modify(|sessions| *sessions += 1);
-        Some(Admitted { connection, outgoing, commands, presence: Presence(self.clone()) })
+        Some(Admitted { connection, outgoing, closings, presence: Presence(self.clone()) })
     }
 
     pub(super) fn find(&self, id: &str) -> Option<Arc<Connection>> {
-        self.open().get(id).cloned()
+        self.open().connections.get(id).cloned()
     }
 
     /// Takes a connection out: posts to it get 410 from now on.
     pub(super) fn remove(&self, id: &str) -> Option<Arc<Connection>> {
-        self.open().remove(id)
+        self.open().connections.remove(id)
     }
 
     /// Refuses new connections, closes the open ones and waits until their sessions have ended.
     pub(super) async fn close_all(&self, closing: &Closing) {
         let open = {
             let mut open = self.open();
-            self.stopping.send_replace(true);
-            std::mem::take(&mut *open)
+            open.stopping = true;
+            std::mem::take(&mut open.connections)
         };
         for connection in open.into_values() {
             connection.close(closing.clone());
@@ -195,12 +186,6 @@ impl Connections {
         // The sender is `self`, so waiting cannot fail.
         let mut sessions = self.sessions.subscribe();
         let _ended = sessions.wait_for(|sessions| *sessions == 0).await.is_ok();
-    }
-
-    /// Waits until the gateway is being stopped.
-    pub(super) async fn stopping(&self) {
-        let mut stopping = self.stopping.subscribe();
-        let _stopping = stopping.wait_for(|stopping| *stopping).await.is_ok();
     }
 }
 

@@ -70,13 +70,6 @@ pub(super) struct Upgrade {
     pub(super) query: Vec<(String, String)>,
 }
 
-impl Upgrade {
-    /// The last value of a query parameter.
-    pub(super) fn query_value(&self, name: &str) -> Option<&str> {
-        self.query.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-}
-
 /// One value per name: the last one, as API Gateway documents for `headers` and `queryStringParameters`.
 fn single(pairs: &[(String, String)]) -> Value {
     json!(pairs.iter().map(|(name, value)| (name, value)).collect::<BTreeMap<_, _>>())

@@ -1,31 +1,28 @@
 //! From an upgrade request to an open socket or an HTTP status: URL length, connection rate, authorizer, `$connect`.
 
-use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::header::{self, HeaderMap, HeaderValue};
-use axum::http::{Method, StatusCode};
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, Path, Query, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::{self, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use hyper::upgrade::OnUpgrade;
-use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::authorizer::{Verdict, judge};
 use super::clock::now_ms;
 use super::dispatch::ProxyAnswer;
 use super::event::{self, Client, Upgrade};
-use super::observe::GatewayEvent;
+use super::observe::What;
 use super::session::Session;
 use super::settings::Limits;
-use super::{FunctionError, Functions, Gateway, Shared};
-
-const SUBPROTOCOL: &str = "Sec-WebSocket-Protocol";
+use super::{Gateway, Shared};
+use crate::lambda::InvokeError;
 
 /// The rate of new connections, as a token bucket.
 #[derive(Debug)]
@@ -53,26 +50,16 @@ impl NewConnections {
     }
 }
 
-/// Why there is no connection.
-#[derive(Debug)]
-struct Refusal {
-    status: StatusCode,
-    message: &'static str,
-}
+/// Why there is no connection: the status and the message that say so.
+type Refusal = (StatusCode, &'static str);
 
-impl Refusal {
-    fn new(status: StatusCode, message: &'static str) -> Self {
-        Self { status, message }
-    }
-
-    fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
-    }
-}
+const INTERNAL: Refusal = (StatusCode::INTERNAL_SERVER_ERROR, "Internal server error");
+const BAD_GATEWAY: Refusal = (StatusCode::BAD_GATEWAY, "Internal server error");
+const FORBIDDEN: Refusal = (StatusCode::FORBIDDEN, "Forbidden");
+const TOO_MANY_REQUESTS: Refusal = (StatusCode::TOO_MANY_REQUESTS, "Too Many Requests");
 
 /// The handler of `/{stage}`.
-pub(super) async fn upgrade<F: Functions>(State(gateway): State<Gateway<F>>, Path(stage): Path<String>, mut request: Request) -> Response {
-    let shared = gateway.shared;
+pub(super) async fn upgrade(State(Gateway(shared)): State<Gateway>, Path(stage): Path<String>, mut request: Request) -> Response {
     let client = Client {
         connection: event::new_id(),
         stage,
@@ -83,81 +70,48 @@ pub(super) async fn upgrade<F: Functions>(State(gateway): State<Gateway<F>>, Pat
     let request_id = event::new_id();
     let connection = client.connection.clone();
     let outcome = match check(&shared, &client, &request) {
-        Ok(accept_key) => {
-            let upgrade = Upgrade { headers: event_headers(&request, &client), query: query(&request) };
+        Ok(mut switching) => {
+            let query = Query::try_from_uri(request.uri()).map(|Query(pairs)| pairs).unwrap_or_default();
+            let upgrade = Upgrade { headers: event_headers(&request, &client), query };
             let socket = hyper::upgrade::on(&mut request);
             // A task of its own: if the client goes away meanwhile, this future is dropped, but the invocations and `$disconnect` go on.
             let opening = tokio::spawn(open(shared, client, upgrade, request_id.clone(), socket));
-            let opened = opening.await.unwrap_or_else(|_panicked| Err(Refusal::internal()));
-            opened.map(|subprotocol| (accept_key, subprotocol))
+            opening.await.unwrap_or(Err(INTERNAL)).map(|subprotocol| {
+                switching.headers_mut().extend(subprotocol.map(|name| (header::SEC_WEBSOCKET_PROTOCOL, name)));
+                switching
+            })
         }
         Err(refusal) => Err(refusal),
     };
-    match outcome {
-        Ok((accept_key, subprotocol)) => {
-            let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
-            let headers = response.headers_mut();
-            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept_key);
-            if let Some(subprotocol) = subprotocol {
-                headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
-            }
-            response
+    outcome.unwrap_or_else(|(status, message)| {
+        let body = Json(json!({"message": message, "connectionId": connection, "requestId": request_id}));
+        let mut response = (status, body).into_response();
+        if status == StatusCode::UPGRADE_REQUIRED {
+            // RFC 9110 §15.5.22 and RFC 6455 §4.4: say what to upgrade to.
+            response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
-        Err(Refusal { status, message }) => {
-            let body = Json(json!({"message": message, "connectionId": connection, "requestId": request_id}));
-            let mut response = (status, body).into_response();
-            if status == StatusCode::UPGRADE_REQUIRED {
-                // RFC 9110 §15.5.22 and RFC 6455 §4.4: say what to upgrade to.
-                response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-                response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            }
-            response
-        }
-    }
+        response
+    })
 }
 
 /// Refuses, before any function is invoked, a long URL, another stage, a request that is no WebSocket handshake, and too many new
-/// connections. Returns the value of `Sec-WebSocket-Accept`.
-fn check<F: Functions>(shared: &Shared<F>, client: &Client, request: &Request) -> Result<HeaderValue, Refusal> {
+/// connections. Returns the answer that switches protocols.
+fn check(shared: &Shared, client: &Client, request: &Request) -> Result<Response, Refusal> {
     let url_chars = request.uri().path_and_query().map_or(0, |url| url.as_str().chars().count());
     if url_chars > shared.settings.limits.url_chars_max {
-        return Err(Refusal::new(StatusCode::URI_TOO_LONG, "URI Too Long"));
+        return Err((StatusCode::URI_TOO_LONG, "URI Too Long"));
     }
     if client.stage != shared.settings.stage {
-        return Err(Refusal::new(StatusCode::FORBIDDEN, "Forbidden"));
+        return Err(FORBIDDEN);
     }
-    let accept_key = accept_key(request).ok_or(Refusal::new(StatusCode::UPGRADE_REQUIRED, "Upgrade Required"))?;
-    if !shared.may_open_now() {
-        return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"));
-    }
-    Ok(accept_key)
-}
-
-/// The answer to the client's key, if this is an opening handshake (RFC 6455 §4.2.1).
-fn accept_key(request: &Request) -> Option<HeaderValue> {
-    let headers = request.headers();
-    let upgrades = *request.method() == Method::GET
-        && has_token(headers, header::CONNECTION, "upgrade")
-        && has_token(headers, header::UPGRADE, "websocket")
-        && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| upgrades)?;
-    HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok()
-}
-
-fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|value| value.trim().eq_ignore_ascii_case(token))
+    let switching = create_response_with_body(request, Body::empty).map_err(|_| (StatusCode::UPGRADE_REQUIRED, "Upgrade Required"))?;
+    if shared.may_open_now() { Ok(switching) } else { Err(TOO_MANY_REQUESTS) }
 }
 
 /// Asks the authorizer and `$connect`, then starts the session. Returns the subprotocol that `$connect` chose.
-async fn open<F: Functions>(
-    shared: Arc<Shared<F>>,
+async fn open(
+    shared: Arc<Shared>,
     client: Client,
     upgrade: Upgrade,
     request_id: String,
@@ -166,34 +120,26 @@ async fn open<F: Functions>(
     let settings = &shared.settings;
     let event = event::authorize(&client, &upgrade, &request_id);
     // The authorizer's failure and its throttling look the same from outside: AUTHORIZER_FAILURE, 500.
-    let result = shared.invoke(&settings.authorizer, event).await.map_err(|_| Refusal::internal())?;
+    let result = shared.invoke(&settings.authorizer, event).await.map_err(|_| INTERNAL)?;
     let verdict = judge(&result, &event::method_arn(&client.stage), settings.limits.authorizer_result_bytes_max)
         .inspect_err(|error| tracing::warn!(%error, "a handshake was refused"))
-        .map_err(|_| Refusal::internal())?;
-    let Verdict::Allow(authorized) = verdict else {
-        return Err(Refusal::new(StatusCode::FORBIDDEN, "Forbidden"));
-    };
+        .map_err(|_| INTERNAL)?;
+    let Verdict::Allow(authorized) = verdict else { return Err(FORBIDDEN) };
 
     let mut subprotocol = None;
     if let Some(function) = settings.routes.get("$connect") {
         let event = event::connect(&client, &authorized, &upgrade, &request_id);
         let answer = shared.invoke(function, event).await.map_err(|error| match error {
-            FunctionError::Throttled => Refusal::new(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"),
-            FunctionError::Failed => Refusal::new(StatusCode::BAD_GATEWAY, "Internal server error"),
+            InvokeError::Throttled { .. } => TOO_MANY_REQUESTS,
+            _ => BAD_GATEWAY,
         })?;
         subprotocol = connect_answer(&answer)?;
     }
 
-    let device = authorized.context.get("device").map(String::as_str).or_else(|| upgrade.query_value("device")).map(str::to_owned);
-    let admitted = shared
-        .connections
-        .admit(client, authorized, &settings.limits)
-        .ok_or(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"))?;
-    shared.observers.emit(|| GatewayEvent::Opened {
-        connection: admitted.connection.id().to_owned(),
-        user: admitted.connection.user().to_owned(),
-        device,
-    });
+    let stopping = (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+    let admitted = shared.connections.admit(client, authorized, &settings.limits).ok_or(stopping)?;
+    let context = &admitted.connection.authorized.context;
+    shared.tell(&admitted.connection, || What::Opened { device: context.get("device").cloned() });
     tokio::spawn(Session::new(shared.clone(), admitted).run(socket));
     Ok(subprotocol)
 }
@@ -201,13 +147,12 @@ async fn open<F: Functions>(
 /// The subprotocol to echo, or the handshake's status: a `statusCode` of 300 or more is it, a bad shape is 502. Both are
 /// beliefs (docs/FIDELITY.md, "Handshake").
 fn connect_answer(answer: &Bytes) -> Result<Option<HeaderValue>, Refusal> {
-    let bad = || Refusal::new(StatusCode::BAD_GATEWAY, "Internal server error");
-    let answer = ProxyAnswer::parse(answer).ok_or_else(bad)?;
+    let answer = ProxyAnswer::parse(answer).ok_or(BAD_GATEWAY)?;
     if answer.status_code >= 300 {
-        let status = StatusCode::from_u16(answer.status_code).map_err(|_| bad())?;
-        return Err(Refusal::new(status, status.canonical_reason().unwrap_or("Connection refused")));
+        let status = StatusCode::from_u16(answer.status_code).map_err(|_| BAD_GATEWAY)?;
+        return Err((status, status.canonical_reason().unwrap_or("Connection refused")));
     }
-    answer.header(SUBPROTOCOL).map(HeaderValue::try_from).transpose().map_err(|_| bad())
+    answer.header("Sec-WebSocket-Protocol").map(HeaderValue::try_from).transpose().map_err(|_| BAD_GATEWAY)
 }
 
 fn source_ip(request: &Request) -> IpAddr {
@@ -242,23 +187,6 @@ fn capitalised(name: &str) -> String {
     words.collect::<Vec<_>>().join("-")
 }
 
-/// The decoded query parameters in their order.
-fn query(request: &Request) -> Vec<(String, String)> {
-    let decoded = |text: &str| -> String {
-        let spaced: Cow<'_, str> = if text.contains('+') { text.replace('+', " ").into() } else { text.into() };
-        percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
-    };
-    let query = request.uri().query().unwrap_or_default();
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decoded(name), decoded(value))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -274,11 +202,5 @@ mod tests {
         assert_eq!([0, 0].map(|_| bucket.admit(later)), [true, false]);
         let much_later = start + Duration::from_mins(1);
         assert_eq!([0, 0, 0, 0].map(|_| bucket.admit(much_later)), [true, true, true, false]);
-    }
-
-    #[test]
-    fn header_names_are_written_as_clients_write_them() {
-        assert_eq!(capitalised("sec-websocket-protocol"), "Sec-WebSocket-Protocol");
-        assert_eq!(capitalised("host"), "Host");
     }
 }

@@ -1,8 +1,6 @@
 //! `@connections`: how functions write to sockets (page "Use @connections commands in your backend service"; errors from the service model
 //! of `apigatewaymanagementapi`, restJson1).
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -12,30 +10,16 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::json;
 
+use super::Gateway;
 use super::clock::iso_time;
 use super::closing::Closing;
-use super::connection::{Connection, Connections, Refused};
-use super::settings::Settings;
+use super::connection::{Connections, Refused};
 
-#[derive(Clone, Debug)]
-struct Management {
-    stage: String,
-    message_bytes_max: usize,
-    delete_close_code: u16,
-    connections: Arc<Connections>,
-}
-
-pub(super) fn router(settings: &Settings, connections: Arc<Connections>) -> Router {
-    let management = Management {
-        stage: settings.stage.clone(),
-        message_bytes_max: settings.limits.message_bytes_max,
-        delete_close_code: settings.delete_close_code,
-        connections,
-    };
+pub(super) fn router(gateway: Gateway) -> Router {
     Router::new()
         // A parameter where `@connections` stands: clients may send its `@` percent-encoded.
         .route("/{stage}/{connections}/{id}", post(post_to_connection).get(get_connection).delete(delete_connection))
-        .with_state(management)
+        .with_state(gateway)
 }
 
 /// An error of the service model.
@@ -62,20 +46,20 @@ impl IntoResponse for Failure {
     }
 }
 
-impl Management {
-    fn at(&self, stage: &str, connections: &str) -> Result<&Connections, Failure> {
-        if stage == self.stage && connections == "@connections" { Ok(&self.connections) } else { Err(Failure::Forbidden) }
+/// Stage, `@connections`, id.
+type At = Path<(String, String, String)>;
+
+impl Gateway {
+    fn connections_at(&self, stage: &str, connections: &str) -> Result<&Connections, Failure> {
+        let found = stage == self.0.settings.stage && connections == "@connections";
+        if found { Ok(&self.0.connections) } else { Err(Failure::Forbidden) }
     }
 }
 
 /// 200 means accepted for delivery, not delivered. While `$connect` is running the connection is not known yet: 410.
-async fn post_to_connection(
-    State(management): State<Management>,
-    Path((stage, connections, id)): Path<(String, String, String)>,
-    body: Body,
-) -> Result<StatusCode, Failure> {
-    let connections = management.at(&stage, &connections)?;
-    let data = axum::body::to_bytes(body, management.message_bytes_max).await.map_err(|_| Failure::PayloadTooLarge)?;
+async fn post_to_connection(State(gateway): State<Gateway>, Path((stage, connections, id)): At, body: Body) -> Result<StatusCode, Failure> {
+    let connections = gateway.connections_at(&stage, &connections)?;
+    let data = axum::body::to_bytes(body, gateway.0.settings.limits.message_bytes_max).await.map_err(|_| Failure::PayloadTooLarge)?;
     let text = String::from_utf8(data.into()).map_err(|_| Failure::BadRequest)?;
     let connection = connections.find(&id).ok_or(Failure::Gone)?;
     connection.post(text).map_err(|refused| match refused {
@@ -85,11 +69,8 @@ async fn post_to_connection(
     Ok(StatusCode::OK)
 }
 
-async fn get_connection(
-    State(management): State<Management>,
-    Path((stage, connections, id)): Path<(String, String, String)>,
-) -> Result<Response, Failure> {
-    let connection: Arc<Connection> = management.at(&stage, &connections)?.find(&id).ok_or(Failure::Gone)?;
+async fn get_connection(State(gateway): State<Gateway>, Path((stage, connections, id)): At) -> Result<Response, Failure> {
+    let connection = gateway.connections_at(&stage, &connections)?.find(&id).ok_or(Failure::Gone)?;
     Ok(Json(json!({
         "connectedAt": iso_time(connection.client.connected_at_ms),
         "identity": connection.client.identity(),
@@ -99,29 +80,23 @@ async fn get_connection(
 }
 
 /// Closes after what was accepted before; the next request for this id gets 410 at once.
-async fn delete_connection(
-    State(management): State<Management>,
-    Path((stage, connections, id)): Path<(String, String, String)>,
-) -> Result<StatusCode, Failure> {
-    let connection = management.at(&stage, &connections)?.remove(&id).ok_or(Failure::Gone)?;
-    if connection.close(Closing::deleted(management.delete_close_code)) { Ok(StatusCode::NO_CONTENT) } else { Err(Failure::Gone) }
+async fn delete_connection(State(gateway): State<Gateway>, Path((stage, connections, id)): At) -> Result<StatusCode, Failure> {
+    let connection = gateway.connections_at(&stage, &connections)?.remove(&id).ok_or(Failure::Gone)?;
+    if connection.close(Closing::deleted()) { Ok(StatusCode::NO_CONTENT) } else { Err(Failure::Gone) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::authorizer::Authorized;
     use super::super::event::Client;
+    use super::super::settings::Settings;
     use super::*;
+    use crate::lambda::Functions;
 
     #[tokio::test]
     async fn a_connection_that_ends_between_lookup_and_use_is_gone() {
-        let settings = Settings::new("dev", "authorize", []);
-        let management = Management {
-            stage: settings.stage.clone(),
-            message_bytes_max: settings.limits.message_bytes_max,
-            delete_close_code: settings.delete_close_code,
-            connections: Arc::default(),
-        };
+        let functions = Functions::new(|_, event| std::future::ready(Ok(event)));
+        let gateway = Gateway::new(Settings::new("dev", "authorize", []), functions);
         let client = Client {
             connection: "c=".to_owned(),
             stage: "dev".to_owned(),
@@ -131,9 +106,9 @@ mod tests {
         };
         let authorized = Authorized { principal: "u".to_owned(), context: std::collections::BTreeMap::new() };
         // Its session is over, it is still listed.
-        drop(management.connections.admit(client, authorized, &settings.limits));
+        drop(gateway.0.connections.admit(client, authorized, &gateway.0.settings.limits));
         let path = || Path(("dev".to_owned(), "@connections".to_owned(), "c=".to_owned()));
-        let state = || State(management.clone());
+        let state = || State(gateway.clone());
         assert!(matches!(post_to_connection(state(), path(), Body::from("x")).await, Err(Failure::Gone)));
         assert!(matches!(delete_connection(state(), path()).await, Err(Failure::Gone)));
     }

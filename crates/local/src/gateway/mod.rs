@@ -19,7 +19,6 @@ mod reorder;
 mod session;
 mod settings;
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,69 +31,44 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use closing::Closing;
-use connection::Connections;
+use connection::{Connection, Connections};
 use handshake::NewConnections;
-use observe::Observers;
 
-pub use observe::{FrameSource, GatewayEvent};
-pub use settings::{DisconnectEvents, Limits, Reorder, Settings};
+use crate::lambda::{Functions, InvokeError};
+use crate::observers::Observers;
 
-/// The Lambda functions behind the gateway.
-pub trait Functions: Send + Sync + 'static {
-    /// Invokes `function` with an event (JSON) and waits for its answer (JSON). Each call is an invocation of its own; calls overlap.
-    fn invoke(&self, function: &str, event: Bytes) -> impl Future<Output = Result<Bytes, FunctionError>> + Send;
-}
-
-/// Why an invocation has no answer, as far as the gateway can tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FunctionError {
-    /// Lambda refused to start it (429): it did not run.
-    #[error("the invocation was throttled")]
-    Throttled,
-    /// It was started and gave no result: timeout, crash, or an error that the handler returned.
-    #[error("the invocation failed")]
-    Failed,
-}
+pub use observe::{FrameSource, GatewayEvent, What};
+pub use settings::{Limits, LostDisconnects, Reorder, Settings};
 
 /// One WebSocket API with one stage. Clones are the same gateway.
-#[derive(Debug)]
-pub struct Gateway<F> {
-    shared: Arc<Shared<F>>,
-}
+#[derive(Clone)]
+pub struct Gateway(Arc<Shared>);
 
-#[derive(Debug)]
-struct Shared<F> {
+struct Shared {
     settings: Settings,
-    functions: F,
+    functions: Functions,
     connections: Arc<Connections>,
-    observers: Observers,
+    observers: Observers<GatewayEvent>,
     new_connections: Mutex<NewConnections>,
 }
 
-impl<F> Clone for Gateway<F> {
-    fn clone(&self) -> Self {
-        Self { shared: self.shared.clone() }
-    }
-}
-
-impl<F: Functions> Gateway<F> {
+impl Gateway {
     /// A gateway without listeners: hand its routers to them, or call [`Gateway::serve`].
-    pub fn new(settings: Settings, functions: F) -> Self {
+    pub fn new(settings: Settings, functions: Functions) -> Self {
         let new_connections = Mutex::new(NewConnections::new(&settings.limits));
-        let shared = Shared { settings, functions, connections: Arc::default(), observers: Observers::default(), new_connections };
-        Self { shared: Arc::new(shared) }
+        Self(Arc::new(Shared { settings, functions, connections: Arc::default(), observers: Observers::default(), new_connections }))
     }
 
     /// The clients' side: the upgrade at `/{stage}`. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, over a server
     /// that supports upgrades; without connect info every client seems to come from 127.0.0.1.
     pub fn client_router(&self) -> Router {
-        Router::new().route("/{stage}", any(handshake::upgrade::<F>)).with_state(self.clone())
+        Router::new().route("/{stage}", any(handshake::upgrade)).with_state(self.clone())
     }
 
     /// The functions' side: `POST`, `GET` and `DELETE /{stage}/@connections/{id}`, id percent-encoded. Errors are restJson: the type in
     /// the header `x-amzn-ErrorType`, a `message` in the body.
     pub fn management_router(&self) -> Router {
-        management::router(&self.shared.settings, self.shared.connections.clone())
+        management::router(self.clone())
     }
 
     /// Serves [`Gateway::client_router`] on `listener` until the future is dropped. Open sockets stay open: see [`Gateway::stop`].
@@ -106,39 +80,41 @@ impl<F: Functions> Gateway<F> {
 
     /// Every [`GatewayEvent`] from now on, in the order in which the gateway saw them, without loss (the channel is unbounded).
     pub fn observe(&self) -> UnboundedReceiver<GatewayEvent> {
-        self.shared.observers.add()
+        self.0.observers.add()
     }
 
-    /// Makes a connection half-open, as if its peer had lost power: nothing more is read from its socket or written to it, while posts to
-    /// it are still accepted (and lost) until the idle timer, its life, a `DELETE` or [`Gateway::stop`] ends it. `false` if it is not open.
-    pub fn freeze(&self, connection: &str) -> bool {
-        self.shared.connections.find(connection).is_some_and(|connection| connection.freeze())
-    }
-
-    /// Refuses new connections (503), closes every socket with 1001 and waits until all have ended and their `$disconnect` has been tried;
-    /// a delayed `$disconnect` is given up.
+    /// Refuses new connections (503), closes every socket with 1001 and waits until all have ended and their `$disconnect` has been tried.
     pub async fn stop(&self) {
-        self.shared.connections.close_all(&Closing::going_away()).await;
+        self.0.connections.close_all(&Closing::going_away()).await;
     }
 }
 
-impl<F: Functions> Shared<F> {
+impl Shared {
     /// Starts one invocation at once and returns a future of its outcome. The integration timeout ends only the waiting. The invocation goes
     /// on, so it has a task of its own.
-    fn invoke(self: &Arc<Self>, function: &str, event: Bytes) -> impl Future<Output = Result<Bytes, FunctionError>> + Send + use<F> {
-        let (shared, function) = (self.clone(), function.to_owned());
-        let integration_timeout = self.settings.limits.integration_timeout;
-        let invocation = tokio::spawn(async move { shared.functions.invoke(&function, event).await });
+    fn invoke(self: &Arc<Self>, function: &str, event: Bytes) -> impl Future<Output = Result<Bytes, InvokeError>> + Send + use<> {
+        let (functions, function) = (self.functions.clone(), function.to_owned());
+        let after = self.settings.limits.integration_timeout;
+        let invocation = tokio::spawn(async move { functions.invoke(&function, event).await });
         async move {
-            match tokio::time::timeout(integration_timeout, invocation).await {
+            match tokio::time::timeout(after, invocation).await {
                 Ok(Ok(outcome)) => outcome,
-                Ok(Err(_panicked)) => Err(FunctionError::Failed),
-                Err(_elapsed) => Err(FunctionError::Failed),
+                Ok(Err(panicked)) => Err(InvokeError::Crashed { reason: panicked.to_string() }),
+                Err(_elapsed) => Err(InvokeError::TimedOut { after }),
             }
         }
     }
 
     fn may_open_now(&self) -> bool {
         self.new_connections.lock().unwrap_or_else(PoisonError::into_inner).admit(tokio::time::Instant::now())
+    }
+
+    /// Tells the observers what happened on a connection.
+    fn tell(&self, connection: &Connection, what: impl FnOnce() -> What) {
+        self.observers.tell(|| GatewayEvent {
+            connection: connection.id().to_owned(),
+            user: connection.authorized.principal.clone(),
+            what: what(),
+        });
     }
 }

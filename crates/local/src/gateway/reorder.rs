@@ -60,14 +60,8 @@ mod tests {
     }
 
     #[test]
-    fn one_seed_gives_one_order_and_connections_differ() {
-        assert_eq!(order(7, 0), order(7, 0));
+    fn a_frame_moves_only_within_its_window_and_connections_differ() {
         assert_ne!(order(7, 0), order(7, 1));
-        assert_ne!(order(7, 0), order(8, 0));
-    }
-
-    #[test]
-    fn a_frame_moves_only_within_its_window_and_none_is_lost() {
         let dispatched = order(7, 0);
         assert_ne!(dispatched, (0..30).collect::<Vec<_>>());
         for (window, frames) in dispatched.chunks(4).enumerate() {

@@ -15,12 +15,12 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::closing::Closing;
-use super::connection::{Admitted, Command, Connection, Outgoing, Presence};
+use super::connection::{Admitted, Connection, Outgoing, Presence};
 use super::dispatch::{Frame, dispatch};
-use super::observe::GatewayEvent;
+use super::observe::What;
 use super::reorder::Window;
-use super::settings::{DisconnectEvents, Limits};
-use super::{Functions, Shared, event};
+use super::settings::Limits;
+use super::{Shared, event};
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -33,27 +33,24 @@ enum Ended {
     ByGateway(Closing),
     /// Reading failed, perhaps within a frame: nothing after it can be understood.
     Unreadable(Closing),
-    /// The socket was half-open at the end: no peer can be reached.
-    Frozen(Closing),
 }
 
 /// One connection from the upgrade to `$disconnect`.
-#[derive(Debug)]
-pub(super) struct Session<F> {
-    shared: Arc<Shared<F>>,
+pub(super) struct Session {
+    shared: Arc<Shared>,
     connection: Arc<Connection>,
     outgoing: mpsc::Receiver<Outgoing>,
-    commands: mpsc::UnboundedReceiver<Command>,
-    window: Option<Window<Frame>>,
+    closings: mpsc::UnboundedReceiver<Closing>,
+    window: Window<Frame>,
     /// Held to the end: [`super::Gateway::stop`] waits for it.
     _presence: Presence,
 }
 
-impl<F: Functions> Session<F> {
-    pub(super) fn new(shared: Arc<Shared<F>>, admitted: Admitted) -> Self {
-        let Admitted { connection, outgoing, commands, presence } = admitted;
-        let window = shared.settings.reorder.map(|reorder| Window::new(reorder, connection.ordinal));
-        Self { shared, connection, outgoing, commands, window, _presence: presence }
+impl Session {
+    pub(super) fn new(shared: Arc<Shared>, admitted: Admitted) -> Self {
+        let Admitted { connection, outgoing, closings, presence } = admitted;
+        let window = Window::new(shared.settings.reorder, connection.ordinal);
+        Self { shared, connection, outgoing, closings, window, _presence: presence }
     }
 
     pub(super) async fn run(mut self, upgrade: OnUpgrade) {
@@ -64,18 +61,12 @@ impl<F: Functions> Session<F> {
         };
         self.shared.connections.remove(self.connection.id());
         self.outgoing.close();
-        self.shared.observers.emit(|| GatewayEvent::Closed {
-            connection: self.connection.id().to_owned(),
-            user: self.connection.user().to_owned(),
-            code: closing.code,
-            reason: closing.reason.clone(),
-        });
-        let lagging = self.window.as_mut().is_some_and(Window::lags_behind_disconnect);
-        if !lagging {
-            self.dispatch_held();
+        self.shared.tell(&self.connection, || What::Closed { code: closing.code, reason: closing.reason.clone() });
+        if !self.window.lags_behind_disconnect() {
+            dispatch_all(&self.shared, &self.connection, self.window.flush());
         }
         self.disconnect(&closing).await;
-        self.dispatch_held();
+        dispatch_all(&self.shared, &self.connection, self.window.flush());
     }
 
     /// The socket from the upgrade to its end.
@@ -92,44 +83,27 @@ impl<F: Functions> Session<F> {
             tokio::spawn(tokio::time::timeout(close_wait, linger(socket)));
         }
         match ended {
-            Ended::ByClient(closing) | Ended::ByGateway(closing) | Ended::Unreadable(closing) | Ended::Frozen(closing) => closing,
+            Ended::ByClient(closing) | Ended::ByGateway(closing) | Ended::Unreadable(closing) => closing,
         }
     }
 
     /// Reads, writes and keeps the time until one side ends it.
     async fn converse(&mut self, socket: &mut Socket) -> Ended {
-        let Self { shared, connection, outgoing, commands, window, .. } = self;
+        let Self { shared, connection, outgoing, closings, window, .. } = self;
         let limits = &shared.settings.limits;
-        let ended = {
-            let (sink, mut frames) = socket.split();
-            let mut writing = std::pin::pin!(write(outgoing, sink, shared, connection));
-            loop {
-                let quiet = window.as_ref().filter(|window| window.holds()).map(Window::quiet);
-                tokio::select! {
-                    command = commands.recv() => break obey(command),
-                    read = frames.next() => if let Some(ended) = take(read, shared, connection, window) {
-                        break Some(ended);
-                    },
-                    Err(error) = &mut writing => break Some(Ended::Unreadable(Closing::after(&error))),
-                    () = tokio::time::sleep(quiet.unwrap_or_default()), if quiet.is_some() => dispatch_held(shared, connection, window),
-                    () = tokio::time::sleep_until(connection.closes_at(limits)) => if is_over(connection, limits) {
-                        break Some(Ended::ByGateway(Closing::going_away()));
-                    },
-                }
-            }
-        };
-        if let Some(ended) = ended {
-            return ended;
-        }
-        // Half-open: posts are accepted and lost, the timers run.
+        let (sink, mut frames) = socket.split();
+        let mut writing = std::pin::pin!(write(outgoing, sink, shared, connection));
         loop {
             tokio::select! {
-                Some(command) = commands.recv() => match command {
-                    Command::Close(closing) => return Ended::Frozen(closing),
-                    Command::Freeze => {}
+                Some(closing) = closings.recv() => return Ended::ByGateway(closing),
+                read = frames.next() => if let Some(ended) = take(read, shared, connection, window) {
+                    return ended;
                 },
-                _lost = outgoing.recv() => {}
-                () = tokio::time::sleep_until(connection.closes_at(limits)) => return Ended::Frozen(Closing::going_away()),
+                Err(error) = &mut writing => return Ended::Unreadable(Closing::after(&error)),
+                () = tokio::time::sleep(window.quiet()), if window.holds() => dispatch_all(shared, connection, window.flush()),
+                () = tokio::time::sleep_until(connection.closes_at(limits)) => if is_over(connection, limits) {
+                    return Ended::ByGateway(Closing::going_away());
+                },
             }
         }
     }
@@ -155,73 +129,45 @@ impl<F: Functions> Session<F> {
                 socket.close(closing.frame()).await?;
                 socket.get_mut().shutdown().await?;
             }
-            Ended::Unreadable(_) | Ended::Frozen(_) => {}
+            Ended::Unreadable(_) => {}
         }
         Ok(())
-    }
-
-    fn dispatch_held(&mut self) {
-        dispatch_held(&self.shared, &self.connection, &mut self.window);
     }
 
     /// Invokes `$disconnect` with best effort: nobody needs its outcome.
     async fn disconnect(&self, closing: &Closing) {
         let settings = &self.shared.settings;
-        match settings.disconnect_events {
-            DisconnectEvents::Deliver => {}
-            DisconnectEvents::Drop { share, seed } => {
-                let mut random = StdRng::seed_from_u64(seed ^ self.connection.ordinal.rotate_left(32));
-                if random.random_bool(share.clamp(0.0, 1.0)) {
-                    return;
-                }
-            }
-            DisconnectEvents::Delay(delay) => tokio::select! {
-                () = tokio::time::sleep(delay) => {}
-                () = self.shared.connections.stopping() => return,
-            },
-        }
-        if let Some(function) = settings.routes.get("$disconnect") {
+        let lost = settings.lost_disconnects.is_some_and(|lost| {
+            let mut random = StdRng::seed_from_u64(lost.seed ^ self.connection.ordinal.rotate_left(32));
+            random.random_bool(lost.share.clamp(0.0, 1.0))
+        });
+        if let Some(function) = settings.routes.get("$disconnect").filter(|_| !lost) {
             let event = event::disconnect(&self.connection.client, &self.connection.authorized, closing, &event::new_id());
             let _outcome = self.shared.invoke(function, event).await;
         }
     }
 }
 
-/// How a command ends reading and writing; `None` for a freeze.
-fn obey(command: Option<Command>) -> Option<Ended> {
-    match command {
-        Some(Command::Close(closing)) => Some(Ended::ByGateway(closing)),
-        Some(Command::Freeze) => None,
-        // Does not happen: the session holds the connection, which holds the sender.
-        None => Some(Ended::ByGateway(Closing::going_away())),
-    }
-}
-
 /// Takes what was read from the socket. Says how reading and writing ended, if they did.
-fn take<F: Functions>(
+fn take(
     read: Option<Result<Message, Error>>,
-    shared: &Arc<Shared<F>>,
+    shared: &Arc<Shared>,
     connection: &Arc<Connection>,
-    window: &mut Option<Window<Frame>>,
+    window: &mut Window<Frame>,
 ) -> Option<Ended> {
     match read {
         Some(Ok(Message::Text(text))) => {
             connection.touch();
             let frame = Frame::new(text.as_str().to_owned(), &shared.settings.routes);
-            emit_frame_in(shared, connection, &frame);
-            let ready = match window {
-                Some(window) => window.push(frame),
-                None => vec![frame],
-            };
-            dispatch_all(shared, connection, ready);
+            shared.tell(connection, || What::FrameIn {
+                route: frame.route.as_ref().map(|route| route.key.clone()),
+                text: frame.text.clone(),
+            });
+            dispatch_all(shared, connection, window.push(frame));
             None
         }
         Some(Ok(Message::Binary(_))) => Some(Ended::ByGateway(Closing::binary_frame())),
-        Some(Ok(Message::Ping(_))) if shared.settings.ping_resets_idle => {
-            connection.touch();
-            None
-        }
-        // The pong is sent by the next read.
+        // The pong is sent by the next read. AWS does not say whether a ping is activity; the stricter reading: it is not.
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => None,
         Some(Ok(Message::Close(frame))) => Some(Ended::ByClient(Closing::by_client(frame))),
         Some(Err(error)) => Some(Ended::Unreadable(Closing::after(&error))),
@@ -229,12 +175,7 @@ fn take<F: Functions>(
     }
 }
 
-/// Dispatches the frames that wait to be shuffled.
-fn dispatch_held<F: Functions>(shared: &Arc<Shared<F>>, connection: &Arc<Connection>, window: &mut Option<Window<Frame>>) {
-    dispatch_all(shared, connection, window.as_mut().map(Window::flush).unwrap_or_default());
-}
-
-fn dispatch_all<F: Functions>(shared: &Arc<Shared<F>>, connection: &Arc<Connection>, frames: Vec<Frame>) {
+fn dispatch_all(shared: &Arc<Shared>, connection: &Arc<Connection>, frames: Vec<Frame>) {
     for frame in frames {
         dispatch(shared, connection, frame);
     }
@@ -260,21 +201,11 @@ fn websocket_config(limits: &Limits) -> WebSocketConfig {
     config
 }
 
-fn emit_frame_in<F>(shared: &Shared<F>, connection: &Connection, frame: &Frame) {
-    shared.observers.emit(|| GatewayEvent::FrameIn {
-        connection: connection.id().to_owned(),
-        user: connection.user().to_owned(),
-        route: frame.route.as_ref().map(|route| route.key.clone()),
-        text_bytes: frame.text.len(),
-        text: frame.text.clone(),
-    });
-}
-
 /// Writes messages as they come until writing fails.
-async fn write<F>(
+async fn write(
     outgoing: &mut mpsc::Receiver<Outgoing>,
     mut sink: impl Sink<Message, Error = Error> + Unpin,
-    shared: &Shared<F>,
+    shared: &Shared,
     connection: &Connection,
 ) -> Result<Infallible, Error> {
     while let Some(message) = outgoing.recv().await {
@@ -284,20 +215,14 @@ async fn write<F>(
     std::future::pending().await
 }
 
-async fn send<F>(
+async fn send(
     sink: &mut (impl Sink<Message, Error = Error> + Unpin),
-    message: Outgoing,
-    shared: &Shared<F>,
+    Outgoing { text, source }: Outgoing,
+    shared: &Shared,
     connection: &Connection,
 ) -> Result<(), Error> {
-    let Outgoing { text, source } = message;
     sink.send(Message::text(text.clone())).await?;
     connection.touch();
-    shared.observers.emit(|| GatewayEvent::FrameOut {
-        connection: connection.id().to_owned(),
-        user: connection.user().to_owned(),
-        text,
-        source,
-    });
+    shared.tell(connection, || What::FrameOut { text, source });
     Ok(())
 }

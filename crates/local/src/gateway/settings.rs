@@ -15,14 +15,10 @@ pub struct Settings {
     pub authorizer: String,
     /// Limits.
     pub limits: Limits,
-    /// Whether a protocol ping from the client counts as activity. AWS does not say; the default is the stricter reading: it does not.
-    pub ping_resets_idle: bool,
-    /// What becomes of `$disconnect` events, which AWS delivers with best effort only.
-    pub disconnect_events: DisconnectEvents,
+    /// Whether some `$disconnect` events are lost, which AWS delivers with best effort only.
+    pub lost_disconnects: Option<LostDisconnects>,
     /// Whether frames that arrive close together are dispatched in another order. AWS promises no order.
-    pub reorder: Option<Reorder>,
-    /// The close code that `DELETE @connections` sends and `$disconnect` reports: 1000 in captured events (boto3 issue 3789).
-    pub delete_close_code: u16,
+    pub reorder: Reorder,
 }
 
 impl Settings {
@@ -33,10 +29,8 @@ impl Settings {
             routes: routes.into_iter().map(|(key, function)| (key.to_owned(), function.to_owned())).collect(),
             authorizer: authorizer.to_owned(),
             limits: Limits::default(),
-            ping_resets_idle: false,
-            disconnect_events: DisconnectEvents::Deliver,
-            reorder: None,
-            delete_close_code: 1000,
+            lost_disconnects: None,
+            reorder: Reorder::NONE,
         }
     }
 }
@@ -86,20 +80,14 @@ impl Default for Limits {
     }
 }
 
-/// What becomes of `$disconnect` events ("API Gateway will try its best to deliver", page "Manage connected users and client apps").
+/// Some `$disconnect` events are lost ("API Gateway will try its best to deliver", page "Manage connected users and client apps"). Which
+/// ones follows from the seed and the order in which the connections were opened.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum DisconnectEvents {
-    /// Each is delivered once, at once.
-    Deliver,
-    /// This share (0 to 1) of them is lost; which ones follows from the seed and the order in which the connections were opened.
-    Drop {
-        /// Probability that one event is lost.
-        share: f64,
-        /// Seed of the choice.
-        seed: u64,
-    },
-    /// Each is delivered this much later.
-    Delay(Duration),
+pub struct LostDisconnects {
+    /// Probability that one event is lost: 0 to 1.
+    pub share: f64,
+    /// Seed of the choice.
+    pub seed: u64,
 }
 
 /// Frames of one connection are dispatched in another order than they arrived in.
@@ -107,13 +95,16 @@ pub enum DisconnectEvents {
 pub struct Reorder {
     /// Seed of the order. The same seed and the same arrivals on the n-th connection give the same order.
     pub seed: u64,
-    /// Frames that are held and shuffled together.
+    /// Frames that are held and shuffled together; with 1 they keep their order.
     pub window: usize,
     /// Held frames are let go when no further one arrives for this long.
     pub quiet: Duration,
 }
 
 impl Reorder {
+    /// Frames are dispatched as they arrive.
+    pub const NONE: Self = Self { seed: 0, window: 1, quiet: Duration::ZERO };
+
     /// Shuffles up to 4 frames that arrive within 2 ms of each other.
     pub fn seeded(seed: u64) -> Self {
         Self { seed, window: 4, quiet: Duration::from_millis(2) }

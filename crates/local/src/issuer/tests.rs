@@ -1,4 +1,3 @@
-use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 
 use axum::body::Bytes;
@@ -6,10 +5,14 @@ use axum::http::{Request, Response};
 use chatlane_tests_support::Folder;
 use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
-use tokio::net::TcpListener;
 
 use super::*;
-use crate::embedded::wire;
+use crate::testing;
+
+/// With a key of its own.
+fn issuer() -> Issuer {
+    Issuer::open(Folder::new().path()).expect("an issuer")
+}
 
 fn public_key(issuer: &Issuer) -> Jwk {
     serde_json::from_value(issuer.jwks()["keys"][0].clone()).expect("a JWK")
@@ -26,18 +29,14 @@ fn claims(issuer: &Issuer, token: &str) -> Value {
 }
 
 async fn get(issuer: &Issuer, path: &str, headers: &[(&str, &str)]) -> Response<Bytes> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    let router = issuer.router();
-    tokio::spawn(async { axum::serve(listener, router).await });
+    let address = testing::serve(issuer.router()).await;
     let request = headers.iter().fold(Request::get(path), |request, (name, value)| request.header(*name, *value));
-    wire::send(address, request.body(Bytes::new()).expect("a request")).await.expect("an answer")
+    testing::send(address, request.body(Bytes::new()).expect("a request")).await.expect("an answer")
 }
 
 #[test]
 fn a_token_is_good_by_the_key_set() {
-    let folder = Folder::new();
-    let issuer = Issuer::open(folder.path()).expect("an issuer");
+    let issuer = issuer();
     let now = SystemTime::now();
     let claims = claims(&issuer, &issuer.token("auth0|a#b/ü", Duration::from_mins(1), now));
     let now_s = now.duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
@@ -46,79 +45,55 @@ fn a_token_is_good_by_the_key_set() {
 }
 
 #[test]
-fn a_token_names_its_key_by_thumbprint() {
-    let folder = Folder::new();
-    let issuer = Issuer::open(folder.path()).expect("an issuer");
+fn a_token_names_the_one_key_of_the_set_by_thumbprint_and_that_has_no_private_part() {
+    let issuer = issuer();
     let header = decode_header(issuer.token("a", TOKEN_LIFETIME, SystemTime::now())).expect("a header");
-    assert_eq!(header.alg, Algorithm::ES256);
-    assert_eq!(header.kid, public_key(&issuer).thumbprint(ThumbprintHash::SHA256).ok());
-    assert_eq!(header.kid.as_deref(), issuer.jwks()["keys"][0]["kid"].as_str());
-}
-
-#[test]
-fn the_key_set_has_one_public_signing_key_and_no_private_part() {
-    let folder = Folder::new();
-    let jwks = Issuer::open(folder.path()).expect("an issuer").jwks();
-    let key = &jwks["keys"][0];
-    assert_eq!((&key["kty"], &key["crv"], &key["alg"], &key["use"]), (&json!("EC"), &json!("P-256"), &json!("ES256"), &json!("sig")));
-    assert_eq!((jwks["keys"].as_array().map(Vec::len), key.get("d")), (Some(1), None));
+    let jwks = issuer.jwks();
+    let mut key = jwks["keys"][0].clone();
+    assert_eq!(jwks["keys"].as_array().map(Vec::len), Some(1));
+    assert!(key["x"].take().is_string() && key["y"].take().is_string());
+    let kid = public_key(&issuer).thumbprint(ThumbprintHash::SHA256).expect("a thumbprint");
+    assert_eq!((header.alg, header.kid.as_ref()), (Algorithm::ES256, Some(&kid)));
+    assert_eq!(key, json!({ "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": kid, "x": null, "y": null }));
 }
 
 #[test]
 fn the_key_is_made_once_and_only_its_owner_may_read_it() {
     let folder = Folder::new();
-    let first = Issuer::open(folder.path()).expect("an issuer");
-    let second = Issuer::open(folder.path()).expect("the same issuer");
-    assert_eq!(first.jwks(), second.jwks());
+    let [first, second] = [(); 2].map(|()| Issuer::open(folder.path()).expect("an issuer").jwks());
+    assert_eq!(first, second);
+    assert_ne!(first, issuer().jwks());
     let mode = fs::metadata(folder.path().join(KEY_FILE)).expect("a file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "no unfinished file is left");
 }
 
 #[test]
-fn two_folders_have_two_keys() {
-    let (one, other) = (Folder::new(), Folder::new());
-    assert_ne!(Issuer::open(one.path()).expect("an issuer").jwks(), Issuer::open(other.path()).expect("an issuer").jwks());
-}
-
-#[test]
-fn any_claims_can_be_signed() {
+fn a_key_that_is_none_or_cannot_be_read_or_written_is_an_error_that_names_it() {
     let folder = Folder::new();
-    let issuer = Issuer::open(folder.path()).expect("an issuer");
-    let token = issuer.sign(&json!({ "iss": ISSUER, "aud": AUDIENCE, "exp": 4_000_000_000_u64, "odd": [1] }));
-    assert_eq!(claims(&issuer, &token)["odd"], json!([1]));
-}
-
-#[test]
-fn a_key_file_that_is_no_key_is_an_error_that_says_what_to_do() {
-    let folder = Folder::new();
-    fs::write(folder.path().join(KEY_FILE), "no key").expect("a file");
-    let error = Issuer::open(folder.path()).err().expect("no key");
-    assert!(error.to_string().contains("delete it"), "{error}");
-}
-
-#[test]
-fn a_key_that_cannot_be_read_or_written_is_an_error_that_names_it() {
-    let folder = Folder::new();
-    let error = Issuer::open(&folder.file("missing")).err().expect("no folder");
-    assert!(error.to_string().starts_with("cannot write") && error.to_string().contains(KEY_FILE), "{error}");
-    fs::create_dir(folder.path().join(KEY_FILE)).expect("a folder");
-    let error = Issuer::open(folder.path()).err().expect("a folder is no file");
-    assert!(error.to_string().starts_with("cannot read") && error.to_string().contains(KEY_FILE), "{error}");
+    let refused = |path: &Path| Issuer::open(path).err().expect("no key").to_string();
+    let missing = refused(&folder.file("missing"));
+    assert!(missing.starts_with("cannot write") && missing.contains(KEY_FILE), "{missing}");
+    let file = folder.path().join(KEY_FILE);
+    fs::write(&file, "no key").expect("a file");
+    let none = refused(folder.path());
+    assert!(none.contains(KEY_FILE) && none.contains("delete it"), "{none}");
+    fs::remove_file(&file).expect("it is there");
+    fs::create_dir(&file).expect("a folder");
+    let unreadable = refused(folder.path());
+    assert!(unreadable.starts_with("cannot read") && unreadable.contains(KEY_FILE), "{unreadable}");
 }
 
 #[tokio::test]
 async fn the_key_set_is_served() {
-    let folder = Folder::new();
-    let issuer = Issuer::open(folder.path()).expect("an issuer");
+    let issuer = issuer();
     let answer = get(&issuer, JWKS_PATH, &[("host", "127.0.0.1:7070")]).await;
     assert_eq!(serde_json::from_slice::<Value>(answer.body()).expect("JSON"), issuer.jwks());
 }
 
 #[tokio::test]
 async fn a_token_is_served_as_text() {
-    let folder = Folder::new();
-    let issuer = Issuer::open(folder.path()).expect("an issuer");
+    let issuer = issuer();
     for host in ["127.0.0.1:7070", "localhost", "[::1]:7070", "[::1]"] {
         let answer = get(&issuer, "/token?user=a%20b", &[("host", host)]).await;
         let token = std::str::from_utf8(answer.body()).expect("text");
@@ -128,8 +103,7 @@ async fn a_token_is_served_as_text() {
 
 #[tokio::test]
 async fn a_web_page_gets_no_token() {
-    let folder = Folder::new();
-    let issuer = Issuer::open(folder.path()).expect("an issuer");
+    let issuer = issuer();
     for headers in [
         &[("host", "127.0.0.1:7070"), ("origin", "https://example.com")][..],
         &[("host", "127.0.0.1:7070"), ("origin", "null")],
@@ -144,8 +118,7 @@ async fn a_web_page_gets_no_token() {
 
 #[tokio::test]
 async fn a_user_that_is_missing_empty_or_too_long_gets_no_token() {
-    let folder = Folder::new();
-    let issuer = Issuer::open(folder.path()).expect("an issuer");
+    let issuer = issuer();
     let long = format!("/token?user={}", "x".repeat(USER_BYTES_MAX + 1));
     for path in ["/token", "/token?user=", &long] {
         assert_eq!(get(&issuer, path, &[("host", "localhost")]).await.status(), StatusCode::BAD_REQUEST, "{path}");

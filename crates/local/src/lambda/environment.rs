@@ -56,7 +56,6 @@ enum Init {
 /// Why the process is being killed.
 enum Fate {
     TimedOut,
-    InitFailed(String),
     Killed,
 }
 
@@ -120,7 +119,6 @@ impl Environment {
                     let _gone = accepted.send(());
                 }
             }
-            Request::InitError { reason } => self.kill(Fate::InitFailed(reason)),
             Request::Kill { gone } => {
                 self.kills.push(gone);
                 self.kill(Fate::Killed);
@@ -186,16 +184,14 @@ impl Environment {
 
     /// Ends an invocation: first the report, then the answer.
     fn finish(&self, invocation: Invocation, outcome: Result<Bytes, InvokeError>, cold: bool) {
-        let ended = InvocationEnded {
-            caller: self.caller.clone(),
-            function: self.function.name.clone(),
-            request_id: invocation.request_id,
-            took: self.began.elapsed(),
-            cold,
-            outcome: outcome.as_ref().map(|_| ()).map_err(Clone::clone),
-        };
         if let Some(pool) = self.pool.upgrade() {
-            pool.report(&ended);
+            pool.observers.tell(|| InvocationEnded {
+                caller: self.caller.clone(),
+                function: self.function.name.clone(),
+                took: self.began.elapsed(),
+                cold,
+                outcome: outcome.as_ref().map(|_| ()).map_err(Clone::clone),
+            });
         }
         // An invoker that no longer waits has given up its answer.
         let _nobody_waits = invocation.reply.send(outcome);
@@ -217,7 +213,6 @@ impl Environment {
         let error = match (&self.fate, self.init) {
             (Some(Fate::TimedOut), Init::Done) => InvokeError::TimedOut { after: self.function.timeout },
             (Some(Fate::TimedOut), Init::Running) => crashed("it did not ask for an event within the init time"),
-            (Some(Fate::InitFailed(reason)), _) => crashed(format!("init failed: {reason}")),
             (Some(Fate::Killed), _) => crashed("it was killed"),
             (None, _) => crashed(status.map_or_else(|error| error.to_string(), |status| format!("it ended with {status}"))),
         };

@@ -18,11 +18,13 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
 use pool::Pool;
@@ -97,7 +99,7 @@ pub enum InvokeError {
         /// The function's timeout.
         after: Duration,
     },
-    /// The process ended, was killed, could not be started or failed in its init. AWS: `Runtime.ExitError`.
+    /// The process ended, was killed or could not be started. AWS: `Runtime.ExitError`.
     #[error("the function's process failed: {reason}")]
     Crashed {
         /// What happened to the process.
@@ -116,6 +118,30 @@ pub enum InvokeError {
     ShutDown,
 }
 
+/// Functions that can be invoked by name, synchronously: those of a [`Lambda`], or closures in their place. Clones share them.
+#[derive(Clone)]
+pub struct Functions(Arc<dyn Fn(String, Bytes) -> Outcome + Send + Sync>);
+
+type Outcome = BoxFuture<'static, Result<Bytes, InvokeError>>;
+
+impl Functions {
+    /// What `invoke` does with a function's name and an event (JSON), and answers (JSON). Calls overlap.
+    pub fn new<F>(invoke: impl Fn(String, Bytes) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Bytes, InvokeError>> + Send + 'static,
+    {
+        Self(Arc::new(move |function, event| Box::pin(invoke(function, event))))
+    }
+
+    /// One event, one answer.
+    ///
+    /// # Errors
+    /// See [`InvokeError`].
+    pub async fn invoke(&self, function: &str, event: Bytes) -> Result<Bytes, InvokeError> {
+        (self.0)(function.to_owned(), event).await
+    }
+}
+
 /// One invocation that reached an environment, after its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvocationEnded {
@@ -123,8 +149,6 @@ pub struct InvocationEnded {
     pub caller: String,
     /// The function: `send`.
     pub function: String,
-    /// The request id that the function saw, so that its log lines can be found.
-    pub request_id: String,
     /// From the delivery of the event to the answer. If the process never asked for the event: from the start of the process.
     pub took: Duration,
     /// The environment's first invocation.
@@ -154,6 +178,15 @@ impl Lambda {
     /// A service without processes yet. Every line they will write goes to `lines`.
     pub fn new(settings: LambdaSettings, lines: LineSink) -> Self {
         Self { pool: Arc::new(Pool::new(&settings.functions)), settings: Arc::new(settings), lines }
+    }
+
+    /// Its functions.
+    pub fn functions(&self) -> Functions {
+        let lambda = self.clone();
+        Functions::new(move |function, event| {
+            let lambda = lambda.clone();
+            async move { lambda.invoke(&function, event).await }
+        })
     }
 
     /// The Runtime API for the processes: `/{caller}/2018-06-01/runtime/…`. To be served at [`LambdaSettings::runtime_api`].
@@ -189,15 +222,10 @@ impl Lambda {
         sent && is_gone.await.is_err()
     }
 
-    /// How many environments of a function exist: starting, busy or idle.
-    pub fn environment_count(&self, function: &str) -> usize {
-        self.pool.environments(Some(function)).len()
-    }
-
     /// Every invocation that ends from now on, in the order in which they end. The report is sent before the invoker gets its answer.
     /// Unbounded: the receiver must be read or dropped.
     pub fn observe(&self) -> mpsc::UnboundedReceiver<InvocationEnded> {
-        self.pool.observe()
+        self.pool.observers.add()
     }
 
     /// Kills all processes and refuses further invocations; returns when the last process is gone.

@@ -8,10 +8,11 @@ use tokio::sync::mpsc;
 
 use super::request::{Invocation, Request};
 use super::{FunctionSettings, InvocationEnded, InvokeError};
+use crate::observers::Observers;
 
 pub(super) struct Pool {
     registry: Mutex<Registry>,
-    observers: Mutex<Vec<mpsc::UnboundedSender<InvocationEnded>>>,
+    pub(super) observers: Observers<InvocationEnded>,
 }
 
 struct Registry {
@@ -36,7 +37,7 @@ impl Pool {
             (settings.name.clone(), Function { settings, started: 0, idle: Vec::new(), environments: BTreeMap::new() })
         };
         let registry = Registry { accepting: true, functions: functions.iter().map(function).collect() };
-        Self { registry: Mutex::new(registry), observers: Mutex::default() }
+        Self { registry: Mutex::new(registry), observers: Observers::default() }
     }
 
     /// Gives the event to an idle environment, or to a new one that `start` makes under the name it gets. The outcome comes through the
@@ -104,17 +105,6 @@ impl Pool {
 
     pub(super) fn refuse_invocations(&self) {
         self.registry().accepting = false;
-    }
-
-    pub(super) fn observe(&self) -> mpsc::UnboundedReceiver<InvocationEnded> {
-        let (observer, reports) = mpsc::unbounded_channel();
-        self.observers.lock().unwrap_or_else(PoisonError::into_inner).push(observer);
-        reports
-    }
-
-    pub(super) fn report(&self, ended: &InvocationEnded) {
-        let mut observers = self.observers.lock().unwrap_or_else(PoisonError::into_inner);
-        observers.retain(|observer| observer.send(ended.clone()).is_ok());
     }
 
     /// No code panics between two steps of a change to the registry, so it is whole even if another thread died with its lock.

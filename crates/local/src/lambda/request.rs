@@ -29,8 +29,6 @@ pub(super) enum Request {
     Next { delivery: oneshot::Sender<Delivery> },
     /// The process answers its event. Refused if it is not handling this request id.
     Answer { request_id: String, outcome: Result<Bytes, InvokeError>, accepted: oneshot::Sender<()> },
-    /// The process cannot start.
-    InitError { reason: String },
     /// Kill the process. The channel is kept until the process is gone, and then dropped.
     Kill { gone: oneshot::Sender<()> },
 }

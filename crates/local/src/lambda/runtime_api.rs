@@ -1,13 +1,14 @@
 //! The Lambda Runtime API, version 2018-06-01, for each process under its own name as the base path.
 //!
-//! Source: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>. Left out: response streaming, `restore`, extensions, telemetry.
+//! Source: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>. Left out: response streaming, `restore` and `init/error` (the Rust
+//! runtime sends them for `SnapStart` only), extensions, telemetry.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
@@ -27,7 +28,6 @@ pub(super) fn router(lambda: Lambda) -> Router {
         .route("/{caller}/2018-06-01/runtime/invocation/next", get(next))
         .route("/{caller}/2018-06-01/runtime/invocation/{request_id}/response", post(response))
         .route("/{caller}/2018-06-01/runtime/invocation/{request_id}/error", post(error))
-        .route("/{caller}/2018-06-01/runtime/init/error", post(init_error))
         .with_state(lambda)
 }
 
@@ -62,23 +62,17 @@ async fn response(State(lambda): State<Lambda>, Path((caller, request_id)): Path
     }
 }
 
-async fn error(
-    State(lambda): State<Lambda>,
-    Path((caller, request_id)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let ErrorReport { error_type, message } = ErrorReport::read(&headers, &body);
-    end(&lambda, &caller, request_id, Err(InvokeError::Handled { error_type, message })).await
+/// A report of the function's own error.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ErrorReport {
+    error_type: String,
+    error_message: String,
 }
 
-async fn init_error(State(lambda): State<Lambda>, Path(caller): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
-    let ErrorReport { error_type, message } = ErrorReport::read(&headers, &body);
-    if lambda.pool.send(&caller, Request::InitError { reason: format!("{error_type}: {message}") }) {
-        accepted()
-    } else {
-        unknown_environment()
-    }
+async fn error(State(lambda): State<Lambda>, Path((caller, request_id)): Path<(String, String)>, body: Bytes) -> Response {
+    let ErrorReport { error_type, error_message: message } = serde_json::from_slice(&body).unwrap_or_default();
+    end(&lambda, &caller, request_id, Err(InvokeError::Handled { error_type, message })).await
 }
 
 async fn end(lambda: &Lambda, caller: &str, request_id: String, outcome: Result<Bytes, InvokeError>) -> Response {
@@ -89,29 +83,6 @@ async fn end(lambda: &Lambda, caller: &str, request_id: String, outcome: Result<
     match accepted_is.await {
         Ok(()) => accepted(),
         Err(_refused) => refusal(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID"),
-    }
-}
-
-/// The body of an error report. A report without one still names its type in a header.
-struct ErrorReport {
-    error_type: String,
-    message: String,
-}
-
-impl ErrorReport {
-    fn read(headers: &HeaderMap, body: &[u8]) -> Self {
-        #[derive(Deserialize, Default)]
-        #[serde(rename_all = "camelCase", default)]
-        struct Body {
-            error_type: Option<String>,
-            error_message: Option<String>,
-        }
-        let body: Body = serde_json::from_slice(body).unwrap_or_default();
-        let from_header = || headers.get("lambda-runtime-function-error-type").and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Self {
-            error_type: body.error_type.or_else(from_header).unwrap_or_else(|| "Runtime.Unknown".to_owned()),
-            message: body.error_message.unwrap_or_default(),
-        }
     }
 }
 

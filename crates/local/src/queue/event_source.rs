@@ -5,37 +5,23 @@
 //! Not modelled: gradual scaling of pollers (here: at once, up to the limit), filters, the 6 MB limit of a batch's payload.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, warn};
 
-use super::api::BATCH_MAX;
-use super::message::{self, Received};
+use super::message::{self, BATCH_MAX, Received};
 use super::{Queue, QueueError, REGION, arn};
-use crate::lambda::{InvokeError, Lambda};
+use crate::lambda::{Functions, InvokeError};
 
 /// First pause after a throttled invocation; it doubles up to [`PAUSE_MAX`]. AWS documents a back-off, not its numbers.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-
-/// Synchronous invocation of a function by name.
-pub trait Invoke: Send + Sync + 'static {
-    /// One event, one answer.
-    fn invoke(&self, function: &str, event: Bytes) -> impl Future<Output = Result<Bytes, InvokeError>> + Send;
-}
-
-impl Invoke for Lambda {
-    async fn invoke(&self, function: &str, event: Bytes) -> Result<Bytes, InvokeError> {
-        Self::invoke(self, function, event).await
-    }
-}
 
 /// Which queue feeds which function, and how.
 #[derive(Clone, Debug)]
@@ -44,8 +30,6 @@ pub struct EventSourceSettings {
     pub queue: String,
     /// The function's name.
     pub function: String,
-    /// Most messages of one event: 1 … 10 (more would need a batch window).
-    pub batch_max: usize,
     /// Most concurrent invocations. AWS: `MaximumConcurrency`, 2 … 1,000.
     pub concurrency_max: usize,
 }
@@ -61,7 +45,7 @@ impl EventSource {
     ///
     /// # Errors
     /// [`QueueError::Unknown`] if there is no such queue.
-    pub fn start(queue: &Queue, settings: EventSourceSettings, functions: impl Invoke) -> Result<Self, QueueError> {
+    pub fn start(queue: &Queue, settings: EventSourceSettings, functions: Functions) -> Result<Self, QueueError> {
         let changed = queue.named(&settings.queue)?.changed.subscribe();
         let mapping = Arc::new(Mapping { queue: queue.clone(), settings, functions });
         Ok(Self { poller: tokio::spawn(mapping.poll(changed)) })
@@ -81,13 +65,13 @@ impl Drop for EventSource {
     }
 }
 
-struct Mapping<I> {
+struct Mapping {
     queue: Queue,
     settings: EventSourceSettings,
-    functions: I,
+    functions: Functions,
 }
 
-impl<I: Invoke> Mapping<I> {
+impl Mapping {
     async fn poll(self: Arc<Self>, mut changed: tokio::sync::watch::Receiver<()>) {
         let slots = Arc::new(Semaphore::new(self.settings.concurrency_max));
         // Owned by this task, so that they end with it.
@@ -108,7 +92,7 @@ impl<I: Invoke> Mapping<I> {
                 }
                 Err(error) => {
                     // `local` cannot deliver any more; the user sees why.
-                    error!(queue = self.settings.queue, error = %Chain(&error), "polling a queue has stopped");
+                    error!(queue = self.settings.queue, error = format!("{:#}", anyhow::Error::new(error)), "polling a queue has stopped");
                     return;
                 }
             }
@@ -118,8 +102,7 @@ impl<I: Invoke> Mapping<I> {
     /// The visible messages. If there are none, it waits until there may be some and returns none.
     async fn next_batch(&self, changed: &mut tokio::sync::watch::Receiver<()>) -> Result<Vec<Received>, QueueError> {
         let name = &self.settings.queue;
-        let visibility = self.queue.named(name)?.settings.visibility_timeout;
-        let batch = self.queue.receive(name, self.settings.batch_max.min(BATCH_MAX), visibility)?;
+        let batch = self.queue.receive(name, BATCH_MAX)?;
         if batch.is_empty() {
             self.queue.wait_for_message(name, changed).await?;
         }
@@ -129,16 +112,17 @@ impl<I: Invoke> Mapping<I> {
     async fn handle(&self, batch: Vec<Received>) {
         let event = Bytes::from(event(&self.settings.queue, &batch).to_string());
         let failed = match self.invoke(event).await {
-            Ok(answer) => Failed::read(&answer, &batch),
+            Ok(answer) => failed(&answer, &batch),
             Err(error) => {
                 let function = &self.settings.function;
                 warn!(function, messages = batch.len(), %error, "a batch was not handled and will be delivered again");
-                Failed::Batch
+                return;
             }
         };
-        let handled = batch.iter().filter(|message| !failed.includes(&message.id)).map(|message| message.receipt.as_str());
+        let handled = batch.iter().filter(|message| !failed.contains(&message.id)).map(|message| message.receipt.as_str());
         if let Err(error) = self.queue.delete(&self.settings.queue, handled) {
-            error!(queue = self.settings.queue, error = %Chain(&error), "handled messages could not be deleted and will be delivered again");
+            let error = format!("{:#}", anyhow::Error::new(error));
+            error!(queue = self.settings.queue, error, "handled messages could not be deleted and will be delivered again");
         }
     }
 
@@ -164,89 +148,43 @@ impl<I: Invoke> Mapping<I> {
 /// Source: <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>, "Example standard queue message event".
 fn event(queue: &str, batch: &[Received]) -> Value {
     let records = batch.iter().map(|message| {
-        let attributes = message.attributes();
-        let in_event = attributes.iter().map(|(name, attribute)| {
-            let value = json!({
-                "stringValue": attribute.string_value,
-                "binaryValue": attribute.binary_value,
-                "stringListValues": [],
-                "binaryListValues": [],
-                "dataType": attribute.data_type,
-            });
-            (name.clone(), value)
-        });
-        let mut record = json!({
+        json!({
             "messageId": message.id,
             "receiptHandle": message.receipt,
             "body": message.body,
             "attributes": message.system_attributes(),
-            "messageAttributes": in_event.collect::<serde_json::Map<_, _>>(),
+            "messageAttributes": {},
             "md5OfBody": message::body_md5(&message.body),
             "eventSource": "aws:sqs",
             "eventSourceARN": arn(queue),
             "awsRegion": REGION,
-        });
-        if let Some(digest) = message::attributes_md5(&attributes) {
-            record["md5OfMessageAttributes"] = json!(digest);
-        }
-        record
+        })
     });
     json!({ "Records": records.collect::<Vec<_>>() })
 }
 
-/// Which messages of a batch were not handled.
-#[derive(Debug, PartialEq, Eq)]
-enum Failed {
-    /// Those with these ids; none of them is a complete success.
-    Some(BTreeSet<String>),
-    /// All.
-    Batch,
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(rename = "batchItemFailures")]
+    failures: Option<Vec<Failure>>,
 }
 
-impl Failed {
-    /// What the function's answer says.
-    ///
-    /// Source: <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>, "Success and failure conditions":
-    /// an empty or null answer or list is a complete success; an answer that cannot be read, an empty or missing identifier and an
-    /// identifier that is not in the batch are a complete failure.
-    fn read(answer: &[u8], batch: &[Received]) -> Self {
-        let none = || Self::Some(BTreeSet::new());
-        if answer.is_empty() {
-            return none();
-        }
-        let failures = match serde_json::from_slice(answer) {
-            Ok(Value::Null) => return none(),
-            Ok(Value::Object(mut answer)) => match answer.remove("batchItemFailures") {
-                None | Some(Value::Null) => return none(),
-                Some(Value::Array(failures)) => failures,
-                Some(_) => return Self::Batch,
-            },
-            _ => return Self::Batch,
-        };
-        let in_batch = |id: &str| batch.iter().any(|message| message.id == id);
-        let ids = failures.iter().map(|failure| failure["itemIdentifier"].as_str().filter(|id| in_batch(id)).map(str::to_owned));
-        ids.collect::<Option<_>>().map_or(Self::Batch, Self::Some)
-    }
-
-    fn includes(&self, id: &str) -> bool {
-        match self {
-            Self::Some(ids) => ids.contains(id),
-            Self::Batch => true,
-        }
-    }
+#[derive(Deserialize)]
+struct Failure {
+    #[serde(rename = "itemIdentifier")]
+    id: String,
 }
 
-/// An error with its causes, on one line.
-struct Chain<'e>(&'e dyn std::error::Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
-    }
+/// The ids of the messages that were not handled, by the function's answer.
+///
+/// Source: <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>, "Success and failure conditions":
+/// an empty or null answer or list is a complete success; an answer that cannot be read, an empty or missing identifier and an
+/// identifier that is not in the batch are a complete failure.
+pub(super) fn failed(answer: &[u8], batch: &[Received]) -> BTreeSet<String> {
+    let batch: BTreeSet<String> = batch.iter().map(|message| message.id.clone()).collect();
+    let answer = if answer.is_empty() { b"null" } else { answer };
+    let Ok(answer) = serde_json::from_slice::<Option<Answer>>(answer) else { return batch };
+    let failures = answer.and_then(|answer| answer.failures).unwrap_or_default();
+    let failed: BTreeSet<String> = failures.into_iter().map(|failure| failure.id).collect();
+    if failed.is_subset(&batch) { failed } else { batch }
 }

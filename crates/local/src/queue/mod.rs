@@ -23,9 +23,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
-use store::{Redrive, Store};
+use store::Store;
 
-pub use event_source::{EventSource, EventSourceSettings, Invoke};
+pub use event_source::{EventSource, EventSourceSettings};
 
 /// The account that owns the local queues, as it appears in their URLs and ARNs.
 const ACCOUNT: &str = "000000000000";
@@ -52,14 +52,6 @@ pub enum OpenError {
     /// Another process (or another `Queue` of this one) has the file.
     #[error("the queue's file is in use by another process")]
     InUse,
-    /// A dead-letter queue is not in the list of queues.
-    #[error("queue `{queue}` names the dead-letter queue `{dead_letter_queue}`, which does not exist")]
-    UnknownDeadLetterQueue {
-        /// The queue with the wrong setting.
-        queue: String,
-        /// The name that no queue has.
-        dead_letter_queue: String,
-    },
     /// The file cannot be opened or is not a queue's file.
     #[error("the queue's file could not be opened")]
     File(#[source] rusqlite::Error),
@@ -129,6 +121,9 @@ impl Queue {
     ///
     /// # Errors
     /// See [`OpenError`].
+    ///
+    /// # Panics
+    /// A dead-letter queue is not in the list of queues.
     pub fn open(path: &Path, queues: impl IntoIterator<Item = QueueSettings>) -> Result<Self, OpenError> {
         Self::open_with_clock(path, queues, Arc::new(wall_clock_ms))
     }
@@ -136,11 +131,8 @@ impl Queue {
     fn open_with_clock(path: &Path, queues: impl IntoIterator<Item = QueueSettings>, clock: Clock) -> Result<Self, OpenError> {
         let named = |settings: QueueSettings| (settings.name.clone(), NamedQueue { settings, changed: watch::Sender::new(()) });
         let queues: BTreeMap<String, NamedQueue> = queues.into_iter().map(named).collect();
-        for (name, queue) in &queues {
-            if let Some(dead_letter_queue) = queue.settings.dead_letter_queue.clone().filter(|name| !queues.contains_key(name)) {
-                return Err(OpenError::UnknownDeadLetterQueue { queue: name.clone(), dead_letter_queue });
-            }
-        }
+        let mut dead_letter_queues = queues.values().filter_map(|queue| queue.settings.dead_letter_queue.as_ref());
+        assert!(dead_letter_queues.all(|name| queues.contains_key(name)), "a dead-letter queue is in the list too");
         Ok(Self { inner: Arc::new(Inner { store: Store::open(path)?, clock, queues }) })
     }
 
@@ -185,13 +177,9 @@ impl Queue {
     }
 
     /// Receives up to `max` messages, moving those that were received too often to the dead-letter queue first.
-    fn receive(&self, name: &str, max: usize, visibility: Duration) -> Result<Vec<message::Received>, QueueError> {
+    fn receive(&self, name: &str, max: i64) -> Result<Vec<message::Received>, QueueError> {
         let settings = &self.named(name)?.settings;
-        let redrive = settings
-            .dead_letter_queue
-            .as_deref()
-            .map(|dead_letter_queue| Redrive { dead_letter_queue, max_receive_count: settings.max_receive_count });
-        let (received, moved) = self.inner.store.receive(name, self.now_ms(), max, millis(visibility), redrive.as_ref())?;
+        let (received, moved) = self.inner.store.receive(settings, self.now_ms(), max)?;
         if moved {
             self.announce(name);
             self.announce(settings.dead_letter_queue.as_deref().unwrap_or_default());

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, named_params, params};
 
 use super::message::{NewMessage, Received};
-use super::{Depth, OpenError};
+use super::{Depth, OpenError, QueueSettings, millis};
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS messages (
@@ -16,27 +16,19 @@ const SCHEMA: &str = "
         queue                TEXT    NOT NULL,
         message_id           TEXT    NOT NULL UNIQUE,
         body                 TEXT    NOT NULL,
-        attributes           TEXT    NOT NULL,           -- JSON, as sent
-        group_id             TEXT,
+        attributes           TEXT    NOT NULL,           -- '{}'; files of earlier versions have the column
         sender               TEXT    NOT NULL,
         sent_at_ms           INTEGER NOT NULL,
         visible_at_ms        INTEGER NOT NULL,
         receive_count        INTEGER NOT NULL DEFAULT 0,
         first_received_at_ms INTEGER,
-        receipt              TEXT UNIQUE,                -- of the latest receive
-        dead_letter_source   TEXT                        -- the queue it came from
+        receipt              TEXT UNIQUE                 -- of the latest receive
     ) STRICT;
     CREATE INDEX IF NOT EXISTS messages_by_visibility ON messages (queue, visible_at_ms, id);
 ";
 
 pub(super) struct Store {
     connection: Mutex<Connection>,
-}
-
-/// Where messages go that were received too often.
-pub(super) struct Redrive<'q> {
-    pub(super) dead_letter_queue: &'q str,
-    pub(super) max_receive_count: u32,
 }
 
 impl Store {
@@ -59,61 +51,43 @@ impl Store {
         }
     }
 
-    /// Adds messages, all or none.
-    pub(super) fn send<'m>(&self, queue: &str, now_ms: i64, messages: impl IntoIterator<Item = &'m NewMessage>) -> rusqlite::Result<()> {
-        let mut connection = self.connection();
-        let transaction = connection.transaction()?;
-        for message in messages {
-            transaction
-                .prepare_cached(
-                    "INSERT INTO messages (queue, message_id, body, attributes, group_id, sender, sent_at_ms, visible_at_ms)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                )?
-                .execute(params![
-                    queue,
-                    message.id,
-                    message.body,
-                    message.attributes_json,
-                    message.group_id,
-                    message.sender,
-                    now_ms,
-                    now_ms + message.delay_ms,
-                ])?;
-        }
-        transaction.commit()
+    /// Adds a message.
+    pub(super) fn send(&self, queue: &str, now_ms: i64, message: &NewMessage) -> rusqlite::Result<()> {
+        self.connection()
+            .prepare_cached(
+                "INSERT INTO messages (queue, message_id, body, attributes, sender, sent_at_ms, visible_at_ms)
+                 VALUES (?, ?, ?, '{}', ?, ?, ?)",
+            )?
+            .execute(params![queue, message.id, message.body, message.sender, now_ms, now_ms + message.delay_ms])?;
+        Ok(())
     }
 
-    /// Hides up to `max` visible messages and returns them with new receipts, the ones visible longest first. Also says whether messages
-    /// moved to the dead-letter queue.
-    pub(super) fn receive(
-        &self,
-        queue: &str,
-        now_ms: i64,
-        max: usize,
-        visibility_ms: i64,
-        redrive: Option<&Redrive<'_>>,
-    ) -> rusqlite::Result<(Vec<Received>, bool)> {
+    /// Hides up to `max` visible messages and returns them with new receipts, the ones visible longest first. Those that were received too
+    /// often move to the dead-letter queue instead; also says whether any did.
+    pub(super) fn receive(&self, settings: &QueueSettings, now_ms: i64, max: i64) -> rusqlite::Result<(Vec<Received>, bool)> {
+        let queue = &settings.name;
         let mut connection = self.connection();
         let transaction = connection.transaction()?;
         let mut moved = 0;
-        if let Some(redrive) = redrive {
+        if let Some(dead_letter_queue) = &settings.dead_letter_queue {
             moved = transaction
                 .prepare_cached(
-                    "UPDATE messages SET queue = :dead_letter_queue, dead_letter_source = :queue, visible_at_ms = :now, receive_count = 0,
+                    "UPDATE messages SET queue = :dead_letter_queue, visible_at_ms = :now, receive_count = 0,
                                          first_received_at_ms = NULL, receipt = NULL
                      WHERE queue = :queue AND visible_at_ms <= :now AND receive_count >= :max_receive_count",
                 )?
                 .execute(named_params! {
-                    ":dead_letter_queue": redrive.dead_letter_queue,
+                    ":dead_letter_queue": dead_letter_queue,
                     ":queue": queue,
                     ":now": now_ms,
-                    ":max_receive_count": redrive.max_receive_count,
+                    ":max_receive_count": settings.max_receive_count,
                 })?;
         }
         let ids: Vec<i64> = transaction
             .prepare_cached("SELECT id FROM messages WHERE queue = ? AND visible_at_ms <= ? ORDER BY visible_at_ms, id LIMIT ?")?
             .query_map(params![queue, now_ms, max], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
+        let visible_at_ms = now_ms + millis(settings.visibility_timeout);
         let mut received = Vec::with_capacity(ids.len());
         for id in ids {
             let row = transaction
@@ -122,7 +96,7 @@ impl Store {
                                          first_received_at_ms = coalesce(first_received_at_ms, ?)
                      WHERE id = ? RETURNING *",
                 )?
-                .query_row(params![now_ms + visibility_ms, receipt(queue), now_ms, id], read)?;
+                .query_row(params![visible_at_ms, uuid::Uuid::new_v4().to_string(), now_ms, id], read)?;
             received.push(row);
         }
         transaction.commit()?;
@@ -137,20 +111,6 @@ impl Store {
             transaction.prepare_cached("DELETE FROM messages WHERE queue = ? AND receipt = ?")?.execute(params![queue, receipt])?;
         }
         transaction.commit()
-    }
-
-    /// Sets when a message that is in flight under this receipt becomes visible; false if it is not.
-    pub(super) fn change_visibility(&self, queue: &str, receipt: &str, now_ms: i64, visible_at_ms: i64) -> rusqlite::Result<bool> {
-        let changed = self
-            .connection()
-            .prepare_cached("UPDATE messages SET visible_at_ms = ? WHERE queue = ? AND receipt = ? AND visible_at_ms > ?")?
-            .execute(params![visible_at_ms, queue, receipt, now_ms])?;
-        Ok(changed > 0)
-    }
-
-    pub(super) fn purge(&self, queue: &str) -> rusqlite::Result<()> {
-        self.connection().execute("DELETE FROM messages WHERE queue = ?", [queue])?;
-        Ok(())
     }
 
     pub(super) fn depth(&self, queue: &str, now_ms: i64) -> rusqlite::Result<Depth> {
@@ -179,22 +139,11 @@ impl Store {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes every later call fail.
+    /// Changes the file behind the queue's back.
     #[cfg(test)]
-    pub(super) fn break_file(&self) {
-        self.connection().execute_batch("DROP TABLE messages").expect("the table is there");
+    pub(super) fn execute(&self, sql: &str) {
+        self.connection().execute_batch(sql).expect("the table is there");
     }
-}
-
-/// A receipt names its queue, so that an invented one can be distinguished from an expired one.
-fn receipt(queue: &str) -> String {
-    format!("{queue}/{}", uuid::Uuid::new_v4().simple())
-}
-
-/// Whether a receive from this queue could have returned this receipt.
-pub(super) fn is_receipt_of(queue: &str, receipt: &str) -> bool {
-    let id = receipt.strip_prefix(queue).and_then(|rest| rest.strip_prefix('/'));
-    id.is_some_and(|id| uuid::Uuid::try_parse(id).is_ok())
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Received> {
@@ -202,13 +151,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Received> {
         id: row.get("message_id")?,
         receipt: row.get("receipt")?,
         body: row.get("body")?,
-        attributes_json: row.get("attributes")?,
-        group_id: row.get("group_id")?,
         sender: row.get("sender")?,
         sent_at_ms: row.get("sent_at_ms")?,
         receive_count: row.get("receive_count")?,
         first_received_at_ms: row.get("first_received_at_ms")?,
-        dead_letter_source: row.get("dead_letter_source")?,
     })
 }
 

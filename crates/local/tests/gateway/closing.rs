@@ -1,19 +1,15 @@
 //! The close handshake, `$disconnect` and its best effort, stopping (docs/FIDELITY.md, "Closing").
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
-use chatlane_local::gateway::{DisconnectEvents, FunctionError, GatewayEvent, Limits, Settings};
+use chatlane_local::gateway::{Limits, LostDisconnects, Settings, What};
 use chatlane_tests_support::{Closed, patiently};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::stack::{Scene, settings};
-
-fn with(disconnect_events: DisconnectEvents) -> Settings {
-    Settings { disconnect_events, ..settings() }
-}
+use crate::stack::{Scene, failed, settings};
 
 #[tokio::test]
 async fn a_clients_close_is_answered_and_disconnect_has_its_code_and_reason() {
@@ -32,20 +28,16 @@ async fn a_clients_close_is_answered_and_disconnect_has_its_code_and_reason() {
 }
 
 #[tokio::test]
-async fn a_close_without_a_code_is_reported_as_1005() {
-    let mut stack = Scene::new().start().await;
-    let mut client = stack.connect().await;
-    client.stream.close(None).await.unwrap();
-    let context = stack.event_of("disconnect").await["requestContext"].clone();
-    assert_eq!(context["disconnectStatusCode"], 1005);
-    assert_eq!(context["disconnectReason"], "Client-side close frame status not set");
-}
-
-#[tokio::test]
-async fn a_lost_connection_is_reported_as_1006() {
-    let mut stack = Scene::new().start().await;
-    drop(stack.connect().await);
-    assert_eq!(stack.event_of("disconnect").await["requestContext"]["disconnectStatusCode"], 1006);
+async fn a_close_without_a_code_is_reported_as_1005_and_a_lost_connection_as_1006() {
+    for (closes, code, reason) in [(true, 1005, "Client-side close frame status not set"), (false, 1006, "Connection closed abnormally")] {
+        let (mut stack, mut client, _connection) = Scene::new().connected().await;
+        if closes {
+            client.stream.close(None).await.unwrap();
+        }
+        drop(client);
+        let context = stack.event_of("disconnect").await["requestContext"].clone();
+        assert_eq!((&context["disconnectStatusCode"], &context["disconnectReason"]), (&json!(code), &json!(reason)));
+    }
 }
 
 #[tokio::test]
@@ -71,8 +63,8 @@ async fn an_answer_to_a_closed_connection_is_dropped() {
     let mut next = stack.connect().await;
     next.send(r#"{"action":"send"}"#).await;
     next.text().await;
-    let texts = std::iter::from_fn(|| stack.events.try_recv().ok()).filter_map(|event| match event {
-        GatewayEvent::FrameOut { text, .. } => Some(text),
+    let texts = std::iter::from_fn(|| stack.events.try_recv().ok()).filter_map(|event| match event.what {
+        What::FrameOut { text, .. } => Some(text),
         _ => None,
     });
     assert_eq!(texts.collect::<Vec<_>>(), [r#"{"action":"send"}"#]);
@@ -89,7 +81,7 @@ async fn a_client_that_does_not_answer_the_close_is_dropped() {
 
 #[tokio::test]
 async fn a_failing_disconnect_is_nobodys_business() {
-    let scene = Scene::new().on("disconnect", async |_| Err(FunctionError::Failed));
+    let scene = Scene::new().on("disconnect", async |_| Err(failed()));
     let mut stack = scene.start().await;
     drop(stack.connect().await);
     stack.event_of("disconnect").await;
@@ -100,7 +92,7 @@ async fn a_failing_disconnect_is_nobodys_business() {
 
 /// The ordinals of the connections, of ten closed one after the other, whose `$disconnect` was delivered.
 async fn delivered(share: f64, seed: u64) -> Vec<usize> {
-    let mut stack = Scene::with(with(DisconnectEvents::Drop { share, seed })).start().await;
+    let mut stack = Scene::with(Settings { lost_disconnects: Some(LostDisconnects { share, seed }), ..settings() }).start().await;
     for _ in 0..10 {
         drop(stack.connect().await);
         stack.closed().await;
@@ -125,17 +117,6 @@ async fn a_seeded_share_of_disconnects_is_lost() {
 }
 
 #[tokio::test]
-async fn a_disconnect_can_be_late() {
-    let delay = Duration::from_millis(20);
-    let mut stack = Scene::with(with(DisconnectEvents::Delay(delay))).start().await;
-    let client = stack.connect().await;
-    let open = Instant::now();
-    drop(client);
-    stack.event_of("disconnect").await;
-    assert!(open.elapsed() >= delay);
-}
-
-#[tokio::test]
 async fn stop_closes_every_socket_with_1001_and_tries_each_disconnect() {
     let mut stack = Scene::new().start().await;
     let mut clients = [stack.connect().await, stack.connect().await];
@@ -148,15 +129,6 @@ async fn stop_closes_every_socket_with_1001_and_tries_each_disconnect() {
 }
 
 #[tokio::test]
-async fn stop_gives_up_a_delayed_disconnect() {
-    let mut stack = Scene::with(with(DisconnectEvents::Delay(Duration::from_hours(1)))).start().await;
-    drop(stack.connect().await);
-    stack.closed().await;
-    patiently("the gateway stops", stack.gateway.stop()).await;
-    assert_eq!(stack.invoked_so_far(), ["authorize", "connect"]);
-}
-
-#[tokio::test]
 async fn frames_that_follow_the_gateways_close_are_dropped() {
     let (mut stack, mut client, connection) = Scene::new().connected().await;
     assert_eq!(stack.management("DELETE", &connection, "").await.status, 204);
@@ -166,17 +138,5 @@ async fn frames_that_follow_the_gateways_close_are_dropped() {
     assert_eq!(client.close_frame().await.code, 1000);
     assert_eq!(stack.invoked().await.0, "disconnect");
     let mut events = std::iter::from_fn(|| stack.events.try_recv().ok());
-    assert!(!events.any(|event| matches!(event, GatewayEvent::FrameIn { .. })));
-}
-
-#[tokio::test]
-async fn connected_at_is_the_same_in_every_event() {
-    let mut stack = Scene::new().start().await;
-    let mut client = stack.connect().await;
-    let connected_at = |event: &Value| event["requestContext"]["connectedAt"].as_u64().unwrap();
-    let first = connected_at(&stack.event_of("connect").await);
-    client.send("x").await;
-    assert_eq!(connected_at(&stack.event_of("fallback").await), first);
-    client.stream.close(None).await.unwrap();
-    assert_eq!(connected_at(&stack.event_of("disconnect").await), first);
+    assert!(!events.any(|event| matches!(event.what, What::FrameIn { .. })));
 }

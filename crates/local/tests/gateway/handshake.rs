@@ -1,13 +1,13 @@
 //! From the upgrade request to an open socket or a status (docs/FIDELITY.md, "Handshake" and "Events").
 
 use aws_lambda_events::apigw::{ApiGatewayCustomAuthorizerRequestTypeRequest, ApiGatewayWebsocketProxyRequest};
-use chatlane_local::gateway::{FunctionError, Limits, Settings};
+use chatlane_local::gateway::{Limits, Settings};
 use chatlane_tests_support::{Socket, patiently};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::error::{ProtocolError, SubProtocolError};
 
-use crate::stack::{Scene, allow, settings, text};
+use crate::stack::{Scene, allow, failed, settings, text, throttled};
 
 #[tokio::test]
 async fn a_handshake_waits_for_connect_and_posts_to_it_get_410_until_then() {
@@ -20,13 +20,6 @@ async fn a_handshake_waits_for_connect_and_posts_to_it_get_410_until_then() {
     release.notify_one();
     let _client = patiently("the handshake is answered", connecting).await.unwrap().unwrap();
     assert_eq!(stack.post(&connection, "now").await, 200);
-}
-
-#[tokio::test]
-async fn the_authorizer_comes_before_connect() {
-    let mut stack = Scene::new().start().await;
-    let _client = stack.connect().await;
-    assert_eq!(stack.invoked_so_far(), ["authorize", "connect"]);
 }
 
 #[tokio::test]
@@ -43,8 +36,9 @@ async fn a_denied_handshake_is_403_and_connect_is_not_called() {
 
 #[tokio::test]
 async fn an_authorizer_that_fails_or_is_throttled_is_500() {
-    for error in [FunctionError::Failed, FunctionError::Throttled] {
-        let stack = Scene::new().on("authorize", move |_| async move { Err(error) }).start().await;
+    for error in [failed(), throttled()] {
+        let answer = error.clone();
+        let stack = Scene::new().on("authorize", move |_| std::future::ready(Err(answer.clone()))).start().await;
         assert_eq!(stack.refused("/dev").await, 500, "{error}");
     }
 }
@@ -67,26 +61,18 @@ async fn a_connect_status_of_300_or_more_is_the_status_of_the_handshake() {
 }
 
 #[tokio::test]
-async fn a_connect_that_fails_or_answers_no_proxy_shape_is_502() {
-    let stack = Scene::new().on("connect", async |_| Err(FunctionError::Failed)).start().await;
-    assert_eq!(stack.refused("/dev").await, 502);
+async fn a_connect_that_fails_or_answers_no_proxy_shape_is_502_and_a_throttled_one_429() {
     let unprintable = json!({"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": "\n"}});
     for answer in [Value::Null, json!({"body": "x"}), json!({"statusCode": "ok"}), json!({"statusCode": 1000}), unprintable] {
         let stack = Scene::new().on("connect", move |_| std::future::ready(Ok(answer.clone()))).start().await;
         assert_eq!(stack.refused("/dev").await, 502);
     }
-}
-
-#[tokio::test]
-async fn a_function_that_panics_is_a_failed_one() {
+    for (error, status) in [(failed(), 502), (throttled(), 429)] {
+        let stack = Scene::new().on("connect", move |_| std::future::ready(Err(error.clone()))).start().await;
+        assert_eq!(stack.refused("/dev").await, status);
+    }
     let stack = Scene::new().on("connect", async |_| panic!("as a crash of a fake would")).start().await;
     assert_eq!(stack.refused("/dev").await, 502);
-}
-
-#[tokio::test]
-async fn a_throttled_connect_is_429() {
-    let stack = Scene::new().on("connect", async |_| Err(FunctionError::Throttled)).start().await;
-    assert_eq!(stack.refused("/dev").await, 429);
 }
 
 #[tokio::test]
@@ -166,7 +152,7 @@ async fn a_connect_event_has_headers_and_queries_but_no_body() {
     // `connect` echoes no subprotocol, so this client gives up; the event is there all the same.
     let _refused = Socket::open(request).await;
     let event = stack.event_of("connect").await;
-    assert_eq!(event["headers"]["Sec-WebSocket-Protocol"], "a");
+    assert_eq!((&event["headers"]["Sec-WebSocket-Protocol"], &event["headers"]["User-Agent"]), (&json!("a"), &json!("test/1")));
     assert_eq!(event["multiValueHeaders"]["Sec-WebSocket-Version"], json!(["13"]));
     assert!(event["headers"]["Connection"].is_null() && event["headers"]["Upgrade"].is_null());
     assert_eq!(event["queryStringParameters"], json!({"device": "d2", "plus": "a b", "flag": ""}));
@@ -181,14 +167,6 @@ async fn a_connect_event_has_headers_and_queries_but_no_body() {
     assert_eq!(parsed.request_context.event_type.as_deref(), Some("CONNECT"));
     assert_eq!(parsed.request_context.route_key.as_deref(), Some("$connect"));
     assert_eq!(parsed.request_context.stage.as_deref(), Some("dev"));
-}
-
-#[tokio::test]
-async fn query_maps_are_absent_without_a_query() {
-    let mut stack = Scene::new().start().await;
-    let _client = stack.connect().await;
-    let event = stack.event_of("connect").await;
-    assert!(event.get("queryStringParameters").is_none() && event.get("multiValueQueryStringParameters").is_none());
 }
 
 #[tokio::test]

@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use chatlane_local::gateway::{Limits, Settings};
 use chatlane_tests_support::Socket;
-use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
-use crate::stack::{Scene, Stack, settings};
+use crate::stack::{Scene, settings};
 
 const KB: usize = 1024;
 
@@ -53,70 +52,39 @@ async fn a_message_of_128_kb_passes_in_frames_and_a_larger_one_closes_1009() {
 }
 
 #[tokio::test]
-async fn a_binary_frame_closes_1003_and_is_not_dispatched() {
-    let mut stack = Scene::new().start().await;
-    let mut client = stack.connect().await;
-    client.send(vec![1_u8, 2, 3]).await;
-    assert_eq!(client.close_frame().await.code, 1003);
-    stack.event_of("connect").await;
-    assert_eq!(stack.invoked().await.0, "disconnect");
+async fn what_is_no_masked_text_closes_with_its_code_and_is_not_dispatched() {
+    for (bytes, code) in [
+        (&[0x82, 0x81, 0, 0, 0, 0, b'x'][..], 1003), // binary
+        (&[0x81, 0x81, 0, 0, 0, 0, 0xff], 1007),     // text that is not UTF-8
+        (&[0x81, 0x01, b'x'], 1002),                 // not masked
+    ] {
+        let (mut stack, mut client, _connection) = Scene::new().connected().await;
+        client.stream.get_mut().write_all(bytes).await.unwrap();
+        assert_eq!(client.close_frame().await.code, code);
+        assert_eq!(stack.invoked().await.0, "disconnect");
+    }
 }
 
 #[tokio::test]
-async fn text_that_is_not_utf_8_closes_1007() {
-    let stack = Scene::new().start().await;
-    let mut client = stack.connect().await;
-    client.send(frame(vec![b'{', 0xff, b'}'], Data::Text, true)).await;
-    assert_eq!(client.close_frame().await.code, 1007);
+async fn an_idle_connection_and_one_at_the_end_of_its_life_are_closed_1001() {
+    let short = Duration::from_millis(30);
+    for limits in [Limits { idle: short, ..Limits::default() }, Limits { life: short, ..Limits::default() }] {
+        let mut stack = Scene::with(Settings { limits, ..settings() }).start().await;
+        let mut client = stack.connect().await;
+        assert_eq!(client.close_frame().await.code, 1001);
+        assert_eq!(stack.event_of("disconnect").await["requestContext"]["disconnectStatusCode"], 1001);
+    }
 }
 
 #[tokio::test]
-async fn an_unmasked_frame_closes_1002() {
-    let stack = Scene::new().start().await;
-    let mut client = stack.connect().await;
-    client.stream.get_mut().write_all(&[0x81, 0x01, b'x']).await.unwrap();
-    assert_eq!(client.close_frame().await.code, 1002);
-}
-
-#[tokio::test]
-async fn an_idle_connection_is_closed_1001() {
-    let limits = Limits { idle: Duration::from_millis(30), ..Limits::default() };
-    let mut stack = Scene::with(Settings { limits, ..settings() }).start().await;
-    let mut client = stack.connect().await;
-    assert_eq!(client.close_frame().await.code, 1001);
-    assert_eq!(stack.event_of("disconnect").await["requestContext"]["disconnectStatusCode"], 1001);
-}
-
-#[tokio::test]
-async fn a_connection_at_the_end_of_its_life_is_closed_1001() {
-    let limits = Limits { life: Duration::from_millis(30), ..Limits::default() };
-    let mut client = Scene::with(Settings { limits, ..settings() }).start().await.connect().await;
-    assert_eq!(client.close_frame().await.code, 1001);
-}
-
-#[tokio::test]
-async fn a_ping_is_answered_with_its_payload() {
-    let mut client = Scene::new().start().await.connect().await;
-    client.send(Message::Ping(b"are you there".as_slice().into())).await;
-    assert_eq!(client.message().await, Message::Pong(b"are you there".as_slice().into()));
-}
-
-/// Pings for a few milliseconds, then asks whether they moved `lastActiveAt`, which the idle timer follows.
-async fn pings_are_activity(mut stack: Stack) -> bool {
-    let mut client = stack.connect().await;
-    let connection = stack.connection_id().await;
+async fn a_ping_is_answered_with_its_payload_and_is_no_activity() {
+    let (stack, mut client, connection) = Scene::new().connected().await;
+    // Some milliseconds, so that activity would move `lastActiveAt`, which the idle timer follows.
     let started = Instant::now();
     while started.elapsed() < Duration::from_millis(5) {
-        client.send(Message::Ping(b"".as_slice().into())).await;
-        client.message().await;
+        client.send(Message::Ping(b"are you there".as_slice().into())).await;
+        assert_eq!(client.message().await, Message::Pong(b"are you there".as_slice().into()));
     }
-    let Value::Object(shown) = stack.management("GET", &connection, "").await.body else { panic!("an object") };
-    shown["lastActiveAt"] != shown["connectedAt"]
-}
-
-#[tokio::test]
-async fn whether_a_ping_resets_the_idle_timer_is_a_setting() {
-    assert!(!pings_are_activity(Scene::new().start().await).await);
-    let generous = Settings { ping_resets_idle: true, ..settings() };
-    assert!(pings_are_activity(Scene::with(generous).start().await).await);
+    let shown = stack.management("GET", &connection, "").await.body;
+    assert_eq!(shown["lastActiveAt"], shown["connectedAt"]);
 }

@@ -1,25 +1,20 @@
 //! `@connections` (docs/FIDELITY.md).
 
-use chatlane_local::gateway::{GatewayEvent, Limits, Settings};
-use chatlane_tests_support::{Closed, Socket, patiently};
+use chatlane_local::gateway::{Limits, Settings, What};
+use chatlane_tests_support::{Closed, Socket};
 use serde_json::json;
 
 use crate::stack::{Scene, settings};
 
 #[tokio::test]
-async fn a_post_arrives_as_one_text_message() {
+async fn a_post_arrives_as_one_text_message_however_its_path_is_encoded() {
     let (stack, mut client, connection) = Scene::new().connected().await;
-    let answer = stack.management("POST", &connection, "grüße").await;
-    assert_eq!((answer.status, answer.error_type), (200, None));
-    assert_eq!(client.text().await, "grüße");
-}
-
-#[tokio::test]
-async fn an_id_is_found_percent_encoded_and_bare() {
-    let (stack, _client, connection) = Scene::new().connected().await;
-    assert_eq!(stack.management_at("POST", &format!("/dev/@connections/{connection}"), "x").await.status, 200);
-    let encoded = format!("/dev/%40connections/{}", connection.replace('=', "%3D"));
-    assert_eq!(stack.management_at("POST", &encoded, "x").await.status, 200);
+    let encoded = connection.replace('=', "%3D");
+    for path in [format!("@connections/{connection}"), format!("@connections/{encoded}"), format!("%40connections/{encoded}")] {
+        let answer = stack.management_at("POST", &format!("/dev/{path}"), "grüße").await;
+        assert_eq!((answer.status, answer.error_type), (200, None), "{path}");
+        assert_eq!(client.text().await, "grüße");
+    }
 }
 
 #[tokio::test]
@@ -106,39 +101,6 @@ async fn delete_closes_normally_after_what_was_posted_before() {
 }
 
 #[tokio::test]
-async fn the_code_of_a_delete_is_a_setting() {
-    let (stack, mut client, connection) = Scene::with(Settings { delete_close_code: 1001, ..settings() }).connected().await;
-    assert_eq!(stack.management("DELETE", &connection, "").await.status, 204);
-    assert_eq!(client.close_frame().await.code, 1001);
-}
-
-#[tokio::test]
-async fn a_half_open_connection_accepts_posts_and_delivers_none() {
-    let (mut stack, mut client, connection) = Scene::new().connected().await;
-    assert!(stack.gateway.freeze(&connection) && stack.gateway.freeze(&connection));
-    client.send("into the void").await;
-    // More than its buffer holds: the void has room.
-    for _ in 0..300 {
-        assert_eq!(stack.post(&connection, "lost").await, 200);
-    }
-    assert_eq!(stack.management("DELETE", &connection, "").await.status, 204);
-    assert_eq!(stack.closed().await.0, 1000);
-    assert_eq!(stack.invoked().await.0, "disconnect");
-    // TCP ends without a message or a close frame.
-    assert!(!matches!(patiently("the end", futures_util::StreamExt::next(&mut client.stream)).await, Some(Ok(_))));
-    assert!(!stack.gateway.freeze(&connection));
-}
-
-#[tokio::test]
-async fn a_half_open_connection_ends_by_the_idle_timer() {
-    let limits = Limits { idle: std::time::Duration::from_millis(100), ..Limits::default() };
-    let (mut stack, _client, connection) = Scene::with(Settings { limits, ..settings() }).connected().await;
-    stack.gateway.freeze(&connection);
-    assert_eq!(stack.closed().await.0, 1001);
-    assert_eq!(stack.post(&connection, "x").await, 410);
-}
-
-#[tokio::test]
 async fn another_stage_is_forbidden_and_text_has_to_be_utf_8() {
     let (stack, _client, connection) = Scene::new().connected().await;
     for method in ["POST", "GET", "DELETE"] {
@@ -158,6 +120,6 @@ async fn posts_to_one_connection_keep_their_order() {
     for n in 0..20 {
         assert_eq!(client.text().await, n.to_string());
     }
-    let posted = std::iter::from_fn(|| stack.events.try_recv().ok()).filter(|event| matches!(event, GatewayEvent::FrameOut { .. }));
+    let posted = std::iter::from_fn(|| stack.events.try_recv().ok()).filter(|event| matches!(event.what, What::FrameOut { .. }));
     assert_eq!(posted.count(), 20);
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
-use chatlane_local::gateway::{FunctionError, Limits, Reorder, Settings};
+use chatlane_local::gateway::{Limits, Reorder, Settings};
 use chatlane_tests_support::patiently;
 use futures_util::SinkExt as _;
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::stack::{Scene, Stack, allow, settings, text};
+use crate::stack::{Scene, Stack, allow, failed, settings, text, throttled};
 
 fn send(n: usize) -> String {
     json!({"action": "send", "n": n}).to_string()
@@ -67,36 +67,29 @@ async fn an_answer_without_a_body_sends_nothing() {
 }
 
 #[tokio::test]
-async fn a_failed_or_shapeless_answer_is_an_internal_server_error_frame() {
+async fn a_failed_throttled_or_shapeless_answer_is_a_frame_that_says_so() {
     let scene = Scene::new().on("send", async |event| {
         let request: Value = serde_json::from_str(&text(&event["body"])).unwrap();
         match request["n"].as_u64().unwrap() {
-            0 => Err(FunctionError::Failed),
+            0 => Err(failed()),
             1 => Ok(Value::Null),
             2 => Ok(json!({"body": "no status"})),
             3 => Ok(json!({"statusCode": 200, "body": {"not": "text"}})),
             4 => Ok(json!({"statusCode": 200, "body": "x".repeat(128 * 1024 + 1)})),
-            n => panic!("as the crash of case {n}"),
+            5 => panic!("as a crash would"),
+            _ => Err(throttled()),
         }
     });
     let mut stack = scene.start().await;
     let mut client = stack.connect().await;
     let connection = stack.connection_id().await;
-    for n in 0..6 {
+    for n in 0..7 {
         client.send(send(n)).await;
         let frame = client.json().await;
-        assert_eq!(frame["message"], "Internal server error", "case {n}");
+        assert_eq!(frame["message"], if n == 6 { "Too Many Requests" } else { "Internal server error" }, "case {n}");
         assert_eq!(frame["connectionId"], connection);
         assert_eq!(frame["requestId"], stack.event_of("send").await["requestContext"]["requestId"]);
     }
-}
-
-#[tokio::test]
-async fn a_throttled_invocation_is_a_too_many_requests_frame() {
-    let stack = Scene::new().on("send", async |_| Err(FunctionError::Throttled)).start().await;
-    let mut client = stack.connect().await;
-    client.send(send(1)).await;
-    assert_eq!(client.json().await["message"], "Too Many Requests");
 }
 
 #[tokio::test]
@@ -139,7 +132,7 @@ async fn frames_of_one_connection_run_concurrently() {
 
 fn reordering(seed: u64) -> Settings {
     // Nothing but a full window lets frames go: the order depends on no timer.
-    Settings { reorder: Some(Reorder { seed, window: 4, quiet: Duration::from_hours(1) }), ..settings() }
+    Settings { reorder: Reorder { seed, window: 4, quiet: Duration::from_hours(1) }, ..settings() }
 }
 
 async fn order_of_sixteen(seed: u64) -> Vec<u64> {
@@ -169,7 +162,7 @@ async fn under_a_seed_close_frames_are_dispatched_in_another_repeatable_order() 
 
 #[tokio::test]
 async fn a_held_frame_goes_when_no_other_follows() {
-    let mut stack = Scene::with(Settings { reorder: Some(Reorder::seeded(1)), ..settings() }).start().await;
+    let mut stack = Scene::with(Settings { reorder: Reorder::seeded(1), ..settings() }).start().await;
     let mut client = stack.connect().await;
     client.send(send(1)).await;
     assert_eq!(text(&stack.event_of("send").await["body"]), send(1));
@@ -208,7 +201,6 @@ async fn a_message_event_has_a_message_id_and_no_headers() {
     assert!(event.get("headers").is_none() && event.get("multiValueHeaders").is_none());
     assert!(event.get("queryStringParameters").is_none());
     assert_eq!(event["isBase64Encoded"], false);
-    assert_eq!(event["requestContext"]["connectedAt"], connected_at);
     assert!(event["requestContext"]["requestTimeEpoch"].as_u64() >= connected_at.as_u64());
     let parsed: ApiGatewayWebsocketProxyRequest = serde_json::from_value(event).unwrap();
     assert_eq!(parsed.body.unwrap(), send(1));
@@ -218,7 +210,7 @@ async fn a_message_event_has_a_message_id_and_no_headers() {
 }
 
 #[tokio::test]
-async fn the_authorizers_context_is_replayed_as_strings_on_every_event() {
+async fn every_event_repeats_the_authorizers_context_as_strings_and_the_time_of_the_connect() {
     let context = json!({"device": "d1", "exp": 1_893_456_000, "admin": false});
     let scene = Scene::new().on("authorize", move |_| std::future::ready(Ok(allow(&context))));
     let mut stack = scene.start().await;
@@ -227,8 +219,13 @@ async fn the_authorizers_context_is_replayed_as_strings_on_every_event() {
     client.text().await;
     client.stream.close(None).await.unwrap();
     let replayed = json!({"principalId": "alice", "device": "d1", "exp": "1893456000", "admin": "false"});
+    let mut connected_at = None;
     for function in ["connect", "send", "disconnect"] {
         let event = stack.event_of(function).await;
+        // This client's URL had none.
+        assert!(event.get("queryStringParameters").is_none() && event.get("multiValueQueryStringParameters").is_none());
+        let of_this = event["requestContext"]["connectedAt"].as_u64().expect("a time");
+        assert_eq!(*connected_at.get_or_insert(of_this), of_this, "{function}");
         assert_eq!(event["requestContext"]["authorizer"], replayed, "{function}");
         let parsed: ApiGatewayWebsocketProxyRequest = serde_json::from_value(event).unwrap();
         assert_eq!(parsed.request_context.authorizer.fields["principalId"], "alice");

@@ -7,7 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use chatlane_local::gateway::{FunctionError, Functions, Gateway, GatewayEvent, Settings};
+use chatlane_local::gateway::{Gateway, GatewayEvent, Settings, What};
+use chatlane_local::lambda::{Functions, InvokeError};
 use chatlane_tests_support::{Socket, patiently};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client as HttpClient;
@@ -19,7 +20,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 
-pub type Answer = Result<Value, FunctionError>;
+pub type Answer = Result<Value, InvokeError>;
 type Script = Arc<dyn Fn(Value) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
 
 pub fn allow(context: &Value) -> Value {
@@ -45,18 +46,21 @@ pub fn settings() -> Settings {
     Settings::new("dev", "authorize", routes)
 }
 
-struct Scripted {
-    scripts: HashMap<&'static str, Script>,
-    invocations: UnboundedSender<(String, Value)>,
+pub fn failed() -> InvokeError {
+    InvokeError::Crashed { reason: "on purpose".to_owned() }
 }
 
-impl Functions for Scripted {
-    async fn invoke(&self, function: &str, event: Bytes) -> Result<Bytes, FunctionError> {
+pub fn throttled() -> InvokeError {
+    InvokeError::Throttled { concurrency_max: 1 }
+}
+
+fn scripted(scripts: HashMap<&'static str, Script>, invocations: UnboundedSender<(String, Value)>) -> Functions {
+    Functions::new(move |function, event| {
         let event: Value = serde_json::from_slice(&event).expect("events are JSON");
-        let _test_over = self.invocations.send((function.to_owned(), event.clone()));
-        let answer = self.scripts.get(function).expect("a function with this name")(event).await?;
-        Ok(Bytes::from(answer.to_string()))
-    }
+        let answer = scripts.get(function.as_str()).expect("a function with this name")(event.clone());
+        let _test_over = invocations.send((function, event));
+        async { Ok(Bytes::from(answer.await?.to_string())) }
+    })
 }
 
 /// Functions before the gateway starts. Unless replaced: the authorizer lets alice in, `send` answers its body, the others answer nothing.
@@ -112,7 +116,7 @@ impl Scene {
 
     pub async fn start(self) -> Stack {
         let (sender, invocations) = unbounded_channel();
-        let gateway = Gateway::new(self.settings, Scripted { scripts: self.scripts, invocations: sender });
+        let gateway = Gateway::new(self.settings, scripted(self.scripts, sender));
         let events = gateway.observe();
         let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let management = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -121,28 +125,12 @@ impl Scene {
         let serving = gateway.clone();
         tokio::spawn(async move { serving.serve(clients).await });
         tokio::spawn(async move { axum::serve(management, router).await });
-        Stack { gateway: Box::new(gateway), clients_at, management_at, invocations, events }
-    }
-}
-
-/// What tests do with the gateway itself, whatever its functions are.
-pub trait Controls: Send + Sync {
-    fn freeze(&self, connection: &str) -> bool;
-    fn stop(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
-}
-
-impl<F: Functions> Controls for Gateway<F> {
-    fn freeze(&self, connection: &str) -> bool {
-        Gateway::freeze(self, connection)
-    }
-
-    fn stop(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(Gateway::stop(self))
+        Stack { gateway, clients_at, management_at, invocations, events }
     }
 }
 
 pub struct Stack {
-    pub gateway: Box<dyn Controls>,
+    pub gateway: Gateway,
     clients_at: SocketAddr,
     management_at: SocketAddr,
     invocations: UnboundedReceiver<(String, Value)>,
@@ -169,8 +157,7 @@ impl Stack {
 
     /// A request without an upgrade.
     pub async fn plain_get(&self, path: &str) -> axum::http::Response<hyper::body::Incoming> {
-        let client: HttpClient<_, Full<Bytes>> = HttpClient::builder(TokioExecutor::new()).build_http();
-        patiently("an answer", client.get(format!("http://{}{path}", self.clients_at).parse().unwrap())).await.unwrap()
+        http(self.clients_at, "GET", path, Bytes::new()).await
     }
 
     /// The next invocation, of any function.
@@ -210,7 +197,7 @@ impl Stack {
     /// Waits until the connection's `Closed` event; answers code and reason.
     pub async fn closed(&mut self) -> (u16, String) {
         loop {
-            if let GatewayEvent::Closed { code, reason, .. } = self.event().await {
+            if let What::Closed { code, reason } = self.event().await.what {
                 return (code, reason);
             }
         }
@@ -222,13 +209,7 @@ impl Stack {
     }
 
     pub async fn management_at(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Managed {
-        let request = axum::http::Request::builder()
-            .method(method)
-            .uri(format!("http://{}{path}", self.management_at))
-            .body(Full::new(body.into()))
-            .unwrap();
-        let client: HttpClient<_, Full<Bytes>> = HttpClient::builder(TokioExecutor::new()).build_http();
-        let response = patiently("an answer", client.request(request)).await.unwrap();
+        let response = http(self.management_at, method, path, body.into()).await;
         let status = response.status().as_u16();
         let error_type = response.headers().get("x-amzn-ErrorType").map(|value| value.to_str().unwrap().to_owned());
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -238,6 +219,12 @@ impl Stack {
     pub async fn post(&self, connection: &str, text: &str) -> u16 {
         self.management("POST", connection, text.to_owned()).await.status
     }
+}
+
+async fn http(address: SocketAddr, method: &str, path: &str, body: Bytes) -> axum::http::Response<hyper::body::Incoming> {
+    let request = axum::http::Request::builder().method(method).uri(format!("http://{address}{path}")).body(Full::new(body)).unwrap();
+    let client: HttpClient<_, Full<Bytes>> = HttpClient::builder(TokioExecutor::new()).build_http();
+    patiently("an answer", client.request(request)).await.unwrap()
 }
 
 /// An answer of `@connections`.

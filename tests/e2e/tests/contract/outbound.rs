@@ -1,11 +1,11 @@
 //! `Outbound` on `chatlane_aws::Gateway` and the local gateway's `@connections`.
 
-use axum::body::Bytes;
 use axum::http::StatusCode;
 use chatlane_aws::{Backend, Resource, sdk_config_at};
 use chatlane_chat::ports::{Outbound as _, PostOutcome};
 use chatlane_local::embedded::{At, Endpoints, Matching, Service};
-use chatlane_local::gateway::{FunctionError, Functions, Gateway, GatewayEvent, Settings};
+use chatlane_local::gateway::{Gateway, GatewayEvent, Settings, What};
+use chatlane_local::lambda::Functions;
 use chatlane_protocol::{ConnectionId, DeviceId};
 use chatlane_tests_e2e::{Device, Refusing, part_on, patiently};
 use serde_json::json;
@@ -14,18 +14,16 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::embedded::{CALLER, serve};
 
-/// Lets everybody in.
-struct Doorman;
-
-impl Functions for Doorman {
-    async fn invoke(&self, function: &str, _: Bytes) -> Result<Bytes, FunctionError> {
+/// Let everybody in.
+fn doorman() -> Functions {
+    Functions::new(async |function, _| {
         let allowed = json!({ "Action": "execute-api:Invoke", "Effect": "Allow", "Resource": "*" });
-        let answer = match function {
+        let answer = match function.as_str() {
             "authorize" => json!({ "principalId": "alice", "policyDocument": { "Version": "2012-10-17", "Statement": [allowed] } }),
             _ => json!({ "statusCode": 200 }),
         };
         Ok(answer.to_string().into())
-    }
+    })
 }
 
 struct Bench {
@@ -37,7 +35,7 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
-        let gateway = Gateway::new(Settings::new("dev", "authorize", [("$default", "fallback")]), Doorman);
+        let gateway = Gateway::new(Settings::new("dev", "authorize", [("$default", "fallback")]), doorman());
         let events = gateway.observe();
         let endpoints = Endpoints::new();
         let management = serve(&endpoints, Service::Connections, gateway.management_router()).await;
@@ -52,8 +50,14 @@ impl Bench {
     async fn client(&mut self) -> (Device, ConnectionId) {
         let device = Device::connect_with(&self.url, DeviceId::from(uuid::Uuid::new_v4()), &[]).await.unwrap();
         let opened = patiently("the connection is told", self.events.recv()).await;
-        let Some(GatewayEvent::Opened { connection, .. }) = opened else { panic!("{opened:?}") };
+        let Some(GatewayEvent { connection, what: What::Opened { .. }, .. }) = opened else { panic!("{opened:?}") };
         (device, ConnectionId::new(connection).unwrap())
+    }
+
+    /// Waits until the gateway knows that a connection is closed.
+    async fn closed(&mut self) {
+        patiently("a connection is closed", async { while !matches!(self.events.recv().await.unwrap().what, What::Closed { .. }) {} })
+            .await;
     }
 }
 
@@ -71,7 +75,7 @@ async fn a_connection_that_is_closed_or_never_was_is_gone() {
     let mut bench = Bench::new().await;
     let (device, connection) = bench.client().await;
     device.close().await;
-    patiently("the gateway knows", async { while !matches!(bench.events.recv().await, Some(GatewayEvent::Closed { .. })) {} }).await;
+    bench.closed().await;
     for connection in [connection, ConnectionId::new("L0SM9cOFvHcCIhw=").unwrap(), ConnectionId::new("a/b?c#d%2F=").unwrap()] {
         assert_eq!(bench.outbound.post(&connection, "{}").await, PostOutcome::Gone, "{connection}");
         assert_eq!(bench.outbound.close(&connection).await, PostOutcome::Gone, "{connection}");
@@ -85,7 +89,7 @@ async fn a_connection_is_closed_behind_what_was_posted_to_it() {
     assert_eq!(bench.outbound.post(&connection, r#"{"n":1}"#).await, PostOutcome::Posted);
     assert_eq!(bench.outbound.close(&connection).await, PostOutcome::Posted);
     assert_eq!(device.until("the frame comes", |frames| frames.first().cloned()).await, Some(json!({ "n": 1 })));
-    patiently("the connection is closed", async { while !matches!(bench.events.recv().await, Some(GatewayEvent::Closed { .. })) {} }).await;
+    bench.closed().await;
     assert_eq!(bench.outbound.close(&connection).await, PostOutcome::Gone);
 }
 

@@ -1,22 +1,22 @@
 //! The queue's rules. Most tests set the clock; nothing here waits for time to pass unless it says so.
 
-mod batches;
 mod event_source;
-mod http;
 mod messages;
+mod requests;
 
 use std::io::BufRead as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::http::HeaderMap;
+use axum::http::StatusCode;
 use chatlane_tests_support::Folder;
 use serde_json::{Value, json};
 
 use super::api_error::ApiError;
+use super::message::{BATCH_MAX, Received};
 use super::{Clock, Depth, OpenError, Queue, QueueSettings, api};
+use crate::testing::{self, aws_json};
 
 /// Where the tests' clock starts, milliseconds since 1970.
 const START_MS: i64 = 1_700_000_000_000;
@@ -65,35 +65,38 @@ impl Bench {
     }
 
     /// Calls an operation on `tasks`.
-    async fn call(&self, operation: &str, request: Value) -> Result<Value, ApiError> {
-        self.call_on("tasks", operation, request).await
+    fn call(&self, operation: &str, request: Value) -> Result<Value, ApiError> {
+        call(&self.queue, operation, &of_tasks(request))
     }
 
-    async fn call_on(&self, name: &str, operation: &str, mut request: Value) -> Result<Value, ApiError> {
-        request["QueueUrl"] = json!(Queue::url("http://127.0.0.1:1", name));
-        self.call_raw(operation, request.to_string()).await
+    /// The same over HTTP; answers the status, the older code of an error, and the body.
+    async fn post(&self, operation: &str, request: Value) -> (StatusCode, String, Value) {
+        let address = testing::serve(self.queue.router()).await;
+        let request = aws_json("send-3", &format!("AmazonSQS.{operation}"), &Value::Null).map(|_| of_tasks(request).into());
+        let (parts, body) = testing::send(address, request).await.expect("an answer").into_parts();
+        let header = |name: &str| parts.headers.get(name).map_or("", |value| value.to_str().expect("text")).to_owned();
+        assert!(uuid::Uuid::try_parse(&header("x-amzn-requestid")).is_ok());
+        assert_eq!(header("content-type"), "application/x-amz-json-1.0");
+        (parts.status, header("x-amzn-query-error"), serde_json::from_slice(&body).expect("JSON"))
     }
 
-    async fn call_raw(&self, operation: &str, body: impl Into<Bytes>) -> Result<Value, ApiError> {
-        call(&self.queue, operation, body).await
+    fn send_with(&self, request: Value) -> Value {
+        self.call("SendMessage", request).expect("it is sent")
     }
 
     /// Sends a message and returns its id.
-    async fn send(&self, body: &str) -> String {
-        let sent = self.call("SendMessage", json!({ "MessageBody": body })).await.expect("it is sent");
-        sent["MessageId"].as_str().expect("an id").to_owned()
+    fn send(&self, body: &str) -> String {
+        self.send_with(json!({ "MessageBody": body }))["MessageId"].as_str().expect("an id").to_owned()
     }
 
-    /// Receives what is visible on a queue, with all attributes, without waiting.
-    async fn receive_from(&self, name: &str) -> Vec<Value> {
-        let request = json!({ "MaxNumberOfMessages": 10, "MessageSystemAttributeNames": ["All"], "MessageAttributeNames": ["All"] });
-        let mut answer = self.call_on(name, "ReceiveMessage", request).await.expect("an answer");
-        answer["Messages"].as_array_mut().map(std::mem::take).unwrap_or_default()
+    /// Receives what is visible on a queue.
+    fn receive_from(&self, name: &str) -> Vec<Received> {
+        self.queue.receive(name, BATCH_MAX).expect("the queue")
     }
 
     /// Receives the only visible message of `tasks`.
-    async fn receive(&self) -> Value {
-        let mut messages = self.receive_from("tasks").await;
+    fn receive(&self) -> Received {
+        let mut messages = self.receive_from("tasks");
         assert_eq!(messages.len(), 1, "{messages:?}");
         messages.remove(0)
     }
@@ -103,26 +106,26 @@ impl Bench {
     }
 }
 
-async fn call(queue: &Queue, operation: &str, body: impl Into<Bytes>) -> Result<Value, ApiError> {
-    let mut headers = HeaderMap::new();
-    headers.insert("x-amz-target", format!("AmazonSQS.{operation}").parse().expect("a header"));
-    headers.insert("host", "127.0.0.1:1".parse().expect("a header"));
-    headers.insert("authorization", "AWS4-HMAC-SHA256 Credential=send-3/20260101/us-east-1/sqs".parse().expect("a header"));
-    api::answer(queue, &headers, body.into()).await
+fn of_tasks(mut request: Value) -> String {
+    request["QueueUrl"] = json!(Queue::url("http://127.0.0.1:1", "tasks"));
+    request.to_string()
 }
 
-/// The code by which the SDK knows the error.
-fn code(answer: Result<Value, ApiError>) -> &'static str {
-    answer.expect_err("a refusal").code()
+fn call(queue: &Queue, operation: &str, body: &str) -> Result<Value, ApiError> {
+    let request = aws_json("send-3", &format!("AmazonSQS.{operation}"), &Value::Null);
+    api::answer(queue, request.headers(), body.as_bytes())
 }
 
 #[test]
-fn one_file_serves_one_runner() {
+fn a_file_in_use_and_one_of_another_program_are_refused() {
     let bench = Bench::new();
-
     let second = Queue::open(&bench.folder.file("queue.sqlite"), settings());
-
     assert!(matches!(second, Err(OpenError::InUse)), "{second:?}");
+
+    let other = bench.folder.file("letter");
+    std::fs::write(&other, "not a database, but long enough to be looked at by anybody who opens it".repeat(20)).expect("a file");
+    let opened = Queue::open(&other, settings());
+    assert!(matches!(opened, Err(OpenError::File(_))), "{opened:?}");
 }
 
 /// This test starts itself again as the process that is killed.
@@ -133,8 +136,7 @@ async fn a_message_that_was_answered_survives_the_death_of_the_process() {
     const ANSWERED: &str = "the message was answered";
     if let Some(file) = std::env::var_os(FILE) {
         let queue = Queue::open(file.as_ref(), settings()).expect("queues");
-        let request = json!({ "QueueUrl": Queue::url("http://127.0.0.1:1", "tasks"), "MessageBody": "m" }).to_string();
-        call(&queue, "SendMessage", request).await.expect("it is sent");
+        call(&queue, "SendMessage", &of_tasks(json!({ "MessageBody": "m" }))).expect("it is sent");
         println!("{ANSWERED}");
         loop {
             std::thread::park();
@@ -155,29 +157,6 @@ async fn a_message_that_was_answered_survives_the_death_of_the_process() {
 
     let queue = Queue::open(&folder.file("queue.sqlite"), settings()).expect("the file is free");
     assert_eq!(queue.depth("tasks").expect("a depth"), Depth { visible: 1, ..Depth::default() });
-}
-
-#[test]
-fn a_file_of_another_program_is_refused() {
-    let folder = Folder::new();
-    std::fs::write(folder.file("queue.sqlite"), "not a database, but long enough to be looked at by anybody who opens it".repeat(20))
-        .expect("a file");
-
-    let opened = Queue::open(&folder.file("queue.sqlite"), settings());
-
-    assert!(matches!(opened, Err(OpenError::File(_))), "{opened:?}");
-}
-
-#[test]
-fn a_dead_letter_queue_must_exist() {
-    let folder = Folder::new();
-    let mut alone = settings();
-    alone.truncate(1);
-
-    let opened = Queue::open(&folder.file("queue.sqlite"), alone);
-
-    let named = matches!(&opened, Err(OpenError::UnknownDeadLetterQueue { queue, dead_letter_queue }) if queue == "tasks" && dead_letter_queue == "dead");
-    assert!(named, "{opened:?}");
 }
 
 #[test]
