@@ -23,7 +23,7 @@ impl<T: Clone> Observers<T> {
     }
 
     /// Tells everybody. What happened is built only if somebody listens: it copies whole messages.
-    pub(crate) fn tell(&self, what: impl FnOnce() -> T) {
+    pub(crate) fn notify(&self, what: impl FnOnce() -> T) {
         let mut observers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         observers.retain(|observer| !observer.is_closed());
         if !observers.is_empty() {
@@ -41,13 +41,13 @@ mod tests {
     #[test]
     fn everybody_is_told_and_while_there_is_nobody_nothing_is_built() {
         let observers = Observers::default();
-        observers.tell(|| unreachable!("nobody listens"));
+        observers.notify(|| unreachable!("nobody listens"));
         let (one, mut other) = (observers.add(), observers.add());
-        observers.tell(|| 1);
+        observers.notify(|| 1);
         drop(one);
-        observers.tell(|| 2);
+        observers.notify(|| 2);
         assert_eq!([other.try_recv(), other.try_recv()], [Ok(1), Ok(2)]);
         drop(other);
-        observers.tell(|| unreachable!("nobody listens any more"));
+        observers.notify(|| unreachable!("nobody listens any more"));
     }
 }

@@ -120,7 +120,8 @@ pub async fn each(
     let mut taken = 0;
     loop {
         let left = items_max.map(|max| i32::try_from(max - taken).unwrap_or(i32::MAX));
-        let page = query.clone().set_limit(left).send().await.map_err(|error| unavailable(attempted, &error))?;
+        // On the heap: every future that reads through this would else be as large as the SDK's.
+        let page = Box::pin(query.clone().set_limit(left).send()).await.map_err(|error| unavailable(attempted, &error))?;
         for item in page.items() {
             taken += 1;
             if take(item)?.is_break() {

@@ -1,7 +1,7 @@
 //! The one layer that requests to every embedded endpoint pass.
 //!
 //! For each request: read it whole, find out who calls what, apply holds, pass it to the endpoint, read the answer whole, apply holds,
-//! tell the observers, answer. With [`Latency`], the way to the endpoint and back takes time. The layer has an HTTP server of its own,
+//! notify the observers, answer. With [`Latency`], the way to the endpoint and back takes time. The layer has an HTTP server of its own,
 //! because a lost answer must close the connection without a byte.
 //!
 //! A request that has arrived takes effect also if its caller hangs up or dies meanwhile, as at AWS. The one exception is the Runtime
@@ -150,15 +150,15 @@ impl Exchange {
 
     async fn exchange(self, arrival: Arrival, head: Parts) -> Result<Response<Full<Bytes>>, Unanswered> {
         let Endpoints { traps, observers, delays } = &self.endpoints;
-        let tell = |fate: Fate, status: u16, body: &[u8], units: Units| observers.tell(|| arrival.call(fate, status, body, units));
+        let notify = |fate: Fate, status: u16, body: &[u8], units: Units| observers.notify(|| arrival.call(fate, status, body, units));
         match traps.pass(At::Request, || arrival.call(Fate::Answered, 0, &[], Units::default())).await {
             Verdict::Release => {}
             Verdict::Lose => {
-                tell(Fate::RequestLost, 0, &[], Units::default());
+                notify(Fate::RequestLost, 0, &[], Units::default());
                 return Err(Unanswered);
             }
             Verdict::Answer(answer) => {
-                tell(Fate::Refused, answer.status.as_u16(), &answer.body, Units::default());
+                notify(Fate::Refused, answer.status.as_u16(), &answer.body, Units::default());
                 return Ok(answer.into());
             }
         }
@@ -178,15 +178,15 @@ impl Exchange {
         let status = response.status().as_u16();
         match traps.pass(At::Answer, || arrival.call(Fate::Answered, status, response.body(), units)).await {
             Verdict::Release => {
-                tell(Fate::Answered, status, response.body(), units);
+                notify(Fate::Answered, status, response.body(), units);
                 Ok(response.map(Full::new))
             }
             Verdict::Lose => {
-                tell(Fate::AnswerLost, status, response.body(), units);
+                notify(Fate::AnswerLost, status, response.body(), units);
                 Err(Unanswered)
             }
             Verdict::Answer(answer) => {
-                tell(Fate::Replaced, answer.status.as_u16(), &answer.body, units);
+                notify(Fate::Replaced, answer.status.as_u16(), &answer.body, units);
                 Ok(answer.into())
             }
         }

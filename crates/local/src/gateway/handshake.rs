@@ -139,7 +139,7 @@ async fn open(
     let stopping = (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
     let admitted = shared.connections.admit(client, authorized, &settings.limits).ok_or(stopping)?;
     let context = &admitted.connection.authorized.context;
-    shared.tell(&admitted.connection, || What::Opened { device: context.get("device").cloned() });
+    shared.notify(&admitted.connection, || What::Opened { device: context.get("device").cloned() });
     tokio::spawn(Session::new(shared.clone(), admitted).run(socket));
     Ok(subprotocol)
 }

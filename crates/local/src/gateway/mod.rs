@@ -110,8 +110,8 @@ impl Shared {
     }
 
     /// Tells the observers what happened on a connection.
-    fn tell(&self, connection: &Connection, what: impl FnOnce() -> What) {
-        self.observers.tell(|| GatewayEvent {
+    fn notify(&self, connection: &Connection, what: impl FnOnce() -> What) {
+        self.observers.notify(|| GatewayEvent {
             connection: connection.id().to_owned(),
             user: connection.authorized.principal.clone(),
             what: what(),

@@ -61,7 +61,7 @@ impl Session {
         };
         self.shared.connections.remove(self.connection.id());
         self.outgoing.close();
-        self.shared.tell(&self.connection, || What::Closed { code: closing.code, reason: closing.reason.clone() });
+        self.shared.notify(&self.connection, || What::Closed { code: closing.code, reason: closing.reason.clone() });
         if !self.window.lags_behind_disconnect() {
             dispatch_all(&self.shared, &self.connection, self.window.flush());
         }
@@ -159,7 +159,7 @@ fn take(
         Some(Ok(Message::Text(text))) => {
             connection.touch();
             let frame = Frame::new(text.as_str().to_owned(), &shared.settings.routes);
-            shared.tell(connection, || What::FrameIn {
+            shared.notify(connection, || What::FrameIn {
                 route: frame.route.as_ref().map(|route| route.key.clone()),
                 text: frame.text.clone(),
             });
@@ -223,6 +223,6 @@ async fn send(
 ) -> Result<(), Error> {
     sink.send(Message::text(text.clone())).await?;
     connection.touch();
-    shared.tell(connection, || What::FrameOut { text, source });
+    shared.notify(connection, || What::FrameOut { text, source });
     Ok(())
 }

@@ -185,7 +185,7 @@ impl Environment {
     /// Ends an invocation: first the report, then the answer.
     fn finish(&self, invocation: Invocation, outcome: Result<Bytes, InvokeError>, cold: bool) {
         if let Some(pool) = self.pool.upgrade() {
-            pool.observers.tell(|| InvocationEnded {
+            pool.observers.notify(|| InvocationEnded {
                 caller: self.caller.clone(),
                 function: self.function.name.clone(),
                 took: self.began.elapsed(),

@@ -7,7 +7,7 @@ use chatlane_terminal::{ChatError, chat};
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt as _, BufReader};
 
-use crate::server::{at, entry, hasty_welcome, head, internal_server_error, message, row, soon, stored, tokens, welcome};
+use crate::server::{at, entry, hasty_welcome, head, message, row, soon, stored, tokens, welcome};
 use crate::user::{Scene, User, created, options, reopened, user_id};
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn a_retry_keeps_id_and_anchor() {
     let refused = json!({"status": "refused", "code": "rate_limited", "retryable": true, "retry_after_ms": 1, "message": "slowly"});
     scene.peer.settle(&first, refused).await;
     let second = scene.peer.quietly("send").await;
-    scene.peer.say(internal_server_error()).await;
+    scene.peer.say(json!({"message": "Internal server error", "connectionId": "L0SM9cOFvHcCIhw=", "requestId": "r1"})).await;
     let third = scene.peer.quietly("send").await;
     for retry in [&second, &third] {
         assert_eq!(retry["messages"][0]["client_message_id"], first["messages"][0]["client_message_id"]);
