@@ -195,7 +195,7 @@ impl Script {
             steps.push(step(dice.between(0, 50), operation));
         }
         // Some runs have more: what it hides from the checker it must not hide from all of them.
-        let (strict, one_in) = (seed % 2 == 1, |kind, n| hash(&[seed, kind]) % n == 0);
+        let (strict, one_in) = (seed % 2 == 1, |kind, n| hash(&[seed, kind]).is_multiple_of(n));
         let middle = steps.len().saturating_sub(RUSH + 30).max(1);
         let mut put = |at: usize, operation| {
             if let Some(step) = steps.get_mut(at) {

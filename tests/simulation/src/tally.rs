@@ -100,10 +100,10 @@ impl Met {
                     }
                 }
             }
-            ServerFrame::Ack(answer) | ServerFrame::Read(answer) => {
-                if answer.results.iter().any(|result| matches!(result.outcome, CursorOutcome::Refused(_))) {
-                    self.add("ack, read: refused");
-                }
+            ServerFrame::Ack(answer) | ServerFrame::Read(answer)
+                if answer.results.iter().any(|result| matches!(result.outcome, CursorOutcome::Refused(_))) =>
+            {
+                self.add("ack, read: refused");
             }
             ServerFrame::Probe(answer) => {
                 if !answer.done {

@@ -161,7 +161,8 @@ impl Phone {
 
     /// The outbox in the store holds the messages as they are sent; and there are no more than the server has said that it takes.
     fn check_attempts(&self, SendMessages { conversation, messages, .. }: &SendMessages, bytes: usize) -> Result<(), Broken> {
-        let fits = self.watch.limits.is_none_or(|limits| messages.len() <= limits.messages_per_send_max && bytes <= limits.request_bytes_max);
+        let fits =
+            self.watch.limits.is_none_or(|limits| messages.len() <= limits.messages_per_send_max && bytes <= limits.request_bytes_max);
         holds(fits, "session", || format!("{} messages in {bytes} bytes are too much for the server", messages.len()))?;
         messages.iter().try_for_each(|message| {
             let row = self.disk.waiting(conversation, &message.client_message_id);
@@ -315,14 +316,13 @@ impl World {
         let mut looked = changes.iter().try_for_each(|change| phone.check_change(change, &self.ever));
         let mut touched: BTreeMap<ConversationId, BTreeSet<Position>> = BTreeMap::new();
         for change in &changes {
-            match change {
-                Change::Entries { conversation, entries } => {
-                    touched.entry(conversation.clone()).or_default().extend(entries.iter().map(|entry| entry.position));
-                }
-                Change::Conversation(row) => drop(touched.entry(row.conversation.clone()).or_default()),
-                Change::DropBeyond { conversation, .. } | Change::DropAll(conversation) => drop(touched.entry(conversation.clone()).or_default()),
-                Change::Outbox(_) | Change::OutboxDone { .. } => {}
-            }
+            let (conversation, entries) = match change {
+                Change::Entries { conversation, entries } => (conversation, entries.as_slice()),
+                Change::Conversation(row) => (&row.conversation, &[][..]),
+                Change::DropBeyond { conversation, .. } | Change::DropAll(conversation) => (conversation, &[][..]),
+                Change::Outbox(_) | Change::OutboxDone { .. } => continue,
+            };
+            touched.entry(conversation.clone()).or_default().extend(entries.iter().map(|entry| entry.position));
         }
         phone.disk.apply(changes);
         for (conversation, new) in &touched {

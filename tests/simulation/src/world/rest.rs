@@ -92,7 +92,8 @@ impl World {
         let mut found = (*gap_ms > GAP_WITHIN_MS).then(|| "a gap stays open, and nobody asks".to_owned());
         let state = self.memory.state();
         for (phone, waited_ms) in self.phones.iter().zip(no_pushes_ms) {
-            let pushed_to = state.sessions.get(&phone.user).is_some_and(|sessions| sessions.values().any(|session| session.device == phone.id));
+            let pushed_to =
+                state.sessions.get(&phone.user).is_some_and(|sessions| sessions.values().any(|session| session.device == phone.id));
             *waited_ms = if is_live(&phone) && !pushed_to { *waited_ms + 1_000 } else { 0 };
             // In a strict run no answer to `ping` tells it; nor is it to happen.
             if *waited_ms > NO_PUSHES_MS_MAX {
