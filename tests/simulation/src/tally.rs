@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use chatlane_protocol::frames::{CursorOutcome, SyncOutcome};
-use chatlane_protocol::{ErrorCode, Outcome as OfMessage, ServerFrame};
 use chatlane_session::{ConnectionState, OutgoingState, Shown};
 
 use crate::fault::{Fault, Hits};
@@ -37,102 +35,49 @@ pub struct Tally {
 pub struct Met(BTreeMap<&'static str, u64>);
 
 impl Met {
-    /// All of them.
-    const ALL: [&'static str; 22] = [
-        "ack, read: refused",
-        "error: token_expired",
-        "goaway",
-        "hello: next page",
-        "history: not done",
-        "ping: resync",
-        "probe: found",
-        "probe: not done",
-        "send: anchor_stale",
-        "send: duplicate",
-        "send: epoch_changed",
-        "send: not_attempted",
-        "send: not_found",
-        "send: too_large",
-        "send: unavailable",
-        "sync: epoch_changed",
-        "sync: not done",
-        "shown: displaced",
-        "shown: failed",
-        "shown: rolled back",
-        "shown: rolled back to nothing",
-        "shown: skipped",
+    /// Answers: how their frames begin, and what is in them.
+    const ANSWERS: [(&'static str, &'static str, &'static str); 18] = [
+        (r#"{"type":"ack""#, r#""status":"refused""#, "ack: refused"),
+        (r#"{"type":"error""#, r#""code":"token_expired""#, "error: token_expired"),
+        (r#"{"type":"goaway""#, "", "goaway"),
+        (r#"{"type":"hello""#, r#","next":"#, "hello: next page"),
+        (r#"{"type":"history""#, r#""done":false"#, "history: not done"),
+        (r#"{"type":"ping""#, r#""resync":true"#, "ping: resync"),
+        (r#"{"type":"probe""#, r#""found":[{"#, "probe: found"),
+        (r#"{"type":"probe""#, r#""done":false"#, "probe: not done"),
+        (r#"{"type":"read""#, r#""status":"refused""#, "read: refused"),
+        (r#"{"type":"send""#, r#""code":"anchor_stale""#, "send: anchor_stale"),
+        (r#"{"type":"send""#, r#""status":"duplicate""#, "send: duplicate"),
+        (r#"{"type":"send""#, r#""code":"epoch_changed""#, "send: epoch_changed"),
+        (r#"{"type":"send""#, r#""status":"not_attempted""#, "send: not_attempted"),
+        (r#"{"type":"send""#, r#""code":"not_found""#, "send: not_found"),
+        (r#"{"type":"send""#, r#""code":"too_large""#, "send: too_large"),
+        (r#"{"type":"send""#, r#""code":"unavailable""#, "send: unavailable"),
+        (r#"{"type":"sync""#, r#""code":"epoch_changed""#, "sync: epoch_changed"),
+        (r#"{"type":"sync""#, r#""done":false"#, "sync: not done"),
     ];
+    const SIGHTS: [&'static str; 4] = ["shown: displaced", "shown: failed", "shown: rolled back", "shown: skipped"];
 
-    fn add(&mut self, name: &'static str) {
-        *self.0.entry(name).or_default() += 1;
+    pub(crate) fn answered(&mut self, text: &str) {
+        for (_, _, name) in Self::ANSWERS.iter().filter(|(begin, word, _)| text.starts_with(begin) && text.contains(word)) {
+            *self.0.entry(name).or_default() += 1;
+        }
     }
 
     pub(crate) fn shown(&mut self, shown: &Shown) {
-        match shown {
-            Shown::Connection(ConnectionState::Displaced) => self.add("shown: displaced"),
-            Shown::Outgoing { state: OutgoingState::Failed(_), .. } => self.add("shown: failed"),
-            Shown::RolledBack { position, .. } if position.seq.get() == 0 => self.add("shown: rolled back to nothing"),
-            Shown::RolledBack { .. } => self.add("shown: rolled back"),
-            Shown::Skipped { .. } => self.add("shown: skipped"),
-            _ => {}
-        }
+        let index = match shown {
+            Shown::Connection(ConnectionState::Displaced) => 0,
+            Shown::Outgoing { state: OutgoingState::Failed(_), .. } => 1,
+            Shown::RolledBack { .. } => 2,
+            Shown::Skipped { .. } => 3,
+            _ => return,
+        };
+        *self.0.entry(Self::SIGHTS[index]).or_default() += 1;
     }
 
-    pub(crate) fn answered(&mut self, frame: &ServerFrame) {
-        match frame {
-            ServerFrame::Send(answer) => {
-                for result in &answer.results {
-                    match &result.outcome {
-                        OfMessage::Duplicate(_) => self.add("send: duplicate"),
-                        OfMessage::NotAttempted => self.add("send: not_attempted"),
-                        OfMessage::Refused(refusal) => self.add(in_send(refusal.code)),
-                        OfMessage::Ok(_) | OfMessage::Conflict(_) => {}
-                    }
-                }
-            }
-            ServerFrame::Sync(answer) => {
-                for page in &answer.pages {
-                    match &page.outcome {
-                        SyncOutcome::Ok(missed) if !missed.done => self.add("sync: not done"),
-                        SyncOutcome::Refused(refusal) if refusal.code == ErrorCode::EpochChanged => self.add("sync: epoch_changed"),
-                        SyncOutcome::Refused(refusal) if refusal.code == ErrorCode::NotFound => self.add("sync: not_found"),
-                        SyncOutcome::Ok(_) | SyncOutcome::Refused(_) => {}
-                    }
-                }
-            }
-            ServerFrame::Ack(answer) | ServerFrame::Read(answer)
-                if answer.results.iter().any(|result| matches!(result.outcome, CursorOutcome::Refused(_))) =>
-            {
-                self.add("ack, read: refused");
-            }
-            ServerFrame::Probe(answer) => {
-                if !answer.done {
-                    self.add("probe: not done");
-                }
-                if !answer.found.is_empty() {
-                    self.add("probe: found");
-                }
-            }
-            ServerFrame::History(answer) if !answer.done => self.add("history: not done"),
-            ServerFrame::Goaway(_) => self.add("goaway"),
-            ServerFrame::Hello(answer) if answer.next.is_some() => self.add("hello: next page"),
-            ServerFrame::Ping(answer) if answer.resync => self.add("ping: resync"),
-            ServerFrame::Error(error) if error.refusal.code == ErrorCode::TokenExpired => self.add("error: token_expired"),
-            _ => {}
-        }
-    }
-}
-
-const fn in_send(code: ErrorCode) -> &'static str {
-    match code {
-        ErrorCode::AnchorStale => "send: anchor_stale",
-        ErrorCode::Busy => "send: busy",
-        ErrorCode::EpochChanged => "send: epoch_changed",
-        ErrorCode::NotFound => "send: not_found",
-        ErrorCode::RateLimited => "send: rate_limited",
-        ErrorCode::TooLarge => "send: too_large",
-        ErrorCode::Unavailable => "send: unavailable",
-        _ => "send: refused otherwise",
+    fn missing(&self) -> impl Iterator<Item = &'static str> {
+        let all = Self::ANSWERS.iter().map(|(_, _, name)| *name).chain(Self::SIGHTS);
+        all.filter(|name| !self.0.contains_key(name))
     }
 }
 
@@ -190,7 +135,7 @@ impl Tally {
                 idle.push(format!("`{}` hit {hit} of {could} {}", fault.words().0, fault.words().1));
             }
         }
-        idle.extend(Met::ALL.iter().filter(|name| !self.met.0.contains_key(*name)).map(|name| format!("`{name}` was never met")));
+        idle.extend(self.met.missing().map(|name| format!("`{name}` was never met")));
         idle
     }
 }

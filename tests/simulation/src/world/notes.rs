@@ -105,7 +105,7 @@ impl World {
     pub(crate) fn note_arrival(&mut self, number: usize, text: &str) {
         let Ok(frame) = serde_json::from_str::<ServerFrame>(text) else { return };
         self.phones[number].watch.answered(&frame);
-        self.met.answered(&frame);
+        self.met.answered(text);
         match frame {
             ServerFrame::Hello(answer) => self.note_standings(number, *answer),
             ServerFrame::Ping(answer) => {
