@@ -51,11 +51,19 @@ pub enum Fault {
     ClockOff,
     /// A token whose time is nearly over.
     TokenExpiry,
+    /// A handshake does not get through.
+    Unreachable,
+    /// An answer never reaches its device; the socket stays.
+    AnswerLost,
+    /// So does a push.
+    PushLost,
+    /// A push comes twice, the second time later.
+    PushDoubled,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::RequestLost,
         Self::GatewayThrottles,
         Self::Throttled,
@@ -75,6 +83,10 @@ impl Fault {
         Self::DisconnectLost,
         Self::ClockOff,
         Self::TokenExpiry,
+        Self::Unreachable,
+        Self::AnswerLost,
+        Self::PushLost,
+        Self::PushDoubled,
     ];
 
     /// For people: the fault, and what it can hit.
@@ -99,6 +111,10 @@ impl Fault {
             Self::DisconnectLost => ("disconnect lost", "ends"),
             Self::ClockOff => ("clock off by up to a day", "invocations"),
             Self::TokenExpiry => ("token expiry", "tokens"),
+            Self::Unreachable => ("gateway unreachable", "handshakes"),
+            Self::AnswerLost => ("answer lost", "answers"),
+            Self::PushLost => ("push lost", "posts"),
+            Self::PushDoubled => ("push doubled", "posts"),
         }
     }
 
@@ -106,7 +122,7 @@ impl Fault {
     const fn often(self) -> (u64, u64) {
         match self {
             Self::Throttled | Self::Killed | Self::ResponseLost | Self::KilledInFlight => (20, 40),
-            Self::SocketCut | Self::HalfOpen | Self::RequestLost | Self::GatewayThrottles => (20, 45),
+            Self::SocketCut | Self::HalfOpen | Self::RequestLost | Self::GatewayThrottles | Self::AnswerLost => (20, 45),
             Self::ClockOff | Self::FalseGone => (25, 60),
             Self::ItemByItem | Self::TokenExpiry => (100, 500),
             _ => (15, 120),
@@ -115,7 +131,7 @@ impl Fault {
 
     /// Whether it may cost a live device a push, which only its next heartbeat or gap repairs.
     const fn costs_a_push(self) -> bool {
-        matches!(self, Self::FalseGone | Self::ClockOff | Self::TokenExpiry)
+        matches!(self, Self::FalseGone | Self::ClockOff | Self::TokenExpiry | Self::PushLost)
     }
 }
 
@@ -217,6 +233,6 @@ mod tests {
         assert!(Fault::ALL.into_iter().all(|fault| over.strike(fault).is_none()));
         let mut strict = Faults::new(3, plan, true);
         let spared: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| strict.strike(*fault).is_none()).collect();
-        assert_eq!(spared, [Fault::FalseGone, Fault::ClockOff, Fault::TokenExpiry]);
+        assert_eq!(spared, [Fault::FalseGone, Fault::ClockOff, Fault::TokenExpiry, Fault::PushLost]);
     }
 }

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::fault::{Fault, Hits, Plan};
 use crate::script::{Performed, Script};
+use crate::tally::Met;
 use crate::world::{Violation, World};
 
 /// What came of a run.
@@ -14,6 +15,8 @@ pub struct Outcome {
     pub trace: u64,
     /// Operations by name.
     pub performed: Performed,
+    /// The rarer answers and sights.
+    pub met: Met,
     /// Faults.
     pub hits: BTreeMap<Fault, Hits>,
     /// Those that hit, as a plan.
@@ -71,6 +74,7 @@ pub fn run(script: &Script, prints: bool) -> Outcome {
         never_begun: world.never_begun,
         virtual_ms: world.now_ms,
         performed: world.performed,
+        met: world.met,
         hits: world.faults.hits,
         struck: world.faults.struck,
         history: world.history,

@@ -17,6 +17,9 @@ pub struct Script {
     pub seed: u64,
     /// Delivery is judged without the repairs: heartbeats tell nothing, and no fault may cost a push.
     pub strict: bool,
+    /// The server's limits and pages are small.
+    #[serde(default)]
+    pub small: bool,
     /// In this order.
     pub steps: Vec<Step>,
     /// What goes wrong.
@@ -121,6 +124,16 @@ pub enum Operation {
         /// Which rule.
         form: usize,
     },
+    /// Another client says hello in the name of a device. Not in a strict run: its word of it may be lost like any push.
+    Double {
+        /// Of which.
+        device: usize,
+    },
+    /// The tables are restored from a backup.
+    Restore {
+        /// So many milliseconds old.
+        back_ms: u64,
+    },
 }
 
 impl Operation {
@@ -139,6 +152,8 @@ impl Operation {
             Self::Advance { .. } => "advance time",
             Self::Stranger { .. } => "stranger asks",
             Self::Bad { .. } => "bad request",
+            Self::Double { .. } => "another client",
+            Self::Restore { .. } => "restore",
         }
     }
 }
@@ -148,6 +163,9 @@ pub(crate) const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
 /// The devices, by the number of their user.
 pub(crate) const DEVICES: [usize; 6] = [0, 0, 1, 1, 2, 3];
+
+/// A backup so old holds nothing.
+const ALL_OF_A_RUN_MS: u64 = 1_000_000_000;
 
 /// Operations of the last moment.
 const RUSH: usize = 10;
@@ -176,7 +194,24 @@ impl Script {
             let operation = if dice.one_in(2) { writes } else { Operation::Restart { device, kept: dice.below(3) } };
             steps.push(step(dice.between(0, 50), operation));
         }
-        Self { story: format!("seed {seed}"), seed, strict: seed % 2 == 1, steps, faults }
+        // Some runs have more: what it hides from the checker it must not hide from all of them.
+        let (strict, one_in) = (seed % 2 == 1, |kind, n| hash(&[seed, kind]).is_multiple_of(n));
+        let middle = steps.len().saturating_sub(RUSH + 30).max(1);
+        let mut put = |at: usize, operation| {
+            if let Some(step) = steps.get_mut(at) {
+                step.operation = operation;
+            }
+        };
+        for _ in 0..if one_in(4, 4) { dice.between(1, 2) } else { 0 } {
+            let back_ms = if dice.one_in(8) { ALL_OF_A_RUN_MS } else { dice.between(500, 60_000) };
+            put(20 + dice.below(middle), Operation::Restore { back_ms });
+        }
+        for _ in 0..if !strict && one_in(5, 3) { dice.between(1, 4) } else { 0 } {
+            let (at, device) = (20 + dice.below(middle), dice.below(DEVICES.len()));
+            put(at, Operation::Double { device });
+            put(at + 1 + dice.below(4), Operation::Connect { device });
+        }
+        Self { story: format!("seed {seed}"), seed, strict, small: one_in(6, 4), steps, faults }
     }
 }
 

@@ -1,16 +1,20 @@
 //! Everything between the real code at both ends, and a clock that jumps from event to event. Nothing here reads a real clock, starts a
 //! thread or iterates over a map without an order: one script always makes the same run.
 
+mod checks;
 mod creation;
 mod dump;
 mod gateway;
 mod lambda;
+mod notes;
 mod perform;
 mod phone;
 mod port;
 mod queue;
 mod raw;
 mod rest;
+mod restore;
+mod small;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
@@ -26,6 +30,7 @@ use chatlane_session::{Input, OpenFailure};
 use chatlane_tests_support::Dice;
 use serde_json::{Value, json};
 
+use self::checks::{Ever, is_there};
 use self::creation::Unseen;
 use self::gateway::{Socket, Stage};
 use self::lambda::{Invocation, Waiting};
@@ -35,6 +40,7 @@ use self::raw::{RAW, Raw};
 use crate::fault::Faults;
 use crate::issuer;
 use crate::script::{DEVICES, Performed, Script, USERS};
+use crate::tally::Met;
 
 /// The true time at the start of a run.
 pub(crate) const START_MS: u64 = 1_795_000_000_000;
@@ -93,8 +99,11 @@ pub struct Violation {
 /// Everything.
 pub(crate) struct World {
     pub(crate) strict: bool,
+    pub(crate) small: bool,
     pub(crate) settings: Settings,
     pub(crate) memory: Memory,
+    /// What the log has held, for the checks.
+    pub(crate) ever: Ever,
     /// Creations that can be seen in part.
     pub(crate) half: BTreeMap<ConversationId, Vec<Unseen>>,
     pub(crate) queue: Queue,
@@ -112,6 +121,7 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     pub(crate) history: String,
     pub(crate) performed: Performed,
+    pub(crate) met: Met,
     pub(crate) violation: Option<Violation>,
     /// Messages that were shown as failed, or discarded: nobody sends them again.
     pub(crate) given_up: BTreeSet<(ConversationId, ClientMessageId)>,
@@ -141,10 +151,15 @@ impl World {
         let mut settings = Settings::new(1);
         // So small that short scripts meet it.
         settings.anchor = AnchorBound { entries_max: 20, bytes_max: 16 * 1024 };
+        if script.small {
+            small::shrink(&mut settings);
+        }
         Self {
             strict: script.strict,
+            small: script.small,
             settings,
             memory: Memory::new(),
+            ever: Ever::default(),
             half: BTreeMap::new(),
             queue: Queue::default(),
             sockets: BTreeMap::new(),
@@ -159,6 +174,7 @@ impl World {
             faults: Faults::new(script.seed, script.faults.clone(), script.strict),
             history: String::new(),
             performed: Performed::new(),
+            met: Met::default(),
             violation: None,
             given_up: BTreeSet::new(),
             promised: BTreeMap::new(),
@@ -277,14 +293,20 @@ impl World {
         line["device"] = json!(device);
         line["user"] = json!(user);
         line["at_ms"] = json!(self.now_ms);
-        let line = line.to_string();
+        self.write_line(&line.to_string());
+    }
+
+    pub(crate) fn write_line(&mut self, line: &str) {
         self.trace = hashed(self.trace, line.as_bytes());
-        self.history.push_str(&line);
+        self.history.push_str(line);
         self.history.push('\n');
     }
 
-    /// An answer has reached a device that promises the delivery up to here.
+    /// An answer has reached a device that promises the delivery up to here; unless it is of a log that a restore has cut since.
     pub(crate) fn promise(&mut self, conversation: &ConversationId, position: Position) {
+        if !is_there(&self.memory.state(), conversation, position) {
+            return;
+        }
         let promised = self.promised.entry(conversation.clone()).or_insert(position);
         *promised = position.max(*promised);
     }

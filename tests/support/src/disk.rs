@@ -43,6 +43,11 @@ impl Disk {
         }
     }
 
+    /// A row of the outbox.
+    pub fn waiting(&self, conversation: &ConversationId, id: &ClientMessageId) -> Option<&OutboxRow> {
+        self.outbox.get(&(conversation.clone(), id.clone()))
+    }
+
     /// The outbox, in the order of writing.
     pub fn outbox(&self) -> Vec<OutboxRow> {
         let mut rows: Vec<OutboxRow> = self.outbox.values().cloned().collect();

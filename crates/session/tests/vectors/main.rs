@@ -5,8 +5,6 @@
 
 mod catching_up;
 mod connection;
-#[expect(dead_code, reason = "the model rolls more kinds of dice")]
-#[path = "../session_model/dice.rs"]
 mod dice;
 mod entries;
 mod json;

@@ -26,6 +26,7 @@ impl World {
             return Ok(Created::Contended);
         }
         let created = block_on(self.memory.create(creation))?;
+        self.keep(&creation.entry);
         if created == Created::New
             && let Some(mut dice) = self.faults.strike(Fault::ItemByItem)
         {

@@ -25,6 +25,8 @@ pub(crate) enum Owner {
     Phone { phone: usize, life: u32, socket: SocketId },
     /// Nobody's session: frames by hand.
     Raw(usize),
+    /// Another client that uses the id of a device.
+    Double,
 }
 
 /// What a socket carries, from the device's side.
@@ -123,8 +125,10 @@ impl World {
 
     /// A frame leaves a device.
     pub(crate) fn leaves(&mut self, number: u64, text: String) {
-        let Some(socket) = self.sockets.get(&number).filter(|socket| socket.stage == Stage::Open) else { return };
-        let by_session = matches!(socket.owner, Owner::Phone { .. });
+        if self.sockets.get(&number).is_none_or(|socket| socket.stage != Stage::Open) {
+            return;
+        }
+        let by_session = self.by_session(number);
         let latency = self.network_ms();
         if by_session && self.faults.strike(Fault::RequestLost).is_some() {
             return;
@@ -206,6 +210,7 @@ impl World {
     pub(crate) fn route_answered(&mut self, number: u64, answered: Answered) {
         match answered {
             Ok(answer) if answer.body.is_empty() => {}
+            Ok(_) if self.by_session(number) && self.faults.strike(Fault::AnswerLost).is_some() => {}
             Ok(answer) => self.toward_device(number, answer.body),
             Err(foreign) => self.violated("handler", format!("a handler does not know the gateway's event: {foreign}")),
         }
@@ -229,11 +234,13 @@ impl World {
             Owner::Phone { phone, life, socket } => {
                 if self.phones[phone].life == life && self.phones[phone].session.is_some() {
                     let text = if self.strict { without_heartbeat(text) } else { text };
+                    let text = if self.small { self.cut_small(phone, text) } else { text };
                     self.note_arrival(phone, &text);
                     self.input(phone, Input::Received { socket, text: Text(text) });
                 }
             }
             Owner::Raw(raw) => self.raw_answered(raw, &text),
+            Owner::Double => {}
         }
     }
 
@@ -249,6 +256,12 @@ impl World {
         if socket.stage == Stage::Open && self.faults.strike(Fault::FalseGone).is_some() {
             self.tell(format_args!("{connection} is called gone"));
             return PostOutcome::Gone;
+        }
+        if self.by_session(number) && self.faults.strike(Fault::PushLost).is_some() {
+            return PostOutcome::Posted;
+        }
+        if let Some(mut dice) = self.faults.strike(Fault::PushDoubled) {
+            self.at(dice.between(1, 3_000), Event::ToDevice { socket: number, text: frame.to_owned() });
         }
         self.toward_device(number, frame.to_owned());
         PostOutcome::Posted
@@ -271,6 +284,10 @@ impl World {
                 self.at(latency, Event::Closed { socket: number });
             }
         }
+    }
+
+    fn by_session(&self, number: u64) -> bool {
+        matches!(self.sockets[&number].owner, Owner::Phone { .. })
     }
 
     fn named(&self, connection: &ConnectionId) -> Option<(u64, Socket)> {

@@ -49,6 +49,8 @@ impl World {
             }
             Operation::Stranger { action, pick } => self.ask_as_stranger(action, pick),
             Operation::Bad { form } => self.ask_badly(form),
+            Operation::Double { device } => self.double(device).is_some(),
+            Operation::Restore { back_ms } => self.restore(back_ms),
         }
     }
 
@@ -92,9 +94,13 @@ impl World {
         self.input(device, Input::Do(Act::MarkRead { conversation, position })).then_some(())
     }
 
-    /// Asks for what is before the device's run of a conversation.
     fn scroll_up(&mut self, device: usize, pick: usize) -> Option<()> {
         let conversation = self.one(device, pick)?;
+        self.load_history(device, conversation)
+    }
+
+    /// Asks for what is before the device's run of a conversation.
+    pub(crate) fn load_history(&mut self, device: usize, conversation: ConversationId) -> Option<()> {
         let row = self.phones[device].session.as_ref()?.conversations().find(|row| row.conversation == conversation)?;
         let before = Some(row.from.seq.next()).filter(|seq| *seq > Seq::FIRST);
         self.input(device, Input::Do(Act::LoadHistory { conversation, before })).then_some(())
@@ -105,6 +111,7 @@ impl World {
         let (conversation, client_message_id) = self.phones[device].failed.pop_first()?;
         self.note(device, json!({"what": "given_up", "conversation": conversation, "id": client_message_id}));
         self.given_up.insert((conversation.clone(), client_message_id.clone()));
+        self.phones[device].discarded.insert(client_message_id.clone());
         self.input(device, Input::Do(Act::Discard { conversation, client_message_id })).then_some(())
     }
 

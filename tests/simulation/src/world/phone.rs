@@ -2,15 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use chatlane_protocol::frames::{CursorOutcome, HelloAnswer, Outcome, SyncOutcome};
-use chatlane_protocol::request::PositionIn;
-use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, Entry, EntryKind, Position, Request, ServerFrame, Token, UserId};
-use chatlane_session::{
-    Act, BatchId, Change, ConnectionState, Input, Moment, OpenFailure, OutboxState, OutgoingState, Output, Session, Settings, Shown,
-};
+use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, Position, Token, UserId};
+use chatlane_session::{Act, BatchId, Change, ConnectionState, Input, Moment, OpenFailure, OutboxState, Output, Session, Settings};
 use chatlane_tests_support::Disk;
 use serde_json::{Value, json};
 
+use super::checks::Watch;
 use super::gateway::{Owner, Socket};
 use super::{Event, START_MS, World};
 use crate::fault::Fault;
@@ -39,12 +36,15 @@ pub(crate) struct Phone {
     /// Shown as failed, and not given up.
     pub(crate) failed: BTreeSet<(ConversationId, ClientMessageId)>,
     /// Writes that the store has not finished.
-    writing: VecDeque<(BatchId, Vec<Change>)>,
+    pub(crate) writing: VecDeque<(BatchId, Vec<Change>)>,
     written_ms: u64,
     pub(crate) made: u64,
-    composed: BTreeSet<ClientMessageId>,
-    /// What requests under way have told of cursors.
-    told: BTreeMap<String, (&'static str, Vec<PositionIn>)>,
+    pub(crate) composed: BTreeSet<ClientMessageId>,
+    /// Given up by its person.
+    pub(crate) discarded: BTreeSet<ClientMessageId>,
+    /// Another client has said hello in its name, at some time.
+    pub(crate) doubled: bool,
+    pub(crate) watch: Watch,
     calls: (u64, u32),
 }
 
@@ -63,15 +63,18 @@ impl Phone {
             written_ms: 0,
             made: 0,
             composed: BTreeSet::new(),
-            told: BTreeMap::new(),
+            discarded: BTreeSet::new(),
+            doubled: false,
+            watch: Watch::default(),
             calls: (0, 0),
         }
     }
 
     /// Bounds so small that short scripts meet them.
-    fn settings(&self) -> Settings {
+    fn settings(&self, small: bool) -> Settings {
         let patience = Settings::new(self.user.clone(), self.id);
-        Settings { catch_up_entries_max: 60, new_entries_max: 25, ahead_entries_max: 8, ..patience }
+        let (catch_up_entries_max, new_entries_max, ahead_entries_max) = if small { (12, 8, 5) } else { (60, 25, 8) };
+        Settings { catch_up_entries_max, new_entries_max, ahead_entries_max, ..patience }
     }
 
     pub(crate) fn next_id(&mut self, kind: &str) -> ClientMessageId {
@@ -95,7 +98,7 @@ impl World {
             return;
         }
         phone.life += 1;
-        phone.told.clear();
+        phone.watch = Watch::default();
         let outbox = phone.disk.outbox();
         let failed = outbox.iter().filter(|row| matches!(row.state, OutboxState::Failed(_)));
         phone.failed = failed.map(|row| (row.conversation.clone(), row.client_message_id.clone())).collect();
@@ -113,7 +116,7 @@ impl World {
             }
         }
         let phone = &mut self.phones[number];
-        let session = Session::new(phone.settings(), phone.disk.restored());
+        let session = Session::new(phone.settings(self.small), phone.disk.restored());
         phone.state = session.connection();
         phone.session = Some(session);
         self.input(number, Input::Do(Act::ConnectNow));
@@ -126,10 +129,10 @@ impl World {
             return;
         }
         let writing: Vec<_> = phone.writing.drain(..).take(kept).collect();
-        for (_, changes) in writing {
-            phone.disk.apply(changes);
-        }
         let life = phone.life;
+        for (_, changes) in writing {
+            self.store(number, changes);
+        }
         let mine = |socket: &Socket| matches!(socket.owner, Owner::Phone { phone, life: of, .. } if phone == number && of == life);
         let sockets: Vec<u64> = self.sockets.iter().filter(|(_, socket)| mine(socket)).map(|(socket, _)| *socket).collect();
         for socket in sockets {
@@ -155,9 +158,10 @@ impl World {
             self.violated("session", format!("device {number} is called without an end at {now_ms}"));
             return true;
         }
-        let said = said(&input);
+        let (said, before, wanted) = (said(&input), phone.state, matches!(input, Input::Do(Act::ConnectNow)));
         let outputs = session.handle(Moment(now_ms), random, input);
         self.tell(format_args!("device {number} <- {said}"));
+        self.check_outputs(number, before, wanted, &outputs);
         for output in outputs {
             self.carry_out(number, output);
         }
@@ -173,13 +177,18 @@ impl World {
                 let socket = self.number();
                 self.sockets.insert(socket, Socket::new(owner));
                 let latency = self.network_ms();
-                self.at(latency, Event::Handshake { socket, device, token });
+                if self.faults.strike(Fault::Unreachable).is_some() {
+                    self.at(latency, Event::Opened { socket, failure: Some(OpenFailure::Unreachable) });
+                } else {
+                    self.at(latency, Event::Handshake { socket, device, token });
+                }
             }
             Output::Send { socket, text } => {
-                self.note_request(number, &text.0);
-                let life = self.phones[number].life;
-                if let Some(socket) = self.socket_of(Owner::Phone { phone: number, life, socket }) {
-                    self.leaves(socket, text.0);
+                let life = phone.life;
+                let on = self.socket_of(Owner::Phone { phone: number, life, socket });
+                self.note_request(number, socket, on.map(|on| self.sockets[&on].stage), &text.0);
+                if let Some(on) = on {
+                    self.leaves(on, text.0);
                 }
             }
             Output::Close(socket) => {
@@ -217,7 +226,7 @@ impl World {
             return;
         }
         if let Some((batch, changes)) = phone.writing.pop_front() {
-            phone.disk.apply(changes);
+            self.store(number, changes);
             self.input(number, Input::Committed(batch));
         }
     }
@@ -229,224 +238,11 @@ impl World {
         }
     }
 
-    /// What the person sees.
-    fn show(&mut self, number: usize, shown: Shown) {
-        match shown {
-            Shown::Connection(state) => {
-                let before = std::mem::replace(&mut self.phones[number].state, state);
-                let what = match state {
-                    ConnectionState::Connecting if matches!(before, ConnectionState::CatchingUp | ConnectionState::Live) => "away",
-                    ConnectionState::Connecting => return,
-                    ConnectionState::CatchingUp => "hello",
-                    ConnectionState::Live => "live",
-                    ConnectionState::Waiting { .. } | ConnectionState::NoToken | ConnectionState::UpgradeRequired => "away",
-                    ConnectionState::Displaced => {
-                        self.violated("displaced", format!("device {number} is displaced, and nobody else uses it"));
-                        "away"
-                    }
-                };
-                self.note(number, json!({"what": what}));
-            }
-            Shown::Entry { conversation, entry } => self.note(number, sight("shown", &conversation, &entry)),
-            Shown::History { conversation, entries, .. } => {
-                for entry in entries {
-                    self.note(number, sight("older", &conversation, &entry));
-                }
-            }
-            Shown::RolledBack { conversation, position } => {
-                self.note(number, json!({"what": "rolled_back", "conversation": conversation, "to": position}));
-            }
-            Shown::Skipped { conversation, position } => {
-                self.note(number, json!({"what": "skipped", "conversation": conversation, "to": position}));
-            }
-            Shown::Outgoing { conversation, client_message_id: id, state } => match state {
-                OutgoingState::Waiting => {
-                    if self.phones[number].composed.insert(id.clone()) {
-                        self.note(number, json!({"what": "composed", "conversation": conversation, "id": id}));
-                    }
-                }
-                OutgoingState::Stored(_) => {
-                    self.phones[number].failed.remove(&(conversation, id));
-                }
-                OutgoingState::Failed(_) => {
-                    self.note(number, json!({"what": "given_up", "conversation": conversation, "id": id}));
-                    self.given_up.insert((conversation.clone(), id.clone()));
-                    self.phones[number].failed.insert((conversation, id));
-                }
-            },
-            Shown::Cursors { conversation, cursors } => {
-                let (of, delivered, read) = (cursors.user, cursors.delivered, cursors.read);
-                self.note(number, json!({"what": "cursors", "conversation": conversation, "of": of, "delivered": delivered, "read": read}));
-            }
-            Shown::Conversation { .. } | Shown::Opened { .. } | Shown::Failed(_) => {}
-        }
-    }
-
-    /// A request leaves the device.
-    fn note_request(&mut self, number: usize, text: &str) {
-        let request = match Request::parse(text) {
-            Ok(request) => request,
-            Err(bad) => return self.violated("session", format!("device {number} sends a bad request: {:?}", bad.refusal)),
-        };
-        let id = request.id().to_string();
-        match request {
-            Request::Send(send) => {
-                let messages: Vec<Value> = send
-                    .messages
-                    .iter()
-                    .map(|message| json!({"id": message.client_message_id, "anchor": message.anchor, "body": message.body}))
-                    .collect();
-                self.note(number, json!({"what": "attempt", "request": id, "conversation": send.conversation, "messages": messages}));
-            }
-            Request::Open(open) => self.note(number, json!({"what": "open", "id": open.client_message_id})),
-            Request::Sync(sync) => self.note_told(number, id, "told_ack", sync.ack),
-            Request::Ack(positions) => self.note_told(number, id, "told_ack", positions.positions),
-            Request::Read(positions) => self.note_told(number, id, "told_read", positions.positions),
-            _ => {}
-        }
-    }
-
-    fn note_told(&mut self, number: usize, id: String, what: &'static str, positions: Vec<PositionIn>) {
-        for PositionIn { conversation, position } in &positions {
-            self.note(number, json!({"what": what, "conversation": conversation, "position": position}));
-        }
-        let cursor = if what == "told_read" { "read" } else { "delivered" };
-        self.phones[number].told.insert(id, (cursor, positions));
-    }
-
-    /// A frame has reached the device.
-    pub(crate) fn note_arrival(&mut self, number: usize, text: &str) {
-        let Ok(frame) = serde_json::from_str::<ServerFrame>(text) else { return };
-        match frame {
-            ServerFrame::Hello(answer) => self.note_standings(number, *answer),
-            ServerFrame::Ping(answer) => {
-                for row in answer.conversations {
-                    self.note(number, json!({"what": "standing", "conversation": row.conversation, "head": row.head, "count": row.count}));
-                }
-            }
-            ServerFrame::Open(answer) => {
-                let head = answer.conversation;
-                self.promise(&head.conversation, head.head);
-                self.note(number, json!({"what": "opened", "conversation": head.conversation, "head": head.head}));
-            }
-            ServerFrame::Send(answer) => {
-                for result in answer.results {
-                    let mut line = json!({
-                        "what": "result", "request": answer.id, "conversation": answer.conversation, "id": result.client_message_id,
-                    });
-                    let (status, stored) = match result.outcome {
-                        Outcome::Ok(stored) => ("ok", Some(stored)),
-                        Outcome::Duplicate(stored) => ("duplicate", Some(stored)),
-                        Outcome::Conflict(stored) => ("conflict", Some(stored)),
-                        Outcome::Refused(refusal) => {
-                            line["code"] = json!(refusal.code);
-                            ("refused", None)
-                        }
-                        Outcome::NotAttempted => ("not_attempted", None),
-                    };
-                    line["status"] = json!(status);
-                    if let Some(stored) = stored {
-                        if status != "conflict" {
-                            self.promise(&answer.conversation, stored.position);
-                        }
-                        line["position"] = json!(stored.position);
-                        line["count"] = json!(stored.count);
-                        line["time_ms"] = json!(stored.time_ms);
-                    }
-                    self.note(number, line);
-                }
-            }
-            ServerFrame::Probe(answer) => {
-                for found in answer.found {
-                    let stored = found.stored;
-                    self.promise(&answer.conversation, stored.position);
-                    self.note(
-                        number,
-                        json!({
-                            "what": "result", "request": answer.id, "conversation": answer.conversation, "id": found.client_message_id,
-                            "status": "found", "position": stored.position, "count": stored.count, "time_ms": stored.time_ms,
-                        }),
-                    );
-                }
-            }
-            ServerFrame::Ack(answer) | ServerFrame::Read(answer) => {
-                if let Some((cursor, positions)) = self.phones[number].told.remove(answer.id.as_str()) {
-                    let taken = positions.into_iter().zip(answer.results).filter(|(_, result)| result.outcome == CursorOutcome::Ok);
-                    self.note_taken(number, cursor, taken.map(|(position, _)| position).collect());
-                }
-            }
-            ServerFrame::Sync(answer) => {
-                for page in &answer.pages {
-                    let SyncOutcome::Ok(missed) = &page.outcome else { continue };
-                    // What its sender is shown is not sent again.
-                    let own = missed.entries.iter().filter(|entry| entry.sender == self.phones[number].user);
-                    if let Some(position) = own.map(|entry| entry.position).max() {
-                        self.promise(&page.conversation, position);
-                    }
-                }
-                if let Some((cursor, positions)) = self.phones[number].told.remove(answer.id.as_str()).filter(|_| answer.acked) {
-                    self.note_taken(number, cursor, positions);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn note_taken(&mut self, number: usize, cursor: &str, positions: Vec<PositionIn>) {
-        for PositionIn { conversation, position } in positions {
-            self.note(number, json!({"what": "taken", "cursor": cursor, "conversation": conversation, "position": position}));
-        }
-    }
-
-    fn note_standings(&mut self, number: usize, answer: HelloAnswer) {
-        for row in answer.conversations {
-            let head = row.conversation;
-            self.note(
-                number,
-                json!({
-                    "what": "standing", "conversation": head.conversation, "head": head.head, "count": row.count,
-                    "read": row.read, "read_count": row.read_count,
-                }),
-            );
-        }
-    }
-
-    /// The last line of a device.
-    pub(crate) fn note_end(&mut self, number: usize) {
-        let phone = &self.phones[number];
-        let mut transcripts = vec![];
-        for row in phone.disk.conversations.values() {
-            let entries = phone.disk.entries.get(&row.conversation).into_iter().flat_map(BTreeMap::values);
-            let entries: Vec<Value> = entries
-                .filter(|entry| entry.position.seq > row.from.seq && entry.position.seq <= row.have.seq)
-                .map(|entry| sight("", &row.conversation, entry))
-                .collect();
-            transcripts.push(json!({
-                "conversation": row.conversation, "from": row.from, "have": row.have, "entries": entries, "unread": row.unread(),
-            }));
-        }
-        let outbox: Vec<Value> =
-            phone.disk.outbox().iter().map(|row| json!({"conversation": row.conversation, "id": row.client_message_id})).collect();
-        self.note(number, json!({"what": "end", "transcripts": transcripts, "outbox": outbox}));
-    }
-
     /// Entries of a conversation that the person of a device has been shown, ascending.
     pub(crate) fn seen(&self, number: usize, conversation: &ConversationId) -> Vec<Position> {
         let entries = self.phones[number].disk.entries.get(conversation);
         entries.into_iter().flat_map(BTreeMap::values).map(|entry| entry.position).collect()
     }
-}
-
-fn sight(what: &str, conversation: &ConversationId, entry: &Entry) -> Value {
-    let (kind, body) = match &entry.kind {
-        EntryKind::Message { body } => ("message", json!(body)),
-        EntryKind::Created { .. } => ("created", Value::Null),
-        EntryKind::Unknown => ("unknown", Value::Null),
-    };
-    json!({
-        "what": what, "conversation": conversation, "position": entry.position, "sender": entry.sender, "id": entry.client_message_id,
-        "kind": kind, "time_ms": entry.time_ms, "count": entry.count, "body": body,
-    })
 }
 
 /// An input, for a reader. Never a token.

@@ -49,6 +49,11 @@ impl World {
         Some(match call.method {
             "create" => Box::new(self.create(call.argument().expect(COMPLETE))),
             "put" if in_hand(&call.argument::<Entry>().expect(COMPLETE).conversation) => Box::new(Ok::<_, Failure>(Put::Contended)),
+            "put" => {
+                let outcome = call.take_effect(&self.memory);
+                self.keep(call.argument().expect(COMPLETE));
+                outcome
+            }
             "advance" | "raise_head" if in_hand(call.argument().expect(COMPLETE)) => return None,
             "enqueue" => {
                 self.accept(call.argument::<Task>().expect(COMPLETE), *call.argument().expect(COMPLETE));

@@ -7,6 +7,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use chatlane_chat::workers::task::Task;
 use serde_json::json;
 
+use super::checks::is_there;
 use super::{Event, START_MS, World};
 use crate::fault::Fault;
 
@@ -125,9 +126,12 @@ impl World {
         }
     }
 
-    /// An operator redrives the dead letters.
+    /// An operator redrives the dead letters, but for those about entries that a restore took back: nobody can deliver them.
     pub(crate) fn redrive(&mut self) {
-        for message in std::mem::take(&mut self.queue.dead) {
+        let is_there = |task: &Task| is_there(&self.memory.state(), &task.conversation, task.last);
+        let mut dead = std::mem::take(&mut self.queue.dead);
+        dead.retain(|message| serde_json::from_str(&message.body).is_ok_and(|task| is_there(&task)));
+        for message in dead {
             self.enqueue(Message { sent_ms: self.now_ms, receives: 0, visible_ms: self.now_ms, ..message });
         }
     }

@@ -7,7 +7,7 @@ use chatlane_protocol::{ConversationId, DeviceId, UserId};
 use serde_json::{Value, json};
 
 use super::gateway::{Owner, Socket, Stage};
-use super::{START_MS, World};
+use super::{Event, START_MS, World};
 use crate::bad::BAD;
 use crate::issuer;
 use crate::script::USERS;
@@ -51,6 +51,23 @@ impl World {
         self.sockets.get_mut(&number)?.stage = Stage::Open;
         self.raws[raw].socket = Some(number);
         Some(number)
+    }
+
+    /// Another client, with the id and a token of a device, says hello: it takes the device's place. Then it goes away.
+    pub(crate) fn double(&mut self, phone: usize) -> Option<()> {
+        let runs = self.phones[phone].session.is_some() && !self.strict;
+        let (user, device) = (self.phones[phone].user.clone(), self.phones[phone].id);
+        let number = self.number();
+        self.sockets.insert(number, Socket::new(Owner::Double));
+        let token = issuer::token(&user, (START_MS + self.now_ms) / 1000 + 3_600);
+        if !runs || !self.handshake(number, device, token.as_str()) {
+            return None;
+        }
+        self.sockets.get_mut(&number)?.stage = Stage::Open;
+        self.phones[phone].doubled = true;
+        self.leaves(number, json!({"action": "hello", "id": "double", "v": 1}).to_string());
+        self.at(30_000, Event::LifeEnds { socket: number });
+        Some(())
     }
 
     /// The same question about a conversation of others and about none.

@@ -6,21 +6,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chatlane_chat::log::kinds::direct_conversation;
 use chatlane_chat::{Entry, Kind};
+use chatlane_protocol::limits::PING_AFTER_IDLE_MS;
 use chatlane_protocol::{ConversationId, Position, Seq, UserId};
 use chatlane_session::{Act, ConnectionState, Input, OutboxState};
 use serde_json::json;
 
-use super::World;
+use super::checks::is_there;
+use super::phone::Phone;
+use super::{Event, World};
 use crate::script::{DEVICES, USERS};
 
 /// So long everything may take when nothing goes wrong any more: a task may be fifteen minutes late, a half-open socket is noticed by a
 /// heartbeat after four; then the longest back-offs, and the visibility timeouts of a message, one after the other.
 const REST_WITHIN_MS: u64 = 1_500_000;
 
-/// And so long, in a run that is not strict, until everybody knows every conversation. Where a wrong clock has cost the push of a new one,
-/// a live device learns of it at its next hello, which comes before the gateway ends a connection.
-const KNOWN_WITHIN_MS: u64 = 7_200_000;
+/// And so long until everybody has said hello: before the gateway ends a connection. In a run that is not strict a live device may learn of
+/// a new conversation so late (where a wrong clock has cost its push), and in any run what a restore has cut.
+const HELLO_WITHIN_MS: u64 = 7_200_000;
+
+/// So long a known gap may stay open while nothing is under way: the longest pause after failures.
+const GAP_WITHIN_MS: u64 = 35_000;
+
+/// So long a live device may be without pushes: until the answer to its next `ping`.
+const NO_PUSHES_MS_MAX: u64 = PING_AFTER_IDLE_MS + 60_000;
 
 /// How often people look at their conversations, and say a word where nobody has.
 const LOOK_EVERY_MS: u64 = 60_000;
@@ -42,25 +52,74 @@ impl World {
         }
         let began_ms = self.now_ms;
         let mut look_ms = began_ms;
+        let (mut gap_ms, mut no_pushes_ms) = (0, vec![0; self.phones.len()]);
         while self.violation.is_none() {
-            let Some(Unrest { why, within_ms }) = self.unrest() else { break };
+            let Some(Unrest { why, within_ms }) = self.unrest().or_else(|| self.read_to_the_beginning()) else { break };
             if self.now_ms - began_ms > within_ms {
                 let strict = if self.strict { " (without repairs)" } else { "" };
                 self.violated("converges", format!("after {} s{strict} still: {why}", within_ms / 1000));
                 return;
             }
             self.redrive();
+            for phone in 0..self.phones.len() {
+                if self.phones[phone].state == ConnectionState::Displaced {
+                    self.input(phone, Input::Do(Act::ConnectNow));
+                }
+            }
             if self.now_ms >= look_ms {
                 look_ms += LOOK_EVERY_MS;
                 self.look_at_everything();
             }
             self.run_for(1_000);
+            self.look_for_idlers(&mut gap_ms, &mut no_pushes_ms);
         }
-        self.history.push_str(&json!({"what": "quiescent", "at_ms": self.now_ms}).to_string());
-        self.history.push('\n');
+        self.check_rest();
+        let line = json!({"what": "quiescent", "at_ms": self.now_ms}).to_string();
+        self.write_line(&line);
         for phone in 0..self.phones.len() {
             self.note_end(phone);
         }
+    }
+
+    /// A second has passed: what a session must have noticed by itself.
+    fn look_for_idlers(&mut self, gap_ms: &mut u64, no_pushes_ms: &mut [u64]) {
+        let last = |event: &Event| matches!(event, Event::GatewayLearns { .. } | Event::LifeEnds { .. } | Event::Disconnect { .. });
+        let idle = self.invocations.is_empty() && self.queue.is_empty() && self.events.values().all(last);
+        let is_live = |phone: &&Phone| phone.state == ConnectionState::Live;
+        let mut sessions = self.phones.iter().filter(is_live).filter_map(|phone| phone.session.as_ref());
+        let gap = idle && sessions.any(|session| session.conversations().any(|row| row.head > row.have));
+        *gap_ms = if gap { *gap_ms + 1_000 } else { 0 };
+        let mut found = (*gap_ms > GAP_WITHIN_MS).then(|| "a gap stays open, and nobody asks".to_owned());
+        let state = self.memory.state();
+        for (phone, waited_ms) in self.phones.iter().zip(no_pushes_ms) {
+            let pushed_to =
+                state.sessions.get(&phone.user).is_some_and(|sessions| sessions.values().any(|session| session.device == phone.id));
+            *waited_ms = if is_live(&phone) && !pushed_to { *waited_ms + 1_000 } else { 0 };
+            // In a strict run no answer to `ping` tells it; nor is it to happen.
+            if *waited_ms > NO_PUSHES_MS_MAX {
+                found = Some(format!("{} gets no pushes, and does not notice", phone.id));
+            }
+        }
+        drop(state);
+        if let Some(found) = found {
+            self.violated("session", found);
+        }
+    }
+
+    /// People scroll up until they have seen everything, so that in the end each has the whole log.
+    fn read_to_the_beginning(&mut self) -> Option<Unrest> {
+        let mut unread = None;
+        for phone in 0..self.phones.len() {
+            for conversation in self.known(phone) {
+                let from = self.phones[phone].disk.conversations.get(&conversation).map_or(Seq::ZERO, |row| row.from.seq);
+                if from > Seq::ZERO {
+                    let why = format!("device {phone} has {conversation} from {from} on");
+                    self.load_history(phone, conversation);
+                    unread = Some(Unrest { why, within_ms: HELLO_WITHIN_MS });
+                }
+            }
+        }
+        unread
     }
 
     /// Each person looks at all conversations. Where a delivery was never begun, and no sender comes back to it, those who know of the
@@ -75,10 +134,13 @@ impl World {
                 let promised = self.promised.get(lane).copied().unwrap_or(Position::ZERO);
                 let left = |entry: &Entry| {
                     entry.position <= head
+                        || entry.position.epoch < self.settings.epoch // what it was promised has gone with the restore
                         || matches!(entry.kind, Kind::Created(_))
                         || self.given_up.contains(&(lane.clone(), entry.client_message_id.clone()))
                 };
-                (idle && head < tail && promised <= head && log.values().all(left)).then(|| lane.clone())
+                // A task of before a restore may have raised it to an entry that is gone: `hello` then says nothing to those who have that one.
+                let is_gone = head > tail;
+                (idle && (is_gone || head < tail && promised <= head && log.values().all(left))).then(|| lane.clone())
             };
             let never_begun: BTreeSet<ConversationId> = state.log.iter().filter_map(never_begun).collect();
             (never_begun, state.members.keys().cloned().collect::<Vec<_>>())
@@ -86,22 +148,30 @@ impl World {
         self.never_begun += never_begun.len() as u64;
         for phone in 0..self.phones.len() {
             let conversations = self.known(phone);
-            for (pick, _) in conversations.iter().enumerate().filter(|(_, lane)| never_begun.contains(lane)) {
+            // The device knows only by an answer that a conversation is lost.
+            let to_be_said = |lane: &ConversationId| never_begun.contains(lane) || self.is_lost(lane);
+            let picks: Vec<usize> = (0..conversations.len()).filter(|pick| to_be_said(&conversations[*pick])).collect();
+            for pick in picks {
                 self.compose(phone, pick, 1, 0);
             }
             let me = USERS[DEVICES[phone]];
             let unheard = |(lane, user): &&(ConversationId, UserId)| {
                 user.as_str() == me && never_begun.contains(lane) && !conversations.contains(lane)
             };
-            for (lane, _) in members.iter().filter(unheard) {
-                let other = members.iter().find(|(of, user)| of == lane && user.as_str() != me);
-                let other = other.and_then(|(_, other)| USERS.iter().position(|user| *user == other.as_str()));
-                if let Some(other) = other {
-                    self.open_with(phone, other);
-                }
+            let unheard: BTreeSet<_> = members.iter().filter(unheard).map(|(lane, _)| lane).collect();
+            // Of one that a restore has lost, a device keeps what it has until it is opened again.
+            let is_to_be_opened = |lane: &ConversationId| unheard.contains(lane) || self.is_lost(lane) && conversations.contains(lane);
+            let with: Vec<usize> = (0..USERS.len()).filter(|with| is_to_be_opened(&direct(DEVICES[phone], *with))).collect();
+            for other in with {
+                self.open_with(phone, other);
             }
             self.input(phone, Input::Do(Act::Look { conversations }));
         }
+    }
+
+    /// Whether a restore has lost the whole conversation.
+    fn is_lost(&self, conversation: &ConversationId) -> bool {
+        !self.memory.state().log.contains_key(conversation)
     }
 
     /// What is not at rest yet.
@@ -115,27 +185,41 @@ impl World {
             if let Some(row) = session.outbox().find(|row| !matches!(row.state, OutboxState::Failed(_))) {
                 return unrest(format!("device {number} has not sent {} with anchor {}", row.client_message_id, row.anchor));
             }
+            if !phone.writing.is_empty() {
+                return unrest(format!("the store of device {number} is writing"));
+            }
+            if let Some(row) = session.conversations().find(|row| !state.log.contains_key(&row.conversation)) {
+                return unrest(format!("device {number} has {}, which is lost", row.conversation));
+            }
             for (conversation, _) in state.members.keys().filter(|(_, user)| *user == phone.user) {
                 let tail = state.log.get(conversation).and_then(|log| log.values().next_back()).map(|entry| entry.position);
                 let tail = tail.unwrap_or(Position::ZERO);
                 let Some(row) = session.conversations().find(|row| row.conversation == *conversation) else {
-                    let within_ms = if self.strict { REST_WITHIN_MS } else { KNOWN_WITHIN_MS };
+                    let within_ms = if self.strict { REST_WITHIN_MS } else { HELLO_WITHIN_MS };
                     return Some(Unrest { why: format!("device {number} does not know {conversation}, which is at {tail}"), within_ms });
                 };
                 if row.have != tail || row.head != tail || row.read_pending {
-                    return unrest(format!(
+                    // Who has more than a restore has left, or less than it has made, may learn it as late.
+                    let within_ms = if self.settings.epoch > 1 { HELLO_WITHIN_MS } else { REST_WITHIN_MS };
+                    let why = format!(
                         "device {number} has {} of {conversation} and knows {}, which is at {tail}; read {} {}",
                         row.have,
                         row.head,
                         row.read,
                         if row.read_pending { "to be told" } else { "" }
-                    ));
+                    );
+                    return Some(Unrest { why, within_ms });
                 }
                 let inbox = state.inboxes.get(&phone.user).and_then(|rows| rows.get(conversation));
                 let delivered = inbox.and_then(|inbox| inbox.delivered.get(&phone.id).copied()).unwrap_or_default();
                 // What was skipped is not acknowledged before an entry behind it is stored.
                 if !row.is_empty() && delivered != row.have {
                     return unrest(format!("device {number} has {} of {conversation}, and the server knows of {delivered}", row.have));
+                }
+                let read = inbox.map_or(Position::ZERO, |inbox| inbox.read.position);
+                let marked = row.read == Position::ZERO || is_there(&state, conversation, row.read);
+                if read < row.read || !marked {
+                    return unrest(format!("device {number} has read {} of {conversation}, and the server knows of {read}", row.read));
                 }
                 if state.heads.get(conversation).is_none_or(|head| head.position != tail) {
                     return unrest(format!("the head of {conversation} is not at {tail}"));
@@ -148,4 +232,9 @@ impl World {
         }
         None
     }
+}
+
+fn direct(one: usize, other: usize) -> ConversationId {
+    let user = |number: usize| UserId::new(USERS[number]).expect("a user");
+    direct_conversation(&user(one), &user(other))
 }

@@ -1,0 +1,238 @@
+//! What a device's person sees, what leaves it and what reaches it, as lines of the history.
+
+use std::collections::BTreeMap;
+
+use chatlane_protocol::frames::{CursorOutcome, HelloAnswer, SyncOutcome};
+use chatlane_protocol::request::PositionIn;
+use chatlane_protocol::{ConversationId, Entry, EntryKind, Outcome, Request, ServerFrame};
+use chatlane_session::{ConnectionState, OutgoingState, Shown, SocketId};
+use serde_json::{Value, json};
+
+use super::World;
+use super::gateway::Stage;
+
+impl World {
+    /// What the person sees.
+    pub(crate) fn show(&mut self, number: usize, shown: Shown) {
+        self.check_shown(number, &shown);
+        self.met.shown(&shown);
+        match shown {
+            Shown::Connection(state) => {
+                let before = std::mem::replace(&mut self.phones[number].state, state);
+                let what = match state {
+                    ConnectionState::Connecting if matches!(before, ConnectionState::CatchingUp | ConnectionState::Live) => "away",
+                    ConnectionState::Connecting => return,
+                    ConnectionState::CatchingUp => "hello",
+                    ConnectionState::Live => "live",
+                    ConnectionState::Waiting { .. } | ConnectionState::NoToken | ConnectionState::UpgradeRequired => "away",
+                    ConnectionState::Displaced => {
+                        if !self.phones[number].doubled {
+                            self.violated("displaced", format!("device {number} is displaced, and nobody else uses it"));
+                        }
+                        "away"
+                    }
+                };
+                self.note(number, json!({"what": what}));
+            }
+            Shown::Entry { conversation, entry } => self.note(number, sight("shown", &conversation, &entry)),
+            Shown::History { conversation, entries, .. } => {
+                for entry in entries {
+                    self.note(number, sight("older", &conversation, &entry));
+                }
+            }
+            Shown::RolledBack { conversation, position } => {
+                self.note(number, json!({"what": "rolled_back", "conversation": conversation, "to": position}));
+            }
+            Shown::Skipped { conversation, position } => {
+                self.note(number, json!({"what": "skipped", "conversation": conversation, "to": position}));
+            }
+            Shown::Outgoing { conversation, client_message_id: id, state } => match state {
+                OutgoingState::Waiting => {
+                    if self.phones[number].composed.insert(id.clone()) {
+                        self.note(number, json!({"what": "composed", "conversation": conversation, "id": id}));
+                    }
+                }
+                OutgoingState::Stored(_) => {
+                    self.phones[number].failed.remove(&(conversation, id));
+                }
+                OutgoingState::Failed(_) => {
+                    self.note(number, json!({"what": "given_up", "conversation": conversation, "id": id}));
+                    self.given_up.insert((conversation.clone(), id.clone()));
+                    self.phones[number].failed.insert((conversation, id));
+                }
+            },
+            Shown::Cursors { conversation, cursors } => {
+                let (of, delivered, read) = (cursors.user, cursors.delivered, cursors.read);
+                self.note(number, json!({"what": "cursors", "conversation": conversation, "of": of, "delivered": delivered, "read": read}));
+            }
+            Shown::Conversation { .. } | Shown::Opened { .. } | Shown::Failed(_) => {}
+        }
+    }
+
+    /// A request leaves the device.
+    pub(crate) fn note_request(&mut self, number: usize, on: SocketId, stage: Option<Stage>, text: &str) {
+        let request = match Request::parse(text) {
+            Ok(request) => request,
+            Err(bad) => return self.violated("session", format!("device {number} sends a bad request: {:?}", bad.refusal)),
+        };
+        self.check_request(number, on, stage, text, &request);
+        let id = request.id().to_string();
+        match &request {
+            Request::Send(send) => {
+                let messages: Vec<Value> = send
+                    .messages
+                    .iter()
+                    .map(|message| json!({"id": message.client_message_id, "anchor": message.anchor, "body": message.body}))
+                    .collect();
+                self.note(number, json!({"what": "attempt", "request": id, "conversation": send.conversation, "messages": messages}));
+            }
+            Request::Open(open) => self.note(number, json!({"what": "open", "id": open.client_message_id})),
+            Request::Sync(sync) => self.note_told(number, "told_ack", &sync.ack),
+            Request::Ack(told) => self.note_told(number, "told_ack", &told.positions),
+            Request::Read(told) => self.note_told(number, "told_read", &told.positions),
+            _ => {}
+        }
+        self.phones[number].watch.asked.insert(id, (self.now_ms, request));
+    }
+
+    fn note_told(&mut self, number: usize, what: &str, positions: &[PositionIn]) {
+        for PositionIn { conversation, position } in positions {
+            self.note(number, json!({"what": what, "conversation": conversation, "position": position}));
+        }
+    }
+
+    /// A frame has reached the device.
+    pub(crate) fn note_arrival(&mut self, number: usize, text: &str) {
+        let Ok(frame) = serde_json::from_str::<ServerFrame>(text) else { return };
+        self.phones[number].watch.answered(&frame);
+        self.met.answered(text);
+        match frame {
+            ServerFrame::Hello(answer) => self.note_standings(number, *answer),
+            ServerFrame::Ping(answer) => {
+                for row in answer.conversations {
+                    self.note(number, json!({"what": "standing", "conversation": row.conversation, "head": row.head, "count": row.count}));
+                }
+            }
+            ServerFrame::Open(answer) => {
+                let head = answer.conversation;
+                self.promise(&head.conversation, head.head);
+                self.note(number, json!({"what": "opened", "conversation": head.conversation, "head": head.head}));
+            }
+            ServerFrame::Send(answer) => {
+                for result in answer.results {
+                    let mut line = json!({
+                        "what": "result", "request": answer.id, "conversation": answer.conversation, "id": result.client_message_id,
+                    });
+                    let (status, stored) = match result.outcome {
+                        Outcome::Ok(stored) => ("ok", Some(stored)),
+                        Outcome::Duplicate(stored) => ("duplicate", Some(stored)),
+                        Outcome::Conflict(stored) => ("conflict", Some(stored)),
+                        Outcome::Refused(refusal) => {
+                            line["code"] = json!(refusal.code);
+                            ("refused", None)
+                        }
+                        Outcome::NotAttempted => ("not_attempted", None),
+                    };
+                    line["status"] = json!(status);
+                    if let Some(stored) = stored {
+                        if status != "conflict" {
+                            self.promise(&answer.conversation, stored.position);
+                        }
+                        line["position"] = json!(stored.position);
+                        line["count"] = json!(stored.count);
+                        line["time_ms"] = json!(stored.time_ms);
+                    }
+                    self.note(number, line);
+                }
+            }
+            ServerFrame::Probe(answer) => {
+                for found in answer.found {
+                    let stored = found.stored;
+                    self.promise(&answer.conversation, stored.position);
+                    self.note(
+                        number,
+                        json!({
+                            "what": "result", "request": answer.id, "conversation": answer.conversation, "id": found.client_message_id,
+                            "status": "found", "position": stored.position, "count": stored.count, "time_ms": stored.time_ms,
+                        }),
+                    );
+                }
+            }
+            ServerFrame::Ack(answer) | ServerFrame::Read(answer) => {
+                let (cursor, told) = match self.phones[number].watch.asked.remove(answer.id.as_str()) {
+                    Some((_, Request::Ack(told))) => ("delivered", told.positions),
+                    Some((_, Request::Read(told))) => ("read", told.positions),
+                    _ => return,
+                };
+                let taken = told.into_iter().zip(answer.results).filter(|(_, result)| result.outcome == CursorOutcome::Ok);
+                self.note_taken(number, cursor, taken.map(|(position, _)| position).collect());
+            }
+            ServerFrame::Sync(answer) => {
+                for page in &answer.pages {
+                    let SyncOutcome::Ok(missed) = &page.outcome else { continue };
+                    // What its sender is shown is not sent again.
+                    let own = missed.entries.iter().filter(|entry| entry.sender == self.phones[number].user);
+                    if let Some(position) = own.map(|entry| entry.position).max() {
+                        self.promise(&page.conversation, position);
+                    }
+                }
+                if let Some((_, Request::Sync(sync))) = self.phones[number].watch.asked.remove(answer.id.as_str())
+                    && answer.acked
+                {
+                    self.note_taken(number, "delivered", sync.ack);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn note_taken(&mut self, number: usize, cursor: &str, positions: Vec<PositionIn>) {
+        for PositionIn { conversation, position } in positions {
+            self.note(number, json!({"what": "taken", "cursor": cursor, "conversation": conversation, "position": position}));
+        }
+    }
+
+    fn note_standings(&mut self, number: usize, answer: HelloAnswer) {
+        for row in answer.conversations {
+            let head = row.conversation;
+            self.note(
+                number,
+                json!({
+                    "what": "standing", "conversation": head.conversation, "head": head.head, "count": row.count,
+                    "read": row.read, "read_count": row.read_count,
+                }),
+            );
+        }
+    }
+
+    /// The last line of a device.
+    pub(crate) fn note_end(&mut self, number: usize) {
+        let phone = &self.phones[number];
+        let mut transcripts = vec![];
+        for row in phone.disk.conversations.values() {
+            let entries = phone.disk.entries.get(&row.conversation).into_iter().flat_map(BTreeMap::values);
+            let entries: Vec<Value> = entries
+                .filter(|entry| entry.position.seq > row.from.seq && entry.position.seq <= row.have.seq)
+                .map(|entry| sight("", &row.conversation, entry))
+                .collect();
+            transcripts.push(json!({
+                "conversation": row.conversation, "from": row.from, "have": row.have, "entries": entries, "unread": row.unread(),
+            }));
+        }
+        let outbox: Vec<Value> =
+            phone.disk.outbox().iter().map(|row| json!({"conversation": row.conversation, "id": row.client_message_id})).collect();
+        self.note(number, json!({"what": "end", "transcripts": transcripts, "outbox": outbox}));
+    }
+}
+
+fn sight(what: &str, conversation: &ConversationId, entry: &Entry) -> Value {
+    let (kind, body) = match &entry.kind {
+        EntryKind::Message { body } => ("message", json!(body)),
+        EntryKind::Created { .. } => ("created", Value::Null),
+        EntryKind::Unknown => ("unknown", Value::Null),
+    };
+    json!({
+        "what": what, "conversation": conversation, "position": entry.position, "sender": entry.sender, "id": entry.client_message_id,
+        "kind": kind, "time_ms": entry.time_ms, "count": entry.count, "body": body,
+    })
+}
