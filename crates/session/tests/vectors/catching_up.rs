@@ -1,9 +1,9 @@
 //! What was missed: `hello` with what is known, `sync` page by page, too much of it, and restores.
 
-use chatlane_session::{Act, Change, ConnectionState, Input, Output, Restored, Shown};
+use chatlane_session::{Act, Change, ConnectionState, Output, Shown};
 use serde_json::json;
 
-use super::scenario::{Scenario, entry, hello, hello_row, page, position, push, refused, results, row, stored, waiting};
+use super::scenario::*;
 
 pub fn all() -> Vec<Scenario> {
     vec![
@@ -18,60 +18,57 @@ pub fn all() -> Vec<Scenario> {
 }
 
 fn hello_says_what_is_known() -> Scenario {
-    let restored = Restored { conversations: vec![row("dbob", "bob", 2), row("dcarol", "carol", 7)], outbox: vec![] };
     let mut s = Scenario::new(
         "hello-known",
         "The first request of a socket is `hello`, with a row for each conversation that the device has. What is not answered stands as \
          it said.",
-        restored,
+        vec![known("dbob", "bob", 2), known("dcarol", "carol", 7)],
+        vec![],
     );
-    s.input(Input::Do(Act::ConnectNow));
+    s.does(Act::ConnectNow);
     s.check(s.sent("hello").is_none(), "nothing is sent on a socket that is not open");
-    s.pass(80).open();
+    s.pass(80).opened();
     let known = s.sent("hello").unwrap()["known"].clone();
     s.check(known == json!([["dbob", 1, 2, 0, 0], ["dcarol", 1, 7, 0, 0]]), "ascending, have and read");
-    s.pass(80).answer("hello", hello(&[], 1)).commit();
+    s.pass(80).answer("hello", hello(&[])).commit();
     s.check(s.state() == ConnectionState::Live, "nothing was missed");
     s
 }
 
 fn hello_pages_follow_each_other() -> Scenario {
-    let restored = Restored { conversations: vec![row("dbob", "bob", 2)], outbox: vec![] };
-    let mut s = Scenario::new(
+    let mut s = Scenario::open(
         "hello-pages",
         "`next` asks for a further page, with what the device knows behind it. Only the last page makes the device live.",
-        restored,
+        vec![known("dbob", "bob", 2)],
+        vec![],
     );
-    s.input(Input::Do(Act::ConnectNow)).open();
-    let mut first = hello(&[hello_row("daaron", "aaron", 1)], 1);
+    let mut first = hello(&[hello_row("daaron", "aaron", 1)]);
     first["next"] = json!("daaron");
     s.answer("hello", first);
     let next = s.sent("hello").unwrap();
     s.check(next["after"] == "daaron" && next["known"] == json!([["dbob", 1, 2, 0, 0]]), "the second page");
-    s.answer("hello", hello(&[], 1)).commit();
-    s.answer("sync", json!({"pages": [{"conversation": "daaron", "status": "ok", "entries": [created()], "done": true}], "done": true}))
-        .commit();
+    s.answer("hello", hello(&[])).commit();
+    s.answer("sync", page_of("daaron", &[created()], true)).commit();
     s.check(s.state() == ConnectionState::Live, "live");
     s
 }
 
 fn created() -> serde_json::Value {
     json!({
-        "position": position(1, 1), "sender": "aaron", "client_message_id": "open-1", "time_ms": 1_795_000_000_000_u64, "count": 0,
+        "position": at(1), "sender": "aaron", "client_message_id": "open-1", "time_ms": 1_795_000_000_000_u64, "count": 0,
         "kind": "created", "members": ["aaron", "alice"],
     })
 }
 
 fn missed_entries_come_in_pages() -> Scenario {
-    let restored = Restored { conversations: vec![row("dbob", "bob", 2)], outbox: vec![] };
-    let mut s = Scenario::new(
+    let mut s = Scenario::open(
         "sync-pages",
         "What was missed is asked for at once, page by page; the next request carries the acknowledgement of what is stored of the pages \
          before, an `ack` that of the last. A live entry that comes meanwhile is kept aside.",
-        restored,
+        vec![known("dbob", "bob", 2)],
+        vec![],
     );
-    s.input(Input::Do(Act::ConnectNow)).open();
-    s.answer("hello", hello(&[hello_row("dbob", "bob", 6)], 1)).commit();
+    s.answer("hello", hello(&[hello_row("dbob", "bob", 6)])).commit();
     s.check(s.state() == ConnectionState::CatchingUp, "catching up");
     s.frame(&push([7]));
     s.pass(100).answer("sync", page([3, 4], false));
@@ -80,32 +77,27 @@ fn missed_entries_come_in_pages() -> Scenario {
     s.check(s.entries_shown() == [3, 4], "shown page by page");
     s.pass(100).answer("sync", page([5, 6], true)).commit();
     s.check(s.entries_shown() == [5, 6, 7], "and what came meanwhile");
-    if s.sent("ack").is_none() {
-        s.tick_until("ack");
-    }
+    s.until("ack");
     s.check(s.state() == ConnectionState::Live, "live");
     s
 }
 
 fn too_much_is_skipped() -> Scenario {
-    let restored = Restored { conversations: vec![row("dbob", "bob", 2)], outbox: vec![waiting(1, "m-1", 2)] };
-    let mut s = Scenario::new(
+    let mut s = Scenario::open(
         "too-far-behind",
         "More was missed than is worth fetching: the conversation goes on at its head, its entries are forgotten, the outbox is not. Its \
          message is looked for by `probe` when its anchor is too far behind.",
-        restored,
+        vec![known("dbob", "bob", 2)],
+        vec![waiting(1, "m-1", 2)],
     );
-    s.input(Input::Do(Act::ConnectNow)).open();
-    s.answer("hello", hello(&[hello_row("dbob", "bob", 5_000)], 1)).commit();
-    let skipped = |output: &Output| matches!(output, Output::Show(Shown::Skipped { position: at, .. }) if *at == position(1, 5_000));
+    s.answer("hello", hello(&[hello_row("dbob", "bob", 5_000)])).commit();
+    let skipped = |output: &Output| matches!(output, Output::Show(Shown::Skipped { position, .. }) if *position == at(5_000));
     s.check(s.last.iter().any(skipped), "it goes on at the head");
-    let stale = json!({"code": "anchor_stale", "retryable": false, "tail": position(1, 5_000)});
+    let stale = stale(5_000);
     s.answer("send", results(&[refused("m-1", stale)])).commit();
-    let reached = |seq, done| json!({"conversation": "dbob", "found": [], "reached": position(1, seq), "done": done});
-    s.answer("probe", reached(1_002, false)).commit();
-    s.answer("probe", reached(5_000, true)).commit();
-    let again = s.sent("send").unwrap_or_default();
-    s.check(again["messages"][0]["anchor"] == json!(position(1, 5_000)), "the anchor has moved over what was looked through");
+    s.answer("probe", probed(None, 1_002, false)).commit();
+    s.answer("probe", probed(None, 5_000, true)).commit();
+    s.check(s.messages()[0]["anchor"] == json!(at(5_000)), "the anchor has moved over what was looked through");
     s.answer("send", results(&[stored("m-1", "ok", 5_001)])).commit();
     s.check(s.entries_shown() == [5_001], "and is the next entry");
     s
@@ -119,27 +111,19 @@ fn a_restore_is_rolled_back() -> Scenario {
     );
     s.pass(10).frame(&push([3])).commit();
     s.pass(10).compose("m-1", "hi").commit();
-    let changed = json!({"code": "epoch_changed", "retryable": false, "common": position(1, 2)});
+    let changed = json!({"code": "epoch_changed", "retryable": false, "common": at(2)});
     s.pass(10).answer("send", results(&[refused("m-1", changed)]));
     let dropped = s.last.iter().any(|output| match output {
         Output::Commit { changes, .. } => {
-            changes.iter().any(|change| matches!(change, Change::DropBeyond { position: at, .. } if *at == position(1, 2)))
+            changes.iter().any(|change| matches!(change, Change::DropBeyond { position, .. } if *position == at(2)))
         }
         _ => false,
     });
     s.check(dropped, "what is not in the log any more is dropped");
-    let page = json!({"pages": [{"conversation": "dbob", "status": "ok", "entries": [entry(2, 3)], "done": true}], "done": true});
-    let synced = s.sent("sync").is_some();
     s.commit();
-    if !synced && s.sent("sync").is_none() {
-        s.tick_until("sync");
-    }
-    s.answer("sync", page).commit();
-    if s.sent("send").is_none() {
-        s.tick_until("send");
-    }
-    let again = s.sent("send").unwrap();
-    s.check(again["messages"][0]["anchor"] == json!(position(1, 2)), "from the common entry");
+    s.answer("sync", page_of("dbob", &[entry(2, 3)], true)).commit();
+    let again = s.until("send");
+    s.check(again["messages"][0]["anchor"] == json!(at(2)), "from the common entry");
     s
 }
 
@@ -150,14 +134,13 @@ fn a_log_that_the_device_does_not_know_is_begun_anew() -> Scenario {
          entries and begins anew. The outbox stays: its message is looked for from the first entry on, then sent from what was reached.",
     );
     s.pass(10).compose("m-1", "hi").commit();
-    let unknown = json!({"code": "anchor_unknown", "retryable": false});
+    let unknown = code("anchor_unknown");
     s.answer("send", results(&[refused("m-1", unknown)])).commit();
-    s.tick_until("probe");
-    let probe = s.sent("probe").unwrap();
+    let probe = s.tick_until("probe");
     s.check(probe["anchor"] == json!(position(0, 0)), "from the first entry on");
-    s.answer("probe", json!({"conversation": "dbob", "found": [], "reached": position(1, 1), "done": true})).commit();
-    let first = s.sent("send").unwrap_or_default()["messages"].clone();
-    s.check(first[0]["client_message_id"] == "m-1" && first[0]["anchor"] == json!(position(1, 1)), "the same message");
+    s.answer("probe", probed(None, 1, true)).commit();
+    let first = s.messages();
+    s.check(first[0]["client_message_id"] == "m-1" && first[0]["anchor"] == json!(at(1)), "the same message");
     s.tick_until("sync");
     let unknown = json!({"conversation": "dbob", "status": "refused", "code": "anchor_unknown", "retryable": false});
     s.answer("sync", json!({"pages": [unknown], "done": true}));
@@ -165,9 +148,9 @@ fn a_log_that_the_device_does_not_know_is_begun_anew() -> Scenario {
     let forgotten = s.last.iter().any(|output| matches!(output, Output::Commit { changes, .. } if changes.iter().any(forgets)));
     s.check(forgotten, "the entries are forgotten");
     s.commit();
-    s.frame(&super::scenario::gateway());
-    s.tick_until("send");
-    s.check(s.sent("send").unwrap()["messages"] == first, "the outbox is not");
+    s.frame(&gateway());
+    let again = s.tick_until("send");
+    s.check(again["messages"] == first, "the outbox is not");
     s
 }
 
@@ -177,10 +160,10 @@ fn a_head_that_ping_answers_is_waited_for() -> Scenario {
         "The person looks at a conversation: `ping` asks for its head and the other's marks. A head beyond have may be on its way: it is \
          asked for after the same wait as a gap.",
     );
-    s.pass(10).input(Input::Do(Act::Look { conversations: vec![super::scenario::conversation("dbob")] }));
+    s.pass(10).does(Act::Look { conversations: vec![conversation("dbob")] });
     s.check(s.sent("ping").unwrap()["open"] == json!(["dbob"]), "at once");
-    let cursors = json!([{"user": "bob", "delivered": position(1, 2), "read": position(1, 2)}]);
-    let status = json!({"conversation": "dbob", "head": position(1, 3), "count": 2, "cursors": cursors});
+    let cursors = json!([{"user": "bob", "delivered": at(2), "read": at(2)}]);
+    let status = json!({"conversation": "dbob", "head": at(3), "count": 2, "cursors": cursors});
     s.pass(20).answer("ping", json!({"server_time_ms": 1_795_000_000_000_u64, "conversations": [status]})).commit();
     s.check(s.sent("sync").is_none(), "not at once");
     s.tick_until("sync");

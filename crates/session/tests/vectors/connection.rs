@@ -3,7 +3,7 @@
 use chatlane_session::{Act, ConnectionState, Input, OpenFailure, Output, Shown, SocketId, Text};
 use serde_json::{Value, json};
 
-use super::scenario::{Scenario, conversation, hello, message_id, position, push, results, stored, user};
+use super::scenario::*;
 
 pub fn all() -> Vec<Scenario> {
     vec![
@@ -46,7 +46,7 @@ fn an_idle_socket_is_pinged_and_a_dead_one_replaced() -> Scenario {
         s.tick();
     }
     s.check(connects(&s), "and another one opened");
-    s.open();
+    s.opened();
     s
 }
 
@@ -59,8 +59,8 @@ fn a_socket_that_receives_no_pushes_says_hello_again() -> Scenario {
     s.tick_until("ping");
     s.answer("ping", json!({"server_time_ms": 1_795_000_240_000_u64, "resync": true}));
     s.check(s.sent("hello").is_some() && !closes(&s, 1), "hello again, on the same socket");
-    s.answer("hello", hello(&[super::scenario::hello_row("dbob", "bob", 3)], 1)).commit();
-    s.answer("sync", super::scenario::page([3], true)).commit();
+    s.answer("hello", hello(&[hello_row("dbob", "bob", 3)])).commit();
+    s.answer("sync", page([3], true)).commit();
     s.check(s.state() == ConnectionState::Live, "live");
     s
 }
@@ -70,9 +70,10 @@ fn reconnects_back_off_with_full_jitter() -> Scenario {
         "back-off",
         "Sockets that cannot be opened: the pause before the next attempt is a random part of a bound that doubles from back_off_min_ms to \
          back_off_max_ms.",
-        chatlane_session::Restored::default(),
+        vec![],
+        vec![],
     );
-    s.input(Input::Do(Act::ConnectNow));
+    s.does(Act::ConnectNow);
     for socket in 1..=8 {
         s.input(Input::OpenFailed { socket: SocketId(socket), failure: OpenFailure::Unreachable });
         s.check(matches!(s.state(), ConnectionState::Waiting { .. }), "waiting");
@@ -89,7 +90,7 @@ fn an_old_socket_is_replaced_before_its_end() -> Scenario {
          ignored: it is our own doing. What was in flight on the first is answered there; then it is closed. An entry that comes on both \
          is shown once.",
     );
-    let mut terms = hello(&[], 1);
+    let mut terms = hello(&[]);
     terms["reconnect_in_ms"] = json!(60_000);
     // The terms of the newest `hello` count: said again, after a `resync`.
     s.tick_until("ping");
@@ -101,10 +102,10 @@ fn an_old_socket_is_replaced_before_its_end() -> Scenario {
     }
     s.check(connects(&s) && !closes(&s, 1), "a second socket, beside the first");
     s.pass(20).compose("m-1", "hi").commit();
-    s.pass(20).open();
+    s.pass(20).opened();
     s.frame_on(1, &json!({"type": "goaway", "reason": "displaced"}));
     s.check(!closes(&s, 1), "the goaway is ignored");
-    s.answer("hello", hello(&[], 1));
+    s.answer("hello", hello(&[]));
     s.check(!closes(&s, 1), "the first is drained");
     s.frame_on(1, &push([3])).frame(&push([3])).commit();
     s.answer_on(1, "send", results(&[stored("m-1", "ok", 4)]));
@@ -123,7 +124,7 @@ fn a_displaced_device_stays_away() -> Scenario {
     s.check(closes(&s, 1) && s.state() == ConnectionState::Displaced, "closed");
     s.pass(3_600_000).input(Input::Tick);
     s.check(s.last.is_empty(), "nothing happens by itself");
-    s.input(Input::Do(Act::ConnectNow));
+    s.does(Act::ConnectNow);
     s.check(connects(&s), "the user has acted");
     s
 }
@@ -145,15 +146,13 @@ fn a_token_is_refreshed_in_band() -> Scenario {
     s.check(needs_token(&s), "a new token is needed");
     s.token("of.somebody.else");
     s.check(s.sent("refresh").is_some(), "said on the same socket");
-    s.answer("refresh", json!({"type": "error", "code": "token_refused", "retryable": false}));
+    s.answer("refresh", error("token_refused"));
     if !needs_token(&s) {
         s.tick();
     }
     s.check(needs_token(&s), "another one");
     s.token("header.claims.signature");
-    if s.sent("refresh").is_none() {
-        s.tick_until("refresh");
-    }
+    s.until("refresh");
     s.answer("refresh", json!({"expires_ms": 1_795_007_200_000_u64}));
     s.check(s.state() == ConnectionState::Live, "the socket goes on");
     s
@@ -166,17 +165,17 @@ fn an_expired_token_needs_a_new_one() -> Scenario {
          repeated.",
     );
     s.pass(10).compose("m-1", "hi").commit();
-    s.answer("send", json!({"type": "error", "code": "token_expired", "retryable": false}));
+    s.answer("send", error("token_expired"));
     s.check(needs_token(&s) && s.state() == ConnectionState::NoToken, "a new token is needed");
     s.pass(100).token("header.claims.signature");
     if !connects(&s) {
         s.tick();
     }
     s.check(connects(&s), "a new socket");
-    s.open();
-    s.answer("hello", hello(&[], 1));
-    let send = s.sent("send").or_else(|| s.tick_until("send").sent("send"));
-    s.check(send.is_some_and(|send| send["messages"][0]["client_message_id"] == "m-1"), "the same message");
+    s.opened();
+    s.answer("hello", hello(&[]));
+    let again = s.until("send");
+    s.check(again["messages"][0]["client_message_id"] == "m-1", "the same message");
     s
 }
 
@@ -185,9 +184,10 @@ fn a_refused_handshake_needs_a_token() -> Scenario {
         "handshake-denied",
         "The handshake is answered with 403: not again with this token. (After a while it is tried all the same: the server may not have \
          reached the identity provider.)",
-        chatlane_session::Restored::default(),
+        vec![],
+        vec![],
     );
-    s.input(Input::Do(Act::ConnectNow));
+    s.does(Act::ConnectNow);
     s.input(Input::OpenFailed { socket: SocketId(1), failure: OpenFailure::Denied });
     s.check(needs_token(&s) && s.state() == ConnectionState::NoToken, "a new token is needed");
     s.tick();
@@ -219,15 +219,11 @@ fn what_is_unknown_is_ignored() -> Scenario {
 }
 
 fn a_client_that_is_too_old_stops() -> Scenario {
-    let mut s = Scenario::new(
-        "upgrade-required",
-        "The server does not speak this version any more: only another program helps.",
-        chatlane_session::Restored::default(),
-    );
-    s.input(Input::Do(Act::ConnectNow)).open();
-    s.answer("hello", json!({"type": "error", "code": "upgrade_required", "retryable": false}));
+    let mut s =
+        Scenario::open("upgrade-required", "The server does not speak this version any more: only another program helps.", vec![], vec![]);
+    s.answer("hello", error("upgrade_required"));
     s.check(s.state() == ConnectionState::UpgradeRequired, "it stops");
-    s.pass(3_600_000).input(Input::Do(Act::ConnectNow));
+    s.pass(3_600_000).does(Act::ConnectNow);
     s.check(!connects(&s), "for good");
     s
 }
@@ -242,7 +238,7 @@ fn a_conversation_is_opened() -> Scenario {
     s.check(matches!(s.shown()[..], [Shown::Opened { .. }]) && s.sent("open").is_none(), "known");
     s.pass(10).input(open("carol", "o-2"));
     s.check(s.sent("open").is_some(), "asked for");
-    s.answer("open", json!({"conversation": "dcarol", "with": "carol", "head": position(1, 1)})).commit();
+    s.answer("open", json!({"conversation": "dcarol", "with": "carol", "head": at(1)})).commit();
     let opened = Shown::Opened { user: user("carol"), conversation: conversation("dcarol") };
     s.check(s.shown().contains(&&opened), "there");
     s

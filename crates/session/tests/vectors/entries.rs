@@ -3,7 +3,7 @@
 use chatlane_session::{Act, Input, Output, Shown};
 use serde_json::json;
 
-use super::scenario::{Scenario, conversation, entries, entry, hello, hello_row, position, push};
+use super::scenario::*;
 
 pub fn all() -> Vec<Scenario> {
     vec![
@@ -69,12 +69,11 @@ fn a_gap_that_stays_open_is_asked_for_once() -> Scenario {
     s.pass(200).frame(&push([5])).commit();
     s.pass(299).input(Input::Tick);
     s.check(s.sent("sync").is_none(), "not before gap_wait_ms");
-    s.tick_until("sync");
-    let after = s.sent("sync").unwrap()["conversations"].clone();
+    let after = s.tick_until("sync")["conversations"].clone();
     s.check(after == json!([{"conversation": "dbob", "after": {"epoch": 1, "seq": 2}}]), "from have");
     s.pass(40).frame(&push([6]));
     s.check(s.sent("sync").is_none(), "one is enough");
-    s.answer("sync", super::scenario::page([3, 4, 5, 6], true)).commit();
+    s.answer("sync", page([3, 4, 5, 6], true)).commit();
     s.check(s.entries_shown() == [3, 4, 5, 6], "all are shown, once");
     s
 }
@@ -101,7 +100,7 @@ fn a_later_epoch_at_the_next_seq_waits_for_a_sync() -> Scenario {
     s.pass(10).frame(&json!({"type": "entries", "conversation": "dbob", "entries": [entry(2, 3)]})).commit();
     s.check(s.entries_shown().is_empty(), "it is not taken");
     s.tick_until("sync");
-    s.answer("sync", json!({"pages": [{"conversation": "dbob", "status": "ok", "entries": [entry(2, 3)], "done": true}], "done": true}));
+    s.answer("sync", page_of("dbob", &[entry(2, 3)], true));
     s.commit();
     s.check(s.entries_shown() == [3], "the log tells");
     s
@@ -115,8 +114,7 @@ fn acknowledgements_are_merged() -> Scenario {
         s.pass(100).frame(&push([seq])).commit();
         s.check(s.sent("ack").is_none(), "not within a second");
     }
-    s.tick_until("ack");
-    let positions = s.sent("ack").unwrap()["positions"].clone();
+    let positions = s.tick_until("ack")["positions"].clone();
     s.check(positions == json!([{"conversation": "dbob", "position": {"epoch": 1, "seq": 7}}]), "once, with the highest");
     s
 }
@@ -128,11 +126,11 @@ fn a_read_mark_is_stored_and_sent() -> Scenario {
          and after a restart.",
     );
     s.pass(10).frame(&push([3])).commit();
-    s.pass(500).input(Input::Do(Act::MarkRead { conversation: conversation("dbob"), position: position(1, 3) })).commit();
+    s.pass(500).does(Act::MarkRead { conversation: conversation("dbob"), position: at(3) }).commit();
     s.check(s.asked_so_far("read") == 1, "sent");
     s.pass(10).close();
-    s.tick().open();
-    s.answer("hello", hello(&[hello_row("dbob", "bob", 3)], 1)).commit();
+    s.tick().opened();
+    s.answer("hello", hello(&[hello_row("dbob", "bob", 3)])).commit();
     while s.asked_so_far("read") < 2 {
         s.tick();
     }
@@ -145,7 +143,7 @@ fn a_read_mark_is_stored_and_sent() -> Scenario {
 fn receipts_only_go_forward() -> Scenario {
     let mut s = Scenario::live("receipts", "How far the other is comes by soft pushes, which overtake each other: marks only go forward.");
     let receipt = |delivered, read| {
-        let (delivered, read) = (position(1, delivered), position(1, read));
+        let (delivered, read) = (at(delivered), at(read));
         json!({"type": "receipt", "conversation": "dbob", "user": "bob", "delivered": delivered, "read": read, "ttl_ms": 30_000})
     };
     s.pass(10).frame(&receipt(2, 1));
@@ -158,18 +156,16 @@ fn receipts_only_go_forward() -> Scenario {
 }
 
 fn older_entries_are_fetched_on_demand() -> Scenario {
-    let conversations = vec![];
-    let restored = chatlane_session::Restored { conversations, outbox: vec![] };
-    let mut s = Scenario::new(
+    let mut s = Scenario::open(
         "new-and-long",
         "A conversation that is new to the device and long begins at its head; what is before is fetched when the person scrolls up.",
-        restored,
+        vec![],
+        vec![],
     );
-    s.input(Input::Do(Act::ConnectNow)).open();
-    s.answer("hello", hello(&[hello_row("dbob", "bob", 300)], 1)).commit();
+    s.answer("hello", hello(&[hello_row("dbob", "bob", 300)])).commit();
     let skipped = |output: &Output| matches!(output, Output::Show(Shown::Skipped { .. }));
     s.check(s.last.iter().any(skipped), "it begins at the head");
-    s.pass(1_000).input(Input::Do(Act::LoadHistory { conversation: conversation("dbob"), before: Some(position(1, 301).seq) }));
+    s.pass(1_000).does(Act::LoadHistory { conversation: conversation("dbob"), before: Some(at(301).seq) });
     s.answer("history", json!({"conversation": "dbob", "entries": entries(298..=300), "done": false})).commit();
     s.check(matches!(s.shown()[..], [Shown::History { .. }]), "older entries");
     s

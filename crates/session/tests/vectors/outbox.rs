@@ -1,9 +1,9 @@
 //! What the user writes: stored, attempted, repeated, repaired, settled.
 
-use chatlane_session::{Act, Input, OutgoingState, Output, Restored, Shown};
+use chatlane_session::{Act, Input, OutgoingState, Output, Shown};
 use serde_json::json;
 
-use super::scenario::{Scenario, conversation, gateway, hello, message_id, position, push, refused, results, row, stored, waiting};
+use super::scenario::*;
 
 pub fn all() -> Vec<Scenario> {
     vec![
@@ -36,8 +36,8 @@ fn a_message_is_stored_before_it_is_attempted() -> Scenario {
     s.pass(10).compose("m-1", "hi");
     s.check(s.sent("send").is_none(), "not before it is stored");
     s.commit();
-    let message = s.sent("send").unwrap()["messages"][0].clone();
-    s.check(message["anchor"] == json!(position(1, 2)), "then it is attempted");
+    let message = s.messages()[0].clone();
+    s.check(message["anchor"] == json!(at(2)), "then it is attempted");
     s.pass(60).answer("send", results(&[stored("m-1", "ok", 3)])).commit();
     s.check(s.entries_shown() == [3] && matches!(outgoing(&s)[..], [OutgoingState::Stored(_)]), "settled, and shown as the entry");
     s
@@ -50,30 +50,29 @@ fn a_lost_answer_is_repeated_with_the_same_id_and_anchor() -> Scenario {
          knows of more entries now. `duplicate` is as good as `ok`.",
     );
     s.pass(10).compose("m-1", "hi").commit();
-    let first = s.sent("send").unwrap()["messages"].clone();
+    let first = s.messages();
     s.pass(10).frame(&push([4])).commit();
     s.pass(10).close();
-    s.tick().open();
-    s.answer("hello", hello(&[], 1)).commit();
-    let again = s.sent("send").unwrap_or_else(|| s.tick_until("send").sent("send").unwrap())["messages"].clone();
-    s.check(again == first, "the same");
+    s.tick().opened();
+    s.answer("hello", hello(&[])).commit();
+    let again = s.until("send");
+    s.check(again["messages"] == first, "the same");
     s.answer("send", results(&[stored("m-1", "duplicate", 3)])).commit();
     s.check(s.entries_shown() == [3, 4], "it closes the gap");
     s
 }
 
 fn a_restarted_app_repeats_what_it_had() -> Scenario {
-    let restored = Restored { conversations: vec![row("dbob", "bob", 9)], outbox: vec![waiting(4, "m-1", 2), waiting(5, "m-2", 2)] };
-    let mut s = Scenario::new(
+    let mut s = Scenario::open(
         "restart",
         "The app was killed with two messages in the outbox. They go out as soon as the first page of `hello` is answered, in their order, \
          with the anchors that they were stored with.",
-        restored,
+        vec![known("dbob", "bob", 9)],
+        vec![waiting(4, "m-1", 2), waiting(5, "m-2", 2)],
     );
-    s.input(Input::Do(Act::ConnectNow)).open();
-    s.answer("hello", hello(&[], 1));
-    let messages = s.sent("send").unwrap()["messages"].clone();
-    s.check(messages[0]["anchor"] == json!(position(1, 2)) && messages[1]["client_message_id"] == "m-2", "as stored");
+    s.answer("hello", hello(&[]));
+    let messages = s.messages();
+    s.check(messages[0]["anchor"] == json!(at(2)) && messages[1]["client_message_id"] == "m-2", "as stored");
     s.answer("send", results(&[stored("m-1", "duplicate", 3), stored("m-2", "ok", 10)])).commit();
     s.check(s.entries_shown() == [10], "one was there before: the device has had it as entry 3");
     s
@@ -81,18 +80,16 @@ fn a_restarted_app_repeats_what_it_had() -> Scenario {
 
 fn messages_behind_a_failure_are_sent_again() -> Scenario {
     let outbox = vec![waiting(1, "m-1", 2), waiting(2, "m-2", 2), waiting(3, "m-3", 2)];
-    let restored = Restored { conversations: vec![row("dbob", "bob", 2)], outbox };
     let mut s = Scenario::greeted(
         "not-attempted",
         "Of one `send` the first message that is not stored stops those behind it. They are sent again, in their order, with it.",
-        restored,
+        outbox,
     );
     let busy = json!({"code": "busy", "retryable": true, "retry_after_ms": 100});
     let not_attempted = json!({"client_message_id": "m-3", "status": "not_attempted"});
     s.answer("send", results(&[stored("m-1", "ok", 3), refused("m-2", busy), not_attempted])).commit();
     s.check(s.entries_shown() == [3], "the first is stored");
-    s.tick_until("send");
-    let messages = s.sent("send").unwrap()["messages"].clone();
+    let messages = s.tick_until("send")["messages"].clone();
     s.check(messages[0]["client_message_id"] == "m-2" && messages[1]["client_message_id"] == "m-3", "in their order");
     s.answer("send", results(&[stored("m-2", "ok", 4), stored("m-3", "ok", 5)])).commit();
     s.check(s.entries_shown() == [4, 5], "all are stored");
@@ -103,32 +100,30 @@ fn a_rate_limited_message_waits() -> Scenario {
     let mut s =
         Scenario::live("rate-limited", "`rate_limited` is repeated after retry_after_ms and a random part, with the same id and anchor.");
     s.pass(10).compose("m-1", "hi").commit();
-    let first = s.sent("send").unwrap()["messages"].clone();
+    let first = s.messages();
     let limited = json!({"code": "rate_limited", "retryable": true, "retry_after_ms": 2_000});
     s.answer("send", results(&[refused("m-1", limited)]));
     s.pass(1_999).input(Input::Tick);
     s.check(s.sent("send").is_none(), "not before");
-    s.tick_until("send");
-    s.check(s.sent("send").unwrap()["messages"] == first, "the same");
+    let again = s.tick_until("send");
+    s.check(again["messages"] == first, "the same");
     s
 }
 
 fn a_stale_anchor_moves_over_what_was_looked_through() -> Scenario {
-    let restored = Restored { conversations: vec![row("dbob", "bob", 2)], outbox: vec![waiting(1, "m-1", 1), waiting(2, "m-2", 2)] };
     let mut s = Scenario::greeted(
         "anchor-stale",
         "The anchor is too far behind, and the device does not have what lies between: `probe` looks through it for the messages that wait. \
          One is found; the other gets the place that was reached as its anchor, which is stored before it is used.",
-        restored,
+        vec![waiting(1, "m-1", 1), waiting(2, "m-2", 2)],
     );
-    let stale = json!({"code": "anchor_stale", "retryable": false, "tail": position(1, 900)});
+    let stale = stale(900);
     s.answer("send", results(&[refused("m-1", stale), json!({"client_message_id": "m-2", "status": "not_attempted"})])).commit();
-    let found = json!([{"client_message_id": "m-1", "position": position(1, 3), "time_ms": 1_795_000_000_003_u64, "count": 2}]);
-    s.answer("probe", json!({"conversation": "dbob", "found": found, "reached": position(1, 900), "done": true}));
+    s.answer("probe", probed(Some(3), 900, true));
     s.check(s.sent("send").is_none(), "not before the anchor is stored");
     s.commit();
-    let again = s.sent("send").unwrap_or_default()["messages"].clone();
-    s.check(again[0]["client_message_id"] == "m-2" && again[0]["anchor"] == json!(position(1, 900)), "the other, from there");
+    let again = s.messages();
+    s.check(again[0]["client_message_id"] == "m-2" && again[0]["anchor"] == json!(at(900)), "the other, from there");
     s
 }
 
@@ -140,12 +135,12 @@ fn a_stale_anchor_that_was_taken_over_moves_at_once() -> Scenario {
     );
     s.pass(10).compose("m-1", "hi").commit();
     s.pass(10).frame(&push(3..=5)).commit();
-    let stale = json!({"code": "anchor_stale", "retryable": false, "tail": position(1, 5)});
+    let stale = stale(5);
     s.answer("send", results(&[refused("m-1", stale)]));
     s.check(s.sent("send").is_none(), "not before the anchor is stored");
     s.commit();
-    let again = s.sent("send").unwrap_or_default()["messages"].clone();
-    s.check(again[0]["anchor"] == json!(position(1, 5)), "from have");
+    let again = s.messages();
+    s.check(again[0]["anchor"] == json!(at(5)), "from have");
     s
 }
 
@@ -156,11 +151,11 @@ fn a_refusal_is_believed_after_a_look() -> Scenario {
          and kept until the person gives it up.",
     );
     s.pass(10).compose("m-1", "hi").commit();
-    s.answer("send", results(&[refused("m-1", json!({"code": "forbidden", "retryable": false}))])).commit();
+    s.answer("send", results(&[refused("m-1", code("forbidden"))])).commit();
     s.check(outgoing(&s).is_empty(), "not yet");
-    s.answer("probe", json!({"conversation": "dbob", "found": [], "reached": position(1, 2), "done": true})).commit();
+    s.answer("probe", probed(None, 2, true)).commit();
     s.check(matches!(outgoing(&s)[..], [OutgoingState::Failed(_)]), "now");
-    s.pass(10).input(Input::Do(Act::Discard { conversation: conversation("dbob"), client_message_id: message_id("m-1") }));
+    s.pass(10).does(Act::Discard { conversation: conversation("dbob"), client_message_id: message_id("m-1") });
     s.check(matches!(s.last[..], [Output::Commit { .. }]), "its row goes");
     s.commit();
     s
@@ -171,9 +166,8 @@ fn a_refused_message_may_be_in_the_log() -> Scenario {
     s.pass(10).compose("m-1", "hi").commit();
     s.frame(&gateway());
     s.tick_until("send");
-    s.answer("send", results(&[refused("m-1", json!({"code": "forbidden", "retryable": false}))])).commit();
-    let found = json!([{"client_message_id": "m-1", "position": position(1, 3), "time_ms": 1_795_000_000_003_u64, "count": 2}]);
-    s.answer("probe", json!({"conversation": "dbob", "found": found, "reached": position(1, 3), "done": true})).commit();
+    s.answer("send", results(&[refused("m-1", code("forbidden"))])).commit();
+    s.answer("probe", probed(Some(3), 3, true)).commit();
     s.check(matches!(outgoing(&s)[..], [OutgoingState::Stored(_)]) && s.entries_shown() == [3], "it is sent");
     s
 }
@@ -185,7 +179,7 @@ fn an_own_entry_settles_its_message() -> Scenario {
     );
     s.pass(10).compose("m-1", "hi").commit();
     let own = json!({
-        "position": position(1, 3), "sender": "alice", "client_message_id": "m-1", "time_ms": 1_795_000_000_003_u64, "count": 2,
+        "position": at(3), "sender": "alice", "client_message_id": "m-1", "time_ms": 1_795_000_000_003_u64, "count": 2,
         "kind": "message", "body": {"content_type": "text/plain", "text": "hi"},
     });
     s.pass(50).frame(&json!({"type": "entries", "conversation": "dbob", "entries": [own]})).commit();
@@ -203,11 +197,11 @@ fn the_gateways_frame_leaves_everything_open() -> Scenario {
          a random pause, with the same ids and anchors.",
     );
     s.pass(10).compose("m-1", "hi").commit();
-    let first = s.sent("send").unwrap()["messages"].clone();
+    let first = s.messages();
     s.pass(20).frame(&gateway());
     s.check(!s.last.iter().any(|output| matches!(output, Output::Close(_))), "the socket stays");
-    s.tick_until("send");
-    s.check(s.sent("send").unwrap()["messages"] == first, "the same");
+    let again = s.tick_until("send");
+    s.check(again["messages"] == first, "the same");
     s.answer("send", results(&[stored("m-1", "duplicate", 3)])).commit();
     s
 }
@@ -222,7 +216,7 @@ fn one_send_at_a_time() -> Scenario {
     s.check(s.sent("send").is_none(), "the next waits");
     s.pass(5).compose("m-3", "three").commit();
     s.pass(60).answer("send", results(&[stored("m-1", "ok", 3)]));
-    let messages = s.sent("send").unwrap()["messages"].clone();
+    let messages = s.messages();
     s.check(messages.as_array().unwrap().len() == 2, "both go together");
     s.answer("send", results(&[stored("m-2", "ok", 4), stored("m-3", "ok", 5)])).commit();
     s

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use chatlane_protocol::{Body, ClientMessageId, ConversationId, DeviceId, Entry, EntryKind, Position, Seq, Token, UnixMillis, UserId};
+use chatlane_protocol::{Body, Entry, EntryKind, Token, UnixMillis};
 use chatlane_session::{
-    Act, BatchId, ConversationRow, Input, Moment, OutboxRow, OutboxState, Output, Restored, Session, Settings, Shown, SocketId, Text,
+    Act, BatchId, ConnectionState, ConversationRow, Input, Moment, OutboxRow, OutboxState, Output, Restored, Session, Settings, Shown,
+    SocketId, Text,
 };
 use serde_json::{Value, json};
 
 use super::dice::Dice;
 use super::json;
-
-pub const DEVICE: &str = "3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001";
+use super::made::{DEVICE, settings};
+pub use super::made::{at, at_epoch as position, conversation, known, message_id, user};
 
 /// The server's clock when the device's is 0.
 const SERVER_MS: u64 = 1_795_000_000_000;
@@ -35,9 +36,9 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// A device that starts with `restored`.
-    pub fn new(name: &'static str, story: &'static str, restored: Restored) -> Self {
-        let settings = Settings::new(user("alice"), DeviceId::new(DEVICE).unwrap());
+    /// A device that starts with this in its store.
+    pub fn new(name: &'static str, story: &'static str, conversations: Vec<ConversationRow>, outbox: Vec<OutboxRow>) -> Self {
+        let (settings, restored) = (settings(), Restored { conversations, outbox });
         let session = Session::new(settings.clone(), restored.clone());
         Self {
             name,
@@ -54,16 +55,22 @@ impl Scenario {
         }
     }
 
-    /// A device that has the first two entries of a conversation with bob and is live.
-    pub fn live(name: &'static str, story: &'static str) -> Self {
-        Self::greeted(name, story, Restored { conversations: vec![row("dbob", "bob", 2)], outbox: vec![] })
+    /// The same, and its first socket is open.
+    pub fn open(name: &'static str, story: &'static str, conversations: Vec<ConversationRow>, outbox: Vec<OutboxRow>) -> Self {
+        let mut scenario = Self::new(name, story, conversations, outbox);
+        scenario.does(Act::ConnectNow).opened();
+        scenario
     }
 
-    /// A device whose first `hello` is answered: nothing has changed.
-    pub fn greeted(name: &'static str, story: &'static str, restored: Restored) -> Self {
-        let mut scenario = Self::new(name, story, restored);
-        scenario.input(Input::Do(Act::ConnectNow)).open();
-        scenario.answer("hello", hello(&[], 1)).commit();
+    /// A device that has the first two entries of a conversation with bob and is live.
+    pub fn live(name: &'static str, story: &'static str) -> Self {
+        Self::greeted(name, story, vec![])
+    }
+
+    /// The same, with messages that were written before; its first `hello` is answered: nothing has changed.
+    pub fn greeted(name: &'static str, story: &'static str, outbox: Vec<OutboxRow>) -> Self {
+        let mut scenario = Self::open(name, story, vec![known("dbob", "bob", 2)], outbox);
+        scenario.answer("hello", hello(&[])).commit();
         scenario
     }
 
@@ -101,18 +108,27 @@ impl Scenario {
         self.input(Input::Tick)
     }
 
-    /// Goes from timer to timer until this request is asked.
-    pub fn tick_until(&mut self, action: &str) -> &mut Self {
+    /// Goes from timer to timer until this request is asked. Answers it.
+    pub fn tick_until(&mut self, action: &str) -> Value {
         for _ in 0..20 {
-            if self.tick().sent(action).is_some() {
-                return self;
+            if let Some(request) = self.tick().sent(action) {
+                return request;
             }
         }
         panic!("{}: no `{action}` comes", self.name);
     }
 
+    /// The same, unless the last input led to it.
+    pub fn until(&mut self, action: &str) -> Value {
+        self.sent(action).unwrap_or_else(|| self.tick_until(action))
+    }
+
+    pub fn does(&mut self, act: Act) -> &mut Self {
+        self.input(Input::Do(act))
+    }
+
     /// The newest socket is open.
-    pub fn open(&mut self) -> &mut Self {
+    pub fn opened(&mut self) -> &mut Self {
         self.input(Input::Opened(SocketId(self.socket)))
     }
 
@@ -150,11 +166,8 @@ impl Scenario {
     }
 
     pub fn compose(&mut self, id: &str, text: &str) -> &mut Self {
-        self.input(Input::Do(Act::Compose {
-            conversation: conversation("dbob"),
-            client_message_id: message_id(id),
-            body: Body::text(text).unwrap(),
-        }))
+        let body = Body::text(text).unwrap();
+        self.does(Act::Compose { conversation: conversation("dbob"), client_message_id: message_id(id), body })
     }
 
     pub fn close(&mut self) -> &mut Self {
@@ -179,6 +192,11 @@ impl Scenario {
         })
     }
 
+    /// The messages of the `send` that the last input led to.
+    pub fn messages(&self) -> Value {
+        self.sent("send").unwrap_or_default()["messages"].clone()
+    }
+
     /// What the last input let the user see, without rows of conversations.
     pub fn shown(&self) -> Vec<&Shown> {
         let shown = self.last.iter().filter_map(|output| if let Output::Show(shown) = output { Some(shown) } else { None });
@@ -199,7 +217,7 @@ impl Scenario {
         assert!(holds, "{}: {what}; the last step led to {:#?}", self.name, self.last);
     }
 
-    pub fn state(&self) -> chatlane_session::ConnectionState {
+    pub fn state(&self) -> ConnectionState {
         self.session.connection()
     }
 
@@ -211,43 +229,13 @@ impl Scenario {
     }
 }
 
-pub fn user(name: &str) -> UserId {
-    UserId::new(name).unwrap()
-}
-
-pub fn conversation(id: &str) -> ConversationId {
-    ConversationId::new(id).unwrap()
-}
-
-pub fn message_id(id: &str) -> ClientMessageId {
-    ClientMessageId::new(id).unwrap()
-}
-
-pub fn position(epoch: u32, seq: u64) -> Position {
-    Position::new(epoch, Seq::try_from(seq).unwrap())
-}
-
-/// A conversation of which the device has the first `seq` entries, all messages but the first.
-pub fn row(id: &str, with: &str, seq: u64) -> ConversationRow {
-    let (have, count) = (position(1, seq), seq - 1);
-    ConversationRow {
-        with: Some(user(with)),
-        have,
-        have_count: count,
-        head: have,
-        head_count: count,
-        acked: have,
-        ..ConversationRow::empty(conversation(id))
-    }
-}
-
 /// A row of the outbox whose message was written after entry `anchor`.
 pub fn waiting(order: u64, id: &str, anchor: u64) -> OutboxRow {
     OutboxRow {
         conversation: conversation("dbob"),
         order,
         client_message_id: message_id(id),
-        anchor: position(1, anchor),
+        anchor: at(anchor),
         body: Body::text(format!("text of {id}")).unwrap(),
         state: OutboxState::Waiting,
     }
@@ -275,9 +263,9 @@ pub fn push(seqs: impl IntoIterator<Item = u64>) -> Value {
 }
 
 /// The answer to `hello`, with these rows.
-pub fn hello(rows: &[Value], epoch: u32) -> Value {
+pub fn hello(rows: &[Value]) -> Value {
     json!({
-        "versions": {"min": 1, "max": 1}, "user": "alice", "device": DEVICE, "server_time_ms": SERVER_MS, "epoch": epoch,
+        "versions": {"min": 1, "max": 1}, "user": "alice", "device": DEVICE, "server_time_ms": SERVER_MS, "epoch": 1,
         "reconnect_in_ms": 6_300_000, "expires_ms": SERVER_MS + 3_600_000,
         "limits": {
             "entry_bytes_max": 30_720, "request_bytes_max": 32_768, "messages_per_send_max": 25, "anchor_entries_max": 200,
@@ -290,14 +278,18 @@ pub fn hello(rows: &[Value], epoch: u32) -> Value {
 /// A row of `hello`, whose head is entry `seq`.
 pub fn hello_row(id: &str, with: &str, seq: u64) -> Value {
     json!({
-        "conversation": id, "with": with, "head": position(1, seq), "count": seq - 1, "time_ms": SERVER_MS + seq,
+        "conversation": id, "with": with, "head": at(seq), "count": seq - 1, "time_ms": SERVER_MS + seq,
         "read": position(0, 0), "read_count": 0,
     })
 }
 
 /// A page of `sync` about the conversation with bob.
 pub fn page(seqs: impl IntoIterator<Item = u64>, done: bool) -> Value {
-    json!({"pages": [{"conversation": "dbob", "status": "ok", "entries": entries(seqs), "done": done}], "done": done})
+    page_of("dbob", &entries(seqs), done)
+}
+
+pub fn page_of(conversation: &str, entries: &[Value], done: bool) -> Value {
+    json!({"pages": [{"conversation": conversation, "status": "ok", "entries": entries, "done": done}], "done": done})
 }
 
 /// The results of a `send` into the conversation with bob.
@@ -307,7 +299,7 @@ pub fn results(results: &[Value]) -> Value {
 
 /// `ok` or `duplicate`, at entry `seq`.
 pub fn stored(id: &str, status: &str, seq: u64) -> Value {
-    json!({"client_message_id": id, "status": status, "position": position(1, seq), "time_ms": SERVER_MS + seq, "count": seq - 1})
+    json!({"client_message_id": id, "status": status, "position": at(seq), "time_ms": SERVER_MS + seq, "count": seq - 1})
 }
 
 /// `refused`, with what the code needs.
@@ -315,6 +307,27 @@ pub fn refused(id: &str, mut refusal: Value) -> Value {
     refusal["client_message_id"] = json!(id);
     refusal["status"] = json!("refused");
     refusal
+}
+
+/// A refusal for good.
+pub fn code(code: &str) -> Value {
+    json!({"code": code, "retryable": false})
+}
+
+/// The anchor is too far behind the end of the log.
+pub fn stale(tail: u64) -> Value {
+    json!({"code": "anchor_stale", "retryable": false, "tail": at(tail)})
+}
+
+/// An error in answer to a request.
+pub fn error(code: &str) -> Value {
+    json!({"type": "error", "code": code, "retryable": false})
+}
+
+/// The answer to `probe`: message `m-1`, if it is at one of these places.
+pub fn probed(found: Option<u64>, reached: u64, done: bool) -> Value {
+    let found = found.map(|seq| json!({"client_message_id": "m-1", "position": at(seq), "time_ms": SERVER_MS + seq, "count": seq - 1}));
+    json!({"conversation": "dbob", "found": found.into_iter().collect::<Vec<_>>(), "reached": at(reached), "done": done})
 }
 
 /// API Gateway's own frame.
