@@ -7,6 +7,26 @@ use chatlane_session::{Act, Shown};
 use crate::phone::*;
 
 #[test]
+fn delivered_is_sent_once_a_second_at_most() {
+    let mut phone = Phone::live_at(3);
+    phone.push([4]);
+    let first = phone.ack();
+    assert_eq!(first.positions[0].position, at(4));
+    for seq in 5..=9 {
+        phone.push([seq]);
+    }
+    phone.cursors_ok(&first, ServerFrame::Ack);
+    phone.pass(999);
+    assert!(phone.cursors.is_empty());
+    phone.pass(1);
+    let second = phone.ack();
+    assert_eq!(second.positions[0].position, at(9));
+    phone.cursors_ok(&second, ServerFrame::Ack);
+    phone.pass(10_000);
+    assert_eq!((phone.cursors.len(), phone.row().acked), (0, at(9)));
+}
+
+#[test]
 fn what_a_sync_has_acknowledged_is_not_acknowledged_again_and_what_it_has_not_is() {
     for acked in [true, false] {
         let mut phone = Phone::live_at(3);

@@ -14,6 +14,48 @@ fn row_of(id: ConversationId, head: u64) -> ConversationRow {
     row
 }
 
+// holds: D1
+#[test]
+fn the_next_entry_is_shown_and_an_old_one_dropped() {
+    let mut phone = Phone::live_at(3);
+    phone.push([4]);
+    phone.push([4, 2]);
+    phone.push([5, 6]);
+    assert_eq!(phone.entries_shown(), [4, 5, 6]);
+    assert_eq!((phone.row().have, phone.row().head, phone.row().have_count), (at(6), at(6), 5));
+}
+
+// holds: D1
+#[test]
+fn an_early_entry_waits_for_those_before_it() {
+    let mut phone = Phone::live_at(3);
+    phone.push([6]);
+    phone.push([5, 6]);
+    assert!(phone.entries_shown().is_empty());
+    phone.push([4]);
+    assert_eq!(phone.entries_shown(), [4, 5, 6]);
+    phone.pass(5_000);
+    assert!(phone.sent.is_empty(), "the gap has closed by itself");
+}
+
+// holds: D1
+#[test]
+fn a_gap_that_stays_open_is_synced_once_and_never_closes_the_socket() {
+    let mut phone = Phone::live_at(3);
+    phone.push([5]);
+    phone.push([7]);
+    phone.pass(499);
+    assert!(phone.sent.is_empty());
+    phone.pass(501);
+    let sync = phone.sync();
+    assert_eq!(sync.conversations[0].after, at(3));
+    phone.pass(5_000);
+    assert!(phone.sent.is_empty());
+    phone.page(&sync, entries(1, 4..=7), true);
+    assert_eq!(phone.entries_shown(), [4, 5, 6, 7]);
+    assert_eq!((phone.connection(), phone.closes.len()), (ConnectionState::Live, 0));
+}
+
 #[test]
 fn what_is_kept_ahead_is_bounded_and_the_lowest_stay() {
     let mut phone = Phone::set(Settings { ahead_entries_max: 3, ..settings() }, &knows(3));
@@ -39,6 +81,20 @@ fn entries_are_shown_only_when_the_store_has_them() {
     assert_eq!(phone.ack().positions[0].position, at(4));
     phone.commit();
     assert_eq!(phone.entries_shown(), [5]);
+}
+
+// holds: D1
+#[test]
+fn a_phone_that_dies_before_the_commit_gets_the_entry_again() {
+    let mut phone = Phone::live_at(3);
+    phone.slow_store = true;
+    phone.push([4]);
+    phone.restart();
+    phone.go_live([row(at(4), at(1))]);
+    let sync = phone.sync();
+    assert_eq!(sync.conversations[0].after, at(3));
+    phone.page(&sync, entries(1, [4]), true);
+    assert_eq!(phone.entries_shown(), [4]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use chatlane_protocol::request::SendMessages;
 use chatlane_protocol::{Body, EntryKind, ErrorCode, Outcome, Position};
-use chatlane_session::{Act, Failure, OutboxState, Shown};
+use chatlane_session::{Act, Failure, OutboxState, OutgoingState, Shown};
 
 use crate::phone::*;
 
@@ -19,6 +19,18 @@ fn sending_together(ids: &[&str]) -> (Phone, SendMessages) {
 
 fn compose_text(phone: &mut Phone, id: &str, text: String) {
     phone.does(Act::Compose { conversation: d1(), client_message_id: message_id(id), body: Body::text(text).unwrap() });
+}
+
+#[test]
+fn a_message_is_attempted_when_the_store_has_it() {
+    let mut phone = Phone::live_at(3);
+    phone.slow_store = true;
+    phone.compose("m");
+    assert!(phone.sent.is_empty() && phone.outgoing_shown().is_empty());
+    phone.commit();
+    assert_eq!(phone.outgoing_shown(), [("m".to_owned(), OutgoingState::Waiting)]);
+    let send = phone.send();
+    assert_eq!((ids(&send), send.messages[0].anchor), (vec!["m"], at(3)));
 }
 
 #[test]
@@ -39,6 +51,18 @@ fn a_message_stored_behind_a_gap_is_settled_at_once_and_shown_in_its_place() {
     assert!(phone.shows_stored("m", 5) && phone.store.outbox.is_empty());
     phone.push([4]);
     assert_eq!(phone.entries_shown(), [4, 5]);
+}
+
+// holds: L5
+#[test]
+fn one_send_at_a_time_with_all_that_waits_keeps_the_order() {
+    let mut phone = Phone::live_at(3);
+    let first = phone.attempt("a");
+    phone.compose("b");
+    phone.compose("c");
+    assert!(ids(&first) == ["a"] && phone.sent.is_empty());
+    phone.results(&first, [Outcome::Ok(stored(4))]);
+    assert_eq!(ids(&phone.send()), ["b", "c"]);
 }
 
 #[test]
@@ -71,6 +95,19 @@ fn a_message_that_fits_into_no_request_fails_and_does_not_hold_up_the_next() {
     phone.probed(&probe, &[], at(3), true);
     assert_eq!(phone.failure_shown(), Some(ErrorCode::TooLarge));
     assert_eq!(ids(&phone.send()), ["small"]);
+}
+
+// holds: L2
+#[test]
+fn an_unknown_outcome_is_repeated_with_the_same_id_anchor_and_body() {
+    let (mut phone, send) = Phone::sending(3);
+    phone.push([4]);
+    phone.gateway_fails();
+    phone.pass(500);
+    let again = phone.send();
+    assert_eq!((&again.messages, again.messages[0].anchor), (&send.messages, at(3)));
+    phone.reconnects([]);
+    assert_eq!(phone.send().messages, send.messages);
 }
 
 // holds: L2

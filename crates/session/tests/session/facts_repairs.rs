@@ -1,11 +1,47 @@
 //! Anchors that are of no use any more, and conversations that begin anew. The outbox survives all of it. The simple cases are vectors.
 
+use chatlane_protocol::request::SendMessages;
 use chatlane_protocol::{ErrorCode, Outcome, Position, Request};
 
 use crate::phone::*;
 
 fn probes(phone: &Phone) -> Vec<Position> {
     phone.sent.iter().filter_map(|(_, request)| if let Request::Probe(probe) = request { Some(probe.anchor) } else { None }).collect()
+}
+
+/// A phone that has gone on at entry 5,000, before which a message has its anchor.
+fn skipping() -> (Phone, SendMessages) {
+    let mut phone = Phone::with(&knows(3));
+    phone.compose("m");
+    phone.go_live([row(at(5_000), at(1))]);
+    let send = phone.send();
+    phone.results(&send, [stale(at(5_000))]);
+    (phone, send)
+}
+
+#[test]
+fn a_stale_anchor_moves_over_the_entries_that_the_device_has_taken_and_is_used_when_the_store_has_it() {
+    let (mut phone, send) = Phone::sending(3);
+    phone.push(4..=300);
+    phone.slow_store = true;
+    phone.results(&send, [stale(at(300))]);
+    assert!(phone.anchors() == [at(300)] && phone.sent.is_empty());
+    phone.commit();
+    assert_eq!(phone.store.outbox[&(d1(), message_id("m"))].anchor, at(300));
+    assert_eq!((phone.send().messages[0].anchor, phone.sent.len()), (at(300), 0));
+}
+
+#[test]
+fn a_stale_anchor_before_what_was_skipped_is_probed_and_moves_there() {
+    let (mut phone, send) = skipping();
+    let probe = phone.probe();
+    assert_eq!(probe.anchor, at(3));
+    phone.probed(&probe, &[], at(1_003), false);
+    let probe = phone.probe();
+    assert_eq!((probe.anchor, phone.anchors()), (at(1_003), vec![at(1_003)]));
+    phone.probed(&probe, &[], at(5_001), true);
+    let again = phone.send();
+    assert_eq!((again.messages[0].anchor, &again.messages[0].body), (at(5_001), &send.messages[0].body));
 }
 
 // holds: L2
@@ -56,11 +92,7 @@ fn after_a_restore_an_anchor_moves_over_what_was_taken_since() {
 #[test]
 fn a_probe_that_comes_no_further_is_not_repeated_at_once_and_one_that_finds_all_not_at_all() {
     for found in [vec![], vec![("m", 9)]] {
-        let mut phone = Phone::with(&knows(3));
-        phone.compose("m");
-        phone.go_live([row(at(5_000), at(1))]);
-        let send = phone.send();
-        phone.results(&send, [stale(at(5_000))]);
+        let (mut phone, _) = skipping();
         let probe = phone.probe();
         phone.probed(&probe, &found, at(3), false);
         assert!(probes(&phone).is_empty());

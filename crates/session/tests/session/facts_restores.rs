@@ -160,6 +160,18 @@ fn what_says_that_the_log_was_restored_below_what_is_here_has_it_checked() {
 }
 
 #[test]
+fn the_next_entry_is_not_taken_unchecked_if_its_epoch_is_a_later_one() {
+    let mut phone = Phone::live_at(9);
+    // The log may have been restored to 5 and gone on: its 6 to 9 are not those that are here.
+    phone.push_in(2, [10]);
+    assert!(phone.entries_shown().is_empty());
+    phone.pass(1_000);
+    let sync = phone.sync();
+    phone.page(&sync, entries(2, [10]), true);
+    assert_eq!(phone.entries_shown(), [10], "the log holds 9 as it is here");
+}
+
+#[test]
 fn what_was_on_its_way_since_before_a_restore_is_dropped() {
     let mut phone = Phone::live_at(3);
     let sync = phone.gap_before(6);

@@ -2,9 +2,24 @@
 
 use chatlane_protocol::frames::{CursorOutcome, Entries, Missed, SyncOutcome};
 use chatlane_protocol::{ErrorCode, Outcome, Refusal, ServerFrame};
-use chatlane_session::Input;
+use chatlane_session::{Input, OpenFailure};
 
 use crate::phone::*;
+
+#[test]
+fn a_phone_without_a_network_wakes_rarely() {
+    let mut phone = Phone::with(&knows(3));
+    phone.compose("m");
+    phone.connect_now();
+    let mut wakes = 0;
+    while phone.now < 3_600_000 {
+        phone.open_fails(OpenFailure::Unreachable);
+        phone.now = phone.session.wake_at().expect("an attempt").0;
+        phone.input(Input::Tick);
+        wakes += 1;
+    }
+    assert!((120..400).contains(&wakes), "{wakes}");
+}
 
 /// How long the phone waits after each of eight refusals.
 fn pauses(phone: &mut Phone, refuse: impl Fn(&mut Phone)) -> Vec<u64> {

@@ -5,23 +5,9 @@ use chatlane_protocol::{
     Body, ClientMessageId, ConversationId, DeviceId, Entry, EntryKind, ErrorCode, Outcome, Position, Refusal, RequestId, Seq, UnixMillis,
     UserId,
 };
-use chatlane_session::{ConversationRow, Settings};
+use chatlane_session::Settings;
 
 pub const DEVICE: &str = "3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001";
-
-/// A conversation with this user of which the device has the entries up to this one, all messages but the first.
-pub fn known(id: &str, with: &str, seq: u64) -> ConversationRow {
-    let (have, count) = (if seq == 0 { Position::ZERO } else { at(seq) }, seq.saturating_sub(1));
-    ConversationRow {
-        with: Some(user(with)),
-        have,
-        have_count: count,
-        head: have,
-        head_count: count,
-        acked: have,
-        ..ConversationRow::empty(conversation(id))
-    }
-}
 
 pub fn settings() -> Settings {
     Settings::new(user("alice"), DeviceId::new(DEVICE).unwrap())

@@ -56,9 +56,18 @@ pub fn knows(seq: u64) -> Shelf {
 /// The same, and as much of these conversations.
 pub fn knows_also(seq: u64, others: impl IntoIterator<Item = ConversationId>) -> Shelf {
     let mut store = Shelf::default();
-    let row = known("d1", "bob", seq);
+    let (have, count) = (if seq == 0 { Position::ZERO } else { at(seq) }, seq.saturating_sub(1));
     for conversation in others.into_iter().chain([d1()]) {
-        store.rows.insert(conversation.clone(), ConversationRow { conversation, ..row.clone() });
+        let row = ConversationRow {
+            with: Some(user("bob")),
+            have,
+            have_count: count,
+            head: have,
+            head_count: count,
+            acked: have,
+            ..ConversationRow::empty(conversation.clone())
+        };
+        store.rows.insert(conversation, row);
     }
     store.entries = (1..=seq).map(|seq| ((d1(), at(seq).seq), entry(1, seq))).collect();
     store
