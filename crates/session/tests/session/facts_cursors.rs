@@ -67,7 +67,7 @@ fn read_implies_delivered() {
 #[test]
 fn reads_are_coalesced_and_only_move_forward() {
     let mut phone = Phone::live_at(9);
-    for seq in [2, 5, 4, 7, 7] {
+    for seq in [2, 5, 7, 7, 4] {
         phone.mark_read(at(seq));
     }
     let first = phone.read();

@@ -56,6 +56,17 @@ fn while_a_socket_is_replaced_it_depends_on_hello_whose_doing_a_displacement_is(
     }
 }
 
+#[test]
+fn a_hello_that_is_answered_by_goaway_is_a_displacement_too() {
+    let (mut phone, _) = Phone::greeting(&Shelf::default());
+    displace_newest(&mut phone);
+    assert_eq!(phone.connection(), ConnectionState::Displaced);
+    phone.connect_now();
+    phone.opened();
+    displace_newest(&mut phone);
+    assert_eq!(phone.connection(), ConnectionState::Displaced, "what became of the first hello is known");
+}
+
 /// A phone whose successor has died before its `hello` was answered; the old socket is live.
 fn with_a_lost_hello() -> Phone {
     let mut phone = replacing();
@@ -66,7 +77,7 @@ fn with_a_lost_hello() -> Phone {
     phone
 }
 
-/// Hello again on the old socket, which was displaced before.
+/// The same, and the server has had hello said again on the old socket.
 fn with_hello_said_again() -> Phone {
     let mut phone = with_a_lost_hello();
     phone.connect_now();

@@ -67,9 +67,9 @@ pub fn knows_also(seq: u64, others: impl IntoIterator<Item = ConversationId>) ->
             acked: have,
             ..ConversationRow::empty(conversation.clone())
         };
+        store.entries.extend((1..=seq).map(|seq| ((conversation.clone(), at(seq).seq), entry(1, seq))));
         store.rows.insert(conversation, row);
     }
-    store.entries = (1..=seq).map(|seq| ((d1(), at(seq).seq), entry(1, seq))).collect();
     store
 }
 
