@@ -2,8 +2,7 @@
 //! here after thousands of answers that make no sense, and the phone neither panics nor spins nor loses a message.
 
 use chatlane_protocol::frames::{
-    ConversationStatus, CursorOutcome, CursorResult, CursorsAnswer, Entries, GoawayReason, HistoryAnswer, Missed, ProbeAnswer,
-    RefreshAnswer, Skip, SyncAnswer, SyncOutcome, SyncPage,
+    ConversationStatus, CursorOutcome, GoawayReason, Missed, RefreshAnswer, Skip, SyncAnswer, SyncOutcome, SyncPage,
 };
 use chatlane_protocol::{ErrorCode, Outcome, Refusal, Request, ServerFrame, Token, UnixMillis};
 use chatlane_session::{Act, Input, OpenFailure, OutboxState};
@@ -14,7 +13,7 @@ use crate::phone::*;
 /// One thing that happens, in numbers that the test reads as it likes.
 type Event = (u8, u64, u32, u64);
 
-fn refusal(number: u64, epoch: u32) -> Refusal {
+fn some_refusal(number: u64, epoch: u32) -> Refusal {
     const CODES: [ErrorCode; 11] = [
         ErrorCode::BadRequest,
         ErrorCode::Resync,
@@ -28,10 +27,9 @@ fn refusal(number: u64, epoch: u32) -> Refusal {
         ErrorCode::Unavailable,
         ErrorCode::Unknown,
     ];
-    let mut refusal = Refusal::new(CODES[usize::try_from(number % 11).unwrap()], "");
-    refusal.tail = number.is_multiple_of(3).then_some(at_epoch(epoch, number));
-    refusal.common = (!number.is_multiple_of(4)).then_some(at_epoch(epoch, number % 12));
-    refusal
+    let tail = number.is_multiple_of(3).then_some(at_epoch(epoch, number));
+    let common = (!number.is_multiple_of(4)).then_some(at_epoch(epoch, number % 12));
+    Refusal { tail, common, ..refusal(CODES[usize::try_from(number % 11).unwrap()]) }
 }
 
 /// Answers the oldest request, somehow.
@@ -39,9 +37,9 @@ fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
     let request = phone.cursors.pop_front().or_else(|| phone.sent.pop_front().map(|(_, request)| request));
     let Some(request) = request else { return };
     if number.is_multiple_of(3) {
-        return phone.refuse(request.id(), refusal(seq, epoch));
+        return phone.refuse(request.id(), some_refusal(seq, epoch));
     }
-    let entries: Vec<_> = (seq..seq + number % 4).map(|seq| entry(epoch, seq)).collect();
+    let entries = entries(epoch, seq..seq + number % 4);
     let done = number.is_multiple_of(2);
     let frame = match request {
         Request::Hello(hello) => {
@@ -52,7 +50,7 @@ fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
         Request::Sync(sync) => {
             let skip = number.is_multiple_of(5).then_some(Skip { to: at_epoch(epoch, seq) });
             let outcome = if number.is_multiple_of(7) {
-                SyncOutcome::Refused(refusal(seq, epoch))
+                SyncOutcome::Refused(some_refusal(seq, epoch))
             } else {
                 SyncOutcome::Ok(Missed { skip, entries, done })
             };
@@ -60,30 +58,29 @@ fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
         }
         Request::Send(send) => {
             let outcomes = (0..send.messages.len() as u64).map(|index| match (number + index) % 5 {
-                0 => Outcome::Refused(refusal(seq + index, epoch)),
+                0 => Outcome::Refused(some_refusal(seq + index, epoch)),
                 1 => Outcome::NotAttempted,
                 2 => Outcome::Duplicate(stored_at(at_epoch(epoch, seq + index))),
                 _ => Outcome::Ok(stored_at(at_epoch(epoch, seq + index))),
             });
-            return phone.results(&send, outcomes.collect());
+            return phone.results(&send, outcomes);
         }
         Request::Probe(probe) => {
-            ServerFrame::Probe(ProbeAnswer { id: probe.id, conversation: d1(), found: vec![], reached: at_epoch(epoch, seq), done })
+            return phone.probed(&probe, &[], at_epoch(epoch, seq), done);
         }
         Request::Ack(asked) | Request::Read(asked) => {
-            let outcome = if done { CursorOutcome::Ok } else { CursorOutcome::Refused(refusal(seq, epoch)) };
-            let results = vec![CursorResult { conversation: d1(), outcome }];
-            ServerFrame::Ack(CursorsAnswer { id: asked.id, results })
+            let outcome = if done { CursorOutcome::Ok } else { CursorOutcome::Refused(some_refusal(seq, epoch)) };
+            return phone.cursors_answered(&asked, ServerFrame::Ack, [outcome]);
         }
-        Request::History(history) => ServerFrame::History(HistoryAnswer { id: history.id, conversation: d1(), entries, done }),
+        Request::History(history) => return phone.older(&history, entries, done),
         Request::Refresh(refresh) => {
             ServerFrame::Refresh(RefreshAnswer { id: refresh.id, expires_ms: UnixMillis::ZERO.plus_ms(number * 1_000) })
         }
         Request::Ping(ping) => {
-            let status = ConversationStatus { conversation: d1(), head: at_epoch(epoch, seq), count: 1, cursors: vec![] };
+            let status = ConversationStatus { head: at_epoch(epoch, seq), ..status(seq, 1) };
             return phone.pong(&ping, number.is_multiple_of(5), vec![status]);
         }
-        Request::Open(open) => return phone.refuse(&open.id, refusal(seq, epoch)),
+        Request::Open(open) => return phone.refuse(&open.id, some_refusal(seq, epoch)),
     };
     phone.receive(&frame);
 }
@@ -94,8 +91,7 @@ fn happen(phone: &mut Phone, composed: &mut u32, event: Event) {
     match (what, socket) {
         (0..=8, Some(_)) => answer(phone, event),
         (9..=11, Some(_)) => {
-            let entries = (seq..=seq + number % 3).map(|seq| entry(epoch, seq)).collect();
-            phone.receive(&ServerFrame::Entries(Entries { conversation: d1(), entries }));
+            phone.push_in(epoch, seq..=seq + number % 3);
         }
         (12, Some(_)) => phone.gateway_fails(),
         (13, Some(socket)) => phone.closed(socket),
@@ -105,9 +101,9 @@ fn happen(phone: &mut Phone, composed: &mut u32, event: Event) {
             *composed += 1;
             phone.compose(&format!("m{composed}"));
         }
-        (17, _) => phone.input(Input::Do(Act::MarkRead { conversation: d1(), position: at_epoch(epoch, seq) })),
-        (18, _) => phone.input(Input::Do(Act::LoadHistory { conversation: d1(), before: number.is_multiple_of(2).then_some(at(seq).seq) })),
-        (19, _) => phone.input(Input::Do(Act::Look { conversations: vec![d1()] })),
+        (17, _) => phone.mark_read(at_epoch(epoch, seq)),
+        (18, _) => phone.does(Act::LoadHistory { conversation: d1(), before: number.is_multiple_of(2).then_some(at(seq).seq) }),
+        (19, _) => phone.does(Act::Look { conversations: vec![d1()] }),
         (20, _) => phone.input(Input::NewToken(Token::new("t").unwrap())),
         (21, _) if number.is_multiple_of(8) => phone.restart(),
         (22, None) if number.is_multiple_of(3) && phone.is_opening() => phone.open_fails(OpenFailure::Unreachable),
@@ -116,7 +112,7 @@ fn happen(phone: &mut Phone, composed: &mut u32, event: Event) {
     if phone.open_socket().is_none() {
         phone.sent.clear();
         phone.cursors.clear();
-        phone.input(Input::Do(Act::ConnectNow));
+        phone.connect_now();
         if phone.is_opening() {
             phone.opened();
         }

@@ -1,32 +1,13 @@
-//! What facts are made of: a store, entries, rows and answers, all about conversation `d1` of alice with bob.
+//! What facts are made of: entries, rows and answers, all about conversation `d1` of alice with bob.
 
-use chatlane_protocol::frames::{self, ConversationHead, HelloAnswer, Limits, Stored, Versions};
-use chatlane_protocol::{Body, ClientMessageId, ConversationId, DeviceId, Entry, EntryKind, Position, RequestId, Seq, UnixMillis, UserId};
-use chatlane_session::{ConversationRow, Settings};
-
-use crate::phone::Shelf;
+use chatlane_protocol::frames::{self, ConversationHead, ConversationStatus, HelloAnswer, Limits, Stored, Versions};
+use chatlane_protocol::{
+    Body, ClientMessageId, ConversationId, DeviceId, Entry, EntryKind, ErrorCode, Outcome, Position, Refusal, RequestId, Seq, UnixMillis,
+    UserId,
+};
+use chatlane_session::Settings;
 
 pub const DEVICE: &str = "3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001";
-
-/// A store that knows conversation `d1` with bob, and has it up to this entry.
-pub fn knows(seq: u64) -> Shelf {
-    let mut store = Shelf::default();
-    let have = if seq == 0 { Position::ZERO } else { at(seq) };
-    let row = ConversationRow {
-        with: Some(user("bob")),
-        have,
-        have_count: seq.saturating_sub(1),
-        head: have,
-        head_count: seq.saturating_sub(1),
-        acked: have,
-        ..ConversationRow::empty(d1())
-    };
-    store.rows.insert(d1(), row);
-    for seq in 1..=seq {
-        store.entries.insert((d1(), at(seq).seq), entry(1, seq));
-    }
-    store
-}
 
 pub fn settings() -> Settings {
     Settings::new(user("alice"), DeviceId::new(DEVICE).unwrap())
@@ -36,8 +17,16 @@ pub fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
 
+pub fn conversation(id: &str) -> ConversationId {
+    ConversationId::new(id).unwrap()
+}
+
 pub fn d1() -> ConversationId {
-    ConversationId::new("d1").unwrap()
+    conversation("d1")
+}
+
+pub fn d2() -> ConversationId {
+    conversation("d2")
 }
 
 pub fn message_id(id: &str) -> ClientMessageId {
@@ -67,6 +56,10 @@ pub fn entry(epoch: u32, seq: u64) -> Entry {
     Entry { position, sender: user("bob"), client_message_id: message_id(&id), time_ms: UnixMillis::ZERO, count: seq - 1, kind }
 }
 
+pub fn entries(epoch: u32, seqs: impl IntoIterator<Item = u64>) -> Vec<Entry> {
+    seqs.into_iter().map(|seq| entry(epoch, seq)).collect()
+}
+
 /// The phone's own message at this place.
 pub fn own_entry(id: &str, seq: u64) -> Entry {
     let kind = EntryKind::Message { body: body(id) };
@@ -81,6 +74,24 @@ pub fn stored_at(position: Position) -> Stored {
     Stored { position, time_ms: UnixMillis::ZERO, count: position.seq.get() - 1 }
 }
 
+pub fn refusal(code: ErrorCode) -> Refusal {
+    Refusal::new(code, "")
+}
+
+pub fn refused(code: ErrorCode) -> Outcome {
+    Outcome::Refused(refusal(code))
+}
+
+/// The anchor is too far behind this end of the log.
+pub fn stale(tail: Position) -> Outcome {
+    Outcome::Refused(Refusal { tail: Some(tail), ..refusal(ErrorCode::AnchorStale) })
+}
+
+/// The log was restored from a backup; this is the last entry that both have.
+pub fn restored_to(common: Position) -> Refusal {
+    Refusal { common: Some(common), ..refusal(ErrorCode::EpochChanged) }
+}
+
 /// `d1` as `hello` answers it.
 pub fn row(head: Position, read: Position) -> frames::ConversationRow {
     frames::ConversationRow {
@@ -91,6 +102,16 @@ pub fn row(head: Position, read: Position) -> frames::ConversationRow {
         read_count: read.seq.get().saturating_sub(1),
         last: None,
     }
+}
+
+/// The same with its last entry.
+pub fn row_with_last(head: Position, read: Position) -> frames::ConversationRow {
+    frames::ConversationRow { last: Some(entry(head.epoch, head.seq.get())), ..row(head, read) }
+}
+
+/// `d1` as `ping` answers it.
+pub fn status(head: u64, count: u64) -> ConversationStatus {
+    ConversationStatus { conversation: d1(), head: at(head), count, cursors: vec![] }
 }
 
 pub fn hello_answer(id: RequestId, conversations: Vec<frames::ConversationRow>, next: Option<ConversationId>) -> HelloAnswer {

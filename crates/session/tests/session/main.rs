@@ -16,3 +16,4 @@ mod facts_timers;
 mod facts_tokens;
 mod made;
 mod phone;
+mod talk;

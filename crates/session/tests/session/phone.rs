@@ -4,20 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use chatlane_protocol::frames::{
-    self, ConversationStatus, CursorOutcome, CursorResult, CursorsAnswer, Entries, ErrorFrame, Found, Goaway, GoawayReason, MessageResult,
-    Missed, PingAnswer, ProbeAnswer, SendAnswer, SyncAnswer, SyncOutcome, SyncPage, encode,
-};
-use chatlane_protocol::request::{Hello, Ping, PositionIn, Positions, Probe, SendMessages, Sync};
-use chatlane_protocol::{
-    ClientMessageId, ConversationId, Entry, Outcome, Position, Refusal, Request, RequestId, Seq, ServerFrame, UnixMillis,
-};
+use chatlane_protocol::frames;
+use chatlane_protocol::request::{Hello, PositionIn, SendMessages, Sync};
+use chatlane_protocol::{ClientMessageId, ConversationId, Entry, ErrorCode, Position, Request, Seq};
 use chatlane_session::{
-    Act, BatchId, Change, ConversationRow, Input, Moment, OpenFailure, OutboxRow, OutgoingState, Output, Restored, Session, Settings,
-    Shown, SocketId, Text,
+    BatchId, Change, ConnectionState, ConversationRow, Input, Moment, OpenFailure, OutboxRow, OutgoingState, Output, Restored, Session,
+    Settings, Shown, SocketId, Text,
 };
 
 pub use crate::made::*;
+pub use crate::talk::*;
 
 /// What a store keeps.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +48,31 @@ impl Shelf {
     }
 }
 
+/// A store that has conversation `d1` with bob up to this entry.
+pub fn knows(seq: u64) -> Shelf {
+    knows_also(seq, [])
+}
+
+/// The same, and as much of these conversations.
+pub fn knows_also(seq: u64, others: impl IntoIterator<Item = ConversationId>) -> Shelf {
+    let mut store = Shelf::default();
+    let (have, count) = (if seq == 0 { Position::ZERO } else { at(seq) }, seq.saturating_sub(1));
+    for conversation in others.into_iter().chain([d1()]) {
+        let row = ConversationRow {
+            with: Some(user("bob")),
+            have,
+            have_count: count,
+            head: have,
+            head_count: count,
+            acked: have,
+            ..ConversationRow::empty(conversation.clone())
+        };
+        store.entries.extend((1..=seq).map(|seq| ((conversation.clone(), at(seq).seq), entry(1, seq))));
+        store.rows.insert(conversation, row);
+    }
+    store
+}
+
 pub struct Phone {
     pub session: Session,
     pub now: u64,
@@ -71,7 +92,7 @@ pub struct Phone {
     pub waiting_shown: u32,
     pub stored: BTreeSet<ClientMessageId>,
     batches: VecDeque<(BatchId, Vec<Change>)>,
-    open: BTreeSet<SocketId>,
+    open_sockets: BTreeSet<SocketId>,
     ended: BTreeSet<SocketId>,
     random: u64,
 }
@@ -96,7 +117,7 @@ impl Phone {
             waiting_shown: 0,
             stored: BTreeSet::new(),
             batches: VecDeque::new(),
-            open: BTreeSet::new(),
+            open_sockets: BTreeSet::new(),
             ended: BTreeSet::new(),
             random: 1,
         }
@@ -106,11 +127,39 @@ impl Phone {
         Self::with(&Shelf::default())
     }
 
+    /// A phone whose `hello` was answered with these rows.
+    pub fn live(restored: &Shelf, rows: impl IntoIterator<Item = frames::ConversationRow>) -> Self {
+        let mut phone = Self::with(restored);
+        phone.go_live(rows);
+        phone
+    }
+
     /// A phone that knows conversation `d1` with bob up to this entry, and is live.
     pub fn live_at(seq: u64) -> Self {
-        let mut phone = Self::with(&knows(seq));
-        phone.go_live(vec![]);
-        phone
+        Self::live(&knows(seq), [])
+    }
+
+    /// A phone that has said hello.
+    pub fn greeting(restored: &Shelf) -> (Self, Hello) {
+        let mut phone = Self::with(restored);
+        phone.connect_now();
+        phone.opened();
+        let hello = phone.hello();
+        (phone, hello)
+    }
+
+    /// A phone that is live, knows `d1` up to this entry and has sent message `m`.
+    pub fn sending(seq: u64) -> (Self, SendMessages) {
+        let mut phone = Self::live_at(seq);
+        let send = phone.attempt("m");
+        (phone, send)
+    }
+
+    /// A phone that knows `d1` up to an entry, was told of this head and asks for what is between.
+    pub fn behind(seq: u64, head: u64) -> (Self, Sync) {
+        let mut phone = Self::live(&knows(seq), [row(at(head), at(1))]);
+        let sync = phone.sync();
+        (phone, sync)
     }
 
     pub fn input(&mut self, input: Input) {
@@ -129,7 +178,7 @@ impl Phone {
         match output {
             Output::Connect(socket) => self.connects.push(socket),
             Output::Send { socket, text: Text(text) } => {
-                assert!(self.open.contains(&socket), "sent on a socket that is not open: {text}");
+                assert!(self.open_sockets.contains(&socket), "sent on a socket that is not open: {text}");
                 assert!(text.len() <= 32 * 1024);
                 let request = Request::parse(&text).unwrap();
                 self.check(&request);
@@ -139,7 +188,7 @@ impl Phone {
                 }
             }
             Output::Close(socket) => {
-                self.open.remove(&socket);
+                self.open_sockets.remove(&socket);
                 self.closes.push(socket);
             }
             Output::Commit { batch, changes } => self.batches.push_back((batch, changes)),
@@ -202,7 +251,7 @@ impl Phone {
     /// The newest socket is open.
     pub fn opened(&mut self) -> SocketId {
         let socket = *self.connects.last().expect("a socket");
-        self.open.insert(socket);
+        self.open_sockets.insert(socket);
         self.input(Input::Opened(socket));
         socket
     }
@@ -214,7 +263,7 @@ impl Phone {
     }
 
     pub fn closed(&mut self, socket: SocketId) {
-        self.open.remove(&socket);
+        self.open_sockets.remove(&socket);
         self.ended.insert(socket);
         self.input(Input::Closed { socket });
     }
@@ -228,150 +277,28 @@ impl Phone {
     }
 
     pub fn open_socket(&self) -> Option<SocketId> {
-        self.open.last().copied()
+        self.open_sockets.last().copied()
     }
 
     /// Whether the newest socket was asked for and nothing was heard of it.
     pub fn is_opening(&self) -> bool {
         let newest = self.connects.last();
-        newest.is_some_and(|socket| !self.open.contains(socket) && !self.closes.contains(socket) && !self.ended.contains(socket))
+        newest.is_some_and(|socket| !self.open_sockets.contains(socket) && !self.closes.contains(socket) && !self.ended.contains(socket))
     }
 
     pub fn socket(&self) -> SocketId {
-        *self.open.last().expect("an open socket")
-    }
-
-    /// A frame comes on the newest open socket.
-    pub fn receive(&mut self, frame: &ServerFrame) {
-        self.receive_on(self.socket(), frame);
-    }
-
-    pub fn receive_on(&mut self, socket: SocketId, frame: &ServerFrame) {
-        self.receive_text(socket, &encode(frame));
-    }
-
-    pub fn receive_text(&mut self, socket: SocketId, text: &str) {
-        self.input(Input::Received { socket, text: Text(text.to_owned()) });
-    }
-
-    pub fn gateway_fails(&mut self) {
-        self.receive_text(self.socket(), r#"{"message":"Internal server error","connectionId":"c=","requestId":"r="}"#);
-    }
-
-    pub fn refuse(&mut self, id: &RequestId, refusal: Refusal) {
-        self.receive(&ServerFrame::Error(ErrorFrame { id: Some(id.clone()), refusal }));
-    }
-
-    pub fn goaway(&mut self, socket: SocketId, reason: GoawayReason, retry_after_ms: Option<u64>) {
-        self.receive_on(socket, &ServerFrame::Goaway(Goaway { reason, retry_after_ms }));
-    }
-
-    /// Connects, says hello, which is answered with `rows` on one page.
-    pub fn go_live(&mut self, rows: Vec<frames::ConversationRow>) {
-        self.input(Input::Do(Act::ConnectNow));
-        self.opened();
-        self.welcome(rows);
-    }
-
-    /// Answers the `hello` that was sent.
-    pub fn welcome(&mut self, rows: Vec<frames::ConversationRow>) {
-        let hello = self.hello();
-        self.receive(&ServerFrame::Hello(Box::new(hello_answer(hello.id, rows, None))));
-    }
-
-    /// Bob's entries come.
-    pub fn push(&mut self, seqs: impl IntoIterator<Item = u64>) {
-        self.push_in(1, seqs);
-    }
-
-    pub fn push_in(&mut self, epoch: u32, seqs: impl IntoIterator<Item = u64>) {
-        let entries = seqs.into_iter().map(|seq| entry(epoch, seq)).collect();
-        self.receive(&ServerFrame::Entries(Entries { conversation: d1(), entries }));
-    }
-
-    /// The next request that was sent.
-    pub fn next(&mut self) -> Request {
-        self.sent.pop_front().expect("a request").1
-    }
-
-    pub fn hello(&mut self) -> Hello {
-        let Request::Hello(hello) = self.next() else { panic!("a hello") };
-        hello
-    }
-
-    pub fn send(&mut self) -> SendMessages {
-        let Request::Send(send) = self.next() else { panic!("a send") };
-        send
-    }
-
-    pub fn sync(&mut self) -> Sync {
-        let Request::Sync(sync) = self.next() else { panic!("a sync") };
-        sync
-    }
-
-    pub fn probe(&mut self) -> Probe {
-        let Request::Probe(probe) = self.next() else { panic!("a probe") };
-        probe
-    }
-
-    pub fn ack(&mut self) -> Positions {
-        let Some(Request::Ack(ack)) = self.cursors.pop_front() else { panic!("an ack") };
-        ack
-    }
-
-    pub fn read(&mut self) -> Positions {
-        let Some(Request::Read(read)) = self.cursors.pop_front() else { panic!("a read") };
-        read
-    }
-
-    pub fn ping(&mut self) -> Ping {
-        let Request::Ping(ping) = self.next() else { panic!("a ping") };
-        ping
-    }
-
-    pub fn compose(&mut self, id: &str) {
-        self.input(Input::Do(Act::Compose { conversation: d1(), client_message_id: message_id(id), body: body(id) }));
-    }
-
-    pub fn results(&mut self, send: &SendMessages, outcomes: Vec<Outcome>) {
-        let ids = send.messages.iter().map(|message| message.client_message_id.clone());
-        let results = ids.zip(outcomes).map(|(client_message_id, outcome)| MessageResult { client_message_id, outcome }).collect();
-        self.receive(&ServerFrame::Send(SendAnswer { id: send.id.clone(), conversation: d1(), results }));
-    }
-
-    pub fn page(&mut self, sync: &Sync, entries: Vec<Entry>, done: bool) {
-        let outcome = SyncOutcome::Ok(Missed { skip: None, entries, done });
-        self.pages(sync, vec![outcome], done);
-    }
-
-    /// Who refuses a page for good refuses the acknowledgement as well.
-    pub fn pages(&mut self, sync: &Sync, outcomes: Vec<SyncOutcome>, done: bool) {
-        let acked = !sync.ack.is_empty() && outcomes.iter().all(|outcome| matches!(outcome, SyncOutcome::Ok(_)));
-        let conversations = sync.conversations.iter().map(|from| from.conversation.clone());
-        let pages = conversations.zip(outcomes).map(|(conversation, outcome)| SyncPage { conversation, outcome }).collect();
-        self.receive(&ServerFrame::Sync(SyncAnswer { id: sync.id.clone(), pages, done, acked }));
-    }
-
-    pub fn probed(&mut self, probe: &Probe, found: Vec<(&str, u64)>, reached: Position, done: bool) {
-        let found = found.into_iter().map(|(id, seq)| Found { client_message_id: message_id(id), stored: stored(seq) }).collect();
-        self.receive(&ServerFrame::Probe(ProbeAnswer { id: probe.id.clone(), conversation: d1(), found, reached, done }));
-    }
-
-    pub fn cursors_ok(&mut self, request: &Positions, answer: fn(CursorsAnswer) -> ServerFrame) {
-        let ok = |conversation| CursorResult { conversation, outcome: CursorOutcome::Ok };
-        let results = request.positions.iter().map(|sent| ok(sent.conversation.clone())).collect();
-        self.receive(&answer(CursorsAnswer { id: request.id.clone(), results }));
-    }
-
-    pub fn pong(&mut self, ping: &Ping, resync: bool, conversations: Vec<ConversationStatus>) {
-        let server_time_ms = UnixMillis::ZERO;
-        self.receive(&ServerFrame::Ping(PingAnswer { id: ping.id.clone(), server_time_ms, resync, conversations }));
+        *self.open_sockets.last().expect("an open socket")
     }
 
     /// The seqs of the entries that were shown since the last look.
     pub fn entries_shown(&mut self) -> Vec<u64> {
         let entries = self.shown.drain(..).filter_map(|shown| if let Shown::Entry { entry, .. } = shown { Some(entry) } else { None });
         entries.map(|entry| entry.position.seq.get()).collect()
+    }
+
+    /// The states of the connection that were shown since the last look.
+    pub fn states_shown(&mut self) -> Vec<ConnectionState> {
+        self.shown.drain(..).filter_map(|shown| if let Shown::Connection(state) = shown { Some(state) } else { None }).collect()
     }
 
     /// What was shown of own messages since the last look.
@@ -381,6 +308,18 @@ impl Phone {
             _ => None,
         };
         self.shown.drain(..).filter_map(outgoing).collect()
+    }
+
+    /// Whether the last that was shown of own messages is that this one is in the log here.
+    pub fn shows_stored(&mut self, id: &str, seq: u64) -> bool {
+        self.outgoing_shown().pop() == Some((id.to_owned(), OutgoingState::Stored(stored(seq))))
+    }
+
+    /// Why, if the last that was shown of own messages is that one has failed.
+    pub fn failure_shown(&mut self) -> Option<ErrorCode> {
+        self.outgoing_shown()
+            .pop()
+            .and_then(|(_, state)| if let OutgoingState::Failed(refusal) = state { Some(refusal.code) } else { None })
     }
 
     pub fn row(&self) -> &ConversationRow {

@@ -1,9 +1,6 @@
-//! Inputs and outputs of a session as JSON, for people who write a client in another language.
+//! Outputs of a session as JSON, for people who write a client in another language.
 
-use chatlane_session::{
-    Act, Change, ConnectionState, ConversationRow, Failure, Input, OpenFailure, OutboxRow, OutboxState, OutgoingState, Output, Restored,
-    Settings, Shown,
-};
+use chatlane_session::{Change, ConnectionState, ConversationRow, Failure, OutboxRow, OutboxState, OutgoingState, Output, Shown};
 use serde_json::{Value, json};
 
 /// A vector as a file: a line for each input and each output, so that people can read it and a change is a small difference.
@@ -32,23 +29,6 @@ pub fn file(vector: &Value) -> String {
     )
 }
 
-pub fn settings(settings: &Settings) -> Value {
-    json!({
-        "user": settings.user, "device": settings.device,
-        "answer_wait_ms": settings.answer_wait_ms, "ping_wait_ms": settings.ping_wait_ms,
-        "back_off_min_ms": settings.back_off_min_ms, "back_off_max_ms": settings.back_off_max_ms,
-        "catch_up_entries_max": settings.catch_up_entries_max, "new_entries_max": settings.new_entries_max,
-        "ahead_entries_max": settings.ahead_entries_max,
-    })
-}
-
-pub fn restored(restored: &Restored) -> Value {
-    json!({
-        "conversations": restored.conversations.iter().map(conversation).collect::<Vec<_>>(),
-        "outbox": restored.outbox.iter().map(outbox).collect::<Vec<_>>(),
-    })
-}
-
 fn conversation(row: &ConversationRow) -> Value {
     json!({
         "conversation": row.conversation, "with": row.with, "from": row.from, "have": row.have, "have_count": row.have_count,
@@ -72,41 +52,6 @@ fn outbox(row: &OutboxRow) -> Value {
 /// A text of the wire: JSON where it is JSON.
 fn text(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| json!(text))
-}
-
-pub fn input(input: &Input) -> Value {
-    match input {
-        Input::Do(Act::ConnectNow) => json!({"type": "connect_now"}),
-        Input::Do(Act::Compose { conversation, client_message_id, body }) => {
-            json!({"type": "compose", "conversation": conversation, "client_message_id": client_message_id, "body": body})
-        }
-        Input::Do(Act::OpenWith { user, client_message_id }) => {
-            json!({"type": "open_with", "user": user, "client_message_id": client_message_id})
-        }
-        Input::Do(Act::MarkRead { conversation, position }) => {
-            json!({"type": "mark_read", "conversation": conversation, "position": position})
-        }
-        Input::Do(Act::Look { conversations }) => json!({"type": "look", "conversations": conversations}),
-        Input::Do(Act::LoadHistory { conversation, before }) => {
-            json!({"type": "load_history", "conversation": conversation, "before": before})
-        }
-        Input::Do(Act::Discard { conversation, client_message_id }) => {
-            json!({"type": "discard", "conversation": conversation, "client_message_id": client_message_id})
-        }
-        Input::NewToken(token) => json!({"type": "new_token", "token": token}),
-        Input::Committed(batch) => json!({"type": "committed", "batch": batch.0}),
-        Input::Opened(socket) => json!({"type": "opened", "socket": socket.0}),
-        Input::OpenFailed { socket, failure } => {
-            let failure = match failure {
-                OpenFailure::Denied => "denied",
-                OpenFailure::Unreachable => "unreachable",
-            };
-            json!({"type": "open_failed", "socket": socket.0, "failure": failure})
-        }
-        Input::Closed { socket } => json!({"type": "closed", "socket": socket.0}),
-        Input::Received { socket, text: frame } => json!({"type": "received", "socket": socket.0, "frame": text(&frame.0)}),
-        Input::Tick => json!({"type": "tick"}),
-    }
 }
 
 pub fn output(output: &Output) -> Value {

@@ -1,0 +1,94 @@
+//! What stands in a vector, as the session takes it: settings, rows of the store, inputs.
+
+use chatlane_session::{Act, BatchId, ConversationRow, Input, OpenFailure, OutboxRow, OutboxState, Restored, Settings, SocketId, Text};
+use serde_json::Value;
+
+/// A field of an object, as what the place wants.
+macro_rules! field {
+    ($json:expr, $name:literal) => {
+        serde_json::from_value($json[$name].clone()).unwrap_or_else(|error| panic!("`{}` of {}: {error}", $name, $json))
+    };
+}
+
+pub fn settings(json: &Value) -> Settings {
+    Settings {
+        user: field!(json, "user"),
+        device: field!(json, "device"),
+        answer_wait_ms: field!(json, "answer_wait_ms"),
+        ping_wait_ms: field!(json, "ping_wait_ms"),
+        back_off_min_ms: field!(json, "back_off_min_ms"),
+        back_off_max_ms: field!(json, "back_off_max_ms"),
+        catch_up_entries_max: field!(json, "catch_up_entries_max"),
+        new_entries_max: field!(json, "new_entries_max"),
+        ahead_entries_max: field!(json, "ahead_entries_max"),
+    }
+}
+
+pub fn restored(json: &Value) -> Restored {
+    let rows = |name: &str| json[name].as_array().into_iter().flatten();
+    Restored { conversations: rows("conversations").map(conversation).collect(), outbox: rows("outbox").map(outbox).collect() }
+}
+
+fn conversation(json: &Value) -> ConversationRow {
+    ConversationRow {
+        conversation: field!(json, "conversation"),
+        with: field!(json, "with"),
+        from: field!(json, "from"),
+        have: field!(json, "have"),
+        have_count: field!(json, "have_count"),
+        head: field!(json, "head"),
+        head_count: field!(json, "head_count"),
+        acked: field!(json, "acked"),
+        read: field!(json, "read"),
+        read_count: field!(json, "read_count"),
+        read_pending: field!(json, "read_pending"),
+        others: field!(json, "others"),
+    }
+}
+
+/// No vector begins with a message that was refused.
+fn outbox(json: &Value) -> OutboxRow {
+    assert_eq!(json["state"]["is"], "waiting");
+    OutboxRow {
+        conversation: field!(json, "conversation"),
+        order: field!(json, "order"),
+        client_message_id: field!(json, "client_message_id"),
+        anchor: field!(json, "anchor"),
+        body: field!(json, "body"),
+        state: OutboxState::Waiting,
+    }
+}
+
+pub fn input(json: &Value) -> Input {
+    let socket = || SocketId(field!(json, "socket"));
+    match json["type"].as_str().unwrap_or_default() {
+        "connect_now" => Input::Do(Act::ConnectNow),
+        "compose" => Input::Do(Act::Compose {
+            conversation: field!(json, "conversation"),
+            client_message_id: field!(json, "client_message_id"),
+            body: field!(json, "body"),
+        }),
+        "open_with" => Input::Do(Act::OpenWith { user: field!(json, "user"), client_message_id: field!(json, "client_message_id") }),
+        "mark_read" => Input::Do(Act::MarkRead { conversation: field!(json, "conversation"), position: field!(json, "position") }),
+        "look" => Input::Do(Act::Look { conversations: field!(json, "conversations") }),
+        "load_history" => Input::Do(Act::LoadHistory { conversation: field!(json, "conversation"), before: field!(json, "before") }),
+        "discard" => {
+            Input::Do(Act::Discard { conversation: field!(json, "conversation"), client_message_id: field!(json, "client_message_id") })
+        }
+        "new_token" => Input::NewToken(field!(json, "token")),
+        "committed" => Input::Committed(BatchId(field!(json, "batch"))),
+        "opened" => Input::Opened(socket()),
+        "open_failed" => {
+            let failure = if json["failure"] == "denied" { OpenFailure::Denied } else { OpenFailure::Unreachable };
+            Input::OpenFailed { socket: socket(), failure }
+        }
+        "closed" => Input::Closed { socket: socket() },
+        // A text that is not JSON is a string.
+        "received" => {
+            let frame = &json["frame"];
+            Input::Received { socket: socket(), text: Text(frame.as_str().map_or_else(|| frame.to_string(), str::to_owned)) }
+        }
+        "tick" => Input::Tick,
+        other => panic!("`{other}` is no input"),
+    }
+}
