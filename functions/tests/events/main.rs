@@ -177,28 +177,21 @@ fn a_message_that_is_no_task_goes_back_to_the_queue_and_no_other() {
 
 // holds: R1
 #[test]
-fn connect_echoes_the_subprotocol_and_never_the_token() {
-    let answer = serde_json::to_value(connect::handle(&socket_event(Function::Connect)).unwrap()).unwrap();
-    assert_eq!(answer, json!({"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": "chatlane.v1"}}));
-}
-
-#[test]
-fn connect_echoes_the_subprotocol_from_any_of_several_headers() {
-    let mut event = socket_event(Function::Connect);
-    event.headers.insert("sec-websocket-protocol", "token.abc".parse().unwrap()); // the gateway's map has the last one only
-    event.multi_value_headers.insert("sec-websocket-protocol", "chatlane.v1".parse().unwrap());
-    event.multi_value_headers.append("sec-websocket-protocol", "token.abc".parse().unwrap());
-    let answer = serde_json::to_value(connect::handle(&event).unwrap()).unwrap();
-    assert_eq!(answer["headers"], json!({"Sec-WebSocket-Protocol": "chatlane.v1"}));
-}
-
-#[test]
-fn connect_echoes_nothing_to_a_client_that_offers_nothing() {
-    let mut event = socket_event(Function::Connect);
-    event.headers.remove("sec-websocket-protocol");
-    event.multi_value_headers.remove("sec-websocket-protocol");
-    let answer = serde_json::to_value(connect::handle(&event).unwrap()).unwrap();
-    assert_eq!(answer, json!({"statusCode": 200, "headers": {}}));
+fn connect_echoes_the_subprotocol_where_it_is_offered_and_never_the_token() {
+    // The gateway's own map has the last of several headers only.
+    let (both, alone) = (("chatlane.v1, token.abc", &["chatlane.v1, token.abc"][..]), ("token.abc", &["chatlane.v1", "token.abc"][..]));
+    for (last, all) in [both, alone, ("", &[])] {
+        let mut event = socket_event(Function::Connect);
+        event.headers.remove("sec-websocket-protocol");
+        event.multi_value_headers.remove("sec-websocket-protocol");
+        for offer in all {
+            event.headers.insert("sec-websocket-protocol", last.parse().unwrap());
+            event.multi_value_headers.append("sec-websocket-protocol", offer.parse().unwrap());
+        }
+        let answer = serde_json::to_value(connect::handle(&event).unwrap()).unwrap();
+        let echoed = if all.is_empty() { json!({}) } else { json!({"Sec-WebSocket-Protocol": "chatlane.v1"}) };
+        assert_eq!(answer, json!({"statusCode": 200, "headers": echoed}), "{all:?}");
+    }
 }
 
 #[test]
