@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chatlane_chat::Done;
 use chatlane_chat::log::{Entry, Head};
-use chatlane_chat::ports::{Creations as _, InboxRow, MessageLog as _, ReadCursor};
+use chatlane_chat::ports::{Creations as _, MessageLog as _, ReadCursor};
 use chatlane_chat::requests::hello::{Greeting, hello};
 use chatlane_chat::testing::builders::{
     EPOCH, caller, conversation, creation, entry, entry_of_bytes, head, message_kind, position, request_id, seq, settings, start, text,
@@ -72,10 +72,6 @@ fn conversations(store: &Faulty, number: usize) -> Vec<ConversationId> {
         assert!(block_on(store.memory.put(&entry(id, 2, "bob"))).is_ok());
     }
     ids
-}
-
-fn with_row(store: &Faulty, id: &ConversationId, change: impl FnOnce(&mut InboxRow)) {
-    change(store.memory.state().inboxes.get_mut(&user("alice")).unwrap().get_mut(id).unwrap());
 }
 
 fn known(id: &ConversationId, have: Position, read: Position) -> Known {
@@ -173,7 +169,7 @@ fn a_row_is_left_out_only_if_the_device_has_all_of_it() {
     let store = Faulty::new(start());
     let id = conversation("d1");
     add(&store, &id, "bob", head(5));
-    with_row(&store, &id, |row| row.read = ReadCursor { position: position(3), count: 2 });
+    store.memory.change_row(&user("alice"), &id, |row| row.read = ReadCursor { position: position(3), count: 2 });
     let older = |number| Position::new(EPOCH - 1, seq(number));
     for (have, read, left_out) in [
         (position(5), position(3), true),
@@ -291,8 +287,8 @@ fn last_entries_are_measured_as_they_are_encoded() {
 fn an_entry_that_is_not_the_users_or_not_at_the_head_does_not_come() {
     let store = Faulty::new(start());
     let all = conversations(&store, 4);
-    with_row(&store, &all[0], |row| row.visible_from = seq(3));
-    with_row(&store, &all[1], |row| row.visible_from = seq(2));
+    store.memory.change_row(&user("alice"), &all[0], |row| row.visible_from = seq(3));
+    store.memory.change_row(&user("alice"), &all[1], |row| row.visible_from = seq(2));
     store.memory.state().heads.insert(all[2].clone(), Head { position: Position::new(EPOCH + 1, seq(2)), ..head(2) });
     store.memory.state().heads.insert(all[3].clone(), head(9));
     let page = ask(&store, None, vec![], None);
@@ -305,7 +301,7 @@ fn a_row_tells_what_is_unread() {
     let store = Faulty::new(start());
     let id = conversation("d1");
     add(&store, &id, "bob", head(9));
-    with_row(&store, &id, |row| row.read = ReadCursor { position: position(4), count: 3 });
+    store.memory.change_row(&user("alice"), &id, |row| row.read = ReadCursor { position: position(4), count: 3 });
     let ConversationRow { count, read, read_count, time_ms, .. } = ask(&store, None, vec![], None).conversations.remove(0);
     assert_eq!((count, read, read_count, time_ms), (8, position(4), 3, start()));
 }
@@ -358,7 +354,7 @@ proptest! {
         for (n, Lane { name, head: at, read, has }) in lanes.into_iter().enumerate() {
             let id = conversation(&format!("d{n:03}"));
             add(&store, &id, &format!("{n}{}", "\u{1}".repeat(name)), Head { position: at, ..head(1) });
-            with_row(&store, &id, |row| row.read = ReadCursor { position: read, count: 0 });
+            store.memory.change_row(&user("alice"), &id, |row| row.read = ReadCursor { position: read, count: 0 });
             let has = has.map(|has| match has {
                 Has::AsItIs => known(&id, at, read),
                 Has::Otherwise(have, read) => known(&id, have, read),

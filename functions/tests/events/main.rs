@@ -104,8 +104,8 @@ fn world() -> Faulty {
 fn world_until(ms: u64) -> Faulty {
     let store = world();
     let Caller { device, connection, connected_at, .. } = alice();
-    let session = Connection { connection: connection.clone(), device, connected_at, expires: time(CONNECTED_AT_MS + ms) };
-    store.memory.state().sessions.entry(user("alice")).or_default().insert(connection, session);
+    let session = Connection { connection, device, connected_at, expires: time(CONNECTED_AT_MS + ms) };
+    store.memory.log_in(&user("alice"), session);
     store
 }
 
@@ -242,8 +242,7 @@ fn a_hello_behind_a_newer_connection_of_its_device_is_answered_by_goaway() {
     let store = world();
     let Caller { device, expires, .. } = alice();
     let connection = ConnectionId::new("newer").unwrap();
-    let newer = Connection { connection: connection.clone(), device, connected_at: time(CONNECTED_AT_MS + 1), expires };
-    store.memory.state().sessions.entry(user("alice")).or_default().insert(connection, newer);
+    store.memory.log_in(&user("alice"), Connection { connection, device, connected_at: time(CONNECTED_AT_MS + 1), expires });
     let answer = serve(&store, 2, Function::Hello, socket_event(Function::Hello));
     assert_eq!(answer, json!({"type": "goaway", "reason": "displaced"}));
 }
@@ -386,7 +385,7 @@ fn a_closed_connection_is_forgotten_and_no_other() {
         connection: ConnectionId::new("other").unwrap(),
         ..store.memory.state().sessions[&user("alice")][&alice().connection].clone()
     };
-    store.memory.state().sessions.get_mut(&user("alice")).unwrap().insert(other.connection.clone(), other.clone());
+    store.memory.log_in(&user("alice"), other.clone());
     store.on("remove", Fault::RequestLost);
     for left in [2, 1] {
         let answer = try_serve(&store, 0, Function::Disconnect, socket_event(Function::Disconnect)).unwrap();

@@ -292,9 +292,6 @@ pub const QUEUED_RESTORE: Scene = scene("append: queue, head and a restore", 2, 
 /// With nothing else that goes wrong.
 const RESTORE_ALONE: Scene = scene("append: a restore alone", 2, false, [0, 0, 0, 1]);
 
-/// All scenes.
-pub const SCENES: [Scene; 7] = [RETRIES, OVERLAPS, QUEUED, RESTORE, RESTORE_THREE, TWO_RESTORES, QUEUED_RESTORE];
-
 /// A scene, with a hole or without one.
 #[derive(Clone, Copy, Debug)]
 pub struct Append {

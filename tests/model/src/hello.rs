@@ -289,9 +289,6 @@ pub const COPIES: Scene =
 /// The device moves.
 pub const MOVES: Scene = Scene { name: "hello: a second socket", messages: 2, left: Left { deaths: 2, again: 0, copies: 0, moves: 1 } };
 
-/// All scenes.
-pub const SCENES: [Scene; 4] = [STAYS, THREE, COPIES, MOVES];
-
 /// A scene, with a hole or without one.
 #[derive(Clone, Copy, Debug)]
 pub struct Greeting {

@@ -12,7 +12,7 @@ use chatlane_chat::ports::{
     Memberships as _, MessageLog as _, Put, ReadBound, ReadCursor, last,
 };
 use chatlane_chat::testing::builders::{
-    DEDUPE_KEY, connection, conversation, creation, device, entry, facts, head, member, position, seq, session, start, text, user,
+    DEDUPE_KEY, connection, conversation, creation, device, entry, facts, head, member, position, seq, session, start, task, text, user,
 };
 use chatlane_chat::workers::task::{Task, Undelivered};
 use chatlane_protocol::{Body, Content, Position, Seq, UnixMillis, UserId};
@@ -188,17 +188,7 @@ async fn items_of_every_generation_are_read_and_those_of_the_newest_are_written(
 
 #[tokio::test]
 async fn tasks_of_every_generation_are_read_and_those_of_the_newest_are_written() {
-    let least = Task {
-        conversation: conversation("d-1"),
-        first: Seq::FIRST,
-        last: position(1),
-        count: 0,
-        time: start(),
-        own: vec![],
-        queued: start(),
-        origin: None,
-        undelivered: None,
-    };
+    let least = task(&conversation("d-1"), 1, 1);
     let own = vec![seq(2), seq(3)];
     let sent = Task { first: seq(2), last: position(3), count: 2, own, origin: Some(connection("L0SM9cOFvHcCIhw=")), ..least.clone() };
     let targets = vec![(odd(), connection("L0SM9cOFvHcCIhw=")), (user("bob"), connection("b-1"))];

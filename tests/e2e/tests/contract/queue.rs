@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chatlane_aws::{Backend, Queue, Resource, SdkConfig, sdk_config_at};
 use chatlane_chat::ports::FanOutQueue as _;
-use chatlane_chat::testing::builders::{conversation, position, seq, start};
+use chatlane_chat::testing::builders::{self, conversation, seq};
 use chatlane_chat::workers::task::Task;
 use chatlane_local::embedded::{At, Endpoints, Matching, Service};
 use chatlane_local::queue::{self, QueueSettings};
@@ -56,17 +56,7 @@ impl Bench {
 }
 
 fn task() -> Task {
-    Task {
-        conversation: conversation("d-1"),
-        first: seq(2),
-        last: position(3),
-        count: 2,
-        time: start(),
-        own: vec![seq(2), seq(3)],
-        queued: UnixMillis::ZERO,
-        origin: None,
-        undelivered: None,
-    }
+    Task { own: vec![seq(2), seq(3)], queued: UnixMillis::ZERO, ..builders::task(&conversation("d-1"), 2, 3) }
 }
 
 #[tokio::test]
