@@ -89,17 +89,6 @@ fn a_page_has_at_most_a_hundred_entries() {
 }
 
 #[test]
-fn what_is_before_the_joining_is_not_there() {
-    let stage = Stage::with_entries(9);
-    stage.change_row("alice", |row| row.visible_from = seq(4));
-    assert_eq!(told(&ask(&stage, None, None)), ((4..=9).collect(), true));
-    assert_eq!(told(&ask(&stage, Some(6), Some(2))), (vec![4, 5], true));
-    assert_eq!(told(&ask(&stage, Some(7), Some(2))), (vec![5, 6], false));
-    assert_eq!(told(&ask(&stage, Some(4), None)), (vec![], true));
-    assert_eq!(told(&ask(&stage, Some(2), None)), (vec![], true));
-}
-
-#[test]
 fn entries_that_are_gone_end_the_history() {
     let stage = Stage::with_entries(60);
     for number in [3, 40] {

@@ -92,15 +92,6 @@ fn another_body_under_the_same_id_is_a_conflict_and_is_not_queued() {
     assert_eq!((stage.entries().len(), stage.take_tasks()), (2, vec![]));
 }
 
-// holds: L2
-#[test]
-fn the_same_id_of_another_sender_is_another_message() {
-    let stage = Stage::new();
-    let same = vec![message("m-1", position(1))];
-    assert_eq!(stage.send("alice", same.clone()).unwrap(), [Outcome::Ok(stored(2))]);
-    assert_eq!(stage.send("bob", same).unwrap(), [Outcome::Ok(stored(3))]);
-}
-
 // holds: L5
 #[test]
 fn the_messages_of_a_request_are_stored_in_their_order_and_make_one_task() {

@@ -234,6 +234,18 @@ impl Drop for Refusing {
     }
 }
 
+/// Rows of a table as a page has them, the first of which is the heading; each column as wide as its widest cell.
+pub fn padded<const COLUMNS: usize>(mut rows: Vec<[String; COLUMNS]>) -> String {
+    let widths: [usize; COLUMNS] = std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    rows.insert(1, widths.map(|width| "-".repeat(width)));
+    let mut text = String::new();
+    for row in &rows {
+        text.extend(row.iter().zip(widths).flat_map(|(cell, width)| ["| ".to_owned(), format!("{cell:width$} ")]));
+        text.push_str("|\n");
+    }
+    text
+}
+
 /// Compares a table that was measured with the one that is kept, beside this package's manifest; `CHATLANE_UPDATE=1` writes it anew.
 ///
 /// # Panics

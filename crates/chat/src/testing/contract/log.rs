@@ -142,16 +142,17 @@ pub async fn a_read_begins_at_its_seq_ascends_and_ends_at_its_bound_of_entries<B
     assert_eq!(read(11, usize::MAX).await, [11, 12]);
 }
 
-/// One entry more than the bound holds, so that the reader knows that there is more.
+/// One entry more than the bound holds, so that the reader knows that there is more; upward and back.
 pub async fn a_read_ends_after_the_entry_that_exceeds_its_bound_of_bytes<B: Backend>(store: &B) {
     let conversation = fresh_conversation();
     let entries: Vec<Entry> = (1..=4).map(|n| entry_of_bytes(&conversation, n, "alice", 3000)).collect();
     put_messages(store, entries.clone()).await;
+    let descending: Vec<Entry> = entries.iter().rev().cloned().collect();
     let each = entries[0].stored_bytes();
     for (bytes_max, expected) in [(0, 1), (each - 1, 1), (each, 2), (2 * each - 1, 2), (2 * each, 3), (4 * each, 4), (usize::MAX, 4)] {
         let bound = ReadBound { bytes_max, ..ALL };
-        let read = store.read(&conversation, Seq::FIRST, bound).await.unwrap();
-        assert_eq!(read, entries[..expected], "{bytes_max} bytes");
+        assert_eq!(store.read(&conversation, Seq::FIRST, bound).await.unwrap(), entries[..expected], "{bytes_max} bytes");
+        assert_eq!(store.read_back(&conversation, None, bound).await.unwrap(), descending[..expected], "{bytes_max} bytes back");
     }
 }
 
@@ -166,22 +167,22 @@ pub async fn a_read_beyond_the_tail_or_of_no_conversation_is_empty<B: Backend>(s
     assert_eq!(read_run(store, &fresh_conversation(), Seq::FIRST, ALL).await.unwrap(), Run::Whole(vec![]));
 }
 
-/// More than one page of a backend whose pages end at 1 MB (`DynamoDB` Developer Guide, "Paginating table query results").
+/// More than one page of a backend whose pages end at 1 MB (`DynamoDB` Developer Guide, "Paginating table query results"); upward and back.
 pub async fn a_read_goes_past_a_megabyte<B: Backend>(store: &B) {
     let conversation = fresh_conversation();
     let entries: Vec<Entry> = (1..=60).map(|n| entry_of_bytes(&conversation, n, "alice", 25_000)).collect();
     for stored in join_all(entries.iter().map(|entry| store.put(entry))).await {
         assert_eq!(stored.unwrap(), Put::Stored);
     }
-    let fifty_bytes = entries[..50].iter().map(Entry::stored_bytes).sum();
-    for (bound, expected) in [
-        (ALL, &entries[..]),
-        (ReadBound { entries_max: 59, ..ALL }, &entries[..59]),
-        (ReadBound { bytes_max: fifty_bytes, ..ALL }, &entries[..51]),
-    ] {
-        let read = store.read(&conversation, Seq::FIRST, bound).await.unwrap();
-        assert!(read == expected, "{bound:?}: {:?}", seqs(&read)); // not all of the entries in one message
+    let descending: Vec<Entry> = entries.iter().rev().cloned().collect();
+    let of_fifty = ReadBound { bytes_max: entries[..50].iter().map(Entry::stored_bytes).sum(), ..ALL };
+    for (bound, expected) in [(ALL, 60), (ReadBound { entries_max: 59, ..ALL }, 59), (of_fifty, 51)] {
+        let (read, back) =
+            (store.read(&conversation, Seq::FIRST, bound).await.unwrap(), store.read_back(&conversation, None, bound).await.unwrap());
+        // Not all of the entries in one message.
+        assert!(read == entries[..expected] && back == descending[..expected], "{bound:?}: {:?}, {:?}", seqs(&read), seqs(&back));
     }
+    assert!(store.read_back(&conversation, Some(seq(59)), ALL).await.unwrap() == descending[2..]);
 }
 
 /// L1: a missing entry below one that exists is never passed over in silence.
@@ -217,35 +218,6 @@ pub async fn a_read_back_descends_from_below_its_seq_and_ends_at_its_bound_of_en
         assert!(read_back(Some(nothing_below), 1).await.is_empty());
     }
     assert_eq!(store.read_back(&fresh_conversation(), None, ALL).await.unwrap(), []);
-}
-
-/// As a read upward: one entry more than the bound holds.
-pub async fn a_read_back_ends_after_the_entry_that_exceeds_its_bound_of_bytes<B: Backend>(store: &B) {
-    let conversation = fresh_conversation();
-    let mut entries: Vec<Entry> = (1..=4).map(|n| entry_of_bytes(&conversation, n, "alice", 3000)).collect();
-    put_messages(store, entries.clone()).await;
-    entries.reverse();
-    let each = entries[0].stored_bytes();
-    for (bytes_max, expected) in [(0, 1), (each - 1, 1), (each, 2), (2 * each, 3), (4 * each, 4), (usize::MAX, 4)] {
-        let bound = ReadBound { bytes_max, ..ALL };
-        assert_eq!(store.read_back(&conversation, None, bound).await.unwrap(), entries[..expected], "{bytes_max} bytes");
-    }
-}
-
-/// More than one page, as upward.
-pub async fn a_read_back_goes_past_a_megabyte<B: Backend>(store: &B) {
-    let conversation = fresh_conversation();
-    let mut entries: Vec<Entry> = (1..=60).map(|n| entry_of_bytes(&conversation, n, "alice", 25_000)).collect();
-    for stored in join_all(entries.iter().map(|entry| store.put(entry))).await {
-        assert_eq!(stored.unwrap(), Put::Stored);
-    }
-    entries.reverse();
-    for (before, bound, expected) in
-        [(None, ALL, &entries[..]), (None, ReadBound { entries_max: 59, ..ALL }, &entries[..59]), (Some(seq(59)), ALL, &entries[2..])]
-    {
-        let read = store.read_back(&conversation, before, bound).await.unwrap();
-        assert!(read == expected, "before {before:?}, {bound:?}: {:?}", seqs(&read)); // not all of the entries in one message
-    }
 }
 
 /// C1: what a client says that it has is looked up, in many conversations at once. More than a hundred, not in the order of their keys,
