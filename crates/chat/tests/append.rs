@@ -195,14 +195,6 @@ fn who_loses_the_slot_takes_the_next_free_one() {
 }
 
 #[test]
-fn a_put_that_meets_a_transaction_is_tried_again() {
-    let stage = Stage::new();
-    stage.ports.on("put", Fault::Contended);
-    let (outcome, did) = stage.send_and_tell(message("m-1", position(1)));
-    assert_eq!((place(&outcome), did.attempts), (("ok", position(2)), 2));
-}
-
-#[test]
 fn after_six_lost_slots_it_is_busy() {
     let stage = Stage::new();
     for number in 2..8 {

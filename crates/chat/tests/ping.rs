@@ -114,19 +114,17 @@ fn a_ping_without_open_conversations_reads_nobodys_cursors() {
 }
 
 #[test]
-fn a_conversation_that_is_not_direct_has_no_others_cursors() {
-    let stage = known(4);
-    stage.change_row("alice", |row| row.with = None);
-    let answer = ask(&stage, &caller("alice"), std::slice::from_ref(&stage.conversation)).unwrap();
-    assert_eq!(answer.conversations[0].cursors, []);
-}
-
-#[test]
-fn an_other_without_a_row_has_no_cursors() {
-    let stage = known(4);
-    stage.ports.memory.state().inboxes.remove(&user("bob"));
-    let answer = ask(&stage, &caller("alice"), std::slice::from_ref(&stage.conversation)).unwrap();
-    assert_eq!((answer.conversations[0].head, answer.conversations[0].cursors.len()), (position(4), 0));
+fn a_conversation_without_an_other_or_without_the_others_row_has_no_cursors() {
+    for of_alice in [true, false] {
+        let stage = known(4);
+        if of_alice {
+            stage.change_row("alice", |row| row.with = None);
+        } else {
+            stage.ports.memory.state().inboxes.remove(&user("bob"));
+        }
+        let answer = ask(&stage, &caller("alice"), std::slice::from_ref(&stage.conversation)).unwrap();
+        assert_eq!((answer.conversations[0].head, answer.conversations[0].cursors.len()), (position(4), 0));
+    }
 }
 
 #[test]

@@ -232,12 +232,6 @@ fn the_cursor_that_moves_is_that_of_the_route() {
 }
 
 #[test]
-fn a_ping_on_a_connection_that_is_not_known_says_so() {
-    let answer = serve(&world(), 0, Function::Ping, socket_event(Function::Ping));
-    assert_eq!(answer["resync"], true);
-}
-
-#[test]
 fn a_hello_behind_a_newer_connection_of_its_device_is_answered_by_goaway() {
     let store = world();
     let Caller { device, expires, .. } = alice();
@@ -331,18 +325,6 @@ fn when_the_tokens_time_is_over_the_connection_is_told_and_closed_on_every_route
         assert_eq!((bad.body.as_str(), posts(&store)[0].get("id"), is_closed(&store)), ("", None, true), "{}", function.name());
     }
     assert_eq!(serve(&world_until(TOKEN_MS), TOKEN_MS - 1, Function::Ping, socket_event(Function::Ping))["type"], "ping");
-}
-
-#[test]
-fn a_refreshed_connection_is_served_until_its_new_time() {
-    let store = world_until(2 * TOKEN_MS);
-    for function in requests() {
-        let answer = serve(&store, TOKEN_MS, function, socket_event(function));
-        assert_eq!(answer["id"], "1", "{}", function.name());
-    }
-    let hello = serve(&store, TOKEN_MS, Function::Hello, socket_event(Function::Hello));
-    assert_eq!(hello["expires_ms"], CONNECTED_AT_MS + 2 * TOKEN_MS);
-    assert_eq!((posts(&store), is_closed(&store)), (vec![], false));
 }
 
 #[test]
