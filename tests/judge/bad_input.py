@@ -7,7 +7,7 @@ from connection import Connection, Unanswered
 from device import Device
 from history import Run, ScenarioFailed, check, position
 
-# How to read it says tests/support/src/bad_input.rs.
+# How to read it says crates/protocol/tests/bad_input.rs.
 KEPT = json.loads((Path(__file__).parents[1] / "support/bad_input.json").read_text())
 
 

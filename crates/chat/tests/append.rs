@@ -18,11 +18,6 @@ fn place(outcome: &Outcome) -> (&'static str, Position) {
     }
 }
 
-fn remove(stage: &Stage, number: u64) {
-    let mut stored = stage.ports.memory.state();
-    assert!(stored.log.get_mut(&stage.conversation).unwrap().remove(&seq(number)).is_some());
-}
-
 /// Entry `number` as bob writes it while somebody else is between two calls.
 fn others_write(stage: &Stage, on: &'static str, entries: Vec<Entry>) {
     stage.ports.meanwhile(on, move |memory| {
@@ -36,22 +31,6 @@ fn others_write(stage: &Stage, on: &'static str, entries: Vec<Entry>) {
 
 fn bobs(stage: &Stage, numbers: std::ops::RangeInclusive<u64>) -> Vec<Entry> {
     numbers.map(|number| entry(&stage.conversation, number, "bob")).collect()
-}
-
-/// A log whose entries carry these epochs, entry 1 first; the deployment is in the last one.
-fn restored(epochs: &[u32]) -> Stage {
-    let mut stage = Stage::new();
-    for (number, epoch) in (1..).zip(epochs) {
-        if number == 1 {
-            let mut stored = stage.ports.memory.state();
-            let first = stored.log.get_mut(&stage.conversation).unwrap().get_mut(&seq(1)).unwrap();
-            first.position.epoch = *epoch;
-        } else {
-            stage.put(&Entry { position: Position::new(*epoch, seq(number)), ..entry(&stage.conversation, number, "bob") });
-        }
-    }
-    stage.settings.epoch = epochs[epochs.len() - 1];
-    stage
 }
 
 // --- anchors
@@ -94,18 +73,11 @@ fn an_anchor_may_be_128_kilobytes_behind_and_no_more() {
     assert_eq!(place(&stage.send_one(message("m-1", position(2)))), ("ok", position(8)));
 }
 
-#[test]
-fn the_tail_of_a_stale_anchor_must_be_read_to_be_told() {
-    let stage = Stage::with_entries(202);
-    stage.ports.on("read_back", Fault::RequestLost);
-    assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Unavailable);
-}
-
 // holds: L1
 #[test]
 fn an_anchor_below_a_gap_is_too_old() {
     let stage = Stage::with_entries(5);
-    remove(&stage, 3);
+    stage.remove_entry(3);
     for anchor in [1, 2, 3] {
         let refusal = stage.refusal(message("m-1", position(anchor)));
         assert_eq!((refusal.code, refusal.retryable), (ErrorCode::AnchorTooOld, false), "{anchor}");
@@ -116,7 +88,7 @@ fn an_anchor_below_a_gap_is_too_old() {
 #[test]
 fn a_gap_that_a_second_read_fills_is_none() {
     let stage = Stage::with_entries(5);
-    remove(&stage, 3);
+    stage.remove_entry(3);
     others_write(&stage, "read", vec![]);
     others_write(&stage, "read", bobs(&stage, 3..=3));
     assert_eq!(place(&stage.send_one(message("m-1", position(2)))), ("ok", position(6)));
@@ -161,7 +133,7 @@ fn an_anchor_in_a_slot_that_was_written_again_learns_what_is_common() {
         (&[2, 2, 2], position(2), Position::ZERO),
         (&[1, 1, 1, 2], Position::new(0, seq(2)), Position::ZERO),
     ] {
-        let stage = restored(epochs);
+        let stage = Stage::restored(epochs);
         let refusal = stage.refusal(message("m-1", anchor));
         assert_eq!((refusal.code, refusal.retryable), (ErrorCode::EpochChanged, false), "{anchor} in {epochs:?}");
         assert_eq!(refusal.common, Some(common), "{anchor} in {epochs:?}");
@@ -181,24 +153,14 @@ fn an_anchor_beyond_a_tail_that_was_restored_is_from_before_the_restore() {
 fn what_is_common_cannot_be_told_of_a_log_with_gaps() {
     // In search of entry 5, entry 3 is asked for first.
     for missing in [vec![3], vec![3, 4, 5]] {
-        let stage = restored(&[1, 1, 1, 1, 2]);
+        let stage = Stage::restored(&[1, 1, 1, 1, 2]);
         let anchor = if missing.len() == 1 { position(5) } else { position(99) };
         for number in missing {
-            remove(&stage, number);
+            stage.remove_entry(number);
             stage.put(&Entry { position: Position::new(1, seq(number + 100)), ..entry(&stage.conversation, 1, "bob") });
         }
         assert_eq!(stage.refusal(message("m-1", anchor)).code, ErrorCode::AnchorTooOld);
     }
-}
-
-#[test]
-fn what_is_common_must_be_read_to_be_told() {
-    let stage = restored(&[1, 1, 1, 2, 2, 2]);
-    stage.ports.on("read_back", Fault::RequestLost);
-    assert_eq!(stage.refusal(message("m-1", position(5))).code, ErrorCode::Unavailable);
-    stage.ports.meanwhile("read", |_| {});
-    stage.ports.on("read", Fault::RequestLost);
-    assert_eq!(stage.refusal(message("m-1", position(5))).code, ErrorCode::Unavailable);
 }
 
 #[test]
@@ -230,14 +192,6 @@ fn who_loses_the_slot_takes_the_next_free_one() {
     assert_eq!((stage.ports.count("read"), stage.ports.count("put"), stage.ports.count("member")), (2, 2, 1));
     let counts: Vec<u64> = stage.entries().iter().map(|entry| entry.facts.count).collect();
     assert_eq!(counts, [0, 1, 2, 3, 4]);
-}
-
-#[test]
-fn a_put_that_meets_a_transaction_is_tried_again() {
-    let stage = Stage::new();
-    stage.ports.on("put", Fault::Contended);
-    let (outcome, did) = stage.send_and_tell(message("m-1", position(1)));
-    assert_eq!((place(&outcome), did.attempts), (("ok", position(2)), 2));
 }
 
 #[test]
@@ -354,20 +308,15 @@ fn a_log_that_is_gone_ends_the_attempt() {
     assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::AnchorTooOld);
 }
 
+/// However far: the tail is the end of the log.
 #[test]
 fn a_lane_that_runs_away_makes_the_anchor_stale() {
-    let stage = Stage::new();
-    others_write(&stage, "put", bobs(&stage, 2..=202));
-    let refusal = stage.refusal(message("m-1", position(1)));
-    assert_eq!((refusal.code, refusal.tail), (ErrorCode::AnchorStale, Some(position(202))));
-}
-
-#[test]
-fn the_tail_of_a_stale_anchor_is_the_end_of_the_log_however_far_it_ran() {
-    let stage = Stage::new();
-    others_write(&stage, "put", bobs(&stage, 2..=300));
-    let refusal = stage.refusal(message("m-1", position(1)));
-    assert_eq!((refusal.code, refusal.tail), (ErrorCode::AnchorStale, Some(position(300))));
+    for tail in [202, 300] {
+        let stage = Stage::new();
+        others_write(&stage, "put", bobs(&stage, 2..=tail));
+        let refusal = stage.refusal(message("m-1", position(1)));
+        assert_eq!((refusal.code, refusal.tail), (ErrorCode::AnchorStale, Some(position(tail))));
+    }
 }
 
 #[test]
@@ -381,12 +330,21 @@ fn what_a_frame_has_stored_itself_does_not_make_its_anchor_stale() {
 }
 
 #[test]
-fn what_came_between_must_be_read() {
-    let stage = Stage::new();
-    others_write(&stage, "put", bobs(&stage, 2..=2));
-    stage.ports.meanwhile("read", |_| {});
-    stage.ports.on("read", Fault::RequestLost);
-    assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Unavailable);
+fn what_an_answer_tells_must_have_been_read() {
+    // What came between, the tail behind a stale anchor, and what is common with the log of before a restore: read in two ways.
+    let raced = Stage::new();
+    others_write(&raced, "put", bobs(&raced, 2..=2));
+    let epochs = &[1, 1, 1, 2, 2, 2];
+    for (stage, anchor, before, call) in [
+        (raced, position(1), 1, "read"),
+        (Stage::with_entries(202), position(1), 0, "read_back"),
+        (Stage::restored(epochs), position(5), 0, "read_back"),
+        (Stage::restored(epochs), position(5), 1, "read"),
+    ] {
+        (0..before).for_each(|_| stage.ports.meanwhile(call, |_| {}));
+        stage.ports.on(call, Fault::RequestLost);
+        assert_eq!(stage.refusal(message("m-1", anchor)).code, ErrorCode::Unavailable, "{call} from {anchor}");
+    }
 }
 
 // --- rights

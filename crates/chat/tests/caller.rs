@@ -3,7 +3,7 @@
 use chatlane_chat::ports::{Connection, Failure};
 use chatlane_chat::requests::caller::{Caller, admit};
 use chatlane_chat::requests::refresh::refresh;
-use chatlane_chat::testing::builders::{caller, connection, device, request_id, session, start, user};
+use chatlane_chat::testing::builders::{caller, connection, device, request_id, session, start, unavailable, user};
 use chatlane_chat::testing::faulty::{Fault, Faulty};
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::{Did, Done, Refused};
@@ -25,7 +25,7 @@ fn ask(store: &Faulty, ms: u64) -> Result<Option<Caller>, Failure> {
 
 fn with_session(session: Connection) -> Faulty {
     let store = Faulty::new(start());
-    store.memory.state().sessions.entry(user("alice")).or_default().insert(session.connection.clone(), session);
+    store.memory.log_in(&user("alice"), session);
     store
 }
 
@@ -93,8 +93,7 @@ fn only_the_connections_own_session_prolongs_it() {
     let of_another_connection = with_session(Connection { expires: later, ..session("alice-2") });
     let of_another_device = with_session(Connection { device: device(2), expires: later, ..session("alice-1") });
     let of_another_user = Faulty::new(start());
-    let sessions = [(connection("alice-1"), refreshed_to(2 * HOUR_MS))].into();
-    of_another_user.memory.state().sessions.insert(user("bob"), sessions);
+    of_another_user.memory.log_in(&user("bob"), refreshed_to(2 * HOUR_MS));
     for (store, whose) in [(none, "none"), (of_another_connection, "connection"), (of_another_device, "device"), (of_another_user, "user")]
     {
         assert_eq!(ask(&store, HOUR_MS).unwrap(), None, "{whose}");
@@ -108,10 +107,7 @@ fn a_session_that_cannot_be_read_is_no_reason_to_close() {
         let store = with_session(refreshed_to(2 * HOUR_MS));
         store.on("session", fault);
         let error = ask(&store, HOUR_MS).unwrap_err();
-        assert_eq!(
-            Refused::Failed(error).to_wire(),
-            Refusal::new(ErrorCode::Unavailable, "the outcome is unknown; retry with the same ids").after_ms(100)
-        );
+        assert_eq!(Refused::Failed(error).to_wire(), unavailable());
         assert_eq!((posts(&store), is_closed(&store)), (vec![], false));
         assert!(ask(&store, HOUR_MS).unwrap().is_some());
     }

@@ -56,32 +56,25 @@ fn is_found(mutation: Mutation, scene: Scene, needed: u32) {
     );
 }
 
-// holds: D2
-#[test]
-fn a_session_written_in_connect_is_found() {
-    is_found(Mutation::SessionInConnect, Scene::TwoTasksAreQueued, 0);
+/// A test a mutation, with its scene and the faults that it needs.
+macro_rules! mutations {
+    ($(fn $name:ident($mutation:ident) in $scene:ident with $needed:literal;)+) => {$(
+        #[test]
+        fn $name() {
+            is_found(Mutation::$mutation, Scene::$scene, $needed);
+        }
+    )+};
 }
 
-// holds: D2
-#[test]
-fn heads_before_the_session_is_found() {
-    is_found(Mutation::HeadsBeforeSession, Scene::AMessageIsSent, 0);
-}
-
-// holds: D2
-#[test]
-fn sessions_before_head_is_found() {
-    is_found(Mutation::SessionsBeforeHead, Scene::AMessageIsSent, 0);
-}
-
-// holds: D2
-#[test]
-fn a_task_that_is_skipped_at_head_is_last_is_found() {
-    is_found(Mutation::SkipAtHead, Scene::AMessageIsSent, 1);
-}
-
-// holds: D2
-#[test]
-fn a_repeated_task_that_is_skipped_below_the_head_is_found() {
-    is_found(Mutation::RepeatedTaskSkipped, Scene::TwoTasksAreQueued, 1);
+mutations! {
+    // holds: D2
+    fn a_session_written_in_connect_is_found(SessionInConnect) in TwoTasksAreQueued with 0;
+    // holds: D2
+    fn heads_before_the_session_is_found(HeadsBeforeSession) in AMessageIsSent with 0;
+    // holds: D2
+    fn sessions_before_head_is_found(SessionsBeforeHead) in AMessageIsSent with 0;
+    // holds: D2
+    fn a_task_that_is_skipped_at_head_is_last_is_found(SkipAtHead) in AMessageIsSent with 1;
+    // holds: D2
+    fn a_repeated_task_that_is_skipped_below_the_head_is_found(RepeatedTaskSkipped) in TwoTasksAreQueued with 1;
 }

@@ -3,7 +3,7 @@
 use chatlane_chat::log::{Entry, Head};
 use chatlane_chat::ports::{Connection, Failure};
 use chatlane_chat::testing::builders::{
-    connection, conversation, device, entry, entry_of_bytes, head, position, seq, session, start, user,
+    self, connection, conversation, device, entry, entry_of_bytes, head, position, seq, session, start, user,
 };
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::ready::block_on;
@@ -15,29 +15,16 @@ use chatlane_protocol::{Position, ServerFrame, limits};
 /// The stage with so many entries. The phones of both and alice's tablet are online: connections `alice`, `tablet` and `bob`.
 fn online(tail: u64) -> Stage {
     let stage = Stage::with_entries(tail);
-    for (user, name) in [("alice", "alice"), ("alice", "tablet"), ("bob", "bob")] {
-        log_in(&stage, user, session(name));
+    for (who, name) in [("alice", "alice"), ("alice", "tablet"), ("bob", "bob")] {
+        stage.ports.memory.log_in(&user(who), session(name));
     }
     stage
 }
 
-fn log_in(stage: &Stage, who: &str, session: Connection) {
-    stage.ports.memory.state().sessions.entry(user(who)).or_default().insert(session.connection.clone(), session);
-}
-
 /// Entries `first` to `last`, all of which alice's phone sent.
 fn task(stage: &Stage, first: u64, last: u64) -> Task {
-    Task {
-        conversation: stage.conversation.clone(),
-        first: seq(first),
-        last: position(last),
-        count: last - 1,
-        time: start(),
-        own: (first..=last).map(seq).collect(),
-        queued: start(),
-        origin: Some(connection("alice")),
-        undelivered: None,
-    }
+    let own = (first..=last).map(seq).collect();
+    Task { own, origin: Some(connection("alice")), ..builders::task(&stage.conversation, first, last) }
 }
 
 fn try_deliver(stage: &Stage, task: &Task, receives: u32) -> Result<FanOutOutcome, Failure> {
@@ -85,7 +72,7 @@ fn posted(connections: usize) -> FanOutOutcome {
 #[test]
 fn an_entry_goes_to_every_connection_of_the_members_but_the_one_that_sent_it() {
     let stage = online(2);
-    log_in(&stage, "mallory", session("stranger"));
+    stage.ports.memory.log_in(&user("mallory"), session("stranger"));
     assert_eq!(deliver(&stage, &task(&stage, 2, 2)), posted(2));
     let expected = [vec![entry(&stage.conversation, 2, "bob").to_wire()]];
     assert_eq!(frames(&stage, "bob"), expected);
@@ -145,8 +132,8 @@ fn a_member_gets_nothing_from_before_the_joining() {
 #[test]
 fn nothing_goes_to_a_session_whose_time_is_over() {
     let stage = online(2);
-    log_in(&stage, "bob", Connection { expires: start(), device: device(2), ..session("over") });
-    log_in(&stage, "bob", Connection { expires: start().plus_ms(1), device: device(3), ..session("nearly-over") });
+    stage.ports.memory.log_in(&user("bob"), Connection { expires: start(), device: device(2), ..session("over") });
+    stage.ports.memory.log_in(&user("bob"), Connection { expires: start().plus_ms(1), device: device(3), ..session("nearly-over") });
     assert_eq!(deliver(&stage, &task(&stage, 2, 2)), posted(3));
     assert_eq!((seqs(&stage, "over"), seqs(&stage, "nearly-over")), (vec![], vec![2]));
     assert_eq!(connections_of(&stage, "bob").len(), 3, "a refresh may still move it");
@@ -336,7 +323,7 @@ fn after_two_minutes_a_connection_is_given_up() {
 #[test]
 fn after_a_frame_that_was_not_taken_no_other_is_posted() {
     let stage = Stage::new();
-    log_in(&stage, "bob", session("bob"));
+    stage.ports.memory.log_in(&user("bob"), session("bob"));
     for number in 2..=20 {
         stage.put(&entry_of_bytes(&stage.conversation, number, "bob", 4000));
     }
@@ -359,7 +346,7 @@ fn a_task_whose_entries_are_not_all_there_is_repeated() {
     for missing in [6, 7, 4] {
         let stage = online(7);
         stage.deliver_up_to(3);
-        stage.ports.memory.state().log.get_mut(&stage.conversation).unwrap().remove(&seq(missing));
+        stage.remove_entry(missing);
         let error = try_deliver(&stage, &task(&stage, 6, 7), 1).unwrap_err();
         assert_eq!(error.to_string(), "read the entries of a task: not all of them are there");
         assert_eq!(stage.ports.count("post"), 0, "without {missing}");
@@ -447,15 +434,4 @@ fn the_entries_that_the_old_head_adds_must_be_read() {
     stage.ports.meanwhile("read", |_| {});
     stage.ports.on("read", Fault::RequestLost);
     assert!(try_deliver(&stage, &task(&stage, 7, 7), 1).is_err());
-}
-
-#[test]
-fn a_task_survives_the_queue() {
-    let stage = Stage::new();
-    let plain = task(&stage, 2, 3);
-    let targets = vec![(user("auth0|a#b/ü"), connection("L0SM9cOFvHcCIhw="))];
-    let left = Task { origin: None, undelivered: Some(Undelivered { targets, attempt: 4, since: start() }), ..plain.clone() };
-    for task in [plain, left] {
-        assert_eq!(serde_json::from_str::<Task>(&serde_json::to_string(&task).unwrap()).unwrap(), task);
-    }
 }

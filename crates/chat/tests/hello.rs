@@ -6,7 +6,7 @@ use chatlane_chat::ports::{Connection, Connections as _, Creations as _, ReadCur
 use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::requests::hello::{Greeting, hello};
 use chatlane_chat::testing::builders::{
-    EPOCH, caller, connection, conversation, creation, device, head, position, request_id, session, settings, start, user,
+    EPOCH, caller, connection, conversation, creation, device, head, position, request_id, session, settings, start, unavailable, user,
 };
 use chatlane_chat::testing::faulty::{Fault, Faulty};
 use chatlane_chat::testing::ready::block_on;
@@ -69,7 +69,7 @@ fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
     let ids = conversations(&store, 2);
     store.memory.state().heads.insert(ids[1].clone(), Head { time: start().plus_ms(1), ..head(9) });
     let read = ReadCursor { position: position(4), count: 3 };
-    store.memory.state().inboxes.get_mut(&user("alice")).unwrap().get_mut(&ids[1]).unwrap().read = read;
+    store.memory.change_row(&user("alice"), &ids[1], |row| row.read = read);
     let nothing = ConversationRow {
         conversation: ConversationHead { conversation: ids[0].clone(), with: Some(user("user-0")), head: Position::ZERO },
         count: 0,
@@ -255,17 +255,10 @@ fn whatever_cannot_be_reached_hello_is_retried() {
             let store = Faulty::new(start());
             let ids = conversations(&store, 1);
             store.memory.state().heads.insert(ids[0].clone(), head(1));
-            store
-                .memory
-                .state()
-                .sessions
-                .entry(user("alice"))
-                .or_default()
-                .insert(connection("old"), Connection { connected_at: start(), ..session("old") });
+            store.memory.log_in(&user("alice"), session("old"));
             store.on(call, fault);
             let refused = greet(&store, &alice_on("new", 1, 1)).unwrap_err();
-            let unavailable = Refusal::new(ErrorCode::Unavailable, "the outcome is unknown; retry with the same ids").after_ms(100);
-            assert_eq!(refused.to_wire(), unavailable, "{call}");
+            assert_eq!(refused.to_wire(), unavailable(), "{call}");
 
             assert_eq!(welcome(greet(&store, &alice_on("new", 1, 1))).conversations.len(), 1, "{call}");
             assert_eq!(connections(&store), ["new"], "{call}");

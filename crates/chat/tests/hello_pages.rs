@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chatlane_chat::Done;
 use chatlane_chat::log::{Entry, Head};
-use chatlane_chat::ports::{Creations as _, InboxRow, MessageLog as _, ReadCursor};
+use chatlane_chat::ports::{Creations as _, MessageLog as _, ReadCursor};
 use chatlane_chat::requests::hello::{Greeting, hello};
 use chatlane_chat::testing::builders::{
     EPOCH, caller, conversation, creation, entry, entry_of_bytes, head, message_kind, position, request_id, seq, settings, start, text,
@@ -29,11 +29,6 @@ fn ask(store: &Faulty, after: Option<&ConversationId>, known: Vec<Known>, known_
     assert!(bytes <= limits::PAGE_BYTES_MAX || answer.conversations.len() == 1, "{bytes} bytes");
     assert!(answer.conversations.iter().all(|row| after.is_none_or(|after| row.conversation.conversation > *after)));
     *answer
-}
-
-/// A device that has nothing: all pages.
-fn ask_all(store: &Faulty) -> Vec<HelloAnswer> {
-    walk(store, &BTreeMap::new(), usize::MAX)
 }
 
 /// A device that has this, and tells at most so many in a request: all pages.
@@ -74,10 +69,6 @@ fn conversations(store: &Faulty, number: usize) -> Vec<ConversationId> {
     ids
 }
 
-fn with_row(store: &Faulty, id: &ConversationId, change: impl FnOnce(&mut InboxRow)) {
-    change(store.memory.state().inboxes.get_mut(&user("alice")).unwrap().get_mut(id).unwrap());
-}
-
 fn known(id: &ConversationId, have: Position, read: Position) -> Known {
     Known { conversation: id.clone(), have, read }
 }
@@ -89,16 +80,6 @@ fn has(all: impl IntoIterator<Item = Known>) -> BTreeMap<ConversationId, Known> 
 const ALL: [&str; 5] = ["register", "inbox", "heads", "at", "read"];
 
 // --- pages
-
-#[test]
-fn all_conversations_come_page_by_page_and_only_the_first_makes_routable() {
-    let store = Faulty::new(start());
-    let all = conversations(&store, 700);
-    let pages = ask_all(&store);
-    assert_eq!(ids(&pages), all);
-    assert!(pages.iter().all(|page| page.expires_ms == caller("alice").expires));
-    assert_eq!((store.count("register"), store.memory.state().sessions[&user("alice")].len()), (1, 1));
-}
 
 /// However little of it must be told.
 #[test]
@@ -153,58 +134,7 @@ fn a_page_ends_where_the_device_has_not_told_yet_what_it_has() {
     assert_eq!(ids(&[ask(&store, None, vec![], Some(&conversation("a")))]), vec![]);
 }
 
-/// Names of the longest kind: about 40 rows a page.
-#[test]
-fn rows_that_do_not_fit_a_page_come_with_the_next() {
-    let store = Faulty::new(start());
-    let all: Vec<ConversationId> = (0..120).map(|n| conversation(&format!("{n:064}"))).collect();
-    for (n, id) in all.iter().enumerate() {
-        add(&store, id, &format!("{n:03}{}", "\u{1}".repeat(limits::USER_ID_BYTES_MAX - 3)), head(1));
-    }
-    let pages = ask_all(&store);
-    assert_eq!(ids(&pages), all);
-    assert!((4..=5).contains(&pages.len()), "{}", pages.len());
-}
-
 // --- what is known
-
-#[test]
-fn a_row_is_left_out_only_if_the_device_has_all_of_it() {
-    let store = Faulty::new(start());
-    let id = conversation("d1");
-    add(&store, &id, "bob", head(5));
-    with_row(&store, &id, |row| row.read = ReadCursor { position: position(3), count: 2 });
-    let older = |number| Position::new(EPOCH - 1, seq(number));
-    for (have, read, left_out) in [
-        (position(5), position(3), true),
-        // An entry of its own whose delivery has not begun.
-        (position(6), position(3), true),
-        (position(4), position(3), false),
-        (Position::ZERO, Position::ZERO, false),
-        (position(5), position(2), false),
-        (position(5), position(4), false),
-        (position(5), Position::ZERO, false),
-        (older(5), position(3), false),
-        (older(9), position(3), false),
-    ] {
-        let page = ask(&store, None, vec![known(&id, have, read)], None);
-        assert_eq!(page.conversations.is_empty(), left_out, "have {have}, read {read}");
-    }
-    assert_eq!(ask(&store, None, vec![], None).conversations.len(), 1);
-}
-
-/// What lies between may have been cut by a restore: the device learns of it by its next sync.
-#[test]
-fn what_a_device_has_beyond_the_head_from_an_older_epoch_is_told() {
-    let store = Faulty::new(start());
-    let id = conversation("d1");
-    let old = Position::new(EPOCH - 1, seq(5));
-    add(&store, &id, "bob", Head { position: old, ..head(5) });
-    for (have, left_out) in [(old, true), (Position::new(EPOCH - 1, seq(6)), false), (position(6), true)] {
-        let page = ask(&store, None, vec![known(&id, have, Position::ZERO)], None);
-        assert_eq!(page.conversations.is_empty(), left_out, "have {have}");
-    }
-}
 
 #[test]
 fn a_conversation_nobody_has_delivered_yet_is_told_until_it_is_known() {
@@ -214,15 +144,6 @@ fn a_conversation_nobody_has_delivered_yet_is_told_until_it_is_known() {
     let row = ask(&store, None, vec![], None).conversations.remove(0);
     assert_eq!((row.conversation.head, row.count, row.last), (Position::ZERO, 0, None));
     assert_eq!(ask(&store, None, vec![known(&id, Position::ZERO, Position::ZERO)], None).conversations, []);
-}
-
-#[test]
-fn conversations_that_are_not_the_users_are_not_told() {
-    let store = Faulty::new(start());
-    let carols = conversation("d1");
-    assert!(block_on(store.memory.create(&creation(&carols, &user("carol"), &user("bob")))).is_ok());
-    let page = ask(&store, None, vec![known(&carols, position(9), position(9))], None);
-    assert_eq!((page.conversations, page.next), (vec![], None));
 }
 
 // --- last entries
@@ -291,8 +212,8 @@ fn last_entries_are_measured_as_they_are_encoded() {
 fn an_entry_that_is_not_the_users_or_not_at_the_head_does_not_come() {
     let store = Faulty::new(start());
     let all = conversations(&store, 4);
-    with_row(&store, &all[0], |row| row.visible_from = seq(3));
-    with_row(&store, &all[1], |row| row.visible_from = seq(2));
+    store.memory.change_row(&user("alice"), &all[0], |row| row.visible_from = seq(3));
+    store.memory.change_row(&user("alice"), &all[1], |row| row.visible_from = seq(2));
     store.memory.state().heads.insert(all[2].clone(), Head { position: Position::new(EPOCH + 1, seq(2)), ..head(2) });
     store.memory.state().heads.insert(all[3].clone(), head(9));
     let page = ask(&store, None, vec![], None);
@@ -305,7 +226,7 @@ fn a_row_tells_what_is_unread() {
     let store = Faulty::new(start());
     let id = conversation("d1");
     add(&store, &id, "bob", head(9));
-    with_row(&store, &id, |row| row.read = ReadCursor { position: position(4), count: 3 });
+    store.memory.change_row(&user("alice"), &id, |row| row.read = ReadCursor { position: position(4), count: 3 });
     let ConversationRow { count, read, read_count, time_ms, .. } = ask(&store, None, vec![], None).conversations.remove(0);
     assert_eq!((count, read, read_count, time_ms), (8, position(4), 3, start()));
 }
@@ -358,7 +279,7 @@ proptest! {
         for (n, Lane { name, head: at, read, has }) in lanes.into_iter().enumerate() {
             let id = conversation(&format!("d{n:03}"));
             add(&store, &id, &format!("{n}{}", "\u{1}".repeat(name)), Head { position: at, ..head(1) });
-            with_row(&store, &id, |row| row.read = ReadCursor { position: read, count: 0 });
+            store.memory.change_row(&user("alice"), &id, |row| row.read = ReadCursor { position: read, count: 0 });
             let has = has.map(|has| match has {
                 Has::AsItIs => known(&id, at, read),
                 Has::Otherwise(have, read) => known(&id, have, read),

@@ -1,17 +1,17 @@
 //! `history`: what somebody sees who scrolls up, page by page, from the newest entry down to the first that is theirs.
 
-use chatlane_chat::log::Entry;
-use chatlane_chat::ports::{Creations as _, MessageLog as _};
+use chatlane_chat::ports::Creations as _;
 use chatlane_chat::requests::history::history;
-use chatlane_chat::testing::builders::{caller, conversation, creation, entry, message_kind, request_id, seq, text, user};
+use chatlane_chat::testing::builders::{
+    caller, conversation, creation, entry_saying, largest_entry, request_id, seq, unavailable, user, wire,
+};
 use chatlane_chat::testing::faulty::Fault;
-use chatlane_chat::testing::memory::Memory;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_chat::{Did, Done, Refused};
 use chatlane_protocol::frames::{ErrorFrame, HistoryAnswer, ServerFrame, encode};
 use chatlane_protocol::request::History;
-use chatlane_protocol::{ConversationId, Entry as WireEntry, ErrorCode, Position, Refusal, RequestId, Seq, UnixMillis, limits};
+use chatlane_protocol::{ConversationId, Entry as WireEntry, ErrorCode, Position, Refusal, RequestId, Seq, limits};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -56,32 +56,6 @@ fn scroll(stage: &Stage, limit: Option<u32>) -> (Vec<WireEntry>, usize) {
     }
 }
 
-fn wire(entries: &[Entry]) -> Vec<WireEntry> {
-    entries.iter().map(Entry::to_wire).collect()
-}
-
-fn saying(conversation: &ConversationId, number: u64, what: &str) -> Entry {
-    Entry { kind: message_kind(text(what)), ..entry(conversation, number, "bob") }
-}
-
-/// The largest entry that `send` takes: its live frame with the longest numbers is 30 KB.
-fn largest(conversation: &ConversationId, number: u64) -> Entry {
-    let one = entry(conversation, number, "bob");
-    let rest = WireEntry::live_frame_bytes_max(conversation, &one.sender, &one.client_message_id, &text("x")) - 1;
-    let mut one = saying(conversation, number, &"x".repeat(limits::ENTRY_BYTES_MAX - rest));
-    (one.time, one.facts.count, one.position.epoch) = (UnixMillis::MAX, limits::INTEGER_MAX, u32::MAX);
-    one
-}
-
-fn show_from(stage: &Stage, number: u64) {
-    let mut stored = stage.ports.memory.state();
-    stored.inboxes.get_mut(&user("alice")).unwrap().get_mut(&stage.conversation).unwrap().visible_from = seq(number);
-}
-
-fn remove_entry(stage: &Stage, number: u64) {
-    stage.ports.memory.state().log.get_mut(&stage.conversation).unwrap().remove(&seq(number));
-}
-
 #[test]
 fn the_newest_entries_come_first_to_be_asked_for_and_ascending() {
     let stage = Stage::with_entries(9);
@@ -115,27 +89,14 @@ fn a_page_has_at_most_a_hundred_entries() {
 }
 
 #[test]
-fn what_is_before_the_joining_is_not_there() {
-    let stage = Stage::with_entries(9);
-    show_from(&stage, 4);
-    assert_eq!(told(&ask(&stage, None, None)), ((4..=9).collect(), true));
-    assert_eq!(told(&ask(&stage, Some(6), Some(2))), (vec![4, 5], true));
-    assert_eq!(told(&ask(&stage, Some(7), Some(2))), (vec![5, 6], false));
-    assert_eq!(told(&ask(&stage, Some(4), None)), (vec![], true));
-    assert_eq!(told(&ask(&stage, Some(2), None)), (vec![], true));
-}
-
-#[test]
 fn entries_that_are_gone_end_the_history() {
     let stage = Stage::with_entries(60);
     for number in [3, 40] {
-        remove_entry(&stage, number);
+        stage.remove_entry(number);
         let expected: Vec<u64> = (number + 1..=60).collect();
         assert_eq!(told(&ask(&stage, None, None)), (expected, true), "{number}");
     }
-    (1..=40).for_each(|number| {
-        stage.ports.memory.state().log.get_mut(&stage.conversation).unwrap().remove(&seq(number));
-    });
+    stage.ports.memory.state().log.get_mut(&stage.conversation).unwrap().retain(|number, _| *number > seq(40));
     assert_eq!(told(&ask(&stage, Some(42), None)), (vec![41], true));
     assert_eq!(told(&ask(&stage, Some(41), None)), (vec![], true));
 }
@@ -143,16 +104,8 @@ fn entries_that_are_gone_end_the_history() {
 #[test]
 fn the_largest_entries_come_one_a_page_and_each_page_is_one_websocket_frame() {
     let stage = Stage::new();
-    (2..=4).for_each(|number| stage.put(&largest(&stage.conversation, number)));
+    (2..=4).for_each(|number| stage.put(&largest_entry(&stage.conversation, number)));
     assert_eq!(scroll(&stage, None), (wire(&stage.entries()), 4));
-}
-
-/// A control character is one byte in the log and six on the wire.
-#[test]
-fn pages_are_measured_as_they_are_encoded() {
-    let stage = Stage::new();
-    (2..=30).for_each(|number| stage.put(&saying(&stage.conversation, number, &"\u{1}".repeat(900))));
-    assert_eq!(scroll(&stage, None), (wire(&stage.entries()), 6));
 }
 
 /// With the longest names that there are, and entries that fill the page to the byte.
@@ -162,9 +115,9 @@ fn a_full_page_with_the_longest_names_is_within_the_page_size() {
     let id = conversation(&"x".repeat(limits::CONVERSATION_ID_BYTES_MAX));
     assert!(block_on(stage.ports.memory.create(&creation(&id, &user("alice"), &user("bob")))).is_ok());
     let longest = RequestId::new("\"".repeat(limits::REQUEST_ID_BYTES_MAX)).unwrap();
-    stage.put(&saying(&id, 2, &"x".repeat(15_000)));
+    stage.put(&entry_saying(&id, 2, "bob", &"x".repeat(15_000)));
     for length in 14_500..15_500 {
-        let last = saying(&id, 3, &"x".repeat(length));
+        let last = entry_saying(&id, 3, "bob", &"x".repeat(length));
         stage.ports.memory.state().log.get_mut(&id).unwrap().insert(seq(3), last);
         ask_for(&stage, "alice", &History { id: longest.clone(), ..request(&id, None, Some(2)) }).unwrap();
     }
@@ -190,11 +143,7 @@ fn a_stranger_gets_the_same_answer_whether_the_conversation_exists_or_not() {
 #[test]
 fn who_is_removed_while_the_log_is_read_gets_nothing_of_it() {
     let stage = Stage::with_entries(5);
-    let secret = saying(&stage.conversation, 6, "secret");
-    stage.ports.meanwhile("read_back", move |memory: &Memory| {
-        memory.state().inboxes.get_mut(&user("alice")).unwrap().remove(&secret.conversation);
-        assert!(block_on(memory.put(&secret)).is_ok());
-    });
+    stage.remove_alice_meanwhile("read_back", 6);
     let refused = ask_for(&stage, "alice", &request(&stage.conversation, None, None)).unwrap_err();
     assert_eq!(refused.to_wire(), Refusal::new(ErrorCode::NotFound, "no such conversation"));
     assert!(stage.ports.is_answered_before("read_back", "inbox_rows"));
@@ -207,11 +156,7 @@ fn whatever_cannot_be_read_the_history_is_asked_for_again() {
         (0..before).for_each(|_| stage.ports.meanwhile(call, |_| {}));
         stage.ports.on(call, Fault::AnswerLost);
         let refused = ask_for(&stage, "alice", &request(&stage.conversation, None, None)).unwrap_err();
-        assert_eq!(
-            refused.to_wire(),
-            Refusal::new(ErrorCode::Unavailable, "the outcome is unknown; retry with the same ids").after_ms(100),
-            "{call}"
-        );
+        assert_eq!(refused.to_wire(), unavailable(), "{call}");
         assert_eq!(told(&ask(&stage, None, None)).0.len(), 60, "{call}");
     }
 }
@@ -229,8 +174,7 @@ fn a_screen_of_history_costs_the_same_however_long_the_log() {
 /// Epochs are the entry's own business: a page may span a restore.
 #[test]
 fn a_history_goes_on_over_a_restore() {
-    let stage = Stage::with_entries(3);
-    stage.put(&Entry { position: Position::new(2, seq(4)), ..entry(&stage.conversation, 4, "bob") });
+    let stage = Stage::restored(&[1, 1, 1, 2]);
     assert_eq!(scroll(&stage, Some(2)).0, wire(&stage.entries()));
     assert_eq!(ask(&stage, Some(Seq::MAX.get()), Some(1)).entries[0].position, Position::new(2, seq(4)));
 }
@@ -246,10 +190,10 @@ proptest! {
     ) {
         let stage = Stage::new();
         for (number, (character, size)) in (2..).zip(&sizes) {
-            stage.put(&saying(&stage.conversation, number, &character.repeat(*size)));
+            stage.put(&entry_saying(&stage.conversation, number, "bob", &character.repeat(*size)));
         }
         let visible_from = visible_from.min(sizes.len() as u64 + 1);
-        show_from(&stage, visible_from);
+        stage.change_row("alice", |row| row.visible_from = seq(visible_from));
         let (have, _) = scroll(&stage, limit);
         prop_assert!(have == wire(&stage.entries()[usize::try_from(visible_from - 1).unwrap()..]));
     }

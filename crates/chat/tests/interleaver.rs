@@ -79,58 +79,35 @@ fn breaks(test: &str, mutation: Mutation, expected: &[Guarantee]) {
     assert!(expected.contains(&violation.guarantee), "{violation}");
 }
 
-// holds: L2
-#[test]
-fn a_newer_anchor_on_retry_is_found() {
-    breaks("a_newer_anchor_on_retry_is_found", Mutation::NewerAnchorOnRetry, &[Guarantee::L2]);
+/// A test a mutation, with what it may break.
+macro_rules! mutations {
+    ($(fn $name:ident($mutation:ident) breaks $($guarantee:ident),+;)+) => {$(
+        #[test]
+        fn $name() {
+            breaks(stringify!($name), Mutation::$mutation, &[$(Guarantee::$guarantee),+]);
+        }
+    )+};
 }
 
-// holds: L2
-#[test]
-fn the_tail_taken_as_anchor_is_found() {
-    breaks("the_tail_taken_as_anchor_is_found", Mutation::TailTakenAsAnchor, &[Guarantee::L2]);
-}
-
-// holds: L2
-#[test]
-fn an_anchor_trusted_beyond_the_tail_is_found() {
-    breaks("an_anchor_trusted_beyond_the_tail_is_found", Mutation::AnchorBeyondTailTrusted, &[Guarantee::L1]);
-}
-
-// holds: L2
-#[test]
-fn a_bare_seq_anchor_over_a_raised_epoch_is_found() {
-    breaks("a_bare_seq_anchor_over_a_raised_epoch_is_found", Mutation::BareSeqAnchor, &[Guarantee::L2]);
-}
-
-// holds: L1
-#[test]
-fn a_read_with_a_gap_that_is_accepted_is_found() {
-    breaks("a_read_with_a_gap_that_is_accepted_is_found", Mutation::NonContiguousReadAccepted, &[Guarantee::L2]);
-}
-
-// holds: L5
-#[test]
-fn a_batch_that_goes_on_is_found() {
-    breaks("a_batch_that_goes_on_is_found", Mutation::BatchGoesOn, &[Guarantee::L5]);
-}
-
-// holds: L2
-#[test]
-fn an_own_put_that_is_not_recognised_is_found() {
-    breaks("an_own_put_that_is_not_recognised_is_found", Mutation::OwnPutNotRecognised, &[Guarantee::L2]);
-}
-
-// holds: L3
-#[test]
-fn an_unknown_put_that_is_acknowledged_is_found() {
-    breaks("an_unknown_put_that_is_acknowledged_is_found", Mutation::UnknownPutAcknowledged, &[Guarantee::L2, Guarantee::L3]);
-}
-
-// holds: L4
-#[test]
-fn a_duplicate_whose_delivery_is_not_queued_is_found() {
-    breaks("a_duplicate_whose_delivery_is_not_queued_is_found", Mutation::DuplicateNotQueued, &[Guarantee::L4]);
+mutations! {
+    // holds: L2
+    fn a_newer_anchor_on_retry_is_found(NewerAnchorOnRetry) breaks L2;
+    // holds: L2
+    fn the_tail_taken_as_anchor_is_found(TailTakenAsAnchor) breaks L2;
+    // holds: L2
+    fn an_anchor_trusted_beyond_the_tail_is_found(AnchorBeyondTailTrusted) breaks L1;
+    // holds: L2
+    fn a_bare_seq_anchor_over_a_raised_epoch_is_found(BareSeqAnchor) breaks L2;
+    // holds: L1
+    fn a_read_with_a_gap_that_is_accepted_is_found(NonContiguousReadAccepted) breaks L2;
+    // holds: L5
+    fn a_batch_that_goes_on_is_found(BatchGoesOn) breaks L5;
+    // holds: L2
+    fn an_own_put_that_is_not_recognised_is_found(OwnPutNotRecognised) breaks L2;
+    // holds: L3
+    fn an_unknown_put_that_is_acknowledged_is_found(UnknownPutAcknowledged) breaks L2, L3;
+    // holds: L4
+    fn a_duplicate_whose_delivery_is_not_queued_is_found(DuplicateNotQueued) breaks L4;
 }
 
 #[test]

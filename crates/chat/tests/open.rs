@@ -5,7 +5,9 @@ use chatlane_chat::log::append::ATTEMPTS_MAX;
 use chatlane_chat::log::kinds::direct_conversation;
 use chatlane_chat::ports::{Creation, Creations as _, InboxRow};
 use chatlane_chat::requests::open::open;
-use chatlane_chat::testing::builders::{caller, creation, head, member, message_id, position, request_id, seq, settings, start, user};
+use chatlane_chat::testing::builders::{
+    caller, creation, head, member, message_id, position, request_id, seq, settings, start, task, unavailable, user,
+};
 use chatlane_chat::testing::faulty::{Fault, Faulty};
 use chatlane_chat::testing::memory::Memory;
 use chatlane_chat::testing::ready::block_on;
@@ -35,18 +37,7 @@ fn answer(with: &str, head: u64) -> OpenAnswer {
 
 /// What makes everybody learn of the conversation: also the creator's other devices, and this one.
 fn announcement() -> (Task, u32) {
-    let task = Task {
-        conversation: lane(),
-        first: seq(1),
-        last: position(1),
-        count: 0,
-        time: start(),
-        own: vec![],
-        queued: start(),
-        origin: None,
-        undelivered: None,
-    };
-    (task, 0)
+    (task(&lane(), 1, 1), 0)
 }
 
 fn by(creator: &str) -> Creation {
@@ -159,8 +150,7 @@ fn nothing_is_answered_unless_the_announcement_is_queued() {
     let store = Faulty::new(start());
     store.on("enqueue", Fault::RequestLost);
     let refused = ask(&store, "alice", "bob").unwrap_err();
-    let unavailable = Refusal::new(ErrorCode::Unavailable, "the outcome is unknown; retry with the same ids").after_ms(100);
-    assert_eq!(refused.to_wire(), unavailable);
+    assert_eq!(refused.to_wire(), unavailable());
     assert_eq!(ask(&store, "alice", "bob").unwrap(), answer("bob", 1));
     assert_eq!(tasks(&store), [announcement()]);
 }

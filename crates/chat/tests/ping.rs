@@ -26,20 +26,19 @@ fn ask(stage: &Stage, who: &Caller, open: &[ConversationId]) -> Result<PingAnswe
 fn known(tail: u64) -> Stage {
     let stage = Stage::with_entries(tail);
     stage.deliver_up_to(tail);
-    let alices = session("alice-1");
-    stage.ports.memory.state().sessions.entry(user("alice")).or_default().insert(alices.connection.clone(), alices);
+    stage.ports.memory.log_in(&user("alice"), session("alice-1"));
     stage.ports.memory.clock.advance_ms(7);
     stage
 }
 
 /// Bob is there.
 fn bob_is_at(stage: &Stage, delivered: &[(u8, u64)], read: u64) {
-    let mut stored = stage.ports.memory.state();
-    let row = stored.inboxes.get_mut(&user("bob")).unwrap().get_mut(&stage.conversation).unwrap();
-    row.delivered = delivered.iter().map(|(number, at)| (device(*number), position(*at))).collect();
-    if read > 0 {
-        row.read = ReadCursor { position: position(read), count: read - 1 };
-    }
+    stage.change_row("bob", |row| {
+        row.delivered = delivered.iter().map(|(number, at)| (device(*number), position(*at))).collect();
+        if read > 0 {
+            row.read = ReadCursor { position: position(read), count: read - 1 };
+        }
+    });
 }
 
 fn cursors(delivered: Position, read: Position) -> MemberCursors {
@@ -115,19 +114,17 @@ fn a_ping_without_open_conversations_reads_nobodys_cursors() {
 }
 
 #[test]
-fn a_conversation_that_is_not_direct_has_no_others_cursors() {
-    let stage = known(4);
-    stage.ports.memory.state().inboxes.get_mut(&user("alice")).unwrap().get_mut(&stage.conversation).unwrap().with = None;
-    let answer = ask(&stage, &caller("alice"), std::slice::from_ref(&stage.conversation)).unwrap();
-    assert_eq!(answer.conversations[0].cursors, []);
-}
-
-#[test]
-fn an_other_without_a_row_has_no_cursors() {
-    let stage = known(4);
-    stage.ports.memory.state().inboxes.remove(&user("bob"));
-    let answer = ask(&stage, &caller("alice"), std::slice::from_ref(&stage.conversation)).unwrap();
-    assert_eq!((answer.conversations[0].head, answer.conversations[0].cursors.len()), (position(4), 0));
+fn a_conversation_without_an_other_or_without_the_others_row_has_no_cursors() {
+    for of_alice in [true, false] {
+        let stage = known(4);
+        if of_alice {
+            stage.change_row("alice", |row| row.with = None);
+        } else {
+            stage.ports.memory.state().inboxes.remove(&user("bob"));
+        }
+        let answer = ask(&stage, &caller("alice"), std::slice::from_ref(&stage.conversation)).unwrap();
+        assert_eq!((answer.conversations[0].head, answer.conversations[0].cursors.len()), (position(4), 0));
+    }
 }
 
 #[test]

@@ -1,13 +1,11 @@
 //! `probe`: which of the caller's messages are in the log, and from where the others may be sent.
 
 use chatlane_chat::log::Entry;
-use chatlane_chat::ports::MessageLog as _;
 use chatlane_chat::requests::probe::probe;
 use chatlane_chat::testing::builders::{
     caller, conversation, entry, entry_of_bytes, message, message_id, position, request_id, seq, start, user,
 };
 use chatlane_chat::testing::faulty::Fault;
-use chatlane_chat::testing::memory::Memory;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_chat::{Did, Done, Refused};
@@ -132,14 +130,12 @@ fn an_anchor_is_judged_as_that_of_a_send() {
     // Nothing before the first: whatever the epoch.
     assert!(look(&stage, "bob", Position::new(9, seq(0)), &["bob-2"]).done);
 
-    let mut restored = Stage::with_entries(4);
-    restored.put(&Entry { position: Position::new(2, seq(5)), ..entry(&restored.conversation, 5, "bob") });
-    restored.settings.epoch = 2;
+    let restored = Stage::restored(&[1, 1, 1, 1, 2]);
     for anchor in [position(5), position(99)] {
         let refusal = refusal(&restored, anchor);
         assert_eq!((refusal.code, refusal.common), (ErrorCode::EpochChanged, Some(position(4))), "{anchor}");
     }
-    stage.ports.memory.state().log.get_mut(&stage.conversation).unwrap().remove(&seq(3));
+    stage.remove_entry(3);
     assert_eq!(refusal(&stage, position(1)).code, ErrorCode::AnchorTooOld);
 }
 
@@ -148,7 +144,7 @@ fn an_anchor_is_judged_as_that_of_a_send() {
 fn a_stranger_gets_the_same_answer_whether_the_conversation_exists_or_not() {
     let stage = Stage::with_entries(40);
     let broken = Stage::with_entries(4);
-    broken.ports.memory.state().log.get_mut(&broken.conversation).unwrap().remove(&seq(3));
+    broken.remove_entry(3);
     let missing = conversation(&"x".repeat(stage.conversation.as_str().len()));
     for anchor in [Position::ZERO, position(1), position(40), position(99), Position::new(0, seq(1)), Position::new(9, seq(1))] {
         let frame = |stage: &Stage, id: &ConversationId| {
@@ -166,11 +162,7 @@ fn a_stranger_gets_the_same_answer_whether_the_conversation_exists_or_not() {
 #[test]
 fn who_is_removed_while_the_log_is_read_learns_nothing() {
     let stage = Stage::with_entries(5);
-    let later = entry(&stage.conversation, 6, "bob");
-    stage.ports.meanwhile("read", move |memory: &Memory| {
-        memory.state().inboxes.get_mut(&user("alice")).unwrap().remove(&later.conversation);
-        assert!(block_on(memory.put(&later)).is_ok());
-    });
+    stage.remove_alice_meanwhile("read", 6);
     let refused = look_in(&stage, &stage.conversation, "alice", position(1), &["m-1"]).unwrap_err();
     assert_eq!(refused.to_wire().code, ErrorCode::NotFound);
     assert!(stage.ports.is_answered_before("read", "inbox_rows"));

@@ -5,7 +5,7 @@ use chatlane_chat::log::hash::{BodyHash, sender_hash};
 use chatlane_chat::log::{Entry, Kind, MessageEntry, Role};
 use chatlane_chat::settings::AdmissionLimit;
 use chatlane_chat::testing::builders::{
-    DEDUPE_KEY, caller, conversation, entry, facts, message, message_id, position, seq, start, text, user,
+    DEDUPE_KEY, caller, conversation, entry, facts, message, message_id, position, seq, start, task, text, user,
 };
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::stage::Stage;
@@ -23,18 +23,8 @@ fn stored(number: u64) -> Stored {
 
 /// The task of entries `first` to `last`, of which alice's connection sent all.
 fn task_of(stage: &Stage, first: u64, last: u64) -> (Task, u32) {
-    let task = Task {
-        conversation: stage.conversation.clone(),
-        first: seq(first),
-        last: position(last),
-        count: last - 1,
-        time: start(),
-        own: (first..=last).map(seq).collect(),
-        queued: start(),
-        origin: Some(caller("alice").connection),
-        undelivered: None,
-    };
-    (task, 0)
+    let own = (first..=last).map(seq).collect();
+    (Task { own, origin: Some(caller("alice").connection), ..task(&stage.conversation, first, last) }, 0)
 }
 
 fn code(outcome: &Outcome) -> ErrorCode {
@@ -100,15 +90,6 @@ fn another_body_under_the_same_id_is_a_conflict_and_is_not_queued() {
     // The id of the entry that created the conversation is used up too.
     assert_eq!(stage.send_one(message("create", Position::ZERO)), Outcome::Conflict(stored(1)));
     assert_eq!((stage.entries().len(), stage.take_tasks()), (2, vec![]));
-}
-
-// holds: L2
-#[test]
-fn the_same_id_of_another_sender_is_another_message() {
-    let stage = Stage::new();
-    let same = vec![message("m-1", position(1))];
-    assert_eq!(stage.send("alice", same.clone()).unwrap(), [Outcome::Ok(stored(2))]);
-    assert_eq!(stage.send("bob", same).unwrap(), [Outcome::Ok(stored(3))]);
 }
 
 // holds: L5
@@ -217,7 +198,7 @@ fn a_duplicate_is_not_acknowledged_while_the_head_cannot_be_read() {
 fn unknown_and_foreign_conversations_give_the_same_answer() {
     let stage = Stage::with_entries(4);
     let broken = Stage::with_entries(4);
-    broken.ports.memory.state().log.get_mut(&broken.conversation).unwrap().remove(&seq(3));
+    broken.remove_entry(3);
     let unknown = conversation("dUnknown");
     let anchors = [Position::ZERO, position(1), position(4), position(99), Position::new(0, seq(1)), Position::new(9, seq(1))];
     let not_found = [Outcome::Refused(Refusal::new(ErrorCode::NotFound, "no such conversation"))];
@@ -308,26 +289,6 @@ fn without_admission_everything_is_taken_and_the_bucket_stays_as_it_was() {
     stage.change_tail(|facts| facts.bucket = empty.clone());
     assert_eq!(stage.send_one(message("m-1", position(1))), Outcome::Ok(stored(2)));
     assert_eq!(stage.entries()[1].facts.bucket, empty);
-}
-
-#[test]
-fn whatever_cannot_be_reached_the_message_is_retried_with_the_same_id() {
-    for call in ["read", "member", "put"] {
-        for fault in [Fault::RequestLost, Fault::AnswerLost] {
-            let stage = Stage::new();
-            stage.ports.on(call, fault);
-            let outcomes = stage.send("alice", vec![message("m-1", position(1)), message("m-2", position(1))]).unwrap();
-            let Outcome::Refused(refusal) = &outcomes[0] else { panic!("{call}: {outcomes:?}") };
-            assert_eq!((refusal.code, refusal.retryable, refusal.retry_after_ms), (ErrorCode::Unavailable, true, Some(100)), "{call}");
-            assert!(!refusal.message.contains("it is lost"), "{call}: clients never see the backend's text");
-            assert_eq!(outcomes[1], Outcome::NotAttempted, "{call}");
-
-            let retried = stage.send_one(message("m-1", position(1)));
-            assert!(matches!(&retried, Outcome::Ok(place) | Outcome::Duplicate(place) if *place == stored(2)), "{call}: {retried:?}");
-            assert_eq!(stage.take_tasks(), [task_of(&stage, 2, 2)], "{call}");
-            assert_eq!(stage.entries().len(), 2, "{call}");
-        }
-    }
 }
 
 #[test]

@@ -104,8 +104,8 @@ fn world() -> Faulty {
 fn world_until(ms: u64) -> Faulty {
     let store = world();
     let Caller { device, connection, connected_at, .. } = alice();
-    let session = Connection { connection: connection.clone(), device, connected_at, expires: time(CONNECTED_AT_MS + ms) };
-    store.memory.state().sessions.entry(user("alice")).or_default().insert(connection, session);
+    let session = Connection { connection, device, connected_at, expires: time(CONNECTED_AT_MS + ms) };
+    store.memory.log_in(&user("alice"), session);
     store
 }
 
@@ -177,28 +177,21 @@ fn a_message_that_is_no_task_goes_back_to_the_queue_and_no_other() {
 
 // holds: R1
 #[test]
-fn connect_echoes_the_subprotocol_and_never_the_token() {
-    let answer = serde_json::to_value(connect::handle(&socket_event(Function::Connect)).unwrap()).unwrap();
-    assert_eq!(answer, json!({"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": "chatlane.v1"}}));
-}
-
-#[test]
-fn connect_echoes_the_subprotocol_from_any_of_several_headers() {
-    let mut event = socket_event(Function::Connect);
-    event.headers.insert("sec-websocket-protocol", "token.abc".parse().unwrap()); // the gateway's map has the last one only
-    event.multi_value_headers.insert("sec-websocket-protocol", "chatlane.v1".parse().unwrap());
-    event.multi_value_headers.append("sec-websocket-protocol", "token.abc".parse().unwrap());
-    let answer = serde_json::to_value(connect::handle(&event).unwrap()).unwrap();
-    assert_eq!(answer["headers"], json!({"Sec-WebSocket-Protocol": "chatlane.v1"}));
-}
-
-#[test]
-fn connect_echoes_nothing_to_a_client_that_offers_nothing() {
-    let mut event = socket_event(Function::Connect);
-    event.headers.remove("sec-websocket-protocol");
-    event.multi_value_headers.remove("sec-websocket-protocol");
-    let answer = serde_json::to_value(connect::handle(&event).unwrap()).unwrap();
-    assert_eq!(answer, json!({"statusCode": 200, "headers": {}}));
+fn connect_echoes_the_subprotocol_where_it_is_offered_and_never_the_token() {
+    // The gateway's own map has the last of several headers only.
+    let (both, alone) = (("chatlane.v1, token.abc", &["chatlane.v1, token.abc"][..]), ("token.abc", &["chatlane.v1", "token.abc"][..]));
+    for (last, all) in [both, alone, ("", &[])] {
+        let mut event = socket_event(Function::Connect);
+        event.headers.remove("sec-websocket-protocol");
+        event.multi_value_headers.remove("sec-websocket-protocol");
+        for offer in all {
+            event.headers.insert("sec-websocket-protocol", last.parse().unwrap());
+            event.multi_value_headers.append("sec-websocket-protocol", offer.parse().unwrap());
+        }
+        let answer = serde_json::to_value(connect::handle(&event).unwrap()).unwrap();
+        let echoed = if all.is_empty() { json!({}) } else { json!({"Sec-WebSocket-Protocol": "chatlane.v1"}) };
+        assert_eq!(answer, json!({"statusCode": 200, "headers": echoed}), "{all:?}");
+    }
 }
 
 #[test]
@@ -239,18 +232,11 @@ fn the_cursor_that_moves_is_that_of_the_route() {
 }
 
 #[test]
-fn a_ping_on_a_connection_that_is_not_known_says_so() {
-    let answer = serve(&world(), 0, Function::Ping, socket_event(Function::Ping));
-    assert_eq!(answer["resync"], true);
-}
-
-#[test]
 fn a_hello_behind_a_newer_connection_of_its_device_is_answered_by_goaway() {
     let store = world();
     let Caller { device, expires, .. } = alice();
     let connection = ConnectionId::new("newer").unwrap();
-    let newer = Connection { connection: connection.clone(), device, connected_at: time(CONNECTED_AT_MS + 1), expires };
-    store.memory.state().sessions.entry(user("alice")).or_default().insert(connection, newer);
+    store.memory.log_in(&user("alice"), Connection { connection, device, connected_at: time(CONNECTED_AT_MS + 1), expires });
     let answer = serve(&store, 2, Function::Hello, socket_event(Function::Hello));
     assert_eq!(answer, json!({"type": "goaway", "reason": "displaced"}));
 }
@@ -342,18 +328,6 @@ fn when_the_tokens_time_is_over_the_connection_is_told_and_closed_on_every_route
 }
 
 #[test]
-fn a_refreshed_connection_is_served_until_its_new_time() {
-    let store = world_until(2 * TOKEN_MS);
-    for function in requests() {
-        let answer = serve(&store, TOKEN_MS, function, socket_event(function));
-        assert_eq!(answer["id"], "1", "{}", function.name());
-    }
-    let hello = serve(&store, TOKEN_MS, Function::Hello, socket_event(Function::Hello));
-    assert_eq!(hello["expires_ms"], CONNECTED_AT_MS + 2 * TOKEN_MS);
-    assert_eq!((posts(&store), is_closed(&store)), (vec![], false));
-}
-
-#[test]
 fn what_the_backend_does_not_answer_is_unavailable_with_the_requests_id() {
     for (function, method) in [
         (Function::Hello, "register"),
@@ -393,7 +367,7 @@ fn a_closed_connection_is_forgotten_and_no_other() {
         connection: ConnectionId::new("other").unwrap(),
         ..store.memory.state().sessions[&user("alice")][&alice().connection].clone()
     };
-    store.memory.state().sessions.get_mut(&user("alice")).unwrap().insert(other.connection.clone(), other.clone());
+    store.memory.log_in(&user("alice"), other.clone());
     store.on("remove", Fault::RequestLost);
     for left in [2, 1] {
         let answer = try_serve(&store, 0, Function::Disconnect, socket_event(Function::Disconnect)).unwrap();

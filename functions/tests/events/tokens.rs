@@ -174,14 +174,32 @@ async fn the_authorizer_denies_the_sample_as_it_stands_because_nobody_signed_it(
 }
 
 #[tokio::test]
-async fn the_authorizer_denies_a_handshake_without_exactly_one_device() {
-    for devices in [&[][..], &["3f0c"], &["3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001", "3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf002"]] {
-        let (keys, token) = signed_sample();
+async fn the_authorizer_denies_a_handshake_without_exactly_one_device_and_one_token() {
+    const DEVICE: &str = "3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001";
+    let (keys, token) = signed_sample();
+    let offer = format!("chatlane.v1, token.{token}");
+    let effect = async |offers: &[&str], devices: &[&str]| {
         let mut event: Value = sample(Function::Authorize);
-        event["multiValueHeaders"]["Sec-WebSocket-Protocol"] = json!([format!("chatlane.v1, token.{token}")]);
+        event["multiValueHeaders"]["Sec-WebSocket-Protocol"] = json!(offers);
         event["queryStringParameters"] = devices.last().map_or(json!({}), |device| json!({"device": device}));
         event["multiValueQueryStringParameters"] = if devices.is_empty() { json!({}) } else { json!({"device": devices}) };
-        let verdict = verdict(keys, serde_json::from_value(event).unwrap()).await;
-        assert_eq!(verdict["policyDocument"]["Statement"][0]["Effect"], "Deny", "{devices:?}");
+        let verdict = verdict(keys.clone(), serde_json::from_value(event).unwrap()).await;
+        verdict["policyDocument"]["Statement"][0]["Effect"].clone()
+    };
+    assert_eq!(effect(&[&offer], &[DEVICE]).await, "Allow");
+    for devices in [
+        &[][..],
+        &[""],
+        &["3f0c"],
+        &["alices-phone"],
+        &["3f0c2f642d0f4a1c9a470f8f2a4cf001"],
+        &["00000000-0000-0000-0000-000000000000"],
+        &[DEVICE, "3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf002"],
+        &[DEVICE, DEVICE],
+    ] {
+        assert_eq!(effect(&[&offer], devices).await, "Deny", "{devices:?}");
+    }
+    for offers in [&["chatlane.v1"][..], &[&offer, &offer], &[&offer, "token.a.b.c"]] {
+        assert_eq!(effect(offers, &[DEVICE]).await, "Deny", "{offers:?}");
     }
 }

@@ -9,7 +9,7 @@ use chatlane_chat::ports::{FanOutQueue as _, MessageLog as _, Put};
 use chatlane_chat::testing::builders;
 use chatlane_chat::workers::task::Task;
 use chatlane_local::stack::DEAD_LETTER_QUEUE;
-use chatlane_protocol::{ConversationId, Position, UnixMillis};
+use chatlane_protocol::{ConversationId, UnixMillis};
 
 use crate::{Running, part_on};
 
@@ -41,18 +41,8 @@ impl Floor {
     /// One of the two failed.
     pub async fn step(&self, turn: u64) -> anyhow::Result<Duration> {
         let entry = builders::entry(&self.conversation, turn + 1, "alice");
-        let Position { seq, .. } = entry.position;
-        let task = Task {
-            conversation: self.conversation.clone(),
-            first: seq,
-            last: entry.position,
-            count: entry.facts.count,
-            time: entry.time,
-            own: vec![seq],
-            queued: UnixMillis::ZERO,
-            origin: None,
-            undelivered: None,
-        };
+        let task =
+            Task { own: vec![entry.position.seq], queued: UnixMillis::ZERO, ..builders::task(&self.conversation, turn + 1, turn + 1) };
         let began = Instant::now();
         let put = self.store.put(&entry).await?;
         self.queue.enqueue(&task, 0).await?;

@@ -3,7 +3,7 @@
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::StatusCode;
@@ -45,10 +45,8 @@ pub fn program() -> PathBuf {
 /// A stack with its data in a folder of its own, which goes when this does.
 pub struct Running {
     stack: Option<Stack>,
-    data: Folder,
+    _data: Folder,
     lines: Arc<Mutex<Vec<String>>>,
-    /// One for all: each new one reads the machine's certificates.
-    http: reqwest::Client,
 }
 
 impl Deref for Running {
@@ -64,9 +62,13 @@ impl Deref for Running {
 /// # Panics
 /// If it does not start.
 pub async fn start(adjust: impl FnOnce(&mut Settings)) -> Running {
-    let mut running = Running { stack: None, data: Folder::new(), lines: Arc::default(), http: reqwest::Client::new() };
-    running.restart(adjust).await;
-    running
+    let (data, lines) = (Folder::new(), Arc::default());
+    let mut settings = Settings::new(program(), data.path());
+    settings.port = 0;
+    settings.visibility_timeout = Duration::from_secs(1);
+    adjust(&mut settings);
+    let stack = Stack::start(settings, sink(&lines)).await.expect("the stack starts");
+    Running { stack: Some(stack), _data: data, lines }
 }
 
 fn sink(lines: &Arc<Mutex<Vec<String>>>) -> LineSink {
@@ -85,19 +87,6 @@ impl Running {
         if let Some(stack) = self.stack.take() {
             stack.stop().await;
         }
-    }
-
-    /// Stops the stack and starts another one on the same data.
-    ///
-    /// # Panics
-    /// If it does not start.
-    pub async fn restart(&mut self, adjust: impl FnOnce(&mut Settings)) {
-        self.stop().await;
-        let mut settings = Settings::new(program(), self.data.path());
-        settings.port = 0;
-        settings.visibility_timeout = Duration::from_secs(1);
-        adjust(&mut settings);
-        self.stack = Some(Stack::start(settings, sink(&self.lines)).await.expect("the stack starts"));
     }
 
     /// A device of `user` that has said hello.
@@ -119,12 +108,11 @@ impl Running {
         Device::connect(&self.url(), DeviceId::from(uuid::Uuid::new_v4()), &token).await.expect("the handshake is accepted")
     }
 
-    /// A device of `user` whose token's time will be over soon; when, in milliseconds since 1970 and with the leeway; and what came of `next`,
-    /// which has to be in time as well as the handshake.
+    /// A device of `user` whose token's time will be over soon; when, in milliseconds since 1970 and with the leeway.
     ///
     /// # Panics
-    /// If no life of a token is long enough for both.
-    pub async fn short_lived<T>(&self, user: &str, next: impl AsyncFn(&Device) -> Option<T>) -> (Device, u64, T) {
+    /// If no life of a token is long enough for a handshake.
+    pub async fn short_lived(&self, user: &str) -> (Device, u64) {
         // With the shortest a test waits least, with the longest any machine is fast enough.
         const LIVES: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(12), Duration::from_secs(40)];
         for life in LIVES {
@@ -132,12 +120,11 @@ impl Running {
             let begun = now.checked_sub(Duration::from_secs(TOKEN_LEEWAY_S)).expect("it is later than 1970");
             let token = self.issuer().token(user, life, begun);
             let ends = (now + life).duration_since(UNIX_EPOCH).expect("it is later than 1970").as_millis();
-            let Ok(device) = Device::connect(&self.url(), DeviceId::from(uuid::Uuid::new_v4()), &token).await else { continue };
-            if let Some(done) = next(&device).await {
-                return (device, u64::try_from(ends).expect("milliseconds fit"), done);
+            if let Ok(device) = Device::connect(&self.url(), DeviceId::from(uuid::Uuid::new_v4()), &token).await {
+                return (device, u64::try_from(ends).expect("milliseconds fit"));
             }
         }
-        panic!("{LIVES:?} were all too short for a handshake and what came after it");
+        panic!("{LIVES:?} were all too short for a handshake")
     }
 
     /// Waits until every delivery task is done.
@@ -155,30 +142,36 @@ impl Running {
         store_on(&config, ["log", "conversations", "inboxes", "users"])
     }
 
-    /// Asks the embedded `DynamoDB` in its own words (`GetItem`, …), past every type of ours: to see or to remove single items.
-    ///
-    /// # Panics
-    /// If it refuses.
+    /// [`dynamodb`] of this stack.
     pub async fn dynamodb(&self, operation: &str, request: &Value) -> Value {
-        const TOOL: &str = "tool/20260101/us-east-1/dynamodb/aws4_request"; // a signature is looked at for being there
-        let asked = self
-            .http
-            .post(&self.endpoint_urls().dynamodb)
-            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
-            .header("content-type", "application/x-amz-json-1.0")
-            .header("x-amz-date", "20260101T000000Z")
-            .header("authorization", format!("AWS4-HMAC-SHA256 Credential={TOOL}, SignedHeaders=host, Signature=none"))
-            .body(request.to_string());
-        let answer = asked.send().await.expect("DynamoDB answers");
-        let (status, text) = (answer.status(), answer.text().await.expect("an answer has a body"));
-        assert!(status.is_success(), "{operation}: {text}");
-        serde_json::from_str(&text).expect("an answer is JSON")
+        dynamodb(&self.endpoint_urls().dynamodb, operation, request).await
     }
 
     /// Records every call to the embedded endpoints from now on.
     pub fn record(&self) -> Recording {
         self.endpoints().record()
     }
+}
+
+/// Asks an embedded `DynamoDB` in its own words (`GetItem`, …), past every type of ours: to see or to write single items.
+///
+/// # Panics
+/// If it refuses.
+pub async fn dynamodb(url: &str, operation: &str, request: &Value) -> Value {
+    const TOOL: &str = "tool/20260101/us-east-1/dynamodb/aws4_request"; // a signature is looked at for being there
+    // One for all: each new one reads the machine's certificates.
+    static HTTP: LazyLock<reqwest::Client> = LazyLock::new(reqwest::Client::new);
+    let asked = HTTP
+        .post(url)
+        .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+        .header("content-type", "application/x-amz-json-1.0")
+        .header("x-amz-date", "20260101T000000Z")
+        .header("authorization", format!("AWS4-HMAC-SHA256 Credential={TOOL}, SignedHeaders=host, Signature=none"))
+        .body(request.to_string());
+    let answer = asked.send().await.expect("DynamoDB answers");
+    let (status, text) = (answer.status(), answer.text().await.expect("an answer has a body"));
+    assert!(status.is_success(), "{operation}: {text}");
+    serde_json::from_str(&text).expect("an answer is JSON")
 }
 
 /// The tables of these names: log, conversations, inboxes, users.
@@ -239,6 +232,18 @@ impl Drop for Refusing {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// Rows of a table as a page has them, the first of which is the heading; each column as wide as its widest cell.
+pub fn padded<const COLUMNS: usize>(mut rows: Vec<[String; COLUMNS]>) -> String {
+    let widths: [usize; COLUMNS] = std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    rows.insert(1, widths.map(|width| "-".repeat(width)));
+    let mut text = String::new();
+    for row in &rows {
+        text.extend(row.iter().zip(widths).flat_map(|(cell, width)| ["| ".to_owned(), format!("{cell:width$} ")]));
+        text.push_str("|\n");
+    }
+    text
 }
 
 /// Compares a table that was measured with the one that is kept, beside this package's manifest; `CHATLANE_UPDATE=1` writes it anew.

@@ -70,9 +70,7 @@ pub enum Report {
     },
     /// Its store has a conversation up to here.
     Has(Place),
-    /// It goes on behind this place.
-    Skipped(Place),
-    /// What must not happen in any scenario: a displacement, a refused message.
+    /// What must not happen in any scenario: a displacement, a refused message, a skip.
     Odd(String),
 }
 
@@ -107,8 +105,6 @@ pub struct Told {
     pub shown: BTreeMap<ConversationId, Vec<Entry>>,
     /// How far its store has the conversations.
     pub has: BTreeMap<ConversationId, Position>,
-    /// Places behind which it went on.
-    pub skipped: Vec<Place>,
     /// How its connection stands, in the client's words.
     pub connection: String,
     /// What must not be: see [`Report::Odd`], and what broke D1.
@@ -157,10 +153,6 @@ impl Told {
                 self.shown.entry(conversation).or_default().push(entry);
             }
             Report::Has(Place { conversation, position }) => drop(self.has.insert(conversation, position)),
-            Report::Skipped(place) => {
-                self.shown_to.insert(place.conversation.clone(), place.position);
-                self.skipped.push(place);
-            }
             Report::Odd(what) => self.wrong.push(what),
         }
     }
@@ -189,8 +181,6 @@ pub struct Model {
     pub token: String,
     /// Where its store is.
     pub store: PathBuf,
-    /// A conversation that is further behind is not caught up with; absent: the client's default.
-    pub catch_up_entries_max: Option<u64>,
 }
 
 /// A device that is a process.
@@ -229,10 +219,9 @@ impl Phone {
     }
 
     fn live(&self, url: &str) -> Life {
-        let Model { program, user, token, store, catch_up_entries_max } = &self.model;
+        let Model { program, user, token, store } = &self.model;
         let mut command = Command::new(program);
         command.arg(url).arg(store).arg(user).env(TOKEN_VARIABLE, token);
-        command.args(catch_up_entries_max.map(|max| max.to_string()));
         let mut process =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("a phone's program can be started");
         let orders = process.stdin.take().expect("standard input is a pipe");
@@ -250,11 +239,6 @@ impl Phone {
         let lives = self.told().lives;
         *life = Some(self.live(url));
         self.until("a phone begins a new life", |told| (told.lives > lives).then_some(())).await;
-    }
-
-    /// Kills the process.
-    pub async fn kill(&self) {
-        end(self.life.lock().await.take()).await;
     }
 
     /// Lets its user do something. A phone that was killed does nothing. Answers in which life that was.

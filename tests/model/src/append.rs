@@ -30,6 +30,8 @@ mod steps;
 
 use stateright::{Model, Property};
 
+use crate::Design;
+
 /// Entry 1, three messages, and room for what must not be.
 pub const SLOTS: usize = 6;
 
@@ -292,32 +294,10 @@ pub const QUEUED_RESTORE: Scene = scene("append: queue, head and a restore", 2, 
 /// With nothing else that goes wrong.
 const RESTORE_ALONE: Scene = scene("append: a restore alone", 2, false, [0, 0, 0, 1]);
 
-/// All scenes.
-pub const SCENES: [Scene; 7] = [RETRIES, OVERLAPS, QUEUED, RESTORE, RESTORE_THREE, TWO_RESTORES, QUEUED_RESTORE];
-
-/// A scene, with a hole or without one.
-#[derive(Clone, Copy, Debug)]
-pub struct Append {
-    scene: Scene,
-    hole: Option<Hole>,
-    judged: Option<&'static str>,
-}
+/// The append in a scene.
+pub type Append = Design<Scene, Hole>;
 
 impl Append {
-    /// The design: everything is judged.
-    pub const fn new(scene: Scene) -> Self {
-        Self { scene, hole: None, judged: None }
-    }
-
-    /// The design with a hole; only this property is judged.
-    pub const fn with(hole: Hole, judged: &'static str, scene: Scene) -> Self {
-        Self { scene, hole: Some(hole), judged: Some(judged) }
-    }
-
-    fn has(&self, hole: Hole) -> bool {
-        self.hole == Some(hole)
-    }
-
     /// More requests than this no device needs: one that gets through, one for whatever went wrong, and for a restore two: it ends a process,
     /// and then the anchor of before it is refused.
     const fn tries_max(&self) -> u8 {
@@ -358,9 +338,7 @@ impl Model for Append {
 
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties = judge::properties(self.scene);
-        if let Some(judged) = self.judged {
-            properties.retain(|property| property.name == judged);
-        }
+        properties.retain(|property| self.is_judged(property.name));
         properties
     }
 }

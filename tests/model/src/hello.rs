@@ -29,6 +29,8 @@ mod steps;
 
 use stateright::{Model, Property};
 
+use crate::Design;
+
 /// One socket of the device; the second was opened later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Socket {
@@ -289,37 +291,8 @@ pub const COPIES: Scene =
 /// The device moves.
 pub const MOVES: Scene = Scene { name: "hello: a second socket", messages: 2, left: Left { deaths: 2, again: 0, copies: 0, moves: 1 } };
 
-/// All scenes.
-pub const SCENES: [Scene; 4] = [STAYS, THREE, COPIES, MOVES];
-
-/// A scene, with a hole or without one.
-#[derive(Clone, Copy, Debug)]
-pub struct Greeting {
-    scene: Scene,
-    hole: Option<Hole>,
-    judged: Option<&'static str>,
-}
-
-impl Greeting {
-    /// The design: everything is judged.
-    pub const fn new(scene: Scene) -> Self {
-        Self { scene, hole: None, judged: None }
-    }
-
-    /// The design, of which only this property is judged.
-    pub const fn judged(judged: &'static str, scene: Scene) -> Self {
-        Self { scene, hole: None, judged: Some(judged) }
-    }
-
-    /// The design with a hole; only this property is judged.
-    pub const fn with(hole: Hole, judged: &'static str, scene: Scene) -> Self {
-        Self { scene, hole: Some(hole), judged: Some(judged) }
-    }
-
-    fn has(&self, hole: Hole) -> bool {
-        self.hole == Some(hole)
-    }
-}
+/// A hello in a scene.
+pub type Greeting = Design<Scene, Hole>;
 
 impl State {
     fn here(&self) -> &Socket {
@@ -422,9 +395,7 @@ impl Model for Greeting {
         if self.scene.left.copies > 0 {
             properties.retain(|property| property.name != CAME || self.judged == Some(CAME));
         }
-        if let Some(judged) = self.judged {
-            properties.retain(|property| property.name == judged);
-        }
+        properties.retain(|property| self.is_judged(property.name));
         properties
     }
 }

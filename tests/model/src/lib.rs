@@ -20,3 +20,36 @@
 pub mod append;
 pub mod hello;
 pub mod table;
+
+/// The design in a scene, with a hole or without one.
+#[derive(Clone, Copy, Debug)]
+pub struct Design<Scene, Hole> {
+    scene: Scene,
+    hole: Option<Hole>,
+    judged: Option<&'static str>,
+}
+
+impl<Scene, Hole: PartialEq> Design<Scene, Hole> {
+    /// The design: everything is judged.
+    pub const fn new(scene: Scene) -> Self {
+        Self { scene, hole: None, judged: None }
+    }
+
+    /// The design, of which only this property is judged.
+    pub const fn judged(judged: &'static str, scene: Scene) -> Self {
+        Self { scene, hole: None, judged: Some(judged) }
+    }
+
+    /// The design with a hole; only this property is judged.
+    pub const fn with(hole: Hole, judged: &'static str, scene: Scene) -> Self {
+        Self { scene, hole: Some(hole), judged: Some(judged) }
+    }
+
+    fn has(&self, hole: Hole) -> bool {
+        self.hole == Some(hole)
+    }
+
+    fn is_judged(&self, property: &str) -> bool {
+        self.judged.is_none_or(|judged| judged == property)
+    }
+}

@@ -11,7 +11,6 @@ use std::time::Duration;
 use chatlane_protocol::request::NewMessage;
 use chatlane_protocol::{Body, ClientMessageId, Content, Entry, EntryKind, Position};
 
-pub mod bad_input;
 pub mod device;
 pub mod dice;
 mod disk;

@@ -2,7 +2,8 @@
 #![expect(clippy::missing_panics_doc, reason = "said once for all, in the first lines")]
 
 use chatlane_protocol::{
-    Body, ClientMessageId, ConnectionId, ConversationId, DeviceId, NewMessage, Position, RequestId, Seq, UnixMillis, UserId,
+    Body, ClientMessageId, ConnectionId, ConversationId, DeviceId, ErrorCode, NewMessage, Position, Refusal, RequestId, Seq, UnixMillis,
+    UserId, limits,
 };
 
 use crate::Settings;
@@ -11,6 +12,7 @@ use crate::log::hash::DedupeKey;
 use crate::log::{CreatedEntry, Entry, Facts, Head, Kind, MessageEntry, Policy, Role};
 use crate::ports::{Connection, Creation, Member};
 use crate::requests::caller::Caller;
+use crate::workers::task::Task;
 
 /// The epoch of everything here.
 pub const EPOCH: u32 = 1;
@@ -111,10 +113,40 @@ pub fn head(number: u64) -> Head {
     Head { position: position(number), count: facts(number).count, time: start() }
 }
 
+/// Entry `number`, which says this.
+pub fn entry_saying(conversation: &ConversationId, number: u64, sender: &str, what: &str) -> Entry {
+    Entry { kind: message_kind(text(what)), ..entry(conversation, number, sender) }
+}
+
 /// Entry `number`, whose body has so many bytes.
 pub fn entry_of_bytes(conversation: &ConversationId, number: u64, sender: &str, bytes: usize) -> Entry {
-    let body = text(&"x".repeat(bytes));
-    Entry { kind: message_kind(body), ..entry(conversation, number, sender) }
+    entry_saying(conversation, number, sender, &"x".repeat(bytes))
+}
+
+/// Bob's largest entry that `send` takes: its live frame with the longest numbers is 30 KB.
+pub fn largest_entry(conversation: &ConversationId, number: u64) -> Entry {
+    let one = entry(conversation, number, "bob");
+    let rest = chatlane_protocol::Entry::live_frame_bytes_max(conversation, &one.sender, &one.client_message_id, &text("x")) - 1;
+    let mut one = entry_of_bytes(conversation, number, "bob", limits::ENTRY_BYTES_MAX - rest);
+    (one.time, one.facts.count, one.position.epoch) = (UnixMillis::MAX, limits::INTEGER_MAX, u32::MAX);
+    one
+}
+
+/// As clients see them.
+pub fn wire(entries: &[Entry]) -> Vec<chatlane_protocol::Entry> {
+    entries.iter().map(Entry::to_wire).collect()
+}
+
+/// The task of entries `first` to `last` of a direct conversation, none of which is its sender's own.
+pub fn task(conversation: &ConversationId, first: u64, last: u64) -> Task {
+    let Head { position, count, time } = head(last);
+    let conversation = conversation.clone();
+    Task { conversation, first: seq(first), last: position, count, time, own: vec![], queued: start(), origin: None, undelivered: None }
+}
+
+/// What a client is told whose request met a backend that did not answer.
+pub fn unavailable() -> Refusal {
+    Refusal::new(ErrorCode::Unavailable, "the outcome is unknown; retry with the same ids").after_ms(100)
 }
 
 /// A member from the first entry on.

@@ -87,8 +87,6 @@ macro_rules! contract_facts {
             a_read_goes_past_a_megabyte
             a_run_with_a_gap_is_broken
             a_read_back_descends_from_below_its_seq_and_ends_at_its_bound_of_entries
-            a_read_back_ends_after_the_entry_that_exceeds_its_bound_of_bytes
-            a_read_back_goes_past_a_megabyte
             entries_come_in_the_order_of_the_slots_asked
             the_last_entry_has_the_highest_seq
             a_log_holds_no_entries_of_others

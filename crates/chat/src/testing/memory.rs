@@ -62,6 +62,20 @@ impl Memory {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A connection has said hello.
+    pub fn log_in(&self, user: &UserId, session: Connection) {
+        self.state().sessions.entry(user.clone()).or_default().insert(session.connection.clone(), session);
+    }
+
+    /// Changes an inbox row.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn change_row(&self, user: &UserId, conversation: &ConversationId, change: impl FnOnce(&mut InboxRow)) {
+        let mut state = self.state();
+        change(state.inboxes.get_mut(user).and_then(|rows| rows.get_mut(conversation)).expect("there is such a row"));
+    }
+
     /// The entries of a conversation, ascending.
     pub fn entries(&self, conversation: &ConversationId) -> Vec<Entry> {
         self.state().log.get(conversation).map(|log| log.values().cloned().collect()).unwrap_or_default()

@@ -3,14 +3,14 @@
 use chatlane_protocol::request::SendMessages;
 use chatlane_protocol::{ConversationId, NewMessage, Outcome, Refusal, UserId};
 
-use super::builders::{DEDUPE_KEY, caller, creation, entry, head, request_id, settings, start, user};
+use super::builders::{DEDUPE_KEY, caller, creation, entry, head, request_id, seq, settings, start, user};
 use super::faulty::Faulty;
 use super::ready::block_on;
 use crate::Settings;
 use crate::done::{Did, Done};
 use crate::log::kinds::direct_conversation;
 use crate::log::{Entry, Facts};
-use crate::ports::{Created, Creations as _, Failure, Heads as _, MessageLog as _, Put};
+use crate::ports::{Created, Creations as _, Failure, Heads as _, InboxRow, MessageLog as _, Put};
 use crate::requests::send::send;
 use crate::workers::task::Task;
 
@@ -47,6 +47,17 @@ impl Stage {
         stage
     }
 
+    /// A log whose entries carry these epochs, entry 1 first; the deployment is in the last one.
+    pub fn restored(epochs: &[u32]) -> Self {
+        let mut stage = Self::with_entries(epochs.len() as u64);
+        stage.settings.epoch = *epochs.last().expect("a log has entry 1");
+        let mut stored = stage.ports.memory.state();
+        let log = stored.log.get_mut(&stage.conversation).expect("the conversation exists");
+        log.values_mut().zip(epochs).for_each(|(entry, epoch)| entry.position.epoch = *epoch);
+        drop(stored);
+        stage
+    }
+
     /// Stores an entry in a free slot.
     pub fn put(&self, entry: &Entry) {
         let put = block_on(self.ports.memory.put(entry));
@@ -63,6 +74,27 @@ impl Stage {
         let mut state = self.ports.memory.state();
         let log = state.log.get_mut(&self.conversation).expect("the conversation exists");
         change(&mut log.last_entry().expect("it has entry 1").get_mut().facts);
+    }
+
+    /// Takes an entry out of the log.
+    pub fn remove_entry(&self, number: u64) {
+        let mut state = self.ports.memory.state();
+        let removed = state.log.get_mut(&self.conversation).expect("the conversation exists").remove(&seq(number));
+        assert!(removed.is_some(), "there is no entry {number}");
+    }
+
+    /// Changes the user's inbox row.
+    pub fn change_row(&self, who: &str, change: impl FnOnce(&mut InboxRow)) {
+        self.ports.memory.change_row(&user(who), &self.conversation, change);
+    }
+
+    /// Alice is removed just before the next call of this method takes effect, and bob writes entry `number`, which is not meant for her.
+    pub fn remove_alice_meanwhile(&self, method: &'static str, number: u64) {
+        let secret = entry(&self.conversation, number, "bob");
+        self.ports.meanwhile(method, move |memory| {
+            memory.state().inboxes.get_mut(&user("alice")).expect("she has an inbox").remove(&secret.conversation);
+            assert!(matches!(block_on(memory.put(&secret)), Ok(Put::Stored)), "a free slot");
+        });
     }
 
     /// Takes the user's row away, and leaves the log as it is.

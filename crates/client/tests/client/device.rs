@@ -11,7 +11,7 @@ use chatlane_session::{Act, ConnectionState, Moment, OutgoingState, Shown};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::server::{Folder, Peer, Server, TOKEN, at, entry, hasty_welcome, head, impatient, message, row, soon, stored, tokens, welcome};
+use crate::server::{Folder, Peer, Server, TOKEN, at, entry, hasty_welcome, head, impatient, reopened, row, soon, stored, tokens, welcome};
 
 fn alice() -> UserId {
     UserId::new("alice").unwrap()
@@ -93,7 +93,7 @@ async fn a_message_is_in_the_store_before_it_is_sent() {
 
     // The battery is empty.
     drop(phone);
-    let store = reopened(&folder).await;
+    let store = reopened(&folder.0, &alice()).await;
     let outbox = store.restore().unwrap().outbox;
     assert_eq!(outbox.iter().map(|row| &row.client_message_id).collect::<Vec<_>>(), [&id]);
 
@@ -108,19 +108,6 @@ async fn a_message_is_in_the_store_before_it_is_sent() {
     phone.sees_entry(2).await;
     let store = soon(phone.device.shutdown()).await.unwrap();
     assert_eq!((store.restore().unwrap().outbox, seqs(&store)), (vec![], vec![1, 2]));
-}
-
-/// The store of a device that was dropped: its task lets go of it in its own time.
-async fn reopened(folder: &Folder) -> Store {
-    soon(async {
-        loop {
-            match Store::open(&folder.0.join("device.sqlite"), &alice()) {
-                Err(StoreError::InUse { .. }) => tokio::task::yield_now().await,
-                opened => return opened.unwrap(),
-            }
-        }
-    })
-    .await
 }
 
 #[tokio::test]
@@ -140,7 +127,7 @@ async fn an_entry_is_in_the_store_before_it_is_acknowledged() {
         peer.answer(&ack, json!({"type": "ack", "results": results})).await;
     }
     drop(phone);
-    assert_eq!(seqs(&reopened(&folder).await), [1, 2]);
+    assert_eq!(seqs(&reopened(&folder.0, &alice()).await), [1, 2]);
 }
 
 #[tokio::test]
@@ -262,20 +249,6 @@ async fn a_token_that_is_denied_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_token_is_renewed_before_it_ends() {
-    let server = Server::start().await;
-    let phone = Phone::start(&server.url, Store::in_memory(&alice()).unwrap(), counting());
-    let mut peer = server.accept().await;
-    let hello = peer.request("hello").await;
-    let mut answer = welcome("alice", &json!([]));
-    answer["expires_ms"] = 2.into();
-    peer.answer(&hello, answer).await;
-    let refresh = peer.quietly("refresh").await;
-    assert_eq!(refresh["token"], "t.2.x");
-    drop(phone);
-}
-
-#[tokio::test]
 async fn what_the_app_asks_for_is_asked_for_on_the_wire() {
     let folder = Folder::new();
     let server = Server::start().await;
@@ -312,59 +285,9 @@ async fn what_the_app_asks_for_is_asked_for_on_the_wire() {
 }
 
 #[tokio::test]
-async fn a_failed_message_goes_when_it_is_discarded() {
-    let folder = Folder::new();
-    let server = Server::start().await;
-    let mut phone = Phone::start(&server.url, has_one_entry(&folder.0).await, tokens());
-    let mut peer = server.accept().await;
-    peer.greet("alice", &json!([])).await;
-    let id = phone.device.compose(d1(), body("hi"));
-    let send = peer.quietly("send").await;
-    peer.settle(&send, json!({"status": "refused", "code": "forbidden", "retryable": false})).await;
-    let probe = peer.quietly("probe").await;
-    peer.answer(&probe, json!({"type": "probe", "conversation": "d1", "found": [], "reached": at(1), "done": true})).await;
-    phone.sees(|shown| matches!(shown, Shown::Outgoing { state: OutgoingState::Failed(_), .. }).then_some(())).await;
-    phone.device.act(Act::Discard { conversation: d1(), client_message_id: id });
-    let store = soon(phone.device.shutdown()).await.unwrap();
-    assert_eq!(store.restore().unwrap().outbox, []);
-}
-
-#[tokio::test]
-async fn a_device_that_was_displaced_comes_back_when_asked_to() {
-    let server = Server::start().await;
-    let mut phone = Phone::start(&server.url, Store::in_memory(&alice()).unwrap(), tokens());
-    let mut peer = server.accept().await;
-    peer.greet("alice", &json!([])).await;
-    peer.say(json!({"type": "goaway", "reason": "displaced"})).await;
-    phone.sees_state(ConnectionState::Displaced).await;
-    phone.device.act(Act::ConnectNow);
-    server.accept().await.greet("alice", &json!([])).await;
-    phone.sees_state(ConnectionState::Live).await;
-}
-
-#[tokio::test]
 async fn no_moment_overflows_the_clock() {
     let phone = Phone::start("ws://127.0.0.1:9/dev", Store::in_memory(&alice()).unwrap(), tokens());
     let [early, late, never] = [0, 1_000, u64::MAX].map(|ms| phone.device.instant(Moment(ms)));
     assert_eq!((late - early).as_millis(), 1_000);
     assert!(never > late);
-}
-
-#[tokio::test]
-async fn entries_that_come_in_any_order_are_shown_once_and_in_order() {
-    let folder = Folder::new();
-    let server = Server::start().await;
-    let mut phone = Phone::start(&server.url, has_one_entry(&folder.0).await, tokens());
-    let mut peer = server.accept().await;
-    let hello = peer.request("hello").await;
-    peer.answer(&hello, hasty_welcome("alice", &json!([]))).await;
-    for seq in [3, 1, 3, 4] {
-        peer.push_text("bob", seq, &format!("text {seq}")).await;
-    }
-    let sync = peer.quietly("sync").await;
-    assert_eq!(sync["conversations"], json!([{"conversation": "d1", "after": at(1)}]));
-    peer.bring(&sync, vec![entry("bob", 2, message("text 2"))]).await;
-    for seq in [2, 3, 4] {
-        phone.sees_entry(seq).await;
-    }
 }

@@ -1,11 +1,12 @@
 //! A WebSocket server whose every frame is written by the test.
 
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
-use chatlane_client::Store;
 use chatlane_client::device::{DeviceOptions, Tokens};
-use chatlane_protocol::{DeviceId, Token};
+use chatlane_client::store::{Store, StoreError};
+use chatlane_protocol::{DeviceId, Token, UserId};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -27,7 +28,7 @@ pub fn device() -> DeviceId {
 }
 
 /// Runs this test, of this path, in a process of its own; `true` if it passes there.
-pub fn passes_again(test: &str, variable: &str, value: &std::path::Path) -> bool {
+pub fn passes_again(test: &str, variable: &str, value: &Path) -> bool {
     let program = std::env::current_exe().unwrap();
     let output = std::process::Command::new(program).args([test, "--exact"]).env(variable, value).output().unwrap();
     output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed")
@@ -59,6 +60,19 @@ impl Drop for Folder {
         // Some tests never make it.
         let _absent = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// The store of a device that was dropped or died: its task lets go of it in its own time.
+pub async fn reopened(folder: &Path, user: &UserId) -> Store {
+    soon(async {
+        loop {
+            match Store::open(&folder.join("device.sqlite"), user) {
+                Err(StoreError::InUse { .. }) => tokio::task::yield_now().await,
+                opened => return opened.unwrap(),
+            }
+        }
+    })
+    .await
 }
 
 /// One listening port.

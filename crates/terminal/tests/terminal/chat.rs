@@ -7,8 +7,8 @@ use chatlane_terminal::{ChatError, chat};
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt as _, BufReader};
 
-use crate::server::{at, entry, hasty_welcome, head, message, row, soon, stored, tokens, welcome};
-use crate::user::{Scene, User, created, options, reopened, user_id};
+use crate::server::{at, entry, head, message, reopened, row, soon, stored, tokens, welcome};
+use crate::user::{Scene, User, created, options, user_id};
 
 #[tokio::test]
 async fn a_typed_line_is_sent_and_numbered() {
@@ -19,42 +19,6 @@ async fn a_typed_line_is_sent_and_numbered() {
     assert_eq!(send["messages"][0]["body"], json!({"content_type": "text/plain", "text": "hello bob"}));
     scene.peer.settle(&send, stored("ok", 2)).await;
     scene.user.sees("  ✓ #2").await;
-    scene.user.types("/quit").await;
-    scene.user.ends().await;
-}
-
-#[tokio::test]
-async fn each_message_has_an_id_of_its_own() {
-    let mut scene = Scene::alice_with_bob().await;
-    let mut ids = vec![];
-    for seq in [2, 3] {
-        scene.user.types("same").await;
-        let send = scene.peer.quietly("send").await;
-        ids.push(send["messages"][0]["client_message_id"].clone());
-        scene.peer.settle(&send, stored("ok", seq)).await;
-        scene.user.sees(&format!("  ✓ #{seq}")).await;
-    }
-    assert_ne!(ids[0], ids[1]);
-}
-
-#[tokio::test]
-async fn entries_are_shown_once_and_in_order_and_what_is_missing_is_fetched() {
-    let mut scene = Scene::connected("alice", None).await;
-    let hello = scene.peer.request("hello").await;
-    scene.peer.answer(&hello, hasty_welcome("alice", &json!([]))).await;
-    scene.opens("bob").await;
-    scene.user.sees("· talking to bob").await;
-    let sync = scene.peer.quietly("sync").await;
-    scene.peer.bring(&sync, vec![entry("bob", 1, created())]).await;
-    scene.user.sees("· bob opened the conversation  #1").await;
-    for seq in [3, 1, 3, 4] {
-        scene.peer.push_text("bob", seq, &format!("text {seq}")).await;
-    }
-    let sync = scene.peer.quietly("sync").await;
-    scene.peer.bring(&sync, vec![entry("bob", 2, message("text 2"))]).await;
-    for seq in [2, 3, 4] {
-        scene.user.sees(&format!("bob: text {seq}  #{seq}")).await;
-    }
     scene.user.types("/quit").await;
     scene.user.ends().await;
 }
@@ -75,40 +39,6 @@ async fn what_is_on_the_screen_is_read() {
 }
 
 #[tokio::test]
-async fn delivered_and_read_are_further_ticks() {
-    let mut scene = Scene::alice_with_bob().await;
-    scene.user.types("hi").await;
-    let send = scene.peer.quietly("send").await;
-    scene.peer.settle(&send, stored("ok", 2)).await;
-    scene.user.sees("  ✓ #2").await;
-    let receipt = |read: u64| json!({"type": "receipt", "conversation": "d1", "user": "bob\u{7}", "delivered": at(2), "read": at(read), "ttl_ms": 30_000});
-    scene.peer.say(receipt(1)).await;
-    scene.user.sees("  ✓✓ #2 delivered").await;
-    scene.peer.say(receipt(2)).await;
-    scene.user.sees(r"  ✓✓ #2 read by bob\u{7}").await;
-}
-
-#[tokio::test]
-async fn a_retry_keeps_id_and_anchor() {
-    let mut scene = Scene::alice_with_bob().await;
-    scene.user.types("hi").await;
-    let first = scene.peer.quietly("send").await;
-    scene.peer.push_text("bob", 2, "meanwhile").await;
-    scene.user.sees("bob: meanwhile  #2").await;
-    let refused = json!({"status": "refused", "code": "rate_limited", "retryable": true, "retry_after_ms": 1, "message": "slowly"});
-    scene.peer.settle(&first, refused).await;
-    let second = scene.peer.quietly("send").await;
-    scene.peer.say(json!({"message": "Internal server error", "connectionId": "L0SM9cOFvHcCIhw=", "requestId": "r1"})).await;
-    let third = scene.peer.quietly("send").await;
-    for retry in [&second, &third] {
-        assert_eq!(retry["messages"][0]["client_message_id"], first["messages"][0]["client_message_id"]);
-        assert_ne!(retry["id"], first["id"]);
-    }
-    scene.peer.settle(&third, stored("duplicate", 3)).await;
-    scene.user.sees("  ✓ #3").await;
-}
-
-#[tokio::test]
 async fn a_refusal_is_one_clear_line_when_it_is_certain() {
     let mut scene = Scene::alice_with_bob().await;
     scene.user.types("hi\u{1b}").await;
@@ -126,7 +56,7 @@ async fn a_refusal_is_one_clear_line_when_it_is_certain() {
     }
     scene.user.types("/quit").await;
     soon(scene.user.chat).await.unwrap().unwrap();
-    let store = reopened(&scene.folder.0, "alice").await;
+    let store = reopened(&scene.folder.0, &user_id("alice")).await;
     assert_eq!(store.restore().unwrap().outbox, [], "shown, so given up");
 }
 
@@ -164,7 +94,7 @@ async fn after_a_power_cut_everything_is_there_again_without_a_server() {
     scene.user.sees("  ○ and now?").await;
     scene.user.dies().await;
 
-    let store = reopened(&scene.folder.0, "alice").await;
+    let store = reopened(&scene.folder.0, &user_id("alice")).await;
     let mut offline = User::sits_down("ws://127.0.0.1:9/dev", store, None);
     for line in [
         "· you are alice; /help lists what you can type",
@@ -184,7 +114,7 @@ async fn after_a_power_cut_everything_is_there_again_without_a_server() {
 
     // `again` meets the server: the message that was sent keeps its name, the younger one comes behind it.
     let Scene { server, folder, .. } = scene;
-    let mut user = User::sits_down(&server.url, reopened(&folder.0, "alice").await, None);
+    let mut user = User::sits_down(&server.url, reopened(&folder.0, &user_id("alice")).await, None);
     let mut peer = server.accept().await;
     peer.greet("alice", &json!([])).await;
     let send = peer.quietly("send").await;
@@ -223,24 +153,6 @@ async fn a_connection_that_is_lost_is_one_line_and_so_is_its_return() {
     peer.bring(&sync, vec![entry("bob", 2, message("while you were away"))]).await;
     scene.user.sees("bob: while you were away  #2").await;
     scene.user.sees("· back, 1 new").await;
-}
-
-#[tokio::test]
-async fn a_lost_open_is_made_again_and_what_was_typed_meanwhile_goes_behind_it() {
-    let mut scene = Scene::connected("alice", None).await;
-    scene.peer.greet("alice", &json!([])).await;
-    let open = scene.peer.quietly("open").await;
-    scene.user.types("first words").await;
-    let busy = json!({"type": "error", "code": "busy", "retryable": true, "retry_after_ms": 1});
-    scene.peer.answer(&open, busy).await;
-    let again = scene.peer.quietly("open").await;
-    assert_eq!(again["client_message_id"], open["client_message_id"]);
-    let mut answer = head("bob", 1);
-    answer["type"] = "open".into();
-    scene.peer.answer(&again, answer).await;
-    scene.user.sees("· talking to bob").await;
-    let send = scene.peer.quietly("send").await;
-    assert_eq!(send["messages"][0]["body"]["text"], "first words");
 }
 
 #[tokio::test]
@@ -284,35 +196,6 @@ async fn others_talk_to_whom_they_name_or_to_the_first_who_writes() {
 }
 
 #[tokio::test]
-async fn another_conversation_is_a_short_notice_and_is_turned_to_by_name() {
-    let mut scene = Scene::alice_with_bob().await;
-    let entries = [entry("carol", 1, json!({"kind": "created", "members": ["alice", "carol"]})), entry("carol", 2, message("psst"))];
-    scene.peer.say(json!({"type": "entries", "conversation": "d2", "entries": entries})).await;
-    // The test counts each entry as a message.
-    scene.user.sees("· carol: 2 unread · /with carol").await;
-    scene.user.types("/list").await;
-    scene.user.sees("· carol: 2 unread").await;
-    scene.user.sees("· bob: nothing new (here)").await;
-    scene.user.types("/with carol").await;
-    for line in ["· talking to carol", "· carol opened the conversation  #1", "carol: psst  #2"] {
-        scene.user.sees(line).await;
-    }
-    scene.user.types("/with bob").await;
-    scene.user.sees("· talking to bob").await;
-    // What was on the screen becomes read when the store has it.
-    while {
-        scene.user.types("/list").await;
-        let carol = loop {
-            let line = soon(scene.user.lines.recv()).await.unwrap();
-            if line.starts_with("· carol") {
-                break line;
-            }
-        };
-        carol != "· carol: nothing new"
-    } {}
-}
-
-#[tokio::test]
 async fn on_a_new_device_what_was_said_before_is_fetched_page_by_page() {
     let mut scene = Scene::connected("alice", None).await;
     scene.peer.greet("alice", &json!([row("bob", 60)])).await;
@@ -346,7 +229,7 @@ async fn on_a_new_device_what_was_said_before_is_fetched_page_by_page() {
     // The next time it comes from the device.
     scene.user.types("/quit").await;
     scene.user.ends().await;
-    let store = reopened(&scene.folder.0, "alice").await;
+    let store = reopened(&scene.folder.0, &user_id("alice")).await;
     let mut offline = User::sits_down("ws://127.0.0.1:9/dev", store, None);
     for line in ["· you are alice; /help lists what you can type", "· talking to bob", "· earlier: /history", "bob: text 57  #57"] {
         offline.sees(line).await;
@@ -409,7 +292,7 @@ async fn the_end_of_the_input_waits_for_the_last_line_and_quit_does_not() {
     scene.user.sees("  ○ unheard").await;
     scene.user.sees("· 1 message waits on this device; it is sent the next time").await;
     scene.user.ends().await;
-    assert_eq!(reopened(&scene.folder.0, "alice").await.restore().unwrap().outbox.len(), 1);
+    assert_eq!(reopened(&scene.folder.0, &user_id("alice")).await.restore().unwrap().outbox.len(), 1);
 }
 
 #[tokio::test]
@@ -463,7 +346,7 @@ async fn limits_beyond_all_time_are_no_limits() {
 async fn a_store_that_fails_ends_the_chat_with_the_reason() {
     let scene = Scene::alice_with_bob().await;
     scene.user.dies().await;
-    drop(reopened(&scene.folder.0, "alice").await);
+    drop(reopened(&scene.folder.0, &user_id("alice")).await);
     let path = scene.folder.0.join("device.sqlite");
     let full = "CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'disk full'); END";
     rusqlite::Connection::open(&path).unwrap().execute_batch(full).unwrap();

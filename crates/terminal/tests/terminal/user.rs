@@ -1,9 +1,8 @@
 //! A user at a terminal chat, in front of a scripted server.
 
 use std::io;
-use std::path::Path;
 
-use chatlane_client::store::{Store, StoreError};
+use chatlane_client::store::Store;
 use chatlane_protocol::UserId;
 use chatlane_terminal::{ChatError, ChatOptions, chat};
 use serde_json::{Value, json};
@@ -11,7 +10,7 @@ use tokio::io::{AsyncWriteExt as _, BufReader, DuplexStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use crate::server::{Folder, Peer, Server, head, impatient, soon, tokens};
+use crate::server::{Folder, Peer, Server, head, impatient, reopened, soon, tokens};
 
 /// A terminal's lower half: sends on each whole line.
 struct Screen {
@@ -133,24 +132,11 @@ impl Scene {
 
     /// Sits down again, after whatever has happened, and is not greeted yet.
     pub async fn again(&mut self, name: &str) {
-        let store = reopened(&self.folder.0, name).await;
+        let store = reopened(&self.folder.0, &user_id(name)).await;
         self.user = User::sits_down(&self.server.url, store, None);
         self.user.sees(&format!("· you are {name}; /help lists what you can type")).await;
         self.peer = self.server.accept().await;
     }
-}
-
-/// The store of a chat that died: its tasks let go of it in their own time.
-pub async fn reopened(folder: &Path, name: &str) -> Store {
-    soon(async {
-        loop {
-            match Store::open(&folder.join("device.sqlite"), &user_id(name)) {
-                Err(StoreError::InUse { .. }) => tokio::task::yield_now().await,
-                opened => return opened.unwrap(),
-            }
-        }
-    })
-    .await
 }
 
 pub fn created() -> Value {

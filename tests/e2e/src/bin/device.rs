@@ -1,7 +1,7 @@
 //! A device as a process, so that it can be killed: `chatlane_client::Device` on a store file, told what to do by lines of JSON on standard
 //! input ([`Order`]), telling what it shows by lines of JSON on standard output ([`Report`]). The end of the input ends it in order.
 //!
-//! `device URL STORE USER [CATCH_UP_ENTRIES_MAX]`, with a token of the user in `CHATLANE_TOKEN`.
+//! `device URL STORE USER`, with a token of the user in `CHATLANE_TOKEN`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,16 +19,12 @@ async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let mut argument = |what| arguments.next().context(what);
     let (url, path, user) = (argument("the URL")?, argument("the store")?, UserId::new(argument("the user")?)?);
-    let catch_up_entries_max = arguments.next().map(|number| number.parse()).transpose().context("how far to catch up")?;
     let token = Token::new(std::env::var(TOKEN_VARIABLE)?)?;
 
     let store = Store::open(Path::new(&path), &user)?;
     report(&restored(&store)?);
     let mut options = DeviceOptions::new(url, &store);
     impatient(&mut options.settings);
-    if let Some(max) = catch_up_entries_max {
-        options.settings.catch_up_entries_max = max;
-    }
     let (device, mut shown) = Device::start(options, store, move || std::future::ready(Ok::<_, NoToken>(token.clone())))?;
     let mut orders = BufReader::new(tokio::io::stdin()).lines();
     let mut texts = BTreeMap::new();
@@ -94,7 +90,6 @@ fn tell(shown: Shown, texts: &mut BTreeMap<ClientMessageId, String>) {
             OutgoingState::Stored(stored) => Report::Stored { client_message_id, position: stored.position },
             failed @ OutgoingState::Failed(_) => Report::Odd(format!("{client_message_id} is {failed:?}")),
         },
-        Shown::Skipped { conversation, position } => Report::Skipped(Place { conversation, position }),
         Shown::Connection(chatlane_session::ConnectionState::Displaced) => Report::Odd("displaced".to_owned()),
         Shown::Connection(state) => Report::Connection(format!("{state:?}")),
         Shown::Cursors { .. } => return,

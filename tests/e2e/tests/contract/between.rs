@@ -108,39 +108,25 @@ fn read() -> Advance {
 
 // holds: C1
 #[tokio::test]
-async fn a_delivered_cursor_that_another_request_has_moved_meanwhile_stays_where_that_put_it() {
-    let backend = Backend::embedded().await;
-    let (alice, (id, new)) = (user("alice"), create(&backend).await);
-    let mut hold = hold_updates(&backend, 2);
-    let acknowledge = async {
-        let second = second(&mut hold).await;
-        let further = Advance { delivered: position(7), read: None };
-        backend.store.advance(&alice, &id, device(1), further).await.unwrap();
-        second.release();
-    };
-    let (advanced, ()) = tokio::join!(backend.store.advance(&alice, &id, device(1), read()), acknowledge);
-    let after = InboxRow { read: read().read.unwrap(), delivered: [(device(1), position(7))].into(), ..new.clone() };
-    assert_eq!(advanced.unwrap(), Some(Advanced { before: new, after: after.clone() }));
-    assert_eq!(backend.store.inbox_rows(&alice, &[id]).await.unwrap(), [Some(after)]);
-}
-
-// holds: C1
-#[tokio::test]
-async fn what_others_move_between_the_two_writes_is_in_the_row_that_is_answered() {
-    let backend = Backend::embedded().await;
-    let (alice, (id, new)) = (user("alice"), create(&backend).await);
-    let mut hold = hold_updates(&backend, 2);
-    let other_device = async {
-        let second = second(&mut hold).await;
-        let further = Advance { delivered: position(9), read: None };
-        backend.store.advance(&alice, &id, device(2), further).await.unwrap();
-        second.release();
-    };
-    let (advanced, ()) = tokio::join!(backend.store.advance(&alice, &id, device(1), read()), other_device);
-    let delivered = [(device(1), position(5)), (device(2), position(9))].into();
-    let after = InboxRow { read: read().read.unwrap(), delivered, ..new.clone() };
-    // Before is before the whole call: who tells of the move tells all of it.
-    assert_eq!(advanced.unwrap(), Some(Advanced { before: new, after }));
+async fn what_other_requests_move_between_the_two_writes_stays_and_is_in_the_row_that_is_answered() {
+    // The same device's cursor, moved further; another device's.
+    for (number, further, delivered) in [(1, 7, vec![(1, 7)]), (2, 9, vec![(1, 5), (2, 9)])] {
+        let backend = Backend::embedded().await;
+        let (alice, (id, new)) = (user("alice"), create(&backend).await);
+        let mut hold = hold_updates(&backend, 2);
+        let other = async {
+            let second = second(&mut hold).await;
+            let further = Advance { delivered: position(further), read: None };
+            backend.store.advance(&alice, &id, device(number), further).await.unwrap();
+            second.release();
+        };
+        let (advanced, ()) = tokio::join!(backend.store.advance(&alice, &id, device(1), read()), other);
+        let delivered = delivered.into_iter().map(|(number, at)| (device(number), position(at))).collect();
+        let after = InboxRow { read: read().read.unwrap(), delivered, ..new.clone() };
+        // Before is before the whole call: who tells of the move tells all of it.
+        assert_eq!(advanced.unwrap(), Some(Advanced { before: new, after: after.clone() }));
+        assert_eq!(backend.store.inbox_rows(&alice, &[id]).await.unwrap(), [Some(after)]);
+    }
 }
 
 // holds: C1

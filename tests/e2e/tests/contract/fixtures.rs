@@ -12,13 +12,14 @@ use chatlane_chat::ports::{
     Memberships as _, MessageLog as _, Put, ReadBound, ReadCursor, last,
 };
 use chatlane_chat::testing::builders::{
-    DEDUPE_KEY, connection, conversation, creation, device, entry, facts, head, member, position, seq, session, start, text, user,
+    DEDUPE_KEY, connection, conversation, creation, device, entry, facts, head, member, position, seq, session, start, task, text, user,
 };
 use chatlane_chat::workers::task::{Task, Undelivered};
 use chatlane_protocol::{Body, Content, Position, Seq, UnixMillis, UserId};
+use chatlane_tests_e2e::dynamodb;
 use serde_json::{Value, json};
 
-use crate::embedded::{Backend, CALLER};
+use crate::embedded::Backend;
 use crate::queue::Bench;
 use generations::generations;
 
@@ -150,23 +151,11 @@ async fn assert_accepted(store: &Store) {
     assert_eq!(store.heads(&[conversation("earlier")]).await.unwrap(), [earlier]);
 }
 
-/// In `DynamoDB`'s own words, past every type of ours.
-async fn dynamodb(backend: &Backend, operation: &str, request: &Value) -> Value {
-    let request = reqwest::Client::new()
-        .post(&backend.url)
-        .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
-        .header("content-type", "application/x-amz-json-1.0")
-        .header("x-amz-date", "20260101T000000Z")
-        .header("authorization", format!("AWS4-HMAC-SHA256 Credential={CALLER}/20260101/any, SignedHeaders=host, Signature=0"))
-        .body(request.to_string());
-    request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
-}
-
 /// The items of each table in the order of their keys, one a line.
 async fn dump(backend: &Backend) -> String {
     let mut text = String::from("{");
     for (table, keys) in [("log", ["c", "s"]), ("conversations", ["c", "k"]), ("inboxes", ["u", "c"]), ("users", ["u", "k"])] {
-        let mut items = dynamodb(backend, "Scan", &json!({ "TableName": table })).await["Items"].as_array().cloned().unwrap();
+        let mut items = dynamodb(&backend.url, "Scan", &json!({ "TableName": table })).await["Items"].as_array().cloned().unwrap();
         items.sort_by_key(|item| keys.map(|key| item[key].to_string()));
         let items: Vec<String> = items.iter().map(Value::to_string).collect();
         write!(text, "{}\n\"{table}\": [\n{}\n]", if text == "{" { "" } else { "," }, items.join(",\n")).unwrap();
@@ -178,7 +167,7 @@ async fn load(backend: &Backend, items: &str) {
     let tables: BTreeMap<String, Vec<Value>> = serde_json::from_str(items).unwrap();
     for (table, items) in tables {
         for item in items {
-            dynamodb(backend, "PutItem", &json!({ "TableName": table, "Item": item })).await;
+            dynamodb(&backend.url, "PutItem", &json!({ "TableName": table, "Item": item })).await;
         }
     }
 }
@@ -199,17 +188,7 @@ async fn items_of_every_generation_are_read_and_those_of_the_newest_are_written(
 
 #[tokio::test]
 async fn tasks_of_every_generation_are_read_and_those_of_the_newest_are_written() {
-    let least = Task {
-        conversation: conversation("d-1"),
-        first: Seq::FIRST,
-        last: position(1),
-        count: 0,
-        time: start(),
-        own: vec![],
-        queued: start(),
-        origin: None,
-        undelivered: None,
-    };
+    let least = task(&conversation("d-1"), 1, 1);
     let own = vec![seq(2), seq(3)];
     let sent = Task { first: seq(2), last: position(3), count: 2, own, origin: Some(connection("L0SM9cOFvHcCIhw=")), ..least.clone() };
     let targets = vec![(odd(), connection("L0SM9cOFvHcCIhw=")), (user("bob"), connection("b-1"))];

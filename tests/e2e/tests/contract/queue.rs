@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use chatlane_aws::{Backend, Queue, Resource, SdkConfig, sdk_config_at};
 use chatlane_chat::ports::FanOutQueue as _;
-use chatlane_chat::testing::builders::{connection, conversation, position, seq, start, user};
-use chatlane_chat::workers::task::{Task, Undelivered};
+use chatlane_chat::testing::builders::{self, conversation, seq};
+use chatlane_chat::workers::task::Task;
 use chatlane_local::embedded::{At, Endpoints, Matching, Service};
 use chatlane_local::queue::{self, QueueSettings};
-use chatlane_protocol::{Position, Seq, UnixMillis};
+use chatlane_protocol::UnixMillis;
 use chatlane_tests_e2e::{Folder, part_on};
 use serde_json::{Value, json};
 
@@ -56,42 +56,7 @@ impl Bench {
 }
 
 fn task() -> Task {
-    Task {
-        conversation: conversation("d-1"),
-        first: seq(2),
-        last: position(3),
-        count: 2,
-        time: start(),
-        own: vec![seq(2), seq(3)],
-        queued: UnixMillis::ZERO,
-        origin: None,
-        undelivered: None,
-    }
-}
-
-#[tokio::test]
-async fn a_task_is_received_with_all_that_was_put_in() {
-    let bench = Bench::new().await;
-    let odd = user("auth0|a#b/\u{0}\"ü");
-    let remainder = Undelivered { targets: vec![(odd, connection("L0SM9cOFvHcCIhw="))], attempt: 4, since: start() };
-    let tasks = [
-        task(),
-        Task { origin: Some(connection("L0SM9cOFvHcCIhw=")), ..task() },
-        Task {
-            first: Seq::MAX,
-            last: Position::new(u32::MAX, Seq::MAX),
-            count: u64::MAX,
-            time: UnixMillis::MAX,
-            own: vec![],
-            undelivered: Some(remainder),
-            ..task()
-        },
-    ];
-    for task in &tasks {
-        bench.queue.enqueue(task, 0).await.unwrap();
-    }
-    let received: Vec<Task> = bench.receive().await.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
-    assert!(received.len() == tasks.len() && tasks.iter().all(|task| received.contains(task)), "{received:?}");
+    Task { own: vec![seq(2), seq(3)], queued: UnixMillis::ZERO, ..builders::task(&conversation("d-1"), 2, 3) }
 }
 
 #[tokio::test]

@@ -1,9 +1,7 @@
 //! What a call of a port costs: its requests and their units, counted where they arrive. What whole messages cost is in `tests/e2e/tests/counted`.
 
-use chatlane_chat::ports::{
-    Advance, Connections as _, Created, Creations as _, Heads as _, Inboxes as _, MessageLog as _, Put, ReadBound, ReadCursor, last,
-};
-use chatlane_chat::testing::builders::{conversation, creation, device, entry_of_bytes, position, seq, session, start, user};
+use chatlane_chat::ports::{Advance, Created, Creations as _, Heads as _, Inboxes as _, MessageLog as _, Put, ReadBound, ReadCursor, last};
+use chatlane_chat::testing::builders::{conversation, creation, device, entry_of_bytes, position, seq, user};
 use chatlane_local::embedded::Recording;
 use chatlane_protocol::{ConversationId, Seq};
 
@@ -88,19 +86,4 @@ async fn a_read_back_reads_no_more_than_is_wanted_however_long_the_log_is() {
     let recording = backend.endpoints.record();
     assert_eq!(last(&backend.store, &id).await.unwrap(), Some(entry_of_bytes(&id, 40, "alice", 3000)));
     assert_eq!(cost(&recording), (vec!["Query".to_owned()], 0.0, 1.0));
-}
-
-#[tokio::test]
-async fn one_session_is_read_and_prolonged_by_one_request_each() {
-    let backend = Backend::embedded().await;
-    let (alice, mine) = (user("alice"), session("a="));
-    backend.store.register(&alice, &mine, start()).await.unwrap();
-    let recording = backend.endpoints.record();
-    assert_eq!(backend.store.session(&alice, &mine.connection).await.unwrap(), Some(mine.clone()));
-    assert_eq!(cost(&recording), (vec!["GetItem".to_owned()], 0.0, 1.0));
-    for expires in [mine.expires.plus_ms(1), mine.expires] {
-        let recording = backend.endpoints.record();
-        assert!(backend.store.prolong(&alice, &mine.connection, expires).await.unwrap().is_some());
-        assert_eq!(cost(&recording), (vec!["UpdateItem".to_owned()], 1.0, 0.0));
-    }
 }

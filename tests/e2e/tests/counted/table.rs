@@ -1,10 +1,9 @@
 //! The table: what the calls of each scene come to.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use chatlane_local::embedded::Call;
-use chatlane_tests_e2e::Traffic;
+use chatlane_tests_e2e::{Traffic, padded};
 
 const INTRODUCTION: &str = "\
 # What everything costs
@@ -113,19 +112,5 @@ pub fn table(rows: &[Row]) -> String {
     ];
     let mut lines = vec![HEADINGS.map(str::to_owned)];
     lines.extend(rows.iter().map(Row::cells));
-    let widths: Vec<usize> = (0..HEADINGS.len()).map(|column| lines.iter().map(|line| line[column].len()).max().unwrap_or(0)).collect();
-    let mut text = INTRODUCTION.to_owned();
-    for (index, line) in lines.iter().enumerate() {
-        for (cell, &width) in line.iter().zip(&widths) {
-            write!(text, "| {cell:width$} ").expect("a String takes everything");
-        }
-        text.push_str("|\n");
-        if index == 0 {
-            for &width in &widths {
-                write!(text, "| {:-<width$} ", "").expect("a String takes everything");
-            }
-            text.push_str("|\n");
-        }
-    }
-    text
+    INTRODUCTION.to_owned() + &padded(lines)
 }

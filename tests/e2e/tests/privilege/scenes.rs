@@ -213,7 +213,7 @@ impl<'a> Scene<'a> {
         let clock = self.stack.device("clock").await;
         let (mut devices, mut last) = (vec![], 0);
         for _ in ACTIONS {
-            let (device, ends_ms, ()) = self.stack.short_lived("late", async |_| Some(())).await;
+            let (device, ends_ms) = self.stack.short_lived("late").await;
             devices.push(device);
             last = last.max(ends_ms);
         }

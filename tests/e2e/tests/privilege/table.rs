@@ -1,7 +1,8 @@
 //! The table: a line for each role and resource.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+
+use chatlane_tests_e2e::padded;
 
 use crate::permission::Permission;
 
@@ -29,14 +30,5 @@ pub fn of(roles: &BTreeSet<&str>, used: &BTreeSet<Permission>) -> String {
     actions.extend(idle.map(|role| ((*role, ""), vec![])));
     let mut lines = vec![["role".to_owned(), "resource".to_owned(), "actions".to_owned()]];
     lines.extend(actions.into_iter().map(|((role, resource), actions)| [role.to_owned(), resource.to_owned(), actions.join(", ")]));
-    let widths = [0, 1, 2].map(|column| lines.iter().map(|line: &[String; 3]| line[column].len()).max().unwrap_or(0));
-    lines.insert(1, widths.map(|width| "-".repeat(width)));
-    let mut text = INTRODUCTION.to_owned();
-    for line in lines {
-        for (cell, width) in line.iter().zip(widths) {
-            write!(text, "| {cell:width$} ").expect("a String takes everything");
-        }
-        text.push_str("|\n");
-    }
-    text
+    INTRODUCTION.to_owned() + &padded(lines)
 }

@@ -2,14 +2,10 @@
 
 mod bad_input;
 mod bad_network;
-mod catch_up;
-mod conversation;
 mod corpus;
 mod crowd;
 mod kills;
 mod logs;
-mod old_outbox;
 mod runner;
 mod starts;
 mod stranger;
-mod token_time;

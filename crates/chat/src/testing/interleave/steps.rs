@@ -9,7 +9,7 @@ use chatlane_protocol::Outcome;
 use futures_util::FutureExt as _;
 
 use super::device::{Anchors, Device, Wish};
-use super::script::{Answer, Messages, Operation, Results};
+use super::script::{answered, messages, operation, results};
 use super::tally::Fault;
 use super::{Attempt, Ports, Run, Stage, caller, now, sending};
 use crate::log::{Entry, Head};
@@ -57,7 +57,7 @@ impl Run {
         drop(state);
         self.tally.attempts += 1;
         let number = usize::try_from(self.tally.attempts).unwrap_or(usize::MAX);
-        self.note(format_args!("device {index} sends {} as attempt {number}", Messages(&request)));
+        self.note(format_args!("device {index} sends {} as attempt {number}", messages(&request)));
         let slow = self.rng.one_in(3);
         self.attempts.push(Attempt {
             number,
@@ -129,7 +129,7 @@ impl Run {
                         Outcome::Conflict(_) | Outcome::NotAttempted => {}
                     }
                 }
-                self.note(format_args!("attempt {number} answers {}", Results(answer)));
+                self.note(format_args!("attempt {number} answers {}", results(answer)));
             }
             Err(failure) => self.note(format_args!("attempt {number} fails: {failure}")),
         }
@@ -221,7 +221,7 @@ impl Run {
         }
         let call = self.in_flight.swap_remove(index);
         let answer = self.take_effect(&call);
-        self.note(format_args!("in flight: {} → {}", Operation(&call), Answer(&*answer)));
+        self.note(format_args!("in flight: {} → {}", operation(&call), answered(&*answer)));
     }
 
     /// The process of an attempt dies; what it has sent may still arrive.
@@ -327,8 +327,8 @@ impl Run {
         }
         let fault = fault.map(|fault| format!(" ({fault:?})")).unwrap_or_default();
         match answer {
-            Some(answer) => self.note(format_args!("attempt {number}: {}{fault} → {}", Operation(call), Answer(answer))),
-            None => self.note(format_args!("attempt {number}: {}{fault}", Operation(call))),
+            Some(answer) => self.note(format_args!("attempt {number}: {}{fault} → {}", operation(call), answered(answer))),
+            None => self.note(format_args!("attempt {number}: {}{fault}", operation(call))),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::ports::Connection;
 use crate::requests::caller::Caller;
 use crate::requests::hello::{Greeting, hello};
 use crate::requests::send::send;
-use crate::testing::builders::{DEDUPE_KEY, caller, connection, device, head, message, position, request_id, seq, settings, start};
+use crate::testing::builders::{self, DEDUPE_KEY, caller, connection, device, message, position, request_id, seq, settings, start};
 use crate::workers::fan_out::{Received, fan_out};
 use crate::workers::task::Task;
 
@@ -35,17 +35,7 @@ pub(super) fn session_of(Caller { connection, device, connected_at, expires, .. 
 
 /// The task of entry `number`, which alice has sent.
 pub(super) fn task(number: u64) -> Task {
-    Task {
-        conversation: conversation(),
-        first: seq(number),
-        last: position(number),
-        count: head(number).count,
-        time: start(),
-        own: vec![seq(number)],
-        queued: start(),
-        origin: Some(caller("alice").connection),
-        undelivered: None,
-    }
+    Task { own: vec![seq(number)], origin: Some(caller("alice").connection), ..builders::task(&conversation(), number, number) }
 }
 
 /// Who runs. Fixes, with the answers that it was given, what it does next.

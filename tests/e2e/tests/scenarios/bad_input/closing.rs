@@ -22,7 +22,7 @@ async fn send_in_frames(device: &Device, text: &[u8], frame_bytes: usize) -> any
 async fn what_the_gateway_does_not_take_closes_that_socket_only() {
     let mut scene = Scene::new().await;
     let before = scene.alice.frames().len();
-    let send = scene.corpus.good_send().to_string();
+    let send = scene.good_send().to_string();
     let padded = |bytes: usize| format!("{send}{}", " ".repeat(bytes - send.len())).into_bytes();
     let invalid = send.replace("stored by mistake", "\u{1}").into_bytes();
     let lone_surrogate: Vec<u8> = invalid.iter().flat_map(|&byte| if byte == 1 { vec![0xed, 0xa0, 0x80] } else { vec![byte] }).collect();
@@ -56,7 +56,7 @@ async fn what_the_gateway_does_not_take_closes_that_socket_only() {
 async fn a_message_of_100_kb_in_frames_that_the_gateway_takes_is_too_large() {
     let mut scene = Scene::new().await;
     let before = scene.alice.frames().len();
-    let mut request = scene.corpus.good_send();
+    let mut request = scene.good_send();
     request["messages"][0]["body"]["text"] = "x".repeat(100_000).into();
     let answer = scene.harmless("100 KB", async |scene| {
         send_in_frames(&scene.alice, request.to_string().as_bytes(), 16 * 1024).await.unwrap();

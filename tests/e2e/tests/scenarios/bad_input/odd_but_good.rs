@@ -39,7 +39,7 @@ async fn any_text_of_a_body_is_delivered_as_it_was_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forged_sender_and_other_fields_of_the_server_are_ignored() {
     let scene = Scene::new().await;
-    let mut request = scene.corpus.good_send();
+    let mut request = scene.good_send();
     let forged = json!({
         "sender": "bob", "user": "bob", "principalId": "bob", "requestContext": { "authorizer": { "user": "bob" } }, "time_ms": 1,
         "position": { "epoch": 9, "seq": 9 }, "count": 99, "kind": "created", "members": ["alice", "mallory"], "type": "entries",

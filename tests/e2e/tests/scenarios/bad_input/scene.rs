@@ -4,12 +4,8 @@ use chatlane_local::embedded::{At, Matching, Recording, Service};
 use chatlane_local::lambda::InvocationEnded;
 use chatlane_protocol::frames::ConversationHead;
 use chatlane_tests_e2e::{Device, Running, message, patiently, start};
-use chatlane_tests_support::bad_input::Corpus;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
-
-/// The `id` of every request of the corpus.
-pub const ID: &str = "bad";
 
 pub struct Scene {
     pub stack: Running,
@@ -19,8 +15,6 @@ pub struct Scene {
     pub bob: Device,
     /// Of alice and bob, with one entry.
     pub lane: ConversationHead,
-    /// For this conversation, with [`ID`].
-    pub corpus: Corpus,
     calls: Recording,
     ended: UnboundedReceiver<InvocationEnded>,
 }
@@ -35,8 +29,7 @@ impl Scene {
         }
         stack.quiet().await;
         let (calls, ended) = (stack.record(), stack.lambda().observe());
-        let corpus = Corpus::new(ID, "m", lane.conversation.as_str(), "alice");
-        Self { stack, alice, bob, lane, corpus, calls, ended }
+        Self { stack, alice, bob, lane, calls, ended }
     }
 
     /// Does something bad while a request of bob's is in flight, and asserts that it harmed nobody and stored nothing.
@@ -70,17 +63,10 @@ impl Scene {
         outcome
     }
 
-    /// Sends a text on alice's socket; the one frame that comes back.
-    pub async fn answer_to(&mut self, name: &str, text: &str) -> Value {
-        let answer = self.harmless(name, async |scene| scene.alice.next_after(text).await.expect("the socket is open")).await;
-        let answer = answer.unwrap_or_else(|| panic!("{name}: the connection ended"));
-        // R1: neither as it was sent nor as an event carries it. What is shorter may be part of any line.
-        let escaped = json!(text).to_string();
-        for sent in [text, escaped.trim_matches('"')].into_iter().filter(|sent| sent.len() >= 16) {
-            let start: String = sent.chars().take(200).collect();
-            assert!(!self.stack.lines().iter().any(|line| line.contains(&start)), "{name}: it is in a log");
-        }
-        answer
+    /// A good `send` of one message, to be made worse.
+    pub fn good_send(&self) -> Value {
+        let message = message("stored by mistake", self.lane.head);
+        json!({ "action": "send", "id": "bad", "conversation": self.lane.conversation, "messages": [message] })
     }
 
     /// Asserts that alice got nothing but `answers` frames since the scene began, and that all goes on as ever.

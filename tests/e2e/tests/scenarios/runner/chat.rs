@@ -49,6 +49,6 @@ async fn two_chats_of_one_user_are_two_devices() {
     }
     laptop.type_line("from here").await;
     phone.out.line("it is there, too", |line| line == "alice: from here  #2").await;
-    laptop.type_line("/quit").await;
+    laptop.end_input();
     assert_eq!(laptop.ended().await, (Some(0), vec![]));
 }

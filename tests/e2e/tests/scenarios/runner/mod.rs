@@ -66,22 +66,6 @@ async fn the_greeting_says_what_runs_and_what_to_type() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_typed_in_one_terminal_is_seen_in_another() {
-    let data = Folder::new();
-    let runner = Runner::start(&data, &[]).await;
-    let chat = |name: &str| Program::start(&program(), &["chat", name, "--port", &runner.port, "--data", data.as_str()]);
-    let bob = chat("bob");
-    bob.out.line("bob is there", |line| !line.is_empty()).await;
-    let mut alice = chat("alice");
-    alice.type_line("hello bob").await;
-    let seen = bob.out.line("the line arrives", |line| line.contains("hello bob")).await;
-    assert!(seen.contains("alice"), "{seen}");
-    alice.end_input();
-    let (code, complaints) = alice.ended().await;
-    assert_eq!((code, complaints), (Some(0), vec![]));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn after_kill_9_no_process_is_left_and_nothing_is_lost() {
     let data = Folder::new();
     let mut runner = Runner::start(&data, &[]).await;
