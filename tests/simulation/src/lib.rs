@@ -11,6 +11,7 @@
 mod bad;
 mod fault;
 mod issuer;
+mod met;
 mod run;
 mod script;
 mod shrink;
@@ -18,6 +19,7 @@ mod tally;
 mod world;
 
 pub use fault::{Fault, Hits, Plan};
+pub use met::Met;
 pub use run::{Outcome, first_seed, run};
 pub use script::{Operation, Script, Step};
 pub use shrink::{shrink, shrink_while};

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::fault::{Fault, Hits, Plan};
+use crate::met::Met;
 use crate::script::{Performed, Script};
-use crate::tally::Met;
 use crate::world::{Violation, World};
 
 /// What came of a run.

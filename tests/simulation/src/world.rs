@@ -15,6 +15,7 @@ mod raw;
 mod rest;
 mod restore;
 mod small;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
@@ -30,17 +31,17 @@ use chatlane_session::{Input, OpenFailure};
 use chatlane_tests_support::Dice;
 use serde_json::{Value, json};
 
-use self::checks::{Ever, is_there};
 use self::creation::Unseen;
 use self::gateway::{Socket, Stage};
 use self::lambda::{Invocation, Waiting};
 use self::phone::Phone;
 use self::queue::Queue;
 use self::raw::{RAW, Raw};
+use self::watch::{Ever, is_there};
 use crate::fault::Faults;
 use crate::issuer;
+use crate::met::Met;
 use crate::script::{DEVICES, Performed, Script, USERS};
-use crate::tally::Met;
 
 /// The true time at the start of a run.
 pub(crate) const START_MS: u64 = 1_795_000_000_000;

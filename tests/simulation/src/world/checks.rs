@@ -4,15 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chatlane_chat::testing::memory::State;
-use chatlane_protocol::frames::{Limits, SyncOutcome};
 use chatlane_protocol::limits::CURSORS_EVERY_MS;
 use chatlane_protocol::request::{PositionIn, Positions, SendMessages, Sync};
-use chatlane_protocol::{ClientMessageId, ConversationId, Entry, ErrorCode, Outcome, Position, Request, ServerFrame, UserId};
+use chatlane_protocol::{ConversationId, Entry, Position, Request};
 use chatlane_session::{Change, ConnectionState, OutboxState, OutgoingState, Output, Shown, SocketId};
 
 use super::World;
 use super::gateway::Stage;
 use super::phone::Phone;
+use super::watch::{Ever, Kept, is_there};
 
 /// Outputs of one device in one second: a bound that only a loop exceeds.
 const OUTPUTS_PER_S_MAX: u32 = 600;
@@ -22,92 +22,6 @@ type Broken = (&'static str, String);
 
 fn holds(condition: bool, invariant: &'static str, otherwise: impl FnOnce() -> String) -> Result<(), Broken> {
     if condition { Ok(()) } else { Err((invariant, otherwise())) }
-}
-
-/// An entry that was once stored.
-#[derive(Debug)]
-struct Kept {
-    entry: Entry,
-    /// The entry before it.
-    before: Position,
-    at_ms: u64,
-}
-
-/// Every entry that was ever stored, also those that a restore took back.
-#[derive(Debug, Default)]
-pub(crate) struct Ever(BTreeMap<ConversationId, BTreeMap<Position, Kept>>);
-
-impl Ever {
-    fn get(&self, conversation: &ConversationId, position: Position) -> Option<&Kept> {
-        self.0.get(conversation)?.get(&position)
-    }
-
-    /// When an entry was stored.
-    pub(crate) fn stored_ms(&self, conversation: &ConversationId, position: Position) -> u64 {
-        self.get(conversation, position).map_or(0, |kept| kept.at_ms)
-    }
-
-    fn of_message(&self, conversation: &ConversationId, sender: &UserId, id: &ClientMessageId) -> impl Iterator<Item = &Kept> {
-        let all = self.0.get(conversation).into_iter().flat_map(BTreeMap::values);
-        all.filter(move |kept| kept.entry.sender == *sender && kept.entry.client_message_id == *id)
-    }
-}
-
-/// What is known of a device since its app started.
-#[derive(Debug, Default)]
-pub(crate) struct Watch {
-    /// What requests have asked, and when.
-    pub(crate) asked: BTreeMap<String, (u64, Request)>,
-    greeted: BTreeSet<SocketId>,
-    limits: Option<Limits>,
-    acked_ms: Option<u64>,
-    read_ms: Option<u64>,
-    /// When the last look through a log was asked for that has come to its end.
-    looked_ms: BTreeMap<ConversationId, u64>,
-    /// When the first attempt of a message was made that was refused for good.
-    refused_ms: BTreeMap<ClientMessageId, u64>,
-    /// In which second how many.
-    outputs: (u64, u32),
-}
-
-impl Watch {
-    /// What an answer says of limits and messages, before the session knows it.
-    pub(crate) fn answered(&mut self, frame: &ServerFrame) {
-        let id = match frame {
-            ServerFrame::Hello(answer) => {
-                self.limits = Some(answer.limits);
-                return;
-            }
-            ServerFrame::Send(answer) => &answer.id,
-            ServerFrame::Sync(answer) => &answer.id,
-            ServerFrame::Probe(answer) if answer.done => &answer.id,
-            // Where there is no log there is nothing to be found.
-            ServerFrame::Error(error) if error.refusal.code == ErrorCode::NotFound => {
-                let Some(id) = &error.id else { return };
-                id
-            }
-            _ => return,
-        };
-        let Some((asked_ms, request)) = self.asked.get(id.as_str()) else { return };
-        match (frame, request) {
-            (ServerFrame::Send(answer), _) => {
-                for result in &answer.results {
-                    let for_good = |code| matches!(code, ErrorCode::TooLarge | ErrorCode::NotFound | ErrorCode::Forbidden);
-                    if matches!(&result.outcome, Outcome::Refused(refusal) if for_good(refusal.code)) {
-                        self.refused_ms.entry(result.client_message_id.clone()).or_insert(*asked_ms);
-                    }
-                }
-            }
-            (ServerFrame::Sync(answer), _) => {
-                let whole = answer.pages.iter().filter(|page| matches!(&page.outcome, SyncOutcome::Ok(missed) if missed.done));
-                self.looked_ms.extend(whole.map(|page| (page.conversation.clone(), *asked_ms)));
-            }
-            (_, Request::Probe(probe)) => {
-                self.looked_ms.insert(probe.conversation.clone(), *asked_ms);
-            }
-            _ => {}
-        }
-    }
 }
 
 impl Phone {
@@ -290,8 +204,7 @@ impl World {
         let Some(log) = state.log.get(&entry.conversation) else { return };
         if log.get(&entry.position.seq) == Some(entry) {
             let before = log.get(&entry.position.seq.minus(1)).map_or(Position::ZERO, |before| before.position);
-            let kept = Kept { entry: entry.to_wire(), before, at_ms: self.now_ms };
-            self.ever.0.entry(entry.conversation.clone()).or_default().entry(entry.position).or_insert(kept);
+            self.ever.add(&entry.conversation, Kept { entry: entry.to_wire(), before, at_ms: self.now_ms });
         }
     }
 
@@ -338,11 +251,6 @@ impl World {
             self.found(number, looked);
         }
     }
-}
-
-/// Whether the log has an entry at this position.
-pub(crate) fn is_there(state: &State, conversation: &ConversationId, position: Position) -> bool {
-    state.log.get(conversation).and_then(|log| log.get(&position.seq)).is_some_and(|entry| entry.position == position)
 }
 
 fn coalesced(last_ms: &mut Option<u64>, now_ms: u64, what: &str) -> Result<(), Broken> {

@@ -7,8 +7,8 @@ use chatlane_session::{Act, BatchId, Change, ConnectionState, Input, Moment, Ope
 use chatlane_tests_support::Disk;
 use serde_json::{Value, json};
 
-use super::checks::Watch;
 use super::gateway::{Owner, Socket};
+use super::watch::Watch;
 use super::{Event, START_MS, World};
 use crate::fault::Fault;
 use crate::issuer;

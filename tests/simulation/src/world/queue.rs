@@ -7,7 +7,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use chatlane_chat::workers::task::Task;
 use serde_json::json;
 
-use super::checks::is_there;
+use super::watch::is_there;
 use super::{Event, START_MS, World};
 use crate::fault::Fault;
 

@@ -13,8 +13,8 @@ use chatlane_protocol::{ConversationId, Position, Seq, UserId};
 use chatlane_session::{Act, ConnectionState, Input, OutboxState};
 use serde_json::json;
 
-use super::checks::is_there;
 use super::phone::Phone;
+use super::watch::is_there;
 use super::{Event, World};
 use crate::script::{DEVICES, USERS};
 

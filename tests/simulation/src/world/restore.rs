@@ -8,7 +8,7 @@ use chatlane_protocol::{ConversationId, Position, Seq};
 use serde_json::json;
 
 use super::World;
-use super::checks::is_there;
+use super::watch::is_there;
 
 impl World {
     /// Restores what the logs held `back_ms` ago; of the other tables what fits that. Whether an entry is lost.

@@ -1,0 +1,62 @@
+//! What runs are to meet beside their faults.
+
+use std::collections::BTreeMap;
+
+use chatlane_session::{ConnectionState, OutgoingState, Shown};
+
+/// The rarer answers of the server, and what a person sees rarely: that they were met shows that the repairs that they lead to have run.
+#[derive(Clone, Debug, Default)]
+pub struct Met(pub(crate) BTreeMap<&'static str, u64>);
+
+impl Met {
+    /// Answers: how their frames begin, and what is in them.
+    const ANSWERS: [(&'static str, &'static str, &'static str); 18] = [
+        (r#"{"type":"ack""#, r#""status":"refused""#, "ack: refused"),
+        (r#"{"type":"error""#, r#""code":"token_expired""#, "error: token_expired"),
+        (r#"{"type":"goaway""#, "", "goaway"),
+        (r#"{"type":"hello""#, r#","next":"#, "hello: next page"),
+        (r#"{"type":"history""#, r#""done":false"#, "history: not done"),
+        (r#"{"type":"ping""#, r#""resync":true"#, "ping: resync"),
+        (r#"{"type":"probe""#, r#""found":[{"#, "probe: found"),
+        (r#"{"type":"probe""#, r#""done":false"#, "probe: not done"),
+        (r#"{"type":"read""#, r#""status":"refused""#, "read: refused"),
+        (r#"{"type":"send""#, r#""code":"anchor_stale""#, "send: anchor_stale"),
+        (r#"{"type":"send""#, r#""status":"duplicate""#, "send: duplicate"),
+        (r#"{"type":"send""#, r#""code":"epoch_changed""#, "send: epoch_changed"),
+        (r#"{"type":"send""#, r#""status":"not_attempted""#, "send: not_attempted"),
+        (r#"{"type":"send""#, r#""code":"not_found""#, "send: not_found"),
+        (r#"{"type":"send""#, r#""code":"too_large""#, "send: too_large"),
+        (r#"{"type":"send""#, r#""code":"unavailable""#, "send: unavailable"),
+        (r#"{"type":"sync""#, r#""code":"epoch_changed""#, "sync: epoch_changed"),
+        (r#"{"type":"sync""#, r#""done":false"#, "sync: not done"),
+    ];
+    const SIGHTS: [&'static str; 4] = ["shown: displaced", "shown: failed", "shown: rolled back", "shown: skipped"];
+
+    pub(crate) fn answered(&mut self, text: &str) {
+        for (_, _, name) in Self::ANSWERS.iter().filter(|(begin, word, _)| text.starts_with(begin) && text.contains(word)) {
+            *self.0.entry(name).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn shown(&mut self, shown: &Shown) {
+        let index = match shown {
+            Shown::Connection(ConnectionState::Displaced) => 0,
+            Shown::Outgoing { state: OutgoingState::Failed(_), .. } => 1,
+            Shown::RolledBack { .. } => 2,
+            Shown::Skipped { .. } => 3,
+            _ => return,
+        };
+        *self.0.entry(Self::SIGHTS[index]).or_default() += 1;
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (name, count) in &other.0 {
+            *self.0.entry(name).or_default() += count;
+        }
+    }
+
+    pub(crate) fn missing(&self) -> impl Iterator<Item = &'static str> {
+        let all = Self::ANSWERS.iter().map(|(_, _, name)| *name).chain(Self::SIGHTS);
+        all.filter(|name| !self.0.contains_key(name))
+    }
+}
