@@ -202,9 +202,9 @@ impl Queue {
     }
 
     /// Waits until a message of the queue may have become visible: until something has changed since `changed` was last looked at, or until
-    /// the first hidden message becomes visible.
+    /// the first message becomes visible, at once if one is.
     async fn wait_for_message(&self, name: &str, changed: &mut watch::Receiver<()>) -> Result<(), QueueError> {
-        let next_ms = self.inner.store.next_visible_at(name, self.now_ms())?;
+        let next_ms = self.inner.store.next_visible_at(name)?;
         let wait = next_ms.map(|at_ms| Duration::from_millis((at_ms - self.now_ms()).try_into().unwrap_or(0)));
         tokio::select! {
             _alive = changed.changed() => (),

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, named_params, params};
+use rusqlite::{Connection, ErrorCode, Row, named_params, params};
 
 use super::message::{NewMessage, Received};
 use super::{Depth, OpenError, QueueSettings, millis};
@@ -126,12 +126,9 @@ impl Store {
             })
     }
 
-    /// When the first of the messages that are hidden now becomes visible.
-    pub(super) fn next_visible_at(&self, queue: &str, now_ms: i64) -> rusqlite::Result<Option<i64>> {
-        self.connection()
-            .prepare_cached("SELECT visible_at_ms FROM messages WHERE queue = ? AND visible_at_ms > ? ORDER BY visible_at_ms LIMIT 1")?
-            .query_row(params![queue, now_ms], |row| row.get(0))
-            .optional()
+    /// When the first of the messages becomes visible, or did: one may have since the receive that did not find it.
+    pub(super) fn next_visible_at(&self, queue: &str) -> rusqlite::Result<Option<i64>> {
+        self.connection().prepare_cached("SELECT min(visible_at_ms) FROM messages WHERE queue = ?")?.query_row([queue], |row| row.get(0))
     }
 
     /// A transaction that a panic interrupted was rolled back, so the connection can be used.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chatlane_tests_support::patiently;
 use serde_json::json;
 
 use super::super::message::BATCH_MAX;
@@ -136,4 +137,14 @@ async fn an_unknown_queue_has_no_depth_and_is_no_source() {
     assert!(matches!(queue.depth("nobody"), Err(QueueError::Unknown { name }) if name == "nobody"));
     assert!(matches!(queue.wait_until_empty("nobody").await, Err(QueueError::Unknown { .. })));
     assert!(matches!(EventSource::start(queue, settings, functions), Err(QueueError::Unknown { .. })));
+}
+
+/// It became visible after the receive that did not find it, and nothing else happens.
+#[tokio::test]
+async fn nobody_waits_for_a_message_that_is_visible() {
+    let bench = Bench::new();
+    bench.send("m");
+    let mut unchanged = bench.queue.named("tasks").expect("a queue").changed.subscribe();
+
+    patiently("a message is visible", bench.queue.wait_for_message("tasks", &mut unchanged)).await.expect("the file");
 }
