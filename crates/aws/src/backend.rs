@@ -27,7 +27,7 @@ pub struct Backend<L = (), C = (), I = (), U = (), Q = (), G = ()> {
 /// All tables of a deployment, for tools and tests.
 pub type Store = Backend<Log, Conversations, Inboxes, Users>;
 
-/// A part of a deployment that a function has to be told the name of.
+/// A part of a deployment whose name a function is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
     /// The table of entries.

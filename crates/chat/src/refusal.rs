@@ -64,7 +64,7 @@ pub enum Refused {
     /// There is no session of this connection.
     #[error("the connection is not known: say hello, then repeat")]
     Resync,
-    /// A port failed: the outcome is unknown, or something stored cannot be read. The client is not told which.
+    /// A port failed: the outcome is unknown, or something stored cannot be read. The client does not learn which.
     #[error("the outcome is unknown; retry with the same ids")]
     Failed(#[from] Failure),
 }

@@ -2,7 +2,8 @@
 
 use chatlane_protocol::limits::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX, ENTRY_BYTES_MAX};
 
-/// The settings that the core's rules read. The same for all functions of one deployment. The key of body hashes is apart: only `send` has it.
+/// The settings that the core's rules read. The same for all functions of one deployment. The key of body hashes is apart: only `send`
+/// has it.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The epoch that new entries carry; every restore or failover raises it above all used before.

@@ -62,8 +62,8 @@ enum Command {
 }
 
 impl Device {
-    /// Goes on where `store` ends, and connects. The receiver gets what is to be shown, in order, and ends with the device; it is unbounded,
-    /// an app that does not read it collects. Must be called within a tokio runtime.
+    /// Goes on where `store` ends, and connects. The receiver gets what is to be shown, in order, and ends with the device; it is
+    /// unbounded, an app that does not read it collects. Must be called within a tokio runtime.
     pub fn start(options: DeviceOptions, store: Store, tokens: impl Tokens) -> Result<(Self, mpsc::UnboundedReceiver<Shown>), StoreError> {
         let session = Session::new(options.settings.clone(), store.restore()?);
         let (commands, asked) = mpsc::unbounded_channel();
@@ -104,7 +104,8 @@ impl Device {
         instant(self.began, moment)
     }
 
-    /// Ends the device: waits until everything asked for before is in the store, not for the network. The store comes back, or why it failed.
+    /// Ends the device: waits until everything asked for before is in the store, not for the network. The store comes back, or why it
+    /// failed.
     pub async fn shutdown(self) -> Result<Store, StoreError> {
         // A device that has ended says why below.
         let _ended = self.commands.send(Command::End);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -21,14 +21,18 @@ pub fn close_frame() -> Message {
     Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
 }
 
-/// Reads and writes the socket until it ends, whoever ends it, or until a close frame of ours was queued and is answered, or not within
-/// 2 s. `arrived` gets each text in its order, `ended` is called once.
+/// Reads and writes the socket to its end. After a queued close frame the server has 2 s to answer it. `arrived` gets each text, in order;
+/// `ended` is called at the end, unless this future is dropped before.
 pub async fn drive(socket: Socket, outgoing: UnboundedReceiver<Message>, arrived: impl FnMut(&str), ended: impl FnOnce()) {
     let (mut sink, mut stream) = socket.split();
+    let mut reading = std::pin::pin!(read(&mut stream, arrived));
     // Both at once: a server that does not read must not keep this side from reading, or the two wait for each other.
     tokio::select! {
-        () = read(&mut stream, arrived) => {}
-        () = write(&mut sink, outgoing) => {}
+        () = &mut reading => {}
+        () = write(&mut sink, outgoing) => {
+            // What was on its way is read still, such as why the server closes.
+            let _outcome = timeout(CLOSE_WAIT, reading).await;
+        }
     }
     ended();
     // The reply to the server's close frame. Whether the server still takes it changes nothing.
@@ -46,15 +50,12 @@ async fn read(stream: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
     }
 }
 
-/// Writes what is queued; ends when writing fails, or when the server does not answer a close frame in time.
+/// Writes what is queued, up to a close frame; ends sooner when writing fails.
 async fn write(sink: &mut (impl Sink<Message, Error = Error> + Unpin), mut outgoing: UnboundedReceiver<Message>) {
     while let Some(message) = outgoing.recv().await {
         let is_last = message.is_close();
-        if sink.send(message).await.is_err() {
+        if sink.send(message).await.is_err() || is_last {
             return;
-        }
-        if is_last {
-            return sleep(CLOSE_WAIT).await;
         }
     }
 }

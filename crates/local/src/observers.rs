@@ -1,10 +1,10 @@
-//! Who is told of what happens: the story that `-v` prints, and tests.
+//! Who is notified of what happens: the story that `-v` prints, and tests.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Everybody who is told of each `T`. While there is nobody, nothing is kept, since the runner may stay up for days.
+/// Everybody who is notified of each `T`. While there is nobody, nothing is kept, since the runner may stay up for days.
 #[derive(Debug)]
 pub(crate) struct Observers<T>(Mutex<Vec<UnboundedSender<T>>>);
 
@@ -22,7 +22,7 @@ impl<T: Clone> Observers<T> {
         receiver
     }
 
-    /// Tells everybody. What happened is built only if somebody listens: it copies whole messages.
+    /// Notifies everybody. What happened is built only if somebody listens: it copies whole messages.
     pub(crate) fn notify(&self, what: impl FnOnce() -> T) {
         let mut observers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         observers.retain(|observer| !observer.is_closed());
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everybody_is_told_and_while_there_is_nobody_nothing_is_built() {
+    fn everybody_is_notified_and_while_there_is_nobody_nothing_is_built() {
         let observers = Observers::default();
         observers.notify(|| unreachable!("nobody listens"));
         let (one, mut other) = (observers.add(), observers.add());

@@ -311,7 +311,8 @@ fn queues(settings: &Settings) -> [QueueSettings; 2] {
     [queue(FAN_OUT_QUEUE, Some(DEAD_LETTER_QUEUE)), queue(DEAD_LETTER_QUEUE, None)]
 }
 
-/// The tables of the template, each as a `CreateTable` request with its time-to-live attribute, named as the functions are told.
+/// The tables of the template, each as a `CreateTable` request with its time-to-live attribute, named as the functions' variables name
+/// them.
 pub fn tables() -> [(Value, Option<&'static str>); 4] {
     TABLES.map(|TableForm { name, partition, sort, sort_type, ttl }| {
         let definition = json!({

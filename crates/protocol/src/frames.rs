@@ -24,7 +24,8 @@ use crate::shared_limits::INTEGER_MAX;
 ///
 /// # Panics
 ///
-/// Never for this crate's types. `serde_json` fails for a map whose keys are not texts, and where a `Serialize` says so; these have neither.
+/// Never for this crate's types. `serde_json` fails for a map whose keys are not texts, and where a `Serialize` says so; these have
+/// neither.
 pub fn encode(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("the types of the protocol have a JSON text")
 }

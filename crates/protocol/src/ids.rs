@@ -65,7 +65,7 @@ macro_rules! text_id {
 pub struct Token(String);
 
 impl Token {
-    /// Checks the size and takes the text; whether it is a good token only the server tells.
+    /// Checks the size and takes the text; only the server knows whether it is a good token.
     pub fn new(text: impl Into<String>) -> Result<Self, BadId> {
         let text = text.into();
         let good = (1..=TOKEN_BYTES_MAX).contains(&text.len());

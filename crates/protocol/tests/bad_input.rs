@@ -6,8 +6,8 @@
 //! whose `parser` is false are refused by a rule behind it. The judge leaves out rows whose `judge` is false: there an emulator would be
 //! asked what its own parser does.
 //!
-//! `{"repeat": "x", "times": 3}` stands for a text, also as a part of `text`, `{"list": item, "times": 3}` for a list, with `$n` in the item
-//! counting. `$id`, `$message`, `$conversation`, `$user` and, in a text, `$send` stand for what they say.
+//! `{"repeat": "x", "times": 3}` stands for a text, also as a part of `text`, `{"list": item, "times": 3}` for a list, with `$n` in the
+//! item counting. `$id`, `$message`, `$conversation`, `$user` and, in a text, `$send` stand for what they say.
 
 use chatlane_protocol::Request;
 use serde_json::{Map, Value, json};

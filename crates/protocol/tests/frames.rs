@@ -127,16 +127,7 @@ fn frames_of_a_connection() -> Vec<(&'static str, ServerFrame)> {
         epoch: 1,
         reconnect_in_ms: limits::RECONNECT_IN_MS,
         expires_ms: time().plus_ms(3_660_000),
-        limits: Limits {
-            entry_bytes_max: limits::ENTRY_BYTES_MAX,
-            request_bytes_max: limits::WEBSOCKET_FRAME_BYTES_MAX,
-            messages_per_send_max: limits::MESSAGES_PER_SEND_MAX,
-            anchor_entries_max: limits::ANCHOR_ENTRIES_MAX,
-            anchor_bytes_max: limits::ANCHOR_BYTES_MAX,
-            gap_wait_ms: limits::GAP_WAIT_MS,
-            ping_after_idle_ms: limits::PING_AFTER_IDLE_MS,
-            cursors_every_ms: limits::CURSORS_EVERY_MS,
-        },
+        limits: Limits::DEFAULT,
         conversations: vec![row],
         next: Some(conversation()),
     };

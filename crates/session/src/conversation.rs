@@ -21,7 +21,8 @@ pub(super) struct Conversation {
     pub(super) row: ConversationRow,
     /// The last entry of the run that the local store has; [`Position::ZERO`]: none. What was skipped is not in the store.
     pub(super) committed: Position,
-    /// The highest position whose count is known: `row.head_count` is that one's. Below `have` only behind a skip, which comes without a count.
+    /// The highest position whose count is known: `row.head_count` is that one's. Below `have` only behind a skip, which comes without a
+    /// count.
     pub(super) counted: Position,
     /// Where the part of the run begins of which this session has taken every entry, and looked through it for messages of the outbox. A
     /// `skip` lies before it, and so does what was taken before a restart, in which there may be one.
@@ -299,7 +300,8 @@ impl Conversation {
 
     /// Whether the device has another entry at this place of the log than the one that it is said to have in common with it.
     pub(super) fn contradicts(&self, common: Position) -> bool {
-        // Epochs rise with seqs: no entry of the run is of a later epoch than its last one. (The anchor of a message may be: it is the head.)
+        // Epochs rise with seqs: no entry of the run is of a later epoch than its last one. (The anchor of a message may be: it is the
+        // head.)
         let later = common.seq <= self.row.have.seq && common.epoch > self.row.have.epoch;
         let mut held = self.marks.iter().map(|(position, _)| *position).chain([self.row.have]);
         later || held.any(|held| held.seq == common.seq && held != common)

@@ -1,7 +1,7 @@
 //! `hello`: makes a socket known, sends what the device knows to the server and takes in the state of the conversations.
 
-use chatlane_protocol::frames::{self, HelloAnswer, Limits, encode};
-use chatlane_protocol::limits::{self, KNOWN_BYTES_MAX, VERSION_MAX};
+use chatlane_protocol::frames::{self, HelloAnswer, encode};
+use chatlane_protocol::limits::{KNOWN_BYTES_MAX, VERSION_MAX};
 use chatlane_protocol::request::{Hello, Known};
 use chatlane_protocol::{ConversationId, Request};
 
@@ -10,18 +10,6 @@ use super::link::{HelloPage, Stage};
 use super::step::Step;
 use super::wire::Answered;
 use super::{Purpose, Session, SocketId};
-
-/// What holds until the first answer to `hello`: what the protocol says.
-pub(super) const LIMITS_BEFORE_HELLO: Limits = Limits {
-    entry_bytes_max: limits::ENTRY_BYTES_MAX,
-    request_bytes_max: limits::WEBSOCKET_FRAME_BYTES_MAX,
-    messages_per_send_max: limits::MESSAGES_PER_SEND_MAX,
-    anchor_entries_max: limits::ANCHOR_ENTRIES_MAX,
-    anchor_bytes_max: limits::ANCHOR_BYTES_MAX,
-    gap_wait_ms: limits::GAP_WAIT_MS,
-    ping_after_idle_ms: limits::PING_AFTER_IDLE_MS,
-    cursors_every_ms: limits::CURSORS_EVERY_MS,
-};
 
 impl Session {
     /// Says what is to be said next on the sockets that are being greeted.

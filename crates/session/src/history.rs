@@ -16,7 +16,7 @@ use super::{Change, Failure, Purpose, Session, Shown};
 #[derive(Clone, Debug)]
 struct HistoryAsk {
     conversation: ConversationId,
-    before: Option<Seq>,
+    before: Seq,
     retry: Retry,
 }
 
@@ -38,7 +38,7 @@ impl Histories {
             if !sockets.has(busy) && step.reached(retry.not_before()) {
                 let generation = conversations.get(&conversation).map_or(0, |local| local.generation);
                 let purpose = Purpose::History { conversation: conversation.clone(), before, generation };
-                sockets.ask(socket, purpose, |id| Request::History(History { id, conversation, before, limit: None }), step);
+                sockets.ask(socket, purpose, |id| Request::History(History { id, conversation, before: Some(before), limit: None }), step);
             }
         }
     }
@@ -54,15 +54,15 @@ impl Session {
         let before = before.unwrap_or_else(|| local.row.from.seq.next());
         if before <= Seq::FIRST {
             step.show(Shown::History { conversation, entries: vec![], done: true });
-        } else if !self.histories.0.iter().any(|ask| ask.conversation == conversation && ask.before == Some(before)) {
-            self.histories.0.push(HistoryAsk { conversation, before: Some(before), retry: Retry::NEW });
+        } else if !self.histories.0.iter().any(|ask| ask.conversation == conversation && ask.before == before) {
+            self.histories.0.push(HistoryAsk { conversation, before, retry: Retry::NEW });
         }
     }
 
     pub(super) fn history_answered(
         &mut self,
         conversation: &ConversationId,
-        before: Option<Seq>,
+        before: Seq,
         generation: u64,
         answered: Answered<HistoryAnswer>,
         step: &mut Step,

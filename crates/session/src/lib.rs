@@ -46,7 +46,6 @@ use catching_up::CatchingUp;
 use conversation::Asked;
 use conversations::Conversations;
 use cursors::Cursors;
-use greeting::LIMITS_BEFORE_HELLO;
 use history::Histories;
 use looking::Looking;
 use opening::Openings;
@@ -201,7 +200,7 @@ enum Purpose {
     Read(Vec<PositionIn>),
     History {
         conversation: ConversationId,
-        before: Option<Seq>,
+        before: Seq,
         generation: u64,
     },
     Open {
@@ -215,7 +214,7 @@ enum Purpose {
 #[derive(Clone, Debug)]
 pub struct Session {
     settings: Arc<Settings>,
-    /// As the server sent them last.
+    /// As the server sent them last; before its first `hello`, as the protocol has them.
     limits: Limits,
     conversations: Conversations,
     sockets: Sockets,
@@ -236,7 +235,7 @@ impl Session {
     pub fn new(settings: Settings, restored: Restored) -> Self {
         Self {
             settings: Arc::new(settings),
-            limits: LIMITS_BEFORE_HELLO,
+            limits: Limits::DEFAULT,
             conversations: Conversations::new(restored),
             sockets: Sockets::default(),
             catching_up: CatchingUp::default(),

@@ -1,4 +1,5 @@
-//! `ping`: keeps the socket alive, finds out that it is dead or that the server does not know it any more, and asks for the status of the conversations that the user looks at.
+//! `ping`: keeps the socket alive, finds out that it is dead or that the server does not know it any more, and asks for the status of the
+//! conversations that the user looks at.
 
 use chatlane_protocol::frames::{ConversationStatus, PingAnswer};
 use chatlane_protocol::limits::OPEN_CONVERSATIONS_MAX;

@@ -1,7 +1,7 @@
 //! The sockets of a session, what is in flight on them, and why there is none.
 //!
-//! There is one *current* socket. When its time is nearly over, a *successor* is opened beside it and takes its place with the answer to its
-//! `hello`; the old one is *drained*: the answers that are due on it may still come.
+//! There is one *current* socket. When its time is nearly over, a *successor* is opened beside it and takes its place with the answer to
+//! its `hello`; the old one is *drained*: the answers that are due on it may still come.
 
 use chatlane_protocol::{Request, RequestId};
 

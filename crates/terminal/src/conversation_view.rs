@@ -34,7 +34,8 @@ impl ConversationView {
         self.row.with.as_ref().map_or_else(|| self.row.conversation.to_string(), |with| text::visible(with.as_str()))
     }
 
-    /// Notes entries that come onto the screen: the newer ones behind, or older ones before what is there. Answers those that are not on it.
+    /// Notes entries that come onto the screen: the newer ones behind, or older ones before what is there. Answers those that are not on
+    /// it.
     pub(super) fn put(&mut self, mut entries: Vec<Entry>, me: &UserId) -> Vec<Entry> {
         let (oldest, shown) = (self.oldest, self.shown);
         entries.retain(|entry| oldest.is_none_or(|oldest| entry.position.seq < oldest) || entry.position.seq > shown.seq);

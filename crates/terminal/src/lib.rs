@@ -52,8 +52,8 @@ pub enum ChatError {
     Output(#[source] std::io::Error),
 }
 
-/// Chats until `/quit` or the end of the input, over any number of connections. What was typed is in the store when this returns; at the end
-/// of the input the server's word on the last lines is waited for, as long as there is a connection and 10 s at most.
+/// Chats until `/quit` or the end of the input, over any number of connections. What was typed is in the store when this returns; at the
+/// end of the input the server's word on the last lines is waited for, as long as there is a connection and 10 s at most.
 ///
 /// The store is the user's and the device's; it is free again when this returns, whatever it returns.
 pub async fn chat(

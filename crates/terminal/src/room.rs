@@ -1,7 +1,7 @@
 //! Everything that the chat knows, and what it does about what happens: no socket, no clock, no store.
 //!
-//! What may be overtaken by something better is not said at once: a `○` whose `✓` comes in the same moment, a connection that is back before
-//! anybody missed it, a `delivered` before a `read`. It waits for [`Room::settle`], a moment later.
+//! What may be overtaken by something better is not said at once: a `○` whose `✓` comes in the same moment, a connection that is back
+//! before anybody missed it, a `delivered` before a `read`. It waits for [`Room::settle`], a moment later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

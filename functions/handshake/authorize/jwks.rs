@@ -245,7 +245,8 @@ pub struct KeyAges {
 }
 
 impl Default for KeyAges {
-    /// Ten minutes, and six hours for an outage: the first bounds how long a withdrawn key works, the second is beyond the life of most tokens.
+    /// Ten minutes, and six hours for an outage: the first bounds how long a withdrawn key works, the second is beyond the life of most
+    /// tokens.
     fn default() -> Self {
         Self { fresh_ms: 10 * 60_000, usable_ms: 6 * 60 * 60_000 }
     }

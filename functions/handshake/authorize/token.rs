@@ -25,7 +25,7 @@ pub const SUBPROTOCOL_TOKEN_PREFIX: &str = "token.";
 /// mistake, lies beyond it and is refused instead of being valid for thousands of years.
 const TIME_S_MAX: u64 = 253_402_300_799;
 
-/// Why nobody is let in. Carries nothing of the token; the arms are for the log and for tests, the client is told only "no".
+/// Why nobody is let in. Carries nothing of the token; the arms are for the log and for tests, the client learns only "no".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
     /// Neither header has a token.
@@ -188,7 +188,8 @@ impl<'a> Token<'a> {
     /// Reads the header of a JWS in compact form. Keys and addresses inside the header (`jwk`, `jku`, `x5u` …) are never used.
     ///
     /// # Errors
-    /// [`Refusal::TooLarge`] before anything is read, [`Refusal::Malformed`], [`Refusal::AlgorithmNotAllowed`], [`Refusal::CriticalExtension`].
+    /// [`Refusal::TooLarge`] before anything is read, [`Refusal::Malformed`], [`Refusal::AlgorithmNotAllowed`],
+    /// [`Refusal::CriticalExtension`].
     pub fn parse(token: &'a str) -> Result<Self, Refusal> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(Refusal::TooLarge);

@@ -298,8 +298,8 @@ const RESTORE_ALONE: Scene = scene("append: a restore alone", 2, false, [0, 0, 0
 pub type Append = Design<Scene, Hole>;
 
 impl Append {
-    /// More requests than this no device needs: one that gets through, one for whatever went wrong, and for a restore two: it ends a process,
-    /// and then the anchor of before it is refused.
+    /// More requests than this no device needs: one that gets through, one for whatever went wrong, and for a restore two: it ends a
+    /// process, and then the anchor of before it is refused.
     const fn tries_max(&self) -> u8 {
         let Left { faults, overlaps, restores, .. } = self.scene.left;
         1 + faults + overlaps + 2 * restores

@@ -1,7 +1,7 @@
 //! A device that says hello while messages are fanned out: D2.
 //!
-//! One conversation whose entry 1 the device has. Others send; the device opens a socket, says hello, and may move to a second socket at any
-//! time, before its hello is answered or after.
+//! One conversation whose entry 1 the device has. Others send; the device opens a socket, says hello, and may move to a second socket at
+//! any time, before its hello is answered or after.
 //!
 //! | | rule | in the code |
 //! |---|---|---|
@@ -18,8 +18,8 @@
 //! each were the first; a hello dies at any step, also with the session's write on its way, and is said again. The device's old socket is
 //! half-open (posts go into the void) or gone; its disconnect event comes late or never.
 //!
-//! D2 is judged at rest: the device has every entry or knows a head that is not below it, and so syncs. Beside it, what the design does more:
-//! the rest came by itself ([`CAME`]), and the socket has its session, so that what is sent later comes too ([`HEARS`]).
+//! D2 is judged at rest: the device has every entry or knows a head that is not below it, and so syncs. Beside it, what the design does
+//! more: the rest came by itself ([`CAME`]), and the socket has its session, so that what is sent later comes too ([`HEARS`]).
 //!
 //! Not modelled: several conversations and their pages, members, merged frames, posts that are throttled (remainders with targets), a
 //! connection that is given up, tokens that expire. A device that gets a false 410 is told by `ping` and comes back by hello, which is
@@ -263,9 +263,10 @@ impl Hole {
 
 /// A device that said hello has each entry or knows a head that is not below it.
 pub const D2: &str = "D2";
-/// It was told a head or was posted the entry: no entry is missed that a later one must reveal. Not so where the queue hands a task out twice
-/// and says of both that they are the first: the first copy raises the head and dies, the task of the next entry posts that entry only, the
-/// second copy finds the head above it and is done. The device then sees a gap and syncs (D1), so D2 holds; it is not judged in such scenes.
+/// It was told a head or was posted the entry: no entry is missed that a later one must reveal. Not so where the queue hands a task out
+/// twice and says of both that they are the first: the first copy raises the head and dies, the task of the next entry posts that entry
+/// only, the second copy finds the head above it and is done. The device then sees a gap and syncs (D1), so D2 holds; it is not judged in
+/// such scenes.
 pub const CAME: &str = "D2 without a gap";
 /// The socket that the device is on has its session.
 pub const HEARS: &str = "hears what comes later";

@@ -1,5 +1,5 @@
-//! A sender that does not give up: whatever comes back, it repeats the same messages, with the same ids and the same anchors, until they are
-//! in the log. What the documented client does with its outbox, without a client.
+//! A sender that does not give up: whatever comes back, it repeats the same messages, with the same ids and the same anchors, until they
+//! are in the log. What the documented client does with its outbox, without a client.
 
 use std::collections::BTreeMap;
 use std::fmt;

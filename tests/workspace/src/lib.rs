@@ -1,6 +1,6 @@
 //! The rules about this workspace that no compiler checks, as tests: which package may use which (`tests/dependencies.rs`), what may not
-//! appear in a source (`tests/sources.rs`, `tests/items.rs`), which modules may import each other (`tests/modules.rs`), what the house's papers must say
-//! (`tests/house.rs`). `template.py` does the same for the template of the deployment.
+//! appear in a source (`tests/sources.rs`, `tests/items.rs`), which modules may import each other (`tests/modules.rs`), what the house's
+//! papers must say (`tests/house.rs`). `template.py` does the same for the template of the deployment.
 //!
 //! This library finds the files, tells code from prose and reads [`modules`]. It knows as much of Rust's grammar as that needs: comments,
 //! literals, braces, `use`, paths.

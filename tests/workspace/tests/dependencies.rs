@@ -1,4 +1,5 @@
-//! `protocol ← chat ← aws ← functions ← local`; `protocol ← session ← client ← terminal ← local`; the tests may use anything, nothing uses the tests or `local`.
+//! `protocol ← chat ← aws ← functions ← local`; `protocol ← session ← client ← terminal ← local`; the tests may use anything, nothing
+//! uses the tests or `local`.
 //!
 //! The lists are exact: a dependency more or less is a decision, and this is where it is seen.
 
@@ -7,9 +8,8 @@ use std::collections::BTreeSet;
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 use chatlane_tests_workspace::root;
 
-/// What each package may use outside its tests. `protocol`, `chat` and `session` are pure: no runtime, no AWS, no entropy, `session` no input
-/// or output at all; only `aws` has an AWS SDK;
-/// `anyhow` is for `local` and the tests.
+/// What each package may use outside its tests. `protocol`, `chat` and `session` are pure: no runtime, no AWS, no entropy, `session` no
+/// input or output at all; only `aws` has an AWS SDK; `anyhow` is for `local` and the tests.
 const ALLOWED: [(&str, &[&str]); 8] = [
     ("chatlane-protocol", &["base64", "serde", "serde_json", "thiserror", "uuid"]),
     ("chatlane-chat", &["base64", "chatlane-protocol", "futures-util", "hmac", "serde", "serde_json", "sha2", "thiserror", "tracing"]),

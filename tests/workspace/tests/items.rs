@@ -1,7 +1,7 @@
 //! Attributes of stored items are named in `crates/aws/src/items` and nowhere else.
 //!
-//! Who names an attribute writes or reads a typed value of `DynamoDB`, or an expression. So neither may appear elsewhere, in the SDK's words or
-//! in the JSON of its API; the names themselves, which are letters, need not be known here.
+//! Who names an attribute writes or reads a typed value of `DynamoDB`, or an expression. So neither may appear elsewhere, in the SDK's
+//! words or in the JSON of its API; the names themselves, which are letters, need not be known here.
 
 use std::path::Path;
 

@@ -9,8 +9,8 @@
 //! | `n` | N | countable messages up to it; missing in items of before: 0 |
 //! | `t` | N | when it was accepted, ms; missing in items of before: 0 |
 //!
-//! Table: conversations. Scope: one conversation; kept for ever. Written at zero by `open`, then raised by `fan_out`, never lowered. Read by key
-//! (batch), and from the answer of the update. A hint: the log decides.
+//! Table: conversations. Scope: one conversation; kept for ever. Written at zero by `open`, then raised by `fan_out`, never lowered. Read
+//! by key (batch), and from the answer of the update. A hint: the log decides.
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::builders::PutBuilder;

@@ -10,8 +10,8 @@
 //! | `rn` | N | countable messages up to it; there if `r` is |
 //! | `d:<device>` | N | the delivered cursor of a device (32 hexadecimal digits), as `r`; missing: it never said so |
 //!
-//! Table: inboxes. Scope: one membership. Written without cursors by `open`; `ack` and `read` move cursors, each only forward, and make no row.
-//! Read by key (batch), a user's in the order of the conversations' ids by a query, and from the answer of the update.
+//! Table: inboxes. Scope: one membership. Written without cursors by `open`; `ack` and `read` move cursors, each only forward, and make
+//! no row. Read by key (batch), a user's in the order of the conversations' ids by a query, and from the answer of the update.
 
 use std::collections::BTreeMap;
 

@@ -9,8 +9,8 @@
 //! | `f` | N | the seq of the first entry that the member may see; never changes |
 //! | `v` | N | the seq of the entry that wrote this item |
 //!
-//! Table: conversations. Scope: one membership. Written by `open`, in the transaction that writes entry 1. Read by key, by key in a transaction,
-//! and all of a conversation by a query.
+//! Table: conversations. Scope: one membership. Written by `open`, in the transaction that writes entry 1. Read by key, by key in a
+//! transaction, and all of a conversation by a query.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::Put;

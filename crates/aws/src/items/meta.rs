@@ -7,7 +7,8 @@
 //! | `t` | N | when it was created, ms |
 //!
 //! Table: conversations. Scope: one conversation; kept for ever. Written once, by `open` under the condition that there is none: it is what
-//! makes a creation unique beside entry 1 (L1). Never updated, and no use case reads it; the settings that change are in each entry's policy.
+//! makes a creation unique beside entry 1 (L1). Never updated, and no use case reads it; the settings that change are in each entry's
+//! policy.
 
 use aws_sdk_dynamodb::types::Put;
 use aws_sdk_dynamodb::types::builders::PutBuilder;

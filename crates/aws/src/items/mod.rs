@@ -1,5 +1,6 @@
 //! Every item that is stored, a file for each kind: its key and attributes, its value both ways, and the requests that write it. No other
-//! code of the workspace names an attribute; a test in `tests/workspace` holds that. (The checker and the judge read dumps in words of their own.)
+//! code of the workspace names an attribute; a test in `tests/workspace` holds that. (The checker and the judge read dumps in words of
+//! their own.)
 //!
 //! | table | partition key | sort key | item | written |
 //! |---|---|---|---|---|
@@ -10,9 +11,9 @@
 //! | inboxes | `u` user | `c` conversation | [`inbox`] | with the membership, then by `ack` and `read` |
 //! | users | `u` user | `k` `sessions` | [`sessions`] | by `hello`, `refresh` and disconnects |
 //!
-//! Types in these pages are those of `DynamoDB`'s API: `S` text, `N` number, `B` bytes, `BOOL`, `L` list, `M` map. Times are milliseconds since
-//! 1970 where nothing else is said. Names are one or two letters: they are paid for in every item, and a quiet message must fit one write
-//! unit (1 KB). Functions take a request without a table and give it back filled, so that they know neither client nor table name.
+//! Types in these pages are those of `DynamoDB`'s API: `S` text, `N` number, `B` bytes, `BOOL`, `L` list, `M` map. Times are milliseconds
+//! since 1970 where nothing else is said. Names are one or two letters: they are paid for in every item, and a quiet message must fit one
+//! write unit (1 KB). Functions take a request without a table and give it back filled, so that they know neither client nor table name.
 //!
 //! An item that does not have its form is refused by the name of the attribute, without values; [`unreadable`] is the one place.
 
@@ -92,8 +93,9 @@ fn conversation_key(conversation: &ConversationId, sort: &str) -> Item {
     map([("c", s(conversation.as_str())), ("k", s(sort))])
 }
 
-/// A position as one number, epoch × 10¹⁶ + seq, so that one comparison in a condition orders it as [`Position`] does: a seq is below 2⁵³ and
-/// so below 10¹⁶, and of the 38 digits that a `DynamoDB` number keeps (developer guide, "Supported data types and naming rules") it needs 26.
+/// A position as one number, epoch × 10¹⁶ + seq, so that one comparison in a condition orders it as [`Position`] does: a seq is below 2⁵³
+/// and so below 10¹⁶, and of the 38 digits that a `DynamoDB` number keeps (developer guide, "Supported data types and naming rules") it
+/// needs 26.
 fn cursor(position: Position) -> AttributeValue {
     AttributeValue::N((u128::from(position.epoch) * EPOCH_WEIGHT + u128::from(position.seq.get())).to_string())
 }

@@ -10,9 +10,9 @@
 //! | `c:<connection>.x` | N | when its token expires, ms; never lowered |
 //! | `ttl` | N | when `DynamoDB` may remove the item, seconds since 1970; never lowered |
 //!
-//! Table: users. Scope: one user; removed by its `ttl` 2 h 10 min after the last hello, because the gateway ends every connection after 2 h.
-//! Written by `hello` (adds a connection), `refresh` (`x` alone), `disconnect`, `hello` and `fan_out` (remove connections). Read by key with all
-//! connections (batch) or one, and from the answer of the update.
+//! Table: users. Scope: one user; removed by its `ttl` 2 h 10 min after the last hello, because the gateway ends every connection after 2
+//! h. Written by `hello` (adds a connection), `refresh` (`x` alone), `disconnect`, `hello` and `fan_out` (remove connections). Read by
+//! key with all connections (batch) or one, and from the answer of the update.
 
 use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;

@@ -64,7 +64,7 @@ impl<L: Part, C: Part, U: Part, Q: Part, G: Part> InboxesPort for Backend<L, C, 
 
     /// What is read was mostly acknowledged before, so `read` is tried alone, and the delivered position moves with a second write only
     /// where the row shows that it is lower. Where an answer is lost, the SDK's own second attempt meets what the first has written and
-    /// answers that nothing moved: whoever tells others of a move (a receipt) may miss one, never the row.
+    /// answers that nothing moved: whoever posts receipts may miss a move, the row never does.
     async fn advance(
         &self,
         user: &UserId,

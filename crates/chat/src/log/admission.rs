@@ -17,7 +17,7 @@ const BUSY: usize = 8;
 /// this long at the sustained rate.
 const ELAPSED_MS_MAX: u32 = 2500;
 
-// The burst that the protocol's page tells.
+// The burst that the protocol's page names.
 const _: () = assert!(ADMISSION_BURST * 1000 == ADMISSION_PER_S * ELAPSED_MS_MAX);
 
 /// The bucket after an entry.

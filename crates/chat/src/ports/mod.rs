@@ -1,8 +1,8 @@
 //! What the core needs of the world, a trait for each thing. A use case is given one value, and names the traits it needs as its bounds.
 //! [`crate::testing::contract`] is the test of all traits on every backend.
 //!
-//! All reads are strong: they see every write that was answered before they began. A write whose answer is [`Failure::Unavailable`] may or may
-//! not have taken effect, now or later. A port belongs to one table, but for [`Creations`], which spans three in one transaction.
+//! All reads are strong: they see every write that was answered before they began. A write whose answer is [`Failure::Unavailable`] may
+//! or may not have taken effect, now or later. A port belongs to one table, but for [`Creations`], which spans three in one transaction.
 
 mod clock;
 mod connections;

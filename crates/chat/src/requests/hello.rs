@@ -63,13 +63,9 @@ where
         reconnect_in_ms,
         limits: Limits {
             entry_bytes_max: settings.entry_bytes_max,
-            request_bytes_max: limits::WEBSOCKET_FRAME_BYTES_MAX,
-            messages_per_send_max: limits::MESSAGES_PER_SEND_MAX,
             anchor_entries_max: settings.anchor.entries_max,
             anchor_bytes_max: settings.anchor.bytes_max,
-            gap_wait_ms: limits::GAP_WAIT_MS,
-            ping_after_idle_ms: limits::PING_AFTER_IDLE_MS,
-            cursors_every_ms: limits::CURSORS_EVERY_MS,
+            ..Limits::DEFAULT
         },
         conversations: vec![],
         next: None,

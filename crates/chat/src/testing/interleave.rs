@@ -1,10 +1,10 @@
-//! A seeded interleaver: runs the real [`crate::requests::send::send`], and with it the append, of many writers on one thread, and decides between
-//! any two awaits who goes on, what is lost and who dies.
+//! A seeded interleaver: runs the real [`crate::requests::send::send`], and with it the append, of many writers on one thread, and
+//! decides between any two awaits who goes on, what is lost and who dies.
 //!
 //! Every call of a port is two steps of the schedule: it takes effect, and it is answered. Between them, and before the first, anything
 //! else may run. A seed fixes the whole schedule: who sends what from which anchor, the order of all steps and all faults. Tasks go to
-//! the real [`crate::workers::fan_out::fan_out`], one step each. After each answer and at the end a judge compares log, answers and posted frames
-//! with L1 to L5.
+//! the real [`crate::workers::fan_out::fan_out`], one step each. After each answer and at the end a judge compares log, answers and
+//! posted frames with L1 to L5.
 //!
 //! The scenario is that of the models that the design was checked with (attempts of one message that overlap, stale writers, zombies
 //! with a put in flight, SDK re-sends, batches, a restore), on the real code instead of a sketch of it. The same scenario run with one

@@ -1,18 +1,18 @@
 //! Every order in which a hello and the fan-out can meet (D2), with at most one fault.
 //!
-//! The real [`crate::requests::hello::hello`], [`crate::workers::fan_out::fan_out`] and [`crate::requests::send::send`] run on the memory backend, and every call of a
-//! port waits until it is chosen to be next: then it takes effect and its caller goes on to its next call. What a process does between
-//! two calls touches nothing that another one sees, so the orders of the calls are all the orders there are. Calls that a process makes
-//! at once can be chosen in any order. The one fault is a process that dies: each write that it waits for is lost, or takes effect at any
-//! later time; or a task that the queue hands out a second time. What died is made good as in production: the queue hands the task out
-//! again, the sender sends again, the device says hello again, on the same socket or on a new one.
+//! The real [`crate::requests::hello::hello`], [`crate::workers::fan_out::fan_out`] and [`crate::requests::send::send`] run on the memory
+//! backend, and every call of a port waits until it is chosen to be next: then it takes effect and its caller goes on to its next call.
+//! What a process does between two calls touches nothing that another one sees, so the orders of the calls are all the orders there are.
+//! Calls that a process makes at once can be chosen in any order. The one fault is a process that dies: each write that it waits for is
+//! lost, or takes effect at any later time; or a task that the queue hands out a second time. What died is made good as in production:
+//! the queue hands the task out again, the sender sends again, the device says hello again, on the same socket or on a new one.
 //!
 //! A schedule breaks D2 if at its end, when nothing is left to do, there is an entry that is neither up to what the last hello told (the
 //! device syncs up to there) nor posted to the device's connection.
 //!
 //! Schedules that lead to the same state go on from there in the same ways, so what follows it is searched once and counted for all of
-//! them: the search is exhaustive, the counts are exact. The same search with one [`Mutation`] in the ports must break; that is how it shows
-//! that it reaches the places that matter.
+//! them: the search is exhaustive, the counts are exact. The same search with one [`Mutation`] in the ports must break; that is how it
+//! shows that it reaches the places that matter.
 //!
 //! Not promised: anything about lost sessions (a false 410, a connection that was given up), which `ping` repairs; nor about calls that
 //! fail while their process lives (`tests/fan_out.rs` and `tests/hello.rs` have these).

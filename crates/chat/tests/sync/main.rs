@@ -1,9 +1,9 @@
 //! `sync`: whatever the sizes, a device that asks until it is told "done" has the whole log, once and in order; nobody gets what is not
 //! theirs; and what is read depends on what is missing.
 
+mod acks;
 mod pages;
 mod refused;
-mod told;
 
 use std::collections::BTreeMap;
 

@@ -15,8 +15,8 @@ use super::tokens::{NoToken, Tokens, pause};
 use crate::socket::{self, CLOSE_WAIT, OpenError, close_frame, drive};
 use chatlane_session::{Input, OpenFailure, SocketId, Text};
 
-/// How long a token may take, and a first token and an open socket together: longer than the gateway lets the authorizer and `$connect` run, 29 s each ("Quotas for
-/// configuring and running a WebSocket API": integration timeout). The session may give up sooner.
+/// How long a token may take, and a first token and an open socket together: longer than the gateway lets the authorizer and `$connect`
+/// run, 29 s each ("Quotas for configuring and running a WebSocket API": integration timeout). The session may give up sooner.
 const OPEN_WAIT: Duration = Duration::from_secs(70);
 
 /// How long a socket may take to say goodbye: a peer that takes nothing must not keep it.

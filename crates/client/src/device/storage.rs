@@ -69,7 +69,8 @@ impl Storage {
         self.store.expect("no thread has it: nothing is being done")
     }
 
-    /// Hands all that waits to a thread, unless one is at work: what was asked for meanwhile then shares one commit, and one sync of the disk.
+    /// Hands all that waits to a thread, unless one is at work: what was asked for meanwhile then shares one commit, and one sync of the
+    /// disk.
     fn work(&mut self) {
         if self.waiting.batches.is_empty() && self.waiting.reads.is_empty() {
             return;

@@ -59,7 +59,8 @@ pub enum OpenError {
 }
 
 /// Connects to `url` (`wss://host/stage`, or `ws://` without TLS; the system's certificates are trusted) as the user whom `token` names, on
-/// this device. Offers `chatlane.v1` and the token as subprotocols: browsers can set no other header. Requires that `chatlane.v1` is chosen.
+/// this device. Offers `chatlane.v1` and the token as subprotocols: browsers can set no other header. Requires that `chatlane.v1` is
+/// chosen.
 pub async fn open(url: &str, device: DeviceId, token: &str) -> Result<Socket, OpenError> {
     let bad_url = |reason: &dyn ToString| OpenError::BadUrl { url: url.to_owned(), reason: reason.to_string() };
     let separator = if url.contains('?') { '&' } else { '?' };

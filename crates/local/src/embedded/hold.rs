@@ -47,8 +47,8 @@ impl Matching {
         self.when(move |call| call.operation == operation)
     }
 
-    /// Only if `when` returns true, e.g. for a put on one table. It sees the call so far: without status and answer in [`At::Request`], with
-    /// both in [`At::Answer`].
+    /// Only if `when` returns true, e.g. for a put on one table. It sees the call so far: without status and answer in [`At::Request`],
+    /// with both in [`At::Answer`].
     #[must_use]
     pub fn when(self, when: impl Fn(&Call) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(move |call| (self.0)(call) && when(call)))

@@ -1,10 +1,10 @@
 //! The time that AWS would take, added to what this machine takes.
 //!
-//! Each request of a function to `DynamoDB`, SQS or `@connections`, and each hand-over of a batch from SQS to Lambda, takes longer by a time
-//! drawn at random from the quantiles below: half of it before the request takes effect, half before its answer. Only the hand-over has
-//! published quantiles; the others are *beliefs*, chosen to fit what AWS says of averages, and marked so. Not modelled: the network between
-//! client and gateway, the gateway itself, cold starts, throttling. So a figure of a run with latency says how the steps of a request add
-//! up, not what a deployment takes.
+//! Each request of a function to `DynamoDB`, SQS or `@connections`, and each hand-over of a batch from SQS to Lambda, takes longer by a
+//! time drawn at random from the quantiles below: half of it before the request takes effect, half before its answer. Only the hand-over
+//! has published quantiles; the others are *beliefs*, chosen to fit what AWS says of averages, and marked so. Not modelled: the network
+//! between client and gateway, the gateway itself, cold starts, throttling. So a figure of a run with latency says how the steps of a
+//! request add up, not what a deployment takes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -48,8 +48,8 @@ const QUEUE: Quantiles = &[(0.0, 3.0), (0.5, 5.0), (0.9, 9.0), (0.99, 25.0), (1.
 const CONNECTIONS: Quantiles = &[(0.0, 5.0), (0.5, 10.0), (0.9, 18.0), (0.99, 45.0), (1.0, 120.0)];
 
 /// From a message in a standard queue to the function that gets it: p10 13.7, p50 16.2, p90 33.8, p99 105 ms, measured from before the send
-/// (*Serverless Messaging: Latency Compared*, bitesizedserverless.com, eu-west-1, 2022). The time of the send is in it and is taken a second
-/// time by [`QUEUE`]: rather too slow than too fast. Belief: the ends.
+/// (*Serverless Messaging: Latency Compared*, bitesizedserverless.com, eu-west-1, 2022). The time of the send is in it and is taken a
+/// second time by [`QUEUE`]: rather too slow than too fast. Belief: the ends.
 const HAND_OVER: Quantiles = &[(0.0, 11.0), (0.1, 13.7), (0.5, 16.2), (0.9, 33.8), (0.99, 105.0), (1.0, 210.0)];
 
 /// Draws times.

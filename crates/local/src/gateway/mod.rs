@@ -90,8 +90,8 @@ impl Gateway {
 }
 
 impl Shared {
-    /// Starts one invocation at once and returns a future of its outcome. The integration timeout ends only the waiting. The invocation goes
-    /// on, so it has a task of its own.
+    /// Starts one invocation at once and returns a future of its outcome. The integration timeout ends only the waiting. The invocation
+    /// goes on, so it has a task of its own.
     fn invoke(self: &Arc<Self>, function: &str, event: Bytes) -> impl Future<Output = Result<Bytes, InvokeError>> + Send + use<> {
         let (functions, function) = (self.functions.clone(), function.to_owned());
         let after = self.settings.limits.integration_timeout;

@@ -5,8 +5,9 @@
 //! `<function>-<number>` (`send-3`). Numbers count up and are never reused while this service lives, so a name stands for one process. The
 //! name is also the process's access key id and the first path segment of its Runtime API.
 //!
-//! Modelled as AWS documents it: cold starts, one invocation at a time, scale-out to a limit, throttling, init and function timeouts, crashed
-//! and killed processes. Not promised: freezing between invocations, memory limits, recycling of idle environments, asynchronous invocation.
+//! Modelled as AWS documents it: cold starts, one invocation at a time, scale-out to a limit, throttling, init and function timeouts,
+//! crashed and killed processes. Not promised: freezing between invocations, memory limits, recycling of idle environments, asynchronous
+//! invocation.
 
 mod environment;
 mod pool;
@@ -40,8 +41,8 @@ pub const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one invocation of a function may take unless its settings say otherwise, as in the template.
 pub const FUNCTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many environments of one function may exist at once unless its settings say otherwise. A belief about one developer's machine; an AWS
-/// account starts with 1,000 for all functions together.
+/// How many environments of one function may exist at once unless its settings say otherwise. A belief about one developer's machine; an
+/// AWS account starts with 1,000 for all functions together.
 pub const CONCURRENCY_MAX: usize = 16;
 
 /// One function of the service.
@@ -49,7 +50,8 @@ pub const CONCURRENCY_MAX: usize = 16;
 pub struct FunctionSettings {
     /// The function's name, which is also its handler (`_HANDLER`): `send`, `fan_out`.
     pub name: String,
-    /// Its environment variables. The ones that AWS reserves (`_HANDLER`, `AWS_LAMBDA_*`, credentials, region) are set by the service and win.
+    /// Its environment variables. The ones that AWS reserves (`_HANDLER`, `AWS_LAMBDA_*`, credentials, region) are set by the service and
+    /// win.
     pub environment: BTreeMap<String, String>,
     /// Longest time from the delivery of an event to the request for the next one; then the process is killed.
     pub timeout: Duration,

@@ -1,4 +1,5 @@
-//! The test plays the runtime: the processes are `cat`, which lives until its input ends, and the test speaks the Runtime API in their name.
+//! The test plays the runtime: the processes are `cat`, which lives until its input ends, and the test speaks the Runtime API in their
+//! name.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -175,7 +176,8 @@ async fn a_process_that_answers_and_never_asks_again_is_killed_at_the_timeout() 
     let (lambda, runtime) = serve(FunctionSettings { timeout, concurrency_max: 1, ..echo() }).await;
     invoke_on(&lambda, &runtime, "echo-1", "1").await;
 
-    // The event is waiting for echo-1 when that is killed, and goes to its successor. While the successor does not exist, asking is refused.
+    // The event is waiting for echo-1 when that is killed, and goes to its successor. While the successor does not exist, asking is
+    // refused.
     let (answer, ()) = tokio::join!(lambda.invoke("echo", Bytes::from("2")), async {
         loop {
             let (parts, _) = runtime.call("GET", "echo-2/2018-06-01/runtime/invocation/next", "").await;

@@ -2,8 +2,8 @@
 //! function.
 //!
 //! [`Queue`] is all queues of the machine. [`Queue::router`] is the endpoint for the AWS SDK, [`EventSource`] the part of AWS Lambda that
-//! polls a queue and invokes a function. Messages survive a restart and `kill -9`: `SQLite` in WAL mode has a committed change in the file's
-//! log before its request is answered. Only a loss of power can lose the last ones.
+//! polls a queue and invokes a function. Messages survive a restart and `kill -9`: `SQLite` in WAL mode has a committed change in the
+//! file's log before its request is answered. Only a loss of power can lose the last ones.
 //!
 //! Not promised: order, exactly-once delivery (neither does SQS), retention, FIFO queues, signatures, policies.
 

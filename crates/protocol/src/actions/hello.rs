@@ -2,11 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cursors::CURSORS_EVERY_MS;
 use super::open::ConversationHead;
+use super::ping::PING_AFTER_IDLE_MS;
+use super::send::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX, MESSAGES_PER_SEND_MAX};
 use crate::entry::Entry;
 use crate::ids::{ConversationId, DeviceId, RequestId, UserId};
 use crate::position::{Position, Seq, UnixMillis};
 use crate::reading::{Bounded, list_or_null};
+use crate::shared_limits::{ENTRY_BYTES_MAX, GAP_WAIT_MS, WEBSOCKET_FRAME_BYTES_MAX};
 
 /// The oldest and the newest protocol version that this server speaks.
 pub const VERSION_MIN: u32 = 1;
@@ -147,7 +151,21 @@ pub struct Limits {
     pub cursors_every_ms: u64,
 }
 
-/// One conversation of the caller, as `hello` tells it.
+impl Limits {
+    /// As the protocol has them. A deployment may have others, which its `hello` answers.
+    pub const DEFAULT: Self = Self {
+        entry_bytes_max: ENTRY_BYTES_MAX,
+        request_bytes_max: WEBSOCKET_FRAME_BYTES_MAX,
+        messages_per_send_max: MESSAGES_PER_SEND_MAX,
+        anchor_entries_max: ANCHOR_ENTRIES_MAX,
+        anchor_bytes_max: ANCHOR_BYTES_MAX,
+        gap_wait_ms: GAP_WAIT_MS,
+        ping_after_idle_ms: PING_AFTER_IDLE_MS,
+        cursors_every_ms: CURSORS_EVERY_MS,
+    };
+}
+
+/// One conversation of the caller, as `hello` answers it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConversationRow {
     /// Which, with whom, how far.

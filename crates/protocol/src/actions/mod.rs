@@ -177,7 +177,8 @@ actions! {
 }
 
 /// Parses a request of the action `E`. Unknown fields are ignored, null in an optional field counts as missing. Missing, repeated or wrong
-/// fields are [`crate::ErrorCode::BadRequest`]; another action or none of ours is [`crate::ErrorCode::UnknownAction`], whatever its fields are.
+/// fields are [`crate::ErrorCode::BadRequest`]; another action or none of ours is [`crate::ErrorCode::UnknownAction`], whatever its
+/// fields are.
 pub fn parse<E: Exchange>(text: &str) -> Result<E::Request, BadRequest> {
     let envelope = Envelope::read(text)?;
     if envelope.action == E::ACTION.name() { envelope.request() } else { Err(envelope.unknown_action()) }

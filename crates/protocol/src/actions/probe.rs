@@ -1,4 +1,4 @@
-//! `probe`: tells which of the caller's messages are in the log.
+//! `probe`: which of the caller's messages are in the log.
 
 use serde::{Deserialize, Serialize};
 

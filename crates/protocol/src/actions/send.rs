@@ -80,7 +80,7 @@ pub enum Outcome {
     Duplicate(Stored),
     /// The sender used this client message id for another body.
     Conflict(Stored),
-    /// Not stored by this attempt. An earlier attempt may still have been: only the log tells.
+    /// Not stored by this attempt. An earlier attempt may still have been: only the log can say.
     Refused(Refusal),
     /// A message before it was neither `ok` nor `duplicate`.
     NotAttempted,

@@ -49,7 +49,7 @@ pub struct SyncAnswer {
     pub pages: Vec<SyncPage>,
     /// Whether every conversation of the request is in `pages` and done or refused. If not: ask again, for what is not done.
     pub done: bool,
-    /// Whether the request had an `ack` and all of its positions are told now. If not: they are to be told again.
+    /// Whether the request had an `ack` and all its cursors have moved there. If not, the device acknowledges again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub acked: bool,
 }

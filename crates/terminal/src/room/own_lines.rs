@@ -102,7 +102,8 @@ impl OwnLines {
         self.placed.remove(name) || self.pending.contains_key(name)
     }
 
-    /// The `○` of the lines, in one conversation or in all, that are kept and have none on the screen yet: in the order of typing, once each.
+    /// The `○` of the lines, in one conversation or in all, that are kept and have none on the screen yet: in the order of typing, once
+    /// each.
     pub fn show_waiting(&mut self, conversation: Option<&ConversationId>) -> Vec<String> {
         let mut lines = vec![];
         for name in self.typed.iter().filter(|name| conversation.is_none_or(|only| name.0 == *only)) {

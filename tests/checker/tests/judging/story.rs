@@ -1,8 +1,8 @@
 //! Two good histories with their dumps, in `stories`, and the small changes that spoil them.
 //!
-//! In the first, alice (`phone`, later `tablet`) opens a conversation with bob (`desk`); each writes, an answer of bob's is lost and repeated,
-//! bob's device dies and comes back, alice gives up a message that is too large, and carol (`spy`), who is a stranger, gets nothing. In the
-//! second, the service is restored from a backup that lacks the last message: at 1:3 there had been bob's `m2`.
+//! In the first, alice (`phone`, later `tablet`) opens a conversation with bob (`desk`); each writes, an answer of bob's is lost and
+//! repeated, bob's device dies and comes back, alice gives up a message that is too large, and carol (`spy`), who is a stranger, gets
+//! nothing. In the second, the service is restored from a backup that lacks the last message: at 1:3 there had been bob's `m2`.
 
 use std::fmt::Write as _;
 

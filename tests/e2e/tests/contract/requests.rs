@@ -1,4 +1,5 @@
-//! What a call of a port costs: its requests and their units, counted where they arrive. What whole messages cost is in `tests/e2e/tests/counted`.
+//! What a call of a port costs: its requests and their units, counted where they arrive. What whole messages cost is in
+//! `tests/e2e/tests/counted`.
 
 use chatlane_chat::ports::{Advance, Created, Creations as _, Heads as _, Inboxes as _, MessageLog as _, Put, ReadBound, ReadCursor, last};
 use chatlane_chat::testing::builders::{conversation, creation, device, entry_of_bytes, position, seq, user};

@@ -1,5 +1,5 @@
-//! People on a bad network: connections are cut or fall silent, and the phones are killed. No acknowledged message is missing, none is there
-//! twice, and in the end every phone has the same transcript (L1–L5, D1, D2). Functions are killed in `kills`.
+//! People on a bad network: connections are cut or fall silent, and the phones are killed. No acknowledged message is missing, none is
+//! there twice, and in the end every phone has the same transcript (L1–L5, D1, D2). Functions are killed in `kills`.
 //!
 //! Four users talk to each other in a ring; one of them has two phones. Each phone is a process with the real client (`phone`), behind its
 //! own line to the gateway (`line`).

@@ -128,9 +128,9 @@ impl World {
 
     /// An operator redrives the dead letters, but for those about entries that a restore took back: nobody can deliver them.
     pub(crate) fn redrive(&mut self) {
-        let is_there = |task: &Task| is_there(&self.memory.state(), &task.conversation, task.last);
+        let is_deliverable = |task: &Task| is_there(&self.memory.state(), &task.conversation, task.last);
         let mut dead = std::mem::take(&mut self.queue.dead);
-        dead.retain(|message| serde_json::from_str(&message.body).is_ok_and(|task| is_there(&task)));
+        dead.retain(|message| serde_json::from_str(&message.body).is_ok_and(|task| is_deliverable(&task)));
         for message in dead {
             self.enqueue(Message { sent_ms: self.now_ms, receives: 0, visible_ms: self.now_ms, ..message });
         }

@@ -55,12 +55,14 @@ impl World {
 
     /// Another client, with the id and a token of a device, says hello: it takes the device's place. Then it goes away.
     pub(crate) fn double(&mut self, phone: usize) -> Option<()> {
-        let runs = self.phones[phone].session.is_some() && !self.strict;
+        if self.phones[phone].session.is_none() || self.strict {
+            return None;
+        }
         let (user, device) = (self.phones[phone].user.clone(), self.phones[phone].id);
         let number = self.number();
         self.sockets.insert(number, Socket::new(Owner::Double));
         let token = issuer::token(&user, (START_MS + self.now_ms) / 1000 + 3_600);
-        if !runs || !self.handshake(number, device, token.as_str()) {
+        if !self.handshake(number, device, token.as_str()) {
             return None;
         }
         self.sockets.get_mut(&number)?.stage = Stage::Open;

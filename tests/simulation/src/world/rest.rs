@@ -95,7 +95,7 @@ impl World {
             let pushed_to =
                 state.sessions.get(&phone.user).is_some_and(|sessions| sessions.values().any(|session| session.device == phone.id));
             *waited_ms = if is_live(&phone) && !pushed_to { *waited_ms + 1_000 } else { 0 };
-            // In a strict run no answer to `ping` tells it; nor is it to happen.
+            // In a strict run this must not happen: there no answer to `ping` says so.
             if *waited_ms > NO_PUSHES_MS_MAX {
                 found = Some(format!("{} gets no pushes, and does not notice", phone.id));
             }
@@ -138,7 +138,8 @@ impl World {
                         || matches!(entry.kind, Kind::Created(_))
                         || self.given_up.contains(&(lane.clone(), entry.client_message_id.clone()))
                 };
-                // A task of before a restore may have raised it to an entry that is gone: `hello` then says nothing to those who have that one.
+                // A task of before a restore may have raised it to an entry that is gone: `hello` then says nothing to those who have
+                // that one.
                 let is_gone = head > tail;
                 (idle && (is_gone || head < tail && promised <= head && log.values().all(left))).then(|| lane.clone())
             };
@@ -202,11 +203,11 @@ impl World {
                     // Who has more than a restore has left, or less than it has made, may learn it as late.
                     let within_ms = if self.settings.epoch > 1 { HELLO_WITHIN_MS } else { REST_WITHIN_MS };
                     let why = format!(
-                        "device {number} has {} of {conversation} and knows {}, which is at {tail}; read {} {}",
+                        "device {number} has {} of {conversation} and knows {}, which is at {tail}; read {}{}",
                         row.have,
                         row.head,
                         row.read,
-                        if row.read_pending { "to be told" } else { "" }
+                        if row.read_pending { ", which the server has not taken" } else { "" }
                     );
                     return Some(Unrest { why, within_ms });
                 }

@@ -87,14 +87,22 @@ impl Watch {
             }
             (ServerFrame::Sync(answer), _) => {
                 let whole = answer.pages.iter().filter(|page| matches!(&page.outcome, SyncOutcome::Ok(missed) if missed.done));
-                self.looked_ms.extend(whole.map(|page| (page.conversation.clone(), *asked_ms)));
+                for page in whole {
+                    raise(&mut self.looked_ms, &page.conversation, *asked_ms);
+                }
             }
             (_, Request::Probe(probe)) => {
-                self.looked_ms.insert(probe.conversation.clone(), *asked_ms);
+                raise(&mut self.looked_ms, &probe.conversation, *asked_ms);
             }
             _ => {}
         }
     }
+}
+
+/// An answer to an earlier question may come later.
+fn raise(looked_ms: &mut BTreeMap<ConversationId, u64>, conversation: &ConversationId, asked_ms: u64) {
+    let looked = looked_ms.entry(conversation.clone()).or_default();
+    *looked = asked_ms.max(*looked);
 }
 
 /// Whether the log has an entry at this position.
