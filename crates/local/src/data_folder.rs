@@ -1,7 +1,7 @@
 //! The folder for everything that survives a restart. One runner at a time uses it.
 
 use std::fs::{self, File, TryLockError};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -23,7 +23,7 @@ impl DataFolder {
     /// # Errors
     /// The folder cannot be made, or another runner uses it.
     pub fn open(path: &Path, fresh: bool) -> anyhow::Result<Self> {
-        fs::create_dir_all(path).with_context(|| format!("cannot make the data folder {}", path.display()))?;
+        make(path).with_context(|| format!("cannot make the data folder {}", path.display()))?;
         let lock = File::create(path.join(LOCK)).with_context(|| format!("cannot write to the data folder {}", path.display()))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -63,6 +63,15 @@ impl DataFolder {
     pub fn queue(&self) -> PathBuf {
         self.path.join(QUEUE)
     }
+}
+
+/// For its owner alone: it holds what people wrote. One that is there already keeps its mode.
+fn make(path: &Path) -> io::Result<()> {
+    let mut folder = fs::DirBuilder::new();
+    folder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+    folder.create(path)
 }
 
 #[cfg(test)]

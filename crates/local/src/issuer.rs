@@ -14,13 +14,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::web_page;
 
 /// `iss` of every token.
 pub const ISSUER: &str = "http://localhost/chatlane-local";
@@ -131,20 +133,13 @@ async fn serve_token(
     headers: HeaderMap,
     Query(TokenQuery { user }): Query<TokenQuery>,
 ) -> Result<String, (StatusCode, &'static str)> {
-    if headers.contains_key(header::ORIGIN) || !names_this_machine(&headers) {
-        return Err((StatusCode::FORBIDDEN, "web pages get no tokens\n"));
+    if web_page::asks(&headers) {
+        return Err(web_page::REFUSED);
     }
     if user.is_empty() || user.len() > USER_BYTES_MAX {
         return Err((StatusCode::BAD_REQUEST, "a user has 1 to 128 bytes\n"));
     }
     Ok(issuer.token(&user, TOKEN_LIFETIME, SystemTime::now()))
-}
-
-/// Whether the request names this machine. A page whose own name resolves to 127.0.0.1 sends that name.
-fn names_this_machine(headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|digit| digit.is_ascii_digit())).map_or(host, |(name, _)| name);
-    matches!(name, "127.0.0.1" | "localhost" | "[::1]")
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 //! the WebSocket gateway ([`gateway`]), the Lambda Runtime API with its pool of processes ([`lambda`]), the queue and its event source
 //! mapping ([`queue`]), `DynamoDB` ([`embedded`]), a development token issuer ([`issuer`]). [`stack`] puts them together.
 //!
-//! `docs/FIDELITY.md` lists what is modelled, with its source and test, and what deviates. Not promised: throughput, security of any kind
-//! (it listens on loopback only and checks no signature), retention.
+//! `docs/FIDELITY.md` lists what is modelled, with its source and test, and what deviates. Not promised: throughput, retention, security
+//! against other programs of this machine (it listens on loopback only, refuses web pages, and checks no signature).
 
 pub mod command;
 pub mod data_folder;
@@ -21,5 +21,6 @@ pub mod stack;
 pub mod story;
 #[cfg(test)]
 mod testing;
+mod web_page;
 
 pub use stack::{Settings, Stack};

@@ -1,9 +1,10 @@
 //! Embedded `DynamoDB`: dynoxide over one `SQLite` file, behind a router that counts what AWS would charge.
 //!
-//! The layer [`Endpoints`](super::Endpoints) serves that router. dynoxide's own HTTP server listens on a private loopback port behind it.
+//! The layer [`Endpoints`](super::Endpoints) serves that router. dynoxide's own HTTP server listens on a loopback address of its own behind it.
 //! Each answer carries its [`Units`] as a response extension. What dynoxide models and where it deviates from AWS is in
 //! `docs/FIDELITY.md`.
 
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
@@ -55,7 +56,7 @@ impl Dynamo {
             }
             None => Database::memory().context("cannot make a database in memory")?,
         };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no loopback port is free for the database")?;
+        let listener = hidden_listener().await.context("no loopback port is free for the database")?;
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let server = format!("http://{}/", listener.local_addr()?).parse()?;
@@ -115,6 +116,16 @@ fn parse<T: DeserializeOwned>(request: Value) -> anyhow::Result<T> {
 /// Waits until the [`Dynamo`] is stopped or dropped.
 async fn stopped(mut stop: watch::Receiver<bool>) {
     stop.wait_for(|stopping| *stopping).await.ok();
+}
+
+/// dynoxide answers every web page, and takes nothing but a TCP listener. So it gets an address of this machine that no page can guess, where
+/// the system has more than one (Linux has 2²⁴).
+async fn hidden_listener() -> io::Result<TcpListener> {
+    let [one, two, three] = rand::random();
+    match TcpListener::bind((Ipv4Addr::new(127, one, two, three), 0)).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await,
+    }
 }
 
 async fn serve(listener: TcpListener, database: Database, stop: watch::Receiver<bool>) {

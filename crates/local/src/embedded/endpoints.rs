@@ -1,6 +1,6 @@
 //! The one layer that requests to every embedded endpoint pass.
 //!
-//! For each request: read it whole, find out who calls what, apply holds, pass it to the endpoint, read the answer whole, apply holds,
+//! For each request: refuse it if a web page asks, read it whole, find out who calls what, apply holds, pass it to the endpoint, read the answer whole, apply holds,
 //! notify the observers, answer. With [`Latency`], the way to the endpoint and back takes time. The layer has an HTTP server of its own,
 //! because a lost answer must close the connection without a byte.
 //!
@@ -35,6 +35,7 @@ use super::hold::{Answer, At, Hold, Matching, Traps, Verdict};
 use super::latency::{Delays, Latency};
 use super::record::Recording;
 use crate::observers::Observers;
+use crate::web_page;
 
 /// Longest request body. 16 MB is the most that any of the services takes (`DynamoDB`'s `BatchWriteItem`).
 const REQUEST_BYTES_MAX: usize = 16 << 20;
@@ -138,6 +139,10 @@ impl Exchange {
     async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Unanswered> {
         let arrived = Instant::now();
         let (head, body) = request.into_parts();
+        if web_page::asks(&head.headers) {
+            let (status, body) = web_page::REFUSED;
+            return Ok(Answer { status, headers: HeaderMap::new(), body: body.into() }.into());
+        }
         // Too long, or the caller hung up in the middle.
         let body = Limited::new(body, REQUEST_BYTES_MAX).collect().await.map_err(|_| Unanswered)?.to_bytes();
         let arrival = Arrival::new(self.service, &head, body, arrived);

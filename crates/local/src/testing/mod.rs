@@ -40,7 +40,7 @@ pub async fn send(address: SocketAddr, mut request: Request<Bytes>) -> Option<Re
     let mut uri = std::mem::take(request.uri_mut()).into_parts();
     (uri.scheme, uri.authority) = (Some(uri::Scheme::HTTP), address.to_string().parse().ok());
     *request.uri_mut() = uri.try_into().expect("a URI");
-    let client = Client::builder(TokioExecutor::new()).set_host(false).build_http();
+    let client = Client::builder(TokioExecutor::new()).build_http();
     let (head, body) = client.request(request.map(Full::new)).await.ok()?.into_parts();
     Some(Response::from_parts(head, body.collect().await.ok()?.to_bytes()))
 }

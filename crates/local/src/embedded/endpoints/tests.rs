@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::embedded::Held;
-use crate::testing::{self, aws_json, send};
+use crate::embedded::{Dynamo, Held};
+use crate::testing::{self, aws_json, send, serve_behind};
 
 const NEXT: &str = "/hello-2/2018-06-01/runtime/invocation/next";
 
@@ -292,4 +292,24 @@ async fn a_request_that_is_too_long_and_an_endpoint_that_breaks_off_or_panics_cl
         assert!(send(address, plain(Method::GET, path).map(|_| vec![b' '; bytes].into())).await.is_none(), "{path}");
     }
     assert!(asked.notified().now_or_never().is_none(), "what is too long reaches nobody");
+}
+
+/// A page can send what the SDK sends, and its browser asks before (`OPTIONS`).
+#[tokio::test]
+async fn a_web_page_gets_no_answer() {
+    let endpoints = Endpoints::new();
+    let dynamo = Dynamo::open(None).await.unwrap();
+    let address = serve_behind(&endpoints, Service::DynamoDb, dynamo.router()).await;
+    let calls = endpoints.record();
+    for (name, value) in [("origin", "https://example.com"), ("origin", "null"), ("host", "rebound.example.com")] {
+        for method in [Method::OPTIONS, Method::POST, Method::GET] {
+            let mut request = aws_json("page", "DynamoDB_20120810.ListTables", &json!({}));
+            *request.method_mut() = method;
+            request.headers_mut().insert(name, value.parse().unwrap());
+            let answer = send(address, request).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{name}: {value}");
+            assert!(!answer.headers().contains_key("access-control-allow-origin"));
+        }
+    }
+    assert!(calls.calls().is_empty());
 }
