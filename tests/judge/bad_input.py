@@ -70,7 +70,7 @@ async def bad_input(run: Run, mallory: Device) -> None:
         without_id += not has_id
         check(frame.get("type") == "error" and frame.get("code") == code, f"bad input ({what}): {frame}")
         check((frame.get("id") == request) == has_id, f"bad input ({what}), whether the error has the id: {frame}")
-        mallory.tell("bad", ids=[message] if message in text else [], code=frame["code"], answers=1)
+        mallory.note("bad", ids=[message] if message in text else [], code=frame["code"], answers=1)
         run.count("bad inputs")
     # All answers that were not asked for by id have been counted: one each.
     await mallory.ping()

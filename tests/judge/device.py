@@ -66,8 +66,8 @@ class Device:
         self.syncing = asyncio.Lock()
         self.mending: "dict[str, asyncio.Task]" = {}
 
-    def tell(self, what: str, **fields: object) -> None:
-        self.run.tell(what, device=self.id, user=self.user, **fields)
+    def note(self, what: str, **fields: object) -> None:
+        self.run.note(what, device=self.id, user=self.user, **fields)
 
     # --- the connection
 
@@ -83,7 +83,7 @@ class Device:
             self.run.devices.append(self)
         self.connection = await self.socket(token)
         self.displaced = self.expired = False
-        self.tell("connect")
+        self.note("connect")
         first = await self.hello()
         if catch_up:
             await self.catch_up()
@@ -95,7 +95,7 @@ class Device:
         first = page = await self.ask({"action": "hello", "v": 1, "known": known})
         check(page["type"] == "hello", f"{self.name}: hello was answered {page}")
         check(page["user"] == self.user and page["device"] == self.id, f"{self.name}: hello is for another: {page}")
-        self.tell("hello")
+        self.note("hello")
         self.limits = page["limits"]
         while True:
             for row in page["conversations"]:
@@ -109,7 +109,7 @@ class Device:
         """A row of `hello`, or of `ping`."""
         lane = self.lane(row["conversation"])
         read, read_count = row.get("read"), row.get("read_count")  # of `hello` only
-        self.tell("standing", conversation=lane.conversation, head=row["head"], count=row["count"], read=read, read_count=read_count)
+        self.note("status", conversation=lane.conversation, head=row["head"], count=row["count"], read=read, read_count=read_count)
         if pair(row["head"]) >= lane.known:
             lane.known, lane.count_told = pair(row["head"]), row["count"]
         if "read" in row and pair(row["read"]) > lane.read:
@@ -120,7 +120,7 @@ class Device:
         missing = [lane for lane in self.lanes.values() if lane.is_missing_something()]
         if missing:
             await self.sync(missing)
-        self.tell("live")
+        self.note("live")
 
     async def leave(self, abort: bool = False) -> None:
         """The device has no connection any more."""
@@ -129,14 +129,14 @@ class Device:
         self.mending.clear()
         connection, self.connection = self.connection, None
         await (connection.abort() if abort else connection.close())
-        self.tell("away")
+        self.note("away")
 
     async def restart(self) -> None:
         """The process dies and another begins with what is stored: what was buffered, and what it knew of others, is gone."""
         await self.leave(abort=True)
         lanes = [lane for lane in self.lanes.values() if lane.have > ZERO]
         has = [{"conversation": lane.conversation, "from": position(lane.begin), "position": position(lane.have)} for lane in lanes]
-        self.tell("restart", has=has, outbox=self.waiting())
+        self.note("restart", has=has, outbox=self.waiting())
         self.life += 1
         for lane in self.lanes.values():
             lane.ahead, lane.others, lane.sending = {}, {}, asyncio.Lock()
@@ -203,7 +203,7 @@ class Device:
         lane.entries.append(entry)
         if entry["sender"] == self.user:
             lane.outbox = [message for message in lane.outbox if message.id != entry["client_message_id"]]
-        self.tell("shown", **self.sight(lane, entry))
+        self.note("shown", **self.sight(lane, entry))
 
     @staticmethod
     def sight(lane: Lane, entry: dict) -> dict:
@@ -225,7 +225,7 @@ class Device:
         now = (max(before[0], pair(told["delivered"])), max(before[1], pair(told["read"])))
         if now != before:
             lane.others[told["user"]] = now
-            self.tell("cursors", conversation=lane.conversation, of=told["user"], delivered=position(now[0]), read=position(now[1]))
+            self.note("cursors", conversation=lane.conversation, of=told["user"], delivered=position(now[0]), read=position(now[1]))
 
     # --- catching up
 
@@ -236,7 +236,7 @@ class Device:
             while lanes:
                 acks = [(lane, lane.have) for lane in self.lanes.values() if lane.have > lane.acked]
                 for lane, at in acks:
-                    self.tell("told_ack", conversation=lane.conversation, position=position(at))
+                    self.note("told_ack", conversation=lane.conversation, position=position(at))
                 answer = await self.carried_out({
                     "action": "sync",
                     "conversations": [{"conversation": lane.conversation, "after": position(lane.have)} for lane in lanes],
@@ -257,12 +257,12 @@ class Device:
 
     def taken(self, lane: Lane, cursor: str, at: "tuple[int, int]") -> None:
         lane.acked = max(lane.acked, at)
-        self.tell("taken", cursor=cursor, conversation=lane.conversation, position=position(at))
+        self.note("taken", cursor=cursor, conversation=lane.conversation, position=position(at))
 
     async def jump(self, lane: Lane) -> None:
         """§7.1: a log that is long for a new device is begun at its head."""
         check(lane.have == ZERO, "a jump of a device that has something")
-        self.tell("skipped", conversation=lane.conversation, to=position(lane.known))
+        self.note("skipped", conversation=lane.conversation, to=position(lane.known))
         lane.begin = lane.have = lane.known
         lane.begin_count = lane.count_told
 
@@ -274,7 +274,7 @@ class Device:
             seqs = [entry["position"]["seq"] for entry in page["entries"]]
             check(seqs == list(range(before - len(seqs), before)), f"{self.name}: history before {before} brought {seqs}")
             for entry in page["entries"]:
-                self.tell("older", **self.sight(lane, entry))
+                self.note("older", **self.sight(lane, entry))
             pages += 1
             if page["done"]:
                 return pages
@@ -301,7 +301,7 @@ class Device:
             lane.read, lane.read_count = at, count
 
     async def move(self, action: str, cursor: str, lane: Lane, at: "tuple[int, int]") -> None:
-        self.tell(f"told_{action}", conversation=lane.conversation, position=position(at))
+        self.note(f"told_{action}", conversation=lane.conversation, position=position(at))
         answer = await self.carried_out({"action": action, "positions": [{"conversation": lane.conversation, "position": position(at)}]})
         check([result["status"] for result in answer["results"]] == ["ok"], f"{self.name}: {action} was answered {answer}")
         self.taken(lane, cursor, at)
@@ -312,9 +312,9 @@ class Device:
     async def open(self, other: str) -> Lane:
         """§5."""
         client_message_id = self.run.uuid()
-        self.tell("open", id=client_message_id)
+        self.note("open", id=client_message_id)
         answer = await self.carried_out({"action": "open", "with": other, "client_message_id": client_message_id})
-        self.tell("opened", conversation=answer["conversation"], head=answer["head"])
+        self.note("opened", conversation=answer["conversation"], head=answer["head"])
         lane = self.lane(answer["conversation"])
         lane.known = max(lane.known, pair(answer["head"]))
         return lane
@@ -323,7 +323,7 @@ class Device:
         """§6.1: a message is durable, with its id and anchor, before its first attempt."""
         message = Message(self.run.uuid(), lane.known, body)
         lane.outbox.append(message)
-        self.tell("composed", conversation=lane.conversation, id=message.id)
+        self.note("composed", conversation=lane.conversation, id=message.id)
         return message
 
     def request(self, lane: Lane, messages: "list[Message]") -> dict:
@@ -331,7 +331,7 @@ class Device:
 
     def attempts(self, lane: Lane, messages: "list[Message]", request: str) -> None:
         told = [{"id": message.id, "body": message.body} for message in messages]
-        self.tell("attempt", conversation=lane.conversation, request=request, messages=told)
+        self.note("attempt", conversation=lane.conversation, request=request, messages=told)
 
     async def attempt(self, lane: Lane, messages: "list[Message]") -> "list[dict]":
         """One `send`. Returns its results; an answer that says `unavailable` has none, and Unanswered is raised."""
@@ -351,7 +351,7 @@ class Device:
     def came_back(self, lane: Lane, message: Message, result: dict, request: str) -> None:
         status = result["status"]
         self.run.count(f"results {status}" + (f" {result['code']}" if status == "refused" else ""))
-        self.tell("result", conversation=lane.conversation, id=message.id, request=request, status=status, position=result.get("position"),
+        self.note("result", conversation=lane.conversation, id=message.id, request=request, status=status, position=result.get("position"),
                   code=result.get("code"), count=result.get("count"), time_ms=result.get("time_ms"))
         if status in ("ok", "duplicate"):
             # §7.1: an own result with a position is an entry.
@@ -396,7 +396,7 @@ class Device:
             await self.probe(lane, [message])
             if message in lane.outbox:
                 lane.outbox.remove(message)
-                self.tell("given_up", conversation=lane.conversation, id=message.id)
+                self.note("given_up", conversation=lane.conversation, id=message.id)
 
     async def probe(self, lane: Lane, messages: "list[Message]") -> None:
         """§6.3: the messages are found, or their anchors move over what was looked through."""
@@ -406,7 +406,7 @@ class Device:
                                              "ids": [message.id for message in messages]})
             self.run.count("probes")
             for found in answer["found"]:
-                self.tell("result", conversation=lane.conversation, id=found["client_message_id"], status="found", position=found["position"],
+                self.note("result", conversation=lane.conversation, id=found["client_message_id"], status="found", position=found["position"],
                           count=found["count"], time_ms=found["time_ms"])
                 lane.outbox = [message for message in lane.outbox if message.id != found["client_message_id"]]
         for message in messages:
@@ -421,7 +421,7 @@ class Device:
             entries = [self.sight(lane, entry) for entry in lane.entries]
             transcripts.append({"conversation": lane.conversation, "from": position(lane.begin), "have": position(lane.have), "entries": entries,
                                 "unread": max(0, lane.count() - lane.read_count)})
-        self.tell("end", transcripts=transcripts, outbox=self.waiting())
+        self.note("end", transcripts=transcripts, outbox=self.waiting())
 
     async def has(self, lane: Lane, at: "tuple[int, int]") -> None:
         """Waits until this device has every entry up to there."""

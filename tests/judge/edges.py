@@ -38,7 +38,7 @@ async def strangers(run: Run, erin: Device, opened: asyncio.Future) -> None:
         for number, request in enumerate(requests):
             answer = await ask_until_known(erin, request)
             # What is compared is asked in the same words.
-            erin.tell("asked_as_stranger", conversation=conversation, action=f"{request['action']} {number}", request=answer["id"],
+            erin.note("asked_as_stranger", conversation=conversation, action=f"{request['action']} {number}", request=answer["id"],
                       answer=erin.connection.texts[answer["id"]])
             run.count("asked as a stranger")
     await erin.ping()
@@ -107,7 +107,7 @@ async def tokens(run: Run, stack) -> None:
     await run.until("the connection is closed after its token's time", lambda: lost.connection.is_closed)
     run.observed["the end of a connection whose token's time is over"] = f"close {lost.connection.socket.close_code}"
     lost.connection = None
-    lost.tell("away")
+    lost.note("away")
     run.count("expired")
     check((await kept.ping())["type"] == "ping", "who refreshed goes on")
     await kept.leave()

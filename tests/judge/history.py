@@ -45,7 +45,7 @@ class Run:
         self.failed: "list[BaseException]" = []
         self.observed: "dict[str, str]" = {}  # what the acts have seen of the platform on the way
 
-    def tell(self, what: str, **fields: object) -> None:
+    def note(self, what: str, **fields: object) -> None:
         """Writes one line. Unfinished things are None and left out."""
         line = {"what": what} | {name: value for name, value in fields.items() if value is not None}
         self.lines.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -74,7 +74,7 @@ def judged(stack: Stack, run: Run, folder: Path) -> "dict[str, str]":
 async def played(stack: Stack, run: Run, folder: Path) -> "dict[str, str]":
     devices = await play(run, stack)
     observations = await observe(run, stack)
-    run.tell("quiescent")
+    run.note("quiescent")
     dump(stack, folder / "dump.jsonl")
     for device in run.devices:
         device.end()

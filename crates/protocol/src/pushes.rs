@@ -67,7 +67,7 @@ pub struct Goaway {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GoawayReason {
-    /// The same device said hello on a newer connection, or the user has more than 16. Final until the person acts.
+    /// The same device said hello on a newer connection, or the user has more than 16. Final until the user acts.
     Displaced,
     /// A reason of a later version.
     #[serde(other)]

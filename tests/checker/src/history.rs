@@ -153,7 +153,7 @@ pub enum What {
     /// How far another member is shown to be.
     Cursors(Reached),
     /// Where a conversation stands, as the server told it.
-    Standing { conversation: Name, head: Position, count: Option<u64>, read: Option<Position>, read_count: Option<u64> },
+    Status { conversation: Name, head: Position, count: Option<u64>, read: Option<Position>, read_count: Option<u64> },
     /// Something was asked about a conversation of others, or about none.
     Stranger { conversation: Name, action: Name, answer: String },
     /// A bad request was answered.
@@ -275,7 +275,7 @@ impl Reading<'_> {
                 delivered: fields.position("delivered")?,
                 read: fields.position("read")?,
             }),
-            "standing" => What::Standing {
+            "status" => What::Status {
                 conversation: self.name("conversation")?,
                 head: fields.position("head")?,
                 count: fields.maybe_number("count")?,

@@ -14,7 +14,7 @@ pub(crate) fn judge(case: &Case, verdict: &mut Verdict) -> Counts {
     heads(case, &counts, verdict);
     let lost = claims(case, &counts, verdict);
     sights(case, &counts, &lost, verdict);
-    standings(case, &counts, verdict);
+    statuses(case, &counts, verdict);
     bodies(case, verdict);
     counts
 }
@@ -232,9 +232,9 @@ fn difference(case: &Case, sight: &Sight, stored: &Entry) -> Option<&'static str
 }
 
 /// Heads and read marks as the server told them.
-fn standings(case: &Case, counts: &Counts, verdict: &mut Verdict) {
+fn statuses(case: &Case, counts: &Counts, verdict: &mut Verdict) {
     for (_, line, _) in case.of_devices() {
-        let What::Standing { conversation, head, count, read, read_count } = line.what else { continue };
+        let What::Status { conversation, head, count, read, read_count } = line.what else { continue };
         let lines = Lines::history([line.number]);
         if head.seq > 0 {
             verdict.check(Check::HeadsExist, case.fate(conversation, head) != Fate::Missing, lines.clone(), || {

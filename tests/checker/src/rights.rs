@@ -49,7 +49,7 @@ fn members(case: &Case, verdict: &mut Verdict) {
 fn readers(case: &Case, verdict: &mut Verdict) {
     let sights = case.sights().map(|(line, device, sight)| (line, device, sight.place.0));
     let others = case.of_devices().filter_map(|(_, line, device)| match line.what {
-        What::Standing { conversation, .. } | What::Opened { conversation, .. } => Some((line, device, conversation)),
+        What::Status { conversation, .. } | What::Opened { conversation, .. } => Some((line, device, conversation)),
         What::Cursors(reached) => Some((line, device, reached.conversation)),
         _ => None,
     });

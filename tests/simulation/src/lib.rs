@@ -3,7 +3,7 @@
 //!
 //! - `world` has the clock and the events; `lambda` runs invocations, whose calls (`port`) take effect and are answered at times of their
 //!   own; `creation` shows a transaction item by item; `gateway`, `queue` and `phone` are what their names say;
-//! - [`Script`] is what people do, [`Fault`] what goes wrong; both are drawn from a seed, and can be saved and shortened ([`shrink`]);
+//! - [`Script`] is what users do, [`Fault`] what goes wrong; both are drawn from a seed, and can be saved and shortened ([`shrink`]);
 //! - `rest` waits until everything has converged; the verdict is the independent checker's (`tests/checker`).
 //!
 //! Every second run is *strict*: heartbeats tell nothing and no fault may cost a push, so that no repair hides what was not delivered.

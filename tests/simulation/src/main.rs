@@ -37,7 +37,7 @@ struct Arguments {
     jobs: usize,
     /// Prints what happens.
     #[arg(long)]
-    tell: bool,
+    trace: bool,
     /// Runs a saved script instead.
     #[arg(long)]
     script: Option<PathBuf>,
@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<ExitCode> {
     if let Some(path) = &arguments.script {
         let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
         let script = serde_json::from_str(&text).with_context(|| format!("{} is a script", path.display()))?;
-        return judged(&arguments, &script, &run(&script, arguments.tell));
+        return judged(&arguments, &script, &run(&script, arguments.trace));
     }
     let first = arguments.seed.unwrap_or_else(first_seed);
     let plan = if arguments.no_faults { Plan::None } else { Plan::Seeded };
@@ -74,7 +74,7 @@ fn main() -> anyhow::Result<ExitCode> {
                     }
                     let script = Script::of_seed(first + number, arguments.operations, plan.clone());
                     let script = Script { strict: script.strict || arguments.strict, ..script };
-                    let outcome = run(&script, arguments.tell);
+                    let outcome = run(&script, arguments.trace);
                     tally.add(&outcome);
                     if outcome.violation.is_some() || arguments.runs == 1 {
                         failed.fetch_or(outcome.violation.is_some(), Ordering::Relaxed);

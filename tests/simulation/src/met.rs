@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chatlane_session::{ConnectionState, OutgoingState, Shown};
 
-/// The rarer answers of the server, and what a person sees rarely: that they were met shows that the repairs that they lead to have run.
+/// The rarer answers of the server, and what a user sees rarely: that they were met shows that the repairs that they lead to have run.
 #[derive(Clone, Debug, Default)]
 pub struct Met(pub(crate) BTreeMap<&'static str, u64>);
 

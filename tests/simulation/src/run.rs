@@ -47,7 +47,7 @@ pub fn run(script: &Script, prints: bool) -> Outcome {
             if world.violation.is_some() {
                 return;
             }
-            world.tell(format_args!("{:?}", step.operation));
+            world.log(format_args!("{:?}", step.operation));
             let took_effect = world.perform(&step.operation);
             let counts = world.performed.entry(step.operation.name()).or_default();
             counts.0 += 1;

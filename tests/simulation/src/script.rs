@@ -1,4 +1,4 @@
-//! What people do in a run: operations, each so long after the one before. A script with its seed and its faults is a whole run.
+//! What users do in a run: operations, each so long after the one before. A script with its seed and its faults is a whole run.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ pub struct Step {
     pub operation: Operation,
 }
 
-/// What a person, a stranger or time does.
+/// What a user, a stranger or time does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "does", rename_all = "snake_case")]
 pub enum Operation {

@@ -52,7 +52,7 @@ const EVENTS_MAX: u64 = 3_000_000;
 /// Something that is to happen.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// The person starts the app, if it does not run.
+    /// The user starts the app, if it does not run.
     Start { phone: usize },
     /// A handshake arrives at the gateway.
     Handshake { socket: u64, device: DeviceId, token: Token },
@@ -268,7 +268,7 @@ impl World {
     }
 
     /// What happens goes into the trace.
-    pub(crate) fn tell(&mut self, what: fmt::Arguments<'_>) {
+    pub(crate) fn log(&mut self, what: fmt::Arguments<'_>) {
         self.line.clear();
         let _infallible = write!(self.line, "{:>9} {what}", self.now_ms);
         self.trace = hashed(self.trace, self.line.as_bytes());

@@ -178,10 +178,10 @@ async fn make_routable<P: Connections + Outbound + Clock>(ports: &P, caller: &Ca
         expires: caller.expires,
     };
     let all = ports.register(&caller.user, &mine, ports.now()).await?;
-    let standing = all.iter().find(|session| session.connection == mine.connection).cloned();
+    let registered = all.iter().find(|session| session.connection == mine.connection).cloned();
     let displaced = displaced_by(&mine, all);
     if displaced.is_empty() {
-        return Ok((standing, 0));
+        return Ok((registered, 0));
     }
     ports.remove(&caller.user, &displaced).await?;
     if displaced.contains(&mine.connection) {
@@ -190,7 +190,7 @@ async fn make_routable<P: Connections + Outbound + Clock>(ports: &P, caller: &Ca
     let goaway = encode(&ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None }));
     // A courtesy: the session is gone, so nothing else reaches that socket, whatever becomes of this post.
     let outcomes = join_all(displaced.iter().map(|connection| ports.post(connection, &goaway))).await;
-    Ok((standing, outcomes.into_iter().filter(|delivery| *delivery == PostOutcome::Posted).count()))
+    Ok((registered, outcomes.into_iter().filter(|delivery| *delivery == PostOutcome::Posted).count()))
 }
 
 /// The connections that must go after `mine` was added: older ones of the same device, and the oldest above 16; `mine` itself, if it is

@@ -41,7 +41,7 @@ const LOG: &[Mutation] = &[
     }),
     ("a stored body was never sent", &[L1], |s| s.line("phone", "attempt", 0)["messages"][0]["body"] = body("other")),
     ("the head is beyond the tail", &[L1], |s| s.set(HEAD, "s", json!({"N": "6"}))),
-    ("a head is told that is beyond the tail", &[L1], |s| s.line("desk", "standing", 0)["head"] = at(1, 9)),
+    ("a head is told that is beyond the tail", &[L1], |s| s.line("desk", "status", 0)["head"] = at(1, 9)),
     ("settings without a log", &[L1], |s| {
         s.dump.push(json!({"table": "conversations", "item": {"c": {"S": "d9"}, "k": {"S": "meta"}, "t": {"N": "1"}}}));
     }),
@@ -168,7 +168,7 @@ const ROWS: &[Mutation] = &[
         s.dump.push(item(6, 1, "carol", "x3"));
     }),
     ("a stranger is shown an entry", &[M1], |s| s.before_quiescence(of_d1("spy", "shown", entry(1, (1, "alice", "o1"))))),
-    ("a stranger is told a head", &[M1], |s| s.before_quiescence(of_d1("spy", "standing", json!({"head": at(1, 5), "count": 4})))),
+    ("a stranger is told a head", &[M1], |s| s.before_quiescence(of_d1("spy", "status", json!({"head": at(1, 5), "count": 4})))),
     ("a member has no row", &[M1], |s| {
         let row = s.find_item("conversations", "k", "member#bob");
         s.dump.remove(row);
@@ -196,7 +196,7 @@ const ROWS: &[Mutation] = &[
     ("a read cursor counts wrong", &[Count], |s| s.set(ALICES, "rn", json!({"N": "2"}))),
     ("a device is told a wrong count", &[Count], |s| s.line("tablet", "shown", 1)["count"] = 3.into()),
     ("an acknowledgement has a wrong count", &[Count], |s| s.line("phone", "result", 0)["count"] = 2.into()),
-    ("hello tells a wrong count", &[Count], |s| s.line("desk", "standing", 0)["count"] = 5.into()),
+    ("hello tells a wrong count", &[Count], |s| s.line("desk", "status", 0)["count"] = 5.into()),
     ("a device shows a wrong unread", &[Count], |s| s.line("desk", "end", 0)["transcripts"][0]["unread"] = 4.into()),
 ];
 

@@ -1,5 +1,5 @@
 //! A device as a process, so that it can be killed: `chatlane_client::Device` on a store file, told what to do by lines of JSON on standard
-//! input ([`Order`]), telling what it shows by lines of JSON on standard output ([`Report`]). The end of the input ends it in order.
+//! input ([`Order`]), reporting what it shows by lines of JSON on standard output ([`Report`]). The end of the input ends it in order.
 //!
 //! `device URL STORE USER`, with a token of the user in `CHATLANE_TOKEN`.
 
@@ -35,8 +35,8 @@ async fn main() -> anyhow::Result<()> {
                 None => break,
             },
             shown = shown.recv() => match shown {
-                Some(shown) => tell(shown, &mut texts),
-                None => break, // the store has failed: `shutdown` tells why
+                Some(shown) => report_shown(shown, &mut texts),
+                None => break, // the store has failed: `shutdown` says why
             },
         }
     }
@@ -78,8 +78,8 @@ fn carry_out(device: &Device, order: Order, texts: &mut BTreeMap<ClientMessageId
     Ok(())
 }
 
-fn tell(shown: Shown, texts: &mut BTreeMap<ClientMessageId, String>) {
-    let told = match shown {
+fn report_shown(shown: Shown, texts: &mut BTreeMap<ClientMessageId, String>) {
+    let shown = match shown {
         Shown::Entry { conversation, entry } => Report::Entry { conversation, entry },
         Shown::Conversation { row, .. } => Report::Has(Place { conversation: row.conversation, position: row.have }),
         Shown::Outgoing { conversation, client_message_id, state } => match state {
@@ -95,7 +95,7 @@ fn tell(shown: Shown, texts: &mut BTreeMap<ClientMessageId, String>) {
         Shown::Cursors { .. } => return,
         other => Report::Odd(format!("{other:?}")),
     };
-    report(&told);
+    report(&shown);
 }
 
 fn report(report: &Report) {

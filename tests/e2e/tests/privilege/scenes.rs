@@ -22,7 +22,7 @@ pub struct Scene<'a> {
 }
 
 /// Alice, who has three conversations, and Bob, who has one of them. All are delivered.
-struct Cast {
+struct Actors {
     alice: Device,
     bob: Device,
     lane: ConversationId,
@@ -37,17 +37,17 @@ impl<'a> Scene<'a> {
 
     /// Plays all scenes. Returns when what they have caused is done.
     pub async fn play(&self) {
-        let cast = self.opened().await;
-        self.sent(&cast).await;
-        self.welcomed(&cast).await;
-        self.synced(&cast).await;
-        self.looked_up(&cast).await;
+        let actors = self.opened().await;
+        self.sent(&actors).await;
+        self.welcomed(&actors).await;
+        self.synced(&actors).await;
+        self.looked_up(&actors).await;
         for action in ["ack", "read"] {
-            self.moved(&cast, action).await;
+            self.moved(&actors, action).await;
         }
-        self.kept_alive(&cast).await;
-        self.not_delivered(&cast).await;
-        self.not_queued(&cast).await;
+        self.kept_alive(&actors).await;
+        self.not_delivered(&actors).await;
+        self.not_queued(&actors).await;
         self.expired().await;
         self.stack.quiet().await;
     }
@@ -60,7 +60,7 @@ impl<'a> Scene<'a> {
     }
 
     /// `open`: new, and existing; `hello` without any conversation.
-    async fn opened(&self) -> Cast {
+    async fn opened(&self) -> Actors {
         let (alice, bob) = (self.stack.device("alice").await, self.stack.device("bob").await);
         let mut all = vec![];
         for other in ["bob", "carol", "dave"] {
@@ -69,12 +69,12 @@ impl<'a> Scene<'a> {
         self.stack.quiet().await;
         let again = alice.open("bob").await.expect("open is answered");
         assert_eq!(again.conversation, all[0]);
-        Cast { alice, bob, lane: again.conversation, all, tail: position(3) }
+        Actors { alice, bob, lane: again.conversation, all, tail: position(3) }
     }
 
     /// `send`: a message, again, another under its id, in a race, of nobody who may.
-    async fn sent(&self, cast: &Cast) {
-        let Cast { alice, bob, lane, .. } = cast;
+    async fn sent(&self, actors: &Actors) {
+        let Actors { alice, bob, lane, .. } = actors;
         let first = message("hello", position(1));
         let (stored, again) = (alice.send(lane, std::slice::from_ref(&first)).await, alice.send(lane, std::slice::from_ref(&first)).await);
         assert!(matches!(outcome(stored), Outcome::Ok(_)));
@@ -105,7 +105,7 @@ impl<'a> Scene<'a> {
     }
 
     /// `hello`: with one conversation, with several, and on a newer connection of the device.
-    async fn welcomed(&self, Cast { alice, bob, .. }: &Cast) {
+    async fn welcomed(&self, Actors { alice, bob, .. }: &Actors) {
         for (device, conversations) in [(bob, 1), (alice, 3)] {
             let welcome = device.hello().await.expect("hello is answered");
             assert_eq!(welcome.conversations.len(), conversations);
@@ -122,7 +122,7 @@ impl<'a> Scene<'a> {
     }
 
     /// `sync`: of one conversation and of several, with one acknowledged and with several.
-    async fn synced(&self, Cast { alice, bob, lane, all, .. }: &Cast) {
+    async fn synced(&self, Actors { alice, bob, lane, all, .. }: &Actors) {
         let from = |conversation: &ConversationId| SyncFrom { conversation: conversation.clone(), after: Position::ZERO };
         let three: Vec<SyncFrom> = all.iter().map(from).collect();
         for (from, ack) in [(&three[..1], named(&all[..1], 2)), (&three[..], named(&all[1..], 1))] {
@@ -132,7 +132,7 @@ impl<'a> Scene<'a> {
         receipts(bob, lane, 1).await;
     }
 
-    async fn looked_up(&self, Cast { alice, lane, .. }: &Cast) {
+    async fn looked_up(&self, Actors { alice, lane, .. }: &Actors) {
         let history = alice.request(json!({ "action": "history", "conversation": lane })).await.expect("an answer");
         assert_eq!(history["entries"].as_array().map(Vec::len), Some(4), "{history}");
         let asked = json!({ "action": "probe", "conversation": lane, "anchor": position(1), "ids": ["x"] });
@@ -141,7 +141,7 @@ impl<'a> Scene<'a> {
     }
 
     /// `ack` or `read`: of one conversation, of several, and of an entry that there is not.
-    async fn moved(&self, Cast { alice, bob, lane, all, tail }: &Cast, action: &str) {
+    async fn moved(&self, Actors { alice, bob, lane, all, tail }: &Actors, action: &str) {
         let before = count(&bob.frames(), lane);
         let one = PositionIn { conversation: lane.clone(), position: *tail };
         alice.acknowledge(action, &[one]).await.expect("the cursor moves");
@@ -152,7 +152,7 @@ impl<'a> Scene<'a> {
     }
 
     /// `ping` with one conversation open and with several, `refresh`, and what no route takes.
-    async fn kept_alive(&self, Cast { alice, all, .. }: &Cast) {
+    async fn kept_alive(&self, Actors { alice, all, .. }: &Actors) {
         for open in [&all[..1], all] {
             let answer = alice.request(json!({ "action": "ping", "open": open })).await.expect("an answer");
             assert_eq!(answer["conversations"].as_array().map(Vec::len), Some(open.len()), "{answer}");
@@ -165,7 +165,7 @@ impl<'a> Scene<'a> {
     }
 
     /// `fan_out`: a connection that takes no post for now, and one that is gone.
-    async fn not_delivered(&self, Cast { alice, bob, lane, .. }: &Cast) {
+    async fn not_delivered(&self, Actors { alice, bob, lane, .. }: &Actors) {
         let posts = Matching::service(Service::Connections).function("fan_out").operation("PostToConnection");
         let hold = self.stack.endpoints().hold(posts.clone(), At::Request, usize::MAX);
         let refusing = Refusing::with(hold, StatusCode::TOO_MANY_REQUESTS, "LimitExceededException");
@@ -184,7 +184,7 @@ impl<'a> Scene<'a> {
     }
 
     /// `sync` and `probe`: they find a message whose delivery could not be queued.
-    async fn not_queued(&self, Cast { alice, lane, .. }: &Cast) {
+    async fn not_queued(&self, Actors { alice, lane, .. }: &Actors) {
         let enqueues = Matching::service(Service::Sqs).function("send").operation("SendMessage");
         for (function, tail) in [("sync", 6), ("probe", 7)] {
             let mut hold = self.stack.endpoints().hold(enqueues.clone(), At::Request, 1);

@@ -25,7 +25,7 @@ fn holds(condition: bool, invariant: &'static str, otherwise: impl FnOnce() -> S
 }
 
 impl Phone {
-    /// Behind an input: `before` is the state of the connection that its person saw, `wanted` whether the person wanted one.
+    /// Behind an input: `before` is the state of the connection that its user saw, `wanted` whether the user wanted one.
     fn check_outputs(&mut self, now_ms: u64, before: ConnectionState, wanted: bool, outputs: &[Output]) -> Result<(), Broken> {
         let Some(session) = &self.session else { return Ok(()) };
         let (second, count) = (now_ms / 1000, u32::try_from(outputs.len()).unwrap_or(u32::MAX));
@@ -39,10 +39,10 @@ impl Phone {
             _ => None,
         });
         let (shown, state) = (shown.unwrap_or(before), session.connection());
-        holds(shown == state, "session", || format!("it is {state:?}, and its person sees {shown:?}"))?;
+        holds(shown == state, "session", || format!("it is {state:?}, and its user sees {shown:?}"))?;
         let opens = outputs.iter().any(|output| matches!(output, Output::Connect(_)));
         let stays = before != ConnectionState::Displaced || wanted || !opens;
-        holds(stays, "displaced", || "it comes back, and its person has not asked for it".to_owned())
+        holds(stays, "displaced", || "it comes back, and its user has not asked for it".to_owned())
     }
 
     fn check_request(

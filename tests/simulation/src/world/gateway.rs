@@ -177,7 +177,7 @@ impl World {
     pub(crate) fn gateway_learns(&mut self, number: u64) {
         let Some(socket) = self.sockets.get_mut(&number).filter(|socket| socket.held) else { return };
         socket.held = false;
-        self.tell(format_args!("the gateway knows that c{number} has ended"));
+        self.log(format_args!("the gateway knows that c{number} has ended"));
         if self.faults.strike(Fault::DisconnectLost).is_some() {
             return;
         }
@@ -254,7 +254,7 @@ impl World {
     pub(crate) fn post(&mut self, connection: &ConnectionId, frame: &str) -> PostOutcome {
         let Some((number, socket)) = self.named(connection).filter(|(_, socket)| socket.held) else { return PostOutcome::Gone };
         if socket.stage == Stage::Open && self.faults.strike(Fault::FalseGone).is_some() {
-            self.tell(format_args!("{connection} is called gone"));
+            self.log(format_args!("{connection} is called gone"));
             return PostOutcome::Gone;
         }
         if self.by_session(number) && self.faults.strike(Fault::PushLost).is_some() {

@@ -126,7 +126,7 @@ impl World {
 
     fn begin(&mut self, name: String, job: Job, desk: SharedDesk<Memory>, future: Running) {
         let number = self.number();
-        self.tell(format_args!("{name} begins"));
+        self.log(format_args!("{name} begins"));
         self.invocations.insert(number, Invocation { name, job, desk, future });
         self.go_on(number);
     }
@@ -136,7 +136,7 @@ impl World {
         let Some(mut invocation) = self.invocations.remove(&number) else { return };
         let mut context = Context::from_waker(Waker::noop());
         if let Poll::Ready(ended) = invocation.future.as_mut().poll(&mut context) {
-            self.tell(format_args!("{} ends", invocation.name));
+            self.log(format_args!("{} ends", invocation.name));
             match (invocation.job, ended) {
                 (Job::Request { socket }, Ended::Answered(answered)) => self.route_answered(socket, answered),
                 (Job::Batch { messages, .. }, Ended::Batch(answer)) => self.batch_answered(&messages, &answer),
@@ -192,7 +192,7 @@ impl World {
         }
         let Some(mut waiting) = self.calls.remove(&number) else { return };
         let caller = self.invocations.get(&waiting.invocation).map(|caller| caller.name.clone());
-        self.tell(format_args!("{} {}", caller.as_deref().unwrap_or("the dead"), what(&waiting.call)));
+        self.log(format_args!("{} {}", caller.as_deref().unwrap_or("the dead"), what(&waiting.call)));
         if matches!(waiting.effect, Taken::Not) {
             waiting.effect = self.take_effect(&waiting.call).map_or(Taken::Failed, Taken::Done);
         }
@@ -213,7 +213,7 @@ impl World {
         match effect {
             Taken::Done(outcome) if comes => call.answer(outcome),
             Taken::Done(_) | Taken::Failed | Taken::Not => {
-                self.tell(format_args!("{} fails", what(&call)));
+                self.log(format_args!("{} fails", what(&call)));
                 call.lose();
             }
         }
@@ -225,7 +225,7 @@ impl World {
     pub(crate) fn dies(&mut self, number: u64) {
         let dead = self.invocations.remove(&number);
         if let Some(dead) = &dead {
-            self.tell(format_args!("{} DIES", dead.name));
+            self.log(format_args!("{} DIES", dead.name));
         }
         let mine: Vec<u64> = self.calls.iter().filter(|(_, waiting)| waiting.invocation == number).map(|(call, _)| *call).collect();
         for call in mine {

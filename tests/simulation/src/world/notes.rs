@@ -1,4 +1,4 @@
-//! What a device's person sees, what leaves it and what reaches it, as lines of the history.
+//! What a device's user sees, what leaves it and what reaches it, as lines of the history.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::World;
 use super::gateway::Stage;
 
 impl World {
-    /// What the person sees.
+    /// What the user sees.
     pub(crate) fn show(&mut self, number: usize, shown: Shown) {
         self.check_shown(number, &shown);
         self.met.shown(&shown);
@@ -107,10 +107,10 @@ impl World {
         self.phones[number].watch.answered(&frame);
         self.met.answered(text);
         match frame {
-            ServerFrame::Hello(answer) => self.note_standings(number, *answer),
+            ServerFrame::Hello(answer) => self.note_statuses(number, *answer),
             ServerFrame::Ping(answer) => {
                 for row in answer.conversations {
-                    self.note(number, json!({"what": "standing", "conversation": row.conversation, "head": row.head, "count": row.count}));
+                    self.note(number, json!({"what": "status", "conversation": row.conversation, "head": row.head, "count": row.count}));
                 }
             }
             ServerFrame::Open(answer) => {
@@ -192,13 +192,13 @@ impl World {
         }
     }
 
-    fn note_standings(&mut self, number: usize, answer: HelloAnswer) {
+    fn note_statuses(&mut self, number: usize, answer: HelloAnswer) {
         for row in answer.conversations {
             let head = row.conversation;
             self.note(
                 number,
                 json!({
-                    "what": "standing", "conversation": head.conversation, "head": head.head, "count": row.count,
+                    "what": "status", "conversation": head.conversation, "head": head.head, "count": row.count,
                     "read": row.read, "read_count": row.read_count,
                 }),
             );

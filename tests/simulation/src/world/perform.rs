@@ -1,4 +1,4 @@
-//! Carrying out what people do.
+//! Carrying out what users do.
 
 use chatlane_protocol::{Body, ConversationId, Seq, UserId};
 use chatlane_session::{Act, Input};

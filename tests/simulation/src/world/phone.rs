@@ -1,4 +1,4 @@
-//! A device: the real session, its store, and what its person sees, told as lines of the history.
+//! A device: the real session, its store, and what its user sees, told as lines of the history.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -40,7 +40,7 @@ pub(crate) struct Phone {
     written_ms: u64,
     pub(crate) made: u64,
     pub(crate) composed: BTreeSet<ClientMessageId>,
-    /// Given up by its person.
+    /// Given up by its user.
     pub(crate) discarded: BTreeSet<ClientMessageId>,
     /// Another client has said hello in its name, at some time.
     pub(crate) doubled: bool,
@@ -91,7 +91,7 @@ impl World {
         issuer::token(user, (START_MS + self.now_ms + life_ms - LEEWAY_MS) / 1000)
     }
 
-    /// The person starts the app, with what its store holds.
+    /// The user starts the app, with what its store holds.
     pub(crate) fn start(&mut self, number: usize) {
         let phone = &mut self.phones[number];
         if phone.session.is_some() {
@@ -160,7 +160,7 @@ impl World {
         }
         let (said, before, wanted) = (said(&input), phone.state, matches!(input, Input::Do(Act::ConnectNow)));
         let outputs = session.handle(Moment(now_ms), random, input);
-        self.tell(format_args!("device {number} <- {said}"));
+        self.log(format_args!("device {number} <- {said}"));
         self.check_outputs(number, before, wanted, &outputs);
         for output in outputs {
             self.carry_out(number, output);
@@ -238,7 +238,7 @@ impl World {
         }
     }
 
-    /// Entries of a conversation that the person of a device has been shown, ascending.
+    /// Entries of a conversation that the user of a device has been shown, ascending.
     pub(crate) fn seen(&self, number: usize, conversation: &ConversationId) -> Vec<Position> {
         let entries = self.phones[number].disk.entries.get(conversation);
         entries.into_iter().flat_map(BTreeMap::values).map(|entry| entry.position).collect()

@@ -119,7 +119,7 @@ impl World {
         for number in messages {
             let failed = answer.batch_item_failures.iter().any(|failure| failure.item_identifier == number.to_string());
             if failed {
-                self.tell(format_args!("message {number} is handed back"));
+                self.log(format_args!("message {number} is handed back"));
             } else {
                 self.queue.messages.remove(number);
             }

@@ -1,7 +1,7 @@
 //! After the last fault: everything comes to rest within bounded virtual time, and then everybody has the same.
 //!
 //! One thing does not come by itself yet: the delivery of an entry whose sender was killed before the enqueue and does not come back to it:
-//! the message was given up, or the conversation not asked for again. The next message repairs it (the sweeper will). People say that
+//! the message was given up, or the conversation not asked for again. The next message repairs it (the sweeper will). Users say that
 //! message here, and it is counted; never where an answer has told a sender that the entry is stored, which promises the delivery (L4).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,7 @@ const GAP_WITHIN_MS: u64 = 35_000;
 /// So long a live device may be without pushes: until the answer to its next `ping`.
 const NO_PUSHES_MS_MAX: u64 = PING_AFTER_IDLE_MS + 60_000;
 
-/// How often people look at their conversations, and say a word where nobody has.
+/// How often users look at their conversations, and say a word where nobody has.
 const LOOK_EVERY_MS: u64 = 60_000;
 
 /// What is not at rest.
@@ -106,7 +106,7 @@ impl World {
         }
     }
 
-    /// People scroll up until they have seen everything, so that in the end each has the whole log.
+    /// Users scroll up until they have seen everything, so that in the end each has the whole log.
     fn read_to_the_beginning(&mut self) -> Option<Unrest> {
         let mut unread = None;
         for phone in 0..self.phones.len() {
@@ -122,7 +122,7 @@ impl World {
         unread
     }
 
-    /// Each person looks at all conversations. Where a delivery was never begun, and no sender comes back to it, those who know of the
+    /// Each user looks at all conversations. Where a delivery was never begun, and no sender comes back to it, those who know of the
     /// conversation say a word, and those who do not open it again.
     fn look_at_everything(&mut self) {
         let idle = self.queue.is_empty() && self.invocations.is_empty();
