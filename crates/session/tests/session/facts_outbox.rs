@@ -1,7 +1,7 @@
 //! The outbox: attempted in order, settled once, never lost. The simple cases are vectors.
 
 use chatlane_protocol::request::SendMessages;
-use chatlane_protocol::{Body, EntryKind, ErrorCode, Outcome, Position};
+use chatlane_protocol::{Body, EntryKind, ErrorCode, Outcome, Position, ServerFrame};
 use chatlane_session::{Act, Failure, OutboxState, OutgoingState, Shown};
 
 use crate::phone::*;
@@ -71,6 +71,18 @@ fn conversations_do_not_wait_for_each_other() {
     phone.compose("a");
     phone.does(Act::Compose { conversation: d2(), client_message_id: message_id("b"), body: body("b") });
     assert_eq!(phone.sent.len(), 2);
+}
+
+#[test]
+fn a_frame_has_as_many_messages_as_the_server_said() {
+    let (mut phone, hello) = Phone::greeting(&knows(3));
+    for id in ["a", "b", "c", "d", "e"] {
+        phone.compose(id);
+    }
+    let mut answer = hello_answer(hello.id, vec![], None);
+    answer.limits.messages_per_send_max = 3;
+    phone.receive(&ServerFrame::Hello(Box::new(answer)));
+    assert_eq!(ids(&phone.send()), ["a", "b", "c"]);
 }
 
 #[test]

@@ -31,6 +31,17 @@ fn after_a_restore_what_is_beyond_the_common_entry_is_dropped_and_synced_anew() 
     assert_eq!(phone.row().head, at_epoch(2, 7));
 }
 
+// holds: D1
+#[test]
+fn an_answer_to_a_sync_of_before_a_restore_says_nothing() {
+    let (mut phone, send) = Phone::sending(9);
+    let sync = phone.gap_before(12);
+    phone.results(&send, [Outcome::Refused(restored_to(at(5)))]);
+    phone.page(&sync, entries(1, 10..=12), true);
+    assert_eq!((phone.row().have, phone.entries_shown()), (at(5), vec![]));
+    assert_eq!(phone.sync().conversations[0].after, at(5));
+}
+
 #[test]
 fn a_restore_of_all_that_is_here_leaves_nothing_to_acknowledge() {
     let mut phone = Phone::live(&knows(3), [row_with_last(at_epoch(2, 5_000), Position::ZERO)]);
