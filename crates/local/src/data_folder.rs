@@ -80,6 +80,16 @@ mod tests {
 
     use super::*;
 
+    #[cfg(unix)]
+    #[test]
+    fn a_new_folder_is_its_owners_alone() {
+        let folder = Folder::new();
+        let path = folder.file("data");
+        let _held = DataFolder::open(&path, false).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
     #[test]
     fn a_folder_in_use_is_refused_with_what_to_do() {
         let folder = Folder::new();
