@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
 
 use chatlane_aws::{Parts, Resource, sdk_config};
-use chatlane_chat::log::hash::DedupeKey;
+use chatlane_chat::deployment::Secret;
 use chatlane_chat::ports::Clock;
-use chatlane_chat::settings::{AdmissionLimit, AnchorBound, Settings};
+use chatlane_chat::settings::{AdmissionLimit, AnchorBound, Deployed, SendLimits};
 use chatlane_protocol::UnixMillis;
 use chatlane_protocol::limits::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX};
 
@@ -73,15 +73,6 @@ impl Environment {
         PortsToBe { names, ports: PhantomData }
     }
 
-    /// The key of body hashes.
-    pub fn dedupe_key(&mut self) -> DedupeKey {
-        let key = self.text("CHATLANE_DEDUPE_KEY");
-        DedupeKey::new(bytes_of_hex(&key).unwrap_or_else(|| {
-            self.wrong.push("CHATLANE_DEDUPE_KEY is not 64 hexadecimal digits".to_owned());
-            [0; 32] // never used: a start with anything wrong ends
-        }))
-    }
-
     /// Whose tokens are accepted: the source of the issuer's keys (a JWK set or its address), and the rules.
     pub fn issuer(&mut self) -> (String, TokenPolicy) {
         let keys = self.text_or("CHATLANE_JWKS", "");
@@ -97,14 +88,23 @@ impl Environment {
         (if keys.is_empty() { source } else { keys }, policy)
     }
 
-    /// What the core's rules read.
-    pub fn settings(&mut self) -> Settings {
-        let epoch = self.text("CHATLANE_EPOCH").parse().unwrap_or_else(|_| {
-            self.wrong.push("CHATLANE_EPOCH is not a number of 32 bits".to_owned());
-            0
-        });
-        let mut settings = Settings::new(epoch);
-        settings.admission = match self.unasked("CHATLANE_ADMISSION", "on").as_str() {
+    /// What the function knows of its deployment.
+    pub fn deployed(&mut self) -> Deployed {
+        Deployed::new(self.send_limits())
+    }
+
+    /// The same for a function that makes the deployment's item where there is none, with a secret that is drawn now.
+    pub fn founding(&mut self) -> Deployed {
+        let mut secret = [0; Secret::BYTES];
+        if getrandom::fill(&mut secret).is_err() {
+            self.wrong.push("the system has no random numbers".to_owned());
+        }
+        Deployed::founding(self.send_limits(), Secret(secret))
+    }
+
+    /// Tests change them; no deployment does.
+    fn send_limits(&mut self) -> SendLimits {
+        let admission = match self.unasked("CHATLANE_ADMISSION", "on").as_str() {
             "off" => AdmissionLimit::Off,
             "on" => AdmissionLimit::PerConversation,
             _ => {
@@ -112,11 +112,11 @@ impl Environment {
                 AdmissionLimit::PerConversation
             }
         };
-        settings.anchor = AnchorBound {
+        let anchor = AnchorBound {
             entries_max: self.number_or("CHATLANE_ANCHOR_ENTRIES_MAX", ANCHOR_ENTRIES_MAX),
             bytes_max: self.number_or("CHATLANE_ANCHOR_BYTES_MAX", ANCHOR_BYTES_MAX),
         };
-        settings
+        SendLimits { admission, anchor, ..SendLimits::DEFAULT }
     }
 
     /// All variables that were asked for so far.
@@ -134,17 +134,6 @@ impl Environment {
     fn finish(self) -> Result<(), BadEnvironment> {
         if self.wrong.is_empty() { Ok(()) } else { Err(BadEnvironment(self.wrong)) }
     }
-}
-
-fn bytes_of_hex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
-    }
-    Some(bytes)
 }
 
 /// The variable that names a part of the deployment.
@@ -199,11 +188,9 @@ mod tests {
 
     #[test]
     fn one_error_names_everything_that_is_missing_or_wrong() {
-        let env = environment(&[("CHATLANE_EPOCH", "x"), ("CHATLANE_ADMISSION", "maybe"), ("CHATLANE_ANCHOR_ENTRIES_MAX", "-1")]);
+        let env = environment(&[("CHATLANE_ADMISSION", "maybe"), ("CHATLANE_ANCHOR_ENTRIES_MAX", "-1")]);
         let error = env.give(|env| crate::Function::Send.ask(env)).unwrap_err().to_string();
         for name in [
-            "CHATLANE_EPOCH is not",
-            "CHATLANE_DEDUPE_KEY is missing",
             "CHATLANE_ADMISSION is neither",
             "CHATLANE_ANCHOR_ENTRIES_MAX is not a number",
             "CHATLANE_FAN_OUT_QUEUE_URL is missing",
@@ -218,18 +205,10 @@ mod tests {
 
     #[test]
     fn the_defaults_are_the_documented_ones() {
-        let key = "0f".repeat(32);
-        let mut env = environment(&[("CHATLANE_EPOCH", "3"), ("CHATLANE_DEDUPE_KEY", &key)]);
-        let settings = env.settings();
+        let mut env = environment(&[]);
+        let limits = env.send_limits();
         assert_eq!(env.finish(), Ok(()));
-        assert_eq!((settings.epoch, settings.admission), (3, AdmissionLimit::PerConversation));
-        assert_eq!((settings.anchor.entries_max, settings.anchor.bytes_max), (200, 128 * 1024));
-    }
-
-    #[test]
-    fn a_key_of_another_form_is_refused() {
-        for key in ["0f", &"g".repeat(64), &"ü".repeat(32)] {
-            assert!(bytes_of_hex(key).is_none(), "{key}");
-        }
+        assert_eq!(limits.admission, AdmissionLimit::PerConversation);
+        assert_eq!((limits.anchor.entries_max, limits.anchor.bytes_max), (200, 128 * 1024));
     }
 }

@@ -7,7 +7,6 @@ reaches into it, but for what makes it listen on the loopback interface only and
 import json
 import os
 import re
-import secrets
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,7 +71,7 @@ class Deployment:
 
     def __init__(self, address: str, name: str, folder: Path, issuer: Issuer):
         self.address, self.name, self.folder, self.issuer = address, name, folder, issuer
-        self.dedupe_key, self.deployed = secrets.token_hex(32), 0
+        self.deployed = 0
 
     def deploy(self, template: Path) -> Stack:
         """`sam deploy`, twice: the address of its @connections API, which on AWS the template knows, has an id that is made by the first."""
@@ -88,7 +87,7 @@ class Deployment:
 
     def sam_deploy(self, template: Path, connections: str) -> str:
         """Returns the URL for clients, as `sam deploy` tells it."""
-        parameters = {"Architecture": "x86_64", "DedupeKey": self.dedupe_key, "ConnectionsEndpoint": connections,
+        parameters = {"Architecture": "x86_64", "ConnectionsEndpoint": connections,
                       "Jwks": self.issuer.key_set(), "JwtIssuer": ISSUER, "JwtAudience": AUDIENCE}
         overrides = [f'{name}="{quoted(value)}"' for name, value in parameters.items()]
         env = sam_environment(AWS_ENDPOINT_URL=self.address, AWS_ACCESS_KEY_ID=CREDENTIALS.access_key, AWS_SECRET_ACCESS_KEY=CREDENTIALS.secret_key)

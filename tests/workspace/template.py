@@ -30,6 +30,9 @@ KEYS = {
     "UsersTable": [("u", "S", "HASH"), ("k", "S", "RANGE")],
 }
 
+# `hello` makes the item that all functions share, and writes nothing else beside it: the key is that of `chatlane_aws::items::deployment`.
+DEPLOYMENT_ONLY = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["#deployment"]}}
+
 # SAM gives it to every role that it makes, and cannot be told not to: CreateLogGroup, CreateLogStream and PutLogEvents, on every log group.
 LOGS_POLICY = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 
@@ -226,7 +229,9 @@ class TheTemplate(unittest.TestCase):
             self.assertEqual(references(properties["Role"]), {f"{function}Role"})
             for statement in statements(function):
                 self.assertEqual(statement["Effect"], "Allow", function)
-                self.assertEqual(set(statement), {"Effect", "Action", "Resource"}, function)
+                self.assertEqual(set(statement) - {"Condition"}, {"Effect", "Action", "Resource"}, function)
+                made = {"Condition": DEPLOYMENT_ONLY} if (function, statement["Action"]) == ("Hello", "dynamodb:PutItem") else {}
+                self.assertEqual({"Condition": statement["Condition"]} if "Condition" in statement else {}, made, function)
 
     def test_no_permission_is_wider_than_one_action_on_one_resource(self):
         for function in of_type("AWS::Lambda::Function"):

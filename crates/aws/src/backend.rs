@@ -32,7 +32,7 @@ pub type Store = Backend<Log, Conversations, Inboxes, Users>;
 pub enum Resource {
     /// The table of entries.
     Log,
-    /// The table of conversations: `meta`, `head` and members of each.
+    /// The table of conversations: `meta`, `head` and members of each; and the deployment's item.
     Conversations,
     /// The table of each user's conversations.
     Inboxes,

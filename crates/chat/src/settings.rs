@@ -1,13 +1,31 @@
-//! What a deployment chooses.
+//! What the core's rules read: what the deployment's item says, and how much `send` takes.
 
+use std::sync::{Mutex, PoisonError};
+
+use chatlane_protocol::UnixMillis;
 use chatlane_protocol::limits::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX, ENTRY_BYTES_MAX};
 
-/// The settings that the core's rules read. The same for all functions of one deployment. The key of body hashes is apart: only `send`
-/// has it.
+use crate::deployment::{Deployment, EPOCH_FIRST, Keys, Secret};
+use crate::ports::{Clock, Deployments, Failure};
+
+/// How long a function believes what it has read. So long after the epoch is raised *in place*, a warm function may still write the old
+/// one; tables that were restored under new names are given to functions that start anew.
+pub const READ_EVERY_MS: u64 = 60_000;
+
+/// The settings by which one request is served. A function has them from [`Deployed`].
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The epoch that new entries carry; every restore or failover raises it above all used before.
+    /// The epoch that new entries carry.
     pub epoch: u32,
+    /// The deployment's keys.
+    pub keys: Keys,
+    /// What `send` takes.
+    pub limits: SendLimits,
+}
+
+/// What `send` takes. The same for all functions of one deployment.
+#[derive(Clone, Copy, Debug)]
+pub struct SendLimits {
     /// Whether conversations limit how many messages they take.
     pub admission: AdmissionLimit,
     /// How far behind the tail an anchor may be.
@@ -34,14 +52,60 @@ pub struct AnchorBound {
     pub bytes_max: usize,
 }
 
-impl Settings {
-    /// The documented defaults.
-    pub const fn new(epoch: u32) -> Self {
-        Self {
-            epoch,
-            admission: AdmissionLimit::PerConversation,
-            anchor: AnchorBound { entries_max: ANCHOR_ENTRIES_MAX, bytes_max: ANCHOR_BYTES_MAX },
-            entry_bytes_max: ENTRY_BYTES_MAX,
+impl SendLimits {
+    /// The documented ones.
+    pub const DEFAULT: Self = Self {
+        admission: AdmissionLimit::PerConversation,
+        anchor: AnchorBound { entries_max: ANCHOR_ENTRIES_MAX, bytes_max: ANCHOR_BYTES_MAX },
+        entry_bytes_max: ENTRY_BYTES_MAX,
+    };
+}
+
+/// What a function knows of its deployment: read at its start and, by the first request after that, once a minute.
+#[derive(Debug)]
+pub struct Deployed {
+    limits: SendLimits,
+    founds: Option<Secret>,
+    known: Mutex<Option<Known>>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    settings: Settings,
+    read: UnixMillis,
+}
+
+impl Deployed {
+    /// Of a function that can do nothing before the deployment's item is there.
+    pub const fn new(limits: SendLimits) -> Self {
+        Self { limits, founds: None, known: Mutex::new(None) }
+    }
+
+    /// Of a function that makes the item if there is none yet, with this secret: freshly drawn, and never used if somebody was faster.
+    pub const fn founding(limits: SendLimits, secret: Secret) -> Self {
+        Self { limits, founds: Some(secret), known: Mutex::new(None) }
+    }
+
+    /// The settings by which a request is served now. An error: they could not be read, and nothing may be served without them.
+    pub async fn settings<P: Deployments + Clock>(&self, ports: &P) -> Result<Settings, Failure> {
+        let now = ports.now();
+        if let Some(known) = self.known()
+            && known.read <= now
+            && now.since_ms(known.read) < READ_EVERY_MS
+        {
+            return Ok(known.settings);
         }
+        let deployment = match (ports.deployment().await?, &self.founds) {
+            (Some(deployment), _) => deployment,
+            (None, Some(secret)) => ports.found(&Deployment { secret: secret.clone(), epoch: EPOCH_FIRST }).await?,
+            (None, None) => return Err(Failure::unavailable("read the deployment's item", "nobody has said hello or opened anything yet")),
+        };
+        let settings = Settings { epoch: deployment.epoch, keys: Keys::of(&deployment.secret), limits: self.limits };
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Known { settings: settings.clone(), read: now });
+        Ok(settings)
+    }
+
+    fn known(&self) -> Option<Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -54,7 +54,7 @@ fn an_anchor_may_be_200_entries_behind_and_no_more() {
     let refusal = stage.refusal(message("m-2", position(1)));
     assert_eq!((refusal.code, refusal.retryable, refusal.tail), (ErrorCode::AnchorStale, false, Some(position(202))));
     // The tail is the log's, not that of what was read.
-    stage.settings.admission = AdmissionLimit::Off;
+    stage.settings.limits.admission = AdmissionLimit::Off;
     for number in 203..=300 {
         stage.put(&entry(&stage.conversation, number, "bob"));
     }
@@ -322,7 +322,7 @@ fn a_lane_that_runs_away_makes_the_anchor_stale() {
 #[test]
 fn what_a_frame_has_stored_itself_does_not_make_its_anchor_stale() {
     let mut stage = Stage::with_entries(191);
-    stage.settings.admission = AdmissionLimit::Off;
+    stage.settings.limits.admission = AdmissionLimit::Off;
     let frame = (1..=25).map(|n| message(&format!("m-{n}"), position(1))).collect();
     let outcomes = stage.send("alice", frame).unwrap();
     let places: Vec<_> = outcomes.iter().map(|outcome| place(outcome).1).collect();

@@ -2,11 +2,10 @@
 
 use chatlane_chat::log::Head;
 use chatlane_chat::log::append::ATTEMPTS_MAX;
-use chatlane_chat::log::kinds::direct_conversation;
 use chatlane_chat::ports::{Creation, Creations as _, InboxRow};
 use chatlane_chat::requests::open::open;
 use chatlane_chat::testing::builders::{
-    caller, creation, head, member, message_id, position, request_id, seq, settings, start, task, unavailable, user,
+    caller, creation, direct, head, member, message_id, position, request_id, seq, settings, start, task, unavailable, user,
 };
 use chatlane_chat::testing::faulty::{Fault, Faulty};
 use chatlane_chat::testing::memory::Memory;
@@ -27,7 +26,7 @@ fn ask_and_tell(store: &Faulty, who: &str, with: &str) -> Result<Done<OpenAnswer
 }
 
 fn lane() -> ConversationId {
-    direct_conversation(&user("alice"), &user("bob"))
+    direct(&user("alice"), &user("bob"))
 }
 
 fn answer(with: &str, head: u64) -> OpenAnswer {

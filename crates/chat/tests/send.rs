@@ -1,11 +1,12 @@
 //! `send`: what each message of a request becomes, and what is queued for delivery. Anchors and races have a file of their own.
 
+use chatlane_chat::deployment::{Keys, Secret};
 use chatlane_chat::log::admission::{Admission, Bucket};
 use chatlane_chat::log::hash::{BodyHash, sender_hash};
 use chatlane_chat::log::{Entry, Kind, MessageEntry, Role};
 use chatlane_chat::settings::AdmissionLimit;
 use chatlane_chat::testing::builders::{
-    DEDUPE_KEY, caller, conversation, entry, facts, message, message_id, position, seq, start, task, text, user,
+    caller, conversation, entry, facts, message, message_id, position, seq, settings, start, task, text, user,
 };
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::stage::Stage;
@@ -44,7 +45,7 @@ fn a_message_is_stored_after_the_tail_with_its_facts_and_queued() {
     };
     let expected = Entry {
         client_message_id: message_id("m-1"),
-        kind: Kind::Message(MessageEntry { body: text("m-1"), hash: BodyHash::of(&text("m-1"), &DEDUPE_KEY) }),
+        kind: Kind::Message(MessageEntry { body: text("m-1"), hash: BodyHash::of(&text("m-1"), &settings().keys.bodies) }),
         facts: chatlane_chat::Facts { bucket, ..facts(4) },
         ..entry(&stage.conversation, 4, "alice")
     };
@@ -90,6 +91,20 @@ fn another_body_under_the_same_id_is_a_conflict_and_is_not_queued() {
     // The id of the entry that created the conversation is used up too.
     assert_eq!(stage.send_one(message("create", Position::ZERO)), Outcome::Conflict(stored(1)));
     assert_eq!((stage.entries().len(), stage.take_tasks()), (2, vec![]));
+}
+
+/// Of a restored copy under another secret, or of before hashes named their key: nobody can compare the bodies.
+// holds: L2
+#[test]
+fn under_another_key_the_client_message_id_alone_says_duplicate() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.send_one(message("m-1", position(1))), Outcome::Ok(stored(2)));
+    stage.settings.keys = Keys::of(&Secret([8; Secret::BYTES]));
+    for what in ["m-1", "something else"] {
+        let again = NewMessage { body: text(what), ..message("m-1", position(1)) };
+        assert_eq!(stage.send_one(again), Outcome::Duplicate(stored(2)), "{what}");
+    }
+    assert_eq!(stage.entries().len(), 2);
 }
 
 // holds: L5
@@ -284,7 +299,7 @@ fn a_duplicate_is_not_charged() {
 #[test]
 fn without_admission_everything_is_taken_and_the_bucket_stays_as_it_was() {
     let mut stage = Stage::new();
-    stage.settings.admission = AdmissionLimit::Off;
+    stage.settings.limits.admission = AdmissionLimit::Off;
     let empty = Bucket { tokens_milli: 0, ..facts(1).bucket };
     stage.change_tail(|facts| facts.bucket = empty.clone());
     assert_eq!(stage.send_one(message("m-1", position(1))), Outcome::Ok(stored(2)));

@@ -40,9 +40,6 @@ pub const DEAD_LETTER_QUEUE: &str = "fan-out-dead-letter";
 /// The port of the gateway, if no other is asked for.
 pub const PORT: u16 = 7070;
 
-/// The key for the body hashes of this machine's data. A real deployment has its own.
-const DEDUPE_KEY: &str = "6c6f63616c6c6f63616c6c6f63616c6c6f63616c6c6f63616c6c6f63616c6c6f";
-
 /// What can be chosen. Everything else is set as in the template.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -285,8 +282,6 @@ fn environment(function: Function, at: &Addresses, further: &BTreeMap<String, St
         "CHATLANE_USERS_TABLE" => "users".to_owned(),
         "CHATLANE_FAN_OUT_QUEUE_URL" => Queue::url(&at.sqs, FAN_OUT_QUEUE),
         "CHATLANE_CONNECTIONS_ENDPOINT" => format!("{}/{STAGE}", at.connections),
-        "CHATLANE_EPOCH" => "1".to_owned(),
-        "CHATLANE_DEDUPE_KEY" => DEDUPE_KEY.to_owned(),
         "CHATLANE_JWKS_URL" => at.jwks.clone(),
         "CHATLANE_JWT_ISSUER" => ISSUER.to_owned(),
         "CHATLANE_JWT_AUDIENCE" => AUDIENCE.to_owned(),

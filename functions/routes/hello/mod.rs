@@ -3,49 +3,50 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Users};
-use chatlane_chat::Settings;
-use chatlane_chat::ports::{Clock, Connections, Heads, Inboxes as InboxesPort, MessageLog, Outbound};
+use chatlane_chat::ports::{Clock, Connections, Deployments, Heads, Inboxes as InboxesPort, MessageLog, Outbound};
 use chatlane_chat::requests::hello::{self, Greeting};
+use chatlane_chat::settings::Deployed;
 use chatlane_protocol::ServerFrame;
 use chatlane_protocol::frames::{Goaway, GoawayReason};
 use chatlane_protocol::request::exchange;
 use lambda_runtime::{Error, service_fn};
 
 use crate::environment::{Environment, PortsToBe};
-use crate::start::{RouteEvent, nobody, open_connection};
+use crate::start::{RouteEvent, open_connection};
 use crate::websocket::{Answered, Event, respond};
 
 /// The ports that it is given.
 pub type Ports = Backend<Log, Conversations, Inboxes, Users, (), Gateway>;
 
 /// What it is given.
-pub fn asks(env: &mut Environment) -> (PortsToBe<Ports>, Settings) {
-    (env.ports(), env.settings())
+pub fn asks(env: &mut Environment) -> (PortsToBe<Ports>, Deployed) {
+    (env.ports(), env.founding())
 }
 
 /// Runs its loop.
 pub async fn run(env: Environment) -> Result<(), Error> {
-    let (ports, settings) = &env.give(asks)?;
+    let (ports, deployed) = &env.give(asks)?;
     let ports = &ports.make().await;
-    open_connection(ports.inbox(&nobody().0, None, 1)).await;
+    open_connection(deployed.settings(ports)).await;
     let entropy = &RandomState::new();
     lambda_runtime::run(service_fn(|event: RouteEvent| {
         let mut hasher = entropy.build_hasher();
         hasher.write(event.context.request_id.as_bytes());
-        handle(ports, settings, hasher.finish(), event.payload)
+        handle(ports, deployed, hasher.finish(), event.payload)
     }))
     .await
 }
 
 /// Answers one `hello`; `spread` is a random number.
 pub async fn handle(
-    ports: &(impl Connections + InboxesPort + Heads + MessageLog + Outbound + Clock),
-    settings: &Settings,
+    ports: &(impl Connections + InboxesPort + Heads + MessageLog + Deployments + Outbound + Clock),
+    deployed: &Deployed,
     spread: u64,
     event: Event,
 ) -> Answered {
     respond::<exchange::Hello>(ports, &event, async |caller, request| {
-        Ok(match hello::hello(ports, settings, spread, &caller, request).await?.answer {
+        let settings = deployed.settings(ports).await?;
+        Ok(match hello::hello(ports, &settings, spread, &caller, request).await?.answer {
             Greeting::Welcome(answer) => ServerFrame::Hello(answer),
             Greeting::Displaced => ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None }),
         })

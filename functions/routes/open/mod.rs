@@ -1,25 +1,29 @@
 //! Route `open`: the direct conversation with another user. See [`chatlane_chat::requests::open`].
 
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Queue, Users};
-use chatlane_chat::Settings;
-use chatlane_chat::ports::{Clock, Connections, Creations, FanOutQueue, Heads, MessageLog, Outbound, last};
+use chatlane_chat::ports::{Clock, Connections, Creations, Deployments, FanOutQueue, Heads, MessageLog, Outbound};
 use chatlane_chat::requests::open;
+use chatlane_chat::settings::Deployed;
 use chatlane_protocol::request::exchange;
 
-use crate::start::{nowhere, route};
+use crate::start::route;
 use crate::websocket::{Answered, Event, answer};
 
 route! {
     ports: Backend<Log, Conversations, Inboxes, Users, Queue, Gateway>;
-    given: Settings by settings;
-    opens: |ports| [last(ports, &nowhere()), ports.queue.open_connection()];
+    given: Deployed by founding;
+    opens: |ports| [founding.settings(ports), ports.queue.open_connection()];
 }
 
 /// Answers one `open`.
 pub async fn handle(
-    ports: &(impl MessageLog + Creations + Heads + Connections + FanOutQueue + Outbound + Clock),
-    settings: &Settings,
+    ports: &(impl MessageLog + Creations + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock),
+    deployed: &Deployed,
     event: Event,
 ) -> Answered {
-    answer::<exchange::Open>(ports, &event, async |caller, request| Ok(open::open(ports, settings, &caller, request).await?)).await
+    answer::<exchange::Open>(ports, &event, async |caller, request| {
+        let settings = deployed.settings(ports).await?;
+        open::open(ports, &settings, &caller, request).await
+    })
+    .await
 }

@@ -1,28 +1,29 @@
 //! Route `read`: a user has read. See [`chatlane_chat::requests::cursors`].
 
-use chatlane_aws::{Backend, Gateway, Inboxes, Log, Users};
-use chatlane_chat::Settings;
-use chatlane_chat::ports::{Clock, Connections, Inboxes as InboxesPort, MessageLog, Outbound, last};
+use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Users};
+use chatlane_chat::ports::{Clock, Connections, Deployments, Inboxes as InboxesPort, MessageLog, Outbound};
 use chatlane_chat::requests::cursors::{self, Cursor};
+use chatlane_chat::settings::Deployed;
 use chatlane_protocol::request::exchange;
 
-use crate::start::{nowhere, route};
+use crate::start::route;
 use crate::websocket::{Answered, Event, answer};
 
 route! {
-    ports: Backend<Log, (), Inboxes, Users, (), Gateway>;
-    given: Settings by settings;
-    opens: |ports| [last(ports, &nowhere())];
+    ports: Backend<Log, Conversations, Inboxes, Users, (), Gateway>;
+    given: Deployed by deployed;
+    opens: |ports| [deployed.settings(ports)];
 }
 
 /// Answers one `read`.
 pub async fn handle(
-    ports: &(impl MessageLog + InboxesPort + Connections + Outbound + Clock),
-    settings: &Settings,
+    ports: &(impl MessageLog + InboxesPort + Connections + Deployments + Outbound + Clock),
+    deployed: &Deployed,
     event: Event,
 ) -> Answered {
     answer::<exchange::Read>(ports, &event, async |caller, request| {
-        Ok(cursors::answer(ports, settings, &caller, request, Cursor::Read).await?)
+        let settings = deployed.settings(ports).await?;
+        Ok(cursors::answer(ports, &settings, &caller, request, Cursor::Read).await?)
     })
     .await
 }

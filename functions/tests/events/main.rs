@@ -7,7 +7,8 @@ use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::sqs::SqsEvent;
 use chatlane_chat::ports::{Connection, Created, Creations as _, MessageLog as _, Put};
 use chatlane_chat::requests::caller::Caller;
-use chatlane_chat::testing::builders::{DEDUPE_KEY, creation, entry, head, settings, user};
+use chatlane_chat::settings::{Deployed, SendLimits};
+use chatlane_chat::testing::builders::{SECRET, creation, entry, head, user};
 use chatlane_chat::testing::faulty::{Fault, Faulty};
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::workers::task::Task;
@@ -59,17 +60,17 @@ fn saying(function: Function, body: &str) -> ApiGatewayWebsocketProxyRequest {
 /// What the route of `function` answers so long after the socket was accepted.
 fn try_serve(store: &Faulty, ms: u64, function: Function, event: ApiGatewayWebsocketProxyRequest) -> Result<ProxyAnswer, ForeignEvent> {
     store.memory.clock.set(time(CONNECTED_AT_MS + ms));
-    let (settings, inline) = (&settings(), &inline(signed_sample().0));
+    let (deployed, inline) = (&Deployed::founding(SendLimits::DEFAULT, SECRET), &inline(signed_sample().0));
     block_on(async {
         match function {
-            Function::Hello => hello::handle(store, settings, 0, event).await,
-            Function::Open => open::handle(store, settings, event).await,
-            Function::Send => send::handle(store, settings, &DEDUPE_KEY, event).await,
-            Function::Sync => sync::handle(store, settings, event).await,
+            Function::Hello => hello::handle(store, deployed, 0, event).await,
+            Function::Open => open::handle(store, deployed, event).await,
+            Function::Send => send::handle(store, deployed, event).await,
+            Function::Sync => sync::handle(store, deployed, event).await,
             Function::History => history::handle(store, event).await,
-            Function::Probe => probe::handle(store, settings, event).await,
-            Function::Ack => ack::handle(store, settings, event).await,
-            Function::Read => read::handle(store, settings, event).await,
+            Function::Probe => probe::handle(store, deployed, event).await,
+            Function::Ack => ack::handle(store, deployed, event).await,
+            Function::Read => read::handle(store, deployed, event).await,
             Function::Refresh => refresh::handle(store, inline, &policy(), event).await,
             Function::Ping => ping::handle(store, event).await,
             Function::Fallback => fallback::handle(store, event).await,
@@ -343,6 +344,15 @@ fn what_the_backend_does_not_answer_is_unavailable_with_the_requests_id() {
         let store = world_until(TOKEN_MS);
         store.on(method, Fault::RequestLost);
         is_unavailable(&serve(&store, 0, function, socket_event(function)));
+    }
+    // Without the deployment's item nothing is begun.
+    let need_it = [Function::Hello, Function::Open, Function::Send, Function::Sync, Function::Probe, Function::Ack, Function::Read];
+    for function in need_it {
+        let store = world_until(TOKEN_MS);
+        store.on("deployment", Fault::RequestLost);
+        let before = format!("{:?}", store.memory.state());
+        is_unavailable(&serve(&store, 0, function, socket_event(function)));
+        assert_eq!(format!("{:?}", store.memory.state()), before, "{}", function.name());
     }
     // Whether a refresh has prolonged the connection: no reason to close it.
     for function in requests().chain([Function::Fallback]) {

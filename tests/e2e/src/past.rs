@@ -6,11 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use chatlane_aws::items::json::to_json;
 use chatlane_aws::items::{Item, TABLES, entry, head, inbox, member, meta};
+use chatlane_chat::deployment::Keys;
 use chatlane_chat::log::admission::Bucket;
-use chatlane_chat::log::hash::BodyHash;
+use chatlane_chat::log::hash::{BodyHash, BodyKey};
 use chatlane_chat::log::kinds::direct_conversation;
 use chatlane_chat::log::{Facts, Head, MessageEntry, Policy};
-use chatlane_chat::ports::{Creation, InboxRow};
+use chatlane_chat::ports::{Creation, Deployments as _, InboxRow};
 use chatlane_chat::testing::builders;
 use chatlane_chat::{Entry, Kind};
 use chatlane_protocol::{ConversationId, UnixMillis};
@@ -31,16 +32,25 @@ pub fn now() -> UnixMillis {
 }
 
 /// Items to be written together.
-#[derive(Default)]
 pub struct Past {
+    keys: Keys,
     items: Vec<(&'static str, Item)>,
 }
 
 impl Past {
+    /// Nothing yet, of this stack, whose ids and hashes it has.
+    ///
+    /// # Panics
+    /// If the stack's tables do not answer.
+    pub async fn of(stack: &Running) -> Self {
+        let deployment = stack.store().await.found(&builders::deployment()).await.expect("the deployment's item is answered");
+        Self { keys: Keys::of(&deployment.secret), items: vec![] }
+    }
+
     /// The direct conversation of two users with messages of the second, up to entry `last`, all delivered and none read.
     pub fn conversation(&mut self, one: &str, other: &str, last: u64) -> ConversationId {
         let users = [builders::user(one), builders::user(other)];
-        let conversation = direct_conversation(&users[0], &users[1]);
+        let conversation = direct_conversation(&self.keys.pairs, &users[0], &users[1]);
         let Creation { entry, members } = builders::creation(&conversation, &users[0], &users[1]);
         let entry = at(entry, now());
         self.items.push(("conversations", meta::item(&entry.conversation, entry.time)));
@@ -65,9 +75,10 @@ impl Past {
     /// If there is no slot.
     pub fn messages(&mut self, conversation: &ConversationId, sender: &str, slots: RangeInclusive<u64>) {
         let time = now();
-        let last = message(conversation, *slots.end(), sender, time);
+        let key = self.keys.bodies.clone();
+        let last = message(conversation, *slots.end(), sender, time, &key);
         for number in slots {
-            self.entry(&message(conversation, number, sender, time));
+            self.entry(&message(conversation, number, sender, time, &key));
         }
         self.head(&last);
     }
@@ -108,13 +119,13 @@ fn key_of((table, item): &(&'static str, Item)) -> String {
 /// Message `number`. All of them take the same bytes, in the table and on the wire, whatever their number: what is read and sent then
 /// depends on how many they are and not on where they are. A quote takes one byte in the table and two on the wire, so one makes good
 /// for each digit that the seq and the count have less than the longest.
-fn message(conversation: &ConversationId, number: u64, sender: &str, time: UnixMillis) -> Entry {
+fn message(conversation: &ConversationId, number: u64, sender: &str, time: UnixMillis, key: &BodyKey) -> Entry {
     const DIGITS_MAX: usize = 6;
     let entry = builders::entry(conversation, number, sender);
     let missing = |number: u64| DIGITS_MAX - number.to_string().len();
     let quotes = "\"".repeat(missing(number) + missing(entry.facts.count));
     let body = builders::text(&format!("{quotes:.<width$}{number:0DIGITS_MAX$}", width = 2 * DIGITS_MAX));
-    let hash = BodyHash::of(&body, &builders::DEDUPE_KEY);
+    let hash = BodyHash::of(&body, key);
     let client_message_id = builders::message_id(&format!("{sender}-{number:0DIGITS_MAX$}"));
     at(Entry { client_message_id, kind: Kind::Message(MessageEntry { body, hash }), ..entry }, time)
 }

@@ -31,8 +31,6 @@ pub fn environment(function: Function, endpoint: &str) -> Vec<(String, String)> 
     let mut env = Environment::new([]);
     function.ask(&mut env);
     let value = |name: &str| match name {
-        "CHATLANE_EPOCH" => "1".to_owned(),
-        "CHATLANE_DEDUPE_KEY" => "6c".repeat(32),
         "CHATLANE_JWKS" => String::new(), // one of the two
         "CHATLANE_JWKS_URL" => format!("{endpoint}/jwks.json"),
         "CHATLANE_FAN_OUT_QUEUE_URL" => format!("{endpoint}/000000000000/fan-out"),

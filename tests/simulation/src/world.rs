@@ -21,8 +21,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex};
 
-use chatlane_chat::Settings;
-use chatlane_chat::settings::AnchorBound;
+use chatlane_chat::deployment::EPOCH_FIRST;
+use chatlane_chat::settings::{AnchorBound, Deployed, SendLimits};
+use chatlane_chat::testing::builders;
 use chatlane_chat::testing::desk::lock;
 use chatlane_chat::testing::memory::Memory;
 use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, Position, Token, UserId};
@@ -101,7 +102,11 @@ pub struct Violation {
 pub(crate) struct World {
     pub(crate) strict: bool,
     pub(crate) small: bool,
-    pub(crate) settings: Settings,
+    pub(crate) limits: SendLimits,
+    /// The one that the data says.
+    pub(crate) epoch: u32,
+    /// What the functions know of their deployment: one process serves all.
+    pub(crate) deployed: Arc<Deployed>,
     pub(crate) memory: Memory,
     /// What the log has held, for the checks.
     pub(crate) ever: Ever,
@@ -149,16 +154,18 @@ impl World {
         };
         let phones = DEVICES.iter().enumerate().map(phone).collect();
         let raws = RAW.iter().enumerate().map(|(number, name)| Raw::new(name, device(0xa0 + number))).collect();
-        let mut settings = Settings::new(1);
         // So small that short scripts meet it.
-        settings.anchor = AnchorBound { entries_max: 20, bytes_max: 16 * 1024 };
+        let anchor = AnchorBound { entries_max: 20, bytes_max: 16 * 1024 };
+        let mut limits = SendLimits { anchor, ..SendLimits::DEFAULT };
         if script.small {
-            small::shrink(&mut settings);
+            small::shrink(&mut limits);
         }
         Self {
             strict: script.strict,
             small: script.small,
-            settings,
+            limits,
+            epoch: EPOCH_FIRST,
+            deployed: started(limits),
             memory: Memory::new(),
             ever: Ever::default(),
             half: BTreeMap::new(),
@@ -325,4 +332,9 @@ fn hashed(hash: u64, bytes: &[u8]) -> u64 {
         word[..chunk.len()].copy_from_slice(chunk);
         (hash ^ u64::from_le_bytes(word)).wrapping_mul(PRIME).rotate_left(23)
     })
+}
+
+/// Functions that have just started.
+pub(crate) fn started(limits: SendLimits) -> Arc<Deployed> {
+    Arc::new(Deployed::founding(limits, builders::SECRET))
 }

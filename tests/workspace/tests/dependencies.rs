@@ -38,6 +38,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
             "chatlane-chat",
             "chatlane-protocol",
             "futures-util",
+            "getrandom",
             "jsonwebtoken",
             "lambda_runtime",
             "reqwest",

@@ -13,7 +13,7 @@
 //! | `ct` | S | message: the content type |
 //! | `x` | S | message: the content, if it is text |
 //! | `d` | B | message: the content, if it is bytes |
-//! | `h` | B | message: the keyed hash of its first body, 16 bytes |
+//! | `h` | B | message: the keyed hash of its first body: the name of the key, 4 bytes (missing in entries of before), and 16 bytes |
 //! | `v` | N | the version of the facts, 1; a later one still has those below |
 //! | `n` | N | countable messages so far |
 //! | `mc` | N | the seq of the last change of membership |
@@ -79,7 +79,7 @@ pub fn item(entry: &Entry) -> Item {
                 Content::Text(text) => ("x", s(text)),
                 Content::Data(data) => ("d", AttributeValue::B(Blob::new(data.clone()))),
             };
-            map([("k", s("m")), ("ct", s(body.content_type())), content, ("h", AttributeValue::B(Blob::new(hash.0)))])
+            map([("k", s("m")), ("ct", s(body.content_type())), content, ("h", AttributeValue::B(Blob::new(hash_bytes(*hash))))])
         }
         Kind::Later(kind) => map([("k", s(kind))]), // only in tests and dumps: no use case makes one
     });
@@ -98,8 +98,8 @@ pub fn read(item: &Item) -> Result<Entry, Failure> {
         "m" => {
             let content = if read.has("d") { Content::Data(read.bytes("d")?) } else { Content::Text(read.text("x")?) };
             let body = Body::new(read.text("ct")?, content).map_err(|_| read.bad("ct"))?;
-            let hash = read.bytes("h")?.try_into().map_err(|_| read.bad("h"))?;
-            Kind::Message(MessageEntry { body, hash: BodyHash(hash) })
+            let hash = hash_of(&read.bytes("h")?).ok_or_else(|| read.bad("h"))?;
+            Kind::Message(MessageEntry { body, hash })
         }
         later => Kind::Later(later.to_owned()),
     };
@@ -128,6 +128,17 @@ pub fn read(item: &Item) -> Result<Entry, Failure> {
             bucket: Bucket { tokens_milli: read.small("bk")?, time: read.time("bt")?, recent },
         },
     })
+}
+
+/// A hash behind the name of its key, if it has one.
+fn hash_bytes(BodyHash { key, hash }: BodyHash) -> Vec<u8> {
+    key.iter().flatten().chain(&hash).copied().collect()
+}
+
+fn hash_of(bytes: &[u8]) -> Option<BodyHash> {
+    let (key, hash) = bytes.split_at_checked(bytes.len().checked_sub(BodyHash::BYTES)?)?;
+    let key = if key.is_empty() { None } else { Some(key.try_into().ok()?) };
+    Some(BodyHash { key, hash: hash.try_into().ok()? })
 }
 
 /// The slot of an item or a key.
@@ -192,7 +203,16 @@ mod tests {
         let mut item = item(&written());
         item.remove("k");
         assert_eq!(read(&item).unwrap_err().to_string(), "read an entry: attribute `k` is missing or not as it was written");
-        for (name, bad) in [("v", n(0u64)), ("h", s("text")), ("s", n(u64::MAX)), ("u", s("")), ("p", s("none")), ("ct", s(""))] {
+        for (name, bad) in [
+            ("v", n(0u64)),
+            ("h", s("text")),
+            ("h", AttributeValue::B(Blob::new([7; 19]))),
+            ("h", AttributeValue::B(Blob::new([7; 15]))),
+            ("s", n(u64::MAX)),
+            ("u", s("")),
+            ("p", s("none")),
+            ("ct", s("")),
+        ] {
             let mut item = super::item(&written());
             item.insert(name.to_owned(), bad);
             assert!(read(&item).unwrap_err().to_string().contains(&format!("`{name}`")), "{name}");

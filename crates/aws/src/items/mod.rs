@@ -5,6 +5,7 @@
 //! | table | partition key | sort key | item | written |
 //! |---|---|---|---|---|
 //! | log | `c` conversation | `s` seq (N) | [`entry`], with a [`policy`] in it | once |
+//! | conversations | `c` `#deployment` | `k` `settings` | [`deployment`] | once; its epoch by a restore |
 //! | conversations | `c` conversation | `k` `meta` | [`meta`] | once |
 //! | conversations | `c` conversation | `k` `head` | [`head`] | at creation, then by every delivery |
 //! | conversations | `c` conversation | `k` `member#<user>` | [`member`] | with the membership |
@@ -17,6 +18,7 @@
 //!
 //! An item that does not have its form is refused by the name of the attribute, without values; [`unreadable`] is the one place.
 
+pub mod deployment;
 pub mod entry;
 pub mod head;
 pub mod inbox;

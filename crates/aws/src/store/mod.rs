@@ -2,6 +2,7 @@
 //! every query pages. What a request says about an item is in [`crate::items`].
 
 mod creation;
+mod deployment;
 mod heads;
 mod inboxes;
 mod log;

@@ -80,7 +80,7 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
     /// Appends the draft, or finds it. The module's text says how.
     pub async fn append(&mut self, draft: &Draft) -> Result<Appended, Refused> {
         let frame_bytes = draft.kind.live_frame_bytes_max(self.conversation, self.sender, &draft.client_message_id);
-        if frame_bytes > self.settings.entry_bytes_max {
+        if frame_bytes > self.settings.limits.entry_bytes_max {
             return Err(Refused::TooLarge { frame_bytes });
         }
         self.look_from(draft.anchor).await?;
@@ -120,7 +120,7 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
     async fn look_from(&mut self, anchor: Position) -> Result<(), Refused> {
         let from = anchor.seq.max(Seq::FIRST);
         if !self.window.reaches_down_to(from) {
-            let run = read_run(self.ports, self.conversation, from, window_bound(self.settings.anchor)).await?;
+            let run = read_run(self.ports, self.conversation, from, window_bound(self.settings.limits.anchor)).await?;
             self.member = self.ports.member(self.conversation, self.sender).await?;
             let (entries, broken) = match run {
                 Run::Whole(entries) => (entries, false),
@@ -159,7 +159,7 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
         }
         let others = || self.window.after(anchor.seq).iter().filter(|entry| !self.stored.contains(&entry.position.seq));
         let bytes: usize = others().map(Entry::stored_bytes).sum();
-        if others().count() > self.settings.anchor.entries_max || bytes > self.settings.anchor.bytes_max {
+        if others().count() > self.settings.limits.anchor.entries_max || bytes > self.settings.limits.anchor.bytes_max {
             return self.anchor_stale().await;
         }
         Ok(())
@@ -185,7 +185,7 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
             return Err(Refused::Forbidden);
         }
         let now = self.ports.now();
-        let bucket = match self.settings.admission {
+        let bucket = match self.settings.limits.admission {
             AdmissionLimit::PerConversation if draft.kind.is_admitted_by_rate() => {
                 match tail.facts.bucket.admit(sender_hash(self.sender), now, policy.admitted_per_s) {
                     Admission::Admitted(bucket) => bucket,
@@ -207,7 +207,7 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
 
     /// Reads again from the tail: never one slot after the other, which livelocks. `seen` is the occupant of tail + 1, if known.
     async fn catch_up(&mut self, tail: Position, seen: Option<Entry>) -> Result<(), Refused> {
-        let bound = self.settings.anchor;
+        let bound = self.settings.limits.anchor;
         let Run::Whole(entries) = read_run(self.ports, self.conversation, tail.seq, window_bound(bound)).await? else {
             return Err(Refused::PositionTooOld);
         };

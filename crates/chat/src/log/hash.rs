@@ -6,37 +6,51 @@ use chatlane_protocol::{Body, Content, UserId};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-/// The deployment's key for body hashes. Debug output hides it.
+/// A deployment's key for the hashes of bodies, and its name, which every hash carries. Debug output hides the key.
 #[derive(Clone)]
-pub struct DedupeKey([u8; 32]);
+pub struct BodyKey {
+    key: [u8; 32],
+    id: [u8; BodyHash::KEY_ID_BYTES],
+}
 
-impl DedupeKey {
-    /// Takes the 32 bytes.
-    pub const fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+impl BodyKey {
+    /// Takes the 32 bytes. The name is the start of their SHA-256, which tells nothing of a random key.
+    pub fn new(key: [u8; 32]) -> Self {
+        let mut id = [0; BodyHash::KEY_ID_BYTES];
+        id.copy_from_slice(&Sha256::digest(key)[..BodyHash::KEY_ID_BYTES]);
+        Self { key, id }
     }
 }
 
-impl fmt::Debug for DedupeKey {
+impl fmt::Debug for BodyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DedupeKey(…)")
+        f.write_str("BodyKey(…)")
     }
 }
 
-/// The first 16 bytes of an HMAC-SHA-256 of a body. Keyed, so that a table dump without the key does not confirm a guessed body.
+/// The first 16 bytes of an HMAC-SHA-256 of a body, and which key made it. Keyed, so that a table dump without the key does not confirm a
+/// guessed body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BodyHash(pub [u8; Self::BYTES]);
+pub struct BodyHash {
+    /// The name of the key; `None` in hashes of before there were names.
+    pub key: Option<[u8; Self::KEY_ID_BYTES]>,
+    /// The hash.
+    pub hash: [u8; Self::BYTES],
+}
 
 impl BodyHash {
-    /// Its size.
+    /// The size of the hash.
     pub const BYTES: usize = 16;
+
+    /// The size of the key's name.
+    pub const KEY_ID_BYTES: usize = 4;
 
     /// Of this body.
     ///
     /// # Panics
     /// Never: an HMAC key may have any length.
-    pub fn of(body: &Body, key: &DedupeKey) -> Self {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&key.0).expect("an HMAC key may have any length");
+    pub fn of(body: &Body, key: &BodyKey) -> Self {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key.key).expect("an HMAC key may have any length");
         let (form, bytes) = match body.content() {
             Content::Text(text) => (b't', text.as_bytes()),
             Content::Data(data) => (b'd', data.as_slice()),
@@ -49,7 +63,12 @@ impl BodyHash {
         let whole = mac.finalize().into_bytes();
         let mut hash = [0; Self::BYTES];
         hash.copy_from_slice(&whole[..Self::BYTES]);
-        Self(hash)
+        Self { key: Some(key.id), hash }
+    }
+
+    /// Whether these may be hashes of one body. Under two keys nobody can tell: then the client message id alone decides.
+    pub fn may_be_of_the_same_body_as(&self, other: &Self) -> bool {
+        self.key != other.key || self.hash == other.hash
     }
 }
 
@@ -63,24 +82,28 @@ pub fn sender_hash(sender: &UserId) -> u32 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_body_hash_tells_type_form_content_and_key_apart() {
-        let key = DedupeKey::new([7; 32]);
-        let body = |content_type: &str, content| Body::new(content_type, content).unwrap();
-        let all = [
-            BodyHash::of(&body("a", Content::Text("bc".into())), &key),
-            BodyHash::of(&body("ab", Content::Text("c".into())), &key),
-            BodyHash::of(&body("a", Content::Data(b"bc".to_vec())), &key),
-            BodyHash::of(&body("a", Content::Text("bc".into())), &DedupeKey::new([8; 32])),
-        ];
-        for (index, one) in all.iter().enumerate() {
-            assert!(all[index + 1..].iter().all(|other| other != one), "{index}");
-        }
-        assert_eq!(all[0], BodyHash::of(&body("a", Content::Text("bc".into())), &key));
+    fn body(content_type: &str, content: Content) -> Body {
+        Body::new(content_type, content).unwrap()
     }
 
     #[test]
-    fn the_key_is_not_in_debug_output() {
-        assert_eq!(format!("{:?}", DedupeKey::new([7; 32])), "DedupeKey(…)");
+    fn a_body_hash_tells_type_form_and_content_apart() {
+        let key = BodyKey::new([7; 32]);
+        let of = |content_type: &str, content: Content| BodyHash::of(&body(content_type, content), &key);
+        let all = [of("a", Content::Text("bc".into())), of("ab", Content::Text("c".into())), of("a", Content::Data(b"bc".to_vec()))];
+        for (index, one) in all.iter().enumerate() {
+            assert!(all[index + 1..].iter().all(|other| !one.may_be_of_the_same_body_as(other)), "{index}");
+        }
+        assert!(all[0].may_be_of_the_same_body_as(&of("a", Content::Text("bc".into()))));
+    }
+
+    #[test]
+    fn hashes_under_two_keys_tell_nothing_of_their_bodies() {
+        let text = |text: &str, key: &BodyKey| BodyHash::of(&body("a", Content::Text(text.into())), key);
+        let (one, other) = (BodyKey::new([7; 32]), BodyKey::new([8; 32]));
+        assert_ne!(text("x", &one).hash, text("x", &other).hash);
+        assert!(text("x", &one).may_be_of_the_same_body_as(&text("y", &other)));
+        let nameless = BodyHash { key: None, ..text("x", &one) };
+        assert!(nameless.may_be_of_the_same_body_as(&text("y", &one)) && text("y", &one).may_be_of_the_same_body_as(&nameless));
     }
 }

@@ -8,6 +8,7 @@ mod clock;
 mod connections;
 mod creation;
 mod define;
+mod deployment;
 mod failure;
 mod heads;
 mod inboxes;
@@ -22,6 +23,7 @@ use define::port;
 pub use clock::Clock;
 pub use connections::{Connection, Connections};
 pub use creation::{Created, Creation, Creations};
+pub use deployment::Deployments;
 pub use failure::Failure;
 pub use heads::Heads;
 pub use inboxes::{Advance, Advanced, InboxRow, Inboxes, ReadCursor};
@@ -37,6 +39,7 @@ pub(crate) fn has_method(name: &str) -> bool {
     let all = [
         connections::METHODS,
         creation::METHODS,
+        deployment::METHODS,
         heads::METHODS,
         inboxes::METHODS,
         log::METHODS,

@@ -62,9 +62,9 @@ where
         expires_ms: expires,
         reconnect_in_ms,
         limits: Limits {
-            entry_bytes_max: settings.entry_bytes_max,
-            anchor_entries_max: settings.anchor.entries_max,
-            anchor_bytes_max: settings.anchor.bytes_max,
+            entry_bytes_max: settings.limits.entry_bytes_max,
+            anchor_entries_max: settings.limits.anchor.entries_max,
+            anchor_bytes_max: settings.limits.anchor.bytes_max,
             ..Limits::DEFAULT
         },
         conversations: vec![],

@@ -2,7 +2,7 @@
 
 use chatlane_protocol::frames::{ConversationHead, OpenAnswer};
 use chatlane_protocol::request::Open;
-use chatlane_protocol::{Position, Seq, UserId};
+use chatlane_protocol::{ConversationId, Position, Seq, UserId};
 
 use super::caller::Caller;
 use crate::done::{Did, Done};
@@ -22,7 +22,7 @@ where
     if request.with == caller.user {
         return Err(Refused::WithOneself);
     }
-    let conversation = direct_conversation(&caller.user, &request.with);
+    let conversation = direct_conversation(&settings.keys.pairs, &caller.user, &request.with);
     let mut did = Did::default();
     for _ in 0..ATTEMPTS_MAX {
         let found = ports.read(&conversation, Seq::FIRST, ReadBound::ONE).await?;
@@ -30,7 +30,7 @@ where
             let heads = ports.heads(std::slice::from_ref(&conversation)).await?;
             (entry.position, entry.time, heads.first().map_or(Position::ZERO, |head| head.position))
         } else {
-            let creation = creation(ports, settings, caller, request);
+            let creation = creation(ports, settings, conversation.clone(), caller, request);
             did.attempts += 1;
             match ports.create(&creation).await? {
                 Created::New => {
@@ -53,13 +53,13 @@ where
     Err(Refused::Busy)
 }
 
-fn creation<P: Clock>(ports: &P, settings: &Settings, caller: &Caller, request: &Open) -> Creation {
+fn creation<P: Clock>(ports: &P, settings: &Settings, conversation: ConversationId, caller: &Caller, request: &Open) -> Creation {
     let now = ports.now();
     let created = CreatedEntry::direct(&caller.user, &request.with);
     let member = |user: &UserId| Member { user: user.clone(), role: Role::Member, visible_from: Seq::FIRST, version: Seq::FIRST };
     let members: Vec<Member> = created.members.iter().map(member).collect();
     let entry = Entry {
-        conversation: direct_conversation(&caller.user, &request.with),
+        conversation,
         position: Position::new(settings.epoch, Seq::FIRST),
         sender: caller.user.clone(),
         client_message_id: request.client_message_id.clone(),

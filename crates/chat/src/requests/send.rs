@@ -7,7 +7,7 @@ use chatlane_protocol::{MessageResult, NewMessage, Outcome};
 use super::caller::Caller;
 use crate::done::{Did, Done};
 use crate::log::append::{Appended, Appender, Draft};
-use crate::log::hash::DedupeKey;
+use crate::log::hash::BodyKey;
 use crate::log::{Entry, Head, Kind, MessageEntry};
 use crate::ports::{Clock, Failure, FanOutQueue, Heads, Memberships, MessageLog};
 use crate::settings::Settings;
@@ -15,15 +15,8 @@ use crate::workers::dispatch;
 use crate::workers::task::Task;
 
 /// Appends the messages of one request. They are kept in their order by stopping at the first that is neither stored nor a duplicate
-/// (L5). An `Err` means that some may be stored, and none is acknowledged (L3): the client retries all with the same ids. `key` is the
-/// deployment's for body hashes.
-pub async fn send<P>(
-    ports: &P,
-    settings: &Settings,
-    key: &DedupeKey,
-    caller: &Caller,
-    request: &SendMessages,
-) -> Result<Done<SendAnswer>, Failure>
+/// (L5). An `Err` means that some may be stored, and none is acknowledged (L3): the client retries all with the same ids.
+pub async fn send<P>(ports: &P, settings: &Settings, caller: &Caller, request: &SendMessages) -> Result<Done<SendAnswer>, Failure>
 where
     P: MessageLog + Memberships + Heads + FanOutQueue + Clock,
 {
@@ -31,7 +24,7 @@ where
     let mut outcomes = Vec::with_capacity(request.messages.len());
     let (mut new, mut found) = (Vec::new(), Vec::new());
     for message in &request.messages {
-        let outcome = match appender.append(&draft(message, key)).await {
+        let outcome = match appender.append(&draft(message, &settings.keys.bodies)).await {
             Ok(Appended::New(entry)) => {
                 new.push(entry.head());
                 Outcome::Ok(stored(&entry))
@@ -63,7 +56,7 @@ where
     Ok(Done { answer, did })
 }
 
-fn draft(message: &NewMessage, key: &DedupeKey) -> Draft {
+fn draft(message: &NewMessage, key: &BodyKey) -> Draft {
     let kind = Kind::Message(MessageEntry::new(message.body.clone(), key));
     Draft { client_message_id: message.client_message_id.clone(), anchor: message.anchor, kind }
 }

@@ -7,18 +7,20 @@ use chatlane_protocol::{
 };
 
 use crate::Settings;
+use crate::deployment::{Deployment, Keys, Secret};
 use crate::log::admission::Bucket;
-use crate::log::hash::DedupeKey;
+use crate::log::kinds::direct_conversation;
 use crate::log::{CreatedEntry, Entry, Facts, Head, Kind, MessageEntry, Policy, Role};
 use crate::ports::{Connection, Creation, Member};
 use crate::requests::caller::Caller;
+use crate::settings::SendLimits;
 use crate::workers::task::Task;
 
 /// The epoch of everything here.
 pub const EPOCH: u32 = 1;
 
-/// The key of body hashes.
-pub const DEDUPE_KEY: DedupeKey = DedupeKey::new([7; 32]);
+/// The secret of the deployment.
+pub const SECRET: Secret = Secret([7; Secret::BYTES]);
 
 /// The start of every test: 2100-01-01. Far ahead, because backends really drop sessions whose time is over.
 pub fn start() -> UnixMillis {
@@ -27,7 +29,17 @@ pub fn start() -> UnixMillis {
 
 /// The documented defaults, in [`EPOCH`].
 pub fn settings() -> Settings {
-    Settings::new(EPOCH)
+    Settings { epoch: EPOCH, keys: Keys::of(&SECRET), limits: SendLimits::DEFAULT }
+}
+
+/// The deployment's item, as [`settings`] have it.
+pub fn deployment() -> Deployment {
+    Deployment { secret: SECRET, epoch: EPOCH }
+}
+
+/// The id of the direct conversation of these two.
+pub fn direct(one: &UserId, other: &UserId) -> ConversationId {
+    direct_conversation(&settings().keys.pairs, one, other)
 }
 
 /// A user.
@@ -105,7 +117,7 @@ pub fn entry(conversation: &ConversationId, number: u64, sender: &str) -> Entry 
 
 /// A message with this body.
 pub fn message_kind(body: Body) -> Kind {
-    Kind::Message(MessageEntry::new(body, &DEDUPE_KEY))
+    Kind::Message(MessageEntry::new(body, &settings().keys.bodies))
 }
 
 /// The head when the delivery of entry `number` of a direct conversation has begun.

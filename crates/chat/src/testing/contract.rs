@@ -7,6 +7,7 @@
 
 mod creation;
 mod cursors;
+mod deployment;
 mod heads;
 mod log;
 mod sessions;
@@ -17,17 +18,18 @@ use chatlane_protocol::{ConversationId, UserId};
 
 pub use self::creation::*;
 pub use self::cursors::*;
+pub use self::deployment::*;
 pub use self::heads::*;
 pub use self::log::*;
 pub use self::sessions::*;
 use super::builders;
 use crate::log::Head;
-use crate::ports::{Connections, Creations, Heads, Inboxes, Memberships, MessageLog, ReadBound};
+use crate::ports::{Connections, Creations, Deployments, Heads, Inboxes, Memberships, MessageLog, ReadBound};
 
 /// All ports that store something.
-pub trait Backend: MessageLog + Creations + Memberships + Inboxes + Heads + Connections {}
+pub trait Backend: MessageLog + Creations + Memberships + Inboxes + Heads + Connections + Deployments {}
 
-impl<B: MessageLog + Creations + Memberships + Inboxes + Heads + Connections> Backend for B {}
+impl<B: MessageLog + Creations + Memberships + Inboxes + Heads + Connections + Deployments> Backend for B {}
 
 /// Makes a test of every fact of [`crate::testing::contract`], under the fact's own name. `$fact` is the fact, to be called with a
 /// reference to the backend; `$run` calls it and waits for it.
@@ -99,6 +101,8 @@ macro_rules! contract_facts {
             strangers_and_unknown_conversations_have_no_row
             all_members_come_in_the_order_of_their_ids
             an_inbox_comes_in_pages_in_the_order_of_its_conversations
+            // --- the deployment's item
+            a_deployment_is_founded_once_and_everybody_is_answered_the_one_that_stands
             // --- cursors
             cursors_only_move_forward_and_answer_what_they_were
             each_cursor_moves_on_its_own

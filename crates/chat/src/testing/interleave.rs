@@ -41,7 +41,7 @@ use crate::requests::caller::Caller;
 use crate::requests::open::open;
 use crate::requests::send::send;
 use crate::settings::Settings;
-use crate::testing::builders::DEDUPE_KEY;
+use crate::testing::builders;
 use crate::testing::desk::{AtDesk, SharedDesk, Waiting};
 use crate::testing::memory::Memory;
 use crate::workers::task::Task;
@@ -152,9 +152,9 @@ struct Run {
 impl Run {
     fn new(seed: u64, mutation: Option<Mutation>, script: Option<Vec<String>>) -> Self {
         let mut rng = Rng::new(seed);
-        let mut settings = Settings::new(1);
+        let mut settings = builders::settings();
         if rng.one_in(8) {
-            settings.anchor.entries_max = 4;
+            settings.limits.anchor.entries_max = 4;
         }
         let restored = rng.one_in(4);
         let restore_at = restored.then(|| 60 + count(rng.below(300)));
@@ -243,10 +243,8 @@ type Ports = AtDesk<Memory, Box<dyn Fn() -> UnixMillis + Send + Sync>>;
 
 fn sending(mutation: Option<Mutation>, ports: Ports, draw: u64, settings: Settings, caller: Caller, request: SendMessages) -> Sending {
     match mutation {
-        None => Box::pin(async move { send(&ports, &settings, &DEDUPE_KEY, &caller, &request).await }),
-        Some(mutation) => {
-            Box::pin(async move { mutations::send_through(mutation, ports, draw, &settings, &DEDUPE_KEY, &caller, request).await })
-        }
+        None => Box::pin(async move { send(&ports, &settings, &caller, &request).await }),
+        Some(mutation) => Box::pin(async move { mutations::send_through(mutation, ports, draw, &settings, &caller, request).await }),
     }
 }
 

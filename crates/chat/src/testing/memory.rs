@@ -6,10 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
 
+use crate::deployment::Deployment;
 use crate::log::{Entry, Head, Kind};
 use crate::ports::{
-    Advance, Advanced, Clock, Connection, Connections, Created, Creation, Creations, Failure, FanOutQueue, Heads, InboxRow, Inboxes,
-    Member, Memberships, MessageLog, Outbound, PostOutcome, Put, ReadBound,
+    Advance, Advanced, Clock, Connection, Connections, Created, Creation, Creations, Deployments, Failure, FanOutQueue, Heads, InboxRow,
+    Inboxes, Member, Memberships, MessageLog, Outbound, PostOutcome, Put, ReadBound,
 };
 use crate::workers::task::Task;
 
@@ -24,6 +25,8 @@ pub struct Memory {
 /// Everything that is stored.
 #[derive(Clone, Debug, Default)]
 pub struct State {
+    /// What all functions share.
+    pub deployment: Option<Deployment>,
     /// Entries of each conversation by seq.
     pub log: BTreeMap<ConversationId, BTreeMap<Seq, Entry>>,
     /// How far delivery has begun.
@@ -79,6 +82,16 @@ impl Memory {
     /// The entries of a conversation, ascending.
     pub fn entries(&self, conversation: &ConversationId) -> Vec<Entry> {
         self.state().log.get(conversation).map(|log| log.values().cloned().collect()).unwrap_or_default()
+    }
+}
+
+impl Deployments for Memory {
+    async fn deployment(&self) -> Result<Option<Deployment>, Failure> {
+        Ok(self.state().deployment.clone())
+    }
+
+    async fn found(&self, first: &Deployment) -> Result<Deployment, Failure> {
+        Ok(self.state().deployment.get_or_insert_with(|| first.clone()).clone())
     }
 }
 

@@ -3,12 +3,11 @@
 use chatlane_protocol::request::SendMessages;
 use chatlane_protocol::{ConversationId, NewMessage, Outcome, Refusal, UserId};
 
-use super::builders::{DEDUPE_KEY, caller, creation, entry, head, request_id, seq, settings, start, user};
+use super::builders::{caller, creation, direct, entry, head, request_id, seq, settings, start, user};
 use super::faulty::Faulty;
 use super::ready::block_on;
 use crate::Settings;
 use crate::done::{Did, Done};
-use crate::log::kinds::direct_conversation;
 use crate::log::{Entry, Facts};
 use crate::ports::{Created, Creations as _, Failure, Heads as _, InboxRow, MessageLog as _, Put};
 use crate::requests::send::send;
@@ -30,7 +29,7 @@ impl Stage {
     /// Alice has created the conversation; its delivery has begun.
     pub fn new() -> Self {
         let (alice, bob) = (user("alice"), user("bob"));
-        let conversation = direct_conversation(&alice, &bob);
+        let conversation = direct(&alice, &bob);
         let stage = Self { ports: Faulty::new(start()), settings: settings(), conversation };
         let created = block_on(stage.ports.memory.create(&creation(&stage.conversation, &alice, &bob)));
         assert!(matches!(created, Ok(Created::New)), "an empty backend");
@@ -126,7 +125,7 @@ impl Stage {
     /// The same with what was done. Also asserts that the answer names the request, the conversation and each message.
     pub fn try_send(&self, to: &ConversationId, who: &str, messages: Vec<NewMessage>) -> Result<Done<Vec<Outcome>>, Failure> {
         let request = SendMessages { id: request_id("r-1"), conversation: to.clone(), messages };
-        let Done { answer, did } = block_on(send(&self.ports, &self.settings, &DEDUPE_KEY, &caller(who), &request))?;
+        let Done { answer, did } = block_on(send(&self.ports, &self.settings, &caller(who), &request))?;
         assert_eq!((&answer.id, &answer.conversation), (&request.id, to));
         let asked = request.messages.iter().map(|message| &message.client_message_id);
         assert!(asked.eq(answer.results.iter().map(|result| &result.client_message_id)), "one result for each, in order");

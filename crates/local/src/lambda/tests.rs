@@ -324,7 +324,7 @@ async fn a_process_sees_its_functions_variables_and_those_of_aws_and_nothing_els
     let sink = Arc::new(move |caller: &str, line: &str| {
         let _closed = lines.send((caller.to_owned(), line.to_owned()));
     });
-    let environment = BTreeMap::from([("CHATLANE_EPOCH", "1"), ("AWS_REGION", "mars")].map(|(k, v)| (k.to_owned(), v.to_owned())));
+    let environment = BTreeMap::from([("CHATLANE_LOG_TABLE", "1"), ("AWS_REGION", "mars")].map(|(k, v)| (k.to_owned(), v.to_owned())));
     let (lambda, runtime) = serve_program("env", LONG, FunctionSettings { environment, ..echo() }, sink).await;
 
     let answer = lambda.invoke("echo", Bytes::new()).await;
@@ -348,7 +348,7 @@ async fn a_process_sees_its_functions_variables_and_those_of_aws_and_nothing_els
         ("AWS_LAMBDA_RUNTIME_API", &format!("http://{}/echo-1", runtime.address)),
         ("AWS_REGION", "us-east-1"),
         ("AWS_SECRET_ACCESS_KEY", "local"),
-        ("CHATLANE_EPOCH", "1"),
+        ("CHATLANE_LOG_TABLE", "1"),
         ("_HANDLER", "echo"),
     ];
     assert_eq!(variables, BTreeMap::from(expected.map(|(k, v)| (k.to_owned(), v.to_owned()))));

@@ -29,7 +29,7 @@ impl LongAgo {
     pub const LONG: u64 = 10_000;
 
     pub async fn of(stack: &Running) -> Self {
-        let mut past = Past::default();
+        let mut past = Past::of(stack).await;
         let short = past.conversation(Self::READER, "short", Self::SHORT);
         let long = past.conversation(Self::READER, "longs", Self::LONG);
         let ten = (0..10).map(|number| past.conversation(Self::READER, &format!("ten-{number}"), 2));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use chatlane_aws::items::deployment;
 use chatlane_local::embedded::{Call, Caller, Recording, Service};
 use chatlane_protocol::frames::{ConversationHead, Outcome, SendAnswer};
 use chatlane_protocol::{ConversationId, Position};
@@ -68,14 +69,14 @@ impl<'a> Scene<'a> {
         self.counted(self.recording.take())
     }
 
-    /// The Runtime API costs nothing; what a starting process asks is not counted.
+    /// The Runtime API costs nothing; what a starting process asks is not counted, nor that it reads the deployment's item once a minute.
     pub fn counted(&self, mut calls: Vec<Call>) -> Vec<Call> {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         calls.retain(|call| {
             if call.service == Service::Runtime && call.operation == "Next" {
                 started.insert(call.caller.clone());
             }
-            call.service != Service::Runtime && started.contains(&call.caller)
+            call.service != Service::Runtime && started.contains(&call.caller) && !deployment::is_asked_for(&call.request)
         });
         calls
     }

@@ -59,7 +59,7 @@ impl<'a> Scene<'a> {
         patiently(&what, self.recording.until(|calls| calls.iter().any(done).then_some(()))).await;
     }
 
-    /// `open`: new, and existing; `hello` without any conversation.
+    /// `hello` at a new deployment, whose item it makes; `open`: new, and existing.
     async fn opened(&self) -> Actors {
         let (alice, bob) = (self.stack.device("alice").await, self.stack.device("bob").await);
         let mut all = vec![];
@@ -140,7 +140,7 @@ impl<'a> Scene<'a> {
         assert_eq!(probe["done"], true, "{probe}");
     }
 
-    /// `ack` or `read`: of one conversation, of several, and of an entry that there is not.
+    /// `ack` or `read`: of one conversation, of several, of an entry that there is not, and of one of before a restore.
     async fn moved(&self, Actors { alice, bob, lane, all, tail }: &Actors, action: &str) {
         let before = count(&bob.frames(), lane);
         let one = PositionIn { conversation: lane.clone(), position: *tail };
@@ -149,6 +149,9 @@ impl<'a> Scene<'a> {
         alice.acknowledge(action, &named(all, 1)).await.expect("lower is no error");
         let refused = alice.request(json!({ "action": action, "positions": named(&all[..1], 99) })).await.expect("an answer");
         assert_eq!(refused["results"][0]["code"], "anchor_unknown", "{refused}");
+        let of_before = PositionIn { conversation: lane.clone(), position: Position::new(0, tail.seq) };
+        let refused = alice.request(json!({ "action": action, "positions": [of_before] })).await.expect("an answer");
+        assert_eq!(refused["results"][0]["code"], "epoch_changed", "{refused}");
     }
 
     /// `ping` with one conversation open and with several, `refresh`, and what no route takes.

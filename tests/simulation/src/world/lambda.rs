@@ -8,7 +8,6 @@ use std::task::{Context, Poll, Waker};
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use chatlane_chat::testing::builders::DEDUPE_KEY;
 use chatlane_chat::testing::desk::{Outcome, SharedDesk, lock};
 use chatlane_chat::testing::memory::Memory;
 use chatlane_chat::testing::wrapper::Effect;
@@ -90,20 +89,20 @@ impl World {
     /// Starts the function of a route.
     pub(crate) fn invoke_route(&mut self, route: &str, socket: u64, event: ApiGatewayWebsocketProxyRequest) {
         let (desk, ports) = self.machine();
-        let (settings, spread) = (self.settings.clone(), self.dice.next());
+        let (deployed, spread) = (Arc::clone(&self.deployed), self.dice.next());
         let route = route.to_owned();
         let name = format!("{route} of c{socket}");
         let future = async move {
-            let (ports, settings) = (&ports, &settings);
+            let (ports, deployed) = (&ports, &*deployed);
             Ended::Answered(match Action::from_name(&route) {
-                Some(Action::Hello) => hello::handle(ports, settings, spread, event).await,
-                Some(Action::Open) => open::handle(ports, settings, event).await,
-                Some(Action::Send) => send::handle(ports, settings, &DEDUPE_KEY, event).await,
-                Some(Action::Sync) => sync::handle(ports, settings, event).await,
+                Some(Action::Hello) => hello::handle(ports, deployed, spread, event).await,
+                Some(Action::Open) => open::handle(ports, deployed, event).await,
+                Some(Action::Send) => send::handle(ports, deployed, event).await,
+                Some(Action::Sync) => sync::handle(ports, deployed, event).await,
                 Some(Action::History) => history::handle(ports, event).await,
-                Some(Action::Probe) => probe::handle(ports, settings, event).await,
-                Some(Action::Ack) => ack::handle(ports, settings, event).await,
-                Some(Action::Read) => read::handle(ports, settings, event).await,
+                Some(Action::Probe) => probe::handle(ports, deployed, event).await,
+                Some(Action::Ack) => ack::handle(ports, deployed, event).await,
+                Some(Action::Read) => read::handle(ports, deployed, event).await,
                 Some(Action::Refresh) => refresh::handle(ports, &issuer::keys(), &issuer::policy(), event).await,
                 Some(Action::Ping) => ping::handle(ports, event).await,
                 None => fallback::handle(ports, event).await,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chatlane_chat::log::kinds::direct_conversation;
+use chatlane_chat::testing::builders;
 use chatlane_protocol::{ConversationId, DeviceId, UserId};
 use serde_json::{Value, json};
 
@@ -78,7 +78,7 @@ impl World {
         let lanes: Vec<ConversationId> = self.memory.state().log.keys().cloned().collect();
         let Some(of_others) = lanes.get(pick.checked_rem(lanes.len()).unwrap_or_default()) else { return false };
         let nobody = UserId::new("nobody").expect("a user");
-        let of_none = direct_conversation(&nobody, &UserId::new(USERS[pick % USERS.len()]).expect("a user"));
+        let of_none = builders::direct(&nobody, &UserId::new(USERS[pick % USERS.len()]).expect("a user"));
         for lane in [of_others, &of_none] {
             let Some(socket) = self.raw_socket(0) else { return false };
             let raw = &mut self.raws[0];

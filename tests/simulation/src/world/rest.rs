@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chatlane_chat::log::kinds::direct_conversation;
+use chatlane_chat::testing::builders;
 use chatlane_chat::{Entry, Kind};
 use chatlane_protocol::limits::PING_AFTER_IDLE_MS;
 use chatlane_protocol::{ConversationId, Position, Seq, UserId};
@@ -62,7 +62,7 @@ impl World {
                 return;
             }
             // Where pushes are reliable and nothing was restored, no news comes so late.
-            if is_late_news && (!self.strict || self.settings.epoch > 1) {
+            if is_late_news && (!self.strict || self.epoch > 1) {
                 news_ms = self.now_ms;
             }
             self.redrive();
@@ -139,7 +139,7 @@ impl World {
                 let promised = self.promised.get(lane).copied().unwrap_or(Position::ZERO);
                 let left = |entry: &Entry| {
                     entry.position <= head
-                        || entry.position.epoch < self.settings.epoch // what it was promised has gone with the restore
+                        || entry.position.epoch < self.epoch // what it was promised has gone with the restore
                         || matches!(entry.kind, Kind::Created(_))
                         || self.given_up.contains(&(lane.clone(), entry.client_message_id.clone()))
                 };
@@ -206,7 +206,7 @@ impl World {
                 };
                 if row.have != tail || row.head != tail || row.read_pending {
                     // Who has more than a restore has left, or less than it has made, may learn it as late.
-                    let within_ms = if self.settings.epoch > 1 { HELLO_WITHIN_MS } else { REST_WITHIN_MS };
+                    let within_ms = if self.epoch > 1 { HELLO_WITHIN_MS } else { REST_WITHIN_MS };
                     let why = format!(
                         "device {number} has {} of {conversation} and knows {}, which is at {tail}; read {}{}",
                         row.have,
@@ -236,7 +236,7 @@ impl World {
             let (at_work, calls) = (self.invocations.len(), self.calls.len());
             let why = format!("{at_work} functions are at work with {calls} calls; the queue is empty: {}", self.queue.is_empty());
             // A task about an entry that a restore took back may be fifteen minutes late, and then it is handed back ten times.
-            let within_ms = if self.settings.epoch > 1 { HELLO_WITHIN_MS } else { REST_WITHIN_MS };
+            let within_ms = if self.epoch > 1 { HELLO_WITHIN_MS } else { REST_WITHIN_MS };
             return Some(Unrest { why, within_ms });
         }
         None
@@ -245,5 +245,5 @@ impl World {
 
 fn direct(one: usize, other: usize) -> ConversationId {
     let user = |number: usize| UserId::new(USERS[number]).expect("a user");
-    direct_conversation(&user(one), &user(other))
+    builders::direct(&user(one), &user(other))
 }

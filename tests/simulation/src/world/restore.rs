@@ -7,8 +7,8 @@ use chatlane_chat::ports::ReadCursor;
 use chatlane_protocol::{ConversationId, Position, Seq};
 use serde_json::json;
 
-use super::World;
 use super::watch::is_there;
+use super::{World, started};
 
 impl World {
     /// Restores what the logs held `back_ms` ago; of the other tables what fits that. Whether an entry is lost.
@@ -23,12 +23,17 @@ impl World {
             self.dies(number);
         }
         self.calls.clear();
-        self.settings.epoch += 1;
+        // Before any function sees the restored tables.
+        if let Some(deployment) = &mut self.memory.state().deployment {
+            deployment.epoch += 1;
+            self.epoch = deployment.epoch;
+        }
+        self.deployed = started(self.limits);
         let backup_ms = self.now_ms.saturating_sub(back_ms);
         let (tails, lost) = self.cut_back(backup_ms);
         // The task that named an entry which is gone delivers nothing of what was before it either.
         self.promised.retain(|conversation, position| is_there(&self.memory.state(), conversation, *position));
-        let line = json!({"what": "restored", "epoch": self.settings.epoch, "tails": tails, "at_ms": self.now_ms}).to_string();
+        let line = json!({"what": "restored", "epoch": self.epoch, "tails": tails, "at_ms": self.now_ms}).to_string();
         self.write_line(&line);
         if self.dice.one_in(3) {
             for socket in self.sockets.keys().copied().collect::<Vec<_>>() {

@@ -1,8 +1,7 @@
 //! A server with small limits and small pages, as any server may be: a short script meets them. What the use cases take from their settings
 //! they do themselves; the rest is cut out of their answers on the way.
 
-use chatlane_chat::Settings;
-use chatlane_chat::settings::AnchorBound;
+use chatlane_chat::settings::{AnchorBound, SendLimits};
 use chatlane_protocol::frames::{HelloAnswer, HistoryAnswer, ProbeAnswer, SyncAnswer, SyncOutcome, encode};
 use chatlane_protocol::{Request, ServerFrame};
 
@@ -23,10 +22,10 @@ const SYNC_ENTRIES: usize = 3;
 const HISTORY_ENTRIES: usize = 4;
 const PROBE_ENTRIES: u64 = 4;
 
-/// Makes the settings small.
-pub(crate) const fn shrink(settings: &mut Settings) {
-    settings.anchor = AnchorBound { entries_max: ANCHOR_ENTRIES_MAX, ..settings.anchor };
-    settings.entry_bytes_max = BYTES_MAX;
+/// Makes the limits small.
+pub(crate) const fn shrink(limits: &mut SendLimits) {
+    limits.anchor = AnchorBound { entries_max: ANCHOR_ENTRIES_MAX, ..limits.anchor };
+    limits.entry_bytes_max = BYTES_MAX;
 }
 
 impl World {

@@ -73,7 +73,8 @@ fn kind() -> impl Strategy<Value = Kind> {
     let body = ("[a-z]{1,8}/[a-z]{1,8}", content).prop_map(|(content_type, content)| Body::new(content_type, content).unwrap());
     prop_oneof![
         vec(user(), 0..4).prop_map(|members| Kind::Created(CreatedEntry { members })),
-        (body, any::<[u8; BodyHash::BYTES]>()).prop_map(|(body, hash)| Kind::Message(MessageEntry { body, hash: BodyHash(hash) })),
+        (body, any::<(Option<[u8; BodyHash::KEY_ID_BYTES]>, [u8; BodyHash::BYTES])>())
+            .prop_map(|(body, (key, hash))| Kind::Message(MessageEntry { body, hash: BodyHash { key, hash } })),
         Just(Kind::Later("later".to_owned())),
     ]
 }

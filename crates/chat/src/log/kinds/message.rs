@@ -4,7 +4,7 @@ use chatlane_protocol::{Body, Content, EntryKind};
 
 use crate::log::admission::Bucket;
 use crate::log::facts::{Facts, Policy, Role};
-use crate::log::hash::{BodyHash, DedupeKey};
+use crate::log::hash::{BodyHash, BodyKey};
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct MessageEntry {
 
 impl MessageEntry {
     /// With this body, hashed under the deployment's key.
-    pub fn new(body: Body, key: &DedupeKey) -> Self {
+    pub fn new(body: Body, key: &BodyKey) -> Self {
         Self { hash: BodyHash::of(&body, key), body }
     }
 
@@ -37,7 +37,7 @@ impl MessageEntry {
             Content::Text(text) => text.len(),
             Content::Data(data) => data.len(),
         };
-        self.body.content_type().len() + content + BodyHash::BYTES
+        self.body.content_type().len() + content + BodyHash::KEY_ID_BYTES + BodyHash::BYTES
     }
 
     /// As clients see it.

@@ -24,7 +24,10 @@ fn odd_entries() -> Vec<Entry> {
     let conversation = fresh_conversation();
     let plain = |number| entry(&conversation, number, "alice");
     let body = |content| Body::new("~".repeat(limits::CONTENT_TYPE_BYTES_MAX), content).unwrap();
-    let message = |content, hash| Kind::Message(MessageEntry { body: body(content), hash: BodyHash([hash; BodyHash::BYTES]) });
+    let message = |content, byte| {
+        let key = (byte != 0).then_some([byte; BodyHash::KEY_ID_BYTES]); // hashes of before had none
+        Kind::Message(MessageEntry { body: body(content), hash: BodyHash { key, hash: [byte; BodyHash::BYTES] } })
+    };
     let many = (0..40).map(|n| user(&format!("{n:02}{}", "ü".repeat(63)))).collect();
     vec![
         Entry { kind: Kind::Created(CreatedEntry { members: vec![user("auth0|a#b/ü"), user("\u{0}")] }), ..plain(1) },

@@ -8,7 +8,6 @@ use chatlane_protocol::{ConversationId, MessageResult, Outcome, Position, Seq, U
 
 use super::Ports;
 use crate::done::Done;
-use crate::log::hash::DedupeKey;
 use crate::log::{Entry, Head};
 use crate::ports::{Clock, Failure, MessageLog as _, Put, ReadBound, last};
 use crate::refusal::Refused;
@@ -47,7 +46,6 @@ pub(super) async fn send_through(
     ports: Ports,
     draw: u64,
     settings: &Settings,
-    key: &DedupeKey,
     caller: &Caller,
     mut request: SendMessages,
 ) -> Result<Done<SendAnswer>, Failure> {
@@ -67,12 +65,12 @@ pub(super) async fn send_through(
     }
     let mutated = Mutated { ports, mutation, draw, disowned: Mutex::new(Vec::new()) };
     if mutation != Mutation::BatchGoesOn {
-        return send(&mutated, settings, key, caller, &request).await;
+        return send(&mutated, settings, caller, &request).await;
     }
     let mut results = Vec::new();
     for message in &request.messages {
         let single = SendMessages { messages: vec![message.clone()], ..request.clone() };
-        match send(&mutated, settings, key, caller, &single).await {
+        match send(&mutated, settings, caller, &single).await {
             Ok(done) => results.extend(done.answer.results),
             Err(failure) => {
                 let outcome = Outcome::Refused(Refused::Failed(failure).to_wire());

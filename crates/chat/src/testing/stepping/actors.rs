@@ -13,7 +13,7 @@ use crate::ports::Connection;
 use crate::requests::caller::Caller;
 use crate::requests::hello::{Greeting, hello};
 use crate::requests::send::send;
-use crate::testing::builders::{self, DEDUPE_KEY, caller, connection, device, message, position, request_id, seq, settings, start};
+use crate::testing::builders::{self, caller, connection, device, message, position, request_id, seq, settings, start};
 use crate::workers::fan_out::{Received, fan_out};
 use crate::workers::task::Task;
 
@@ -86,7 +86,7 @@ pub(super) fn play(actor: Actor, ports: Ports, mutation: Option<Mutation>) -> Pl
         Actor::Writer => Box::pin(async move {
             let request =
                 SendMessages { id: request_id("send"), conversation: conversation(), messages: vec![message("m-2", position(1))] };
-            send(&ports, &settings(), &DEDUPE_KEY, &caller("alice"), &request).await.expect("send is answered");
+            send(&ports, &settings(), &caller("alice"), &request).await.expect("send is answered");
             Ended::Sent
         }),
         Actor::Worker { task, times } => Box::pin(async move {

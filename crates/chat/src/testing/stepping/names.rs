@@ -2,8 +2,7 @@
 
 use chatlane_protocol::{ConversationId, UserId};
 
-use crate::log::kinds::direct_conversation;
-use crate::testing::builders::user;
+use crate::testing::builders::{direct, user};
 
 /// Whose conversation it is.
 pub(super) fn users() -> [UserId; 2] {
@@ -13,5 +12,5 @@ pub(super) fn users() -> [UserId; 2] {
 /// Of alice and bob.
 pub(super) fn conversation() -> ConversationId {
     let [alice, bob] = users();
-    direct_conversation(&alice, &bob)
+    direct(&alice, &bob)
 }
