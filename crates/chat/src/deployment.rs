@@ -6,7 +6,7 @@ use std::fmt;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::log::hash::BodyKey;
+use crate::log::hash::{BodyKey, MemberKey};
 use crate::log::kinds::created::PairKey;
 
 /// The epoch of a deployment that was never restored.
@@ -53,12 +53,18 @@ pub struct Keys {
     pub bodies: BodyKey,
     /// For the ids of direct conversations.
     pub pairs: PairKey,
+    /// For the sums of members.
+    pub members: MemberKey,
 }
 
 impl Keys {
     /// Derived from the secret.
     pub fn of(secret: &Secret) -> Self {
-        Self { bodies: BodyKey::new(secret.key("chatlane body hash")), pairs: PairKey::new(secret.key("chatlane direct conversation")) }
+        Self {
+            bodies: BodyKey::new(secret.key("chatlane body hash")),
+            pairs: PairKey::new(secret.key("chatlane direct conversation")),
+            members: MemberKey::new(secret.key("chatlane member")),
+        }
     }
 }
 

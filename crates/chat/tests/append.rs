@@ -1,10 +1,10 @@
 //! The anchored append: which anchors are taken, and what happens when others write, cut or restore the log at the same time.
 
 use chatlane_chat::Did;
-use chatlane_chat::log::Entry;
 use chatlane_chat::log::append::ATTEMPTS_MAX;
+use chatlane_chat::log::{Entry, Kept, Kind, LaterEntry};
 use chatlane_chat::settings::AdmissionLimit;
-use chatlane_chat::testing::builders::{conversation, entry, entry_of_bytes, member, message, position, seq, user};
+use chatlane_chat::testing::builders::{conversation, entry, entry_of_bytes, member, message, message_id, position, seq, user};
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_protocol::{ErrorCode, NewMessage, Outcome, Position, Seq};
@@ -404,5 +404,40 @@ fn rights_that_cannot_be_read_again_are_none() {
         stage.ports.on(call, Fault::RequestLost);
         assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Unavailable, "{call}");
         assert_eq!(stage.entries().len(), 2, "{call}");
+    }
+}
+
+// holds: K1
+#[test]
+fn what_a_later_version_keeps_in_the_facts_and_the_policy_stands_in_the_next_entry() {
+    let stage = Stage::with_entries(2);
+    let later = |name: &str| Kept::from([(name.to_owned(), "in the backend's words".to_owned())]);
+    stage.change_tail(|facts| (facts.later, facts.policy.later) = (later("zz"), later("q")));
+    assert!(matches!(stage.send_one(message("m-1", position(1))), Outcome::Ok(_)));
+    let facts = &stage.entries()[2].facts;
+    assert_eq!((&facts.later, &facts.policy.later), (&later("zz"), &later("q")));
+}
+
+// holds: K1
+#[test]
+fn an_own_id_in_an_entry_of_a_later_kind_is_a_duplicate() {
+    let stage = Stage::with_entries(2);
+    let kind = Kind::Later(LaterEntry { kind: "edit".to_owned(), wire: None });
+    stage.put(&Entry { kind, ..entry(&stage.conversation, 3, "alice") });
+    let again = NewMessage { client_message_id: message_id("alice-3"), ..message("m-1", position(2)) };
+    assert!(matches!(stage.send_one(again), Outcome::Duplicate(stored) if stored.position == position(3)));
+    // And the lane goes on behind it.
+    assert!(matches!(stage.send_one(message("m-2", position(3))), Outcome::Ok(stored) if stored.position == position(4)));
+}
+
+#[test]
+fn the_messages_of_who_opened_a_direct_conversation_are_counted_until_the_other_writes() {
+    let stage = Stage::new();
+    stage.change_tail(|facts| facts.unanswered = Some(0));
+    let unanswered = || stage.entries().last().unwrap().facts.unanswered;
+    for (who, id, expected) in [("alice", "m-1", Some(1)), ("alice", "m-2", Some(2)), ("bob", "m-3", None), ("alice", "m-4", None)] {
+        let sent = stage.send(who, vec![message(id, position(1))]).unwrap();
+        assert!(matches!(sent[..], [Outcome::Ok(_)]), "{sent:?}");
+        assert_eq!(unanswered(), expected, "after {id}");
     }
 }

@@ -227,11 +227,11 @@ fn the_largest_entry_has_a_frame_of_its_own() {
         let chatlane_protocol::EntryKind::Message { body } = entry.to_wire().kind else { panic!("a message") };
         chatlane_protocol::Entry::live_frame_bytes_max(&stage.conversation, &entry.sender, &entry.client_message_id, &body)
     };
-    let fits = limits::ENTRY_BYTES_MAX - wire(&empty) + 1;
+    let fits = limits::PAGE_BYTES_MAX - wire(&empty) + 1;
     for (number, bytes) in [(2, 100), (3, fits), (4, 100)] {
         stage.put(&entry_of_bytes(&stage.conversation, number, "bob", bytes));
     }
-    assert_eq!(wire(&stage.entries()[2]), limits::ENTRY_BYTES_MAX);
+    assert_eq!(wire(&stage.entries()[2]), limits::PAGE_BYTES_MAX);
     deliver(&stage, &task(&stage, 2, 4));
     assert_eq!(frames(&stage, "bob").iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1]);
 }

@@ -96,7 +96,7 @@ fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
         expires_ms: session("alice-1").expires,
         reconnect_in_ms: 95 * 60 * 1000 - 5, // from the handshake on
         limits: Limits {
-            entry_bytes_max: 30 * 1024,
+            entry_bytes_max: 28 * 1024,
             request_bytes_max: 32 * 1024,
             messages_per_send_max: 25,
             anchor_entries_max: 200,

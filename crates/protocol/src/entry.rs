@@ -1,13 +1,17 @@
 //! One entry of a conversation's log, as clients see it.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use crate::body::Body;
 use crate::ids::{ClientMessageId, UserId};
 use crate::position::{Position, UnixMillis};
 
-/// One entry. A client that does not know its `kind` keeps its place and goes on.
+/// One entry. What this version does not know of it is kept: it is written again as it came (K1). A client that does not know its `kind`
+/// keeps its place and goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")] // makes the two functions that the implementations below call
 pub struct Entry {
     /// Its place: consecutive seqs from 1 (L1).
     pub position: Position,
@@ -22,6 +26,45 @@ pub struct Entry {
     /// What it says.
     #[serde(flatten)]
     pub kind: EntryKind,
+    /// The whole of it as it came, where that is more than the fields above.
+    #[serde(skip)]
+    pub as_it_came: Option<Map<String, Value>>,
+}
+
+impl Entry {
+    /// This entry, but of the kind and with the fields that a writer of a later version gave it. Without a kind it stays as it is.
+    ///
+    /// # Panics
+    /// Never: the fields of an entry have a JSON form.
+    #[must_use]
+    pub fn saying(self, mut said: Map<String, Value>) -> Self {
+        if !said.get("kind").is_some_and(Value::is_string) {
+            return self;
+        }
+        if let Value::Object(own) = Self::serialize(&self, serde_json::value::Serializer).expect("an entry has a JSON form") {
+            said.extend(own.into_iter().filter(|(name, _)| name != "kind"));
+        }
+        Self { as_it_came: Some(said), ..self }
+    }
+}
+
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match &self.as_it_came {
+            Some(all) => all.serialize(to),
+            None => Self::serialize(self, to),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let all = Value::Object(Map::deserialize(from)?);
+        let known = Self::deserialize(&all).map_err(D::Error::custom)?;
+        let written = Self::serialize(&known, serde_json::value::Serializer).map_err(D::Error::custom)?;
+        let as_it_came = if written == all { None } else { all.as_object().cloned() };
+        Ok(Self { as_it_came, ..known })
+    }
 }
 
 /// The kinds of entries.
@@ -38,7 +81,7 @@ pub enum EntryKind {
         /// As the sender gave it.
         body: Body,
     },
-    /// A kind of a later version.
+    /// A kind of a later version: [`Entry::as_it_came`] has its name and what it says.
     #[serde(other)]
     Unknown,
 }

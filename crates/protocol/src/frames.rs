@@ -59,6 +59,7 @@ impl Entry {
             time_ms: UnixMillis::MAX,
             count: INTEGER_MAX,
             kind: EntryKind::Message { body: body.clone() },
+            as_it_came: None,
         };
         live_frame(conversation, &[encode(&entry)]).len()
     }

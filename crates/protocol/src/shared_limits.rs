@@ -11,10 +11,10 @@ pub const WEBSOCKET_FRAME_BYTES_MAX: usize = 32 * 1024;
 pub const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 128 * 1024;
 
 /// The live frame of a single entry, as encoded with the longest numbers (see [`crate::Entry::live_frame_bytes_max`]). Leaves room in
-/// one WebSocket frame, so that an entry is one billed unit of the gateway and any history page can hold it.
-pub const ENTRY_BYTES_MAX: usize = 30 * 1024;
+/// a page, so that what later entries add to one (edits, reactions) still fits beside it. What was stored under a higher limit stays.
+pub const ENTRY_BYTES_MAX: usize = 28 * 1024;
 
-/// A merged live frame or a page of an answer. Same reason as [`ENTRY_BYTES_MAX`].
+/// A merged live frame or a page of an answer. Leaves room in one WebSocket frame, so that it is one billed unit of the gateway.
 pub const PAGE_BYTES_MAX: usize = 30 * 1024;
 
 /// Conversations of one `sync`, positions of one `ack` or `read`. Source: `DynamoDB`'s `BatchGetItem` takes 100 keys.

@@ -14,6 +14,7 @@ use chatlane_protocol::{
     Action, Body, ClientMessageId, Content, ConversationId, DeviceId, Entry, EntryKind, ErrorCode, MessageResult, Outcome, Position,
     Refusal, Request, RequestId, Seq, ServerFrame, Token, UnixMillis, UserId, limits,
 };
+use serde_json::{Value, json};
 
 fn id() -> RequestId {
     RequestId::new("1").unwrap()
@@ -52,6 +53,7 @@ fn message(seq: u64, body: Body) -> Entry {
         time_ms: time(),
         count: seq - 1,
         kind: EntryKind::Message { body },
+        as_it_came: None,
     }
 }
 
@@ -301,6 +303,43 @@ fn a_client_goes_on_past_what_it_does_not_know() {
     let error = r#"{"type":"error","code":"under_water","retryable":true,"message":"glug"}"#;
     let ServerFrame::Error(error) = serde_json::from_str(error).unwrap() else { panic!("an error frame") };
     assert_eq!((error.refusal.code, error.refusal.retryable), (ErrorCode::Unknown, true));
+}
+
+// holds: K1
+#[test]
+fn what_is_not_known_of_an_entry_is_written_again_as_it_came() {
+    let known = r#""position":{"epoch":1,"seq":9},"sender":"a","client_message_id":"m","time_ms":1,"count":3"#;
+    for said in [
+        r#""kind":"reaction","to":4,"with":{"name":"wave","tone":null},"weight":1.5"#,
+        r#""kind":"message","body":{"content_type":"text/plain","text":"hi","mood":"glad"},"edited":{"count":2}"#,
+        r#""kind":"created","members":["a","b"],"title":"us""#,
+    ] {
+        let came = format!("{{{known},{said}}}");
+        let entry: Entry = serde_json::from_str(&came).unwrap();
+        let again = serde_json::from_str::<Value>(&encode(&entry)).unwrap();
+        assert_eq!(again, serde_json::from_str::<Value>(&came).unwrap());
+        assert_eq!(serde_json::from_str::<Entry>(&encode(&entry)).unwrap(), entry);
+        // Also in a frame.
+        let frame = format!(r#"{{"type":"entries","conversation":"d1","entries":[{came}]}}"#);
+        let ServerFrame::Entries(entries) = serde_json::from_str(&frame).unwrap() else { panic!("entries") };
+        assert_eq!(entries.entries, [entry]);
+    }
+    let plain = format!(r#"{{{known},"kind":"created","members":["a"]}}"#);
+    assert_eq!(serde_json::from_str::<Entry>(&plain).unwrap().as_it_came, None);
+}
+
+// holds: K1
+#[test]
+fn a_server_passes_on_what_a_later_writer_said_and_nothing_in_the_place_of_its_own_fields() {
+    let entry = Entry { kind: EntryKind::Unknown, ..message(9, Body::text("-").unwrap()) };
+    let said = |text: &str| serde_json::from_str::<serde_json::Map<String, Value>>(text).unwrap();
+    let told = encode(&entry.clone().saying(said(r#"{"kind":"reaction","to":4,"sender":"mallory","position":1}"#)));
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["kind"], &told["to"], &told["sender"]), (&json!("reaction"), &json!(4), &json!("alice")));
+    assert_eq!(told["position"]["seq"], 9);
+    for nothing in ["{}", r#"{"kind":7}"#] {
+        assert_eq!(entry.clone().saying(said(nothing)), entry);
+    }
 }
 
 #[test]

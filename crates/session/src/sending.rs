@@ -182,7 +182,7 @@ impl Session {
             state: OutgoingState::Stored(stored),
         };
         step.show_committed(shown);
-        self.entry_came(conversation, Entry { position, sender: me, client_message_id, time_ms, count, kind }, step);
+        self.entry_came(conversation, Entry { position, sender: me, client_message_id, time_ms, count, kind, as_it_came: None }, step);
     }
 
     fn message_refused(&mut self, conversation: &ConversationId, generation: u64, id: &ClientMessageId, refusal: Refusal, step: &mut Step) {

@@ -91,6 +91,7 @@ mod tests {
             time_ms: UnixMillis::ZERO,
             count: 2,
             kind,
+            as_it_came: None,
         })
     }
 

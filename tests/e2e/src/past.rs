@@ -130,8 +130,9 @@ fn message(conversation: &ConversationId, number: u64, sender: &str, time: UnixM
     at(Entry { client_message_id, kind: Kind::Message(MessageEntry { body, hash }), ..entry }, time)
 }
 
-/// Accepted at this time, with a full bucket: a message that is sent next is admitted.
+/// Accepted at this time, with a full bucket: a message that is sent next is admitted. A sum of members has twenty digits, mostly.
 fn at(entry: Entry, time: UnixMillis) -> Entry {
-    let facts = Facts { bucket: Bucket::full(Policy::DIRECT.admitted_per_s, time), ..entry.facts };
+    let bucket = Bucket::full(Policy::DIRECT.admitted_per_s, time);
+    let facts = Facts { bucket, members_sum: Some(u64::MAX), ..entry.facts };
     Entry { time, facts, ..entry }
 }

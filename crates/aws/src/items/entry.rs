@@ -13,6 +13,7 @@
 //! | `ct` | S | message: the content type |
 //! | `x` | S | message: the content, if it is text |
 //! | `d` | B | message: the content, if it is bytes |
+//! | `W` | S | a kind that is neither: the text of the wire, one JSON object with its kind and what it says |
 //! | `h` | B | message: the keyed hash of its first body: the name of the key, 4 bytes (missing in entries of before), and 16 bytes |
 //! | `v` | N | the version of the facts, 1; a later one still has those below |
 //! | `n` | N | countable messages so far |
@@ -21,9 +22,15 @@
 //! | `p` | M | the [`policy`](super::policy) |
 //! | `nm` | N | members |
 //! | `no` | N | owners |
+//! | `ms` | N | the sum of the members' hashes; missing in logs of before |
+//! | `un` | N | the opener's messages so far, while the other has written nothing; else missing |
 //! | `bk` | N | tokens in the bucket, thousandths of a message |
 //! | `bt` | N | the clock of the bucket's writer, ms |
 //! | `br` | B | the hashes of the last 16 senders, 4 bytes each, oldest first |
+//!
+//! A later version may add attributes. One whose name begins with a capital letter belongs to its entry. Any other is a fact: it is carried
+//! into the next entry as it is, by a version that does not know it too (K1). A message that lacks its content or its hash, and a kind that is
+//! not known, keeps its place, id and facts.
 //!
 //! Table: log. Scope: one conversation; kept for ever. Written once, by `send` under the condition that the slot is free, and by `open` as
 //! entry 1 of a new conversation; never updated. Read by key (batch), and by queries of one conversation up and down.
@@ -35,11 +42,11 @@ use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure};
 use chatlane_chat::log::admission::{Bucket, RECENT};
 use chatlane_chat::log::hash::BodyHash;
-use chatlane_chat::log::{CreatedEntry, Entry, Facts, Kind, MessageEntry};
+use chatlane_chat::log::{CreatedEntry, Entry, Facts, Kind, LaterEntry, MessageEntry};
 use chatlane_chat::ports::Failure;
 use chatlane_protocol::{Body, ClientMessageId, Content, ConversationId, Seq, UserId};
 
-use super::{Item, NEW, Read, map, n, policy, s};
+use super::{Item, NEW, Read, kept, map, n, policy, s};
 
 /// The version of the facts that this code writes.
 const FACTS_VERSION: u64 = 1;
@@ -70,6 +77,9 @@ pub fn item(entry: &Entry) -> Item {
         ("bt", n(facts.bucket.time)),
         ("br", AttributeValue::B(Blob::new(recent))),
     ]));
+    let numbers = [("ms", facts.members_sum), ("un", facts.unanswered.map(u64::from))];
+    item.extend(map(numbers.into_iter().filter_map(|(name, number)| Some((name, n(number?))))));
+    item.extend(kept::to_item(&facts.later));
     item.extend(match &entry.kind {
         Kind::Created(CreatedEntry { members }) => {
             map([("k", s("c")), ("m", AttributeValue::L(members.iter().map(|member| s(member.as_str())).collect()))])
@@ -81,28 +91,44 @@ pub fn item(entry: &Entry) -> Item {
             };
             map([("k", s("m")), ("ct", s(body.content_type())), content, ("h", AttributeValue::B(Blob::new(hash_bytes(*hash))))])
         }
-        Kind::Later(kind) => map([("k", s(kind))]), // only in tests and dumps: no use case makes one
+        // Only in tests and dumps: no use case makes one.
+        Kind::Later(LaterEntry { kind, wire }) => {
+            map([("k", Some(kind)), ("W", wire.as_ref())].into_iter().filter_map(|(name, text)| Some((name, s(text?)))))
+        }
     });
     item
+}
+
+/// The attributes of an entry that are no facts of a later version.
+const KNOWN: [&str; 24] =
+    ["c", "s", "e", "u", "i", "t", "k", "m", "ct", "x", "d", "h", "v", "n", "mc", "rm", "p", "nm", "no", "ms", "un", "bk", "bt", "br"];
+
+fn kind(read: &Read<'_>) -> Result<Kind, Failure> {
+    let name = read.text("k")?;
+    let known = match name.as_str() {
+        "c" => created(read),
+        "m" => message(read),
+        _ => None,
+    };
+    let later = || LaterEntry { kind: name, wire: read.text("W").ok() };
+    Ok(known.unwrap_or_else(|| Kind::Later(later())))
+}
+
+fn created(read: &Read<'_>) -> Option<Kind> {
+    let members = read.value("m").ok()?.as_l().ok()?;
+    let members = members.iter().map(|member| UserId::new(member.as_s().ok()?.as_str()).ok()).collect::<Option<_>>()?;
+    Some(Kind::Created(CreatedEntry { members }))
+}
+
+fn message(read: &Read<'_>) -> Option<Kind> {
+    let content = if read.has("d") { Content::Data(read.bytes("d").ok()?) } else { Content::Text(read.text("x").ok()?) };
+    let body = Body::new(read.text("ct").ok()?, content).ok()?;
+    Some(Kind::Message(MessageEntry { body, hash: hash_of(&read.bytes("h").ok()?)? }))
 }
 
 /// An item as an entry.
 pub fn read(item: &Item) -> Result<Entry, Failure> {
     let read = Read::of(item, "read an entry");
-    let kind = match read.text("k")?.as_str() {
-        "c" => {
-            let members = read.value("m")?.as_l().map_err(|_| read.bad("m"))?;
-            let member = |value: &AttributeValue| UserId::new(value.as_s().cloned().unwrap_or_default()).map_err(|_| read.bad("m"));
-            Kind::Created(CreatedEntry { members: members.iter().map(member).collect::<Result<_, _>>()? })
-        }
-        "m" => {
-            let content = if read.has("d") { Content::Data(read.bytes("d")?) } else { Content::Text(read.text("x")?) };
-            let body = Body::new(read.text("ct")?, content).map_err(|_| read.bad("ct"))?;
-            let hash = hash_of(&read.bytes("h")?).ok_or_else(|| read.bad("h"))?;
-            Kind::Message(MessageEntry { body, hash })
-        }
-        later => Kind::Later(later.to_owned()),
-    };
     // A later version of the facts still has what this one needs, or its attributes are missing below.
     if read.number("v")? < FACTS_VERSION {
         return Err(read.bad("v"));
@@ -117,7 +143,7 @@ pub fn read(item: &Item) -> Result<Entry, Failure> {
         sender: read.user("u")?,
         client_message_id: ClientMessageId::new(read.text("i")?).map_err(|_| read.bad("i"))?,
         time: read.time("t")?,
-        kind,
+        kind: kind(&read)?,
         facts: Facts {
             count: read.number("n")?,
             membership_changed: read.seq("mc")?,
@@ -125,7 +151,10 @@ pub fn read(item: &Item) -> Result<Entry, Failure> {
             policy: policy::read(read.map("p")?)?,
             members: read.small("nm")?,
             owners: read.small("no")?,
+            members_sum: read.optional("ms", Read::number)?,
+            unanswered: read.optional("un", Read::small)?,
             bucket: Bucket { tokens_milli: read.small("bk")?, time: read.time("bt")?, recent },
+            later: kept::of_item(item, "read an entry", |name| KNOWN.contains(&name) || name.starts_with(char::is_uppercase))?,
         },
     })
 }
@@ -188,12 +217,14 @@ mod tests {
         builders::entry(&builders::conversation("d1"), 7, "alice")
     }
 
+    /// Without one of these an entry has another kind; without the last two it is one of before.
+    const NOT_NEEDED: [&str; 8] = ["m", "W", "ct", "x", "d", "h", "ms", "un"];
+
     #[test]
     fn every_attribute_is_documented_and_each_that_is_needed_is_missed() {
-        form::is_documented(include_str!("entry.rs"), any::some(any::entry()).iter().map(item));
-        // A message without the one form of content is said to be without the other.
-        for item in any::some(any::entry()).iter().map(item).filter(|item| !item.contains_key("d")) {
-            form::is_needed(&item, &[], read);
+        form::is_documented(include_str!("entry.rs"), any::some(any::entry_of_now()).iter().map(item));
+        for item in any::some(any::entry_of_now()).iter().map(item) {
+            form::is_needed(&item, &NOT_NEEDED, read);
         }
         assert_eq!(seq(&key(&written().conversation, written().position.seq)).unwrap(), written().position.seq);
     }
@@ -203,27 +234,52 @@ mod tests {
         let mut item = item(&written());
         item.remove("k");
         assert_eq!(read(&item).unwrap_err().to_string(), "read an entry: attribute `k` is missing or not as it was written");
-        for (name, bad) in [
-            ("v", n(0u64)),
-            ("h", s("text")),
-            ("h", AttributeValue::B(Blob::new([7; 19]))),
-            ("h", AttributeValue::B(Blob::new([7; 15]))),
-            ("s", n(u64::MAX)),
-            ("u", s("")),
-            ("p", s("none")),
-            ("ct", s("")),
-        ] {
+        for (name, bad) in [("v", n(0u64)), ("s", n(u64::MAX)), ("u", s("")), ("p", s("none")), ("ms", s("")), ("un", n(u64::MAX))] {
             let mut item = super::item(&written());
             item.insert(name.to_owned(), bad);
             assert!(read(&item).unwrap_err().to_string().contains(&format!("`{name}`")), "{name}");
         }
     }
 
+    // holds: K1
     #[test]
-    fn an_entry_of_a_later_version_keeps_its_place_its_id_and_its_facts() {
-        let mut item = item(&written());
-        item.extend(map([("k", s("reaction")), ("v", n(9u64)), ("zz", s("new"))]));
-        assert_eq!(read(&item).unwrap(), Entry { kind: Kind::Later("reaction".to_owned()), ..written() });
+    fn an_entry_without_a_part_of_what_it_says_keeps_its_place_its_id_and_its_facts() {
+        let bytes = |count| AttributeValue::B(Blob::new(vec![7; count]));
+        for (name, bad) in [
+            ("x", None),
+            ("ct", None),
+            ("ct", Some(s(""))),
+            ("h", None),
+            ("h", Some(bytes(15))),
+            ("h", Some(bytes(19))),
+            ("h", Some(s("text"))),
+        ] {
+            let mut item = item(&written());
+            item.remove(name);
+            item.extend(bad.map(|bad| (name.to_owned(), bad)));
+            let kind = Kind::Later(LaterEntry { kind: "m".to_owned(), wire: None });
+            assert_eq!(read(&item).unwrap(), Entry { kind, ..written() }, "{name}");
+        }
+        let created = Kind::Created(CreatedEntry { members: vec![written().sender] });
+        let mut item = item(&Entry { kind: created, ..written() });
+        item.insert("m".to_owned(), AttributeValue::L(vec![s("")]));
+        let kind = Kind::Later(LaterEntry { kind: "c".to_owned(), wire: None });
+        assert_eq!(read(&item).unwrap(), Entry { kind, ..written() });
+    }
+
+    // holds: K1
+    #[test]
+    fn an_entry_of_a_later_version_keeps_what_it_says_and_its_facts() {
+        let mut later = item(&written());
+        let wire = r#"{"kind":"reaction","to":4}"#;
+        later.extend(map([("k", s("reaction")), ("W", s(wire)), ("T", n(4u64)), ("v", n(9u64)), ("zz", s("new"))]));
+        let read = read(&later).unwrap();
+        assert_eq!(read.kind, Kind::Later(LaterEntry { kind: "reaction".to_owned(), wire: Some(wire.to_owned()) }));
+        assert_eq!(read.facts, Facts { later: [("zz".to_owned(), r#"{"S":"new"}"#.to_owned())].into(), ..written().facts });
+        // What this code writes next has the fact, and nothing that is the entry's own.
+        let next = item(&Entry { facts: read.facts, ..written() });
+        assert_eq!(next.get("zz"), Some(&s("new")));
+        assert!(!next.contains_key("T") && !next.contains_key("W"), "{next:?}");
     }
 
     proptest! {

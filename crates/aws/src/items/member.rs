@@ -63,15 +63,18 @@ pub fn query(query: QueryFluentBuilder, conversation: &ConversationId) -> QueryF
 mod tests {
     use proptest::prelude::*;
 
+    use chatlane_chat::log::Role;
+
     use super::*;
     use crate::items::testing::{any, form};
 
+    // holds: K1
     #[test]
-    fn a_role_that_does_not_exist_is_named_by_its_attribute() {
+    fn a_member_with_a_role_of_a_later_version_is_one_who_may_read() {
         let member = chatlane_chat::testing::builders::member(&UserId::new("alice").unwrap());
         let mut item = item(&ConversationId::new("d1").unwrap(), &member);
-        item.insert("r".to_owned(), s("?"));
-        assert!(read(&item).unwrap_err().to_string().contains("`r`"));
+        item.insert("r".to_owned(), s("guest"));
+        assert_eq!(read(&item).unwrap(), Member { role: Role::Later, ..member });
     }
 
     proptest! {

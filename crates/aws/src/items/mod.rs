@@ -23,6 +23,7 @@ pub mod entry;
 pub mod head;
 pub mod inbox;
 pub mod json;
+mod kept;
 pub mod member;
 pub mod meta;
 pub mod policy;
@@ -104,6 +105,7 @@ fn cursor(position: Position) -> AttributeValue {
 
 const fn role_letter(role: Role) -> &'static str {
     match role {
+        Role::Later => "?", // never written: no use case gives it to anybody
         Role::Member => "m",
         Role::Moderator => "o",
         Role::Admin => "a",
@@ -159,6 +161,11 @@ impl<'a> Read<'a> {
         u32::try_from(self.number(name)?).map_err(|_| self.bad(name))
     }
 
+    /// Of an attribute that may be missing.
+    fn optional<T>(&self, name: &str, read: impl FnOnce(&Self, &str) -> Result<T, Failure>) -> Result<Option<T>, Failure> {
+        self.has(name).then(|| read(self, name)).transpose()
+    }
+
     fn seq(&self, name: &str) -> Result<Seq, Failure> {
         Seq::try_from(self.number(name)?).map_err(|_| self.bad(name))
     }
@@ -196,14 +203,15 @@ impl<'a> Read<'a> {
         Ok(Position::new(self.small("e")?, self.seq("s")?))
     }
 
+    /// [`Role::Later`] for a letter of a later version.
     fn role(&self, name: &str) -> Result<Role, Failure> {
-        match self.text(name)?.as_str() {
-            "m" => Ok(Role::Member),
-            "o" => Ok(Role::Moderator),
-            "a" => Ok(Role::Admin),
-            "w" => Ok(Role::Owner),
-            _ => Err(self.bad(name)),
-        }
+        Ok(match self.text(name)?.as_str() {
+            "m" => Role::Member,
+            "o" => Role::Moderator,
+            "a" => Role::Admin,
+            "w" => Role::Owner,
+            _ => Role::Later,
+        })
     }
 }
 

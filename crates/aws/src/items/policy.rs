@@ -10,13 +10,22 @@
 //! | `l` | BOOL | `true`: locked; else missing |
 //! | `z` | BOOL | `true`: large; else missing |
 //!
+//! A later version may add attributes, and roles: they are carried into the next entry as they are (K1). A role that is not known here permits
+//! nobody below owner.
+//!
 //! Only what differs from the commonest policy is written: a direct conversation's map is 14 bytes.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chatlane_chat::log::{Policy, SizeClass};
+use chatlane_chat::log::{Policy, Role, SizeClass};
 use chatlane_chat::ports::Failure;
 
-use super::{Item, Read, map, n, role_letter, s};
+use super::{Item, Read, kept, map, n, role_letter, s};
+
+/// The attributes that are roles.
+const ROLES: [&str; 3] = ["s", "a", "g"];
+
+/// All attributes that this code knows.
+const KNOWN: [&str; 7] = ["r", "s", "a", "g", "c", "l", "z"];
 
 /// A policy as a map.
 pub fn item(policy: &Policy) -> Item {
@@ -25,21 +34,26 @@ pub fn item(policy: &Policy) -> Item {
     item.extend(map(flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| (name, AttributeValue::Bool(true)))));
     let roles = [("s", Some(policy.send)), ("a", policy.add), ("g", policy.manage)];
     item.extend(map(roles.into_iter().filter_map(|(name, role)| Some((name, s(role_letter(role?)))))));
+    item.extend(kept::to_item(&policy.later)); // last: a role of a later version stands beside the owner that it counts as
     item
 }
 
 /// A map as a policy.
 pub fn read(item: &Item) -> Result<Policy, Failure> {
-    let read = Read::of(item, "read a policy");
-    let role = |name: &str| if read.has(name) { read.role(name).map(Some) } else { Ok(None) };
+    let attempted = "read a policy";
+    let read = Read::of(item, attempted);
+    let is_later = |name: &str| ROLES.contains(&name) && read.role(name).is_ok_and(|role| role == Role::Later);
+    let role = |name: &str| if is_later(name) { Ok(Role::Owner) } else { read.role(name) };
+    let optional = |name: &str| read.optional(name, |_, name| role(name));
     Ok(Policy {
         closed: read.has("c"),
         locked: read.has("l"),
-        send: read.role("s")?,
-        add: role("a")?,
-        manage: role("g")?,
+        send: role("s")?,
+        add: optional("a")?,
+        manage: optional("g")?,
         size: if read.has("z") { SizeClass::Large } else { SizeClass::Small },
         admitted_per_s: read.small("r")?,
+        later: kept::of_item(item, attempted, |name| KNOWN.contains(&name) && !is_later(name))?,
     })
 }
 
@@ -54,6 +68,17 @@ mod tests {
     fn every_attribute_is_documented_and_each_that_is_needed_is_missed() {
         form::is_documented(include_str!("policy.rs"), any::some(any::policy()).iter().map(item));
         form::is_needed(&item(&Policy::DIRECT), &[], read);
+    }
+
+    // holds: K1
+    #[test]
+    fn a_role_of_a_later_version_permits_nobody_below_owner_and_is_written_again() {
+        let mut later = item(&Policy { manage: Some(Role::Member), ..Policy::DIRECT });
+        later.extend(map([("s", s("guest")), ("g", s("elder")), ("q", n(3u64))]));
+        let read = read(&later).unwrap();
+        assert_eq!((read.send, read.add, read.manage), (Role::Owner, None, Some(Role::Owner)));
+        assert!(!read.permits_sending(Role::Admin) && read.permits_sending(Role::Owner));
+        assert_eq!(item(&read), later);
     }
 
     proptest! {

@@ -180,8 +180,8 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
     /// Judges the draft at the tail and makes the entry after it.
     fn next_entry(&self, tail: &Entry, draft: &Draft) -> Result<Entry, Refused> {
         let Some(member) = &self.member else { return Err(Refused::NotFound) };
-        let policy = tail.facts.policy;
-        if !draft.kind.is_permitted(&policy, member.role) {
+        let policy = &tail.facts.policy;
+        if !draft.kind.is_permitted(policy, member.role) {
             return Err(Refused::Forbidden);
         }
         let now = self.ports.now();
@@ -200,7 +200,7 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
             sender: self.sender.clone(),
             client_message_id: draft.client_message_id.clone(),
             time: now,
-            facts: draft.kind.facts_after(&tail.facts, bucket),
+            facts: draft.kind.facts_after(&tail.facts, tail.sender == *self.sender, bucket),
             kind: draft.kind.clone(),
         })
     }

@@ -44,13 +44,18 @@ impl Entry {
 
     /// As clients see it.
     pub fn to_wire(&self) -> chatlane_protocol::Entry {
-        chatlane_protocol::Entry {
+        let entry = chatlane_protocol::Entry {
             position: self.position,
             sender: self.sender.clone(),
             client_message_id: self.client_message_id.clone(),
             time_ms: self.time,
             count: self.facts.count,
             kind: self.kind.to_wire(),
+            as_it_came: None,
+        };
+        match &self.kind {
+            Kind::Later(later) => entry.saying(later.said().unwrap_or_default()),
+            Kind::Created(_) | Kind::Message(_) => entry,
         }
     }
 }

@@ -1,8 +1,13 @@
 //! What each entry says about the log up to itself, so that its readers need no further read.
 
+use std::collections::BTreeMap;
+
 use chatlane_protocol::Seq;
 
 use super::admission::Bucket;
+
+/// What a later version of this code stores and this one does not know: by name, in the backend's own words. It is carried on as it is (K1).
+pub type Kept = BTreeMap<String, String>;
 
 /// Running facts about the log up to an entry. Each writer computes them from the tail that it has to read anyway, so no send reads
 /// `meta`, unread counts are differences, and admission is exact across all Lambdas without a further write.
@@ -20,12 +25,19 @@ pub struct Facts {
     pub members: u32,
     /// Number of owners; 0 in a direct conversation.
     pub owners: u32,
+    /// The sum, modulo 2⁶⁴, of the [hashes](crate::log::hash::MemberKey) of the members. `None` in a log that was created before there was one.
+    pub members_sum: Option<u64>,
+    /// In a direct conversation: the messages of whoever opened it, while the other has written nothing. `None`: the other has, or the
+    /// log was created before this was counted.
+    pub unanswered: Option<u32>,
     /// Admission.
     pub bucket: Bucket,
+    /// Facts of a later version.
+    pub later: Kept,
 }
 
 /// What a writer needs of the conversation's settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Nothing is appended any more.
     pub closed: bool,
@@ -41,6 +53,8 @@ pub struct Policy {
     pub size: SizeClass,
     /// Messages per second that are admitted for long; the burst is 2.5 seconds of it.
     pub admitted_per_s: u32,
+    /// What a later version has added; also a role that only that one knows, beside the field for it.
+    pub later: Kept,
 }
 
 /// How a conversation is delivered.
@@ -55,6 +69,8 @@ pub enum SizeClass {
 /// What a member may do. Ordered: a later one may all that an earlier one may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
+    /// One of a later version: here it may nothing but read.
+    Later,
     /// Reads and, where the policy allows, sends.
     Member,
     /// Keeps order.
@@ -75,6 +91,7 @@ impl Policy {
         manage: None,
         size: SizeClass::Small,
         admitted_per_s: chatlane_protocol::limits::ADMISSION_PER_S,
+        later: Kept::new(),
     };
 
     /// M1: whether a member of this role may append a message.
@@ -90,11 +107,12 @@ mod tests {
     // holds: M1
     #[test]
     fn a_policy_permits_by_role_lock_and_closing() {
-        let policy = Policy::DIRECT;
-        assert!(policy.permits_sending(Role::Member));
-        assert!(!Policy { closed: true, ..policy }.permits_sending(Role::Owner));
-        assert!(!Policy { locked: true, ..policy }.permits_sending(Role::Moderator));
-        assert!(Policy { locked: true, ..policy }.permits_sending(Role::Admin));
-        assert!(!Policy { send: Role::Moderator, ..policy }.permits_sending(Role::Member));
+        let policy = || Policy::DIRECT;
+        assert!(policy().permits_sending(Role::Member));
+        assert!(!policy().permits_sending(Role::Later));
+        assert!(!Policy { closed: true, ..policy() }.permits_sending(Role::Owner));
+        assert!(!Policy { locked: true, ..policy() }.permits_sending(Role::Moderator));
+        assert!(Policy { locked: true, ..policy() }.permits_sending(Role::Admin));
+        assert!(!Policy { send: Role::Moderator, ..policy() }.permits_sending(Role::Member));
     }
 }

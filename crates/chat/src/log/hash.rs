@@ -72,6 +72,39 @@ impl BodyHash {
     }
 }
 
+/// A deployment's key for the hashes of members. Debug output hides it.
+#[derive(Clone)]
+pub struct MemberKey([u8; 32]);
+
+impl MemberKey {
+    /// Takes the 32 bytes.
+    pub const fn new(key: [u8; 32]) -> Self {
+        Self(key)
+    }
+
+    /// The sum, modulo 2⁶⁴, of the first 8 bytes of HMAC-SHA-256 of each of these users: two lists of members with the same number and the
+    /// same sum are the same. Keyed, so that nobody chooses ids by which two lists become alike.
+    ///
+    /// # Panics
+    /// Never: an HMAC key may have any length.
+    pub fn sum<'a>(&self, members: impl IntoIterator<Item = &'a UserId>) -> u64 {
+        let hash = |user: &UserId| {
+            let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("an HMAC key may have any length");
+            mac.update(user.as_str().as_bytes());
+            let mut first = [0; 8];
+            first.copy_from_slice(&mac.finalize().into_bytes()[..8]);
+            u64::from_be_bytes(first)
+        };
+        members.into_iter().map(hash).fold(0, u64::wrapping_add)
+    }
+}
+
+impl fmt::Debug for MemberKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemberKey(…)")
+    }
+}
+
 /// The first 4 bytes of SHA-256 of a user id: who sent the last messages, small enough for every entry.
 pub fn sender_hash(sender: &UserId) -> u32 {
     let whole = Sha256::digest(sender.as_str().as_bytes());
@@ -95,6 +128,16 @@ mod tests {
             assert!(all[index + 1..].iter().all(|other| !one.may_be_of_the_same_body_as(other)), "{index}");
         }
         assert!(all[0].may_be_of_the_same_body_as(&of("a", Content::Text("bc".into()))));
+    }
+
+    #[test]
+    fn a_sum_tells_members_apart_whatever_their_order() {
+        let key = MemberKey::new([7; 32]);
+        let [a, b, c] = ["a", "b", "c"].map(|name| UserId::new(name).unwrap());
+        assert_eq!(key.sum([&a, &b]), key.sum([&b, &a]));
+        assert_ne!(key.sum([&a, &b]), key.sum([&a, &c]));
+        assert_ne!(key.sum([&a, &b]), MemberKey::new([8; 32]).sum([&a, &b]));
+        assert_eq!(key.sum([&a, &b]).wrapping_sub(key.sum([&a])), key.sum([&b]));
     }
 
     #[test]

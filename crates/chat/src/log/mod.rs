@@ -9,5 +9,5 @@ pub mod hash;
 pub mod kinds;
 
 pub use entry::{Entry, Head};
-pub use facts::{Facts, Policy, Role, SizeClass};
-pub use kinds::{CreatedEntry, Kind, MessageEntry};
+pub use facts::{Facts, Kept, Policy, Role, SizeClass};
+pub use kinds::{CreatedEntry, Kind, LaterEntry, MessageEntry};

@@ -64,8 +64,8 @@ fn creation<P: Clock>(ports: &P, settings: &Settings, conversation: Conversation
         sender: caller.user.clone(),
         client_message_id: request.client_message_id.clone(),
         time: now,
+        facts: created.direct_facts(&settings.keys.members, now),
         kind: Kind::Created(created),
-        facts: CreatedEntry::direct_facts(now),
     };
     Creation { entry, members }
 }

@@ -10,7 +10,7 @@ use crate::Settings;
 use crate::deployment::{Deployment, Keys, Secret};
 use crate::log::admission::Bucket;
 use crate::log::kinds::direct_conversation;
-use crate::log::{CreatedEntry, Entry, Facts, Head, Kind, MessageEntry, Policy, Role};
+use crate::log::{CreatedEntry, Entry, Facts, Head, Kept, Kind, MessageEntry, Policy, Role};
 use crate::ports::{Connection, Creation, Member};
 use crate::requests::caller::Caller;
 use crate::settings::SendLimits;
@@ -96,7 +96,10 @@ pub fn facts(number: u64) -> Facts {
         policy: Policy::DIRECT,
         members: 2,
         owners: 0,
+        members_sum: Some(0),
+        unanswered: None,
         bucket: Bucket::full(Policy::DIRECT.admitted_per_s, start()),
+        later: Kept::new(),
     }
 }
 
@@ -135,11 +138,11 @@ pub fn entry_of_bytes(conversation: &ConversationId, number: u64, sender: &str, 
     entry_saying(conversation, number, sender, &"x".repeat(bytes))
 }
 
-/// Bob's largest entry that `send` takes: its live frame with the longest numbers is 30 KB.
+/// Bob's largest entry that any version of `send` has taken: its live frame with the longest numbers is 30 KB.
 pub fn largest_entry(conversation: &ConversationId, number: u64) -> Entry {
     let one = entry(conversation, number, "bob");
     let rest = chatlane_protocol::Entry::live_frame_bytes_max(conversation, &one.sender, &one.client_message_id, &text("x")) - 1;
-    let mut one = entry_of_bytes(conversation, number, "bob", limits::ENTRY_BYTES_MAX - rest);
+    let mut one = entry_of_bytes(conversation, number, "bob", limits::PAGE_BYTES_MAX - rest);
     (one.time, one.facts.count, one.position.epoch) = (UnixMillis::MAX, limits::INTEGER_MAX, u32::MAX);
     one
 }
@@ -176,8 +179,8 @@ pub fn creation(conversation: &ConversationId, one: &UserId, other: &UserId) -> 
         sender: one.clone(),
         client_message_id: message_id("create"),
         time: start(),
+        facts: created.direct_facts(&settings().keys.members, start()),
         kind: Kind::Created(created),
-        facts: facts(1),
     };
     Creation { entry, members }
 }

@@ -46,3 +46,18 @@ impl Task {
         Head { position: self.last, count: self.count, time: self.time }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // holds: K1
+    #[test]
+    fn a_task_of_a_later_version_is_read_without_what_that_has_added() {
+        let task = r#"{"conversation":"d1","first":2,"last":{"epoch":1,"seq":3},"count":2,"time":7,"own":[],"queued":8,"origin":null"#;
+        let rest = r#""remainder":{"targets":[],"attempt":1,"since":9"#;
+        let plain: Task = serde_json::from_str(&format!("{task},{rest}}}}}")).unwrap();
+        let later = format!(r#"{task},"shard":{{"of":4}},{rest},"why":"late"}}}}"#);
+        assert_eq!(serde_json::from_str::<Task>(&later).unwrap(), plain);
+    }
+}

@@ -76,6 +76,7 @@ fn entries() -> Vec<Entry> {
         time_ms: UnixMillis::MAX,
         count: seq - 2,
         kind,
+        as_it_came: None,
     };
     (2..).zip(kinds).map(entry).collect()
 }

@@ -32,6 +32,7 @@ fn entry(seq: u64, text: &str) -> Entry {
         time_ms: UnixMillis::MAX,
         count: seq,
         kind: EntryKind::Message { body: Body::text(text).unwrap() },
+        as_it_came: None,
     }
 }
 

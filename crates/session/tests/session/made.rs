@@ -53,7 +53,15 @@ pub fn entry(epoch: u32, seq: u64) -> Entry {
         _ => EntryKind::Message { body: body(&id) },
     };
     let position = at_epoch(epoch, seq);
-    Entry { position, sender: user("bob"), client_message_id: message_id(&id), time_ms: UnixMillis::ZERO, count: seq - 1, kind }
+    Entry {
+        position,
+        sender: user("bob"),
+        client_message_id: message_id(&id),
+        time_ms: UnixMillis::ZERO,
+        count: seq - 1,
+        kind,
+        as_it_came: None,
+    }
 }
 
 pub fn entries(epoch: u32, seqs: impl IntoIterator<Item = u64>) -> Vec<Entry> {

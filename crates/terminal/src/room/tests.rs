@@ -36,6 +36,7 @@ fn entry(sender: &str, seq: u64, text: &str) -> Entry {
         time_ms: UnixMillis::ZERO,
         count: seq,
         kind: EntryKind::Message { body: Body::text(text).unwrap() },
+        as_it_came: None,
     }
 }
 

@@ -4,16 +4,21 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use chatlane_aws::Store;
+use chatlane_aws::items::json::to_json;
+use chatlane_aws::items::{self, Item, meta};
+use chatlane_chat::Refused;
+use chatlane_chat::deployment::Deployment;
 use chatlane_chat::log::admission::{Bucket, RECENT};
+use chatlane_chat::log::append::{Appended, Appender, Draft};
 use chatlane_chat::log::hash::{BodyHash, BodyKey, sender_hash};
-use chatlane_chat::log::{CreatedEntry, Entry, Facts, Head, Kind, MessageEntry, Policy, Role, SizeClass};
+use chatlane_chat::log::{CreatedEntry, Entry, Facts, Head, Kept, Kind, LaterEntry, MessageEntry, Policy, Role, SizeClass};
 use chatlane_chat::ports::{
     Advance, Connection, Connections as _, Created, Creation, Creations as _, Deployments as _, FanOutQueue as _, Heads as _, InboxRow,
     Inboxes as _, Member, Memberships as _, MessageLog as _, Put, ReadBound, ReadCursor, last,
 };
 use chatlane_chat::testing::builders::{
-    connection, conversation, creation, deployment, device, entry, facts, head, member, position, seq, session, settings, start, task,
-    text, user,
+    connection, conversation, creation, deployment, device, entry, facts, head, member, message_id, position, seq, session, settings,
+    start, task, text, user,
 };
 use chatlane_chat::workers::task::{Task, Undelivered};
 use chatlane_protocol::{Body, Content, Position, Seq, UnixMillis, UserId};
@@ -64,9 +69,21 @@ fn messages() -> [Entry; 6] {
         Entry { time: start().plus_ms(number), facts, ..entry(&conversation("g-1"), number, "alice") }
     };
     let bucket = Bucket { tokens_milli: u32::MAX, time: UnixMillis::MAX, recent: [u32::MAX; RECENT] };
-    let policy = Policy { admitted_per_s: u32::MAX, ..Policy::DIRECT };
-    let facts =
-        Facts { count: u64::MAX, membership_changed: Seq::MAX, removed: Seq::MAX, policy, members: u32::MAX, owners: u32::MAX, bucket };
+    let value = to_json(&meta::item(&conversation("last"), start()))["t"].to_string();
+    let later = || Kept::from([("zz".to_owned(), value.clone())]);
+    let policy = Policy { admitted_per_s: u32::MAX, later: later(), ..Policy::DIRECT };
+    let facts = Facts {
+        count: u64::MAX,
+        membership_changed: Seq::MAX,
+        removed: Seq::MAX,
+        policy,
+        members: u32::MAX,
+        owners: u32::MAX,
+        members_sum: Some(u64::MAX),
+        unanswered: Some(u32::MAX),
+        bucket,
+        later: later(),
+    };
     [
         of_body(entry(&conversation("d-1"), 2, "alice"), text("Grüße 😀\n\"second\" line")),
         of_body(entry(&conversation("d-1"), 3, odd().as_str()), Body::new("image/png", Content::Data(vec![0, 127, 255])).unwrap()),
@@ -92,8 +109,13 @@ fn sessions() -> [(UserId, Connection); 3] {
     [(user("alice"), session("L0SM9cOFvHcCIhw=")), (user("alice"), later), (odd(), session("o-1"))]
 }
 
-/// The entry as a generation has it: before generation 1 a hash did not name its key, and the key was given by hand.
-fn as_of(generation: usize, entry: Entry) -> Entry {
+/// The entry as a generation has it: before generation 2 there was no sum of members, no count of what is unanswered, and nothing of a later
+/// version; before generation 1 a hash did not name its key, and the key was given by hand.
+fn as_of(generation: usize, mut entry: Entry) -> Entry {
+    if generation < 2 {
+        let policy = Policy { later: Kept::new(), ..entry.facts.policy };
+        entry.facts = Facts { policy, members_sum: None, unanswered: None, later: Kept::new(), ..entry.facts };
+    }
     match entry.kind {
         Kind::Message(MessageEntry { body, .. }) if generation == 0 => {
             let hash = BodyHash { key: None, ..BodyHash::of(&body, &BodyKey::new([7; 32])) };
@@ -131,7 +153,7 @@ async fn assert_written(store: &Store, generation: usize) {
         let id = &creation.entry.conversation;
         assert_eq!(store.members(id).await.unwrap(), creation.members);
         let messages = messages().into_iter().filter(|message| message.conversation == *id).map(|message| as_of(generation, message));
-        let log: Vec<Entry> = std::iter::once(creation.entry.clone()).chain(messages).collect();
+        let log: Vec<Entry> = std::iter::once(as_of(generation, creation.entry.clone())).chain(messages).collect();
         assert_eq!(store.read(id, Seq::FIRST, all).await.unwrap(), log);
         assert_eq!(store.create(&creation).await.unwrap(), Created::Exists);
     }
@@ -157,11 +179,12 @@ async fn assert_written(store: &Store, generation: usize) {
 /// What this version reads and does not write.
 async fn assert_accepted(store: &Store) {
     let all = ReadBound { entries_max: usize::MAX, bytes_max: usize::MAX };
-    let later = |number, sender, kind: &str| Entry { kind: Kind::Later(kind.to_owned()), ..entry(&conversation("later"), number, sender) };
-    assert_eq!(
-        store.read(&conversation("later"), Seq::FIRST, all).await.unwrap(),
-        [later(1, "alice", "reaction"), later(2, "bob", "edit")]
-    );
+    let kind = |kind: &str| Kind::Later(LaterEntry { kind: kind.to_owned(), wire: None });
+    let later = |number, sender, name: &str| as_of(0, Entry { kind: kind(name), ..entry(&conversation("later"), number, sender) });
+    let mut log = store.read(&conversation("later"), Seq::FIRST, all).await.unwrap();
+    let kept: Vec<Kept> = log.iter_mut().map(|entry| std::mem::take(&mut entry.facts.later)).collect();
+    assert_eq!(log, [later(1, "alice", "reaction"), later(2, "bob", "edit")]);
+    assert_eq!(kept.iter().map(|kept| kept.keys().collect::<Vec<_>>()).collect::<Vec<_>>(), [vec![], vec!["zz"]]);
     let earlier = Head { position: position(5), ..Head::default() };
     assert_eq!(store.heads(&[conversation("earlier")]).await.unwrap(), [earlier]);
 }
@@ -199,6 +222,47 @@ async fn items_of_every_generation_are_read_and_those_of_the_newest_are_written(
     let backend = Backend::embedded().await;
     load(&backend, include_str!("../../../fixtures/generation-0/accepted.json")).await;
     assert_accepted(&backend.store).await;
+}
+
+/// An older function meets what a later one has stored (K1): it reads all of it, appends behind it, and drops nothing.
+// holds: K1
+#[tokio::test]
+async fn what_a_later_version_has_added_is_read_and_stays() {
+    let (backend, lane) = (Backend::embedded().await, conversation("kept"));
+    let store = &backend.store;
+    load(&backend, include_str!("../../../fixtures/generation-2/accepted.json")).await;
+    let stored = async |key: Item, table: &str| {
+        dynamodb(&backend.url, "GetItem", &json!({ "TableName": table, "Key": to_json(&key) })).await["Item"].clone()
+    };
+
+    let told: Vec<Value> = store.read(&lane, Seq::FIRST, ReadBound::entries(9)).await.unwrap().iter().map(|e| json!(e.to_wire())).collect();
+    assert_eq!(told.iter().map(|entry| &entry["kind"]).collect::<Vec<_>>(), ["created", "edit", "unknown"]);
+    assert_eq!(
+        (&told[1]["body"]["text"], &told[1]["sender"], &told[2]["client_message_id"]),
+        (&json!("other"), &json!("bob"), &json!("alice-3"))
+    );
+
+    let append = async |who: &str, id: &str, anchor| {
+        let (settings, who) = (settings(), user(who));
+        let kind = Kind::Message(MessageEntry::new(text(id), &settings.keys.bodies));
+        Appender::new(store, &settings, &lane, &who)
+            .append(&Draft { client_message_id: message_id(id), anchor: position(anchor), kind })
+            .await
+    };
+    // An own id in an entry that nobody here can read is used up.
+    assert!(matches!(append("alice", "alice-3", 2).await, Ok(Appended::Duplicate(entry)) if entry.position == position(3)));
+    assert!(matches!(append("alice", "alice-4", 2).await, Ok(Appended::New(entry)) if entry.position == position(4)));
+    assert!(matches!(append("bob", "bob-5", 4).await, Err(Refused::Forbidden)), "a role that nobody here knows may read");
+    let [before, after] = [stored(items::entry::key(&lane, seq(3)), "log").await, stored(items::entry::key(&lane, seq(4)), "log").await];
+    for fact in ["zz", "p"] {
+        assert!(before[fact].is_object() && before[fact] == after[fact], "{fact}: {after}");
+    }
+
+    let head = stored(items::head::key(&lane), "conversations").await;
+    assert_eq!(store.raise_head(&lane, self::head(4)).await.unwrap(), position(2));
+    assert_eq!(stored(items::head::key(&lane), "conversations").await["zz"], head["zz"]);
+    assert_eq!(store.found(&Deployment { epoch: 9, ..deployment() }).await.unwrap(), deployment());
+    assert!(stored(items::deployment::key(), "conversations").await["switches"].is_object());
 }
 
 #[tokio::test]

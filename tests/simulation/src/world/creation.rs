@@ -12,7 +12,7 @@ use crate::fault::Fault;
 /// One item that is to be seen yet.
 #[derive(Debug)]
 pub(crate) enum Unseen {
-    First(Entry),
+    First(Box<Entry>),
     Head(Head),
     Member(Member),
     Inbox(UserId, InboxRow),
@@ -42,7 +42,8 @@ impl World {
         let conversation = &creation.entry.conversation;
         let mut state = self.memory.state();
         let mut unseen = vec![];
-        unseen.extend(state.log.remove(conversation).and_then(|mut log| log.remove(&Seq::FIRST)).map(Unseen::First));
+        unseen
+            .extend(state.log.remove(conversation).and_then(|mut log| log.remove(&Seq::FIRST)).map(|entry| Unseen::First(Box::new(entry))));
         unseen.extend(state.heads.remove(conversation).map(Unseen::Head));
         for Member { user, .. } in &creation.members {
             unseen.extend(state.members.remove(&(conversation.clone(), user.clone())).map(Unseen::Member));
@@ -65,7 +66,7 @@ impl World {
         let mut state = self.memory.state();
         match item {
             Some(Unseen::First(entry)) => {
-                state.log.entry(conversation.clone()).or_default().insert(Seq::FIRST, entry);
+                state.log.entry(conversation.clone()).or_default().insert(Seq::FIRST, *entry);
             }
             Some(Unseen::Head(head)) => {
                 state.heads.insert(conversation.clone(), head);

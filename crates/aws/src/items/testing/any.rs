@@ -1,15 +1,19 @@
 //! For tests: values of every kind that is stored.
 
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
 use chatlane_chat::log::admission::{Bucket, RECENT};
 use chatlane_chat::log::hash::BodyHash;
-use chatlane_chat::log::{CreatedEntry, Entry, Facts, Head, Kind, MessageEntry, Policy, Role, SizeClass};
+use chatlane_chat::log::{CreatedEntry, Entry, Facts, Head, Kept, Kind, LaterEntry, MessageEntry, Policy, Role, SizeClass};
 use chatlane_chat::ports::{Connection, InboxRow, Member, ReadCursor};
 use chatlane_protocol::{Body, ClientMessageId, ConnectionId, Content, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, hash_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
+
+use crate::items::json::value_to_json;
 
 /// Enough values to have met every form, the same in each run.
 pub fn some<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>) -> Vec<T> {
@@ -48,22 +52,35 @@ fn role() -> impl Strategy<Value = Role> {
 pub fn policy() -> impl Strategy<Value = Policy> {
     let size = prop_oneof![Just(SizeClass::Small), Just(SizeClass::Large)];
     (any::<(bool, bool, u32)>(), role(), option::of(role()), option::of(role()), size).prop_map(
-        |((closed, locked, admitted_per_s), send, add, manage, size)| Policy { closed, locked, send, add, manage, size, admitted_per_s },
+        |((closed, locked, admitted_per_s), send, add, manage, size)| Policy {
+            closed,
+            locked,
+            send,
+            add,
+            manage,
+            size,
+            admitted_per_s,
+            later: Kept::new(),
+        },
     )
 }
 
 fn facts() -> impl Strategy<Value = Facts> {
     let bucket =
         (any::<u32>(), time(), any::<[u32; RECENT]>()).prop_map(|(tokens_milli, time, recent)| Bucket { tokens_milli, time, recent });
-    (any::<(u64, u32, u32)>(), seq(), seq(), policy(), bucket).prop_map(
-        |((count, members, owners), membership_changed, removed, policy, bucket)| Facts {
+    let now = any::<(u64, u32, u32, Option<u64>, Option<u32>)>();
+    (now, seq(), seq(), policy(), bucket).prop_map(
+        |((count, members, owners, members_sum, unanswered), membership_changed, removed, policy, bucket)| Facts {
             count,
             membership_changed,
             removed,
             policy,
             members,
             owners,
+            members_sum,
+            unanswered,
             bucket,
+            later: Kept::new(),
         },
     )
 }
@@ -75,11 +92,12 @@ fn kind() -> impl Strategy<Value = Kind> {
         vec(user(), 0..4).prop_map(|members| Kind::Created(CreatedEntry { members })),
         (body, any::<(Option<[u8; BodyHash::KEY_ID_BYTES]>, [u8; BodyHash::BYTES])>())
             .prop_map(|(body, (key, hash))| Kind::Message(MessageEntry { body, hash: BodyHash { key, hash } })),
-        Just(Kind::Later("later".to_owned())),
+        option::of("\\PC{0,20}").prop_map(|wire| Kind::Later(LaterEntry { kind: "later".to_owned(), wire })),
     ]
 }
 
-pub fn entry() -> impl Strategy<Value = Entry> {
+/// An entry as this version writes it.
+pub fn entry_of_now() -> impl Strategy<Value = Entry> {
     let id = "\\PC{1,16}".prop_map(|text| ClientMessageId::new(text).unwrap());
     (conversation(), position(), user(), id, time(), kind(), facts()).prop_map(
         |(conversation, position, sender, client_message_id, time, kind, facts)| Entry {
@@ -92,6 +110,37 @@ pub fn entry() -> impl Strategy<Value = Entry> {
             facts,
         },
     )
+}
+
+/// An entry that may carry facts and a policy of a later version.
+pub fn entry() -> impl Strategy<Value = Entry> {
+    (entry_of_now(), kept(), kept()).prop_map(|(entry, later, of_policy)| {
+        let policy = Policy { later: of_policy, ..entry.facts.policy };
+        Entry { facts: Facts { policy, later, ..entry.facts }, ..entry }
+    })
+}
+
+fn kept() -> impl Strategy<Value = Kept> {
+    btree_map("z[a-z]{1,3}", value().prop_map(|value| value_to_json(&value).unwrap().to_string()), 0..3)
+}
+
+/// A value of any type.
+pub fn value() -> impl Strategy<Value = AttributeValue> {
+    let text = || "\\PC{0,8}";
+    let bytes = || vec(any::<u8>(), 0..8).prop_map(Blob::new);
+    let plain = prop_oneof![
+        text().prop_map(AttributeValue::S),
+        any::<u64>().prop_map(|number| AttributeValue::N(number.to_string())),
+        bytes().prop_map(AttributeValue::B),
+        any::<bool>().prop_map(AttributeValue::Bool),
+        Just(AttributeValue::Null(true)),
+        vec(text(), 1..3).prop_map(AttributeValue::Ss),
+        vec("[0-9]{1,9}", 1..3).prop_map(AttributeValue::Ns),
+        vec(bytes(), 1..3).prop_map(AttributeValue::Bs),
+    ];
+    plain.prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![vec(inner.clone(), 0..3).prop_map(AttributeValue::L), hash_map("[a-z]{1,3}", inner, 0..3).prop_map(AttributeValue::M),]
+    })
 }
 
 pub fn head() -> impl Strategy<Value = Head> {

@@ -9,7 +9,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::log::admission::Bucket;
-use crate::log::facts::{Facts, Policy};
+use crate::log::facts::{Facts, Kept, Policy};
+use crate::log::hash::MemberKey;
 
 /// Entry 1: the members of the new conversation, in the order of their ids; at most 40.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +28,18 @@ impl CreatedEntry {
     }
 
     /// The facts of entry 1 of a direct conversation, created at `now`.
-    pub fn direct_facts(now: UnixMillis) -> Facts {
-        let policy = Policy::DIRECT;
+    pub fn direct_facts(&self, key: &MemberKey, now: UnixMillis) -> Facts {
         Facts {
             count: 0,
             membership_changed: Seq::FIRST,
             removed: Seq::ZERO,
-            policy,
+            policy: Policy::DIRECT,
             members: 2,
             owners: 0,
-            bucket: Bucket::full(policy.admitted_per_s, now),
+            members_sum: Some(key.sum(&self.members)),
+            unanswered: Some(0),
+            bucket: Bucket::full(Policy::DIRECT.admitted_per_s, now),
+            later: Kept::new(),
         }
     }
 

@@ -26,9 +26,11 @@ impl MessageEntry {
         policy.permits_sending(role)
     }
 
-    /// The facts behind it: one more countable message, and the bucket that admission has left.
-    pub fn facts_after(tail: &Facts, bucket: Bucket) -> Facts {
-        Facts { count: tail.count + 1, bucket, ..tail.clone() }
+    /// The facts behind it: one more countable message, and the bucket that admission has left. While a direct conversation is unanswered,
+    /// all its entries are of whoever opened it, so whether the tail is (`after_own`) tells who answers.
+    pub fn facts_after(tail: &Facts, after_own: bool, bucket: Bucket) -> Facts {
+        let unanswered = tail.unanswered.filter(|_| after_own).map(|before| before.saturating_add(1));
+        Facts { count: tail.count + 1, unanswered, bucket, ..tail.clone() }
     }
 
     /// Bytes beside what every entry has.

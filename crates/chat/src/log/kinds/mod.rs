@@ -10,6 +10,7 @@ use super::admission::Bucket;
 use super::facts::{Facts, Policy, Role};
 pub use created::{CreatedEntry, direct_conversation};
 pub use message::MessageEntry;
+use serde_json::{Map, Value};
 
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +19,24 @@ pub enum Kind {
     Created(CreatedEntry),
     /// A message.
     Message(MessageEntry),
-    /// Of a later version of this code, met after a roll-back: it keeps its place, its id, its facts and the name of its kind as stored.
-    Later(String),
+    /// Of a later version of this code, met after a roll-back; or one of which a part is missing. It keeps its place, its id and its facts.
+    Later(LaterEntry),
+}
+
+/// An entry whose kind this code does not know, as it is stored (K1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaterEntry {
+    /// The name of its kind, as stored.
+    pub kind: String,
+    /// The text that its writer gave for the wire: the kind and what it says, as one JSON object. `None`: there is none.
+    pub wire: Option<String>,
+}
+
+impl LaterEntry {
+    /// What its writer said, for the wire.
+    pub fn said(&self) -> Option<Map<String, Value>> {
+        serde_json::from_str(self.wire.as_deref()?).ok()
+    }
 }
 
 impl Kind {
@@ -36,10 +53,10 @@ impl Kind {
         matches!(self, Self::Message(_))
     }
 
-    /// The facts behind such an entry, if it follows on `tail`.
-    pub fn facts_after(&self, tail: &Facts, bucket: Bucket) -> Facts {
+    /// The facts behind such an entry, if it follows on `tail`, an entry of the same sender (`after_own`) or of another.
+    pub fn facts_after(&self, tail: &Facts, after_own: bool, bucket: Bucket) -> Facts {
         match self {
-            Self::Message(_) => MessageEntry::facts_after(tail, bucket),
+            Self::Message(_) => MessageEntry::facts_after(tail, after_own, bucket),
             Self::Created(_) | Self::Later(_) => Facts { bucket, ..tail.clone() },
         }
     }
@@ -48,6 +65,8 @@ impl Kind {
     pub fn is_the_same_as(&self, stored: &Self) -> bool {
         match (self, stored) {
             (Self::Message(this), Self::Message(stored)) => this.hash.may_be_of_the_same_body_as(&stored.hash), // the stored body may have been edited since
+            // What it was nobody here can tell; the sender has used the id once.
+            (_, Self::Later(_)) => true,
             _ => false,
         }
     }
@@ -57,7 +76,7 @@ impl Kind {
         match self {
             Self::Created(created) => created.stored_bytes(),
             Self::Message(message) => message.stored_bytes(),
-            Self::Later(_) => 0,
+            Self::Later(later) => later.wire.as_ref().map_or(0, String::len),
         }
     }
 
@@ -74,7 +93,7 @@ impl Kind {
         match self {
             Self::Created(created) => created.to_wire(),
             Self::Message(message) => message.to_wire(),
-            Self::Later(_) => EntryKind::Unknown,
+            Self::Later(_) => EntryKind::Unknown, // and what its writer said
         }
     }
 }

@@ -9,7 +9,7 @@ use super::scene::Scene;
 #[tokio::test(flavor = "multi_thread")]
 async fn any_text_of_a_body_is_delivered_as_it_was_sent() {
     let scene = Scene::new().await;
-    let room = 30 * 1024 - 246 - scene.lane.conversation.as_str().len() - "alice".len() - 36 - "text/plain".len();
+    let room = 28 * 1024 - 246 - scene.lane.conversation.as_str().len() - "alice".len() - 36 - "text/plain".len();
     let texts = [
         "\u{0}".to_owned(),
         "a\u{0}b\u{1}\u{1f}\u{7f}\u{80}".into(),
