@@ -106,6 +106,7 @@ fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
             cursors_every_ms: 1000,
         },
         conversations: vec![nothing, unread],
+        gone: vec![],
         next: None,
     };
     assert_eq!(welcome(greet(&store, &caller("alice"))), expected);

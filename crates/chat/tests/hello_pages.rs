@@ -79,6 +79,46 @@ fn has(all: impl IntoIterator<Item = Known>) -> BTreeMap<ConversationId, Known> 
 
 const ALL: [&str; 5] = ["register", "inbox", "heads", "at", "read"];
 
+// --- what is gone
+
+fn gone(pages: &[HelloAnswer]) -> Vec<ConversationId> {
+    pages.iter().flat_map(|page| &page.gone).cloned().collect()
+}
+
+/// Whether it is somebody else's or nobody's (R1): the inbox alone is read.
+// holds: R1
+#[test]
+fn what_is_known_and_not_in_the_inbox_is_gone() {
+    let store = Faulty::new(start());
+    let all = conversations(&store, 3);
+    let others = conversation("d1-of-others");
+    assert!(block_on(store.memory.create(&creation(&others, &user("carol"), &user("dave")))).is_ok());
+    let [first, last] = ["a", "e"].map(conversation);
+    let knows = has([&first, &others, &last, &all[1]].map(|id| known(id, position(2), Position::ZERO)));
+    let pages = walk(&store, &knows, usize::MAX);
+    assert_eq!((gone(&pages), ids(&pages)), (vec![first, others, last], vec![all[0].clone(), all[2].clone()]));
+    assert_eq!(ALL.map(|call| store.count(call)), [1, 1, 1, 1, 0]);
+    // A device that knows nothing is told of nothing.
+    assert_eq!(gone(&walk(&store, &has([]), usize::MAX)), []);
+}
+
+/// Full of rows, full of what is gone, and cut by `known_to`: each once, on the page in whose range it lies.
+#[test]
+fn what_is_gone_shares_the_page_with_the_rows() {
+    let store = Faulty::new(start());
+    let all = conversations(&store, 300);
+    let lost: Vec<ConversationId> = (0..300).map(|n| conversation(&format!("d{n:027}{}", "x".repeat(36)))).collect();
+    for told_at_once in [usize::MAX, 170] {
+        let pages = walk(&store, &has(lost.iter().map(|id| known(id, position(2), Position::ZERO))), told_at_once);
+        assert!(pages.len() > 2, "{} pages", pages.len());
+        assert_eq!((gone(&pages), ids(&pages)), (lost.clone(), all.clone()));
+        for page in &pages {
+            let mut told = page.gone.iter().chain(page.conversations.iter().map(|row| &row.conversation.conversation));
+            assert!(page.next.as_ref().is_none_or(|next| told.all(|id| id <= next)), "beyond the end of its page");
+        }
+    }
+}
+
 // --- pages
 
 /// However little of it must be told.

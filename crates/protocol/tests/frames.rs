@@ -131,6 +131,7 @@ fn frames_of_a_connection() -> Vec<(&'static str, ServerFrame)> {
         expires_ms: time().plus_ms(3_660_000),
         limits: Limits::DEFAULT,
         conversations: vec![row],
+        gone: vec![ConversationId::new("dR29uZS1leGFtcGxlLW9mLWlk").unwrap()],
         next: Some(conversation()),
     };
     let ping = PingAnswer { id: id(), server_time_ms: time(), resync: false, conversations: vec![] };

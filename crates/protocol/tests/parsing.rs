@@ -257,3 +257,10 @@ proptest! {
         }
     }
 }
+
+// holds: K1
+#[test]
+fn a_row_of_known_may_have_more_than_five_values() {
+    let hello = |row: Value| good(&request("hello", json!({ "v": 1, "known": [row] })));
+    assert_eq!(hello(json!(["d1", 1, 2, 1, 1, "more", { "of": [1.5, null] }])), hello(json!(["d1", 1, 2, 1, 1])));
+}

@@ -79,6 +79,9 @@ impl Session {
                 for row in hello.conversations {
                     self.row_came(hello.epoch, row, step);
                 }
+                for conversation in hello.gone {
+                    self.doubt_membership(hello.epoch, &conversation);
+                }
             }
             Answered::Refused(refusal) => self.abandon(socket, refusal.retry_after_ms, step),
             Answered::TryAgain { retry_after_ms } => {
@@ -108,6 +111,14 @@ impl Session {
             if local.is_behind() {
                 local.due = Due::Now;
             }
+        }
+    }
+
+    /// The server does not count the user among the members. That may be of before a restore, or of before they came back: `sync` decides.
+    fn doubt_membership(&mut self, epoch: u32, conversation: &ConversationId) {
+        if let Some(local) = self.conversations.get_mut(conversation).filter(|local| epoch >= local.row.have.epoch) {
+            local.doubt();
+            local.due = Due::Now;
         }
     }
 

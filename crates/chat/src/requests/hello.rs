@@ -3,11 +3,9 @@
 //! D2 rests on the order: the session is written first, the inbox and the heads are read after it; a fan-out worker writes the head
 //! first and reads the sessions after it. Whichever comes second sees the other.
 
-use std::collections::BTreeMap;
-
 use chatlane_protocol::frames::{ConversationHead, ConversationRow, Goaway, GoawayReason, HelloAnswer, Limits, Versions, encode};
 use chatlane_protocol::request::{Hello, Known};
-use chatlane_protocol::{ConnectionId, ConversationId, Seq, ServerFrame, limits};
+use chatlane_protocol::{ConnectionId, Seq, ServerFrame, limits};
 use futures_util::future::join_all;
 
 use super::caller::Caller;
@@ -68,6 +66,7 @@ where
             ..Limits::DEFAULT
         },
         conversations: vec![],
+        gone: vec![],
         next: None,
     };
     fill(ports, settings.epoch, caller, request, &mut answer).await?;
@@ -84,7 +83,7 @@ async fn fill<P: Inboxes + Heads + MessageLog>(
     answer: &mut HelloAnswer,
 ) -> Result<(), Failure> {
     const REST_OF_THE_ANSWER: usize = 2 * 1024;
-    let known: BTreeMap<&ConversationId, &Known> = request.known.iter().map(|known| (&known.conversation, known)).collect();
+    let mut known = request.known.iter().peekable();
     let mut page = Page::new(REST_OF_THE_ANSWER);
     let (mut reached, mut looked_at) = (request.after.clone(), 0);
     let mut visible_from = vec![];
@@ -104,7 +103,15 @@ async fn fill<P: Inboxes + Heads + MessageLog>(
         let conversations: Vec<_> = rows.iter().map(|row| row.conversation.clone()).collect();
         let heads = if conversations.is_empty() { vec![] } else { ports.heads(&conversations).await? };
         for (row, head) in rows.into_iter().zip(heads) {
-            let is_known = known.get(&row.conversation).is_some_and(|known| is_as_known(known, &row, head, epoch));
+            while let Some(gone) = known.next_if(|known| known.conversation < row.conversation) {
+                if !take_gone(gone, answer, &mut page) {
+                    answer.next = reached;
+                    break 'page;
+                }
+                reached = Some(gone.conversation.clone());
+            }
+            let known = known.next_if(|known| known.conversation == row.conversation);
+            let is_known = known.is_some_and(|known| is_as_known(known, &row, head, epoch));
             let conversation = row.conversation.clone();
             if !is_known {
                 visible_from.push(row.visible_from);
@@ -118,6 +125,13 @@ async fn fill<P: Inboxes + Heads + MessageLog>(
             reached = Some(conversation);
         }
         if !more {
+            for gone in known {
+                if !take_gone(gone, answer, &mut page) {
+                    answer.next = reached;
+                    break;
+                }
+                reached = Some(gone.conversation.clone());
+            }
             break;
         }
         if looked_at >= limits::HELLO_ROWS_MAX {
@@ -126,6 +140,15 @@ async fn fill<P: Inboxes + Heads + MessageLog>(
         }
     }
     add_last_entries(ports, answer, &visible_from, page).await
+}
+
+/// Tells the device that it has a conversation which is not the caller's, if the page has room for that.
+fn take_gone(gone: &Known, answer: &mut HelloAnswer, page: &mut Page) -> bool {
+    let takes = page.take(gone.conversation.as_str().len() + "\"\",".len());
+    if takes {
+        answer.gone.push(gone.conversation.clone());
+    }
+    takes
 }
 
 /// Whether the row says nothing new to the device: its read mark is the user's, and it has everything up to the head. It may have more: an

@@ -1,6 +1,9 @@
 //! `hello`: makes the connection known and brings the caller's conversations, a page an answer.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::cursors::CURSORS_EVERY_MS;
 use super::open::ConversationHead;
@@ -66,9 +69,10 @@ impl Bounded for Hello {
     }
 }
 
-/// What a device has of one conversation: `[conversation, epoch, seq, epoch, seq]`. An array, because a phone sends a thousand of them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "KnownWire", into = "KnownWire")]
+/// What a device has of one conversation: `[conversation, epoch, seq, epoch, seq]`. An array, because a phone sends a thousand of them. A
+/// later version may write more behind these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "KnownRow")]
 pub struct Known {
     /// Which.
     pub conversation: ConversationId,
@@ -78,18 +82,39 @@ pub struct Known {
     pub read: Position,
 }
 
-#[derive(Serialize, Deserialize)]
-struct KnownWire(ConversationId, u32, Seq, u32, Seq);
+#[derive(Serialize)]
+struct KnownRow(ConversationId, u32, Seq, u32, Seq);
 
-impl From<KnownWire> for Known {
-    fn from(KnownWire(conversation, have_epoch, have, read_epoch, read): KnownWire) -> Self {
-        Self { conversation, have: Position::new(have_epoch, have), read: Position::new(read_epoch, read) }
+impl From<Known> for KnownRow {
+    fn from(known: Known) -> Self {
+        Self(known.conversation, known.have.epoch, known.have.seq, known.read.epoch, known.read.seq)
     }
 }
 
-impl From<Known> for KnownWire {
-    fn from(known: Known) -> Self {
-        Self(known.conversation, known.have.epoch, known.have.seq, known.read.epoch, known.read.seq)
+impl<'de> Deserialize<'de> for Known {
+    fn deserialize<D: Deserializer<'de>>(row: D) -> Result<Self, D::Error> {
+        row.deserialize_seq(KnownVisitor)
+    }
+}
+
+struct KnownVisitor;
+
+impl<'de> Visitor<'de> for KnownVisitor {
+    type Value = Known;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a row of five values")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut row: A) -> Result<Known, A::Error> {
+        fn value<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(row: &mut A) -> Result<T, A::Error> {
+            row.next_element()?.ok_or_else(|| A::Error::custom("a row of `known` has five values"))
+        }
+        let conversation = value(&mut row)?;
+        let have = Position::new(value(&mut row)?, value(&mut row)?);
+        let read = Position::new(value(&mut row)?, value(&mut row)?);
+        while row.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Known { conversation, have, read })
     }
 }
 
@@ -116,6 +141,9 @@ pub struct HelloAnswer {
     pub limits: Limits,
     /// One page of the caller's conversations, in the order of their ids, without those that stand as the request's `known` says.
     pub conversations: Vec<ConversationRow>,
+    /// Of the request's `known` that lie on this page, those that are not among the caller's conversations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<ConversationId>,
     /// Ask for the next page with `after` set to this; absent on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<ConversationId>,

@@ -134,6 +134,7 @@ pub fn hello_answer(id: RequestId, conversations: Vec<frames::ConversationRow>, 
         expires_ms: UnixMillis::ZERO.plus_ms(36_000_000),
         limits: Limits::DEFAULT,
         conversations,
+        gone: vec![],
         next,
     }
 }

@@ -15,7 +15,7 @@ use chatlane_session::{Moment, Session};
 use serde_json::{Value, json};
 
 /// So that none is lost unseen.
-const VECTORS: usize = 40;
+const VECTORS: usize = 41;
 
 /// The requests of a vector: the action of each id in the file, and the newest id of each action now, both by socket. An answer belongs to
 /// the newest request of its action. Its id in the file is that one's, until the session sends one request more or less: then it gets the
