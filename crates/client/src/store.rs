@@ -22,9 +22,7 @@ mod row;
 /// Ours: "`CHLN`". Distinguishes the file from any other `SQLite` file ("PRAGMA `application_id`").
 const APPLICATION_ID: i32 = 0x4348_4c4e;
 
-/// The tables' version. One more with every change of them.
-const SCHEMA_VERSION: i32 = 1;
-
+/// The tables of version 1. What later versions have changed is in [`MIGRATIONS`], also for a new file: there is one way to make them.
 const SCHEMA: &str = "
 CREATE TABLE device (only INTEGER PRIMARY KEY CHECK (only = 1), device TEXT NOT NULL, user TEXT NOT NULL) STRICT;
 -- Positions are EPOCH:SEQ.
@@ -40,6 +38,18 @@ CREATE TABLE outbox (
     state TEXT NOT NULL, refusal TEXT, PRIMARY KEY (conversation, client_message_id)
 ) STRICT, WITHOUT ROWID;
 ";
+
+/// From version 1 to 2, from 2 to 3, and so on. Never edited: files of every version are about.
+const MIGRATIONS: [&str; 1] = [
+    // Whether the server has told with whom a conversation is, or that it is with nobody in particular.
+    "ALTER TABLE conversations ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+     UPDATE conversations SET told = 1 WHERE peer IS NOT NULL;",
+];
+
+/// The version that this program writes: the last that there is.
+const SCHEMA_VERSION: i32 = 2;
+
+const _: () = assert!(MIGRATIONS.len() + 1 == SCHEMA_VERSION as usize);
 
 /// Why the local store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -189,19 +199,24 @@ fn make_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the tables if there are none; answers the device and its user, if there are.
+/// Makes the tables if there are none, and brings those of an earlier version forward; answers the device and its user, if there are. All in
+/// the caller's transaction: a file is of one version or of the other, also after a crash.
 fn prepare(transaction: &Transaction<'_>, path: &Path) -> Result<Option<(String, String)>, StoreError> {
     let pragma = |name: &str| transaction.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    match (pragma("application_id")?, pragma("user_version")?) {
+    let version = match (pragma("application_id")?, pragma("user_version")?) {
         (0, 0) if tables == 0 => {
             transaction.execute_batch(SCHEMA)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            1
         }
-        (APPLICATION_ID, SCHEMA_VERSION) => {}
-        (APPLICATION_ID, found) => return Err(StoreError::Newer { found }),
+        (APPLICATION_ID, found) if found > SCHEMA_VERSION => return Err(StoreError::Newer { found }),
+        (APPLICATION_ID, found @ 1..) => found,
         _ => return Err(StoreError::Foreign { path: path.to_owned() }),
+    };
+    for (to, step) in (2..).zip(MIGRATIONS).filter(|(to, _)| *to > version) {
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", to)?;
     }
     Ok(transaction.query_row("SELECT device, user FROM device", [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }

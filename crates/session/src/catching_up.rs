@@ -227,7 +227,9 @@ impl Session {
     /// The server knows no such conversation, or not for this user: a restore has lost it, perhaps. What is here of it stays; but that it
     /// is the one with somebody is known no more: whoever wants to talk to them has it opened anew, and then it is as the server says.
     pub(super) fn not_found(&mut self, conversation: &ConversationId, step: &mut Step) {
-        if self.conversations.entry(conversation).row.with.take().is_some() {
+        let row = &mut self.conversations.entry(conversation).row;
+        if row.with.take().is_some() || row.told {
+            row.told = false;
             step.touch(conversation);
         }
     }

@@ -33,8 +33,8 @@ impl Session {
         let (mut known, mut bytes) = (vec![], 2);
         for local in self.conversations.after(after) {
             let row = &local.row;
-            // Not known is also the one of which the device does not know with whom it is, or has just forgotten all.
-            if row.with.is_none() || local.headless {
+            // Not known is also the one of which the device does not know whether it is with somebody, or has just forgotten all.
+            if (row.with.is_none() && !row.told) || local.headless {
                 continue;
             }
             // Not a head whose count is not known: it comes with the row, if the server answers one.
@@ -130,6 +130,7 @@ impl Session {
             return; // on its way since before a restore: neither its head nor its read mark may be in the log
         }
         local.row.with = with.or_else(|| local.row.with.take());
+        local.row.told = true;
         local.headless = false;
         local.learn_head(head, Some(row.count));
         if head < local.row.have && epoch > local.row.have.epoch {

@@ -61,6 +61,7 @@ impl Session {
                     local.doubt(); // it was not found, and may be a new one now
                 }
                 local.row.with = with.or_else(|| Some(user.clone()));
+                local.row.told = true;
                 // Entry 1 is pushed to those who ask too: the gap wait runs before it is asked for.
                 self.end_came(&conversation, head);
                 step.touch(&conversation);

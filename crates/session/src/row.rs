@@ -8,8 +8,10 @@ use chatlane_protocol::{Body, ClientMessageId, ConversationId, Position, Refusal
 pub struct ConversationRow {
     /// Which.
     pub conversation: ConversationId,
-    /// The other user of a direct conversation. Absent: not known, or not any more, because the server has said `not_found`.
+    /// The other user of a direct conversation. Absent: there is none, or it is not known (`told`).
     pub with: Option<UserId>,
+    /// Whether `with` is as the server has told it. Not yet, where only entries have come; not any more, where it has said `not_found`.
+    pub told: bool,
     /// Entries after this one are on the device, up to `have`; [`Position::ZERO`]: from the first. Only its seq means anything.
     pub from: Position,
     /// The last entry of that run.
@@ -38,6 +40,7 @@ impl ConversationRow {
         Self {
             conversation,
             with: None,
+            told: false,
             from: Position::ZERO,
             have: Position::ZERO,
             have_count: 0,

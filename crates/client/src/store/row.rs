@@ -15,7 +15,7 @@ pub(super) fn integer(number: u64) -> i64 {
 pub(super) fn put_conversation(connection: &Connection, row: &ConversationRow) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
         "INSERT OR REPLACE INTO conversations (conversation, peer, kept_after, have, have_count, head, head_count, acked, read,
-         read_count, read_pending, others) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+         read_count, read_pending, others, told) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?;
     insert.execute(params![
         row.conversation.as_str(),
@@ -30,14 +30,15 @@ pub(super) fn put_conversation(connection: &Connection, row: &ConversationRow) -
         integer(row.read_count),
         row.read_pending,
         encode(&row.others),
+        row.told,
     ])?;
     Ok(())
 }
 
 pub(super) fn conversations(connection: &Connection) -> Result<Vec<ConversationRow>, StoreError> {
     let mut select = connection.prepare(
-        "SELECT conversation, peer, kept_after, have, have_count, head, head_count, acked, read, read_count, read_pending, others
-         FROM conversations ORDER BY conversation",
+        "SELECT conversation, peer, kept_after, have, have_count, head, head_count, acked, read, read_count, read_pending, others,
+         told FROM conversations ORDER BY conversation",
     )?;
     let mut rows = select.query([])?;
     let mut conversations = vec![];
@@ -55,6 +56,7 @@ pub(super) fn conversations(connection: &Connection) -> Result<Vec<ConversationR
             read_count: count(row, 9)?,
             read_pending: row.get(10)?,
             others: serde_json::from_str(&row.get::<_, String>(11)?).map_err(|_| StoreError::Damaged("cursors"))?,
+            told: row.get(12)?,
         });
     }
     Ok(conversations)

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use chatlane_client::store::Store;
+use chatlane_client::store::{Store, StoreError};
 use chatlane_protocol::frames::MemberCursors;
 use chatlane_protocol::{Body, ClientMessageId, Content, Entry, EntryKind, ErrorCode, Position, Refusal, Seq, UnixMillis};
 use chatlane_session::{Change, ConversationRow, OutboxRow, OutboxState, Restored};
 use rusqlite::Connection;
+use serde_json::{Value, json};
 
 use crate::server::{Folder, device};
 use crate::store::{conversation, user};
@@ -22,8 +23,9 @@ fn at(seq: u64) -> Position {
     Position::new(1, Seq::try_from(seq).unwrap())
 }
 
-/// A conversation of which the device has entries, one of which it has none, and one at the end of all numbers.
-fn restored() -> Restored {
+/// A conversation of which the device has entries, one of which it has none, and one at the end of all numbers. Files of the first version do
+/// not say of the last whether it is with somebody.
+fn restored(told: bool) -> Restored {
     let (text, data) = (Body::text("it's\n\"ü\" 😀").unwrap(), Body::new("image/png", Content::Data(vec![0, 127, 255])).unwrap());
     let stale = Refusal { tail: Some(at(9)), ..Refusal::new(ErrorCode::AnchorStale, "far") };
     let restored = Refusal { common: Some(at(2)), ..Refusal::new(ErrorCode::EpochChanged, "").after_ms(5) };
@@ -38,6 +40,7 @@ fn restored() -> Restored {
     ];
     let entries = ConversationRow {
         with: Some(user("auth0|b'ob")),
+        told: true,
         from: at(1),
         have: at(5),
         have_count: 3,
@@ -51,6 +54,7 @@ fn restored() -> Restored {
         ..ConversationRow::empty(conversation("d-1"))
     };
     let last = ConversationRow {
+        told,
         from: LAST,
         have: LAST,
         have_count: (1 << 53) - 1,
@@ -61,8 +65,8 @@ fn restored() -> Restored {
     Restored { conversations: vec![entries, ConversationRow::empty(conversation("d-2")), last], outbox }
 }
 
-/// One of each kind.
-fn entries() -> Vec<Entry> {
+/// One of each kind, but of later ones only the name in files of the first version.
+fn entries(kept: bool) -> Vec<Entry> {
     let kinds = [
         EntryKind::Created { members: vec![user("alice"), user("auth0|b'ob")] },
         EntryKind::Message { body: Body::text("it's\n\"ü\" 😀").unwrap() },
@@ -78,16 +82,21 @@ fn entries() -> Vec<Entry> {
         kind,
         as_it_came: None,
     };
-    (2..).zip(kinds).map(entry).collect()
+    let mut entries: Vec<Entry> = (2..).zip(kinds).map(entry).collect();
+    if kept && let Some(later) = entries.pop() {
+        let Value::Object(said) = json!({ "kind": "reaction", "to": 4, "with": ["it's", 1.5] }) else { panic!("an object") };
+        entries.push(later.saying(said));
+    }
+    entries
 }
 
 /// A file, through the store; only the device's id, which is drawn at random, is put in past it.
 fn write(path: &Path) {
     drop(Store::open(path, &user("alice")).unwrap());
     Connection::open(path).unwrap().execute("UPDATE device SET device = ?1", [device().to_string()]).unwrap();
-    let Restored { conversations, outbox } = restored();
+    let Restored { conversations, outbox } = restored(true);
     let mut changes: Vec<Change> = conversations.into_iter().map(Change::Conversation).collect();
-    changes.push(Change::Entries { conversation: conversation("d-1"), entries: entries() });
+    changes.push(Change::Entries { conversation: conversation("d-1"), entries: entries(true) });
     changes.extend(outbox.into_iter().map(Change::Outbox));
     Store::open(path, &user("alice")).unwrap().apply(&changes).unwrap();
 }
@@ -125,8 +134,30 @@ fn device_files_of_every_generation_are_read_and_the_newest_is_written() {
         let path = folder.0.join(format!("{generation}.sqlite"));
         Connection::open(&path).unwrap().execute_batch(sql).unwrap();
         let store = Store::open(&path, &user("alice")).unwrap();
-        assert_eq!((store.device(), store.restore().unwrap()), (device(), restored()));
-        assert_eq!(store.entries(&conversation("d-1"), None, 9).unwrap(), entries());
+        let first = generation == 0;
+        assert_eq!((store.device(), store.restore().unwrap()), (device(), restored(!first)));
+        assert_eq!(store.entries(&conversation("d-1"), None, 9).unwrap(), entries(!first));
         assert_eq!(store.entries(&conversation("d-2"), None, 9).unwrap(), []);
+    }
+}
+
+/// Whatever stops it on the way, the file is of the one version or of the other.
+// holds: K1
+#[test]
+fn a_file_that_cannot_be_brought_forward_whole_is_left_as_it_is() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(&folder.0).unwrap();
+    let path = folder.0.join("first.sqlite");
+    let edit = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    edit(include_str!("../../../../tests/fixtures/generation-0/device.sql"));
+    edit("CREATE TRIGGER full BEFORE UPDATE ON conversations BEGIN SELECT RAISE(ABORT, 'disk full'); END");
+    let before = dump(&path);
+    let opened = Store::open(&path, &user("alice"));
+    assert!(matches!(opened, Err(StoreError::Sqlite(_))), "{opened:?}");
+    assert_eq!(dump(&path), before);
+
+    edit("DROP TRIGGER full");
+    for _ in 0..2 {
+        assert_eq!(Store::open(&path, &user("alice")).unwrap().restore().unwrap(), restored(false));
     }
 }

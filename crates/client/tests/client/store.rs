@@ -44,6 +44,7 @@ fn full_row() -> ConversationRow {
     ConversationRow {
         conversation: conversation("d1"),
         with: Some(user("b'ob\u{0}")),
+        told: true,
         from: at(1, 1),
         have: at(2, 2),
         have_count: 3,
@@ -219,9 +220,15 @@ fn what_is_no_store_of_this_version_is_refused_and_left_as_it_is() {
 
     let newer = folder.0.join("newer.sqlite");
     drop(Store::open(&newer, &user("alice")).unwrap());
-    rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 3).unwrap();
     let opened = Store::open(&newer, &user("alice"));
-    assert!(matches!(opened, Err(StoreError::Newer { found: 2 })), "{opened:?}");
+    assert!(matches!(opened, Err(StoreError::Newer { found: 3 })), "{opened:?}");
+
+    let before_the_first = folder.0.join("before.sqlite");
+    drop(Store::open(&before_the_first, &user("alice")).unwrap());
+    rusqlite::Connection::open(&before_the_first).unwrap().pragma_update(None, "user_version", 0).unwrap();
+    let opened = Store::open(&before_the_first, &user("alice"));
+    assert!(matches!(opened, Err(StoreError::Foreign { .. })), "{opened:?}");
 
     let opened = Store::open(&text.join("device.sqlite"), &user("alice"));
     assert!(matches!(opened, Err(StoreError::Open { .. })), "{opened:?}");

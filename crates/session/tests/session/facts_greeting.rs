@@ -1,6 +1,6 @@
 //! `hello`: what is said on a new socket, page by page, and again. The simple cases are vectors.
 
-use chatlane_protocol::ErrorCode;
+use chatlane_protocol::{ErrorCode, Position};
 use chatlane_session::{ConnectionState, SocketId};
 
 use crate::phone::*;
@@ -71,4 +71,19 @@ fn resync_while_a_further_page_of_hello_is_in_flight_is_not_lost() {
     assert_eq!((&again.after, phone.connection()), (&None, ConnectionState::CatchingUp));
     phone.hello_answered(again, [], None);
     assert_eq!((phone.connection(), phone.sent.len()), (ConnectionState::Live, 0));
+}
+
+/// A conversation of more than two has nobody in particular on the other side. That the server has said so is kept over restarts.
+#[test]
+fn a_conversation_that_is_with_nobody_is_known_once_the_server_has_told_it() {
+    let mut store = knows(3);
+    let local = store.rows.get_mut(&d1()).unwrap();
+    (local.with, local.told) = (None, false);
+    let (mut phone, first) = Phone::greeting(&store);
+    assert_eq!(first.known, []);
+    let mut told = row(at(3), Position::ZERO);
+    told.conversation.with = None;
+    phone.hello_answered(first, [told], None);
+    let (_, again) = Phone::greeting(&phone.store);
+    assert_eq!(again.known.len(), 1);
 }

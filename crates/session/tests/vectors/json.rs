@@ -30,11 +30,16 @@ pub fn file(vector: &Value) -> String {
 }
 
 fn conversation(row: &ConversationRow) -> Value {
-    json!({
+    let mut json = json!({
         "conversation": row.conversation, "with": row.with, "from": row.from, "have": row.have, "have_count": row.have_count,
         "head": row.head, "head_count": row.head_count, "acked": row.acked, "read": row.read, "read_count": row.read_count,
         "read_pending": row.read_pending, "others": row.others,
-    })
+    });
+    // With somebody it says nothing.
+    if row.with.is_none() && row.told {
+        json["told"] = json!(true);
+    }
+    json
 }
 
 fn outbox(row: &OutboxRow) -> Value {

@@ -33,6 +33,7 @@ fn conversation(json: &Value) -> ConversationRow {
     ConversationRow {
         conversation: field!(json, "conversation"),
         with: field!(json, "with"),
+        told: json["told"] == true || json["with"].is_string(),
         from: field!(json, "from"),
         have: field!(json, "have"),
         have_count: field!(json, "have_count"),
