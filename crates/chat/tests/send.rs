@@ -40,7 +40,7 @@ fn a_message_is_stored_after_the_tail_with_its_facts_and_queued() {
     let stage = Stage::with_entries(3);
     assert_eq!(stage.send_one(message("m-1", position(1))), Outcome::Ok(stored(4)));
 
-    let Admission::Admitted(bucket) = facts(3).bucket.admit(sender_hash(&user("alice")), start(), limits::ADMISSION_PER_S) else {
+    let Admission::Admitted(bucket) = facts(3).bucket.admit(sender_hash(&user("alice")), 300, start(), limits::ADMISSION_PER_S) else {
         panic!("a full bucket admits");
     };
     let expected = Entry {
@@ -286,6 +286,16 @@ fn a_full_conversation_says_when_to_come_back() {
     assert_eq!(stage.refusal(message("m-1", position(1))).retry_after_ms, Some(1));
     stage.ports.memory.clock.advance_ms(1);
     assert!(matches!(stage.send_one(message("m-1", position(1))), Outcome::Ok(_)));
+}
+
+#[test]
+fn a_message_is_charged_with_the_kilobytes_that_it_is_stored_with() {
+    let stage = Stage::new();
+    let large = NewMessage { body: text(&"x".repeat(10_000)), ..message("m-1", position(1)) };
+    assert!(matches!(stage.send_one(large), Outcome::Ok(_)));
+    let [first, second] = [0, 1].map(|index| stage.entries()[index].clone());
+    let taken = u32::try_from(second.stored_bytes().div_ceil(1024)).unwrap() * 1000;
+    assert_eq!((first.facts.bucket.tokens_milli - second.facts.bucket.tokens_milli, taken), (taken, 11_000));
 }
 
 #[test]

@@ -47,11 +47,11 @@ pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// Clock difference that a token's times may have. Ours, as RFC 7519 §4.1.4 allows ("no more than a few minutes").
 pub const TOKEN_LEEWAY_S: u64 = 60;
 
-/// Messages per second that one small conversation admits for long.
+/// Kilobytes per second that one small conversation admits for long; a message has at least one.
 pub const ADMISSION_PER_S: u32 = 20;
 
-/// Messages that one small conversation admits at once.
-pub const ADMISSION_BURST: u32 = 50;
+/// Kilobytes that one small conversation admits at once.
+pub const ADMISSION_BURST: u32 = 60;
 
 /// How long a client keeps a gap open before it asks for the missing entries: this much and a random part up to as much again.
 pub const GAP_WAIT_MS: u64 = 500;

@@ -24,7 +24,7 @@
 //! | `no` | N | owners |
 //! | `ms` | N | the sum of the members' hashes; missing in logs of before |
 //! | `un` | N | the opener's messages so far, while the other has written nothing; else missing |
-//! | `bk` | N | tokens in the bucket, thousandths of a message |
+//! | `bk` | N | tokens in the bucket, in thousandths |
 //! | `bt` | N | the clock of the bucket's writer, ms |
 //! | `br` | B | the hashes of the last 16 senders, 4 bytes each, oldest first |
 //!

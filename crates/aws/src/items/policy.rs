@@ -2,7 +2,7 @@
 //!
 //! | attribute | type | what |
 //! |---|---|---|
-//! | `r` | N | messages per second that are admitted for long |
+//! | `r` | N | tokens per second, each for a kilobyte: what is admitted for long |
 //! | `s` | S | the lowest role that sends: `m` member, `o` moderator, `a` admin, `w` owner |
 //! | `a` | S | the lowest role that adds members; missing: nobody |
 //! | `g` | S | the lowest role that manages; missing: nobody |

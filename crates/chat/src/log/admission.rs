@@ -1,8 +1,10 @@
-//! How many messages a conversation takes: a token bucket that travels in the entries themselves.
+//! How much a conversation takes: a token bucket that travels in the entries themselves. A message takes a token for each kilobyte that it
+//! is stored with, begun or whole, so that nobody fills the lane with few large ones: whoever reads it, and whose anchor must be near its
+//! end, pays by the byte.
 //!
 //! Every writer reads the tail anyway, so the bucket in the tail's facts is exact across all Lambdas, and no further write keeps it.
-//! Limits: 20 messages a second for long, 50 at once; below half, a sender with 8 of the last 16 messages waits for the others.
-//! Not promised: exactness where clocks are wrong. Each message written by a clock that is ahead refills up to 2.5 seconds' worth.
+//! Limits: 20 tokens a second for long, 60 at once; below half, a sender with 8 of the last 16 messages waits for the others.
+//! Not promised: exactness where clocks are wrong. Each message written by a clock that is ahead refills up to 3 seconds' worth.
 
 use chatlane_protocol::UnixMillis;
 use chatlane_protocol::limits::{ADMISSION_BURST, ADMISSION_PER_S};
@@ -15,7 +17,10 @@ const BUSY: usize = 8;
 
 /// The elapsed time that refills: clamped, so that one writer with a wrong clock neither freezes nor floods the lane. Also the burst:
 /// this long at the sustained rate.
-const ELAPSED_MS_MAX: u32 = 2500;
+const ELAPSED_MS_MAX: u32 = 3000;
+
+/// What a token stands for.
+const TOKEN_BYTES: usize = 1024;
 
 // The burst that the protocol's page names.
 const _: () = assert!(ADMISSION_BURST * 1000 == ADMISSION_PER_S * ELAPSED_MS_MAX);
@@ -23,7 +28,7 @@ const _: () = assert!(ADMISSION_BURST * 1000 == ADMISSION_PER_S * ELAPSED_MS_MAX
 /// The bucket after an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bucket {
-    /// Thousandths of a message.
+    /// Thousandths of a token.
     pub tokens_milli: u32,
     /// The clock of the writer that left it so. Its own, not the highest seen: else one skewed clock freezes the lane.
     pub time: UnixMillis,
@@ -39,7 +44,7 @@ pub enum Admission {
     Admitted(Bucket),
     /// It is not; not before this many milliseconds.
     Wait {
-        /// Until there is a token for this sender, if nobody else takes it.
+        /// Until there are tokens enough for this sender, if nobody else takes them.
         retry_after_ms: u64,
     },
 }
@@ -55,16 +60,18 @@ impl Bucket {
         Self { tokens_milli: capacity_milli(admitted_per_s), time: now, recent: [0; RECENT] }
     }
 
-    /// One message of `sender` (its hash) at `now` by the writer's clock.
-    pub fn admit(&self, sender: u32, now: UnixMillis, admitted_per_s: u32) -> Admission {
+    /// One message of `sender` (its hash) that is stored with so many bytes, at `now` by the writer's clock.
+    pub fn admit(&self, sender: u32, stored_bytes: usize, now: UnixMillis, admitted_per_s: u32) -> Admission {
         let capacity = capacity_milli(admitted_per_s);
         let elapsed_ms = u32::try_from(now.since_ms(self.time)).unwrap_or(u32::MAX).min(ELAPSED_MS_MAX);
         let refill = elapsed_ms.saturating_mul(admitted_per_s);
         let tokens = self.tokens_milli.saturating_add(refill).min(capacity);
 
         let busy = self.recent.iter().filter(|&&recent| recent == sender).count() >= BUSY;
-        // A token is 1000; a busy sender leaves the lower half of the bucket to the others.
-        let needed = if busy { (capacity / 2).max(1000) } else { 1000 };
+        // A full bucket takes any message: where the rate is low, its capacity may be less than a large one has kilobytes.
+        let taken = u32::try_from(stored_bytes.div_ceil(TOKEN_BYTES)).unwrap_or(u32::MAX).saturating_mul(1000).min(capacity);
+        // A busy sender leaves the lower half of the bucket to the others.
+        let needed = if busy { (capacity / 2).max(taken) } else { taken };
         if tokens < needed {
             let per_ms = admitted_per_s.max(1);
             return Admission::Wait { retry_after_ms: u64::from((needed - tokens).div_ceil(per_ms)).max(1) };
@@ -72,7 +79,7 @@ impl Bucket {
         let mut recent = self.recent;
         recent.rotate_left(1);
         recent[RECENT - 1] = sender;
-        Admission::Admitted(Self { tokens_milli: tokens - 1000, time: now, recent })
+        Admission::Admitted(Self { tokens_milli: tokens - taken, time: now, recent })
     }
 }
 
@@ -81,6 +88,9 @@ mod tests {
     use super::*;
 
     const RATE: u32 = 20;
+
+    /// Bytes of a message that takes one token.
+    const SMALL: usize = 300;
 
     fn at(ms: u64) -> UnixMillis {
         UnixMillis::try_from(1_000_000_000 + ms).unwrap()
@@ -94,7 +104,7 @@ mod tests {
         for n in 0..messages {
             let index = usize::try_from(n).unwrap();
             let now = (1_000_000_000 + n * every_ms).saturating_add_signed(skews_ms[index % skews_ms.len()]);
-            match bucket.admit(senders[index % senders.len()], UnixMillis::try_from(now).unwrap(), RATE) {
+            match bucket.admit(senders[index % senders.len()], SMALL, UnixMillis::try_from(now).unwrap(), RATE) {
                 Admission::Admitted(after) => {
                     bucket = after;
                     admitted += 1;
@@ -106,32 +116,55 @@ mod tests {
     }
 
     #[test]
-    fn fifty_at_once_then_twenty_a_second() {
+    fn sixty_at_once_then_twenty_a_second() {
         let senders: Vec<u32> = (1..=40).collect();
-        assert_eq!(admitted(&senders, 0, 200, &[0]), 50);
+        assert_eq!(admitted(&senders, 0, 200, &[0]), 60);
         // 10 seconds at 100 a second: the burst and 20 a second.
         let taken = admitted(&senders, 10, 1000, &[0]);
-        assert!((249..=251).contains(&taken), "{taken}");
+        assert!((259..=261).contains(&taken), "{taken}");
     }
 
     #[test]
     fn a_wait_says_when_there_will_be_a_token() {
         let mut bucket = Bucket::full(RATE, at(0));
         bucket.tokens_milli = 400;
-        let Admission::Wait { retry_after_ms } = bucket.admit(1, at(0), RATE) else { panic!("no token") };
+        let Admission::Wait { retry_after_ms } = bucket.admit(1, SMALL, at(0), RATE) else { panic!("no token") };
         assert_eq!(retry_after_ms, 30);
-        assert!(matches!(bucket.admit(1, at(29), RATE), Admission::Wait { .. }));
-        assert!(matches!(bucket.admit(1, at(30), RATE), Admission::Admitted(_)));
+        assert!(matches!(bucket.admit(1, SMALL, at(29), RATE), Admission::Wait { .. }));
+        assert!(matches!(bucket.admit(1, SMALL, at(30), RATE), Admission::Admitted(_)));
     }
 
     #[test]
     fn below_half_a_busy_sender_waits_and_the_others_do_not() {
         let mut bucket = Bucket::full(RATE, at(0));
-        bucket.tokens_milli = 20_000;
+        bucket.tokens_milli = 25_000;
         bucket.recent = [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 3];
-        assert_eq!(bucket.admit(1, at(0), RATE), Admission::Wait { retry_after_ms: 250 });
-        assert!(matches!(bucket.admit(2, at(0), RATE), Admission::Admitted(_)));
-        assert!(matches!(bucket.admit(1, at(250), RATE), Admission::Admitted(_)));
+        assert_eq!(bucket.admit(1, SMALL, at(0), RATE), Admission::Wait { retry_after_ms: 250 });
+        assert!(matches!(bucket.admit(2, SMALL, at(0), RATE), Admission::Admitted(_)));
+        assert!(matches!(bucket.admit(1, SMALL, at(250), RATE), Admission::Admitted(_)));
+    }
+
+    /// What a flooder of the largest messages gets: two and a bit at once, then 20 KB a second.
+    #[test]
+    fn a_message_takes_a_token_for_each_kilobyte() {
+        let bucket = Bucket::full(RATE, at(0));
+        for (bytes, left) in [(0, 60_000), (1, 59_000), (1024, 59_000), (1025, 58_000), (28 * 1024, 32_000)] {
+            let Admission::Admitted(after) = bucket.admit(1, bytes, at(0), RATE) else { panic!("{bytes} bytes") };
+            assert_eq!(after.tokens_milli, left, "{bytes} bytes");
+        }
+        let largest = 28 * 1024;
+        let mut bucket = bucket;
+        let mut admitted = vec![];
+        for ms in (0..10_000).step_by(10) {
+            if let Admission::Admitted(after) = bucket.admit(u32::try_from(ms).unwrap(), largest, at(ms), RATE) {
+                bucket = after;
+                admitted.push(ms);
+            }
+        }
+        assert_eq!(admitted[..4], [0, 10, 1200, 2600], "128 KB take more than three seconds");
+        assert_eq!(admitted.len(), 9);
+        // Where a lane is slow, its full bucket still takes the largest message.
+        assert!(matches!(Bucket::full(2, at(0)).admit(1, largest, at(0), 2), Admission::Admitted(after) if after.tokens_milli == 0));
     }
 
     #[test]

@@ -185,24 +185,22 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
             return Err(Refused::Forbidden);
         }
         let now = self.ports.now();
-        let bucket = match self.settings.limits.admission {
-            AdmissionLimit::PerConversation if draft.kind.is_admitted_by_rate() => {
-                match tail.facts.bucket.admit(sender_hash(self.sender), now, policy.admitted_per_s) {
-                    Admission::Admitted(bucket) => bucket,
-                    Admission::Wait { retry_after_ms } => return Err(Refused::RateLimited { retry_after_ms }),
-                }
-            }
-            AdmissionLimit::PerConversation | AdmissionLimit::Off => tail.facts.bucket.clone(),
-        };
-        Ok(Entry {
+        let mut entry = Entry {
             conversation: self.conversation.clone(),
             position: Position::new(self.settings.epoch.max(tail.position.epoch), tail.position.seq.next()),
             sender: self.sender.clone(),
             client_message_id: draft.client_message_id.clone(),
             time: now,
-            facts: draft.kind.facts_after(&tail.facts, tail.sender == *self.sender, bucket),
+            facts: draft.kind.facts_after(&tail.facts, tail.sender == *self.sender),
             kind: draft.kind.clone(),
-        })
+        };
+        if self.settings.limits.admission == AdmissionLimit::PerConversation && draft.kind.is_admitted_by_rate() {
+            match tail.facts.bucket.admit(sender_hash(self.sender), entry.stored_bytes(), now, policy.admitted_per_s) {
+                Admission::Admitted(bucket) => entry.facts.bucket = bucket,
+                Admission::Wait { retry_after_ms } => return Err(Refused::RateLimited { retry_after_ms }),
+            }
+        }
+        Ok(entry)
     }
 
     /// Reads again from the tail: never one slot after the other, which livelocks. `seen` is the occupant of tail + 1, if known.

@@ -51,7 +51,7 @@ pub struct Policy {
     pub manage: Option<Role>,
     /// How it is delivered.
     pub size: SizeClass,
-    /// Messages per second that are admitted for long; the burst is 2.5 seconds of it.
+    /// Tokens per second: what is [admitted](crate::log::admission) for long; the burst is 3 seconds of it.
     pub admitted_per_s: u32,
     /// What a later version has added; also a role that only that one knows, beside the field for it.
     pub later: Kept,

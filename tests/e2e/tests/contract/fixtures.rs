@@ -39,6 +39,14 @@ fn odd() -> UserId {
     user("auth0|a#b/ü")
 }
 
+/// With as many tokens as a full bucket had when these were first written.
+fn full(mut entry: Entry) -> Entry {
+    if entry.facts.bucket == Bucket::full(Policy::DIRECT.admitted_per_s, start()) {
+        entry.facts.bucket.tokens_milli = 50_000;
+    }
+    entry
+}
+
 /// Between them they have every role; the owner is alone and so has no other.
 fn creations() -> [Creation; 3] {
     let of_roles = |mut creation: Creation, roles: &[Role], number: u64| {
@@ -51,11 +59,12 @@ fn creations() -> [Creation; 3] {
     let group = creation(&conversation("g-1"), &user("alice"), &user("bob"));
     let facts = Facts { members: 1, owners: 1, ..facts(1) };
     let group = Creation { entry: Entry { kind: alone, facts, ..group.entry }, members: vec![member(&user("alice"))] };
-    [
+    let creations = [
         of_roles(creation(&conversation("d-1"), &user("alice"), &odd()), &[Role::Member, Role::Moderator], 1),
         of_roles(creation(&conversation("d-2"), &user("bob"), &user("carol")), &[Role::Admin, Role::Admin], 7),
         of_roles(group, &[Role::Owner], 1),
-    ]
+    ];
+    creations.map(|creation| Creation { entry: full(creation.entry), ..creation })
 }
 
 /// All but the first of each conversation.
@@ -84,14 +93,15 @@ fn messages() -> [Entry; 6] {
         bucket,
         later: later(),
     };
-    [
+    let messages = [
         of_body(entry(&conversation("d-1"), 2, "alice"), text("Grüße 😀\n\"second\" line")),
         of_body(entry(&conversation("d-1"), 3, odd().as_str()), Body::new("image/png", Content::Data(vec![0, 127, 255])).unwrap()),
         of_policy(2, Policy { locked: true, add: Some(Role::Member), manage: Some(Role::Owner), ..Policy::DIRECT }),
         of_policy(3, Policy { send: Role::Moderator, add: Some(Role::Admin), size: SizeClass::Large, admitted_per_s: 7, ..Policy::DIRECT }),
         of_policy(4, Policy { closed: true, manage: Some(Role::Admin), ..Policy::DIRECT }),
         Entry { position: LAST, time: UnixMillis::MAX, facts, ..entry(&conversation("last"), 1, "alice") },
-    ]
+    ];
+    messages.map(full)
 }
 
 /// A read is acknowledged too: two devices of alice, one of the other.
@@ -180,7 +190,7 @@ async fn assert_written(store: &Store, generation: usize) {
 async fn assert_accepted(store: &Store) {
     let all = ReadBound { entries_max: usize::MAX, bytes_max: usize::MAX };
     let kind = |kind: &str| Kind::Later(LaterEntry { kind: kind.to_owned(), wire: None });
-    let later = |number, sender, name: &str| as_of(0, Entry { kind: kind(name), ..entry(&conversation("later"), number, sender) });
+    let later = |number, sender, name: &str| as_of(0, full(Entry { kind: kind(name), ..entry(&conversation("later"), number, sender) }));
     let mut log = store.read(&conversation("later"), Seq::FIRST, all).await.unwrap();
     let kept: Vec<Kept> = log.iter_mut().map(|entry| std::mem::take(&mut entry.facts.later)).collect();
     assert_eq!(log, [later(1, "alice", "reaction"), later(2, "bob", "edit")]);

@@ -1,8 +1,7 @@
-//! `message`: what a member says. Whoever the policy lets send may write one; it counts, and admission takes a token for it.
+//! `message`: what a member says. Whoever the policy lets send may write one; it counts, and admission takes tokens for it.
 
 use chatlane_protocol::{Body, Content, EntryKind};
 
-use crate::log::admission::Bucket;
 use crate::log::facts::{Facts, Policy, Role};
 use crate::log::hash::{BodyHash, BodyKey};
 
@@ -26,11 +25,11 @@ impl MessageEntry {
         policy.permits_sending(role)
     }
 
-    /// The facts behind it: one more countable message, and the bucket that admission has left. While a direct conversation is unanswered,
+    /// The facts behind it: one more countable message. While a direct conversation is unanswered,
     /// all its entries are of whoever opened it, so whether the tail is (`after_own`) tells who answers.
-    pub fn facts_after(tail: &Facts, after_own: bool, bucket: Bucket) -> Facts {
+    pub fn facts_after(tail: &Facts, after_own: bool) -> Facts {
         let unanswered = tail.unanswered.filter(|_| after_own).map(|before| before.saturating_add(1));
-        Facts { count: tail.count + 1, unanswered, bucket, ..tail.clone() }
+        Facts { count: tail.count + 1, unanswered, ..tail.clone() }
     }
 
     /// Bytes beside what every entry has.

@@ -6,7 +6,6 @@ pub mod message;
 
 use chatlane_protocol::{ClientMessageId, ConversationId, Entry as WireEntry, EntryKind, UserId};
 
-use super::admission::Bucket;
 use super::facts::{Facts, Policy, Role};
 pub use created::{CreatedEntry, direct_conversation};
 pub use message::MessageEntry;
@@ -48,16 +47,17 @@ impl Kind {
         }
     }
 
-    /// Whether admission takes a token for it.
+    /// Whether admission takes tokens for it.
     pub const fn is_admitted_by_rate(&self) -> bool {
         matches!(self, Self::Message(_))
     }
 
-    /// The facts behind such an entry, if it follows on `tail`, an entry of the same sender (`after_own`) or of another.
-    pub fn facts_after(&self, tail: &Facts, after_own: bool, bucket: Bucket) -> Facts {
+    /// The facts behind such an entry, if it follows on `tail`, an entry of the same sender (`after_own`) or of another; the bucket is the
+    /// tail's.
+    pub fn facts_after(&self, tail: &Facts, after_own: bool) -> Facts {
         match self {
-            Self::Message(_) => MessageEntry::facts_after(tail, after_own, bucket),
-            Self::Created(_) | Self::Later(_) => Facts { bucket, ..tail.clone() },
+            Self::Message(_) => MessageEntry::facts_after(tail, after_own),
+            Self::Created(_) | Self::Later(_) => tail.clone(),
         }
     }
 
