@@ -6,7 +6,7 @@ use std::fmt;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::log::hash::{BodyKey, MemberKey};
+use crate::log::hash::{BodyKey, UserKey};
 use crate::log::kinds::created::PairKey;
 
 /// The epoch of a deployment that was never restored.
@@ -53,8 +53,8 @@ pub struct Keys {
     pub bodies: BodyKey,
     /// For the ids of direct conversations.
     pub pairs: PairKey,
-    /// For the sums of members.
-    pub members: MemberKey,
+    /// For the hashes of users.
+    pub users: UserKey,
 }
 
 impl Keys {
@@ -63,7 +63,7 @@ impl Keys {
         Self {
             bodies: BodyKey::new(secret.key("chatlane body hash")),
             pairs: PairKey::new(secret.key("chatlane direct conversation")),
-            members: MemberKey::new(secret.key("chatlane member")),
+            users: UserKey::new(secret.key("chatlane member")),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use chatlane_chat::deployment::{Keys, Secret};
 use chatlane_chat::log::admission::{Admission, Bucket};
-use chatlane_chat::log::hash::{BodyHash, sender_hash};
+use chatlane_chat::log::hash::BodyHash;
 use chatlane_chat::log::{Entry, Kind, MessageEntry, Role};
 use chatlane_chat::settings::AdmissionLimit;
 use chatlane_chat::testing::builders::{
@@ -40,7 +40,9 @@ fn a_message_is_stored_after_the_tail_with_its_facts_and_queued() {
     let stage = Stage::with_entries(3);
     assert_eq!(stage.send_one(message("m-1", position(1))), Outcome::Ok(stored(4)));
 
-    let Admission::Admitted(bucket) = facts(3).bucket.admit(sender_hash(&user("alice")), 300, start(), limits::ADMISSION_PER_S) else {
+    let Admission::Admitted(bucket) =
+        facts(3).bucket.admit(settings().keys.users.sender(&user("alice")), 300, start(), limits::ADMISSION_PER_S)
+    else {
         panic!("a full bucket admits");
     };
     let expected = Entry {

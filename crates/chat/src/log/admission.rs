@@ -32,7 +32,7 @@ pub struct Bucket {
     pub tokens_milli: u32,
     /// The clock of the writer that left it so. Its own, not the highest seen: else one skewed clock freezes the lane.
     pub time: UnixMillis,
-    /// [`crate::log::hash::sender_hash`] of the last messages, oldest first; 0 where there was none yet.
+    /// [Hashes](crate::log::hash::UserKey::sender) of the senders of the last messages, oldest first; 0 where there was none yet.
     pub recent: [u32; RECENT],
 }
 
@@ -161,7 +161,7 @@ mod tests {
                 admitted.push(ms);
             }
         }
-        assert_eq!(admitted[..4], [0, 10, 1200, 2600], "128 KB take more than three seconds");
+        assert_eq!(admitted[..5], [0, 10, 1200, 2600, 4000], "the fifth is the first beyond 128 KB");
         assert_eq!(admitted.len(), 9);
         // Where a lane is slow, its full bucket still takes the largest message.
         assert!(matches!(Bucket::full(2, at(0)).admit(1, largest, at(0), 2), Admission::Admitted(after) if after.tokens_milli == 0));

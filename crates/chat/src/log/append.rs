@@ -13,7 +13,6 @@ use chatlane_protocol::{ClientMessageId, ConversationId, Position, Seq, UserId};
 use super::admission::Admission;
 use super::anchor::judge;
 use super::entry::Entry;
-use super::hash::sender_hash;
 use super::kinds::Kind;
 use crate::ports::{Clock, Member, Memberships, MessageLog, Put, ReadBound, Run, last, read_run};
 use crate::refusal::Refused;
@@ -195,7 +194,7 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
             kind: draft.kind.clone(),
         };
         if self.settings.limits.admission == AdmissionLimit::PerConversation && draft.kind.is_admitted_by_rate() {
-            match tail.facts.bucket.admit(sender_hash(self.sender), entry.stored_bytes(), now, policy.admitted_per_s) {
+            match tail.facts.bucket.admit(self.settings.keys.users.sender(self.sender), entry.stored_bytes(), now, policy.admitted_per_s) {
                 Admission::Admitted(bucket) => entry.facts.bucket = bucket,
                 Admission::Wait { retry_after_ms } => return Err(Refused::RateLimited { retry_after_ms }),
             }

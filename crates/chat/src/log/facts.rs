@@ -25,7 +25,7 @@ pub struct Facts {
     pub members: u32,
     /// Number of owners; 0 in a direct conversation.
     pub owners: u32,
-    /// The sum, modulo 2⁶⁴, of the [hashes](crate::log::hash::MemberKey) of the members. `None` in a log that was created before there was one.
+    /// The sum, modulo 2⁶⁴, of the [hashes](crate::log::hash::UserKey) of the members. `None` in a log that was created before there was one.
     pub members_sum: Option<u64>,
     /// In a direct conversation: the messages of whoever opened it, while the other has written nothing. `None`: the other has, or the
     /// log was created before this was counted.

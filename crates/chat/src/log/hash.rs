@@ -1,4 +1,4 @@
-//! Hashes that entries carry: of a body, and of a sender.
+//! Hashes that entries carry: of a body, of a sender, of all members.
 
 use std::fmt;
 
@@ -72,43 +72,45 @@ impl BodyHash {
     }
 }
 
-/// A deployment's key for the hashes of members. Debug output hides it.
+/// A deployment's key for the hashes of users. Keyed, so that nobody chooses ids by which two users, or two lists of them, become alike.
+/// Debug output hides it.
 #[derive(Clone)]
-pub struct MemberKey([u8; 32]);
+pub struct UserKey([u8; 32]);
 
-impl MemberKey {
+impl UserKey {
     /// Takes the 32 bytes.
     pub const fn new(key: [u8; 32]) -> Self {
         Self(key)
     }
 
-    /// The sum, modulo 2⁶⁴, of the first 8 bytes of HMAC-SHA-256 of each of these users: two lists of members with the same number and the
-    /// same sum are the same. Keyed, so that nobody chooses ids by which two lists become alike.
+    /// The first 8 bytes of HMAC-SHA-256 of a user id.
     ///
     /// # Panics
     /// Never: an HMAC key may have any length.
+    fn hash(&self, user: &UserId) -> [u8; 8] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("an HMAC key may have any length");
+        mac.update(user.as_str().as_bytes());
+        let mut first = [0; 8];
+        first.copy_from_slice(&mac.finalize().into_bytes()[..8]);
+        first
+    }
+
+    /// The sum, modulo 2⁶⁴, of the hashes of these users: two lists of members with the same number and the same sum are the same.
     pub fn sum<'a>(&self, members: impl IntoIterator<Item = &'a UserId>) -> u64 {
-        let hash = |user: &UserId| {
-            let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("an HMAC key may have any length");
-            mac.update(user.as_str().as_bytes());
-            let mut first = [0; 8];
-            first.copy_from_slice(&mac.finalize().into_bytes()[..8]);
-            u64::from_be_bytes(first)
-        };
-        members.into_iter().map(hash).fold(0, u64::wrapping_add)
+        members.into_iter().map(|member| u64::from_be_bytes(self.hash(member))).fold(0, u64::wrapping_add)
+    }
+
+    /// The first 4 bytes of a user's hash: who sent the last messages, small enough for every entry.
+    pub fn sender(&self, sender: &UserId) -> u32 {
+        let [a, b, c, d, ..] = self.hash(sender);
+        u32::from_be_bytes([a, b, c, d])
     }
 }
 
-impl fmt::Debug for MemberKey {
+impl fmt::Debug for UserKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MemberKey(…)")
+        f.write_str("UserKey(…)")
     }
-}
-
-/// The first 4 bytes of SHA-256 of a user id: who sent the last messages, small enough for every entry.
-pub fn sender_hash(sender: &UserId) -> u32 {
-    let whole = Sha256::digest(sender.as_str().as_bytes());
-    u32::from_be_bytes([whole[0], whole[1], whole[2], whole[3]])
 }
 
 #[cfg(test)]
@@ -132,11 +134,11 @@ mod tests {
 
     #[test]
     fn a_sum_tells_members_apart_whatever_their_order() {
-        let key = MemberKey::new([7; 32]);
+        let key = UserKey::new([7; 32]);
         let [a, b, c] = ["a", "b", "c"].map(|name| UserId::new(name).unwrap());
         assert_eq!(key.sum([&a, &b]), key.sum([&b, &a]));
         assert_ne!(key.sum([&a, &b]), key.sum([&a, &c]));
-        assert_ne!(key.sum([&a, &b]), MemberKey::new([8; 32]).sum([&a, &b]));
+        assert_ne!(key.sum([&a, &b]), UserKey::new([8; 32]).sum([&a, &b]));
         assert_eq!(key.sum([&a, &b]).wrapping_sub(key.sum([&a])), key.sum([&b]));
     }
 

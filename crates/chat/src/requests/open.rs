@@ -64,7 +64,7 @@ fn creation<P: Clock>(ports: &P, settings: &Settings, conversation: Conversation
         sender: caller.user.clone(),
         client_message_id: request.client_message_id.clone(),
         time: now,
-        facts: created.direct_facts(&settings.keys.members, now),
+        facts: created.direct_facts(&settings.keys.users, now),
         kind: Kind::Created(created),
     };
     Creation { entry, members }

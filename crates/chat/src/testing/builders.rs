@@ -179,7 +179,7 @@ pub fn creation(conversation: &ConversationId, one: &UserId, other: &UserId) -> 
         sender: one.clone(),
         client_message_id: message_id("create"),
         time: start(),
-        facts: created.direct_facts(&settings().keys.members, start()),
+        facts: created.direct_facts(&settings().keys.users, start()),
         kind: Kind::Created(created),
     };
     Creation { entry, members }

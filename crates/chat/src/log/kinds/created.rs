@@ -10,7 +10,7 @@ use sha2::Sha256;
 
 use crate::log::admission::Bucket;
 use crate::log::facts::{Facts, Kept, Policy};
-use crate::log::hash::MemberKey;
+use crate::log::hash::UserKey;
 
 /// Entry 1: the members of the new conversation, in the order of their ids; at most 40.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl CreatedEntry {
     }
 
     /// The facts of entry 1 of a direct conversation, created at `now`.
-    pub fn direct_facts(&self, key: &MemberKey, now: UnixMillis) -> Facts {
+    pub fn direct_facts(&self, key: &UserKey, now: UnixMillis) -> Facts {
         Facts {
             count: 0,
             membership_changed: Seq::FIRST,
