@@ -6,6 +6,7 @@
 
 mod between;
 mod embedded;
+mod epoch;
 mod fixtures;
 mod outbound;
 mod queue;
