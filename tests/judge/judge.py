@@ -22,7 +22,7 @@ from history import Run, ScenarioFailed
 from local import local
 from observe import observe
 from processes import TARGET, CouldNotStart
-from scenario import play, two_people
+from scenario import over_a_deployment, play, two_people
 from stack import Stack, dump
 from tokens import Issuer
 
@@ -119,8 +119,21 @@ def judge_deployed(seed: int, folder: Path, issuer: Issuer) -> "dict[str, str]":
         for what, why in differences.changes().items():
             print(f"    {what}: {why}", flush=True)
         observations = judged(stack, Run(seed, here), here)
+        newer = emulator.adapted(templates["x86_64"], {"every function": emulator.as_a_newer_version}, "newer")
+        deployed_again(deployment, stack, newer, seed, folder / "again")
         broken(deployment, stack, templates["x86_64"], seed, folder / "broken")
     return observations
+
+
+def deployed_again(deployment: emulator.Deployment, stack: Stack, template: Path, seed: int, here: Path) -> None:
+    """The documented commands once more, between a message and its retry."""
+    here.mkdir()
+    run = Run(seed + 2, here)
+    try:
+        asyncio.run(over_a_deployment(run, stack, lambda: deployment.update(template, stack)))
+    finally:
+        run.lines.close()
+    print("deployed again: a pair has the conversation that it had, and a retry of a message of before is a duplicate", flush=True)
 
 
 def broken(deployment: emulator.Deployment, stack: Stack, template: Path, seed: int, here: Path) -> None:

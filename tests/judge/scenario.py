@@ -6,6 +6,7 @@ come, and fails when it does not.
 
 import asyncio
 import base64
+from typing import Callable
 
 from bad_input import bad_input
 from connection import Unanswered
@@ -54,6 +55,26 @@ async def two_people(run: Run, stack) -> None:
     opened: asyncio.Future = asyncio.get_running_loop().create_future()
     phone, laptop = (Device(run, stack, "alice", name) for name in ("alice's phone", "alice's laptop"))
     await friends(run, phone, laptop, Device(run, stack, "bob|work#1/ü", "bob"), opened)
+
+
+async def over_a_deployment(run: Run, stack, deploy: Callable[[], None]) -> None:
+    """What was stored keeps its ids and its hashes when the same stack is deployed again."""
+    ann = Device(run, stack, "ann", "ann")
+    await ann.connect()
+    lane = await ann.open("ben")
+    message = ann.compose(lane, text("before"))
+    [stored] = await until_answered(ann, lane, [message])
+    check(stored["status"] == "ok", f"a first message: {stored}")
+    await ann.leave()
+    await asyncio.to_thread(deploy)
+    await ann.connect()
+    again = await ann.open("ben")
+    check(again.conversation == lane.conversation, f"two users have another conversation after a deployment: {again.conversation}")
+    for body, status in ((message.body, "duplicate"), (text("another"), "conflict")):
+        message.body = body
+        [result] = await until_answered(ann, lane, [message])
+        check((result["status"], result["position"]) == (status, stored["position"]), f"a retry after a deployment is no {status}: {result}")
+    await ann.leave()
 
 
 async def friends(run: Run, phone: Device, laptop: Device, bob: Device, opened: asyncio.Future) -> None:
