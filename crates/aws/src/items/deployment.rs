@@ -22,7 +22,7 @@ use super::json::to_json;
 use super::{Item, NEW, Read, map, n, s};
 
 /// The partition key.
-pub const PARTITION: &str = "#deployment";
+const PARTITION: &str = "#deployment";
 
 /// The sort key.
 const SORT: &str = "settings";

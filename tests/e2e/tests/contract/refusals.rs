@@ -5,10 +5,12 @@ use chatlane_aws::items::json::to_json;
 use chatlane_aws::items::{self, head, inbox};
 use chatlane_chat::log::Head;
 use chatlane_chat::ports::{
-    Advance, Advanced, Connection, Connections as _, Created, Creations as _, Failure, Heads as _, InboxRow, Inboxes as _,
-    Memberships as _, MessageLog as _, Put, ReadBound, ReadCursor, last,
+    Advance, Advanced, Connection, Connections as _, Created, Creations as _, Deployments as _, Failure, Heads as _, InboxRow,
+    Inboxes as _, Memberships as _, MessageLog as _, Put, ReadBound, ReadCursor, last,
 };
-use chatlane_chat::testing::builders::{connection, conversation, creation, device, entry, member, position, session, start, user};
+use chatlane_chat::testing::builders::{
+    connection, conversation, creation, deployment, device, entry, member, position, session, start, user,
+};
 use chatlane_local::embedded::{Answer, At, Matching, Service};
 use chatlane_protocol::{ConversationId, Position, Seq, UnixMillis};
 use chatlane_tests_e2e::Refusing;
@@ -155,6 +157,23 @@ async fn a_request_without_an_answer_times_out() {
     let alice = user("alice");
     let (answer, _held) = tokio::join!(backend.store.member(&id, &alice), unanswered);
     assert!(answer.unwrap_err().to_string().ends_with("timed out"));
+}
+
+#[tokio::test]
+async fn a_founding_whose_answer_is_lost_meets_itself_and_one_that_is_not_answered_is_unavailable() {
+    let backend = Backend::embedded().await;
+    let (store, mine) = (&backend.store, deployment());
+    backend.throttled("GetItem", store.deployment()).await;
+    backend.throttled("PutItem", store.found(&mine)).await;
+    {
+        // DynamoDB answers the item where it is asked to.
+        let _refusing = backend.answer("PutItem", 1, refusal("ConditionalCheckFailedException"));
+        assert!(store.found(&mine).await.unwrap_err().to_string().ends_with("refused without the item that stands"));
+    }
+    let put = Matching::service(Service::DynamoDb).operation("PutItem");
+    let mut hold = backend.endpoints.hold(put, At::Answer, 1);
+    let (answer, ()) = tokio::join!(store.found(&mine), async { hold.caught().await.lose() });
+    assert_eq!((answer.unwrap(), store.deployment().await.unwrap()), (mine.clone(), Some(mine)));
 }
 
 #[tokio::test]
