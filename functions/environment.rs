@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
+use std::sync::LazyLock;
+use std::time::Instant;
 
-use chatlane_aws::{Parts, Resource, sdk_config};
+use chatlane_aws::{Clocks, Parts, Resource, sdk_config};
 use chatlane_chat::deployment::Secret;
 use chatlane_chat::ports::Clock;
 use chatlane_chat::settings::{AdmissionLimit, AnchorBound, Deployed, SendLimits};
@@ -158,7 +160,7 @@ pub struct PortsToBe<Ports> {
 impl<Ports: Parts> PortsToBe<Ports> {
     /// The ports, with clients of the SDK that are set up from the environment. Calls nobody.
     pub async fn make(&self) -> Ports {
-        Ports::new(&sdk_config().await, &self.names, system_clock)
+        Ports::new(&sdk_config().await, &self.names, Clocks { now: system_clock, steady_ms })
     }
 }
 
@@ -170,6 +172,16 @@ impl Clock for SystemClock {
     fn now(&self) -> UnixMillis {
         system_clock()
     }
+
+    fn steady_ms(&self) -> u64 {
+        steady_ms()
+    }
+}
+
+/// Milliseconds since this process first asked.
+fn steady_ms() -> u64 {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(FIRST.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// This machine's clock: the one place where the functions read it.

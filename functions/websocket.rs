@@ -27,6 +27,9 @@ pub struct ProxyAnswer {
 }
 
 impl ProxyAnswer {
+    /// No frame: the gateway bills none.
+    pub const NOTHING: Self = Self { status_code: 200, body: String::new() };
+
     /// Carries this frame.
     pub fn of(frame: &ServerFrame) -> Self {
         Self { status_code: 200, body: encode(frame) }
@@ -76,41 +79,44 @@ pub async fn answer<E: Exchange>(
     event: &Event,
     serve: impl AsyncFnOnce(Caller, &E::Request) -> Result<Done<E::Answer>, Refused>,
 ) -> Answered {
-    respond::<E>(ports, event, async |caller, request| Ok(E::frame(serve(caller, request).await?.answer))).await
+    respond::<E, _>(ports, event, async |caller, request| Ok(E::frame(serve(caller, request).await?.answer))).await
 }
 
-/// [`answer`], for a route that may answer with another frame than its own.
-pub async fn respond<E: Exchange>(
+/// [`answer`], for a route that may answer with another frame than its own, or with none.
+pub async fn respond<E: Exchange, F: Into<Option<ServerFrame>>>(
     ports: &(impl Connections + Outbound + Clock),
     event: &Event,
-    serve: impl AsyncFnOnce(Caller, &E::Request) -> Result<ServerFrame, Refused>,
+    serve: impl AsyncFnOnce(Caller, &E::Request) -> Result<F, Refused>,
 ) -> Answered {
     let request = parse::<E>(body(event));
     let id = request.as_ref().map_or_else(|bad| bad.id.clone(), |request| Some(E::id(request).clone()));
     answer_if_admitted(ports, event, id, async |caller| match request {
-        Err(bad) => Ok(error(bad.id, bad.refusal)),
-        Ok(request) => serve(caller, &request).await.inspect_err(|refused| refused.log(&format!("{} is not answered", E::ACTION.name()))),
+        Err(bad) => Ok(Some(error(bad.id, bad.refusal))),
+        Ok(request) => {
+            let served = serve(caller, &request).await.map(Into::into);
+            served.inspect_err(|refused| refused.log(&format!("{} is not answered", E::ACTION.name())))
+        }
     })
     .await
 }
 
 /// Answers a caller whose token has not expired; `id` is the request's, where it has a good one.
-pub async fn answer_if_admitted(
+pub async fn answer_if_admitted<F: Into<Option<ServerFrame>>>(
     ports: &(impl Connections + Outbound + Clock),
     event: &Event,
     id: Option<RequestId>,
-    serve: impl AsyncFnOnce(Caller) -> Result<ServerFrame, Refused>,
+    serve: impl AsyncFnOnce(Caller) -> Result<F, Refused>,
 ) -> Answered {
     let caller = caller(&event.request_context)?;
     let served = match admit(ports, caller, id.as_ref()).await {
-        Ok(None) => return Ok(ProxyAnswer { status_code: 200, body: String::new() }), // posted, and closed
-        Ok(Some(caller)) => serve(caller).await,
+        Ok(None) => Ok(None), // posted, and closed
+        Ok(Some(caller)) => serve(caller).await.map(Into::into),
         Err(failure) => {
             failure.log("whether a refresh has prolonged the connection is unknown");
             Err(failure.into())
         }
     };
-    Ok(ProxyAnswer::of(&served.unwrap_or_else(|refused| error(id, refused.to_wire()))))
+    Ok(served.unwrap_or_else(|refused| Some(error(id, refused.to_wire()))).map_or(ProxyAnswer::NOTHING, |frame| ProxyAnswer::of(&frame)))
 }
 
 /// The text of the frame.

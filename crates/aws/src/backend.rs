@@ -21,7 +21,16 @@ pub struct Backend<L = (), C = (), I = (), U = (), Q = (), G = ()> {
     pub queue: Q,
     /// The gateway's management endpoint.
     pub gateway: G,
-    clock: fn() -> UnixMillis,
+    clocks: Clocks,
+}
+
+/// Where the time comes from, as [`Clock`] has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// [`Clock::now`].
+    pub now: fn() -> UnixMillis,
+    /// [`Clock::steady_ms`].
+    pub steady_ms: fn() -> u64,
 }
 
 /// All tables of a deployment, for tools and tests.
@@ -110,13 +119,13 @@ pub trait Parts: Sized {
     ///
     /// # Panics
     /// If one of [`Parts::RESOURCES`] has no name.
-    fn new(config: &SdkConfig, names: &HashMap<Resource, String>, clock: fn() -> UnixMillis) -> Self;
+    fn new(config: &SdkConfig, names: &HashMap<Resource, String>, clocks: Clocks) -> Self;
 }
 
 impl<L: Part, C: Part, I: Part, U: Part, Q: Part, G: Part> Parts for Backend<L, C, I, U, Q, G> {
     const RESOURCES: [Option<Resource>; 6] = [L::RESOURCE, C::RESOURCE, I::RESOURCE, U::RESOURCE, Q::RESOURCE, G::RESOURCE];
 
-    fn new(config: &SdkConfig, names: &HashMap<Resource, String>, clock: fn() -> UnixMillis) -> Self {
+    fn new(config: &SdkConfig, names: &HashMap<Resource, String>, clocks: Clocks) -> Self {
         fn part<P: Part>(clients: &Clients<'_>, names: &HashMap<Resource, String>) -> P {
             P::new(clients, P::RESOURCE.map_or("", |resource| names.get(&resource).expect("every part has a name")))
         }
@@ -128,13 +137,17 @@ impl<L: Part, C: Part, I: Part, U: Part, Q: Part, G: Part> Parts for Backend<L, 
             users: part(clients, names),
             queue: part(clients, names),
             gateway: part(clients, names),
-            clock,
+            clocks,
         }
     }
 }
 
 impl<L: Part, C: Part, I: Part, U: Part, Q: Part, G: Part> Clock for Backend<L, C, I, U, Q, G> {
     fn now(&self) -> UnixMillis {
-        (self.clock)()
+        (self.clocks.now)()
+    }
+
+    fn steady_ms(&self) -> u64 {
+        (self.clocks.steady_ms)()
     }
 }

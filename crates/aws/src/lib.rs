@@ -23,7 +23,7 @@ use aws_sdk_dynamodb::config::Credentials;
 pub use outbound::Gateway;
 pub use queue::Queue;
 
-pub use backend::{Backend, Clients, Conversations, Inboxes, Log, Part, Parts, Resource, Store, Users};
+pub use backend::{Backend, Clients, Clocks, Conversations, Inboxes, Log, Part, Parts, Resource, Store, Users};
 
 /// How the SDK is set up for every client: from the environment (region, credentials, `AWS_ENDPOINT_URL_*`), with the time budget of a
 /// chat message. The SDK's own defaults start to retry after one second, which alone would break it.

@@ -6,6 +6,7 @@ use chatlane_protocol::UnixMillis;
 use chatlane_protocol::limits::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX, ENTRY_BYTES_MAX};
 
 use crate::deployment::{Deployment, EPOCH_FIRST, Keys, Secret};
+use crate::log::recheck::Recheck;
 use crate::ports::{Clock, Deployments, Failure};
 
 /// How long a function believes what it has read. So long after the epoch is raised *in place*, a warm function may still write the old
@@ -32,6 +33,8 @@ pub struct SendLimits {
     pub anchor: AnchorBound,
     /// Bytes of one entry's live frame, as encoded.
     pub entry_bytes_max: usize,
+    /// When the sender's row is read again.
+    pub recheck: Recheck,
 }
 
 /// Whether conversations limit how many messages they take.
@@ -58,6 +61,7 @@ impl SendLimits {
         admission: AdmissionLimit::PerConversation,
         anchor: AnchorBound { entries_max: ANCHOR_ENTRIES_MAX, bytes_max: ANCHOR_BYTES_MAX },
         entry_bytes_max: ENTRY_BYTES_MAX,
+        recheck: Recheck::DEFAULT,
     };
 }
 

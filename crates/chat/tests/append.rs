@@ -4,7 +4,7 @@ use chatlane_chat::Did;
 use chatlane_chat::log::append::ATTEMPTS_MAX;
 use chatlane_chat::log::{Entry, Kept, Kind, LaterEntry};
 use chatlane_chat::settings::AdmissionLimit;
-use chatlane_chat::testing::builders::{conversation, entry, entry_of_bytes, member, message, message_id, position, seq, user};
+use chatlane_chat::testing::builders::{conversation, entry, entry_of_bytes, member, message, message_id, position, seq, start, user};
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_protocol::{ErrorCode, NewMessage, Outcome, Position, Seq};
@@ -102,9 +102,37 @@ fn every_message_of_a_request_is_looked_for_from_its_own_anchor() {
     // The second is anchored before what was read for the first.
     let outcomes = stage.send("alice", vec![message("m-2", position(4)), message("m-1", position(1))]).unwrap();
     assert_eq!([place(&outcomes[0]), place(&outcomes[1])], [("ok", position(5)), ("duplicate", position(4))]);
+    let outcomes = stage.send("alice", vec![message("m-2", position(4)), message("m-1", Position::ZERO)]).unwrap();
+    assert_eq!([place(&outcomes[0]), place(&outcomes[1])], [("duplicate", position(5)), ("duplicate", position(4))]);
     let outcomes = stage.send("alice", vec![message("m-3", position(4)), message("m-4", position(99))]).unwrap();
     assert_eq!(place(&outcomes[0]), ("ok", position(6)));
     assert!(matches!(&outcomes[1], Outcome::Refused(refusal) if refusal.code == ErrorCode::AnchorUnknown));
+}
+
+/// What lies between is read, and nothing twice.
+// holds: L5
+#[test]
+fn a_lower_anchor_widens_the_window_downwards() {
+    let stage = Stage::with_entries(60);
+    let frame = |from: u64| (0..25).map(|n| message(&format!("m-{n}"), position(from - n))).collect();
+    assert!(stage.send("alice", frame(50)).unwrap().iter().all(|outcome| place(outcome).0 == "ok"));
+    let (reads, rows) = (stage.ports.count("read"), stage.ports.count("member"));
+    assert!(stage.send("alice", frame(50)).unwrap().iter().all(|outcome| place(outcome).0 == "duplicate"));
+    assert_eq!((stage.ports.count("read") - reads, stage.ports.count("member") - rows), (25, 1));
+
+    // Each its own bound: as far as it is from the tail.
+    for (lowest, code) in [(1, ErrorCode::AnchorStale), (2, ErrorCode::AnchorStale), (3, ErrorCode::AnchorTooOld)] {
+        let stage = Stage::new();
+        (2..=9).for_each(|number| stage.put(&entry_of_bytes(&stage.conversation, number, "bob", 20_000)));
+        let mut outcomes = stage.send("alice", vec![message("m-1", position(9)), message("m-2", position(4))]).unwrap();
+        assert_eq!(outcomes.iter().map(|outcome| place(outcome).1).collect::<Vec<_>>(), [position(10), position(11)]);
+        if code == ErrorCode::AnchorTooOld {
+            stage.remove_entry(5);
+        }
+        outcomes = stage.send("alice", vec![message("m-3", position(9)), message("m-4", position(lowest))]).unwrap();
+        assert_eq!(place(&outcomes[0]), ("ok", position(12)));
+        assert!(matches!(&outcomes[1], Outcome::Refused(refusal) if refusal.code == code), "from {lowest}: {outcomes:?}");
+    }
 }
 
 // --- restores
@@ -391,6 +419,44 @@ fn a_row_older_than_a_recent_change_of_membership_is_read_again_as_a_whole() {
     }
 }
 
+/// Whatever the clock says: it may jump.
+// holds: M1
+#[test]
+fn a_row_that_was_read_long_before_the_log_is_read_again_as_a_whole() {
+    for (jump_ms, pass_ms, settled) in [(0, 500, 0), (0, 501, 1), (86_400_000, 0, 0)] {
+        let stage = Stage::new();
+        stage.ports.meanwhile("read", move |memory| {
+            memory.clock.set(start().plus_ms(jump_ms));
+            memory.clock.advance_ms(pass_ms);
+        });
+        assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("ok", position(2)));
+        assert_eq!(stage.ports.count("member_consistent"), settled, "{pass_ms} ms");
+    }
+}
+
+/// With an anchor that was guessed, behind the removal; also where that is no recent one any more when the log is read.
+// holds: M1
+#[test]
+fn a_member_who_is_removed_between_row_and_log_writes_nothing_and_learns_no_place() {
+    for (anchor, secrets) in [(1, 0), (3, 1), (102, 100), (302, 300), (1, 300), (2, 300)] {
+        let stage = Stage::new();
+        stage.remove_alice_meanwhile("read", 2, secrets);
+        let refusal = stage.refusal(message("m-1", position(anchor)));
+        assert_eq!((refusal.code, refusal.tail), (ErrorCode::NotFound, None), "{anchor}, {secrets}");
+        assert_eq!(stage.entries().len() as u64, 2 + secrets);
+    }
+}
+
+/// But learns where an own entry is.
+// holds: L2
+#[test]
+fn who_is_removed_meanwhile_finds_own_entries() {
+    let stage = Stage::new();
+    assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("ok", position(2)));
+    stage.remove_alice_meanwhile("read", 3, 0);
+    assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("duplicate", position(2)));
+}
+
 #[test]
 fn rights_that_cannot_be_read_again_are_none() {
     for call in ["member", "member_consistent"] {
@@ -398,12 +464,13 @@ fn rights_that_cannot_be_read_again_are_none() {
         let mut change = entry(&stage.conversation, 2, "bob");
         change.facts.membership_changed = seq(2);
         others_write(&stage, "put", vec![change]);
-        if call == "member" {
-            stage.ports.meanwhile(call, |_| {});
-        }
         stage.ports.on(call, Fault::RequestLost);
         assert_eq!(stage.refusal(message("m-1", position(1))).code, ErrorCode::Unavailable, "{call}");
-        assert_eq!(stage.entries().len(), 2, "{call}");
+        if call == "member" {
+            assert_eq!(stage.ports.count("put"), 0);
+            stage.send_one(message("m-1", position(1)));
+        }
+        assert_eq!(stage.entries().len(), if call == "member" { 3 } else { 2 }, "{call}");
     }
 }
 

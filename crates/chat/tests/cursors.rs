@@ -2,16 +2,16 @@
 
 use chatlane_chat::ports::{Connection, Creations as _, Failure, InboxRow, ReadCursor};
 use chatlane_chat::requests::caller::Caller;
-use chatlane_chat::requests::cursors::{Cursor, advance};
+use chatlane_chat::requests::cursors::{Cursor, advance, answer};
 use chatlane_chat::testing::builders::{
-    caller, connection, conversation, creation, device, entry, position, request_id, seq, session, start, user,
+    caller, connection, conversation, creation, device, entry, member, position, request_id, seq, session, start, user,
 };
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_chat::{Did, Done};
 use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, MemberCursors, Receipt, ServerFrame, encode};
-use chatlane_protocol::request::PositionIn;
+use chatlane_protocol::request::{PositionIn, Positions};
 use chatlane_protocol::{ConversationId, ErrorCode, Position, Refusal, limits};
 
 use Cursor::{Delivered, Read};
@@ -23,7 +23,7 @@ fn alice_on(number: u8) -> Caller {
 
 fn try_move(stage: &Stage, who: &Caller, cursor: Cursor, to: &[(&ConversationId, Position)]) -> Result<Done<Vec<CursorResult>>, Failure> {
     let positions: Vec<PositionIn> =
-        to.iter().map(|(conversation, position)| PositionIn { conversation: (*conversation).clone(), position: *position }).collect();
+        to.iter().map(|(conversation, position)| PositionIn::new((*conversation).clone(), *position)).collect();
     let done = block_on(advance(&stage.ports, &stage.settings, who, &positions, cursor))?;
     assert!(
         done.answer.iter().map(|result| &result.conversation).eq(to.iter().map(|(conversation, _)| *conversation)),
@@ -102,13 +102,13 @@ fn ack_moves_the_device_and_read_moves_the_device_and_the_user() {
     assert_eq!(alices(&stage), (Some(position(5)), None, ReadCursor::NONE));
     assert_eq!(move_to(&stage, &alice_on(2), Read, position(7)), CursorOutcome::Ok);
     assert_eq!(alices(&stage), (Some(position(5)), Some(position(7)), read_to(7)));
-    assert_eq!(row(&stage, "bob"), InboxRow::new(stage.conversation.clone(), Some(user("alice")), seq(1)));
+    assert_eq!(row(&stage, "bob"), InboxRow::new(stage.conversation.clone(), Some(user("alice")), &member(&user("bob"))));
     assert!(stage.ports.memory.state().posts.is_empty());
 
     // The entry is read before a cursor moves to it.
     let stage = Stage::with_entries(3);
     move_to(&stage, &alice_on(1), Read, position(3));
-    assert!(stage.ports.is_answered_before("at", "advance"));
+    assert!(stage.ports.is_answered_before("inbox_rows", "at") && stage.ports.is_answered_before("at", "advance"));
 }
 
 // holds: C1
@@ -117,12 +117,84 @@ fn a_lower_position_is_ok_and_moves_nothing_back() {
     let stage = online(9);
     move_to(&stage, &alice_on(1), Read, position(7));
     receipts(&stage);
+    let calls = ["inbox_rows", "at", "advance"];
+    let before = calls.map(|call| stage.ports.count(call));
     for (cursor, to) in [(Delivered, 7), (Delivered, 3), (Read, 7), (Read, 1)] {
         let moved = move_and_tell(&stage, &alice_on(1), cursor, position(to));
         assert_eq!(moved, (CursorOutcome::Ok, Did::default()), "{cursor:?} {to}");
         assert_eq!(alices(&stage), (Some(position(7)), None, read_to(7)), "{cursor:?} {to}");
     }
     assert_eq!(receipts(&stage), []);
+    // The row says it all: no entry is read, nothing is written.
+    assert_eq!(calls.map(|call| stage.ports.count(call)), [before[0] + 4, before[1], before[2]]);
+    // A position of another epoch is looked up, whatever its seq.
+    let refusal = refusal(move_to(&stage, &alice_on(1), Read, Position::new(0, seq(3))));
+    assert_eq!((refusal.code, stage.ports.count("at")), (ErrorCode::EpochChanged, before[1] + 1));
+}
+
+/// One frame, one entry read for each place, one write.
+// holds: C1
+#[test]
+fn an_ack_can_move_the_read_mark_too() {
+    let stage = online(9);
+    let both = |position_of: u64, read: u64| PositionIn {
+        read: Some(if read == 0 { Position::ZERO } else { position(read) }),
+        ..PositionIn::new(stage.conversation.clone(), position(position_of))
+    };
+    let ask = |named: PositionIn| {
+        let Done { mut answer, did } = block_on(advance(&stage.ports, &stage.settings, &alice_on(1), &[named], Delivered)).unwrap();
+        (answer.remove(0).outcome, did.moved)
+    };
+    assert_eq!(ask(both(5, 3)), (CursorOutcome::Ok, 1));
+    assert_eq!(alices(&stage), (Some(position(5)), None, read_to(3)));
+    assert_eq!(["inbox_rows", "at", "advance"].map(|call| stage.ports.count(call)), [1, 1, 1]);
+    assert_eq!(receipts(&stage), told_bob(&stage, 5, position(3)));
+    assert_eq!(ask(both(5, 3)), (CursorOutcome::Ok, 0));
+    assert_eq!(ask(both(5, 5)), (CursorOutcome::Ok, 1));
+    // What is read is delivered.
+    assert_eq!((ask(both(5, 7)), alices(&stage)), ((CursorOutcome::Ok, 1), (Some(position(7)), None, read_to(7))));
+    // Neither moves unless both exist.
+    for named in [both(9, 12), both(12, 8), both(9, 0)] {
+        let (outcome, moved) = ask(named);
+        assert_eq!((refusal(outcome).code, moved), (ErrorCode::AnchorUnknown, 0));
+    }
+    assert_eq!(alices(&stage), (Some(position(7)), None, read_to(7)));
+}
+
+#[test]
+fn a_quiet_request_is_answered_only_if_something_is_refused() {
+    let stage = Stage::with_entries(4);
+    let ask = |quiet, to| {
+        let positions = vec![PositionIn::new(stage.conversation.clone(), position(to))];
+        let request = Positions { id: request_id("r-1"), positions, quiet };
+        block_on(answer(&stage.ports, &stage.settings, &alice_on(1), &request, Delivered)).unwrap()
+    };
+    let told = ask(true, 3);
+    assert_eq!((told.answer, told.did.moved), (None, 1));
+    assert_eq!(ask(true, 3).answer, None);
+    assert_eq!(ask(false, 3).answer.unwrap().results[0].outcome, CursorOutcome::Ok);
+    assert_eq!(refusal(ask(true, 9).answer.unwrap().results.remove(0).outcome).code, ErrorCode::AnchorUnknown);
+}
+
+/// A user of browsers has a new device with every private window: the row stays small.
+// holds: C1
+#[test]
+fn a_row_keeps_the_furthest_devices() {
+    let stage = Stage::with_entries(60);
+    for number in 1..=20 {
+        move_to(&stage, &alice_on(number), Delivered, position(u64::from(number) + 10));
+    }
+    let kept = |stage: &Stage| row(stage, "alice").delivered.values().map(|at| at.seq.get()).collect::<Vec<_>>();
+    assert_eq!(kept(&stage), (15..=30).collect::<Vec<_>>());
+    // One that comes again with little is kept: it is here.
+    assert_eq!(move_to(&stage, &alice_on(1), Delivered, position(2)), CursorOutcome::Ok);
+    assert_eq!(kept(&stage), [2].into_iter().chain(16..=30).collect::<Vec<_>>());
+    // A row of before there was a limit becomes small with some writes.
+    stage.change_row("alice", |row| row.delivered = (0..100).map(|number| (device(number), position(20))).collect());
+    for (to, left) in [(21, 68), (22, 36), (23, 16), (24, 16)] {
+        move_to(&stage, &alice_on(50), Delivered, position(to));
+        assert_eq!((kept(&stage).len(), row(&stage, "alice").delivered[&device(50)]), (left, position(to)));
+    }
 }
 
 /// C1: a count that came from anywhere but the entry would make unread counts drift for good.
@@ -291,7 +363,7 @@ fn a_hundred_positions_are_one_read_and_a_write_each_and_one_look_for_sessions()
     let told = receipts(&stage).into_iter().map(|(to, receipt)| (to.replace("c-", "d"), receipt.conversation.to_string()));
     assert!(told.clone().all(|(to, conversation)| to == conversation) && told.count() == 100);
     let calls = ["at", "inbox_rows", "advance", "of_users", "post"];
-    assert_eq!(calls.map(|call| stage.ports.count(call)), [1, 0, 100, 1, 100]);
+    assert_eq!(calls.map(|call| stage.ports.count(call)), [1, 1, 100, 1, 100]);
 }
 
 #[test]
@@ -316,15 +388,17 @@ fn a_write_that_fails_refuses_its_position_only() {
 
 #[test]
 fn nothing_moves_unless_the_entries_could_be_read() {
-    let stage = online(4);
-    stage.ports.on("at", Fault::AnswerLost);
-    assert!(try_move(&stage, &alice_on(1), Read, &[(&stage.conversation, position(3))]).is_err());
-    assert_eq!((alices(&stage), stage.ports.count("advance")), ((None, None, ReadCursor::NONE), 0));
+    for call in ["inbox_rows", "at"] {
+        let stage = online(4);
+        stage.ports.on(call, Fault::AnswerLost);
+        assert!(try_move(&stage, &alice_on(1), Read, &[(&stage.conversation, position(3))]).is_err());
+        assert_eq!((alices(&stage), stage.ports.count("advance")), ((None, None, ReadCursor::NONE), 0));
+    }
 }
 
 #[test]
 fn why_a_position_is_bad_must_be_read_to_be_told() {
-    for call in ["inbox_rows", "read_back", "read"] {
+    for call in ["read_back", "read"] {
         let mut stage = Stage::with_entries(4);
         stage.settings.epoch = 2;
         stage.ports.on(call, Fault::AnswerLost);

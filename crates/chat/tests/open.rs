@@ -5,7 +5,7 @@ use chatlane_chat::log::append::ATTEMPTS_MAX;
 use chatlane_chat::ports::{Creation, Creations as _, InboxRow};
 use chatlane_chat::requests::open::open;
 use chatlane_chat::testing::builders::{
-    caller, creation, direct, head, member, message_id, position, request_id, seq, settings, start, task, unavailable, user,
+    caller, creation, direct, head, member, message_id, position, request_id, settings, start, task, unavailable, user,
 };
 use chatlane_chat::testing::faulty::{Fault, Faulty};
 use chatlane_chat::testing::memory::Memory;
@@ -68,7 +68,7 @@ fn opening_creates_the_conversation_and_announces_it() {
         assert_eq!(state.heads[&lane()], Head::default());
         assert_eq!(state.members.values().cloned().collect::<Vec<_>>(), [member(&user("alice")), member(&user("bob"))]);
         for (who, with) in [("alice", "bob"), ("bob", "alice")] {
-            assert_eq!(state.inboxes[&user(who)][&lane()], InboxRow::new(lane(), Some(user(with)), seq(1)));
+            assert_eq!(state.inboxes[&user(who)][&lane()], InboxRow::new(lane(), Some(user(with)), &member(&user(who))));
         }
     }
     assert!(store.is_answered_before("create", "enqueue"));

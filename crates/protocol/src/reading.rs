@@ -140,6 +140,16 @@ pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Resul
     Object::deserialize(field).map(|Object(value)| value)
 }
 
+/// For fields: an optional object. Null counts as missing.
+pub fn object_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
+    Ok(Option::deserialize(field)?.map(|Object(value)| value))
+}
+
+/// For fields: an optional switch, off if it is missing or null.
+pub fn false_or_null<'de, D: Deserializer<'de>>(field: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(field)?.unwrap_or_default())
+}
+
 /// For fields: a list of objects.
 pub fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Vec<T>, D::Error> {
     let objects: Vec<Object<T>> = Deserialize::deserialize(field)?;

@@ -60,7 +60,7 @@ fn message(seq: u64, body: Body) -> Entry {
 fn requests() -> Vec<(&'static str, Request)> {
     let hello = Hello { id: id(), v: 1, after: None, known: vec![], known_to: None };
     let known = |conversation| Known { conversation, have: position(2), read: position(1) };
-    let acked = || vec![PositionIn { conversation: conversation(), position: position(3) }];
+    let acked = || vec![PositionIn::new(conversation(), position(3))];
     vec![
         ("hello", Request::Hello(hello.clone())),
         ("hello_known", Request::Hello(Hello { known: vec![known(conversation())], known_to: Some(conversation()), ..hello.clone() })),
@@ -98,8 +98,12 @@ fn requests() -> Vec<(&'static str, Request)> {
         ),
         ("history_from_the_end", Request::History(History { id: id(), conversation: conversation(), before: None, limit: None })),
         ("probe", Request::Probe(Probe { id: id(), conversation: conversation(), anchor: position(1), ids: vec![message_id()] })),
-        ("ack", Request::Ack(Positions { id: id(), positions: acked() })),
-        ("read", Request::Read(Positions { id: id(), positions: acked() })),
+        ("ack", Request::Ack(Positions { id: id(), positions: acked(), quiet: false })),
+        ("ack_and_read", {
+            let positions = vec![PositionIn { read: Some(position(2)), ..PositionIn::new(conversation(), position(3)) }];
+            Request::Ack(Positions { id: id(), positions, quiet: true })
+        }),
+        ("read", Request::Read(Positions { id: id(), positions: acked(), quiet: false })),
         ("refresh", Request::Refresh(Refresh { id: id(), token: Token::new("header.claims.signature").unwrap() })),
         ("ping", Request::Ping(Ping { id: id(), open: vec![] })),
         ("ping_open", Request::Ping(Ping { id: id(), open: vec![conversation()] })),

@@ -4,6 +4,7 @@ use chatlane_protocol::frames::encode;
 use chatlane_protocol::request::{BadRequest, Hello, Known, PositionIn, Positions, Probe, Sync, SyncFrom, exchange, parse, refuse};
 use chatlane_protocol::{Action, ClientMessageId, ConversationId, ErrorCode, Position, Request, RequestId, Seq, limits};
 use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -213,8 +214,8 @@ fn conversation() -> impl Strategy<Value = ConversationId> {
 }
 
 fn positions() -> impl Strategy<Value = Vec<PositionIn>> {
-    let rows = btree_map(conversation(), position(), 1..20);
-    rows.prop_map(|rows| rows.into_iter().map(|(conversation, position)| PositionIn { conversation, position }).collect())
+    let rows = btree_map(conversation(), (position(), option::of(position())), 1..20);
+    rows.prop_map(|rows| rows.into_iter().map(|(conversation, (position, read))| PositionIn { conversation, position, read }).collect())
 }
 
 proptest! {
@@ -226,12 +227,12 @@ proptest! {
     }
 
     #[test]
-    fn positions_survive_the_wire(positions in positions(), after in positions(), id in "[^\\p{Cc}]{1,16}") {
+    fn positions_survive_the_wire(positions in positions(), quiet: bool, after in positions(), id in "[^\\p{Cc}]{1,16}") {
         let id = RequestId::new(id).unwrap();
-        let from = |PositionIn { conversation, position }| SyncFrom { conversation, after: position };
+        let from = |PositionIn { conversation, position, .. }| SyncFrom { conversation, after: position };
         let requests = [
-            Request::Ack(Positions { id: id.clone(), positions: positions.clone() }),
-            Request::Read(Positions { id: id.clone(), positions: positions.clone() }),
+            Request::Ack(Positions { id: id.clone(), positions: positions.clone(), quiet }),
+            Request::Read(Positions { id: id.clone(), positions: positions.clone(), quiet }),
             Request::Sync(Sync { id, conversations: after.into_iter().map(from).collect(), ack: positions }),
         ];
         for request in requests {

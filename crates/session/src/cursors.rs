@@ -71,15 +71,13 @@ impl Cursors {
     pub(super) fn send(&mut self, sockets: &mut Sockets, conversations: &Conversations, writes: &Writes, every_ms: u64, step: &mut Step) {
         let Some(socket) = sockets.ready().map(|link| link.socket) else { return };
         let rows = conversations.values().map(|local| &local.row).filter(|row| row.read_pending);
-        let read: Vec<_> = rows
-            .map(|row| PositionIn { conversation: row.conversation.clone(), position: row.read })
-            .take(CONVERSATIONS_PER_REQUEST_MAX)
-            .collect();
+        let read: Vec<_> =
+            rows.map(|row| PositionIn::new(row.conversation.clone(), row.read)).take(CONVERSATIONS_PER_REQUEST_MAX).collect();
         // The store first: a device that sent a mark and has lost it in its own end would show more as unread than there is.
         let stored = writes.are_confirmed() && step.changes.is_empty() && step.touched.is_empty();
         if stored && !read.is_empty() && !sockets.has(|purpose| matches!(purpose, Purpose::Read(_))) && self.reads.reached(step) {
             self.reads.next_at = step.now.plus_ms(every_ms);
-            sockets.ask(socket, Purpose::Read(read.clone()), |id| Request::Read(Positions { id, positions: read }), step);
+            sockets.ask(socket, Purpose::Read(read.clone()), |id| Request::Read(Positions { id, positions: read, quiet: false }), step);
         }
         // While pages come, each request carries the acknowledgement of those before.
         if sockets.has(|purpose| matches!(purpose, Purpose::Ack(_) | Purpose::Sync { .. })) {
@@ -92,7 +90,7 @@ impl Cursors {
         let ack = to_acknowledge(conversations);
         if !ack.is_empty() && self.acks.reached(step) {
             self.acks.next_at = step.now.plus_ms(every_ms);
-            sockets.ask(socket, Purpose::Ack(ack.clone()), |id| Request::Ack(Positions { id, positions: ack }), step);
+            sockets.ask(socket, Purpose::Ack(ack.clone()), |id| Request::Ack(Positions { id, positions: ack, quiet: false }), step);
         }
     }
 
@@ -105,7 +103,7 @@ impl Cursors {
 fn to_acknowledge(conversations: &Conversations) -> Vec<PositionIn> {
     let behind = conversations.iter().filter_map(|(conversation, local)| {
         let position = local.unacknowledged()?;
-        Some(PositionIn { conversation: conversation.clone(), position })
+        Some(PositionIn::new(conversation.clone(), position))
     });
     behind.take(CONVERSATIONS_PER_REQUEST_MAX).collect()
 }
@@ -133,7 +131,7 @@ impl Session {
                 && carried.len() < CONVERSATIONS_PER_REQUEST_MAX
             {
                 local.ack_carried = position;
-                carried.push(PositionIn { conversation: conversation.clone(), position });
+                carried.push(PositionIn::new(conversation.clone(), position));
             }
         }
         carried
@@ -192,7 +190,7 @@ impl Session {
     /// The server will never take this position: the next one that differs is tried. A read mark that a restore has taken back moves to the
     /// last entry that it had in common with the log; one that names no entry at all is forgotten, `hello` answers the server's.
     fn cursor_refused(&mut self, sent: &PositionIn, read: bool, refusal: &Refusal, step: &mut Step) {
-        let PositionIn { conversation, position } = sent;
+        let PositionIn { conversation, position, .. } = sent;
         if refusal.code == ErrorCode::NotFound {
             self.not_found(conversation, step);
         }

@@ -44,7 +44,7 @@ pub async fn handle(
     spread: u64,
     event: Event,
 ) -> Answered {
-    respond::<exchange::Hello>(ports, &event, async |caller, request| {
+    respond::<exchange::Hello, _>(ports, &event, async |caller, request| {
         let settings = deployed.settings(ports).await?;
         Ok(match hello::hello(ports, &settings, spread, &caller, request).await?.answer {
             Greeting::Welcome(answer) => ServerFrame::Hello(answer),

@@ -1,7 +1,7 @@
 //! Route `history`: older entries of one conversation. See [`chatlane_chat::requests::history`].
 
-use chatlane_aws::{Backend, Gateway, Inboxes, Log, Users};
-use chatlane_chat::ports::{Clock, Connections, Inboxes as InboxesPort, MessageLog, Outbound, last};
+use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Users};
+use chatlane_chat::ports::{Clock, Connections, Inboxes as InboxesPort, Memberships, MessageLog, Outbound, last};
 use chatlane_chat::requests::history;
 use chatlane_protocol::request::exchange;
 
@@ -9,12 +9,12 @@ use crate::start::{nowhere, route};
 use crate::websocket::{Answered, Event, answer};
 
 route! {
-    ports: Backend<Log, (), Inboxes, Users, (), Gateway>;
+    ports: Backend<Log, Conversations, Inboxes, Users, (), Gateway>;
     given: ;
     opens: |ports| [last(ports, &nowhere())];
 }
 
 /// Answers one `history`.
-pub async fn handle(ports: &(impl MessageLog + InboxesPort + Connections + Outbound + Clock), event: Event) -> Answered {
+pub async fn handle(ports: &(impl MessageLog + InboxesPort + Memberships + Connections + Outbound + Clock), event: Event) -> Answered {
     answer::<exchange::History>(ports, &event, async |caller, request| Ok(history::history(ports, &caller, request).await?)).await
 }

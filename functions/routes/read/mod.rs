@@ -1,13 +1,13 @@
 //! Route `read`: a user has read. See [`chatlane_chat::requests::cursors`].
 
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Users};
-use chatlane_chat::ports::{Clock, Connections, Deployments, Inboxes as InboxesPort, MessageLog, Outbound};
+use chatlane_chat::ports::{Clock, Connections, Deployments, Inboxes as InboxesPort, Memberships, MessageLog, Outbound};
 use chatlane_chat::requests::cursors::{self, Cursor};
 use chatlane_chat::settings::Deployed;
-use chatlane_protocol::request::exchange;
+use chatlane_protocol::request::{Exchange as _, exchange};
 
 use crate::start::route;
-use crate::websocket::{Answered, Event, answer};
+use crate::websocket::{Answered, Event, respond};
 
 route! {
     ports: Backend<Log, Conversations, Inboxes, Users, (), Gateway>;
@@ -17,13 +17,14 @@ route! {
 
 /// Answers one `read`.
 pub async fn handle(
-    ports: &(impl MessageLog + InboxesPort + Connections + Deployments + Outbound + Clock),
+    ports: &(impl MessageLog + InboxesPort + Memberships + Connections + Deployments + Outbound + Clock),
     deployed: &Deployed,
     event: Event,
 ) -> Answered {
-    answer::<exchange::Read>(ports, &event, async |caller, request| {
+    respond::<exchange::Read, _>(ports, &event, async |caller, request| {
         let settings = deployed.settings(ports).await?;
-        Ok(cursors::answer(ports, &settings, &caller, request, Cursor::Read).await?)
+        let done = cursors::answer(ports, &settings, &caller, request, Cursor::Read).await?;
+        Ok(done.answer.map(exchange::Read::frame))
     })
     .await
 }

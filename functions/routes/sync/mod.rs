@@ -1,7 +1,9 @@
 //! Route `sync`: what a device has missed. See [`chatlane_chat::requests::sync`].
 
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Queue, Users};
-use chatlane_chat::ports::{Clock, Connections, Deployments, FanOutQueue, Heads, Inboxes as InboxesPort, MessageLog, Outbound};
+use chatlane_chat::ports::{
+    Clock, Connections, Deployments, FanOutQueue, Heads, Inboxes as InboxesPort, Memberships, MessageLog, Outbound,
+};
 use chatlane_chat::requests::sync;
 use chatlane_chat::settings::Deployed;
 use chatlane_protocol::request::exchange;
@@ -17,7 +19,7 @@ route! {
 
 /// Answers one `sync`.
 pub async fn handle(
-    ports: &(impl MessageLog + InboxesPort + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock),
+    ports: &(impl MessageLog + InboxesPort + Memberships + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock),
     deployed: &Deployed,
     event: Event,
 ) -> Answered {

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::StatusCode;
-use chatlane_aws::{Parts, Resource, SdkConfig, Store};
+use chatlane_aws::{Clocks, Parts, Resource, SdkConfig, Store};
 use chatlane_chat::ports::{MessageLog as _, ReadBound};
 use chatlane_local::embedded::{Answer, Hold, Recording};
 use chatlane_local::lambda::LineSink;
@@ -182,7 +182,8 @@ pub fn store_on(config: &SdkConfig, [log, conversations, inboxes, users]: [&str;
 
 /// A backend on the parts of these names. Its clock stands at 1970.
 pub fn part_on<B: Parts>(config: &SdkConfig, names: impl IntoIterator<Item = (Resource, impl Into<String>)>) -> B {
-    B::new(config, &names.into_iter().map(|(resource, name)| (resource, name.into())).collect(), || chatlane_protocol::UnixMillis::ZERO)
+    let clocks = Clocks { now: || chatlane_protocol::UnixMillis::ZERO, steady_ms: || 0 };
+    B::new(config, &names.into_iter().map(|(resource, name)| (resource, name.into())).collect(), clocks)
 }
 
 /// The log of a conversation as it is stored, ascending. A gap is left as it is.
@@ -190,7 +191,7 @@ pub fn part_on<B: Parts>(config: &SdkConfig, names: impl IntoIterator<Item = (Re
 /// # Panics
 /// If it cannot be read.
 pub async fn stored_log(store: &Store, conversation: &ConversationId) -> Vec<chatlane_chat::Entry> {
-    let everything = ReadBound { entries_max: usize::MAX, bytes_max: usize::MAX };
+    let everything = ReadBound::entries(usize::MAX);
     store.read(conversation, Seq::FIRST, everything).await.expect("the log can be read")
 }
 

@@ -57,7 +57,7 @@ impl Past {
         for member in &members {
             let with = users.iter().find(|user| **user != member.user);
             self.items.push(("conversations", member::item(&conversation, member)));
-            let row = InboxRow::new(conversation.clone(), with.cloned(), member.visible_from);
+            let row = InboxRow::new(conversation.clone(), with.cloned(), member);
             self.items.push(("inboxes", inbox::item(&member.user, &row)));
         }
         self.entry(&entry);

@@ -86,7 +86,7 @@ impl Device {
                     from.after = entry.position;
                 }
                 if let Some(last) = missed.entries.last() {
-                    stored.push(PositionIn { conversation: page.conversation.clone(), position: last.position });
+                    stored.push(PositionIn::new(page.conversation.clone(), last.position));
                 }
                 if missed.done {
                     left.retain(|from| from.conversation != page.conversation);

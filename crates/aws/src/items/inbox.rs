@@ -6,9 +6,10 @@
 //! | `c` | S | the conversation: sort key |
 //! | `w` | S | the other member of a direct conversation; else missing |
 //! | `f` | N | the seq of the first entry that the user may see; never changes |
+//! | `v` | N | the seq of the entry that wrote the membership; missing in rows of before, all of direct conversations: 1 |
 //! | `r` | N | the read cursor, epoch × 10¹⁶ + seq; missing: nothing is read |
 //! | `rn` | N | countable messages up to it; there if `r` is |
-//! | `d:<device>` | N | the delivered cursor of a device (32 hexadecimal digits), as `r`; missing: it never said so |
+//! | `d:<device>` | N | the delivered cursor of a device (32 hexadecimal digits), as `r`, of the 16 furthest; missing: it never said so |
 //!
 //! Table: inboxes. Scope: one membership. Written without cursors by `open`; `ack` and `read` move cursors, each only forward, and make
 //! no row. Read by key (batch), a user's in the order of the conversations' ids by a query, and from the answer of the update.
@@ -19,8 +20,8 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use chatlane_chat::ports::{Failure, InboxRow, ReadCursor};
-use chatlane_protocol::{ConversationId, DeviceId, Position, UserId};
+use chatlane_chat::ports::{Advance, Failure, InboxRow, ReadCursor};
+use chatlane_protocol::{ConversationId, DeviceId, Seq, UserId};
 
 use super::{Item, Read, cursor, map, n, s, user_key};
 
@@ -35,7 +36,7 @@ pub fn key(user: &UserId, conversation: &ConversationId) -> Item {
 /// The user's row as an item.
 pub fn item(user: &UserId, row: &InboxRow) -> Item {
     let mut item = key(user, &row.conversation);
-    item.extend(map([("f", n(row.visible_from))]));
+    item.extend(map([("f", n(row.visible_from)), ("v", n(row.version))]));
     item.extend(map(row.with.iter().map(|with| ("w", s(with.as_str())))));
     if row.read != ReadCursor::NONE {
         item.extend(map([("r", cursor(row.read.position)), ("rn", n(row.read.count))]));
@@ -55,6 +56,7 @@ pub fn read(item: &Item) -> Result<InboxRow, Failure> {
         conversation: read.conversation()?,
         with: if read.has("w") { Some(read.user("w")?) } else { None },
         visible_from: read.seq("f")?,
+        version: read.optional("v", Read::seq)?.unwrap_or(Seq::FIRST),
         read: if read.has("r") { ReadCursor { position: read.cursor("r")?, count: read.number("rn")? } } else { ReadCursor::NONE },
         delivered,
     })
@@ -80,62 +82,60 @@ pub fn query(query: QueryFluentBuilder, user: &UserId) -> QueryFluentBuilder {
     query.key_condition_expression("u = :u").expression_attribute_values(":u", s(user_key(user)))
 }
 
-/// The cursors that one update is to move, under the condition that each is lower.
-#[derive(Clone, Copy, Debug)]
-pub struct Moves {
-    /// Whose delivered cursor.
-    pub device: DeviceId,
-    /// Where it is to be.
-    pub delivered: Option<Position>,
-    /// Where the user's read cursor is to be.
-    pub read: Option<ReadCursor>,
+/// What of `to` the row has not got yet; nothing is dropped for nothing. A device that never said anything is below every position.
+pub fn above(to: Advance, device: DeviceId, row: &InboxRow) -> Advance {
+    let to = Advance {
+        delivered: to.delivered.filter(|to| row.delivered.get(&device).is_none_or(|has| has < to)),
+        read: to.read.filter(|to| row.read.position < to.position),
+        ..to
+    };
+    if to.delivered.is_none() && to.read.is_none() { Advance::default() } else { to }
 }
 
-impl Moves {
-    /// Without what the row has already. A device that never said anything is below every position.
-    #[must_use]
-    pub fn above(self, row: &InboxRow) -> Self {
-        Self {
-            delivered: self.delivered.filter(|to| row.delivered.get(&self.device).is_none_or(|has| has < to)),
-            read: self.read.filter(|to| row.read.position < to.position),
-            ..self
-        }
-    }
+/// What an update that was not refused makes of the row.
+pub fn applied(to: &Advance, device: DeviceId, mut row: InboxRow) -> InboxRow {
+    row.delivered.extend(to.delivered.map(|to| (device, to)));
+    row.read = to.read.unwrap_or(row.read);
+    row.delivered.retain(|device, at| !to.dropped.contains(&(*device, *at)));
+    row
+}
 
-    /// Whether nothing is to move.
-    pub const fn is_empty(self) -> bool {
-        self.delivered.is_none() && self.read.is_none()
+/// Moves all of them if all are lower, and drops what is to be dropped if that is as it was named; else nothing. Makes no row. Answers the
+/// item as it was, also where it is refused.
+pub fn update(
+    update: UpdateItemFluentBuilder,
+    user: &UserId,
+    conversation: &ConversationId,
+    device: DeviceId,
+    to: &Advance,
+) -> UpdateItemFluentBuilder {
+    let mut update = update.set_key(Some(key(user, conversation)));
+    let (mut sets, mut removes, mut conditions) = (vec![], vec![], vec!["attribute_exists(u)".to_owned()]);
+    if let Some(to) = to.delivered {
+        sets.push("#d = :d");
+        conditions.push("(attribute_not_exists(#d) OR #d < :d)".to_owned());
+        update = update.expression_attribute_names("#d", delivered_name(device)).expression_attribute_values(":d", cursor(to));
     }
-
-    /// What they make of the row.
-    #[must_use]
-    pub fn applied_to(self, mut row: InboxRow) -> InboxRow {
-        row.delivered.extend(self.delivered.map(|to| (self.device, to)));
-        row.read = self.read.unwrap_or(row.read);
-        row
+    if let Some(to) = to.read {
+        sets.push("r = :r, rn = :rn");
+        conditions.push("(attribute_not_exists(r) OR r < :r)".to_owned());
+        update = update.expression_attribute_values(":r", cursor(to.position)).expression_attribute_values(":rn", n(to.count));
     }
-
-    /// Moves all of them if all are lower, else none; makes no row. Answers the item as it was, also where it is refused.
-    pub fn update(self, update: UpdateItemFluentBuilder, user: &UserId, conversation: &ConversationId) -> UpdateItemFluentBuilder {
-        let mut update = update.set_key(Some(key(user, conversation)));
-        let (mut sets, mut conditions) = (vec![], vec!["attribute_exists(u)"]);
-        if let Some(to) = self.delivered {
-            sets.push("#d = :d");
-            conditions.push("(attribute_not_exists(#d) OR #d < :d)");
-            let name = delivered_name(self.device);
-            update = update.expression_attribute_names("#d", name).expression_attribute_values(":d", cursor(to));
-        }
-        if let Some(to) = self.read {
-            sets.push("r = :r, rn = :rn");
-            conditions.push("(attribute_not_exists(r) OR r < :r)");
-            update = update.expression_attribute_values(":r", cursor(to.position)).expression_attribute_values(":rn", n(to.count));
-        }
-        update
-            .update_expression(format!("SET {}", sets.join(", ")))
-            .condition_expression(conditions.join(" AND "))
-            .return_values(ReturnValue::AllOld)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    for (number, (device, at)) in to.dropped.iter().enumerate() {
+        let (name, value) = (format!("#x{number}"), format!(":x{number}"));
+        conditions.push(format!("{name} = {value}"));
+        removes.push(name.clone());
+        update = update.expression_attribute_names(name, delivered_name(*device)).expression_attribute_values(value, cursor(*at));
     }
+    let mut expression = format!("SET {}", sets.join(", "));
+    if !removes.is_empty() {
+        expression = format!("{expression} REMOVE {}", removes.join(", "));
+    }
+    update
+        .update_expression(expression)
+        .condition_expression(conditions.join(" AND "))
+        .return_values(ReturnValue::AllOld)
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
 }
 
 #[cfg(test)]
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_cursor_that_is_no_position_is_named_by_its_attribute() {
         let row = |name: &str, value| {
-            let row = InboxRow::new(builders::conversation("d1"), None, builders::seq(1));
+            let row = InboxRow::new(builders::conversation("d1"), None, &builders::member(&builders::user("alice")));
             let mut item = item(&builders::user("alice"), &row);
             item.extend(map([(name, value), ("rn", n(0u64))]));
             read(&item).unwrap_err().to_string()
@@ -172,7 +172,7 @@ mod tests {
         let items: Vec<Item> = any::some((any::user(), any::row())).iter().map(|(user, row)| item(user, row)).collect();
         for item in &items {
             let cursors = item.keys().map(String::as_str).filter(|name| name.starts_with(DELIVERED_PREFIX));
-            form::is_needed(item, &cursors.chain(["u", "w", "r"]).collect::<Vec<_>>(), read);
+            form::is_needed(item, &cursors.chain(["u", "w", "v", "r"]).collect::<Vec<_>>(), read);
         }
         form::is_documented(include_str!("inbox.rs"), items);
     }

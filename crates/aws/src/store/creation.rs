@@ -25,7 +25,7 @@ impl<U: Part, Q: Part, G: Part> Creations for Backend<Log, Conversations, Inboxe
                 Kind::Created(created) => created.other_than(&member.user),
                 Kind::Message(_) | Kind::Later(_) => None,
             };
-            let row = InboxRow::new(conversation.clone(), other.cloned(), member.visible_from);
+            let row = InboxRow::new(conversation.clone(), other.cloned(), member);
             puts.push((&self.conversations.0, member::create(conversation, member)));
             puts.push((&self.inboxes.0, inbox::create(&member.user, &row)));
         }

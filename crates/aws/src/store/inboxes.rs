@@ -1,7 +1,6 @@
 //! How far each user and each device is (C1): cursors in the inbox row.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 
 use chatlane_chat::ports::{Advance, Advanced, Failure, InboxRow, Inboxes as InboxesPort};
 use chatlane_protocol::{ConversationId, DeviceId, UserId};
@@ -9,7 +8,7 @@ use chatlane_protocol::{ConversationId, DeviceId, UserId};
 use super::table::{each, refused};
 use super::{Backend, Inboxes, Part};
 use crate::failure::unavailable;
-use crate::items::inbox::{self, Moves};
+use crate::items::inbox;
 
 const ATTEMPTED: &str = "move cursors";
 
@@ -24,8 +23,8 @@ enum Met {
 }
 
 impl<L: Part, C: Part, U: Part, Q: Part, G: Part> Backend<L, C, Inboxes, U, Q, G> {
-    async fn update_cursors(&self, user: &UserId, conversation: &ConversationId, moves: Moves) -> Result<Met, Failure> {
-        let update = moves.update(self.inboxes.0.update_item(), user, conversation);
+    async fn update_cursors(&self, user: &UserId, conversation: &ConversationId, device: DeviceId, to: &Advance) -> Result<Met, Failure> {
+        let update = inbox::update(self.inboxes.0.update_item(), user, conversation, device, to);
         match update.send().await {
             Ok(written) => Ok(Met::Moved(inbox::read(&written.attributes.unwrap_or_default())?)),
             Err(error) => match refused(&error) {
@@ -46,7 +45,7 @@ impl<L: Part, C: Part, U: Part, Q: Part, G: Part> InboxesPort for Backend<L, C, 
         let query = inbox::query(self.inboxes.0.query(), user).set_exclusive_start_key(start);
         each(query, Some(limit), "read an inbox", |item| {
             rows.push(inbox::read(item)?);
-            Ok(ControlFlow::Continue(()))
+            Ok(Some(limit - rows.len()))
         })
         .await?;
         Ok(rows)
@@ -62,9 +61,9 @@ impl<L: Part, C: Part, U: Part, Q: Part, G: Part> InboxesPort for Backend<L, C, 
         Ok(conversations.iter().map(|conversation| rows.remove(conversation)).collect())
     }
 
-    /// What is read was mostly acknowledged before, so `read` is tried alone, and the delivered position moves with a second write only
-    /// where the row shows that it is lower. Where an answer is lost, the SDK's own second attempt meets what the first has written and
-    /// answers that nothing moved: whoever posts receipts may miss a move, the row never does.
+    /// Both cursors in one update, under the condition that both are lower; where it is refused, the row tells which of them still is, and
+    /// that one moves alone, without dropping anything. Where an answer is lost, the SDK's own second attempt meets what the first has written
+    /// and answers that nothing moved: whoever posts receipts may miss a move, the row never does.
     async fn advance(
         &self,
         user: &UserId,
@@ -72,23 +71,23 @@ impl<L: Part, C: Part, U: Part, Q: Part, G: Part> InboxesPort for Backend<L, C, 
         device: DeviceId,
         to: Advance,
     ) -> Result<Option<Advanced>, Failure> {
-        let delivered = Moves { device, delivered: Some(to.delivered), read: None };
-        let first = to.read.map_or(delivered, |read| Moves { device, delivered: None, read: Some(read) });
-        let (before, after) = match self.update_cursors(user, conversation, first).await? {
+        let row = match self.update_cursors(user, conversation, device, &to).await? {
             Met::Nothing => return Ok(None),
-            Met::Refused(row) if first.above(&row).is_empty() => (row.clone(), row),
-            Met::Refused(_) => return Err(Failure::unavailable(ATTEMPTED, "refused where nothing is in the way")),
-            Met::Moved(before) => (before.clone(), first.applied_to(before)),
+            Met::Moved(before) => return Ok(Some(Advanced { after: inbox::applied(&to, device, before.clone()), before })),
+            Met::Refused(row) => row,
         };
-        let rest = delivered.above(&after);
-        if rest.is_empty() {
-            return Ok(Some(Advanced { before, after }));
+        let rest = inbox::above(Advance { dropped: vec![], ..to.clone() }, device, &row);
+        if rest == to {
+            return Err(Failure::unavailable(ATTEMPTED, "refused where nothing is in the way"));
         }
-        Ok(match self.update_cursors(user, conversation, rest).await? {
+        if rest == Advance::default() {
+            return Ok(Some(Advanced { before: row.clone(), after: row }));
+        }
+        Ok(match self.update_cursors(user, conversation, device, &rest).await? {
             Met::Nothing => None,
             // Somebody else has moved it as far meanwhile.
-            Met::Refused(row) => Some(Advanced { before, after: row }),
-            Met::Moved(row) => Some(Advanced { before, after: rest.applied_to(row) }),
+            Met::Refused(after) => Some(Advanced { before: row, after }),
+            Met::Moved(before) => Some(Advanced { after: inbox::applied(&rest, device, before.clone()), before }),
         })
     }
 }

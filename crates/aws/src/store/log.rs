@@ -1,7 +1,6 @@
 //! The log: one item for each entry, written once (L1).
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -15,14 +14,25 @@ use super::{Backend, Log, Part};
 use crate::failure::unavailable;
 use crate::items::entry;
 
-/// The entries that a query finds, in its order; the last is the one that exceeds a bound.
+/// Entries of the first page where bytes count: nobody knows yet how large they are, and a page is paid by what it reads.
+const FIRST_PAGE: usize = 8;
+
+/// The entries that a query finds, in its order, up to the bound. Where bytes count, each page asks for as many as the bound still takes if
+/// they are as large as those before.
 async fn read_pages(query: QueryFluentBuilder, bound: ReadBound, attempted: &'static str) -> Result<Vec<Entry>, Failure> {
-    let (mut entries, mut bytes) = (vec![], 0);
-    each(query, Some(bound.entries_max), attempted, |item| {
+    let entries_max = bound.entries_max.saturating_add(bound.had);
+    let first = if bound.bytes_max == usize::MAX { entries_max } else { entries_max.min(FIRST_PAGE + bound.had) };
+    let (mut entries, mut bytes) = (Vec::<Entry>::new(), 0);
+    each(query, Some(first), attempted, |item| {
         let entry = entry::read(item)?;
-        bytes += entry.stored_bytes();
+        if entries.len() >= bound.had {
+            bytes += entry.stored_bytes();
+        }
         entries.push(entry);
-        Ok(if bytes > bound.bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        let counted = entries.len().saturating_sub(bound.had).max(1);
+        let as_before = (bound.bytes_max.saturating_sub(bytes) / (bytes / counted).max(1)).max(1);
+        let is_full = bytes > bound.bytes_max;
+        Ok(Some(if is_full { 0 } else { as_before.min(entries_max - entries.len()) }))
     })
     .await?;
     Ok(entries)

@@ -1,7 +1,5 @@
 //! Who belongs where.
 
-use std::ops::ControlFlow;
-
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::types::{Get, TransactGetItem};
@@ -53,7 +51,7 @@ impl<L: Part, I: Part, U: Part, Q: Part, G: Part> Memberships for Backend<L, Con
         let query = member::query(self.conversations.0.query(), conversation);
         each(query, None, "read the members", |item| {
             members.push(member::read(item)?);
-            Ok(ControlFlow::Continue(()))
+            Ok(None)
         })
         .await?;
         members.sort_by(|one, other| one.user.cmp(&other.user));

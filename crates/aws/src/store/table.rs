@@ -1,6 +1,5 @@
 //! One table: requests that name it and no attribute.
 
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -109,26 +108,25 @@ impl Table {
     }
 }
 
-/// Passes the items that a query finds to `take`, in its order, page by page, until that has enough of them. Never asks for more than
-/// `items_max`.
+/// Passes the items that a query finds to `take`, in its order, page by page. `wanted` is how many that wants of the first page, and `take`
+/// answers how many it still wants; `None`: as many as there are.
 pub async fn each(
     mut query: QueryFluentBuilder,
-    items_max: Option<usize>,
+    mut wanted: Option<usize>,
     attempted: &'static str,
-    mut take: impl FnMut(&Item) -> Result<ControlFlow<()>, Failure>,
+    mut take: impl FnMut(&Item) -> Result<Option<usize>, Failure>,
 ) -> Result<(), Failure> {
-    let mut taken = 0;
     loop {
-        let left = items_max.map(|max| i32::try_from(max - taken).unwrap_or(i32::MAX));
+        let limit = wanted.map(|wanted| i32::try_from(wanted).unwrap_or(i32::MAX));
         // On the heap: every future that reads through this would else be as large as the SDK's.
-        let page = Box::pin(query.clone().set_limit(left).send()).await.map_err(|error| unavailable(attempted, &error))?;
+        let page = Box::pin(query.clone().set_limit(limit).send()).await.map_err(|error| unavailable(attempted, &error))?;
         for item in page.items() {
-            taken += 1;
-            if take(item)?.is_break() {
+            wanted = take(item)?;
+            if wanted == Some(0) {
                 return Ok(());
             }
         }
-        if page.last_evaluated_key.is_none() || items_max.is_some_and(|max| taken >= max) {
+        if page.last_evaluated_key.is_none() {
             return Ok(());
         }
         query = query.set_exclusive_start_key(page.last_evaluated_key);

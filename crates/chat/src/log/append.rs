@@ -4,9 +4,10 @@
 //! The writer sees every entry after the anchor, and claims the slot after the last one by a conditional put. Slots never change
 //! hands, so an earlier success of the same message is always seen before a second could be written: no clock, no lock, no transaction.
 //!
-//! The steps, in this order: read the log from the anchor, then the member's row; look for the sender's own message; judge rights and
-//! admission at the tail; put at tail + 1; if another was faster, read again *from the tail* and look again. Models found that every other
-//! order fails (removal against send, stale rows, restores). Work is bounded: one window of entries, six puts.
+//! The steps, in this order: read the member's row, then the log from the anchor, then the row again where the log may be newer
+//! ([`super::recheck`]); look for the sender's own message; judge rights and admission at the tail; put at tail + 1; if another was faster,
+//! read again *from the tail* and look again. Models found that every other order fails (removal against send, stale rows, restores) or
+//! tells strangers what exists (the log first). Work is bounded: one window of entries, six puts.
 
 use chatlane_protocol::{ClientMessageId, ConversationId, Position, Seq, UserId};
 
@@ -20,13 +21,6 @@ use crate::settings::{AdmissionLimit, AnchorBound, Settings};
 
 /// Puts of one message before `busy`: each lost one means that somebody else's entry got in.
 pub const ATTEMPTS_MAX: usize = 6;
-
-/// A row older than the tail's last membership change is read again if that change is this near: a single read sees a transaction item
-/// by item, and no transaction is in the making for longer than 200 entries of one lane.
-const MEMBERSHIP_RECENT: u64 = 200;
-
-/// The anchor entry is read too, but lies outside the bound.
-const ANCHOR_ENTRY_BYTES: usize = 64 * 1024;
 
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,13 +56,16 @@ pub struct Appender<'a, P> {
     /// What this call put, which is no reason to call an anchor stale.
     stored: Vec<Seq>,
     member: Option<Member>,
+    /// When the row was first asked for.
+    asked_ms: u64,
     puts: usize,
 }
 
 impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
     /// An appender that has read nothing yet.
-    pub const fn new(ports: &'a P, settings: &'a Settings, conversation: &'a ConversationId, sender: &'a UserId) -> Self {
-        Self { ports, settings, conversation, sender, window: Window(Vec::new()), stored: Vec::new(), member: None, puts: 0 }
+    pub fn new(ports: &'a P, settings: &'a Settings, conversation: &'a ConversationId, sender: &'a UserId) -> Self {
+        let (window, stored) = (Window(vec![]), vec![]);
+        Self { ports, settings, conversation, sender, window, stored, member: None, asked_ms: 0, puts: 0 }
     }
 
     /// How often it has tried to put so far.
@@ -84,7 +81,7 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
         }
         self.look_from(draft.anchor).await?;
         if self.member.is_none() {
-            // M1: a removed member still learns where an own entry is; everybody else learns nothing (R1).
+            // Removed meanwhile: who is no member any more still learns where an own entry is.
             return self.own(draft).ok_or(Refused::NotFound);
         }
         self.check_anchor(draft.anchor).await?;
@@ -114,44 +111,69 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
         self.own(draft).ok_or(Refused::Busy)
     }
 
-    /// Reads the log from the anchor inclusive, unless the window holds it, then the sender's row. In this order: row first lets a
-    /// removed member with a guessed anchor write after their own removal (M1).
+    /// Sees to it that the window reaches from the anchor inclusive to the tail, and that the sender's row holds at the tail (M1).
     async fn look_from(&mut self, anchor: Position) -> Result<(), Refused> {
         let from = anchor.seq.max(Seq::FIRST);
-        if !self.window.reaches_down_to(from) {
-            let run = read_run(self.ports, self.conversation, from, window_bound(self.settings.limits.anchor)).await?;
-            self.member = self.ports.member(self.conversation, self.sender).await?;
-            let (entries, broken) = match run {
-                Run::Whole(entries) => (entries, false),
-                Run::Broken => (Vec::new(), true),
-            };
-            self.window = Window(entries);
-            self.settle_member().await?;
-            if broken && self.member.is_some() {
-                return Err(Refused::PositionTooOld);
-            }
+        match self.window.first() {
+            None => self.look_first(from, anchor).await,
+            Some(lowest) if lowest > from => self.look_lower(from, lowest, anchor).await,
+            Some(_) => Ok(()),
+        }
+    }
+
+    async fn look_first(&mut self, from: Seq, anchor: Position) -> Result<(), Refused> {
+        self.asked_ms = self.ports.steady_ms();
+        let row = match self.ports.member(self.conversation, self.sender).await? {
+            None => self.ports.member_consistent(self.conversation, self.sender).await?,
+            row => row,
+        };
+        // R1: who is no member has nothing read that depends on whether the conversation exists.
+        self.member = Some(row.ok_or(Refused::NotFound)?);
+        let run = read_run(self.ports, self.conversation, from, self.window_behind(anchor)).await?;
+        self.settle_member(run.last()).await?;
+        match run {
+            Run::Whole(entries) => self.window = Window(entries),
+            Run::Broken(_) if self.member.is_some() => return Err(Refused::PositionTooOld),
+            Run::Broken(_) => {}
         }
         Ok(())
     }
 
-    /// Reads the row again, whole, where a single read may have seen a membership change half.
-    async fn settle_member(&mut self) -> Result<(), Refused> {
-        let half_seen = match (&self.member, self.window.tail()) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(member), Some(tail)) => {
-                let changed = tail.facts.membership_changed;
-                member.version < changed && tail.position.seq.get() - changed.get() < MEMBERSHIP_RECENT
-            }
-        };
-        if half_seen {
+    /// Reads the row again if it may not hold at `last`, the highest entry that was read (M1).
+    async fn settle_member(&mut self, last: Option<&Entry>) -> Result<(), Refused> {
+        let apart_ms = self.ports.steady_ms().saturating_sub(self.asked_ms);
+        if self.member.as_ref().is_some_and(|row| self.settings.limits.recheck.is_due(row.version, last, apart_ms)) {
             self.member = self.ports.member_consistent(self.conversation, self.sender).await?;
         }
         Ok(())
     }
 
+    /// Reads what lies between the anchor and the window, which stays: 25 anchors, each lower than the one before, are one window in all.
+    async fn look_lower(&mut self, from: Seq, lowest: Seq, anchor: Position) -> Result<(), Refused> {
+        let wanted = usize::try_from(lowest.get() - from.get()).unwrap_or(usize::MAX);
+        let had = usize::from(anchor.seq > Seq::ZERO);
+        let bound = self.window_behind(anchor);
+        let bound = ReadBound { entries_max: bound.entries_max.min(wanted - had), ..bound };
+        let Run::Whole(mut entries) = read_run(self.ports, self.conversation, from, bound).await? else {
+            return Err(Refused::PositionTooOld);
+        };
+        if entries.len() == wanted {
+            entries.append(&mut self.window.0);
+        } else if !bound.is_reached_by(&entries) {
+            return Err(Refused::PositionTooOld);
+        } // else the anchor is stale: a part of the window is enough to see that
+        self.window = Window(entries);
+        Ok(())
+    }
+
+    /// The entries that an anchor may be behind, and one more by which more are noticed; the anchor's own comes with them.
+    fn window_behind(&self, anchor: Position) -> ReadBound {
+        let AnchorBound { entries_max, bytes_max } = self.settings.limits.anchor;
+        ReadBound { bytes_max, ..ReadBound::entries(entries_max.saturating_add(1)) }.behind(anchor.seq > Seq::ZERO)
+    }
+
     /// The anchor's entry exists, in its epoch, and is near enough.
-    async fn check_anchor(&self, anchor: Position) -> Result<(), Refused> {
+    async fn check_anchor(&mut self, anchor: Position) -> Result<(), Refused> {
         if anchor.seq > Seq::ZERO {
             let occupant = self.window.at(anchor.seq).map(|entry| entry.position);
             judge(self.ports, self.settings.epoch, self.conversation, anchor, occupant).await?;
@@ -165,9 +187,13 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
     }
 
     /// The client goes on from the end of the log, which the window may not reach.
-    async fn anchor_stale(&self) -> Result<(), Refused> {
-        let tail = last(self.ports, self.conversation).await?.map_or(Position::ZERO, |last| last.position);
-        Err(Refused::AnchorStale { tail })
+    async fn anchor_stale(&mut self) -> Result<(), Refused> {
+        let last = last(self.ports, self.conversation).await?;
+        self.settle_member(last.as_ref()).await?;
+        if self.member.is_none() {
+            return Err(Refused::NotFound);
+        }
+        Err(Refused::AnchorStale { tail: last.map_or(Position::ZERO, |last| last.position) })
     }
 
     /// The sender's entry of this id, if the window holds it.
@@ -204,15 +230,15 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
 
     /// Reads again from the tail: never one slot after the other, which livelocks. `seen` is the occupant of tail + 1, if known.
     async fn catch_up(&mut self, tail: Position, seen: Option<Entry>) -> Result<(), Refused> {
-        let bound = self.settings.limits.anchor;
-        let Run::Whole(entries) = read_run(self.ports, self.conversation, tail.seq, window_bound(bound)).await? else {
+        let bound = self.window_behind(tail);
+        let Run::Whole(entries) = read_run(self.ports, self.conversation, tail.seq, bound).await? else {
             return Err(Refused::PositionTooOld);
         };
         match entries.first() {
             Some(first) if first.position == tail => {}
             Some(_) | None => return Err(Refused::PositionTooOld), // the log was cut under this writer
         }
-        if entries.len() > bound.entries_max.saturating_add(1) {
+        if bound.is_reached_by(&entries) {
             return self.anchor_stale().await;
         }
         let changed = self.window.tail().map(|tail| tail.facts.membership_changed);
@@ -224,16 +250,10 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
         }
         if self.window.tail().map(|tail| tail.facts.membership_changed) != changed {
             // A new entry touches somebody's rights: mine may be among them (two admins demote each other).
-            self.member = self.ports.member(self.conversation, self.sender).await?;
-            self.settle_member().await?;
+            self.member = self.ports.member_consistent(self.conversation, self.sender).await?;
         }
         Ok(())
     }
-}
-
-/// The entries that an anchor may be behind, the anchor's own, and one more by which more are noticed.
-const fn window_bound(bound: AnchorBound) -> ReadBound {
-    ReadBound { entries_max: bound.entries_max.saturating_add(2), bytes_max: bound.bytes_max.saturating_add(ANCHOR_ENTRY_BYTES) }
 }
 
 /// Consecutive entries of the log, up to the tail as it was read.
@@ -245,8 +265,8 @@ impl Window {
         self.0.last()
     }
 
-    fn reaches_down_to(&self, seq: Seq) -> bool {
-        self.0.first().is_some_and(|first| first.position.seq <= seq)
+    fn first(&self) -> Option<Seq> {
+        Some(self.0.first()?.position.seq)
     }
 
     fn at(&self, seq: Seq) -> Option<&Entry> {

@@ -7,6 +7,7 @@ pub mod entry;
 pub mod facts;
 pub mod hash;
 pub mod kinds;
+pub mod recheck;
 
 pub use entry::{Entry, Head};
 pub use facts::{Facts, Kept, Policy, Role, SizeClass};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chatlane_protocol::{ConversationId, DeviceId, Position, Seq, UserId};
 
-use super::{Failure, port};
+use super::{Failure, Member, port};
 
 port! {
     /// The conversations of each user, with the cursors. Rows are made and removed with the membership: moving a cursor never makes one.
@@ -16,11 +16,17 @@ port! {
         /// The user's rows of these conversations, none named twice, in their order; `None`: not a member.
         reads fn inbox_rows(user: &UserId, conversations: &[ConversationId];) -> Result<Vec<Option<InboxRow>>, Failure>;
 
-        /// Moves cursors forward, each only if it is lower: the delivered position of `device`, and the read cursor if there is one.
-        /// Answers the row as it was before and as it is now; `None`: there is no row, and none was made.
+        /// Moves cursors forward, each only if it is lower. Answers the row as it was before and as it is now; `None`: there is no row, and
+        /// none was made. What is to be dropped may stay.
         writes fn advance(user: &UserId, conversation: &ConversationId; device: DeviceId, to: Advance) -> Result<Option<Advanced>, Failure>;
     }
 }
+
+/// Devices whose delivered positions a row keeps: it stays one write unit for ever, however many browsers a user has had.
+pub const DEVICES_MAX: usize = 16;
+
+/// Positions that one write drops; a row of before there was a limit takes several.
+const DROPPED_MAX: usize = 32;
 
 /// One conversation in a user's inbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +37,8 @@ pub struct InboxRow {
     pub with: Option<UserId>,
     /// The first entry that the user may see, as in the member's row.
     pub visible_from: Seq,
+    /// The seq of the entry that wrote the membership, as in the member's row.
+    pub version: Seq,
     /// How far the user has read.
     pub read: ReadCursor,
     /// How far each of the user's devices has the entries; devices that never said so are missing.
@@ -38,9 +46,18 @@ pub struct InboxRow {
 }
 
 impl InboxRow {
-    /// Of a user who has just become a member.
-    pub const fn new(conversation: ConversationId, with: Option<UserId>, visible_from: Seq) -> Self {
-        Self { conversation, with, visible_from, read: ReadCursor::NONE, delivered: BTreeMap::new() }
+    /// Of a user who has just become this member.
+    pub const fn new(conversation: ConversationId, with: Option<UserId>, member: &Member) -> Self {
+        let Member { visible_from, version, .. } = *member;
+        Self { conversation, with, visible_from, version, read: ReadCursor::NONE, delivered: BTreeMap::new() }
+    }
+
+    /// The delivered positions of other devices that are dropped when this one moves: the lowest, until there are [`DEVICES_MAX`] with it.
+    pub fn crowded_out_by(&self, device: DeviceId) -> Vec<(DeviceId, Position)> {
+        let mut others: Vec<_> = self.delivered.iter().filter(|(other, _)| **other != device).map(|(other, at)| (*other, *at)).collect();
+        others.sort_by_key(|(_, at)| *at);
+        others.truncate(others.len().saturating_sub(DEVICES_MAX - 1).min(DROPPED_MAX));
+        others
     }
 
     /// What has reached the furthest of the user's devices.
@@ -63,13 +80,15 @@ impl ReadCursor {
     pub const NONE: Self = Self { position: Position::ZERO, count: 0 };
 }
 
-/// Where cursors are to be at least. The entry is known to exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where cursors are to be at least. The entries are known to exist.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Advance {
     /// Of the device.
-    pub delivered: Position,
+    pub delivered: Option<Position>,
     /// Of the user.
     pub read: Option<ReadCursor>,
+    /// Delivered positions of other devices, each dropped if it is still this.
+    pub dropped: Vec<(DeviceId, Position)>,
 }
 
 /// A row before and after its cursors were moved.

@@ -8,8 +8,8 @@ use crate::log::entry::Entry;
 port! {
     /// The log of every conversation: the only truth.
     pub trait MessageLog {
-        /// The stored entries from `from` upward, ascending, at most `bound.entries_max`; reading also stops after the entry with which
-        /// the sum of [`Entry::stored_bytes`] exceeds `bound.bytes_max`. Never passes over a stored entry.
+        /// The stored entries from `from` upward, ascending, until there are no more or the bound is [reached](ReadBound::is_reached_by).
+        /// Never passes over a stored entry. Reads little more than it answers: small steps until the size of entries is known.
         reads fn read(conversation: &ConversationId; from: Seq, bound: ReadBound) -> Result<Vec<Entry>, Failure>;
 
         /// The stored entries below `before` (`None`: from the end of the log), descending, bounded as [`MessageLog::read`].
@@ -26,14 +26,15 @@ port! {
 /// [`MessageLog::read`] as a run without a gap: `from`, `from` + 1, …. Where a read shows a gap with an entry behind it, it is read again
 /// once; a slot below an entry that was seen is never claimed (L1).
 pub async fn read_run(log: &impl MessageLog, conversation: &ConversationId, from: Seq, bound: ReadBound) -> Result<Run, Failure> {
-    for _ in 0..2 {
+    let read = async || {
         let entries = log.read(conversation, from, bound).await?;
         let consecutive = (from.get()..).zip(&entries).all(|(seq, entry)| entry.position.seq.get() == seq);
-        if consecutive {
-            return Ok(Run::Whole(entries));
-        }
+        Ok(if consecutive { Run::Whole(entries) } else { Run::Broken(entries) })
+    };
+    match read().await? {
+        Run::Broken(_) => read().await,
+        whole @ Run::Whole(_) => Ok(whole),
     }
-    Ok(Run::Broken)
 }
 
 /// The entry with the highest seq.
@@ -46,8 +47,16 @@ pub async fn last(log: &impl MessageLog, conversation: &ConversationId) -> Resul
 pub enum Run {
     /// The entries from the asked seq on, consecutive; empty if that one and all after it do not exist.
     Whole(Vec<Entry>),
-    /// An entry is missing below one that exists.
-    Broken,
+    /// An entry is missing below one that exists: what was read.
+    Broken(Vec<Entry>),
+}
+
+impl Run {
+    /// The highest entry that was read.
+    pub fn last(&self) -> Option<&Entry> {
+        let (Self::Whole(entries) | Self::Broken(entries)) = self;
+        entries.last()
+    }
 }
 
 /// How much one read may bring.
@@ -55,8 +64,10 @@ pub enum Run {
 pub struct ReadBound {
     /// Entries.
     pub entries_max: usize,
-    /// Bytes, as [`Entry::stored_bytes`] counts them.
+    /// Bytes, as [`Entry::stored_bytes`] counts them. The entry with which their sum exceeds it is the last.
     pub bytes_max: usize,
+    /// So many entries at the beginning count for neither: the reader has them, and only wants to see that they are there.
+    pub had: usize,
 }
 
 impl ReadBound {
@@ -65,7 +76,24 @@ impl ReadBound {
 
     /// So many entries, whatever their size.
     pub const fn entries(entries_max: usize) -> Self {
-        Self { entries_max, bytes_max: usize::MAX }
+        Self { entries_max, bytes_max: usize::MAX, had: 0 }
+    }
+
+    /// Entries until there are more than so many bytes of them.
+    pub const fn bytes(bytes_max: usize) -> Self {
+        Self { bytes_max, ..Self::entries(usize::MAX) }
+    }
+
+    /// Behind an entry that the reader has, if it has one.
+    #[must_use]
+    pub const fn behind(self, one: bool) -> Self {
+        Self { had: one as usize, ..self }
+    }
+
+    /// Whether no more than these are read. If not, and these are all that came, nothing lies behind them.
+    pub fn is_reached_by(&self, entries: &[Entry]) -> bool {
+        let counted = entries.get(self.had..).unwrap_or_default();
+        counted.len() >= self.entries_max || counted.iter().map(Entry::stored_bytes).sum::<usize>() > self.bytes_max
     }
 }
 

@@ -1,21 +1,25 @@
 //! `ack` and `read`: how far a device has the entries and how far its user has read them.
 //!
-//! C1: a cursor never passes an entry that exists, because the entries named are read first (strongly), and only moves forward, because
-//! the write is conditional. Moving one never makes a row: who is no member has none.
+//! The caller's rows are read first: who is no member costs the same whether the conversation exists or not (R1), and what is there already
+//! is not read or written again. C1: a cursor never passes an entry that exists, because the entries named are read before it moves
+//! (strongly), and only moves forward, because the write is conditional. Moving one never makes a row.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, MemberCursors, Receipt, ServerFrame, encode};
 use chatlane_protocol::limits::RECEIPT_TTL_MS;
 use chatlane_protocol::request::{PositionIn, Positions};
-use chatlane_protocol::{ConversationId, Seq, UserId};
+use chatlane_protocol::{ConversationId, DeviceId, Position, Seq, UserId};
 use futures_util::stream::{self, StreamExt as _};
 
 use super::caller::Caller;
+use super::rows;
 use crate::done::{Did, Done};
 use crate::log::Entry;
 use crate::log::anchor::judge;
-use crate::ports::{Advance, Advanced, Clock, Connections, Failure, Inboxes, MessageLog, Outbound, PostOutcome, ReadCursor};
+use crate::ports::{
+    Advance, Advanced, Clock, Connections, Failure, InboxRow, Inboxes, Memberships, MessageLog, Outbound, PostOutcome, ReadCursor,
+};
 use crate::refusal::Refused;
 use crate::settings::Settings;
 
@@ -31,23 +35,25 @@ pub enum Cursor {
     Read,
 }
 
-/// Answers one `ack` or `read`: [`advance`] for its positions.
+/// Answers one `ack` or `read`: [`advance`] for its positions. `None`: all went well, and the client wants no answer then.
 pub async fn answer<P>(
     ports: &P,
     settings: &Settings,
     caller: &Caller,
     request: &Positions,
     cursor: Cursor,
-) -> Result<Done<CursorsAnswer>, Failure>
+) -> Result<Done<Option<CursorsAnswer>>, Failure>
 where
-    P: MessageLog + Inboxes + Connections + Outbound + Clock,
+    P: MessageLog + Inboxes + Memberships + Connections + Outbound + Clock,
 {
     let Done { answer: results, did } = advance(ports, settings, caller, &request.positions, cursor).await?;
-    Ok(Done { answer: CursorsAnswer { id: request.id.clone(), results }, did })
+    let is_silent = request.quiet && results.iter().all(|result| result.outcome == CursorOutcome::Ok);
+    Ok(Done { answer: (!is_silent).then(|| CursorsAnswer { id: request.id.clone(), results }), did })
 }
 
 /// Moves the cursors, and posts receipts to the other users of direct conversations, as far as theirs moved for them. `Err`: nothing was
-/// moved. A position whose write failed is refused with `unavailable`; the others are not harmed.
+/// moved. A position whose write failed is refused with `unavailable`; the others are not harmed. What is there already costs the reading
+/// of its row and nothing else.
 pub async fn advance<P>(
     ports: &P,
     settings: &Settings,
@@ -56,54 +62,94 @@ pub async fn advance<P>(
     cursor: Cursor,
 ) -> Result<Done<Vec<CursorResult>>, Failure>
 where
-    P: MessageLog + Inboxes + Connections + Outbound + Clock,
+    P: MessageLog + Inboxes + Memberships + Connections + Outbound + Clock,
 {
-    let named: Vec<&PositionIn> = positions.iter().filter(|named| !named.position.is_zero()).collect();
-    let slots: Vec<(ConversationId, Seq)> = named.iter().map(|named| (named.conversation.clone(), named.position.seq)).collect();
-    let entries: BTreeMap<ConversationId, Entry> =
-        ports.at(&slots).await?.into_iter().flatten().map(|entry| (entry.conversation.clone(), entry)).collect();
+    let conversations: Vec<ConversationId> = positions.iter().map(|named| named.conversation.clone()).collect();
+    let rows = rows::read(ports, &caller.user, &conversations).await?;
+    let wishes: Vec<Option<Move>> =
+        positions.iter().zip(rows).map(|(named, standing)| Some(Move::above(standing?.row, caller.device, named, cursor))).collect();
+    let slots: BTreeSet<(ConversationId, Seq)> = wishes.iter().flatten().flat_map(Move::slots).collect();
+    let slots: Vec<(ConversationId, Seq)> = slots.into_iter().collect();
+    let entries = if slots.is_empty() { vec![] } else { ports.at(&slots).await? };
+    let entries: Entries = slots.into_iter().zip(entries).filter_map(|(slot, entry)| Some((slot, entry?))).collect();
 
-    let outcomes: Vec<Result<Advanced, Refused>> = stream::iter(positions)
-        .map(|named| move_one(ports, settings, caller, named, entries.get(&named.conversation), cursor))
+    let outcomes: Vec<Result<Option<Advanced>, Refused>> = stream::iter(&wishes)
+        .map(|one| async {
+            let Some(one) = one else { return Err(Refused::NotFound) };
+            let moved = one.carry_out(ports, settings, caller, &entries).await;
+            moved.inspect_err(|refused| refused.log(&format!("a cursor in conversation {} may not have moved", one.row.conversation)))
+        })
         .buffered(WRITES_AT_ONCE)
         .collect()
         .await;
-    let advanced: Vec<&Advanced> = outcomes.iter().flatten().collect();
+    let advanced: Vec<&Advanced> = outcomes.iter().flatten().flatten().collect();
     let moved = advanced.iter().filter(|row| row.before != row.after).count();
     let did = Did { moved, posted: post_receipts(ports, caller, &advanced).await, ..Did::default() };
-    let result = |(named, outcome): (&PositionIn, Result<Advanced, Refused>)| CursorResult {
+    let result = |(named, outcome): (&PositionIn, Result<Option<Advanced>, Refused>)| CursorResult {
         conversation: named.conversation.clone(),
         outcome: outcome.map_or_else(|refused| CursorOutcome::Refused(refused.to_wire()), |_| CursorOutcome::Ok),
     };
     Ok(Done { answer: positions.iter().zip(outcomes).map(result).collect(), did })
 }
 
-async fn move_one<P: MessageLog + Inboxes>(
-    ports: &P,
-    settings: &Settings,
-    caller: &Caller,
-    named: &PositionIn,
-    entry: Option<&Entry>,
-    cursor: Cursor,
-) -> Result<Advanced, Refused> {
-    let (user, conversation) = (&caller.user, &named.conversation);
-    let moved = async {
-        let Some(entry) = entry.filter(|entry| entry.position == named.position) else {
-            // Only a member learns what the log has and has not (R1).
-            let rows = ports.inbox_rows(user, std::slice::from_ref(conversation)).await?;
-            if rows.iter().all(Option::is_none) {
-                return Err(Refused::NotFound);
-            }
-            if !named.position.is_zero() {
-                judge(ports, settings.epoch, conversation, named.position, entry.map(|entry| entry.position)).await?;
-            }
-            return Err(Refused::PositionUnknown);
+type Entries = BTreeMap<(ConversationId, Seq), Entry>;
+
+/// What one position asks for beyond what its row has.
+struct Move {
+    row: InboxRow,
+    delivered: Option<Position>,
+    read: Option<Position>,
+}
+
+impl Move {
+    /// The cursor has passed what is not above it in its epoch: no need to look whether there is such an entry.
+    fn above(row: InboxRow, device: DeviceId, named: &PositionIn, cursor: Cursor) -> Self {
+        let is_above = |to: &Position, has: Position| to.is_zero() || has.epoch != to.epoch || has.seq < to.seq;
+        let read = match cursor {
+            Cursor::Read => Some(named.position),
+            Cursor::Delivered => named.read,
         };
-        let read = ReadCursor { position: entry.position, count: entry.facts.count };
-        let to = Advance { delivered: entry.position, read: (cursor == Cursor::Read).then_some(read) };
-        ports.advance(user, conversation, caller.device, to).await?.ok_or(Refused::NotFound)
-    };
-    moved.await.inspect_err(|refused| refused.log(&format!("a cursor in conversation {conversation} may not have moved")))
+        let delivered = Some(named.position).max(read).filter(|to| is_above(to, row.delivered.get(&device).copied().unwrap_or_default()));
+        let read = read.filter(|to| is_above(to, row.read.position));
+        Self { row, delivered, read }
+    }
+
+    fn positions(&self) -> impl Iterator<Item = Position> {
+        self.delivered.into_iter().chain(self.read)
+    }
+
+    /// Where the entries are that must exist.
+    fn slots(&self) -> impl Iterator<Item = (ConversationId, Seq)> {
+        self.positions().filter(|to| !to.is_zero()).map(|to| (self.row.conversation.clone(), to.seq))
+    }
+
+    /// `None`: all is there already.
+    async fn carry_out<P: MessageLog + Inboxes>(
+        &self,
+        ports: &P,
+        settings: &Settings,
+        caller: &Caller,
+        entries: &Entries,
+    ) -> Result<Option<Advanced>, Refused> {
+        let conversation = &self.row.conversation;
+        let at = |to: Position| entries.get(&(conversation.clone(), to.seq));
+        for to in self.positions() {
+            if to.is_zero() {
+                return Err(Refused::PositionUnknown);
+            }
+            judge(ports, settings.epoch, conversation, to, at(to).map(|entry| entry.position)).await?;
+        }
+        if self.positions().next().is_none() {
+            return Ok(None);
+        }
+        let count = |to| at(to).map(|entry| ReadCursor { position: to, count: entry.facts.count });
+        let to = Advance {
+            delivered: self.delivered,
+            read: self.read.and_then(count),
+            dropped: if self.delivered.is_some() { self.row.crowded_out_by(caller.device) } else { vec![] },
+        };
+        Ok(Some(ports.advance(&caller.user, conversation, caller.device, to).await?.ok_or(Refused::NotFound)?))
+    }
 }
 
 /// Posts receipts: hints, never queued, never repeated. What is lost is found by the other's next `ping`. Answers how many the gateway

@@ -6,41 +6,29 @@ use chatlane_protocol::request::History;
 use chatlane_protocol::{Entry as WireEntry, Seq};
 
 use super::caller::Caller;
+use super::rows;
 use crate::done::Done;
 use crate::log::Entry;
 use crate::page::Page;
-use crate::ports::{Inboxes, MessageLog, ReadBound};
+use crate::ports::{Clock, Inboxes, Memberships, MessageLog, ReadBound};
 use crate::refusal::Refused;
-
-/// Entries of the first read; further ones go by their size.
-const FIRST_READ: usize = 25;
 
 /// What an answer has beside its entries: up to 262 bytes, with the longest conversation id and a request id of 64 quotes.
 const REST_OF_THE_ANSWER: usize = 288;
 
 /// Answers the entries just below `before`, as many as were asked for and fit one page, at least one.
-pub async fn history<P: MessageLog + Inboxes>(ports: &P, caller: &Caller, request: &History) -> Result<Done<HistoryAnswer>, Refused> {
+pub async fn history<P>(ports: &P, caller: &Caller, request: &History) -> Result<Done<HistoryAnswer>, Refused>
+where
+    P: MessageLog + Inboxes + Memberships + Clock,
+{
     let conversation = &request.conversation;
+    let standing = rows::read_one(ports, &caller.user, conversation).await?;
     let limit = request.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(HISTORY_ENTRIES_MAX).min(HISTORY_ENTRIES_MAX);
     let mut page = Page::new(REST_OF_THE_ANSWER);
-    let room = page.room();
-
-    let mut all: Vec<Entry> = vec![];
-    let mut entries_max = FIRST_READ.min(limit);
-    let ended = loop {
-        let before = all.last().map_or(request.before, |lowest| Some(lowest.position.seq));
-        let entries = ports.read_back(conversation, before, ReadBound::entries(entries_max)).await?;
-        let ended = entries.len() < entries_max;
-        all.extend(entries);
-        let bytes: usize = all.iter().map(Entry::stored_bytes).sum();
-        if ended || all.len() >= limit || bytes >= room {
-            break ended;
-        }
-        entries_max = ((room - bytes) / (bytes / all.len()).max(1)).clamp(1, limit - all.len());
-    };
-    // The row after the log (M1).
-    let rows = ports.inbox_rows(&caller.user, std::slice::from_ref(conversation)).await?;
-    let Some(row) = rows.into_iter().flatten().next() else { return Err(Refused::NotFound) };
+    let bound = ReadBound { bytes_max: page.room(), ..ReadBound::entries(limit) };
+    let all = ports.read_back(conversation, request.before, bound).await?;
+    standing.holds_behind(ports, &caller.user, all.first()).await?;
+    let (row, ended) = (standing.row, !bound.is_reached_by(&all));
 
     // Up to the first that is not this user's, or is not there any more.
     let highest = all.first().map_or(Seq::ZERO, |entry| entry.position.seq);

@@ -8,5 +8,6 @@ pub mod open;
 pub mod ping;
 pub mod probe;
 pub mod refresh;
+pub(crate) mod rows;
 pub mod send;
 pub mod sync;

@@ -4,40 +4,36 @@
 use chatlane_protocol::Position;
 use chatlane_protocol::Seq;
 use chatlane_protocol::frames::{Found, ProbeAnswer, Stored};
-use chatlane_protocol::limits::{PROBE_BYTES_MAX, PROBE_ENTRIES_MAX};
+use chatlane_protocol::limits::PROBE_BYTES_MAX;
 use chatlane_protocol::request::Probe;
 
 use super::caller::Caller;
+use super::rows;
 use crate::done::{Did, Done};
 use crate::log::Entry;
 use crate::log::anchor::judge;
-use crate::ports::{Clock, FanOutQueue, Heads, Inboxes, MessageLog, ReadBound, Run, read_run};
+use crate::ports::{Clock, FanOutQueue, Heads, Inboxes, Memberships, MessageLog, ReadBound, Run, read_run};
 use crate::refusal::Refused;
 use crate::settings::Settings;
 use crate::workers::dispatch;
 
-/// Looks through the entries after the anchor, at most a thousand or 1 MB of them. What it reaches may become the anchor of the messages
+/// Looks through the entries after the anchor, about 256 KB of them. What it reaches may become the anchor of the messages
 /// that it has not found: every entry up to there was looked at, and slots never change hands (L2).
 pub async fn probe<P>(ports: &P, settings: &Settings, caller: &Caller, request: &Probe) -> Result<Done<ProbeAnswer>, Refused>
 where
-    P: MessageLog + Inboxes + Heads + FanOutQueue + Clock,
+    P: MessageLog + Inboxes + Memberships + Heads + FanOutQueue + Clock,
 {
     let Probe { id, conversation, anchor, ids } = request;
+    let standing = rows::read_one(ports, &caller.user, conversation).await?;
     let anchored = anchor.seq > Seq::ZERO;
-    let entries_max = PROBE_ENTRIES_MAX + usize::from(anchored);
-    let bound = ReadBound { entries_max, bytes_max: PROBE_BYTES_MAX };
+    let bound = ReadBound::bytes(PROBE_BYTES_MAX).behind(anchored);
     let run = read_run(ports, conversation, anchor.seq.max(Seq::FIRST), bound).await?;
-    // The row after the log (M1).
-    let rows = ports.inbox_rows(&caller.user, std::slice::from_ref(conversation)).await?;
-    if !rows.iter().any(Option::is_some) {
-        return Err(Refused::NotFound);
-    }
+    standing.holds_behind(ports, &caller.user, run.last()).await?;
     let Run::Whole(entries) = run else { return Err(Refused::PositionTooOld) };
     if anchored {
         judge(ports, settings.epoch, conversation, *anchor, entries.first().map(|entry| entry.position)).await?;
     }
-    let bytes: usize = entries.iter().map(Entry::stored_bytes).sum();
-    let done = entries.len() < entries_max && bytes <= PROBE_BYTES_MAX;
+    let done = !bound.is_reached_by(&entries);
     let reached = entries.last().map_or(Position::ZERO, |last| last.position);
     let is_found = |entry: &Entry| entry.sender == caller.user && ids.contains(&entry.client_message_id);
     let own: Vec<Entry> = entries.into_iter().filter(is_found).collect();

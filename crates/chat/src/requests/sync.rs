@@ -1,7 +1,7 @@
 //! `sync`: what a device has missed in many conversations, a page an answer.
 //!
-//! The log is read first and the caller's rows after it, so that nothing is shown that was written after the caller's removal (M1). The
-//! reads depend on what is missing, never on how long the history is.
+//! The caller's rows are read first, so that a stranger's conversations cost the same whether they exist or not (R1), and again where the
+//! log may be newer (M1). The reads depend on what is missing, never on how long the history is.
 
 use chatlane_protocol::frames::{CursorOutcome, Missed, Skip, SyncAnswer, SyncOutcome, SyncPage, encode};
 use chatlane_protocol::request::{Sync, SyncFrom};
@@ -10,20 +10,15 @@ use futures_util::future::{join_all, try_join};
 
 use super::caller::Caller;
 use super::cursors::{self, Cursor};
+use super::rows::{self, Standing};
 use crate::done::{Did, Done};
 use crate::log::anchor::judge;
 use crate::log::{Entry, Head};
 use crate::page::Page;
-use crate::ports::{Clock, Connections, Failure, FanOutQueue, Heads, InboxRow, Inboxes, MessageLog, Outbound, ReadBound, Run, read_run};
+use crate::ports::{Clock, Connections, Failure, FanOutQueue, Heads, Inboxes, Memberships, MessageLog, Outbound, ReadBound, Run, read_run};
 use crate::refusal::Refused;
 use crate::settings::Settings;
 use crate::workers::dispatch;
-
-/// Entries of the first read of a conversation; further ones go by their size.
-const FIRST_READ: usize = 25;
-
-/// Entries of one read.
-const READ_MAX: usize = 100;
 
 /// What an answer has beside its entries: type, id, names.
 const REST_OF_THE_ANSWER: usize = 256;
@@ -33,7 +28,7 @@ const REST_OF_A_PAGE: usize = 160;
 /// is answered; the same request is safe to repeat.
 pub async fn sync<P>(ports: &P, settings: &Settings, caller: &Caller, request: &Sync) -> Result<Done<SyncAnswer>, Failure>
 where
-    P: MessageLog + Inboxes + Heads + Connections + FanOutQueue + Outbound + Clock,
+    P: MessageLog + Inboxes + Memberships + Heads + Connections + FanOutQueue + Outbound + Clock,
 {
     let acknowledge = async {
         if request.ack.is_empty() {
@@ -64,7 +59,7 @@ fn own(page: &SyncPage, caller: &UserId) -> Vec<Head> {
 
 /// Reads the first conversation alone, and twice as many at once with every round that leaves room: little is read in vain where much is
 /// missing, and a hundred conversations with one new entry each take seven rounds.
-async fn pages<P: MessageLog + Inboxes>(
+async fn pages<P: MessageLog + Inboxes + Memberships + Clock>(
     ports: &P,
     settings: &Settings,
     caller: &Caller,
@@ -76,18 +71,14 @@ async fn pages<P: MessageLog + Inboxes>(
     while !left.is_empty() {
         let (now, later) = left.split_at(wave.min(left.len()));
         let room = page.room();
-        let runs = join_all(now.iter().map(|from| read_after(ports, &from.conversation, from.after.seq, room))).await;
         let conversations: Vec<ConversationId> = now.iter().map(|from| from.conversation.clone()).collect();
-        let rows = match ports.inbox_rows(&caller.user, &conversations).await {
+        let rows = match rows::read(ports, &caller.user, &conversations).await {
             Ok(rows) => rows,
             Err(_) if !pages.is_empty() => return Ok(pages), // what was read is good; the client asks for the rest
             Err(failure) => return Err(failure),
         };
-        for ((from, run), row) in now.iter().zip(runs).zip(rows) {
-            let found = match run {
-                Ok(run) => found(ports, settings, caller, from, run, row, room).await,
-                Err(failure) => Err(failure.into()),
-            };
+        let all = now.iter().zip(rows).map(|(from, standing)| missed(ports, settings, caller, from, standing, room));
+        for (from, found) in now.iter().zip(join_all(all).await) {
             // One conversation that cannot be read does not keep the others back.
             let found = found.inspect_err(|refused| refused.log(&format!("conversation {} is not synced", from.conversation)));
             page.reserve(REST_OF_A_PAGE + from.conversation.as_str().len());
@@ -113,71 +104,37 @@ struct Found {
     ended: bool,
 }
 
-/// The entry at `after` (unless that is 0) and what follows it: about as many as `room` bytes hold, at least one if there is one.
-struct After {
-    run: Run,
-    ended: bool,
-}
-
-async fn read_after<P: MessageLog>(ports: &P, conversation: &ConversationId, after: Seq, room: usize) -> Result<After, Failure> {
-    let mut all: Vec<Entry> = vec![];
-    let mut limit = FIRST_READ + usize::from(after > Seq::ZERO);
-    loop {
-        let from = all.last().map_or(after.max(Seq::FIRST), |last| last.position.seq.next());
-        let Run::Whole(entries) = read_run(ports, conversation, from, ReadBound::entries(limit)).await? else {
-            return Ok(After { run: Run::Broken, ended: false });
-        };
-        let ended = entries.len() < limit;
-        all.extend(entries);
-        let bytes: usize = all.iter().filter(|entry| entry.position.seq > after).map(Entry::stored_bytes).sum();
-        if ended || bytes >= room {
-            return Ok(After { run: Run::Whole(all), ended });
-        }
-        limit = ((room - bytes) / (bytes / all.len()).max(1)).clamp(1, READ_MAX);
-    }
-}
-
-async fn found<P: MessageLog + Inboxes>(
+/// What follows on `after`: about as many entries as `room` bytes hold, at least one if there is one.
+async fn missed<P: MessageLog + Memberships + Clock>(
     ports: &P,
     settings: &Settings,
     caller: &Caller,
     from: &SyncFrom,
-    read: After,
-    row: Option<InboxRow>,
+    standing: Option<Standing>,
     room: usize,
 ) -> Result<Found, Refused> {
     let SyncFrom { conversation, after } = from;
-    let row = row.ok_or(Refused::NotFound)?;
-    let first_missed = after.seq.next();
-    if row.visible_from <= first_missed {
-        return following(ports, settings, from, read).await;
-    }
-    // What lies between is not for this user. Read again from there, and then the row again: in this order (M1).
-    let last_hidden = row.visible_from.minus(1);
-    let read = read_after(ports, conversation, last_hidden, room).await?;
-    let rows = ports.inbox_rows(&caller.user, std::slice::from_ref(conversation)).await?;
-    let again = rows.into_iter().flatten().next().ok_or(Refused::NotFound)?;
-    if again.visible_from != row.visible_from {
-        // Removed and added again meanwhile: still a member, so not `not_found`.
-        return Err(Failure::unavailable("read what was missed", "the membership changed meanwhile").into());
-    }
-    let Run::Whole(mut entries) = read.run else { return Err(Refused::PositionTooOld) };
-    if entries.is_empty() {
-        // The member's own joining is in the log, so this is a transaction seen half: the next request sees it whole.
-        return Err(Failure::unavailable("read what was missed", "the entry of a membership is not there yet").into());
-    }
-    let hidden = entries.remove(0);
-    Ok(Found { skip: Some(Skip { to: hidden.position }), entries, ended: read.ended })
-}
-
-async fn following<P: MessageLog>(ports: &P, settings: &Settings, from: &SyncFrom, read: After) -> Result<Found, Refused> {
-    let Run::Whole(mut entries) = read.run else { return Err(Refused::PositionTooOld) };
-    if from.after.seq > Seq::ZERO {
-        let occupant = entries.first().map(|entry| entry.position);
-        judge(ports, settings.epoch, &from.conversation, from.after, occupant).await?;
+    let standing = standing.ok_or(Refused::NotFound)?;
+    // What lies below is not for this user.
+    let last_hidden = standing.row.visible_from.minus(1);
+    let has = after.seq.max(last_hidden);
+    let bound = ReadBound::bytes(room).behind(has > Seq::ZERO);
+    let run = read_run(ports, conversation, has.max(Seq::FIRST), bound).await?;
+    standing.holds_behind(ports, &caller.user, run.last()).await?;
+    let Run::Whole(mut entries) = run else { return Err(Refused::PositionTooOld) };
+    let ended = !bound.is_reached_by(&entries);
+    let mut skip = None;
+    if after.seq < last_hidden {
+        if entries.is_empty() {
+            // The member's own joining is in the log, so this is a transaction seen half: the next request sees it whole.
+            return Err(Failure::unavailable("read what was missed", "the entry of a membership is not there yet").into());
+        }
+        skip = Some(Skip { to: entries.remove(0).position });
+    } else if after.seq > Seq::ZERO {
+        judge(ports, settings.epoch, conversation, *after, entries.first().map(|entry| entry.position)).await?;
         entries.remove(0);
     }
-    Ok(Found { skip: None, entries, ended: read.ended })
+    Ok(Found { skip, entries, ended })
 }
 
 /// As much as the page takes; its first conversation takes one entry whatever its size. `None`: nothing of it fits.

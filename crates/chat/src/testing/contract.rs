@@ -85,6 +85,7 @@ macro_rules! contract_facts {
             of_many_puts_into_one_slot_exactly_one_is_stored
             a_read_begins_at_its_seq_ascends_and_ends_at_its_bound_of_entries
             a_read_ends_after_the_entry_that_exceeds_its_bound_of_bytes
+            what_a_reader_has_does_not_count
             a_read_beyond_the_tail_or_of_no_conversation_is_empty
             a_read_goes_past_a_megabyte
             a_run_with_a_gap_is_broken
@@ -106,6 +107,7 @@ macro_rules! contract_facts {
             // --- cursors
             cursors_only_move_forward_and_answer_what_they_were
             each_cursor_moves_on_its_own
+            positions_of_other_devices_are_dropped_as_they_were_named
             neighbours_among_the_highest_positions_are_told_apart
             a_device_moves_no_cursor_of_others
             cursors_moved_at_once_end_at_the_highest
@@ -131,7 +133,7 @@ macro_rules! contract_facts {
 }
 
 /// Reads everything.
-const ALL: ReadBound = ReadBound { entries_max: usize::MAX, bytes_max: usize::MAX };
+const ALL: ReadBound = ReadBound::entries(usize::MAX);
 
 /// A name that nothing in the backend has: facts may meet what earlier runs left.
 fn fresh(what: &str) -> String {

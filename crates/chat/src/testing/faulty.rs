@@ -3,6 +3,7 @@
 //! Every call lets the others of the same future go on before it takes effect and again before it answers, so that calls which the core
 //! makes at once really overlap here.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -64,6 +65,17 @@ impl Faulty {
         lock(&self.steps).iter().filter(|step| **step == begun).count()
     }
 
+    /// How often each method was called that was.
+    pub fn counts(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for step in lock(&self.steps).iter() {
+            if let Step::Begun(method) = step {
+                *counts.entry(*method).or_default() += 1;
+            }
+        }
+        counts
+    }
+
     /// Whether both were called, and every call of `then` began after every call of `first` was answered.
     pub fn is_answered_before(&self, first: &'static str, then: &'static str) -> bool {
         let (answered, begun) = (Step::Answered(known(first)), Step::Begun(known(then)));
@@ -85,6 +97,10 @@ impl Wrapper for Faulty {
 
     fn now(&self) -> UnixMillis {
         self.memory.now()
+    }
+
+    fn steady_ms(&self) -> u64 {
+        self.memory.steady_ms()
     }
 
     async fn call<T: Answer>(&self, call: Call<'_>, effect: impl for<'a> Fn(&'a Memory) -> Taking<'a, T> + Send + Sync + 'static) -> T {

@@ -143,7 +143,7 @@ impl Creations for Memory {
                 Kind::Created(created) => created.other_than(&member.user).cloned(),
                 Kind::Message(_) | Kind::Later(_) => None,
             };
-            let row = InboxRow::new(conversation.clone(), with, member.visible_from);
+            let row = InboxRow::new(conversation.clone(), with, member);
             state.inboxes.entry(member.user.clone()).or_default().insert(conversation.clone(), row);
         }
         Ok(Created::New)
@@ -152,11 +152,10 @@ impl Creations for Memory {
 
 /// As many as one read may bring.
 fn bounded<'a>(entries: impl Iterator<Item = &'a Entry>, bound: ReadBound) -> Vec<Entry> {
-    let (mut read, mut bytes) = (vec![], 0);
-    for entry in entries.take(bound.entries_max) {
-        bytes += entry.stored_bytes();
+    let mut read = vec![];
+    for entry in entries {
         read.push(entry.clone());
-        if bytes > bound.bytes_max {
+        if bound.is_reached_by(&read) {
             break;
         }
     }
@@ -202,10 +201,14 @@ impl Inboxes for Memory {
         let mut state = self.state();
         let Some(row) = state.inboxes.get_mut(user).and_then(|rows| rows.get_mut(conversation)) else { return Ok(None) };
         let before = row.clone();
-        let delivered = row.delivered.entry(device).or_insert(Position::ZERO);
-        *delivered = to.delivered.max(*delivered);
+        if let Some(to) = to.delivered.filter(|to| row.delivered.get(&device).is_none_or(|at| at < to)) {
+            row.delivered.insert(device, to);
+        }
         if let Some(read) = to.read.filter(|read| read.position > row.read.position) {
             row.read = read;
+        }
+        if *row != before {
+            row.delivered.retain(|device, at| !to.dropped.contains(&(*device, *at)));
         }
         Ok(Some(Advanced { before, after: row.clone() }))
     }
@@ -309,32 +312,44 @@ impl Clock for Memory {
     fn now(&self) -> UnixMillis {
         self.clock.now()
     }
+
+    fn steady_ms(&self) -> u64 {
+        self.clock.steady_ms()
+    }
 }
 
 /// A clock that somebody else advances.
 #[derive(Debug, Default)]
-pub struct SetClock(Mutex<UnixMillis>);
+pub struct SetClock(Mutex<(UnixMillis, u64)>);
 
 impl SetClock {
     /// Showing this time.
     pub fn at(now: UnixMillis) -> Self {
-        Self(Mutex::new(now))
+        Self(Mutex::new((now, 0)))
     }
 
-    /// Shows this time from now on.
+    /// Shows this time from now on: it jumps, no time passes.
     pub fn set(&self, now: UnixMillis) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        self.both().0 = now;
     }
 
-    /// Moves on.
+    /// So much time passes.
     pub fn advance_ms(&self, ms: u64) {
-        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *now = now.plus_ms(ms);
+        let mut both = self.both();
+        *both = (both.0.plus_ms(ms), both.1 + ms);
+    }
+
+    fn both(&self) -> MutexGuard<'_, (UnixMillis, u64)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Clock for SetClock {
     fn now(&self) -> UnixMillis {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.both().0
+    }
+
+    fn steady_ms(&self) -> u64 {
+        self.both().1
     }
 }

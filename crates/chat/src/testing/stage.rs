@@ -87,12 +87,20 @@ impl Stage {
         self.ports.memory.change_row(&user(who), &self.conversation, change);
     }
 
-    /// Alice is removed just before the next call of this method takes effect, and bob writes entry `number`, which is not meant for her.
-    pub fn remove_alice_meanwhile(&self, method: &'static str, number: u64) {
-        let secret = entry(&self.conversation, number, "bob");
+    /// Alice is removed by entry `number` just before the next call of this method takes effect, and bob writes so many entries after it,
+    /// which are not meant for her: as fast as a lane takes them.
+    pub fn remove_alice_meanwhile(&self, method: &'static str, number: u64, secrets: u64) {
+        let lane = self.conversation.clone();
         self.ports.meanwhile(method, move |memory| {
-            memory.state().inboxes.get_mut(&user("alice")).expect("she has an inbox").remove(&secret.conversation);
-            assert!(matches!(block_on(memory.put(&secret)), Ok(Put::Stored)), "a free slot");
+            for number_of_one in number..=number + secrets {
+                let mut one = entry(&lane, number_of_one, "bob");
+                (one.facts.membership_changed, one.facts.removed) = (seq(number), seq(number));
+                assert!(matches!(block_on(memory.put(&one)), Ok(Put::Stored)), "a free slot");
+            }
+            memory.clock.advance_ms(secrets * 1000 / 230);
+            let mut state = memory.state();
+            state.inboxes.get_mut(&user("alice")).expect("she has an inbox").remove(&lane);
+            state.members.remove(&(lane, user("alice"))).expect("a member");
         });
     }
 

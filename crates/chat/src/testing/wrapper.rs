@@ -83,6 +83,11 @@ pub trait Wrapper: Sync {
     /// The clock of whoever calls.
     fn now(&self) -> UnixMillis;
 
+    /// Milliseconds that never go back; by the same clock, where that does not jump.
+    fn steady_ms(&self) -> u64 {
+        self.now().get()
+    }
+
     /// Any call of any port. `effect` does it to the inner backend, as often as it is called.
     fn call<T: Answer>(
         &self,
@@ -94,6 +99,10 @@ pub trait Wrapper: Sync {
 impl<W: Wrapper> Clock for W {
     fn now(&self) -> UnixMillis {
         Wrapper::now(self)
+    }
+
+    fn steady_ms(&self) -> u64 {
+        Wrapper::steady_ms(self)
     }
 }
 

@@ -22,7 +22,7 @@ fn from(conversation: &ConversationId, after: Position) -> SyncFrom {
 }
 
 fn at(conversation: &ConversationId, number: u64) -> PositionIn {
-    PositionIn { conversation: conversation.clone(), position: position(number) }
+    PositionIn::new(conversation.clone(), position(number))
 }
 
 fn ask_with_ack(stage: &Stage, who: &str, conversations: Vec<SyncFrom>, ack: Vec<PositionIn>) -> Result<SyncAnswer, Failure> {

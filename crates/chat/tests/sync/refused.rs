@@ -1,13 +1,15 @@
 //! Positions that are none, and whose membership ends; what goes wrong.
 
-use chatlane_chat::testing::builders::{conversation, position, seq, user, wire};
+use chatlane_chat::ports::MessageLog as _;
+use chatlane_chat::testing::builders::{conversation, entry, entry_of_bytes, position, seq, user, wire};
 use chatlane_chat::testing::faulty::Fault;
+use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_protocol::frames::{Missed, ServerFrame, Skip, SyncOutcome, encode};
 use chatlane_protocol::request::SyncFrom;
 use chatlane_protocol::{ConversationId, ErrorCode, Position, Seq};
 
-use crate::{add, ask, ask_with_ack, catch_up, from, only, refusal};
+use crate::{add, ask, ask_with_ack, catch_up, from, missed, only, refusal};
 
 #[test]
 fn a_position_that_no_server_gave_is_unknown() {
@@ -92,20 +94,26 @@ fn what_is_before_the_joining_is_skipped_and_the_rest_goes_on_there() {
     assert_eq!(only(&ask(&stage, "bob", &[from(&stage.conversation, Position::ZERO)])).entries, all);
 }
 
-/// M1: were the row read first, a member removed between the two reads would get what was written after the removal.
+/// M1: the rows are read first, so what came of the log may be newer than they are.
 // holds: M1
 #[test]
 fn who_is_removed_while_the_log_is_read_gets_nothing_of_it() {
-    let stage = Stage::with_entries(5);
-    stage.remove_alice_meanwhile("read", 6);
-    assert_eq!(refusal(&ask(&stage, "alice", &[from(&stage.conversation, position(1))])).code, ErrorCode::NotFound);
-    assert!(stage.ports.is_answered_before("read", "inbox_rows"));
-
-    let stage = Stage::with_entries(5);
-    stage.change_row("alice", |row| row.visible_from = seq(4));
-    stage.ports.meanwhile("read", |_| {});
-    stage.remove_alice_meanwhile("read", 6);
-    assert_eq!(refusal(&ask(&stage, "alice", &[from(&stage.conversation, position(1))])).code, ErrorCode::NotFound);
+    for (visible_from, secrets) in [(1, 0), (4, 0), (1, 150), (1, 400)] {
+        let stage = Stage::with_entries(5);
+        stage.change_row("alice", |row| row.visible_from = seq(visible_from));
+        stage.remove_alice_meanwhile("read", 6, secrets);
+        assert_eq!(refusal(&ask(&stage, "alice", &[from(&stage.conversation, position(1))])).code, ErrorCode::NotFound, "{secrets}");
+        assert!(stage.ports.is_answered_before("inbox_rows", "read"));
+    }
+    // What was read ends before the removal, or nothing was removed: no third read.
+    for (bytes, ended) in [(1, 1), (29_000, 0)] {
+        let stage = Stage::new();
+        (2..=5).for_each(|number| stage.put(&entry_of_bytes(&stage.conversation, number, "bob", bytes)));
+        stage.remove_alice_meanwhile("read", 6, 0);
+        let answer = ask(&stage, "alice", &[from(&stage.conversation, position(1))]);
+        assert_eq!(missed(&answer.pages[0]).is_some_and(|missed| missed.entries.len() == 1), ended == 0);
+        assert_eq!(stage.ports.count("member_consistent"), ended);
+    }
 }
 
 // holds: M1
@@ -113,9 +121,12 @@ fn who_is_removed_while_the_log_is_read_gets_nothing_of_it() {
 fn a_membership_that_changes_or_is_seen_half_is_asked_for_again() {
     let stage = Stage::with_entries(5);
     let id = stage.conversation.clone();
-    stage.change_row("alice", |row| row.visible_from = seq(4));
-    stage.ports.meanwhile("inbox_rows", |_| {});
-    stage.ports.meanwhile("inbox_rows", move |memory| memory.change_row(&user("alice"), &id, |row| row.visible_from = seq(5)));
+    stage.ports.meanwhile("read", move |memory| {
+        let mut again = entry(&id, 6, "bob");
+        again.facts.membership_changed = seq(6);
+        assert!(block_on(memory.put(&again)).is_ok());
+        memory.state().members.get_mut(&(id, user("alice"))).unwrap().visible_from = seq(6);
+    });
     assert_eq!(refusal(&ask(&stage, "alice", &[from(&stage.conversation, position(1))])).code, ErrorCode::Unavailable);
 
     let stage = Stage::with_entries(2);
@@ -123,17 +134,33 @@ fn a_membership_that_changes_or_is_seen_half_is_asked_for_again() {
     assert_eq!(refusal(&ask(&stage, "alice", &[from(&stage.conversation, position(1))])).code, ErrorCode::Unavailable);
 }
 
+/// A single read sees a transaction item by item: the row of a new member may not be there yet.
+#[test]
+fn a_row_that_is_not_there_yet_is_read_again_when_the_membership_is() {
+    let stage = Stage::with_entries(3);
+    let id = stage.conversation.clone();
+    let row = stage.ports.memory.state().inboxes.get_mut(&user("alice")).unwrap().remove(&id).unwrap();
+    stage.ports.meanwhile("inbox_rows", |_| {});
+    stage.ports.meanwhile("inbox_rows", move |memory| {
+        memory.state().inboxes.get_mut(&user("alice")).unwrap().insert(id, row);
+    });
+    assert_eq!(only(&ask(&stage, "alice", &[from(&stage.conversation, position(1))])).entries.len(), 2);
+    // Gone again: removed meanwhile.
+    stage.ports.memory.state().inboxes.clear();
+    assert_eq!(refusal(&ask(&stage, "alice", &[from(&stage.conversation, position(1))])).code, ErrorCode::NotFound);
+}
+
 // --- what goes wrong
 
 #[test]
 fn a_conversation_that_cannot_be_read_is_asked_for_again_and_keeps_no_other_back() {
-    for (before, call) in [(0, "read"), (1, "read"), (1, "inbox_rows"), (0, "read_back")] {
+    for (before, call) in [(0, "read"), (1, "read"), (0, "member_consistent"), (0, "read_back")] {
         let mut stage = Stage::with_entries(5);
         let other = add(&stage, "dOther", 2);
         let (mut asked, mut failing) = (vec![from(&stage.conversation, position(1)), from(&other, position(1))], 0);
         match call {
             "read_back" => (stage.settings.epoch, asked[0].after) = (2, position(99)),
-            "inbox_rows" => stage.change_row("alice", |row| row.visible_from = seq(4)),
+            "member_consistent" => stage.change_tail(|facts| facts.membership_changed = seq(5)),
             _ => failing = before,
         }
         (0..before).for_each(|_| stage.ports.meanwhile(call, |_| {}));

@@ -130,9 +130,9 @@ fn device_files_of_every_generation_are_read_and_the_newest_is_written() {
     let folder = Folder::new();
     let path = folder.0.join("written.sqlite");
     write(&path);
-    for (generation, sql) in generations("device.sql", &dump(&path)).iter().enumerate() {
+    for (generation, sql) in generations("device.sql", &dump(&path)) {
         let path = folder.0.join(format!("{generation}.sqlite"));
-        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        Connection::open(&path).unwrap().execute_batch(&sql).unwrap();
         let store = Store::open(&path, &user("alice")).unwrap();
         let first = generation == 0;
         assert_eq!((store.device(), store.restore().unwrap()), (device(), restored(!first)));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Refusal;
 use crate::ids::{ConversationId, RequestId};
 use crate::position::Position;
-use crate::reading::{Bounded, are_bounded, object, objects};
+use crate::reading::{Bounded, are_bounded, false_or_null, object, object_or_null, objects};
 
 /// A client sends `ack` and `read` not more often than once in so long; positions in between are merged.
 pub const CURSORS_EVERY_MS: u64 = 1000;
@@ -18,6 +18,9 @@ pub struct Positions {
     /// No conversation twice.
     #[serde(deserialize_with = "objects")]
     pub positions: Vec<PositionIn>,
+    /// Whether the client wants no answer if every result would be `ok`.
+    #[serde(default, deserialize_with = "false_or_null", skip_serializing_if = "std::ops::Not::not")]
+    pub quiet: bool,
 }
 
 impl Bounded for Positions {
@@ -35,6 +38,16 @@ pub struct PositionIn {
     /// Of an entry of it.
     #[serde(deserialize_with = "object")]
     pub position: Position,
+    /// In an `ack`: how far the user has read, if that is to move too.
+    #[serde(default, deserialize_with = "object_or_null", skip_serializing_if = "Option::is_none")]
+    pub read: Option<Position>,
+}
+
+impl PositionIn {
+    /// Without a read mark.
+    pub const fn new(conversation: ConversationId, position: Position) -> Self {
+        Self { conversation, position, read: None }
+    }
 }
 
 /// The answer to `ack` and `read`: one result per position, in the same order.

@@ -10,11 +10,8 @@ use crate::reading::{Bounded, object};
 /// Client message ids of one `probe`. Ours: as many as a `send` may have.
 pub const PROBED_IDS_MAX: usize = MESSAGES_PER_SEND_MAX;
 
-/// Entries that one `probe` looks through at most; it also ends after [`PROBE_BYTES_MAX`]. Ours.
-pub const PROBE_ENTRIES_MAX: usize = 1000;
-
-/// Bytes that one `probe` looks through at most. Source: `DynamoDB`'s `Query` reads 1 MB a page.
-pub const PROBE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that one `probe` looks through at most, as stored: it ends with the entry that exceeds them. Ours: 64 read units.
+pub const PROBE_BYTES_MAX: usize = 256 * 1024;
 
 /// `probe`: looks for messages of the caller after an anchor without bringing the entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -222,7 +222,7 @@ impl Phone {
             Request::Sync(sync) => &sync.ack,
             _ => return,
         };
-        for PositionIn { conversation, position } in acknowledged {
+        for PositionIn { conversation, position, .. } in acknowledged {
             // Of which epoch the entry here is, a rude server can make anybody wrong about.
             let stored = self.store.entries.contains_key(&(conversation.clone(), position.seq));
             assert!(stored, "{position} was acknowledged, and is not stored");

@@ -6,7 +6,7 @@ use chatlane_aws::items::sessions;
 use chatlane_chat::ports::{Advance, Advanced, Connection, Connections as _, Created, Creations as _, InboxRow, Inboxes as _, ReadCursor};
 use chatlane_chat::testing::builders::{conversation, creation, device, position, session, start, user};
 use chatlane_local::embedded::{Answer, At, Held, Hold, Matching, Recording, Service};
-use chatlane_protocol::{ConversationId, Seq};
+use chatlane_protocol::ConversationId;
 
 use crate::embedded::Backend;
 
@@ -94,37 +94,40 @@ async fn a_hello_that_a_refresh_comes_before_every_time_is_unavailable() {
     assert!(registered.unwrap_err().to_string().ends_with("others were writing it"));
 }
 
-/// A conversation of alice's, and her new row of it.
+/// A conversation of alice's, and her row of it, in which device 1 has entry 5.
 async fn create(backend: &Backend) -> (ConversationId, InboxRow) {
-    let (id, bob) = (conversation("d-1"), user("bob"));
-    assert_eq!(backend.store.create(&creation(&id, &user("alice"), &bob)).await.unwrap(), Created::New);
-    (id.clone(), InboxRow::new(id, Some(bob), Seq::FIRST))
+    let (id, alice, bob) = (conversation("d-1"), user("alice"), user("bob"));
+    assert_eq!(backend.store.create(&creation(&id, &alice, &bob)).await.unwrap(), Created::New);
+    let delivered = Advance { delivered: Some(position(5)), ..Advance::default() };
+    let advanced = backend.store.advance(&alice, &id, device(1), delivered).await.unwrap();
+    (id, advanced.expect("she is a member").after)
 }
 
-/// Entry 5 is read before it was acknowledged: the read cursor moves first, the delivered one after it.
+/// The delivered cursor is there, the read cursor is not: the first write is refused and tells so, the second moves the one.
 fn read() -> Advance {
-    Advance { delivered: position(5), read: Some(ReadCursor { position: position(5), count: 4 }) }
+    Advance { delivered: Some(position(5)), read: Some(ReadCursor { position: position(5), count: 4 }), dropped: vec![] }
 }
 
 // holds: C1
 #[tokio::test]
 async fn what_other_requests_move_between_the_two_writes_stays_and_is_in_the_row_that_is_answered() {
-    // The same device's cursor, moved further; another device's.
-    for (number, further, delivered) in [(1, 7, vec![(1, 7)]), (2, 9, vec![(1, 5), (2, 9)])] {
+    let at = |number: u64| Advance { delivered: Some(position(number)), ..Advance::default() };
+    let and_read = |number: u64| Advance { read: Some(ReadCursor { position: position(number), count: number - 1 }), ..at(number) };
+    // The same device's cursor, moved further; another device's; both of this call's.
+    for (number, further, is_mine) in [(1, at(7), true), (2, at(9), true), (2, and_read(8), false)] {
         let backend = Backend::embedded().await;
-        let (alice, (id, new)) = (user("alice"), create(&backend).await);
+        let (alice, (id, _)) = (user("alice"), create(&backend).await);
         let mut hold = hold_updates(&backend, 2);
         let other = async {
             let second = second(&mut hold).await;
-            let further = Advance { delivered: position(further), read: None };
-            backend.store.advance(&alice, &id, device(number), further).await.unwrap();
+            let others = backend.store.advance(&alice, &id, device(number), further.clone()).await.unwrap().unwrap();
             second.release();
+            others.after
         };
-        let (advanced, ()) = tokio::join!(backend.store.advance(&alice, &id, device(1), read()), other);
-        let delivered = delivered.into_iter().map(|(number, at)| (device(number), position(at))).collect();
-        let after = InboxRow { read: read().read.unwrap(), delivered, ..new.clone() };
-        // Before is before the whole call: who tells of the move tells all of it.
-        assert_eq!(advanced.unwrap(), Some(Advanced { before: new, after: after.clone() }));
+        let (advanced, others) = tokio::join!(backend.store.advance(&alice, &id, device(1), read()), other);
+        let after = if is_mine { InboxRow { read: read().read.unwrap(), ..others.clone() } } else { others.clone() };
+        let Advanced { before, after: told } = advanced.unwrap().unwrap();
+        assert_eq!((&told, before == others), (&after, is_mine), "{further:?}");
         assert_eq!(backend.store.inbox_rows(&alice, &[id]).await.unwrap(), [Some(after)]);
     }
 }

@@ -4,7 +4,7 @@
 use chatlane_chat::ports::{Advance, Created, Creations as _, Heads as _, Inboxes as _, MessageLog as _, Put, ReadBound, ReadCursor, last};
 use chatlane_chat::testing::builders::{conversation, creation, device, entry_of_bytes, position, seq, user};
 use chatlane_local::embedded::Recording;
-use chatlane_protocol::{ConversationId, Seq};
+use chatlane_protocol::{ConversationId, DeviceId, Seq};
 
 use crate::embedded::Backend;
 
@@ -23,30 +23,60 @@ async fn backend_with(id: &ConversationId) -> Backend {
 
 // holds: C1
 #[tokio::test]
-async fn cursors_cost_one_request_and_one_more_only_where_a_read_entry_was_not_acknowledged() {
+async fn cursors_cost_one_request_and_one_more_only_where_one_of_two_is_there_already() {
     let id = conversation("d-1");
     let backend = backend_with(&id).await;
     let cursor = |number| ReadCursor { position: position(number), count: number };
     for (delivered, read, requests) in [
-        (5, None, 1),    // quiet
-        (5, Some(5), 1), // read what was acknowledged before: the common case
-        (6, Some(6), 2), // both
-        (6, Some(6), 1), // nothing moves: learnt from the refusal itself
-        (4, None, 1),    // neither
-        (7, Some(6), 2), // the delivered one only
+        (Some(5), None, 1),    // quiet
+        (None, Some(5), 1),    // read what was acknowledged before
+        (Some(6), Some(6), 1), // both: the common case of a user who looks
+        (Some(6), Some(6), 1), // nothing moves: learnt from the refusal itself
+        (Some(4), None, 1),    // neither
+        (Some(7), Some(6), 2), // the delivered one only
     ] {
         let recording = backend.endpoints.record();
-        let to = Advance { delivered: position(delivered), read: read.map(cursor) };
-        backend.store.advance(&user("alice"), &id, device(1), to).await.unwrap().expect("she is a member");
+        let to = Advance { delivered: delivered.map(position), read: read.map(cursor), dropped: vec![] };
+        backend.store.advance(&user("alice"), &id, device(1), to.clone()).await.unwrap().expect("she is a member");
         let expected = vec!["UpdateItem".to_owned(); requests];
         #[expect(clippy::cast_precision_loss, reason = "one or two")]
         let write_units = requests as f64;
         assert_eq!(cost(&recording), (expected, write_units, 0.0), "{to:?}");
     }
     let recording = backend.endpoints.record();
-    let to = Advance { delivered: position(1), read: Some(cursor(1)) };
+    let to = Advance { delivered: Some(position(1)), read: Some(cursor(1)), dropped: vec![] };
     assert_eq!(backend.store.advance(&user("mallory"), &id, device(1), to).await.unwrap(), None);
     assert_eq!(cost(&recording).0, ["UpdateItem"]);
+}
+
+/// Sixteen devices, however many there were; a row of before there was a limit, too.
+// holds: C1
+#[tokio::test]
+async fn a_row_is_one_write_unit_however_many_devices_a_user_has_had() {
+    let (id, alice) = (conversation("d-1"), user("alice"));
+    let backend = backend_with(&id).await;
+    let device_of = |number: u64| DeviceId::new(&format!("3f0c2f64-2d0f-4a1c-9a47-{number:012x}")).unwrap();
+    let ack = async |number: u64, dropping: bool| {
+        let row = backend.store.inbox_rows(&alice, std::slice::from_ref(&id)).await.unwrap().remove(0).unwrap();
+        let device = device_of(number);
+        let dropped = if dropping { row.crowded_out_by(device) } else { vec![] };
+        let to = Advance { delivered: Some(position(number)), read: None, dropped };
+        let recording = backend.endpoints.record();
+        let after = backend.store.advance(&alice, &id, device, to).await.unwrap().unwrap().after;
+        (cost(&recording).2 + cost(&recording).1, after.delivered.len())
+    };
+    for number in 1..=60 {
+        assert_eq!(ack(number, true).await, (1.0, usize::try_from(number).unwrap().min(16)), "{number}");
+    }
+    for number in 61..=160 {
+        ack(number, false).await;
+    }
+    let mut devices = vec![];
+    for number in 161..=165 {
+        devices.push(ack(number, true).await.1);
+    }
+    assert_eq!(devices, [85, 54, 23, 16, 16]);
+    assert_eq!(ack(166, true).await, (1.0, 16));
 }
 
 #[tokio::test]
@@ -80,11 +110,40 @@ async fn a_read_back_reads_no_more_than_is_wanted_however_long_the_log_is() {
     // An entry is about 3.2 KB here; a read unit is 4 KB of all that one query reads.
     for (entries_max, read_units) in [(1, 1.0), (5, 4.0)] {
         let recording = backend.endpoints.record();
-        let bound = ReadBound { entries_max, bytes_max: usize::MAX };
+        let bound = ReadBound::entries(entries_max);
         assert_eq!(backend.store.read_back(&id, Some(seq(30)), bound).await.unwrap().len(), entries_max);
         assert_eq!(cost(&recording), (vec!["Query".to_owned()], 0.0, read_units));
     }
     let recording = backend.endpoints.record();
     assert_eq!(last(&backend.store, &id).await.unwrap(), Some(entry_of_bytes(&id, 40, "alice", 3000)));
     assert_eq!(cost(&recording), (vec!["Query".to_owned()], 0.0, 1.0));
+}
+
+/// What is read is bounded by bytes as it is paid: eight entries until their size is known, and then no more than the bound still takes.
+#[tokio::test]
+async fn a_read_that_is_bounded_by_bytes_pays_for_little_more_than_it_brings() {
+    let id = conversation("d-1");
+    let backend = Backend::embedded().await;
+    for number in 1..=40 {
+        let bytes = if number <= 20 { 28_000 } else { 20 };
+        assert_eq!(backend.store.put(&entry_of_bytes(&id, number, "alice", bytes)).await.unwrap(), Put::Stored);
+    }
+    // An entry is 27.6 KB, 6.9 read units; or 0.2 KB.
+    for (from, bound, entries, read_units, queries) in [
+        (1, ReadBound::bytes(30_000), 2, 56.0, 1),
+        (1, ReadBound::bytes(128 * 1024).behind(true), 6, 62.0, 1),
+        (1, ReadBound::bytes(256 * 1024).behind(true), 11, 76.0, 3),
+        (21, ReadBound::bytes(30_000), 20, 2.0, 2),
+        (21, ReadBound::entries(20), 20, 1.0, 1),
+        (34, ReadBound::bytes(30_000), 7, 1.0, 1),
+        (1, ReadBound::entries(2), 2, 14.0, 1),
+    ] {
+        let recording = backend.endpoints.record();
+        assert_eq!(backend.store.read(&id, seq(from), bound).await.unwrap().len(), entries, "{bound:?} from {from}");
+        let (operations, _, units) = cost(&recording);
+        assert_eq!((units, operations), (read_units, vec!["Query".to_owned(); queries]), "{bound:?} from {from}");
+    }
+    let recording = backend.endpoints.record();
+    assert_eq!(backend.store.read_back(&id, Some(seq(21)), ReadBound::bytes(30_000)).await.unwrap().len(), 2);
+    assert_eq!(cost(&recording), (vec!["Query".to_owned()], 0.0, 56.0));
 }

@@ -33,7 +33,7 @@ impl LongAgo {
         let short = past.conversation(Self::READER, "short", Self::SHORT);
         let long = past.conversation(Self::READER, "longs", Self::LONG);
         let ten = (0..10).map(|number| past.conversation(Self::READER, &format!("ten-{number}"), 2));
-        let tens = ten.map(|conversation| PositionIn { conversation, position: position(2) }).collect();
+        let tens = ten.map(|conversation| PositionIn::new(conversation, position(2))).collect();
         let thousand = (0..MANY).map(|number| past.conversation(Self::BUSY, &format!("other-{number:03}"), 1));
         let known = thousand.map(|conversation| Known { conversation, have: position(1), read: Position::ZERO });
         let mut known: Vec<Known> = known.collect();

@@ -71,7 +71,7 @@ impl Scene<'_> {
     pub async fn cursors(&mut self) -> Vec<Row> {
         let number = self.pair().await;
         let Pair { alice, bob, conversation, tail } = &self.pairs[number];
-        let named = [PositionIn { conversation: conversation.clone(), position: *tail }];
+        let named = [PositionIn::new(conversation.clone(), *tail)];
         let mut rows = vec![];
         for (scene, action, moves) in [
             ("ack of one conversation", "ack", true),

@@ -64,7 +64,7 @@ impl Phone {
             Request::Sync(Sync { ack, .. }) => self.check_delivered(ack),
             Request::Read(Positions { positions, .. }) => {
                 coalesced(&mut self.watch.read_ms, now_ms, "read")?;
-                positions.iter().try_for_each(|PositionIn { conversation, position }| {
+                positions.iter().try_for_each(|PositionIn { conversation, position, .. }| {
                     let is_entry = ever.get(conversation, *position).is_some();
                     holds(is_entry, "I12", || format!("{conversation} was read up to {position}, which never was"))
                 })
@@ -87,7 +87,7 @@ impl Phone {
     }
 
     fn check_delivered(&self, positions: &[PositionIn]) -> Result<(), Broken> {
-        positions.iter().try_for_each(|PositionIn { conversation, position }| {
+        positions.iter().try_for_each(|PositionIn { conversation, position, .. }| {
             let stored = self.stored(conversation, *position).is_some();
             holds(stored, "I2", || format!("{conversation} {position} is acknowledged, and not stored"))
         })

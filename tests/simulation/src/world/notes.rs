@@ -96,7 +96,7 @@ impl World {
     }
 
     fn note_told(&mut self, number: usize, what: &str, positions: &[PositionIn]) {
-        for PositionIn { conversation, position } in positions {
+        for PositionIn { conversation, position, .. } in positions {
             self.note(number, json!({"what": what, "conversation": conversation, "position": position}));
         }
     }
@@ -187,7 +187,7 @@ impl World {
     }
 
     fn note_taken(&mut self, number: usize, cursor: &str, positions: Vec<PositionIn>) {
-        for PositionIn { conversation, position } in positions {
+        for PositionIn { conversation, position, .. } in positions {
             self.note(number, json!({"what": "taken", "cursor": cursor, "conversation": conversation, "position": position}));
         }
     }

@@ -154,8 +154,9 @@ pub fn member() -> impl Strategy<Value = Member> {
 pub fn row() -> impl Strategy<Value = InboxRow> {
     let read = (position(), any::<u64>()).prop_map(|(position, count)| ReadCursor { position, count });
     let read = prop_oneof![Just(ReadCursor::NONE), read];
-    (conversation(), option::of(user()), seq(), read, btree_map(device(), position(), 0..3))
-        .prop_map(|(conversation, with, visible_from, read, delivered)| InboxRow { conversation, with, visible_from, read, delivered })
+    (conversation(), option::of(user()), member(), read, btree_map(device(), position(), 0..3)).prop_map(
+        |(conversation, with, member, read, delivered)| InboxRow { read, delivered, ..InboxRow::new(conversation, with, &member) },
+    )
 }
 
 pub fn session() -> impl Strategy<Value = Connection> {

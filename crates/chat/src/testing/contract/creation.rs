@@ -45,7 +45,7 @@ pub async fn a_creation_is_seen_in_all_its_parts<B: Backend>(store: &B) {
         assert_eq!(store.member(&conversation, &row.user).await.unwrap().as_ref(), Some(row));
     }
     for (row, with) in creation.members.iter().zip(creation.members.iter().rev()) {
-        let expected = InboxRow::new(conversation.clone(), Some(with.user.clone()), row.visible_from);
+        let expected = InboxRow::new(conversation.clone(), Some(with.user.clone()), row);
         assert_eq!(inbox(store, &row.user).await, [expected]);
     }
 }
@@ -75,7 +75,7 @@ pub async fn a_second_creation_changes_nothing<B: Backend>(store: &B) {
     assert_eq!(store.read(&conversation, Seq::FIRST, ALL).await.unwrap(), [first.entry]);
     assert_eq!(store.members(&conversation).await.unwrap(), first.members);
     assert_eq!(store.heads(std::slice::from_ref(&conversation)).await.unwrap(), [head(1)]);
-    assert_eq!(inbox(store, &alice).await, [InboxRow::new(conversation, Some(bob), Seq::FIRST)]);
+    assert_eq!(inbox(store, &alice).await, [InboxRow::new(conversation, Some(bob), &member(&alice))]);
     assert_eq!(inbox(store, &carol).await, []);
 }
 

@@ -6,17 +6,18 @@ use futures_util::future::join_all;
 use super::creation::{create, create_one};
 use super::{Backend, fresh_conversation, fresh_user};
 use crate::ports::{Advance, Advanced, Created, InboxRow, Member, ReadCursor};
-use crate::testing::builders::{creation, device, position, seq};
+use crate::testing::builders::{creation, device, member, position, seq};
 
 /// A new conversation of two new users, the first of whom sees nothing before entry 3; and the row of that one.
 async fn create_row<B: Backend>(store: &B) -> (UserId, InboxRow) {
     let (conversation, alice, bob) = (fresh_conversation(), fresh_user(), fresh_user());
     let mut creation = creation(&conversation, &alice, &bob);
+    let hers = Member { visible_from: seq(3), version: seq(2), ..member(&alice) };
     for member in creation.members.iter_mut().filter(|member| member.user == alice) {
-        *member = Member { visible_from: seq(3), ..member.clone() };
+        *member = hers.clone();
     }
     assert_eq!(create(store, &creation).await, Created::New);
-    (alice, InboxRow::new(conversation, Some(bob), seq(3)))
+    (alice, InboxRow::new(conversation, Some(bob), &hers))
 }
 
 async fn row<B: Backend>(store: &B, user: &UserId, conversation: &ConversationId) -> Option<InboxRow> {
@@ -27,8 +28,12 @@ fn read(position: Position, count: u64) -> ReadCursor {
     ReadCursor { position, count }
 }
 
-const fn delivered_only(delivered: Position) -> Advance {
-    Advance { delivered, read: None }
+fn delivered_only(delivered: Position) -> Advance {
+    Advance { delivered: Some(delivered), ..Advance::default() }
+}
+
+const fn to_both(delivered: Position, read: ReadCursor) -> Advance {
+    Advance { delivered: Some(delivered), read: Some(read), dropped: vec![] }
 }
 
 /// This row with device 1 and the user at these places.
@@ -53,7 +58,7 @@ pub async fn cursors_only_move_forward_and_answer_what_they_were<B: Backend>(sto
         (at(10, 1), 0, at(10, 1), 0),
         (at(9, 2), 1, at(10, 1), 0),
     ] {
-        let advance = Advance { delivered: to, read: Some(read(to, count)) };
+        let advance = to_both(to, read(to, count));
         let advanced = store.advance(&alice, &before.conversation, device(1), advance).await.unwrap();
         let after = moved(&before, after, read(after, after_count));
         assert_eq!(advanced, Some(Advanced { before, after: after.clone() }), "to {to}");
@@ -79,13 +84,36 @@ pub async fn each_cursor_moves_on_its_own<B: Backend>(store: &B) {
         (8, None, (8, Some(7))),
     ] {
         let cursor = |number: Option<u64>| number.map(|number| read(position(number), number - 1));
-        let to = Advance { delivered: position(delivered), read: cursor(read_to) };
+        let to = Advance { delivered: Some(position(delivered)), read: cursor(read_to), dropped: vec![] };
         let after = moved(&new, position(after.0), cursor(after.1).unwrap_or(ReadCursor::NONE));
-        let advanced = store.advance(&alice, &new.conversation, device(1), to).await.unwrap();
+        let advanced = store.advance(&alice, &new.conversation, device(1), to.clone()).await.unwrap();
         assert_eq!(advanced, Some(Advanced { before, after: after.clone() }), "{to:?}");
         assert_eq!(row(store, &alice, &new.conversation).await.as_ref(), Some(&after), "{to:?}");
         before = after;
     }
+}
+
+/// A row does not grow for ever: what is named is dropped with the move, unless it has moved itself. Nothing is dropped without a move.
+// holds: C1
+pub async fn positions_of_other_devices_are_dropped_as_they_were_named<B: Backend>(store: &B) {
+    let (alice, new) = create_row(store).await;
+    let advance = async |number: u8, to: Advance| store.advance(&alice, &new.conversation, device(number), to).await.unwrap().unwrap();
+    for number in 1..=4 {
+        advance(number, delivered_only(position(number.into()))).await;
+    }
+    let dropping = |to: u64, dropped: &[(u8, u64)]| Advance {
+        dropped: dropped.iter().map(|(number, at)| (device(*number), position(*at))).collect(),
+        ..delivered_only(position(to))
+    };
+    let devices = |row: &InboxRow| row.delivered.values().map(|at| at.seq.get()).collect::<Vec<_>>();
+    assert_eq!(devices(&advance(4, dropping(4, &[(1, 1)])).await.after), [1, 2, 3, 4], "nothing moves");
+    let Advanced { before, after } = advance(5, dropping(5, &[(1, 1), (2, 2)])).await;
+    assert_eq!((devices(&before), devices(&after)), (vec![1, 2, 3, 4], vec![3, 4, 5]));
+    // Device 3 has moved since it was named.
+    advance(3, delivered_only(position(9))).await;
+    let after = advance(6, dropping(6, &[(3, 3)])).await.after;
+    assert_eq!(devices(&after), [9, 4, 5, 6]);
+    assert_eq!(row(store, &alice, &new.conversation).await, Some(after));
 }
 
 /// No position is rounded to another.
@@ -97,14 +125,14 @@ pub async fn neighbours_among_the_highest_positions_are_told_apart<B: Backend>(s
         [(0, Seq::MAX), (1, Seq::FIRST), (u32::MAX - 1, Seq::MAX), (u32::MAX, Seq::FIRST), (u32::MAX, below), (u32::MAX, Seq::MAX)];
     for to in ascending.map(|(epoch, seq)| Position::new(epoch, seq)) {
         let after = moved(&before, to, read(to, u64::MAX));
-        let advance = Advance { delivered: to, read: Some(after.read) };
+        let advance = to_both(to, after.read);
         let advanced = store.advance(&alice, &before.conversation, device(1), advance).await.unwrap();
         assert_eq!(advanced, Some(Advanced { before, after: after.clone() }), "to {to}");
         before = after;
     }
     for (epoch, seq) in ascending {
         let to = Position::new(epoch, seq);
-        let advance = Advance { delivered: to, read: Some(read(to, 0)) };
+        let advance = to_both(to, read(to, 0));
         let advanced = store.advance(&alice, &before.conversation, device(1), advance).await.unwrap();
         assert_eq!(advanced, Some(Advanced { before: before.clone(), after: before.clone() }), "to {to}");
     }
@@ -123,12 +151,12 @@ pub async fn a_device_moves_no_cursor_of_others<B: Backend>(store: &B) {
         let advanced = store.advance(&alice, &conversations[0], *device, delivered_only(*to)).await.unwrap();
         assert_eq!(advanced.unwrap().after.delivered[device], *to);
     }
-    let hers = InboxRow::new(conversations[0].clone(), Some(bob.clone()), Seq::FIRST);
+    let hers = InboxRow::new(conversations[0].clone(), Some(bob.clone()), &member(&alice));
     let hers = InboxRow { delivered: devices.into_iter().collect(), ..hers };
     assert_eq!(hers.delivered_furthest(), position(9));
     assert_eq!(row(store, &alice, &conversations[0]).await, Some(hers));
     for (user, conversation, with) in [(&alice, &conversations[1], &bob), (&bob, &conversations[0], &alice)] {
-        let new = InboxRow::new(conversation.clone(), Some(with.clone()), Seq::FIRST);
+        let new = InboxRow::new(conversation.clone(), Some(with.clone()), &member(user));
         assert_eq!(row(store, user, conversation).await, Some(new));
     }
 }
@@ -137,12 +165,12 @@ pub async fn a_device_moves_no_cursor_of_others<B: Backend>(store: &B) {
 // holds: C1
 pub async fn cursors_moved_at_once_end_at_the_highest<B: Backend>(store: &B) {
     let (alice, new) = create_row(store).await;
-    let all: Vec<Advance> = (1..=20).map(|n| Advance { delivered: position(n), read: Some(read(position(21 - n), 20 - n)) }).collect();
-    let answers = join_all(all.iter().map(|to| store.advance(&alice, &new.conversation, device(1), *to))).await;
+    let all: Vec<Advance> = (1..=20).map(|n| to_both(position(n), read(position(21 - n), 20 - n))).collect();
+    let answers = join_all(all.iter().map(|to| store.advance(&alice, &new.conversation, device(1), to.clone()))).await;
     for (to, answer) in all.iter().zip(answers) {
         let Advanced { before, after } = answer.unwrap().expect("there is a row");
         let read = to.read.expect("all of them name it");
-        assert!(after.delivered[&device(1)] >= to.delivered && after.read.position >= read.position, "{to:?}: {after:?}");
+        assert!(after.delivered.get(&device(1)) >= to.delivered.as_ref() && after.read.position >= read.position, "{to:?}: {after:?}");
         assert!(before.delivered.get(&device(1)) <= after.delivered.get(&device(1)), "{before:?}, {after:?}");
         assert!(before.read.position <= after.read.position, "{before:?}, {after:?}");
     }
@@ -155,7 +183,7 @@ pub async fn a_cursor_of_no_member_is_not_moved_and_no_row_is_made<B: Backend>(s
     let (known, unknown, stranger) = (create_one(store).await, fresh_conversation(), fresh_user());
     for conversation in [&known, &unknown] {
         for read in [None, Some(read(position(1), 0))] {
-            let to = Advance { delivered: position(1), read };
+            let to = Advance { delivered: Some(position(1)), read, dropped: vec![] };
             assert_eq!(store.advance(&stranger, conversation, device(1), to).await.unwrap(), None);
         }
         assert_eq!(row(store, &stranger, conversation).await, None);

@@ -34,6 +34,6 @@ pub(super) async fn read_range<P: MessageLog>(ports: &P, conversation: &Conversa
     let bound = ReadBound::entries(wanted);
     match read_run(ports, conversation, from, bound).await? {
         Run::Whole(entries) if entries.len() == wanted => Ok(entries),
-        Run::Whole(_) | Run::Broken => Err(missing()),
+        Run::Whole(_) | Run::Broken(_) => Err(missing()),
     }
 }
