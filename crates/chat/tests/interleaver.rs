@@ -1,4 +1,4 @@
-//! The real append in 100,000 seeded schedules, and each of its mutations in at most 10,000 (L1 to L5).
+//! The real append in 100,000 seeded schedules, and each of its mutations in at most 10,000 (L1 to L5, M1, R1).
 //!
 //! `CHATLANE_SEED=n` makes each test here run the one schedule of that seed and print its script. A failure prints the command.
 
@@ -108,6 +108,12 @@ mutations! {
     fn an_unknown_put_that_is_acknowledged_is_found(UnknownPutAcknowledged) breaks L2, L3;
     // holds: L4
     fn a_duplicate_whose_delivery_is_not_queued_is_found(DuplicateNotQueued) breaks L4;
+    // holds: M1
+    fn a_row_that_is_not_read_again_is_found(RowNotReadAgain) breaks M1;
+    // holds: M1
+    fn a_row_that_is_read_again_for_recent_changes_only_is_found(RowReadAgainForRecentChangesOnly) breaks M1;
+    // holds: R1
+    fn a_log_that_is_read_before_the_row_is_found(LogBeforeRow) breaks R1;
 }
 
 #[test]

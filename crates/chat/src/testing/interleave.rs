@@ -4,7 +4,7 @@
 //! Every call of a port is two steps of the schedule: it takes effect, and it is answered. Between them, and before the first, anything
 //! else may run. A seed fixes the whole schedule: who sends what from which anchor, the order of all steps and all faults. Tasks go to
 //! the real [`crate::workers::fan_out::fan_out`], one step each. After each answer and at the end a judge compares log, answers and
-//! posted frames with L1 to L5.
+//! posted frames with L1 to L5, with M1 where alice is removed, and with R1 where a stranger sends too.
 //!
 //! The scenario is that of the models that the design was checked with (attempts of one message that overlap, stale writers, zombies
 //! with a put in flight, SDK re-sends, batches, a restore), on the real code instead of a sketch of it. The same scenario run with one
@@ -23,6 +23,8 @@ mod tally;
 
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use chatlane_protocol::frames::SendAnswer;
 use chatlane_protocol::request::{Open, SendMessages};
@@ -36,6 +38,7 @@ pub use self::mutations::Mutation;
 use self::rng::Rng;
 pub use self::tally::{Fault, Tally};
 use crate::done::Done;
+use crate::log::recheck::Recheck;
 use crate::ports::{Connection, Connections as _, Failure};
 use crate::requests::caller::Caller;
 use crate::requests::open::open;
@@ -45,6 +48,10 @@ use crate::testing::builders;
 use crate::testing::desk::{AtDesk, SharedDesk, Waiting};
 use crate::testing::memory::Memory;
 use crate::workers::task::Task;
+
+/// A recheck that so few entries and so little time outrun, in schedules that store a dozen: a step takes 10 ms and stores one entry at
+/// most.
+const SOON: Recheck = Recheck { entries: 3, apart_ms: 30 };
 
 /// No schedule comes near it; one that does will not end.
 const STEPS_MAX: u32 = 100_000;
@@ -143,7 +150,11 @@ struct Run {
     fault_one_in: usize,
     /// The step before which the log is restored.
     restore_at: Option<u32>,
+    /// The step before which alice is removed.
+    removal_at: Option<u32>,
     steps: u32,
+    /// The same, for the clocks of the writers.
+    time: Arc<AtomicU32>,
     judge: Judge,
     tally: Tally,
     script: Option<Vec<String>>,
@@ -156,12 +167,21 @@ impl Run {
         if rng.one_in(8) {
             settings.limits.anchor.entries_max = 4;
         }
+        if rng.one_in(2) {
+            settings.limits.recheck = SOON;
+        }
+        settings.limits.recheck = match mutation {
+            Some(Mutation::RowNotReadAgain) => Recheck { entries: 0, apart_ms: u64::MAX },
+            Some(Mutation::RowReadAgainForRecentChangesOnly) => Recheck { apart_ms: u64::MAX, ..SOON },
+            _ => settings.limits.recheck,
+        };
         let restored = rng.one_in(4);
         let restore_at = restored.then(|| 60 + count(rng.below(300)));
+        let removal_at = (!restored && rng.one_in(3)).then(|| 10 + count(rng.below(120)));
         // A restore needs traffic before and after it.
         let (frames_max, attempts_min) = if restored { (3, 4) } else { (2, 2) };
         let attempts_max = attempts_min + rng.below(4);
-        let devices: Vec<Device> = (0..2 + rng.below(3))
+        let mut devices: Vec<Device> = (0..2 + rng.below(3))
             .map(|index| {
                 let anchors = match mutation {
                     Some(Mutation::NewerAnchorOnRetry) => Anchors::Refreshed,
@@ -172,6 +192,11 @@ impl Run {
                 Device::new(caller(index), anchors, count(frames), count(attempts_max))
             })
             .collect();
+        // Other mutations read too much for anybody.
+        if matches!(mutation, None | Some(Mutation::LogBeforeRow)) && rng.one_in(4) {
+            let stranger = Caller { user: UserId::new("mallory").expect("this is a user id"), ..caller(devices.len()) };
+            devices.push(Device::new(stranger, Anchors::Known, 1, 2));
+        }
         let memory = Memory::at(now(0));
         let conversation = created(&memory, &settings, &devices[0].caller, &devices[1].caller.user);
         watch(&memory, &devices[1].caller);
@@ -188,7 +213,9 @@ impl Run {
             visible_again: Vec::new(),
             fault_one_in: [0, 40, 15, 6][rng.below(4)],
             restore_at,
+            removal_at,
             steps: 0,
+            time: Arc::default(),
             judge: Judge::new(mutation.is_none()),
             tally: Tally { schedules: 1, ..Tally::default() },
             script,
@@ -205,9 +232,14 @@ impl Run {
                 break;
             }
             self.steps += 1;
+            self.time.store(self.steps, Ordering::Relaxed);
             assert!(self.steps < STEPS_MAX, "the schedule of seed {} does not end", self.seed);
             if self.restore_at.is_some_and(|at| at <= self.steps) {
                 self.restore();
+                continue;
+            }
+            if self.removal_at.is_some_and(|at| at <= self.steps) {
+                self.remove_alice();
                 continue;
             }
             match possible[self.rng.below(possible.len())] {

@@ -7,7 +7,7 @@ use chatlane_protocol::frames::{SendAnswer, Stored};
 use chatlane_protocol::{ClientMessageId, ErrorCode, MessageResult, Outcome, Position, Seq, UserId};
 use serde::Deserialize;
 
-use crate::log::Entry;
+use crate::log::{Entry, Kind};
 use crate::workers::task::Task;
 
 /// What was broken, by its number in `docs/GUARANTEES.md`.
@@ -23,6 +23,10 @@ pub enum Guarantee {
     L4,
     /// A device's messages keep their order.
     L5,
+    /// Who was removed writes nothing more.
+    M1,
+    /// Of a stranger's conversation nothing is read but the rows that say so.
+    R1,
     /// Counts are consecutive, epochs never go down.
     Facts,
     /// A client that obeys the protocol is not told that it does not.
@@ -75,6 +79,8 @@ pub(super) struct Judge {
     posted: BTreeSet<Position>,
     /// The epoch of the deployment, once the log was restored.
     restored: Option<u32>,
+    /// Who was removed, and by which entry.
+    removed: Option<(UserId, Seq)>,
     /// Whether refusals and failing workers are judged: a broken append is judged by what it stores and acknowledges.
     strict: bool,
     violation: Option<Violation>,
@@ -119,6 +125,18 @@ impl Judge {
         self.acknowledged.retain(|(_, position)| position.seq <= last);
     }
 
+    /// The user was removed by this entry.
+    pub(super) fn removed(&mut self, user: &UserId, by: Seq) {
+        self.removed = Some((user.clone(), by));
+    }
+
+    /// A port is called for this user.
+    pub(super) fn called(&mut self, user: &UserId, method: &str) {
+        if user.as_str() == "mallory" && !matches!(method, "member" | "member_consistent") {
+            self.broken(Guarantee::R1, || format!("`{method}` is called for a stranger"));
+        }
+    }
+
     /// A writer answered. `honest`: its anchors were such as the client knew.
     pub(super) fn answered(&mut self, sender: &UserId, answer: &SendAnswer, log: &Log, honest: bool) {
         for MessageResult { client_message_id: id, outcome } in &answer.results {
@@ -132,6 +150,9 @@ impl Judge {
                         ErrorCode::Unavailable | ErrorCode::Busy | ErrorCode::RateLimited | ErrorCode::AnchorStale => true,
                         ErrorCode::EpochChanged => self.restored.is_some(),
                         ErrorCode::AnchorUnknown => !honest,
+                        ErrorCode::NotFound => {
+                            sender.as_str() == "mallory" || self.removed.as_ref().is_some_and(|(user, _)| user == sender)
+                        }
                         _ => false,
                     };
                     if !fair {
@@ -164,21 +185,26 @@ impl Judge {
 
     /// Nothing runs any more and nothing is in flight.
     pub(super) fn at_the_end(&mut self, log: &Log) {
-        let mut epoch = 0;
+        let (mut epoch, mut count) = (0, 0);
         let mut places: Vec<Option<Seq>> = vec![None; self.made.len()];
-        for ((expected, count), (seq, entry)) in (1..).zip(0..).zip(log) {
+        for (expected, (seq, entry)) in (1..).zip(log) {
             let position = entry.position;
             if seq.get() != expected || position.seq != *seq {
                 return self.broken(Guarantee::L1, || format!("slot {expected} is empty, and there is an entry at {position}"));
             }
+            count += u64::from(matches!(entry.kind, Kind::Message(_)));
             if entry.facts.count != count || position.epoch < epoch {
                 self.broken(Guarantee::Facts, || format!("count {} at {position}, after epoch {epoch}", entry.facts.count));
             }
             epoch = position.epoch;
-            if *seq == Seq::FIRST {
-                continue; // `created`
+            if !matches!(entry.kind, Kind::Message(_)) {
+                continue; // no device made it
             }
             let (sender, id) = (&entry.sender, &entry.client_message_id);
+            if let Some((_, by)) = self.removed.as_ref().filter(|(user, by)| user == sender && by < seq) {
+                let by = *by;
+                self.broken(Guarantee::M1, || format!("{id} of {sender}, who was removed by #{by}, is at {position}"));
+            }
             let Some(index) = self.index_of(sender, id) else {
                 return self.broken(Guarantee::L2, || format!("{id} of {sender} is at {position}, but nobody made it"));
             };

@@ -17,7 +17,8 @@ use crate::settings::Settings;
 use crate::testing::desk::lock;
 use crate::testing::wrapper::{Answer, Call, Taking, Wrapper, same};
 
-/// One way to break the append. The first seven are known to lose or double messages; the last two show that L3 and L4 are judged.
+/// One way to break the append. The first seven are known to lose or double messages; the next two show that L3 and L4 are judged; the last
+/// three let a removed member write, or tell a stranger what exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {
     /// A client that retries takes the tail of the moment as anchor, without having looked through the entries up to it.
@@ -38,6 +39,12 @@ pub enum Mutation {
     UnknownPutAcknowledged,
     /// A duplicate is acknowledged without looking whether its delivery has begun.
     DuplicateNotQueued,
+    /// The row is not read again behind the log.
+    RowNotReadAgain,
+    /// It is, but only where a change of membership is recent: more entries may come between the two reads.
+    RowReadAgainForRecentChangesOnly,
+    /// The log is read before the row.
+    LogBeforeRow,
 }
 
 /// `send` with the mutation in it. `draw` is the writer's own chance.
@@ -144,6 +151,9 @@ impl Wrapper for Mutated {
     }
 
     async fn call<T: Answer>(&self, call: Call<'_>, effect: impl for<'a> Fn(&'a Ports) -> Taking<'a, T> + Send + Sync + 'static) -> T {
+        if let ("member", Mutation::LogBeforeRow, Some(conversation)) = (call.method, self.mutation, call.argument::<ConversationId>()) {
+            let _too_early = self.ports.read(conversation, Seq::FIRST, ReadBound::ONE).await;
+        }
         let answer = effect(&self.ports).await;
         match call.method {
             "read" | "read_back" => same(self.read(call, same(answer)).await),

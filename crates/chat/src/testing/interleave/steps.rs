@@ -3,16 +3,17 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-use chatlane_protocol::Outcome;
+use chatlane_protocol::{ClientMessageId, Outcome, Position};
 use futures_util::FutureExt as _;
 
 use super::device::{Anchors, Device, Wish};
 use super::script::{answered, messages, operation, results};
 use super::tally::Fault;
 use super::{Attempt, Ports, Run, Stage, caller, now, sending};
-use crate::log::{Entry, Head};
+use crate::log::{Entry, Facts, Head, Kind, LaterEntry};
 use crate::ports::{Failure, Heads as _, Put};
 use crate::testing::desk::{Outcome as Answered, SharedDesk, Waiting, lock};
 use crate::testing::memory::Memory;
@@ -88,8 +89,9 @@ impl Run {
             let draw = self.rng.next();
             let attempt = &mut self.attempts[index];
             if let Stage::Travelling(request) = &attempt.stage {
-                let now = now(self.steps).plus_ms(draw % 2000); // clocks differ
-                let ports = Ports { desk: Arc::clone(&attempt.desk), clock: Box::new(move || now) };
+                let (time, off_ms) = (Arc::clone(&self.time), draw % 2000); // clocks differ
+                let clock = Box::new(move || now(time.load(Ordering::Relaxed)).plus_ms(off_ms));
+                let ports = Ports { desk: Arc::clone(&attempt.desk), clock };
                 let (request, settings) = (request.clone(), self.settings.clone());
                 let caller = self.devices[attempt.device].caller.clone();
                 attempt.stage = Stage::Running(sending(self.mutation, ports, draw, settings, caller, request));
@@ -142,7 +144,8 @@ impl Run {
     /// A call reaches the backend, or something goes wrong.
     fn call(&mut self, index: usize, call: Waiting<Memory>) {
         let fault = self.fault_for(&call);
-        let number = self.attempts[index].number;
+        let Attempt { number, device, .. } = self.attempts[index];
+        self.judge.called(&self.devices[device].caller.user, call.method);
         match fault {
             None => {
                 let answer = self.take_effect(&call);
@@ -319,6 +322,29 @@ impl Run {
         self.tally.hit(Fault::Restore);
         let epoch = self.settings.epoch;
         self.note(format_args!("restored to {last}, epoch {epoch}"));
+    }
+
+    /// Alice is removed, as a later version does it: an entry and her rows in one transaction.
+    pub(super) fn remove_alice(&mut self) {
+        self.removal_at = None;
+        let alice = self.devices[0].caller.user.clone();
+        let removal = {
+            let mut state = self.memory.state();
+            let log = state.log.get_mut(&self.conversation).expect("the conversation exists");
+            let tail = log.values().next_back().expect("a log has entry 1");
+            let seq = tail.position.seq.next();
+            let facts = Facts { membership_changed: seq, removed: seq, ..tail.facts.clone() };
+            let (position, sender) = (Position::new(tail.position.epoch, seq), self.devices[1].caller.user.clone());
+            let client_message_id = ClientMessageId::new("removal").expect("this is a client message id");
+            let kind = Kind::Later(LaterEntry { kind: "removed".to_owned(), wire: None });
+            let removal = Entry { position, sender, client_message_id, facts, kind, ..tail.clone() };
+            log.insert(seq, removal);
+            state.members.remove(&(self.conversation.clone(), alice.clone()));
+            seq
+        };
+        self.judge.removed(&alice, removal);
+        self.tally.hit(Fault::Removal);
+        self.note(format_args!("alice is removed by #{removal}"));
     }
 
     fn note_call(&mut self, number: usize, call: &Waiting<Memory>, fault: Option<Fault>, answer: Option<&dyn Answered>) {

@@ -52,6 +52,8 @@ faults! {
     AnswerToClientLost,
     /// The client lost patience and retried beside a running attempt.
     Impatience,
+    /// Alice was removed.
+    Removal,
     /// The log was cut as a restore does, the epoch raised, requests on their way arrive afterwards.
     Restore,
 }
