@@ -157,6 +157,9 @@ impl Phone {
                 run.shown.clear();
             }
             run.cut(have, line);
+            // It died after it had dropped what a restore took back and had stored what is there instead, before it could tell. What its store
+            // really has is told at the end, by the transcript.
+            run.shown.retain(|(position, _)| position.epoch >= have.epoch || case.fate(conversation, *position) != Fate::TakenBack);
             (run.have, run.line) = (have, line);
         }
     }

@@ -135,6 +135,19 @@ fn what_the_store_has_and_no_line_told_is_had_after_a_restart() {
     nothing_is_found(&story);
 }
 
+/// Killed when its store had another entry in place of one that a restore took back, before it told of either.
+#[test]
+fn what_a_restore_took_back_is_not_had_any_more_after_a_restart_in_a_later_epoch() {
+    let mut story = Story::restored();
+    story.without("desk", "rolled_back", 0);
+    story.without("desk", "shown", 3);
+    story.before_quiescence(told("desk", "restart", json!({"has": [{"conversation": "d1", "position": at(2, 3)}], "outbox": []})));
+    for what in ["connect", "hello", "live"] {
+        story.before_quiescence(told("desk", what, json!({})));
+    }
+    nothing_is_found(&story);
+}
+
 #[test]
 fn a_restart_that_tells_nothing_goes_on_where_the_device_was() {
     let mut story = Story::good();
