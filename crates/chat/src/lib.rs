@@ -7,6 +7,7 @@
 //!
 //! The numbers in comments (L1, D2, …) are the guarantees of `docs/GUARANTEES.md`.
 
+pub mod allowance;
 pub mod deployment;
 pub mod done;
 pub mod log;

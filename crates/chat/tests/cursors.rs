@@ -232,6 +232,35 @@ fn a_position_that_names_no_entry_moves_nothing() {
     assert_eq!(move_to(&restored, &alice_on(1), Read, Position::new(2, seq(5))), CursorOutcome::Ok);
 }
 
+/// What each of them needs is a search of the log.
+#[test]
+fn of_many_positions_of_before_a_restore_eight_are_looked_into_at_a_time() {
+    let mut stage = Stage::with_entries(3);
+    stage.settings.epoch = 2;
+    let ids: Vec<ConversationId> = (0..12).map(|n| conversation(&format!("d{n:03}"))).collect();
+    for id in &ids {
+        assert!(block_on(stage.ports.memory.create(&creation(id, &user("alice"), &user("carol")))).is_ok());
+    }
+    let to: Vec<(&ConversationId, Position)> = ids.iter().map(|id| (id, position(7))).collect();
+    let results = try_move(&stage, &alice_on(1), Delivered, &to).unwrap().answer;
+    let codes: Vec<ErrorCode> = results.into_iter().map(|result| refusal(result.outcome).code).collect();
+    assert_eq!((&codes[..8], &codes[8..]), (&[ErrorCode::EpochChanged; 8][..], &[ErrorCode::Busy; 4][..]));
+    assert_eq!(stage.ports.count("read_back"), 8);
+}
+
+/// Each of them is looked for once more, as a whole.
+#[test]
+fn of_many_conversations_that_are_not_the_callers_sixteen_are_told_at_a_time() {
+    let stage = Stage::with_entries(3);
+    let ids: Vec<ConversationId> = (0..20).map(|n| conversation(&format!("d{n:03}"))).collect();
+    let to: Vec<(&ConversationId, Position)> = ids.iter().chain([&stage.conversation]).map(|id| (id, position(2))).collect();
+    let mut results = try_move(&stage, &alice_on(1), Delivered, &to).unwrap().answer;
+    assert_eq!(results.pop().unwrap().outcome, CursorOutcome::Ok, "it harms no other");
+    let codes: Vec<ErrorCode> = results.into_iter().map(|result| refusal(result.outcome).code).collect();
+    assert_eq!((&codes[..16], &codes[16..]), (&[ErrorCode::NotFound; 16][..], &[ErrorCode::Busy; 4][..]));
+    assert_eq!(stage.ports.count("member_consistent"), 16);
+}
+
 #[test]
 fn a_refused_position_harms_no_other_and_results_keep_their_order() {
     let stage = Stage::with_entries(4);

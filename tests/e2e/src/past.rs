@@ -83,6 +83,17 @@ impl Past {
         self.head(&last);
     }
 
+    /// Messages of `sender` in these slots whose texts have so many bytes.
+    ///
+    /// # Panics
+    /// If there is no slot.
+    pub fn messages_of_bytes(&mut self, conversation: &ConversationId, sender: &str, slots: RangeInclusive<u64>, bytes: usize) {
+        let time = now();
+        let one = |number| at(builders::entry_of_bytes(conversation, number, sender, bytes), time);
+        slots.clone().for_each(|number| self.entry(&one(number)));
+        self.head(&one(*slots.end()));
+    }
+
     fn entry(&mut self, entry: &Entry) {
         self.items.push(("log", entry::item(entry)));
     }

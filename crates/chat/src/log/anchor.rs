@@ -2,8 +2,13 @@
 
 use chatlane_protocol::{ConversationId, Position, Seq};
 
+use crate::allowance::Allowance;
 use crate::ports::{Failure, MessageLog, ReadBound, Run, last, read_run};
 use crate::refusal::Refused;
+
+/// Searches for what is common with the log of before a restore that one request pays for; each reads the log some ten times. A client that
+/// has many conversations to set back learns of eight at a time.
+pub const SEARCHES_MAX: usize = 8;
 
 /// Judges `named` by the entry that stands in its slot now; `epoch` is the deployment's. A position beyond the tail is a restore if it is
 /// older than the deployment's epoch, and made up otherwise.
@@ -13,13 +18,15 @@ pub async fn judge<P: MessageLog>(
     conversation: &ConversationId,
     named: Position,
     occupant: Option<Position>,
+    searches: &Allowance,
 ) -> Result<(), Refused> {
     match occupant {
-        Some(occupant) if occupant == named => Ok(()),
-        Some(occupant) if occupant.epoch > named.epoch => Err(epoch_changed(ports, conversation, named).await),
-        None if named.epoch < epoch => Err(epoch_changed(ports, conversation, named).await),
-        Some(_) | None => Err(Refused::PositionUnknown), // no client was ever answered that position
+        Some(occupant) if occupant == named => return Ok(()),
+        Some(occupant) if occupant.epoch > named.epoch => {}
+        None if named.epoch < epoch => {}
+        Some(_) | None => return Err(Refused::PositionUnknown), // no client was ever answered that position
     }
+    Err(if searches.takes() { epoch_changed(ports, conversation, named).await } else { Refused::Busy })
 }
 
 /// Finds the last position before the first entry of an epoch above the named one's; epochs never go down along the log.

@@ -15,6 +15,7 @@ use super::admission::Admission;
 use super::anchor::judge;
 use super::entry::Entry;
 use super::kinds::Kind;
+use crate::allowance::Allowance;
 use crate::ports::{Clock, Member, Memberships, MessageLog, Put, ReadBound, Run, last, read_run};
 use crate::refusal::Refused;
 use crate::settings::{AdmissionLimit, AnchorBound, Settings};
@@ -176,7 +177,7 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
     async fn check_anchor(&mut self, anchor: Position) -> Result<(), Refused> {
         if anchor.seq > Seq::ZERO {
             let occupant = self.window.at(anchor.seq).map(|entry| entry.position);
-            judge(self.ports, self.settings.epoch, self.conversation, anchor, occupant).await?;
+            judge(self.ports, self.settings.epoch, self.conversation, anchor, occupant, &Allowance::of(1)).await?;
         }
         let others = || self.window.after(anchor.seq).iter().filter(|entry| !self.stored.contains(&entry.position.seq));
         let bytes: usize = others().map(Entry::stored_bytes).sum();

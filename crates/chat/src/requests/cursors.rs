@@ -13,10 +13,11 @@ use chatlane_protocol::{ConversationId, DeviceId, Position, Seq, UserId};
 use futures_util::stream::{self, StreamExt as _};
 
 use super::caller::Caller;
-use super::rows;
+use super::rows::{self, SETTLED_MAX};
+use crate::allowance::Allowance;
 use crate::done::{Did, Done};
 use crate::log::Entry;
-use crate::log::anchor::judge;
+use crate::log::anchor::{SEARCHES_MAX, judge};
 use crate::ports::{
     Advance, Advanced, Clock, Connections, Failure, InboxRow, Inboxes, Memberships, MessageLog, Outbound, PostOutcome, ReadCursor,
 };
@@ -65,18 +66,19 @@ where
     P: MessageLog + Inboxes + Memberships + Connections + Outbound + Clock,
 {
     let conversations: Vec<ConversationId> = positions.iter().map(|named| named.conversation.clone()).collect();
-    let rows = rows::read(ports, &caller.user, &conversations).await?;
-    let wishes: Vec<Option<Move>> =
-        positions.iter().zip(rows).map(|(named, standing)| Some(Move::above(standing?.row, caller.device, named, cursor))).collect();
+    let rows = rows::read(ports, &caller.user, &conversations, &Allowance::of(SETTLED_MAX)).await?;
+    let wishes: Vec<Result<Move, Refused>> =
+        positions.iter().zip(rows).map(|(named, standing)| Ok(Move::above(standing?.row, caller.device, named, cursor))).collect();
     let slots: BTreeSet<(ConversationId, Seq)> = wishes.iter().flatten().flat_map(Move::slots).collect();
     let slots: Vec<(ConversationId, Seq)> = slots.into_iter().collect();
     let entries = if slots.is_empty() { vec![] } else { ports.at(&slots).await? };
     let entries: Entries = slots.into_iter().zip(entries).filter_map(|(slot, entry)| Some((slot, entry?))).collect();
 
-    let outcomes: Vec<Result<Option<Advanced>, Refused>> = stream::iter(&wishes)
+    let searches = Allowance::of(SEARCHES_MAX);
+    let outcomes: Vec<Result<Option<Advanced>, Refused>> = stream::iter(wishes)
         .map(|one| async {
-            let Some(one) = one else { return Err(Refused::NotFound) };
-            let moved = one.carry_out(ports, settings, caller, &entries).await;
+            let one = one?;
+            let moved = one.carry_out(ports, settings, caller, &entries, &searches).await;
             moved.inspect_err(|refused| refused.log(&format!("a cursor in conversation {} may not have moved", one.row.conversation)))
         })
         .buffered(WRITES_AT_ONCE)
@@ -130,6 +132,7 @@ impl Move {
         settings: &Settings,
         caller: &Caller,
         entries: &Entries,
+        searches: &Allowance,
     ) -> Result<Option<Advanced>, Refused> {
         let conversation = &self.row.conversation;
         let at = |to: Position| entries.get(&(conversation.clone(), to.seq));
@@ -137,7 +140,7 @@ impl Move {
             if to.is_zero() {
                 return Err(Refused::PositionUnknown);
             }
-            judge(ports, settings.epoch, conversation, to, at(to).map(|entry| entry.position)).await?;
+            judge(ports, settings.epoch, conversation, to, at(to).map(|entry| entry.position), searches).await?;
         }
         if self.positions().next().is_none() {
             return Ok(None);

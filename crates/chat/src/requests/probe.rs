@@ -9,6 +9,7 @@ use chatlane_protocol::request::Probe;
 
 use super::caller::Caller;
 use super::rows;
+use crate::allowance::Allowance;
 use crate::done::{Did, Done};
 use crate::log::Entry;
 use crate::log::anchor::judge;
@@ -31,7 +32,7 @@ where
     standing.holds_behind(ports, &caller.user, run.last()).await?;
     let Run::Whole(entries) = run else { return Err(Refused::PositionTooOld) };
     if anchored {
-        judge(ports, settings.epoch, conversation, *anchor, entries.first().map(|entry| entry.position)).await?;
+        judge(ports, settings.epoch, conversation, *anchor, entries.first().map(|entry| entry.position), &Allowance::of(1)).await?;
     }
     let done = !bound.is_reached_by(&entries);
     let reached = entries.last().map_or(Position::ZERO, |last| last.position);

@@ -3,6 +3,7 @@
 use chatlane_protocol::{ConversationId, UserId};
 use futures_util::future::try_join_all;
 
+use crate::allowance::Allowance;
 use crate::log::Entry;
 use crate::log::recheck::Recheck;
 use crate::ports::{Clock, Failure, InboxRow, Inboxes, Memberships};
@@ -15,39 +16,48 @@ pub(crate) struct Standing {
     asked_ms: u64,
 }
 
-/// The user's rows of these conversations, in their order; `None`: no member. Nothing that depends on whether the conversation exists was
-/// read for those.
+/// Rows that are not there and are looked for as a whole, in one request of many conversations.
+pub(crate) const SETTLED_MAX: usize = 16;
+
+/// The user's rows of these conversations, in their order; of others [`Refused::NotFound`], or [`Refused::Busy`] beyond what `settled` allows.
+/// Nothing that depends on whether those exist was read.
 pub(crate) async fn read<P: Inboxes + Memberships + Clock>(
     ports: &P,
     user: &UserId,
     conversations: &[ConversationId],
-) -> Result<Vec<Option<Standing>>, Failure> {
+    settled: &Allowance,
+) -> Result<Vec<Result<Standing, Refused>>, Failure> {
     let asked_ms = ports.steady_ms();
-    let mut rows = ports.inbox_rows(user, conversations).await?;
+    let rows = ports.inbox_rows(user, conversations).await?;
+    let standing = |row| Ok(Standing { row, asked_ms });
     // A single read may have seen the transaction half that makes a member. The member's row, read as a whole, says so.
-    let missing = || rows.iter().zip(conversations).filter(|(row, _)| row.is_none()).map(|(_, conversation)| conversation);
-    let members = try_join_all(missing().map(|conversation| ports.member_consistent(conversation, user))).await?;
-    let half_seen: Vec<ConversationId> = missing().zip(members).filter_map(|(missing, member)| member.map(|_| missing.clone())).collect();
-    if !half_seen.is_empty() {
-        let again = ports.inbox_rows(user, &half_seen).await?;
-        for row in again.into_iter().flatten() {
-            let place = conversations.iter().position(|conversation| *conversation == row.conversation);
-            if let Some(place) = place {
-                rows[place] = Some(row);
-            }
+    let settle = async |conversation: &ConversationId| {
+        if !settled.takes() {
+            return Ok(Err(Refused::Busy));
         }
-    }
-    Ok(rows.into_iter().map(|row| row.map(|row| Standing { row, asked_ms })).collect())
+        if ports.member_consistent(conversation, user).await?.is_none() {
+            return Ok(Err(Refused::NotFound));
+        }
+        let row = ports.inbox_rows(user, std::slice::from_ref(conversation)).await?;
+        Ok(row.into_iter().flatten().next().map_or(Err(Refused::NotFound), standing))
+    };
+    try_join_all(rows.into_iter().zip(conversations).map(|(row, conversation)| async {
+        match row {
+            Some(row) => Ok(standing(row)),
+            None => settle(conversation).await,
+        }
+    }))
+    .await
 }
 
-/// The same of one conversation; who is no member is told that there is none.
+/// The same of one conversation.
 pub(crate) async fn read_one<P: Inboxes + Memberships + Clock>(
     ports: &P,
     user: &UserId,
     conversation: &ConversationId,
 ) -> Result<Standing, Refused> {
-    let rows = read(ports, user, std::slice::from_ref(conversation)).await?;
-    rows.into_iter().flatten().next().ok_or(Refused::NotFound)
+    let mut rows = read(ports, user, std::slice::from_ref(conversation), &Allowance::of(1)).await?;
+    rows.pop().unwrap_or(Err(Refused::NotFound))
 }
 
 impl Standing {

@@ -10,9 +10,10 @@ use futures_util::future::{join_all, try_join};
 
 use super::caller::Caller;
 use super::cursors::{self, Cursor};
-use super::rows::{self, Standing};
+use super::rows::{self, SETTLED_MAX, Standing};
+use crate::allowance::Allowance;
 use crate::done::{Did, Done};
-use crate::log::anchor::judge;
+use crate::log::anchor::{SEARCHES_MAX, judge};
 use crate::log::{Entry, Head};
 use crate::page::Page;
 use crate::ports::{Clock, Connections, Failure, FanOutQueue, Heads, Inboxes, Memberships, MessageLog, Outbound, ReadBound, Run, read_run};
@@ -67,17 +68,18 @@ async fn pages<P: MessageLog + Inboxes + Memberships + Clock>(
 ) -> Result<Vec<SyncPage>, Failure> {
     let mut pages: Vec<SyncPage> = vec![];
     let mut page = Page::new(REST_OF_THE_ANSWER);
+    let (searches, settled) = (Allowance::of(SEARCHES_MAX), Allowance::of(SETTLED_MAX));
     let (mut wave, mut left) = (1, wanted);
     while !left.is_empty() {
         let (now, later) = left.split_at(wave.min(left.len()));
         let room = page.room();
         let conversations: Vec<ConversationId> = now.iter().map(|from| from.conversation.clone()).collect();
-        let rows = match rows::read(ports, &caller.user, &conversations).await {
+        let rows = match rows::read(ports, &caller.user, &conversations, &settled).await {
             Ok(rows) => rows,
             Err(_) if !pages.is_empty() => return Ok(pages), // what was read is good; the client asks for the rest
             Err(failure) => return Err(failure),
         };
-        let all = now.iter().zip(rows).map(|(from, standing)| missed(ports, settings, caller, from, standing, room));
+        let all = now.iter().zip(rows).map(|(from, standing)| missed(ports, settings, caller, from, standing, room, &searches));
         for (from, found) in now.iter().zip(join_all(all).await) {
             // One conversation that cannot be read does not keep the others back.
             let found = found.inspect_err(|refused| refused.log(&format!("conversation {} is not synced", from.conversation)));
@@ -110,11 +112,12 @@ async fn missed<P: MessageLog + Memberships + Clock>(
     settings: &Settings,
     caller: &Caller,
     from: &SyncFrom,
-    standing: Option<Standing>,
+    standing: Result<Standing, Refused>,
     room: usize,
+    searches: &Allowance,
 ) -> Result<Found, Refused> {
     let SyncFrom { conversation, after } = from;
-    let standing = standing.ok_or(Refused::NotFound)?;
+    let standing = standing?;
     // What lies below is not for this user.
     let last_hidden = standing.row.visible_from.minus(1);
     let has = after.seq.max(last_hidden);
@@ -131,7 +134,7 @@ async fn missed<P: MessageLog + Memberships + Clock>(
         }
         skip = Some(Skip { to: entries.remove(0).position });
     } else if after.seq > Seq::ZERO {
-        judge(ports, settings.epoch, conversation, *after, entries.first().map(|entry| entry.position)).await?;
+        judge(ports, settings.epoch, conversation, *after, entries.first().map(|entry| entry.position), searches).await?;
         entries.remove(0);
     }
     Ok(Found { skip, entries, ended })

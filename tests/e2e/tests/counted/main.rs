@@ -4,6 +4,7 @@
 //! writes it anew. Not in it: what the event source mapping asks of the queue, which AWS does by itself (and bills), and what the
 //! authorizer asks of the identity provider.
 
+mod abuse;
 mod long_ago;
 mod reading;
 mod scene;
@@ -103,4 +104,5 @@ async fn everything_costs_what_the_table_says() {
     assert_eq!(short.operations, long.operations);
     assert_eq!([short.read_units, short.write_units].map(f64::to_bits), [long.read_units, long.write_units].map(f64::to_bits));
     assert_kept("counted.md", &table(&rows));
+    assert_kept("abuse.md", &abuse::page(&stack, &rows[0]).await);
 }

@@ -1,0 +1,184 @@
+//! What one frame can make a deployment pay: the attacks that were measured once, and what they cost now.
+
+use chatlane_chat::testing::builders::{device as device_id, position};
+use chatlane_protocol::request::PositionIn;
+use chatlane_protocol::{ConversationId, DeviceId, EntryKind, Position};
+use chatlane_tests_e2e::past::Past;
+use chatlane_tests_e2e::{Device, Running, message, padded, wire_log};
+use serde_json::{Value, json};
+
+use crate::scene::Scene;
+use crate::table::Row;
+
+const INTRODUCTION: &str = "\
+# What one frame can make a deployment pay
+
+Counted by `tests/counted` from the requests that reach the embedded endpoints; a difference in either direction fails.
+`CHATLANE_UPDATE=1 cargo nextest run -p chatlane-tests-e2e --test counted` writes this file.
+
+*Dollars* are those of a million such frames: a read unit $0.125, a write unit $0.625, a frame with its answer $2.25 (two messages of the
+gateway and a Lambda invocation), a post $1, a task $1.72 (three requests of SQS and an invocation). An honest message is the measure.
+*Before* is what the same frame cost when the attacks were measured, in November 2026: before rows were read before logs, reads bounded by
+bytes, positions compared with their row, and posts that are throttled told apart. *Fat*: 62 entries of 28 KB. *Mixed*: entries of 300 bytes,
+of which the first eight are read, and then fat ones: nobody can know before.
+
+";
+
+/// A row of the page: what it cost before, in units (read, write) and dollars, where it was measured.
+struct Attack {
+    row: Row,
+    before: &'static str,
+    /// How many times an honest message it may cost.
+    at_most: f64,
+}
+
+fn dollars(row: &Row) -> f64 {
+    let whole = row.whole();
+    #[expect(clippy::cast_precision_loss, reason = "some hundred")]
+    let times = |operation: &str| whole.operations.get(operation).copied().unwrap_or_default() as f64;
+    2.25 + 0.125 * whole.read_units + 0.625 * whole.write_units + times("PostToConnection") + 1.72 * times("SendMessage")
+}
+
+/// Conversations that are there before the first measurement.
+struct Targets {
+    /// Of `member` and another: 62 entries of 28 KB.
+    fat: ConversationId,
+    /// The same, behind eight short ones.
+    mixed: ConversationId,
+    /// Of `member` with a hundred others, two short entries each.
+    hundred: Vec<ConversationId>,
+    /// Of `member`: 150 short entries, every fifth is the member's.
+    chat: ConversationId,
+}
+
+const FAT_BYTES: usize = 27_800;
+
+impl Targets {
+    async fn of(stack: &Running) -> Self {
+        let mut past = Past::of(stack).await;
+        let fat = past.conversation("member", "fat", 2);
+        past.messages_of_bytes(&fat, "fat", 3..=62, FAT_BYTES);
+        let mixed = past.conversation("member", "mixed", 10);
+        past.messages_of_bytes(&mixed, "mixed", 11..=70, FAT_BYTES);
+        let hundred = (0..100).map(|number| past.conversation("member", &format!("other-{number:02}"), 2)).collect();
+        let chat = past.conversation("member", "chat", 1);
+        for number in 0..30 {
+            past.messages(&chat, "chat", number * 5 + 2..=number * 5 + 5);
+            past.messages(&chat, "member", number * 5 + 6..=number * 5 + 6);
+        }
+        past.write(stack).await;
+        Self { fat, mixed, hundred, chat }
+    }
+}
+
+fn positions(conversations: &[ConversationId], at: Position) -> Value {
+    json!(conversations.iter().map(|conversation| PositionIn::new(conversation.clone(), at)).collect::<Vec<_>>())
+}
+
+fn syncs(conversations: &[ConversationId], after: Position) -> Value {
+    let from = |conversation: &ConversationId| json!({ "conversation": conversation, "after": after });
+    json!({ "action": "sync", "conversations": conversations.iter().map(from).collect::<Vec<_>>() })
+}
+
+/// Asks, and takes down what that cost.
+async fn attack(scene: &Scene<'_>, who: &Device, what: &'static str, before: &'static str, at_most: f64, frame: Value) -> Attack {
+    let (row, answer) = scene.row(what, who, who.request(frame)).await;
+    let answer = answer.expect("an answer").to_string();
+    assert!(!answer.contains("conflict") && !answer.contains("bad_request"), "{what}: {answer}");
+    Attack { row, before, at_most }
+}
+
+/// Everything that a stranger may ask of conversations, and a member.
+async fn attacks(scene: &Scene<'_>, targets: &Targets) -> Vec<Attack> {
+    let Targets { fat, mixed, hundred, chat } = targets;
+    let (stranger, member) = (scene.stack.device("mallory").await, scene.stack.device("member").await);
+    let probe = |of: &ConversationId, anchor| json!({ "action": "probe", "conversation": of, "anchor": anchor, "ids": ["x"] });
+    let send = |of: &ConversationId, anchor| json!({ "action": "send", "conversation": of, "messages": [message("x", anchor)] });
+    let history = |of: &ConversationId| json!({ "action": "history", "conversation": of });
+    let ack = |action: &str, at| json!({ "action": action, "positions": positions(hundred, at) });
+    let one = std::slice::from_ref;
+    let (start, old) = (Position::ZERO, Position::new(0, position(2).seq));
+    let asked = [
+        (&stranger, "stranger: probe, fat", "416 / 0, $54", 4.0, probe(fat, start)),
+        (&stranger, "stranger: history, fat", "174 / 0, $24", 4.0, history(fat)),
+        (&stranger, "stranger: send, fat", "259 / 0, $35", 4.0, send(fat, start)),
+        (&stranger, "stranger: sync of 100", "16,700 / 0, $2,090", 4.0, syncs(hundred, position(1))),
+        (&stranger, "stranger: ack of 100", "200 / 0, $27", 4.0, ack("ack", position(2))),
+        (&member, "ack of 100", "100 / 100, $78", f64::INFINITY, ack("ack", position(2))),
+        (&member, "the same again", "100 / 100, $78", 4.0, ack("ack", position(2))),
+        (&member, "read of 100", "201 / 200, $153", f64::INFINITY, ack("read", position(2))),
+        (&member, "the same again", "100 / 100, $78", 4.0, ack("read", position(2))),
+        (&member, "ack of 100, of before a restore", "", 6.0, ack("ack", old)),
+        (&member, "sync of 100, up to date", "200 / 0, $28", 6.0, syncs(hundred, position(2))),
+        (&member, "sync of 100, of before a restore", "", 6.0, syncs(hundred, old)),
+        (&member, "probe, fat", "416 / 0, $54", 4.0, probe(fat, start)),
+        (&member, "history, fat", "174 / 0, $24", 4.0, history(fat)),
+        (&member, "sync, fat", "161 / 0, $22", 4.0, syncs(one(fat), start)),
+        (&member, "send from the start, fat", "264 / 0, $35", 4.0, send(fat, start)),
+        (&member, "probe, mixed", "", 5.5, probe(mixed, start)),
+        (&member, "sync, mixed", "", 5.5, syncs(one(mixed), start)),
+        (&member, "send from the start, mixed", "", 5.5, send(mixed, start)),
+    ];
+    let mut attacks = vec![];
+    for (who, what, before, at_most, frame) in asked {
+        attacks.push(attack(scene, who, what, before, at_most, frame).await);
+    }
+    // Each of the member's messages again, from a lower anchor than the one before.
+    let log = wire_log(&scene.stack.store().await, chat).await;
+    let own = log.iter().rev().filter(|entry| entry.sender.as_str() == "member").take(25);
+    let messages: Vec<Value> = own
+        .map(|entry| {
+            let EntryKind::Message { body } = &entry.kind else { panic!("a message: {entry:?}") };
+            json!({ "client_message_id": entry.client_message_id, "anchor": position(entry.position.seq.get() - 1), "body": body })
+        })
+        .collect();
+    let again = json!({ "action": "send", "conversation": chat, "messages": messages });
+    attacks.push(attack(scene, &member, "25 duplicates, descending anchors", "645 / 0, $85", 4.0, again).await);
+    attacks.push(one_device_more(scene, targets).await);
+    attacks
+}
+
+/// However many there were before: a row keeps sixteen.
+async fn one_device_more(scene: &Scene<'_>, Targets { chat, .. }: &Targets) -> Attack {
+    let store = scene.stack.store().await;
+    let member = chatlane_chat::testing::builders::user("member");
+    for number in 1..=17 {
+        use chatlane_chat::ports::{Advance, Inboxes as _};
+        let rows = store.inbox_rows(&member, std::slice::from_ref(chat)).await.expect("a row");
+        let id: DeviceId = device_id(number);
+        let dropped = rows[0].as_ref().expect("a member").crowded_out_by(id);
+        let to = Advance { delivered: Some(position(2)), read: None, dropped };
+        store.advance(&member, chat, id, to).await.expect("it moves");
+    }
+    let device = scene.stack.device("member").await;
+    let frame = json!({ "action": "ack", "positions": positions(std::slice::from_ref(chat), position(2)) });
+    attack(scene, &device, "ack of one device more, after 1,001", "1 / 44, $30", 4.0, frame).await
+}
+
+/// The page, and what it must hold.
+pub async fn page(stack: &Running, honest: &Row) -> String {
+    let targets = Targets::of(stack).await;
+    let mut scene = Scene::new(stack, 0);
+    scene.warm().await;
+    let honest = dollars(honest);
+    let mut lines = vec![
+        ["", "before: read / write units", "read", "write", "requests", "posts", "dollars a million", "of an honest message"]
+            .map(str::to_owned),
+    ];
+    for Attack { row, before, at_most } in attacks(&scene, &targets).await {
+        let whole = row.whole();
+        let (dollars, posts) = (dollars(&row), whole.operations.get("PostToConnection").copied().unwrap_or_default());
+        assert!(dollars <= at_most * honest, "{}: ${dollars:.2} a million, {honest:.2} an honest one", row.scene);
+        lines.push([
+            row.scene.to_owned(),
+            before.to_owned(),
+            whole.read_units.to_string(),
+            whole.write_units.to_string(),
+            whole.calls().to_string(),
+            posts.to_string(),
+            format!("{dollars:.2}"),
+            format!("{:.1} ×", dollars / honest),
+        ]);
+    }
+    format!("{INTRODUCTION}An honest message: ${honest:.2}.\n\n{}", padded(lines))
+}
