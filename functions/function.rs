@@ -5,7 +5,7 @@ use lambda_runtime::Error;
 use crate::environment::Environment;
 use crate::handshake::{authorize, connect, disconnect};
 use crate::routes::{ack, fallback, hello, history, open, ping, probe, read, refresh, send, sync};
-use crate::workers::fan_out;
+use crate::workers::{fan_out, sweep};
 
 /// Makes the enum from one line for each function: its documentation, its variant, and the name that is its handler and its module.
 macro_rules! functions {
@@ -75,6 +75,8 @@ functions! {
     Fallback = fallback,
     /// The queue's worker.
     FanOut = fan_out,
+    /// The worker of the log's stream.
+    Sweep = sweep,
 }
 
 impl Function {
@@ -114,6 +116,6 @@ mod tests {
         for function in Function::ALL {
             assert_eq!(Function::from_handler(function.name()), Some(*function));
         }
-        assert_eq!(Function::from_handler("sweep"), None);
+        assert_eq!(Function::from_handler("dance"), None);
     }
 }

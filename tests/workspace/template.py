@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 USED = ROOT / "tests/e2e/tests/privilege/permissions.md"  # measured, and written, by the test beside it
 TABLE = ROOT / "crates/protocol/src/actions/mod.rs"  # its rows: Hello "hello" => ...
 ROUTES = set(re.findall(r'^    \w+ "(\w+)" => ', TABLE.read_text(), re.MULTILINE))
-ROLES = ROUTES | {"authorize", "connect", "disconnect", "fallback", "fan_out"}
+ROLES = ROUTES | {"authorize", "connect", "disconnect", "fallback", "fan_out", "sweep"}
 ONE_WAY = {"$connect", "$disconnect"}
 TWO_WAY = ROUTES | {"$default"}
 
@@ -95,6 +95,10 @@ def end_of_arn(function: str, resource) -> str:
     names of the local stack: each is there what the variable of that name says."""
     connections = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Sockets}/${StageName}/"
     match resource:
+        case {"Fn::GetAtt": ["SweepFailures", "Arn"]}:
+            return "sweep-failures"  # Lambda sends to it; the function is not told
+        case {"Fn::GetAtt": [name, "StreamArn"]}:
+            return end_of_arn(function, {"Fn::GetAtt": [name, "Arn"]}) + "/stream"
         case {"Fn::GetAtt": [name, "Arn"]}:
             variables = of_type("AWS::Lambda::Function")[function].get("Environment", {}).get("Variables", {})
             (variable,) = [variable for variable, value in variables.items() if value == {"Ref": name}] or [f"none for {name}"]
@@ -143,7 +147,7 @@ class TheTemplate(unittest.TestCase):
             self.assertEqual((function["LoggingConfig"]["LogFormat"], function["LoggingConfig"]["SystemLogLevel"]), ("JSON", "WARN"), name)
 
     def test_a_task_stays_invisible_for_six_time_limits_and_ends_in_the_dead_letters(self):
-        (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
+        mapping = of_type("AWS::Lambda::EventSourceMapping").get("FanOutMapping", {"FunctionName": None, "EventSourceArn": None})
         (function,), (queue,) = references(mapping["FunctionName"]), references(mapping["EventSourceArn"])
         properties = of_type("AWS::SQS::Queue")[queue]
         self.assertGreaterEqual(properties["VisibilityTimeout"], 6 * of_type("AWS::Lambda::Function")[function]["Timeout"])
@@ -153,6 +157,18 @@ class TheTemplate(unittest.TestCase):
         self.assertEqual(of_type("AWS::SQS::Queue")[dead_letters]["MessageRetentionPeriod"], 14 * 24 * 3600)
         self.assertEqual(mapping.get("FunctionResponseTypes"), ["ReportBatchItemFailures"])
         self.assertEqual((mapping["BatchSize"], mapping["MaximumBatchingWindowInSeconds"]), (10, 0))
+
+    def test_what_is_stored_is_swept_after_a_minute_and_what_fails_is_parted_from_the_rest(self):
+        mapping = dict(of_type("AWS::Lambda::EventSourceMapping").get("SweepMapping", {}))
+        self.assertEqual(references(mapping.pop("FunctionName", None)), {"Sweep"})
+        self.assertEqual(mapping.pop("EventSourceArn"), {"Fn::GetAtt": ["LogTable", "StreamArn"]})
+        self.assertEqual(of_type("AWS::DynamoDB::Table")["LogTable"].get("StreamSpecification"), {"StreamViewType": "KEYS_ONLY"})
+        (inserts,) = mapping.pop("FilterCriteria")["Filters"]
+        self.assertEqual(json.loads(inserts["Pattern"]), {"eventName": ["INSERT"]})
+        self.assertEqual(references(mapping.pop("DestinationConfig")), {"SweepFailures"})
+        batches = {"BatchSize": 10000, "MaximumBatchingWindowInSeconds": 60, "StartingPosition": "TRIM_HORIZON"}
+        self.assertEqual(mapping, {**batches, "BisectBatchOnFunctionError": True, "MaximumRetryAttempts": 5})
+        self.assertEqual(of_type("AWS::SQS::Queue")["SweepFailures"]["MessageRetentionPeriod"], 14 * 24 * 3600)
 
     def test_every_route_that_answers_has_a_route_response(self):
         routes = of_type("AWS::ApiGatewayV2::Route")
@@ -180,7 +196,7 @@ class TheTemplate(unittest.TestCase):
 
     def test_the_gateway_may_call_the_authorizer_and_every_function_behind_a_route(self):
         callable_by_it = set().union(*(references(each["FunctionName"]) for each in of_type("AWS::Lambda::Permission").values()))
-        self.assertEqual(callable_by_it, set(of_type("AWS::Lambda::Function")) - {"FanOut"})
+        self.assertEqual(callable_by_it, set(of_type("AWS::Lambda::Function")) - {"FanOut", "Sweep"})
 
     def test_tables_have_their_keys_outlive_the_stack_and_can_be_restored(self):
         tables = of_type("AWS::DynamoDB::Table")
@@ -213,6 +229,7 @@ class TheTemplate(unittest.TestCase):
         stores = set(of_type("AWS::DynamoDB::Table")) | set(of_type("AWS::SQS::Queue")) | set(of_type("AWS::ApiGatewayV2::Api"))
         for name, function in of_type("AWS::Lambda::Function").items():
             permitted = set().union(*(references(each["Resource"]) for each in statements(name))) & stores
+            permitted -= {"SweepFailures"}  # that is for Lambda to use
             self.assertEqual(references(function.get("Environment", {})) & stores, permitted, name)
 
     def test_a_role_is_permitted_what_its_function_uses_and_nothing_else(self):

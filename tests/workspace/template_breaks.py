@@ -41,6 +41,7 @@ STATEMENTS = "test_a_role_has_its_own_statements_and_the_policy_for_logs"
 NARROW = "test_no_permission_is_wider_than_one_action_on_one_resource"
 VARIABLES = "test_a_function_may_use_what_its_variables_name_and_nothing_else"
 QUEUE = "test_a_task_stays_invisible_for_six_time_limits_and_ends_in_the_dead_letters"
+SWEPT = "test_what_is_stored_is_swept_after_a_minute_and_what_fails_is_parted_from_the_rest"
 RESPONSES = "test_every_route_that_answers_has_a_route_response"
 CALLED = "test_every_route_calls_the_function_of_its_name"
 CALLABLE = "test_the_gateway_may_call_the_authorizer_and_every_function_behind_a_route"
@@ -81,6 +82,18 @@ BREAKS = [
     ("the worker may take longer than a sixth of that", QUEUE, lambda r: of(r, "FanOut").update(Timeout=11)),
     ("one failed task fails its batch", QUEUE, lambda r: of(r, "FanOutMapping").pop("FunctionResponseTypes")),
     ("nothing takes tasks from the queue", QUEUE, lambda r: r.pop("FanOutMapping")),
+    ("nobody sweeps", SWEPT, lambda r: r.pop("SweepMapping")),
+    ("the log has no stream", SWEPT, lambda r: of(r, "LogTable").pop("StreamSpecification")),
+    ("the stream holds what people write", SWEPT, lambda r: of(r, "LogTable")["StreamSpecification"].update(StreamViewType="NEW_IMAGE")),
+    ("every change is swept", SWEPT, lambda r: of(r, "SweepMapping").pop("FilterCriteria")),
+    ("a hundred entries end a minute", SWEPT, lambda r: of(r, "SweepMapping").pop("BatchSize")),
+    ("everything is swept at once", SWEPT, lambda r: of(r, "SweepMapping").pop("MaximumBatchingWindowInSeconds")),
+    ("a bad record stops its shard for a day", SWEPT, lambda r: of(r, "SweepMapping").pop("MaximumRetryAttempts")),
+    ("a bad record takes its batch with it", SWEPT, lambda r: of(r, "SweepMapping").pop("BisectBatchOnFunctionError")),
+    ("what is given up is told to nobody", SWEPT, lambda r: of(r, "SweepMapping").pop("DestinationConfig")),
+    ("fan_out sweeps", SWEPT, lambda r: of(r, "SweepMapping").update(FunctionName=arn("FanOut"))),
+    ("the stream may not be read", PERMITTED, lambda r: statement(r, "Sweep", 3)["Action"].remove("dynamodb:GetRecords")),
+    ("what is given up cannot be told", PERMITTED, lambda r: of(r, "Sweep")["Policies"][0]["Statement"].pop(4)),
     ("send may write for half a minute", LIMITS, lambda r: of(r, "Send").update(Timeout=29)),
     ("the answers of send reach nobody", RESPONSES, lambda r: r.pop("SendRouteResponse")),
     ("the answers of ping are not selected", RESPONSES, lambda r: route(r, "ping").pop("RouteResponseSelectionExpression")),

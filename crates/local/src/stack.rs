@@ -1,7 +1,7 @@
 //! The stack: embedded endpoints, functions in child processes, the gateway in front.
 //!
 //! Who talks to whom, all on loopback: clients → gateway → Lambda → (Runtime API) → child process → (AWS SDK) → `DynamoDB`, SQS,
-//! `@connections`; queue → event source mapping → Lambda. Each endpoint has a listener of its own, and every request of a child process
+//! `@connections`; queue → event source mapping → Lambda, and so from the log's stream. Each endpoint has a listener of its own, and every request of a child process
 //! passes [`Endpoints`].
 
 use std::collections::BTreeMap;
@@ -27,6 +27,7 @@ use crate::gateway::{self, Gateway};
 use crate::issuer::{AUDIENCE, ISSUER, Issuer, JWKS_PATH};
 use crate::lambda::{FunctionSettings, INIT_TIMEOUT, Lambda, LambdaSettings, LineSink};
 use crate::queue::{EventSource, EventSourceSettings, Queue, QueueSettings};
+use crate::stream_source::{StreamSource, StreamSourceSettings};
 
 /// The stage that clients connect to.
 pub const STAGE: &str = "dev";
@@ -36,6 +37,9 @@ pub const FAN_OUT_QUEUE: &str = "fan-out";
 
 /// The queue for tasks that were tried too often.
 pub const DEAD_LETTER_QUEUE: &str = "fan-out-dead-letter";
+
+/// The queue that is told which records of the log's stream were given up.
+pub const SWEEP_FAILURES_QUEUE: &str = "sweep-failures";
 
 /// The port of the gateway, if no other is asked for.
 pub const PORT: u16 = 7070;
@@ -55,6 +59,8 @@ pub struct Settings {
     pub visibility_timeout: Duration,
     /// How often a task is tried before it goes to the dead-letter queue. Template: 10.
     pub max_receive_count: u32,
+    /// So long what is stored is gathered before the sweeper looks whether it is delivered. Template: 60 s.
+    pub sweep_window: Duration,
     /// Most processes of one function.
     pub concurrency_max: usize,
     /// Further environment variables of all functions, such as `CHATLANE_ADMISSION`; they win over those of the template.
@@ -79,6 +85,7 @@ impl Settings {
             port: PORT,
             visibility_timeout: Duration::from_mins(1),
             max_receive_count: 10,
+            sweep_window: Duration::from_mins(1),
             concurrency_max: 16,
             environment: BTreeMap::new(),
             latency: Latency::Local,
@@ -110,6 +117,7 @@ pub struct Stack {
     gateway: Gateway,
     issuer: Issuer,
     event_source: EventSource,
+    stream_source: StreamSource,
     servers: JoinSet<()>,
     shut_down: watch::Sender<bool>,
 }
@@ -134,6 +142,7 @@ impl Stack {
         for (definition, ttl) in tables() {
             dynamo.create_table(&definition, ttl)?;
         }
+        let log_stream = dynamo.stream("log")?;
         let queue = Queue::open(&folder.queue(), queues(&settings))?;
 
         let endpoints = Endpoints::with_latency(settings.latency);
@@ -192,7 +201,29 @@ impl Stack {
             concurrency_max: settings.concurrency_max,
         };
         let event_source = EventSource::start(&queue, mapping, after_hand_over(lambda.functions(), settings.latency))?;
-        Ok(Self { address, urls, folder, endpoints, dynamo, queue, lambda, gateway, issuer, event_source, servers, shut_down })
+        let mapping = StreamSourceSettings {
+            function: Function::Sweep.name().to_owned(),
+            window: settings.sweep_window,
+            batch_max: 10_000,
+            retries_max: 5,
+            failures: SWEEP_FAILURES_QUEUE.to_owned(),
+        };
+        let stream_source = StreamSource::start(log_stream, mapping, lambda.functions(), queue.clone());
+        Ok(Self {
+            address,
+            urls,
+            folder,
+            endpoints,
+            dynamo,
+            queue,
+            lambda,
+            gateway,
+            issuer,
+            event_source,
+            stream_source,
+            servers,
+            shut_down,
+        })
     }
 
     /// Where clients connect: `ws://127.0.0.1:7070/dev`.
@@ -249,6 +280,7 @@ impl Stack {
     pub async fn stop(self) {
         self.gateway.stop().await;
         self.event_source.stop().await;
+        self.stream_source.stop().await;
         self.lambda.shut_down().await;
         self.shut_down.send_replace(true);
         let mut servers = self.servers;
@@ -296,14 +328,14 @@ fn environment(function: Function, at: &Addresses, further: &BTreeMap<String, St
     own.chain(endpoints).chain(further.clone()).collect()
 }
 
-fn queues(settings: &Settings) -> [QueueSettings; 2] {
+fn queues(settings: &Settings) -> [QueueSettings; 3] {
     let queue = |name: &str, dead_letter_queue: Option<&str>| QueueSettings {
         name: name.to_owned(),
         visibility_timeout: settings.visibility_timeout,
         max_receive_count: settings.max_receive_count,
         dead_letter_queue: dead_letter_queue.map(ToOwned::to_owned),
     };
-    [queue(FAN_OUT_QUEUE, Some(DEAD_LETTER_QUEUE)), queue(DEAD_LETTER_QUEUE, None)]
+    [queue(FAN_OUT_QUEUE, Some(DEAD_LETTER_QUEUE)), queue(DEAD_LETTER_QUEUE, None), queue(SWEEP_FAILURES_QUEUE, None)]
 }
 
 /// The tables of the template, each as a `CreateTable` request with its time-to-live attribute, named as the functions' variables name

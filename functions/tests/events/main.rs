@@ -1,6 +1,7 @@
 //! The sample event beside each function (`functions/*/*/event.json`): it is what the handler's type reads, all of them tell of one user on
 //! one connection, and each route is run on its own, on the memory backend.
 
+mod sweeping;
 mod tokens;
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
@@ -75,7 +76,9 @@ fn try_serve(store: &Faulty, ms: u64, function: Function, event: ApiGatewayWebso
             Function::Ping => ping::handle(store, event).await,
             Function::Fallback => fallback::handle(store, event).await,
             Function::Disconnect => disconnect::handle(store, event).await,
-            Function::Authorize | Function::Connect | Function::FanOut => panic!("{} is no route of requests", function.name()),
+            Function::Authorize | Function::Connect | Function::FanOut | Function::Sweep => {
+                panic!("{} is no route of requests", function.name())
+            }
         }
     })
 }

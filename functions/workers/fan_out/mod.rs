@@ -46,6 +46,7 @@ where
                     "connections could not be posted to in five attempts or two minutes; they get no pushes until their next hello"
                 );
             }
+            Ok(report) if report.swept => tracing::info!("entries whose delivery nobody had begun are queued"),
             Ok(_) => {}
             Err(failure) => {
                 failure.log(&format!("message {message_id} is handed back to the queue"));

@@ -7,8 +7,10 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::StatusCode;
+use chatlane_aws::items::{self, json::to_json};
 use chatlane_aws::{Clocks, Parts, Resource, SdkConfig, Store};
 use chatlane_chat::ports::{MessageLog as _, ReadBound};
+use chatlane_functions::Function;
 use chatlane_local::embedded::{Answer, Hold, Recording};
 use chatlane_local::lambda::LineSink;
 use chatlane_local::stack::FAN_OUT_QUEUE;
@@ -57,7 +59,7 @@ impl Deref for Running {
     }
 }
 
-/// Starts a stack for tests: any port, a visibility timeout of 1 s, and what `adjust` changes.
+/// Starts a stack for tests: any port, a visibility timeout of 1 s, nothing swept but by [`Running::sweep`], and what `adjust` changes.
 ///
 /// # Panics
 /// If it does not start.
@@ -66,6 +68,7 @@ pub async fn start(adjust: impl FnOnce(&mut Settings)) -> Running {
     let mut settings = Settings::new(program(), data.path());
     settings.port = 0;
     settings.visibility_timeout = Duration::from_secs(1);
+    settings.sweep_window = Duration::from_hours(24);
     adjust(&mut settings);
     let stack = Stack::start(settings, sink(&lines)).await.expect("the stack starts");
     Running { stack: Some(stack), _data: data, lines }
@@ -133,6 +136,21 @@ impl Running {
     /// If that does not happen.
     pub async fn quiet(&self) {
         patiently("the queue is empty", self.queue().wait_until_empty(FAN_OUT_QUEUE)).await.expect("the queue can be read");
+    }
+
+    /// Gives the sweeper a batch of the log's stream that tells of these slots; it is looked at when this returns.
+    ///
+    /// # Panics
+    /// If the sweeper fails.
+    pub async fn sweep(&self, slots: &[(ConversationId, Seq)]) {
+        let records = slots.iter().map(|(conversation, seq)| {
+            let changed = json!({ "Keys": to_json(&items::entry::key(conversation, *seq)), "StreamViewType": "KEYS_ONLY" });
+            let stream = "arn:aws:dynamodb:us-east-1:000000000000:table/log/stream/local";
+            json!({ "eventName": "INSERT", "eventSource": "aws:dynamodb", "eventSourceARN": stream, "dynamodb": changed })
+        });
+        let event = json!({ "Records": records.collect::<Vec<_>>() });
+        let swept = self.lambda().invoke(Function::Sweep.name(), event.to_string().into());
+        patiently("the sweeper answers", swept).await.expect("it does not fail");
     }
 
     /// The tables, past the functions, as any tool reads them. Its calls are recorded under the caller `tool`.

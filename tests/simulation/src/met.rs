@@ -31,6 +31,7 @@ impl Met {
         (r#"{"type":"sync""#, r#""done":false"#, "sync: not done"),
     ];
     const SIGHTS: [&'static str; 4] = ["shown: displaced", "shown: failed", "shown: rolled back", "shown: skipped"];
+    const CHECKED: &'static str = "swept: checked again";
 
     pub(crate) fn answered(&mut self, text: &str) {
         for (_, _, name) in Self::ANSWERS.iter().filter(|(begin, word, _)| text.starts_with(begin) && text.contains(word)) {
@@ -49,6 +50,11 @@ impl Met {
         *self.0.entry(Self::SIGHTS[index]).or_default() += 1;
     }
 
+    /// The sweeper has found what no worker had begun.
+    pub(crate) fn checked(&mut self) {
+        *self.0.entry(Self::CHECKED).or_default() += 1;
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         for (name, count) in &other.0 {
             *self.0.entry(name).or_default() += count;
@@ -56,7 +62,7 @@ impl Met {
     }
 
     pub(crate) fn missing(&self) -> impl Iterator<Item = &'static str> {
-        let all = Self::ANSWERS.iter().map(|(_, _, name)| *name).chain(Self::SIGHTS);
+        let all = Self::ANSWERS.iter().map(|(_, _, name)| *name).chain(Self::SIGHTS).chain([Self::CHECKED]);
         all.filter(|name| !self.0.contains_key(name))
     }
 }

@@ -25,7 +25,7 @@ pub struct Outcome {
     pub entries: u64,
     /// Messages that became dead letters.
     pub dead_letters: u64,
-    /// Deliveries that nobody had promised, and that were begun only by the next message.
+    /// Deliveries that a restore had cut off, and that were begun only by the next message.
     pub never_begun: u64,
     /// How long the run took in it.
     pub virtual_ms: u64,
@@ -53,7 +53,7 @@ pub fn run(script: &Script, prints: bool) -> Outcome {
             counts.0 += 1;
             counts.1 += u64::from(took_effect);
         }
-        world.come_to_rest();
+        world.come_to_rest(script.deserted);
     }));
     if let Err(panic) = ended {
         let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));

@@ -20,6 +20,9 @@ pub struct Script {
     /// The server's limits and pages are small.
     #[serde(default)]
     pub small: bool,
+    /// In the end everybody goes away for a while, and what senders have left is for the sweeper to find.
+    #[serde(default)]
+    pub deserted: bool,
     /// In this order.
     pub steps: Vec<Step>,
     /// What goes wrong.
@@ -211,7 +214,7 @@ impl Script {
             put(at, Operation::Double { device });
             put(at + 1 + dice.below(4), Operation::Connect { device });
         }
-        Self { story: format!("seed {seed}"), seed, strict, small: one_in(6, 4), steps, faults }
+        Self { story: format!("seed {seed}"), seed, strict, small: one_in(6, 4), deserted: one_in(7, 4), steps, faults }
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Tally {
     pub entries: u64,
     /// Messages that became dead letters.
     pub dead_letters: u64,
-    /// Deliveries that were begun only by the next message.
+    /// Deliveries that a restore had cut off, and that were begun only by the next message.
     pub never_begun: u64,
     /// Virtual time of all of them.
     pub virtual_ms: u64,

@@ -15,9 +15,10 @@ mod raw;
 mod rest;
 mod restore;
 mod small;
+mod sweeper;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex};
 
@@ -26,7 +27,7 @@ use chatlane_chat::settings::{AnchorBound, Deployed, SendLimits};
 use chatlane_chat::testing::builders;
 use chatlane_chat::testing::desk::lock;
 use chatlane_chat::testing::memory::Memory;
-use chatlane_protocol::{ClientMessageId, ConversationId, DeviceId, Position, Token, UserId};
+use chatlane_protocol::{ConversationId, DeviceId, Position, Token, UserId};
 use chatlane_session::Session;
 use chatlane_session::{Input, OpenFailure};
 use chatlane_tests_support::Dice;
@@ -38,6 +39,7 @@ use self::lambda::{Invocation, Waiting};
 use self::phone::Phone;
 use self::queue::Queue;
 use self::raw::{RAW, Raw};
+use self::sweeper::{LogStream, Swept};
 use self::watch::{Ever, is_there};
 use crate::fault::Faults;
 use crate::issuer;
@@ -87,6 +89,10 @@ pub(crate) enum Event {
     Reveal { conversation: ConversationId },
     /// A worker looks for messages.
     Poll,
+    /// What was stored is given to the sweeper.
+    WindowEnds,
+    /// … again.
+    Sweep { swept: Swept },
 }
 
 /// What must not be.
@@ -113,6 +119,7 @@ pub(crate) struct World {
     /// Creations that can be seen in part.
     pub(crate) half: BTreeMap<ConversationId, Vec<Unseen>>,
     pub(crate) queue: Queue,
+    pub(crate) stream: LogStream,
     pub(crate) sockets: BTreeMap<u64, Socket>,
     pub(crate) invocations: BTreeMap<u64, Invocation>,
     pub(crate) calls: BTreeMap<u64, Waiting>,
@@ -129,11 +136,9 @@ pub(crate) struct World {
     pub(crate) performed: Performed,
     pub(crate) met: Met,
     pub(crate) violation: Option<Violation>,
-    /// Messages that were shown as failed, or discarded: nobody sends them again.
-    pub(crate) given_up: BTreeSet<(ConversationId, ClientMessageId)>,
     /// Positions up to which an answer has promised the delivery.
     pub(crate) promised: BTreeMap<ConversationId, Position>,
-    /// Deliveries that were begun only by the next message.
+    /// Deliveries that a restore had cut off, and that were begun only by the next message.
     pub(crate) never_begun: u64,
     made: u64,
     happened: u64,
@@ -170,6 +175,7 @@ impl World {
             ever: Ever::default(),
             half: BTreeMap::new(),
             queue: Queue::default(),
+            stream: LogStream::default(),
             sockets: BTreeMap::new(),
             invocations: BTreeMap::new(),
             calls: BTreeMap::new(),
@@ -184,7 +190,6 @@ impl World {
             performed: Performed::new(),
             met: Met::default(),
             violation: None,
-            given_up: BTreeSet::new(),
             promised: BTreeMap::new(),
             never_begun: 0,
             made: 0,
@@ -266,6 +271,8 @@ impl World {
             Event::Dies { invocation } => self.dies(invocation),
             Event::Reveal { conversation } => self.reveal(&conversation),
             Event::Poll => self.poll_queue(),
+            Event::WindowEnds => self.window_ends(),
+            Event::Sweep { swept } => self.sweep(swept),
         }
     }
 
@@ -310,10 +317,15 @@ impl World {
         self.history.push('\n');
     }
 
-    /// An answer has reached a device that promises the delivery up to here; unless it is of a log that a restore has cut since.
+    /// An answer has reached a device that promises the delivery up to here; unless it is of a log that a restore has cut since. The task
+    /// is queued by then, or a worker has begun: the sweeper would hide that it was not (L4).
     pub(crate) fn promise(&mut self, conversation: &ConversationId, position: Position) {
         if !is_there(&self.memory.state(), conversation, position) {
             return;
+        }
+        let head = self.memory.state().heads.get(conversation).map_or(Position::ZERO, |head| head.position);
+        if position.epoch == self.epoch && head < position && !self.queue.has(conversation, position) {
+            self.violated("L4", format!("its sender was told of {conversation} {position}, whose delivery nobody has begun or queued"));
         }
         let promised = self.promised.entry(conversation.clone()).or_insert(position);
         *promised = position.max(*promised);

@@ -33,7 +33,8 @@
 //! not known, keeps its place, id and facts.
 //!
 //! Table: log. Scope: one conversation; kept for ever. Written once, by `send` under the condition that the slot is free, and by `open` as
-//! entry 1 of a new conversation; never updated. Read by key (batch), and by queries of one conversation up and down.
+//! entry 1 of a new conversation; never updated. Read by key (batch), and by queries of one conversation up and down. The table's stream
+//! tells `sweep` the keys of each.
 
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
@@ -45,7 +46,9 @@ use chatlane_chat::log::hash::BodyHash;
 use chatlane_chat::log::{CreatedEntry, Entry, Facts, Kind, LaterEntry, MessageEntry};
 use chatlane_chat::ports::Failure;
 use chatlane_protocol::{Body, ClientMessageId, Content, ConversationId, Seq, UserId};
+use serde_json::Value;
 
+use super::json::from_json;
 use super::{Item, NEW, Read, kept, map, n, policy, s};
 
 /// The version of the facts that this code writes.
@@ -175,6 +178,14 @@ pub fn seq(item: &Item) -> Result<Seq, Failure> {
     Read::of(item, "read a slot").seq("s")
 }
 
+/// The slot that a record of the log's stream tells of: its keys, in the JSON of an event.
+pub fn slot(keys: &Value) -> Result<(ConversationId, Seq), Failure> {
+    let attempted = "read a record of the log";
+    let key = from_json(keys).ok_or_else(|| Failure::unreadable(attempted, "its keys are no item"))?;
+    let read = Read::of(&key, attempted);
+    Ok((read.conversation()?, read.seq("s")?))
+}
+
 /// Entries from `from` upward, ascending.
 pub fn query_from(query: QueryFluentBuilder, conversation: &ConversationId, from: Seq) -> QueryFluentBuilder {
     of(query, conversation).key_condition_expression("c = :c AND s >= :s").expression_attribute_values(":s", n(from))
@@ -209,8 +220,10 @@ pub fn create(entry: &Entry) -> PutBuilder {
 mod tests {
     use chatlane_chat::testing::builders;
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
+    use crate::items::json::to_json;
     use crate::items::testing::{any, form};
 
     fn written() -> Entry {
@@ -238,6 +251,17 @@ mod tests {
             let mut item = super::item(&written());
             item.insert(name.to_owned(), bad);
             assert!(read(&item).unwrap_err().to_string().contains(&format!("`{name}`")), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_the_log_tells_a_slot() {
+        let Entry { conversation, position, .. } = written();
+        let keys = to_json(&key(&conversation, position.seq));
+        assert_eq!(slot(&keys).unwrap(), (conversation, position.seq));
+        for (bad, part) in [(json!([]), "no item"), (json!({}), "`c`"), (json!({ "c": keys["c"] }), "`s`")] {
+            let error = slot(&bad).unwrap_err().to_string();
+            assert!(error.starts_with("read a record of the log") && error.contains(part), "{error}");
         }
     }
 

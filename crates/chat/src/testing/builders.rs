@@ -155,8 +155,18 @@ pub fn wire(entries: &[Entry]) -> Vec<chatlane_protocol::Entry> {
 /// The task of entries `first` to `last` of a direct conversation, none of which is its sender's own.
 pub fn task(conversation: &ConversationId, first: u64, last: u64) -> Task {
     let Head { position, count, time } = head(last);
-    let conversation = conversation.clone();
-    Task { conversation, first: seq(first), last: position, count, time, own: vec![], queued: start(), origin: None, undelivered: None }
+    Task {
+        conversation: conversation.clone(),
+        first: seq(first),
+        last: position,
+        count,
+        time,
+        own: vec![],
+        queued: start(),
+        origin: None,
+        undelivered: None,
+        check: false,
+    }
 }
 
 /// What a client is told whose request met a backend that did not answer.

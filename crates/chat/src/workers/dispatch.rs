@@ -29,6 +29,7 @@ pub(crate) fn task(conversation: &ConversationId, (first, last): (Seq, Head), no
         queued: now,
         origin: None,
         undelivered: None,
+        check: false,
     }
 }
 

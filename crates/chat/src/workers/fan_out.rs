@@ -15,6 +15,7 @@ use futures_util::stream::{self, StreamExt as _};
 
 use self::plan::{Outgoing, plan};
 use self::range::{lowest, read_range};
+use super::sweep;
 use super::task::{Task, Undelivered};
 use crate::ports::{Clock, Connections, Failure, FanOutQueue, Heads, Memberships, MessageLog, Outbound, PostOutcome};
 
@@ -44,6 +45,8 @@ pub struct FanOutOutcome {
     pub left: usize,
     /// Connections that were given up; their sessions were removed.
     pub given_up: usize,
+    /// It was a check, and nobody had begun the delivery: the task is queued now.
+    pub swept: bool,
 }
 
 /// What the queue says of a message that it hands out.
@@ -60,6 +63,9 @@ pub async fn fan_out<P>(ports: &P, task: &Task, received: Received) -> Result<Fa
 where
     P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Outbound + Clock,
 {
+    if task.check {
+        return Ok(FanOutOutcome { swept: sweep::check(ports, task).await?, ..FanOutOutcome::default() });
+    }
     let conversation = &task.conversation;
     let (head, members, entries) =
         try_join3(begin(ports, task), ports.members(conversation), read_range(ports, conversation, task.first, task.last.seq)).await?;

@@ -1,4 +1,4 @@
-//! What the queue carries from the functions that append to those that deliver.
+//! What the queue carries from the functions that append, and from the sweeper, to those that deliver.
 
 use chatlane_protocol::{ConnectionId, ConversationId, Position, Seq, UnixMillis, UserId};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,10 @@ pub struct Task {
     /// Set when this is what an earlier worker could not post.
     #[serde(rename = "remainder", default, skip_serializing_if = "Option::is_none")]
     pub undelivered: Option<Undelivered>,
+    /// Set where the sweeper asks whether this is to be delivered at all (see [`super::sweep`]). In all else a check is the very task that
+    /// it may become: a worker of before, which does not know the field, delivers it, at worst once more than needed (K1, D1).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub check: bool,
 }
 
 /// What an earlier worker could not post: it has raised the head already, so this writes none and is never skipped.
@@ -59,5 +63,20 @@ mod tests {
         let plain: Task = serde_json::from_str(&format!("{task},{rest}}}}}")).unwrap();
         let later = format!(r#"{task},"shard":{{"of":4}},{rest},"why":"late"}}}}"#);
         assert_eq!(serde_json::from_str::<Task>(&later).unwrap(), plain);
+    }
+
+    // holds: K1
+    #[test]
+    fn a_check_is_a_task_to_whoever_does_not_know_of_checks_and_a_task_of_before_is_no_check() {
+        let of_before =
+            r#"{"conversation":"d1","first":2,"last":{"epoch":1,"seq":3},"count":2,"time":7,"own":[],"queued":8,"origin":null}"#;
+        let task: Task = serde_json::from_str(of_before).unwrap();
+        assert!(!task.check);
+        assert_eq!(serde_json::to_string(&task).unwrap(), of_before, "as they read it");
+        let check = serde_json::to_value(Task { check: true, ..task.clone() }).unwrap();
+        let mut read_before = check.clone();
+        assert_eq!(read_before.as_object_mut().unwrap().remove("check"), Some(true.into()));
+        assert_eq!(serde_json::from_value::<Task>(read_before).unwrap(), task);
+        assert!(serde_json::from_value::<Task>(check).unwrap().check);
     }
 }

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::capacity::{Metered, Units};
+use super::stream::Stream;
 
 /// How often expired items are removed. dynoxide's server does not do it by itself (3.2.0: only `Database::sweep_ttl` does). AWS may take
 /// days, and no code may depend on when it happens.
@@ -36,6 +37,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// A running embedded `DynamoDB`. Dropping it stops it too, without waiting.
 pub struct Dynamo {
     database: Database,
+    /// None in memory.
+    file: Option<PathBuf>,
     front: Front,
     stopping: watch::Sender<bool>,
     tasks: JoinSet<()>,
@@ -65,7 +68,7 @@ impl Dynamo {
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener, database.clone(), stop.clone()));
         tasks.spawn(sweep(database.clone(), stop));
-        Ok(Self { database, front, stopping, tasks })
+        Ok(Self { database, file: path.map(Path::to_owned), front, stopping, tasks })
     }
 
     /// The endpoint: AWS JSON 1.0 as the SDK speaks it, each answer with its [`Units`] as an extension. A request must have a signature,
@@ -100,6 +103,20 @@ impl Dynamo {
                 .with_context(|| format!("cannot turn on time to live of the table {name}"))?;
         }
         Ok(())
+    }
+
+    /// The stream of a table (`KEYS_ONLY`), which is turned on if it is not: it tells what is written from then on.
+    ///
+    /// # Errors
+    /// There is no such table, or the tables are in memory.
+    pub fn stream(&self, table: &str) -> anyhow::Result<Stream> {
+        let file = self.file.as_ref().ok_or_else(|| anyhow!("a database in memory has no streams"))?;
+        let described = self.database.describe_table(parse(json!({ "TableName": table }))?)?.table;
+        if described.stream_specification.is_none_or(|stream| !stream.stream_enabled) {
+            let on = json!({ "StreamEnabled": true, "StreamViewType": "KEYS_ONLY" });
+            self.database.update_table(parse(json!({ "TableName": table, "StreamSpecification": on }))?)?;
+        }
+        Stream::open(file, table).with_context(|| format!("cannot open the stream of the table {table}"))
     }
 
     /// Stops and waits until requests under way are answered and the file is closed.

@@ -28,10 +28,10 @@ use store::Store;
 pub use event_source::{EventSource, EventSourceSettings};
 
 /// The account that owns the local queues, as it appears in their URLs and ARNs.
-const ACCOUNT: &str = "000000000000";
+pub(crate) const ACCOUNT: &str = "000000000000";
 
 /// The region that the local queues are in.
-const REGION: &str = "us-east-1";
+pub(crate) const REGION: &str = "us-east-1";
 
 /// One queue.
 #[derive(Clone, Debug)]
@@ -166,6 +166,22 @@ impl Queue {
             let _alive = changed.changed().await;
         }
         Ok(())
+    }
+
+    /// Adds a message, as a service of AWS does that has this queue for its destination.
+    pub(crate) fn send(&self, name: &str, body: String) -> Result<(), QueueError> {
+        self.named(name)?;
+        let message = message::NewMessage { id: uuid::Uuid::new_v4().to_string(), body, sender: "lambda".to_owned(), delay_ms: 0 };
+        self.inner.store.send(name, self.now_ms(), &message)?;
+        self.announce(name);
+        Ok(())
+    }
+
+    /// The bodies of what can be received, which is received by that.
+    #[cfg(test)]
+    pub(crate) fn bodies(&self, name: &str) -> Vec<String> {
+        let received = self.receive(name, message::BATCH_MAX).expect("the queue is there");
+        received.into_iter().map(|message| message.body).collect()
     }
 
     fn named(&self, name: &str) -> Result<&NamedQueue, QueueError> {

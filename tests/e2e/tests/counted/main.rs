@@ -8,6 +8,7 @@ mod abuse;
 mod long_ago;
 mod reading;
 mod scene;
+mod sweeping;
 mod table;
 mod writing;
 
@@ -52,6 +53,7 @@ async fn measure(stack: &Running, long_ago: &LongAgo, attempt: usize) -> Vec<Row
     rows.extend(scene.cursors().await);
     rows.extend(scene.ten_acks(long_ago).await);
     rows.extend(scene.pings().await);
+    rows.extend(scene.swept(long_ago).await);
     rows
 }
 
@@ -98,6 +100,12 @@ async fn everything_costs_what_the_table_says() {
     let reads = quiet.calls.iter().filter(|call| call.caller.function() == "send" && is_strong(call) == Some(true)).count();
     assert_eq!((request.write_units.to_string().as_str(), reads, request.operations["SendMessage"]), ("1", 2, 1), "the send path");
     assert_eq!((whole.write_units.to_string().as_str(), whole.operations["SendMessage"], whole.calls()), ("2", 1, 9), "the whole message");
+
+    // What is delivered costs the sweeper one read unit a conversation and minute.
+    let swept = |scene: &str| rows.iter().find(|row| row.scene == scene).expect("a row").whole();
+    for (scene, units) in [("a minute of one conversation, swept", "1"), ("a minute of ten conversations, swept", "10")] {
+        assert_eq!((swept(scene).read_units.to_string().as_str(), swept(scene).calls()), (units, 1), "{scene}");
+    }
 
     // What a sync costs depends on what is missing, not on what came before.
     let [short, long] = ["10^2", "10^4"].map(|history| rows.iter().find(|row| row.scene.contains(history)).expect("a row").whole());

@@ -106,6 +106,7 @@ impl Scene<'_> {
         ] {
             device.request(request).await.expect("an answer");
         }
+        self.stack.sweep(&[(chatlane_chat::testing::builders::conversation("d"), position(1).seq)]).await;
         self.others.push(device);
         self.calls().await;
     }

@@ -14,9 +14,11 @@ Counted by `tests/counted` from the requests that reach the embedded endpoints; 
 *Sent* and *answered* are the bytes of the client's request and of its answer. In the rows of messages, cursors and `ping` both users
 have one connected device each and an earlier message in the conversation; with ten conversations the other users are not connected.
 A write unit (WCU) is 1 KB written, a read unit (RCU) 4 KB read; every read is strong. A refused conditional write costs its units too.
-*Request* is the function that answers the client, *fan-out* the queue's worker; a post by the former is a receipt. Not counted: the
-receives and deletes by which the event source mapping empties the queue, the authorizer's request for the identity provider's keys, and
-what a starting process reads to open its connections (one read and, for the queue or the gateway, one request that changes nothing).
+*Request* is the function that answers the client, *fan-out* the queue's worker; a post by the former is a receipt. In the rows of the
+sweeper *request* is the sweeper: it looks at each conversation in which something was stored within a minute. Not counted: the receives
+and deletes by which the event source mapping empties the queue, the polling of the stream, the authorizer's request for the identity
+provider's keys, and what a starting process reads to open its connections (one read and, for the queue or the gateway, one request that
+changes nothing).
 
 ";
 

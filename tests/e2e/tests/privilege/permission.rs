@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chatlane_local::embedded::{Call, Caller, Fate, Service};
+use chatlane_local::stack::SWEEP_FAILURES_QUEUE;
 use serde_json::{Value, json};
 
 /// One action on one resource.
@@ -21,6 +22,11 @@ pub struct Permission {
 /// Source: <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-lambda-function-trigger.html>,
 /// "Prerequisites". Lambda's pollers are no clients of the embedded endpoints, but an event that they bring says which queue it is from.
 const OF_AN_EVENT_SOURCE: [&str; 3] = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"];
+
+/// What Lambda asks of a table's stream, as the function's role, to invoke the function with its records.
+///
+/// Source: <https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html>, "Add permissions".
+const OF_A_STREAM: [&str; 4] = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"];
 
 /// What a starting process asks for by this name, instead of a connection's id, to open its own connection to the gateway.
 const NO_CONNECTION: &str = "none";
@@ -55,8 +61,20 @@ pub fn permissions(call: &Call) -> Vec<Permission> {
         // The Runtime API is inside a function. Some events tell what else was asked for them.
         (Service::Runtime, "Next") => {
             let records = call.answer["Records"].as_array().into_iter().flatten();
-            let queues = records.filter(|record| record["eventSource"] == "aws:sqs").map(|record| text(&record["eventSourceARN"]));
-            queues.flat_map(|arn| OF_AN_EVENT_SOURCE.map(|action| (action.to_owned(), last_part(&arn, ':')))).collect()
+            let of_source = |record: &Value| match record["eventSource"].as_str() {
+                Some("aws:sqs") => {
+                    let queue = last_part(&text(&record["eventSourceARN"]), ':');
+                    OF_AN_EVENT_SOURCE.map(|action| (action.to_owned(), queue.clone())).to_vec()
+                }
+                Some("aws:dynamodb") => {
+                    let stream = last_part(&text(&record["eventSourceARN"]), ':');
+                    let stream = stream.rsplit_once('/').map_or(stream.as_str(), |(stream, _label)| stream).to_owned();
+                    let asked = OF_A_STREAM.map(|action| (action.to_owned(), stream.clone()));
+                    asked.into_iter().chain([("sqs:SendMessage".to_owned(), SWEEP_FAILURES_QUEUE.to_owned())]).collect()
+                }
+                _ => vec![],
+            };
+            records.flat_map(of_source).collect()
         }
         (Service::Runtime, _) => vec![],
         _ => unknown(),

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use chatlane_chat::testing::builders::position;
+use chatlane_chat::testing::builders::{position, seq};
 use chatlane_local::embedded::{Answer, At, Call, Matching, Recording, Service};
 use chatlane_protocol::frames::{Outcome, SendAnswer};
 use chatlane_protocol::request::{PositionIn, SyncFrom};
-use chatlane_protocol::{Body, ConversationId, Position};
+use chatlane_protocol::{Body, ConversationId, NewMessage, Position};
 use chatlane_tests_e2e::{Device, DeviceError, Refusing, Running, message, patiently, until_past};
 use serde_json::{Value, json};
 
@@ -49,6 +49,7 @@ impl<'a> Scene<'a> {
         self.kept_alive(&actors).await;
         self.not_delivered(&actors).await;
         self.not_queued(&actors).await;
+        self.swept(&actors).await;
         self.expired().await;
         self.stack.quiet().await;
     }
@@ -206,15 +207,8 @@ impl<'a> Scene<'a> {
 
     /// `sync` and `probe`: they find a message whose delivery could not be queued.
     async fn not_queued(&self, Actors { alice, lane, .. }: &Actors) {
-        let enqueues = Matching::service(Service::Sqs).function("send").operation("SendMessage");
         for (function, tail) in [("sync", 6), ("probe", 7)] {
-            let mut hold = self.stack.endpoints().hold(enqueues.clone(), At::Request, 1);
-            let refuse = async {
-                patiently("the enqueue", hold.caught()).await.answer(Answer::error(StatusCode::BAD_REQUEST, "AccessDenied", "by the test"));
-            };
-            let stored = message("stored", position(tail));
-            let (sent, ()) = tokio::join!(alice.send(lane, std::slice::from_ref(&stored)), refuse);
-            assert!(sent.is_err(), "acknowledged, although nobody is going to deliver it: {sent:?}");
+            let stored = self.stored_only(alice, lane, tail).await;
             if function == "sync" {
                 let answer = alice.sync(&[SyncFrom { conversation: lane.clone(), after: position(tail) }], &[]).await;
                 assert!(answer.expect("sync is answered").done);
@@ -227,6 +221,35 @@ impl<'a> Scene<'a> {
             self.until(function, "SendMessage").await;
             self.stack.quiet().await;
         }
+    }
+
+    /// A message behind the tail whose delivery cannot be queued.
+    async fn stored_only(&self, sender: &Device, lane: &ConversationId, tail: u64) -> NewMessage {
+        let enqueues = Matching::service(Service::Sqs).function("send").operation("SendMessage");
+        let mut hold = self.stack.endpoints().hold(enqueues, At::Request, 1);
+        let refuse = async {
+            patiently("the enqueue", hold.caught()).await.answer(Answer::error(StatusCode::BAD_REQUEST, "AccessDenied", "by the test"));
+        };
+        let stored = message("stored", position(tail));
+        let (sent, ()) = tokio::join!(sender.send(lane, std::slice::from_ref(&stored)), refuse);
+        assert!(sent.is_err(), "acknowledged, although nobody is going to deliver it: {sent:?}");
+        stored
+    }
+
+    /// `sweep`: one conversation and several, which are delivered and which are not; and what `fan_out` makes of a check.
+    async fn swept(&self, Actors { alice, all, .. }: &Actors) {
+        let slots = |seqs: [u64; 2]| all.iter().cloned().zip(seqs.map(seq)).collect::<Vec<_>>();
+        for delivered in [&slots([8, 1])[..], &slots([8, 1])[..1]] {
+            self.stack.sweep(delivered).await;
+        }
+        for (lane, tail) in all.iter().zip([8, 1]) {
+            self.stored_only(alice, lane, tail).await;
+        }
+        for not_delivered in [&slots([9, 2])[..], &slots([9, 2])[..1]] {
+            self.stack.sweep(not_delivered).await;
+        }
+        self.until("fan_out", "GetItem").await;
+        self.stack.quiet().await;
     }
 
     /// Whatever a caller asks whose token's time is over: who answers tells them and closes their connection.

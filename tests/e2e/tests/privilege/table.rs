@@ -15,8 +15,9 @@ resource. `tests/run lint facts` compares the roles in `infra/template.yaml` wit
 
 A resource is the end of its ARN, behind the account, or behind the API and its stage, with the names of the local stack. With it are
 what a starting process asks to open its connections (`GET/@connections/none` is nothing else), and what Lambda asks of the queue as the
-role of the function that it invokes: to receive, to delete, to get attributes. Not measured are logs: every role also has AWS's managed
-policy `AWSLambdaBasicExecutionRole`, which SAM adds: `logs:CreateLogGroup`, `logs:CreateLogStream`, `logs:PutLogEvents`, on every group.
+role of the function that it invokes: to receive, to delete, to get attributes. So it asks of the log's stream, and of the queue to which it
+tells the records that it gives up. Not measured are logs: every role also has AWS's managed policy `AWSLambdaBasicExecutionRole`, which
+SAM adds: `logs:CreateLogGroup`, `logs:CreateLogStream`, `logs:PutLogEvents`, on every group.
 
 ";
 

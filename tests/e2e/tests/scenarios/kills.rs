@@ -116,17 +116,17 @@ impl Pair {
 }
 
 /// Requests of a function that name this text, an id, anywhere.
-fn naming(service: Service, function: &str, operation: &str, id: &impl ToString) -> Matching {
+pub(super) fn naming(service: Service, function: &str, operation: &str, id: &impl ToString) -> Matching {
     let id = id.to_string();
     Matching::service(service).function(function).operation(operation).when(move |call: &Call| call.request.to_string().contains(&id))
 }
 
-async fn caught(trap: &mut Hold) -> Held {
+pub(super) async fn caught(trap: &mut Hold) -> Held {
     patiently("a request is caught", trap.caught()).await
 }
 
 /// Kills the process that waits. False if it was dead already, with another one's task.
-async fn kill(stack: &Running, held: &Held) -> bool {
+pub(super) async fn kill(stack: &Running, held: &Held) -> bool {
     stack.lambda().kill(&held.call.caller.0).await
 }
 

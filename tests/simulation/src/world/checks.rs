@@ -202,9 +202,12 @@ impl World {
     pub(crate) fn keep(&mut self, entry: &chatlane_chat::log::Entry) {
         let state = self.memory.state();
         let Some(log) = state.log.get(&entry.conversation) else { return };
-        if log.get(&entry.position.seq) == Some(entry) {
+        let is_new = self.ever.get(&entry.conversation, entry.position).is_none();
+        if is_new && log.get(&entry.position.seq) == Some(entry) {
             let before = log.get(&entry.position.seq.minus(1)).map_or(Position::ZERO, |before| before.position);
             self.ever.add(&entry.conversation, Kept { entry: entry.to_wire(), before, at_ms: self.now_ms });
+            drop(state);
+            self.stream((entry.conversation.clone(), entry.position.seq));
         }
     }
 

@@ -8,16 +8,19 @@ use std::task::{Context, Poll, Waker};
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use chatlane_chat::ports::Failure;
 use chatlane_chat::testing::desk::{Outcome, SharedDesk, lock};
 use chatlane_chat::testing::memory::Memory;
 use chatlane_chat::testing::wrapper::Effect;
 use chatlane_functions::handshake::disconnect;
 use chatlane_functions::routes::{ack, fallback, hello, history, open, ping, probe, read, refresh, send, sync};
 use chatlane_functions::websocket::Answered;
-use chatlane_functions::workers::fan_out;
+use chatlane_functions::workers::sweep::StreamEvent;
+use chatlane_functions::workers::{fan_out, sweep};
 use chatlane_protocol::Action;
 
 use super::port::{Call, Ports, ends, machine_clock, settles, what};
+use super::sweeper::Swept;
 use super::{Event, World};
 use crate::fault::Fault;
 use crate::issuer;
@@ -31,11 +34,14 @@ pub(crate) enum Job {
     Disconnect,
     /// Messages of the queue.
     Batch { messages: Vec<u64>, remainders: bool },
+    /// Records of the log's stream.
+    Sweep(Swept),
 }
 
 pub(crate) enum Ended {
     Answered(Answered),
     Batch(SqsBatchResponse),
+    Swept(Result<(), Failure>),
 }
 
 type Running = Pin<Box<dyn Future<Output = Ended>>>;
@@ -123,6 +129,13 @@ impl World {
         self.begin(format!("worker of {messages:?}"), Job::Batch { messages, remainders }, desk, Box::pin(future));
     }
 
+    pub(crate) fn invoke_sweep(&mut self, swept: Swept, event: StreamEvent) {
+        let (desk, ports) = self.machine();
+        let deployed = Arc::clone(&self.deployed);
+        let future = async move { Ended::Swept(sweep::handle(&ports, &deployed, event).await) };
+        self.begin("sweeper".to_owned(), Job::Sweep(swept), desk, Box::pin(future));
+    }
+
     fn begin(&mut self, name: String, job: Job, desk: SharedDesk<Memory>, future: Running) {
         let number = self.number();
         self.log(format_args!("{name} begins"));
@@ -139,6 +152,7 @@ impl World {
             match (invocation.job, ended) {
                 (Job::Request { socket }, Ended::Answered(answered)) => self.route_answered(socket, answered),
                 (Job::Batch { messages, .. }, Ended::Batch(answer)) => self.batch_answered(&messages, &answer),
+                (Job::Sweep(swept), Ended::Swept(Err(_))) => self.not_swept(swept),
                 _ => {}
             }
             return;
@@ -236,10 +250,14 @@ impl World {
                 self.calls.remove(&call);
             }
         }
-        if let Some(Invocation { job: Job::Request { socket }, .. }) = dead {
-            // A crash is told at once; one that hangs when the gateway's time is over.
-            let after_ms = if self.dice.one_in(4) { 29_000 } else { self.dice.between(5, 50) };
-            self.at(after_ms, Event::GatewayFails { socket, message: "Internal server error" });
+        match dead.map(|dead| dead.job) {
+            Some(Job::Request { socket }) => {
+                // A crash is told at once; one that hangs when the gateway's time is over.
+                let after_ms = if self.dice.one_in(4) { 29_000 } else { self.dice.between(5, 50) };
+                self.at(after_ms, Event::GatewayFails { socket, message: "Internal server error" });
+            }
+            Some(Job::Sweep(swept)) => self.not_swept(swept),
+            Some(Job::Disconnect | Job::Batch { .. }) | None => {}
         }
     }
 

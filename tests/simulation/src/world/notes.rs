@@ -57,7 +57,6 @@ impl World {
                 }
                 OutgoingState::Failed(_) => {
                     self.note(number, json!({"what": "given_up", "conversation": conversation, "id": id}));
-                    self.given_up.insert((conversation.clone(), id.clone()));
                     self.phones[number].failed.insert((conversation, id));
                 }
             },

@@ -110,7 +110,6 @@ impl World {
         self.phones[device].session.as_ref()?;
         let (conversation, client_message_id) = self.phones[device].failed.pop_first()?;
         self.note(device, json!({"what": "given_up", "conversation": conversation, "id": client_message_id}));
-        self.given_up.insert((conversation.clone(), client_message_id.clone()));
         self.phones[device].discarded.insert(client_message_id.clone());
         self.input(device, Input::Do(Act::Discard { conversation, client_message_id })).then_some(())
     }

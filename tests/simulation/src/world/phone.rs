@@ -112,7 +112,6 @@ impl World {
             // They are shown as failed from the beginning. The process may have died before it could show them the first time.
             for (conversation, id) in self.phones[number].failed.clone() {
                 self.note(number, json!({"what": "given_up", "conversation": conversation, "id": id}));
-                self.given_up.insert((conversation, id));
             }
         }
         let phone = &mut self.phones[number];

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use chatlane_chat::workers::task::Task;
+use chatlane_protocol::{ConversationId, Position};
 use serde_json::json;
 
 use super::watch::is_there;
@@ -37,6 +38,12 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
+    /// Whether a task delivers this entry.
+    pub(crate) fn has(&self, conversation: &ConversationId, position: Position) -> bool {
+        let tasks = self.messages.values().chain(&self.dead).filter_map(|message| serde_json::from_str::<Task>(&message.body).ok());
+        tasks.filter(|task| !task.check).any(|task| task.conversation == *conversation && task.last >= position)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.messages.is_empty() && self.dead.is_empty()
     }
@@ -45,6 +52,9 @@ impl Queue {
 impl World {
     /// The queue has the task, durably.
     pub(crate) fn accept(&mut self, task: &Task, delay_s: u32) {
+        if task.check {
+            self.met.checked();
+        }
         let copies = 1 + u8::from(self.faults.strike(Fault::QueueDuplicate).is_some());
         let (body, undelivered) = (serde_json::to_string(task).expect("a task is JSON"), task.undelivered.is_some());
         for _ in 0..copies {

@@ -1,13 +1,13 @@
 //! After the last fault: everything comes to rest within bounded virtual time, and then everybody has the same.
 //!
-//! One thing does not come by itself yet: the delivery of an entry whose sender was killed before the enqueue and does not come back to it:
-//! the message was given up, or the conversation not asked for again. The next message repairs it (the sweeper will). Users say that
-//! message here, and it is counted; never where an answer has told a sender that the entry is stored, which promises the delivery (L4).
+//! One thing does not come by itself: the delivery of an entry of before a restore, whose task or whose place in the log's stream went with
+//! that. The next message repairs it. Users say that message here, and it is counted; never where an answer has told a sender that the
+//! entry is stored, which promises the delivery (L4).
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chatlane_chat::Entry;
 use chatlane_chat::testing::builders;
-use chatlane_chat::{Entry, Kind};
 use chatlane_protocol::limits::PING_AFTER_IDLE_MS;
 use chatlane_protocol::{ConversationId, Position, Seq, UserId};
 use chatlane_session::{Act, ConnectionState, Input, OutboxState};
@@ -43,9 +43,12 @@ struct Unrest {
 }
 
 impl World {
-    /// Ends the faults, waits for rest, and writes the last lines.
-    pub(crate) fn come_to_rest(&mut self) {
+    /// Ends the faults, waits for rest, and writes the last lines. `deserted`: first everybody goes away for a while.
+    pub(crate) fn come_to_rest(&mut self, deserted: bool) {
         self.faults.over = true;
+        if deserted {
+            self.go_away();
+        }
         for phone in 0..self.phones.len() {
             self.start(phone);
             self.input(phone, Input::Do(Act::ConnectNow));
@@ -66,6 +69,7 @@ impl World {
                 news_ms = self.now_ms;
             }
             self.redrive();
+            self.hand_in();
             for phone in 0..self.phones.len() {
                 if self.phones[phone].state == ConnectionState::Displaced {
                     self.input(phone, Input::Do(Act::ConnectNow));
@@ -86,9 +90,39 @@ impl World {
         }
     }
 
+    /// All apps are killed, and no sender comes back before every delivery has begun.
+    fn go_away(&mut self) {
+        self.events.retain(|_, event| !matches!(event, Event::Start { .. }));
+        for phone in 0..self.phones.len() {
+            self.kill(phone, usize::MAX);
+        }
+        let began_ms = self.now_ms;
+        while self.violation.is_none()
+            && let Some((conversation, head)) = self.not_begun()
+        {
+            if self.now_ms - began_ms > REST_WITHIN_MS {
+                self.violated("L4", format!("nobody comes back, and the delivery of {conversation} stays at {head}"));
+            }
+            self.redrive();
+            self.hand_in();
+            self.run_for(1_000);
+        }
+    }
+
+    /// A conversation with an entry of this epoch whose delivery has not begun, and its head.
+    fn not_begun(&self) -> Option<(ConversationId, Position)> {
+        let state = self.memory.state();
+        let head = |lane: &ConversationId| state.heads.get(lane).map_or(Position::ZERO, |head| head.position);
+        let mut tails = state.log.iter().filter_map(|(lane, log)| Some((lane, log.values().next_back()?.position)));
+        let (lane, _) = tails.find(|(lane, tail)| tail.epoch == self.epoch && head(lane) < *tail)?;
+        Some((lane.clone(), head(lane)))
+    }
+
     /// A second has passed: what a session must have noticed by itself.
     fn look_for_idlers(&mut self, gap_ms: &mut u64, no_pushes_ms: &mut [u64]) {
-        let last = |event: &Event| matches!(event, Event::GatewayLearns { .. } | Event::LifeEnds { .. } | Event::Disconnect { .. });
+        let last = |event: &Event| {
+            matches!(event, Event::GatewayLearns { .. } | Event::LifeEnds { .. } | Event::Disconnect { .. } | Event::WindowEnds)
+        };
         let idle = self.invocations.is_empty() && self.queue.is_empty() && self.events.values().all(last);
         let is_live = |phone: &&Phone| phone.state == ConnectionState::Live;
         let mut sessions = self.phones.iter().filter(is_live).filter_map(|phone| phone.session.as_ref());
@@ -127,8 +161,8 @@ impl World {
         unread
     }
 
-    /// Each user looks at all conversations. Where a delivery was never begun, and no sender comes back to it, those who know of the
-    /// conversation say a word, and those who do not open it again.
+    /// Each user looks at all conversations. Where a restore has cut off a delivery, those who know of the conversation say a word, and
+    /// those who do not open it again.
     fn look_at_everything(&mut self) {
         let idle = self.queue.is_empty() && self.invocations.is_empty();
         let (never_begun, members) = {
@@ -137,12 +171,7 @@ impl World {
                 let head = state.heads.get(lane).map_or(Position::ZERO, |head| head.position);
                 let tail = log.values().next_back().map_or(Position::ZERO, |entry| entry.position);
                 let promised = self.promised.get(lane).copied().unwrap_or(Position::ZERO);
-                let left = |entry: &Entry| {
-                    entry.position <= head
-                        || entry.position.epoch < self.epoch // what it was promised has gone with the restore
-                        || matches!(entry.kind, Kind::Created(_))
-                        || self.given_up.contains(&(lane.clone(), entry.client_message_id.clone()))
-                };
+                let left = |entry: &Entry| entry.position <= head || entry.position.epoch < self.epoch;
                 // A task of before a restore may have raised it to an entry that is gone: `hello` then says nothing to those who have
                 // that one.
                 let is_gone = head > tail;

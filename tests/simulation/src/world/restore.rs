@@ -23,6 +23,7 @@ impl World {
             self.dies(number);
         }
         self.calls.clear();
+        self.stream_anew();
         // Before any function sees the restored tables.
         if let Some(deployment) = &mut self.memory.state().deployment {
             deployment.epoch += 1;

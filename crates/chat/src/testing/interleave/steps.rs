@@ -337,7 +337,7 @@ impl Run {
             let (position, sender) = (Position::new(tail.position.epoch, seq), self.devices[1].caller.user.clone());
             let client_message_id = ClientMessageId::new("removal").expect("this is a client message id");
             let kind = Kind::Later(LaterEntry { kind: "removed".to_owned(), wire: None });
-            let removal = Entry { position, sender, client_message_id, facts, kind, ..tail.clone() };
+            let removal = Entry { position, sender, client_message_id, kind, facts, ..tail.clone() };
             log.insert(seq, removal);
             state.members.remove(&(self.conversation.clone(), alice.clone()));
             seq

@@ -259,9 +259,12 @@ async fn the_state_survives_a_restart() {
 async fn an_answered_write_is_in_the_file_without_any_close() {
     let folder = Folder::new();
     let killed = Stage::open(Some(&folder.file("dynamodb.sqlite"))).await;
+    killed.dynamo.stream("log").expect("a table in a file");
     killed.put(item(11, 100)).await;
     let stage = Stage::open(Some(&folder.file("dynamodb.sqlite"))).await;
     assert_eq!(stage.get(11).await.answer["Item"], item(11, 100));
+    let told = stage.dynamo.stream("log").expect("a table in a file").read(9).expect("records");
+    assert_eq!(told.iter().map(|record| &record.keys).collect::<Vec<_>>(), [&key(11)], "and the stream tells of it");
 }
 
 #[tokio::test]
