@@ -156,7 +156,13 @@ pub fn wire(entries: &[Entry]) -> Vec<chatlane_protocol::Entry> {
 pub fn task(conversation: &ConversationId, first: u64, last: u64) -> Task {
     let Head { position, count, time } = head(last);
     let conversation = conversation.clone();
-    Task { conversation, first: seq(first), last: position, count, time, own: vec![], queued: start(), origin: None, undelivered: None }
+    let (own, queued) = (vec![], start());
+    Task { conversation, first: seq(first), last: position, count, time, own, queued, origin: None, sender: None, undelivered: None }
+}
+
+/// The same, queued by a request of this user.
+pub fn task_by(sender: &str, conversation: &ConversationId, first: u64, last: u64) -> Task {
+    Task { sender: Some(settings().keys.users.sender(&user(sender))), ..task(conversation, first, last) }
 }
 
 /// What a client is told whose request met a backend that did not answer.

@@ -9,3 +9,4 @@ mod logs;
 mod runner;
 mod starts;
 mod stranger;
+mod throttled;
