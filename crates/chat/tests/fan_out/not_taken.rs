@@ -250,6 +250,21 @@ fn a_session_is_not_given_up_for_attempts_that_were_throttled() {
     assert_eq!(connections_of(&stage, "bob"), Vec::<String>::new());
 }
 
+/// Two minutes in which a connection was throttled, or nobody had time for it, do not make it a dead one.
+#[test]
+fn a_session_is_given_up_after_two_minutes_only_where_every_attempt_was_unknown() {
+    for (attempt, throttled, gives_up) in [(1, 0, true), (0, 0, false), (0, 3, false), (3, 1, false), (4, 4, true)] {
+        let stage = online(2);
+        stage.ports.memory.state().stuck.insert(connection("bob"));
+        let undelivered = Undelivered { targets: vec![(user("bob"), connection("bob"))], attempt, throttled, since: start() };
+        stage.ports.memory.clock.advance_ms(120_000);
+        let outcome = deliver(&stage, &Task { undelivered: Some(undelivered), ..task(&stage, 2, 2) });
+        let given_up = usize::from(gives_up);
+        assert_eq!(outcome, FanOutOutcome { given_up, skipped: 1 - given_up, ..posted(0) }, "{attempt} unknown, {throttled} throttled");
+        assert_eq!((connections_of(&stage, "bob").len(), stage.take_tasks()), (1 - given_up, vec![]));
+    }
+}
+
 /// So the queue stays fair to the others, however long it takes.
 #[test]
 fn what_is_left_keeps_its_sender() {

@@ -6,7 +6,7 @@ use super::posting::{Posted, Targets};
 use crate::workers::task::{Task, Undelivered};
 
 /// So often a connection is posted to in vain, and so long. Then its *session* is given up where the outcomes were unknown: it may be
-/// dead. Where it was throttled, the *entries* are given up for it: it lives.
+/// dead. Where it was throttled or never reached, the *entries* are given up for it.
 const ATTEMPTS_MAX: u32 = 5;
 const GIVE_UP_AFTER_MS: u64 = 120_000;
 
@@ -29,6 +29,8 @@ pub(super) fn leave(task: &Task, first: Seq, posted: &Posted, now: UnixMillis) -
     let over_in_ms = GIVE_UP_AFTER_MS.saturating_sub(now.since_ms(since));
     let over_in_s = u32::try_from(over_in_ms.div_ceil(1000)).unwrap_or(u32::MAX);
     let is_over = |attempts: u32| over_in_s == 0 || attempts >= ATTEMPTS_MAX;
+    // The time alone says that a connection is dead only where nothing else has taken it.
+    let is_dead = |attempts: u32| attempts >= ATTEMPTS_MAX || (attempt > 0 && throttled == 0);
     let further = |targets: &Targets, attempt: u32, throttled: u32| {
         let undelivered = Undelivered { targets: targets.clone(), attempt, throttled, since };
         Task { first, undelivered: Some(undelivered), ..task.clone() }
@@ -36,7 +38,8 @@ pub(super) fn leave(task: &Task, first: Seq, posted: &Posted, now: UnixMillis) -
 
     let mut left = Left::default();
     match (&posted.unknown, attempt.saturating_add(1)) {
-        (unknown, attempts) if is_over(attempts) => left.given_up.clone_from(unknown),
+        (unknown, attempts) if is_over(attempts) && is_dead(attempts) => left.given_up.clone_from(unknown),
+        (unknown, attempts) if is_over(attempts) => left.skipped += unknown.len(),
         (unknown, attempts) => left.tasks.push((further(unknown, attempts, throttled), 1 << attempt)),
     }
     match (&posted.throttled, throttled.saturating_add(1)) {
