@@ -214,6 +214,24 @@ fn who_was_throttled_is_not_posted_to_again_when_a_later_entry_follows() {
     assert_eq!(seqs(&stage, "bob"), [3]);
 }
 
+/// Ten entries to eight sockets that do not read: each is posted to each of them, and only the last one again, four times; each has one
+/// further task, the last one four. Nobody else is online.
+#[test]
+fn sockets_that_do_not_read_multiply_neither_posts_nor_tasks() {
+    let stage = Stage::with_entries(11);
+    sockets_of_bob(&stage, 8);
+    stage.ports.memory.state().throttled.extend((0..8).map(|n| connection(&format!("bob-{n:03}"))));
+    let (mut tasks, mut queue) = (0, VecDeque::new());
+    queue.extend((2..=11).map(|number| task(&stage, number, number)));
+    while let Some(next) = queue.pop_front() {
+        deliver(&stage, &next);
+        tasks += 1;
+        queue.extend(stage.take_tasks().into_iter().map(|(task, _)| task));
+    }
+    assert_eq!((tasks, stage.ports.count("post")), (10 + 9 + 4, 8 * (10 + 4)));
+    assert_eq!(connections_of(&stage, "bob").len(), 8);
+}
+
 #[test]
 fn whether_a_later_entry_follows_has_to_be_known() {
     let stage = online(2);
