@@ -158,17 +158,17 @@ fn who_is_throttled_for_less_than_two_minutes_gets_the_entry_and_keeps_the_sessi
 fn after_two_minutes_of_throttling_the_entry_is_given_up_and_not_the_session() {
     let stage = online(2);
     throttle(&stage, "bob");
-    let (mut next, mut tasks, mut waits) = (task(&stage, 2, 2), 0, vec![]);
+    let (mut next, mut tasks, mut delays) = (task(&stage, 2, 2), 0, vec![]);
     let last = loop {
         tasks += 1;
         let outcome = deliver(&stage, &next);
         let Some((task, wait_s)) = stage.take_tasks().pop() else { break outcome };
-        waits.push(wait_s);
+        delays.push(wait_s);
         stage.ports.memory.clock.advance_ms(u64::from(wait_s) * 1000);
         next = task;
     };
     assert_eq!(last, FanOutOutcome { throttled: 1, skipped: 1, ..posted(0) });
-    assert_eq!((tasks, waits, stage.ports.count("post")), (5, vec![2, 8, 32, 78], 5 + 1), "and one post to alice's tablet");
+    assert_eq!((tasks, delays, stage.ports.count("post")), (5, vec![2, 8, 32, 78], 5 + 1), "and one post to alice's tablet");
     assert_eq!(connections_of(&stage, "bob"), ["bob"]);
 
     // The next entry is posted to it; by that the device sees the gap.
@@ -310,7 +310,7 @@ fn run_slowly(stage: &Stage, task: &Task, ends_ms: u64, hangs: bool) -> (FanOutO
     let ports = AtDesk { desk: Arc::clone(&desk), clock: move || start().plus_ms(*lock(&clock)) };
     let received = Received { times: 1, accepted: task.queued };
     let mut worker = pin!(fan_out(&ports, task, received, start().plus_ms(ends_ms)));
-    let mut posts = VecDeque::new();
+    let mut waiting = VecDeque::new();
     loop {
         if let Poll::Ready(outcome) = worker.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return (outcome.unwrap(), *lock(&now_ms));
@@ -319,13 +319,13 @@ fn run_slowly(stage: &Stage, task: &Task, ends_ms: u64, hangs: bool) -> (FanOutO
         let all_wait = calls.is_empty();
         for call in calls {
             if call.method == "post" {
-                posts.push_back((*lock(&now_ms) + 1000, call));
+                waiting.push_back((*lock(&now_ms) + 1000, call));
             } else {
                 call.answer(call.take_effect(&stage.ports.memory));
             }
         }
         if all_wait {
-            let (at_ms, call) = posts.pop_front().expect("the worker waits for something");
+            let (at_ms, call) = waiting.pop_front().expect("the worker waits for something");
             *lock(&now_ms) = at_ms;
             if hangs { call.lose() } else { call.answer(call.take_effect(&stage.ports.memory)) }
         }

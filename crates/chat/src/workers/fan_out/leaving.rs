@@ -26,8 +26,8 @@ pub(super) struct Left {
 pub(super) fn leave(task: &Task, first: Seq, posted: &Posted, now: UnixMillis) -> Left {
     let (attempt, throttled, since) =
         task.undelivered.as_ref().map_or((0, 0, now), |before| (before.attempt, before.throttled, before.since));
-    let over_in_ms = GIVE_UP_AFTER_MS.saturating_sub(now.since_ms(since));
-    let over_in_s = u32::try_from(over_in_ms.div_ceil(1000)).unwrap_or(u32::MAX);
+    let over_in_s = GIVE_UP_AFTER_MS.saturating_sub(now.since_ms(since)).div_ceil(1000);
+    let over_in_s = u32::try_from(over_in_s).unwrap_or(u32::MAX);
     let is_over = |attempts: u32| over_in_s == 0 || attempts >= ATTEMPTS_MAX;
     // The time alone says that a connection is dead only where nothing else has taken it.
     let is_dead = |attempts: u32| attempts >= ATTEMPTS_MAX || (attempt > 0 && throttled == 0);

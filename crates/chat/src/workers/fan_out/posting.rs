@@ -35,11 +35,11 @@ pub(super) struct Posted {
 /// Posts to all of them in the time until `ends`, when the function's time is over. To the first ones in any case: so a task gets on
 /// also where this machine's clock is wrong.
 pub(super) async fn post_all<P: Outbound + Clock>(ports: &P, all_outgoing: Vec<Outgoing>, ends: UnixMillis) -> Posted {
-    let posts = all_outgoing.into_iter().enumerate().map(|(index, outgoing)| async move {
+    let deliveries = all_outgoing.into_iter().enumerate().map(|(index, outgoing)| async move {
         let in_time = || index < POSTS_AT_ONCE || ends.since_ms(ports.now()) > POSTING_ENDS_MS_BEFORE;
         (deliver(ports, &outgoing, in_time).await, (outgoing.user, outgoing.connection))
     });
-    let outcomes: Vec<_> = stream::iter(posts).buffer_unordered(POSTS_AT_ONCE).collect().await;
+    let outcomes: Vec<_> = stream::iter(deliveries).buffer_unordered(POSTS_AT_ONCE).collect().await;
 
     let mut posted = Posted::default();
     for (outcome, target) in outcomes {
