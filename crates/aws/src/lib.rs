@@ -3,7 +3,7 @@
 //! The only crate that names an AWS SDK. [`items`] is the one place that knows attributes; `store` turns ports into requests to
 //! `DynamoDB`, [`queue`] to SQS, [`outbound`] to the gateway. The parameters of [`Backend`] are the parts of a deployment that a function
 //! is given. No rule lives here: what a refused condition means is for `chatlane-chat` to say. Not promised: retries beyond the SDK's own
-//! three attempts (a caller repeats with the same ids), caches of any kind.
+//! three attempts, of posts one (a caller repeats with the same ids), caches of any kind.
 
 mod backend;
 mod failure;

@@ -1,6 +1,7 @@
 //! `@connections`: posting to live sockets, and closing them.
 
 use aws_sdk_apigatewaymanagement::Client;
+use aws_sdk_apigatewaymanagement::config::retry::RetryConfig;
 use aws_sdk_apigatewaymanagement::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_apigatewaymanagement::operation::delete_connection::DeleteConnectionError;
 use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectionError;
@@ -32,13 +33,13 @@ fn failed<E: ProvideErrorMetadata>(attempted: &'static str, error: &SdkError<E>,
     {
         return PostOutcome::Gone;
     }
-    let status = error.raw_response().map(|response| response.status().as_u16());
-    tracing::warn!(status, "{}", unavailable(attempted, error));
+    let (status, cause) = (error.raw_response().map(|response| response.status().as_u16()), unavailable(attempted, error));
     match status {
         // No rights, no such API, too large: no repetition and no other connection will fare better.
-        Some(401 | 403 | 404 | 413) => PostOutcome::Refused,
-        // 400 (an id that is none), 429, 5xx, timeouts: it may or may not have arrived; receivers drop what they have.
-        _ => PostOutcome::Unknown,
+        Some(401 | 403 | 404 | 413) => PostOutcome::Refused(cause),
+        Some(429) => PostOutcome::Throttled(cause),
+        // 400 (an id that is none), 5xx, timeouts: it may or may not have arrived; receivers drop what they have.
+        _ => PostOutcome::Unknown(cause),
     }
 }
 
@@ -47,8 +48,9 @@ impl Part for Gateway {
 
     /// `endpoint` is `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
     fn new(clients: &Clients<'_>, endpoint: &str) -> Self {
-        let config = aws_sdk_apigatewaymanagement::config::Builder::from(clients.config).endpoint_url(endpoint).build();
-        Self { client: Client::from_conf(config) }
+        let config = aws_sdk_apigatewaymanagement::config::Builder::from(clients.config).endpoint_url(endpoint);
+        // A worker's time is for many posts, and a throttled one that is repeated at once makes it worse: chat repeats by tasks.
+        Self { client: Client::from_conf(config.retry_config(RetryConfig::disabled()).build()) }
     }
 }
 

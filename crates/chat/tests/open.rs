@@ -5,7 +5,7 @@ use chatlane_chat::log::append::ATTEMPTS_MAX;
 use chatlane_chat::ports::{Creation, Creations as _, InboxRow};
 use chatlane_chat::requests::open::open;
 use chatlane_chat::testing::builders::{
-    caller, creation, direct, head, member, message_id, position, request_id, settings, start, task, unavailable, user,
+    caller, creation, direct, head, member, message_id, position, request_id, settings, start, task_by, unavailable, user,
 };
 use chatlane_chat::testing::faulty::{Fault, Faulty};
 use chatlane_chat::testing::memory::Memory;
@@ -36,7 +36,7 @@ fn answer(with: &str, head: u64) -> OpenAnswer {
 
 /// What makes everybody learn of the conversation: also the creator's other devices, and this one.
 fn announcement() -> (Task, u32) {
-    (task(&lane(), 1, 1), 0)
+    (task_by("alice", &lane(), 1, 1), 0)
 }
 
 fn by(creator: &str) -> Creation {
@@ -130,7 +130,7 @@ fn who_died_between_creation_and_enqueue_is_made_good_by_the_next_to_open() {
         create_in(&store.memory, "alice");
         let with = if who_opens == "alice" { "bob" } else { "alice" };
         assert_eq!(ask(&store, who_opens, with).unwrap(), answer(with, 1));
-        assert_eq!(tasks(&store), [announcement()]);
+        assert_eq!(tasks(&store), [(task_by(who_opens, &lane(), 1, 1), 0)]);
     }
 }
 

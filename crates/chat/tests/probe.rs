@@ -215,6 +215,7 @@ fn what_is_found_and_whose_delivery_nobody_began_is_queued_before() {
     let [(task, 0)] = &tasks[..] else { panic!("not one task: {tasks:?}") };
     assert_eq!((&task.conversation, task.first, task.last, task.count), (&stage.conversation, seq(3), position(5), 4));
     assert_eq!((task.time, &task.own[..], &task.origin), (start(), &[][..], &None));
+    assert_eq!(task.sender, Some(stage.settings.keys.users.sender(&user("bob"))));
 
     stage.deliver_up_to(4);
     assert_eq!(probed(&ids), queued(1));

@@ -6,7 +6,7 @@ use chatlane_chat::log::hash::BodyHash;
 use chatlane_chat::log::{Entry, Kind, MessageEntry, Role};
 use chatlane_chat::settings::AdmissionLimit;
 use chatlane_chat::testing::builders::{
-    caller, conversation, entry, facts, message, message_id, position, seq, settings, start, task, text, user,
+    caller, conversation, entry, facts, message, message_id, position, seq, settings, start, task_by, text, user,
 };
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::stage::Stage;
@@ -23,7 +23,7 @@ fn stored(number: u64) -> Stored {
 /// The task of entries `first` to `last`, of which alice's connection sent all.
 fn task_of(stage: &Stage, first: u64, last: u64) -> (Task, u32) {
     let own = (first..=last).map(seq).collect();
-    (Task { own, origin: Some(caller("alice").connection), ..task(&stage.conversation, first, last) }, 0)
+    (Task { own, origin: Some(caller("alice").connection), ..task_by("alice", &stage.conversation, first, last) }, 0)
 }
 
 fn code(outcome: &Outcome) -> ErrorCode {

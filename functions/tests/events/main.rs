@@ -5,7 +5,7 @@ mod sweeping;
 mod tokens;
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
-use aws_lambda_events::sqs::SqsEvent;
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use chatlane_chat::ports::{Connection, Created, Creations as _, MessageLog as _, Put};
 use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::settings::{Deployed, SendLimits};
@@ -174,9 +174,68 @@ fn a_message_that_is_no_task_goes_back_to_the_queue_and_no_other() {
     let mut poison = event.records[0].clone();
     (poison.message_id, poison.body) = (Some("poison".to_owned()), Some("{}".to_owned()));
     event.records.push(poison);
-    let answer = block_on(fan_out::handle(&world(), event));
+    let answer = block_on(fan_out::handle(&world(), event, u64::MAX));
     let failed: Vec<&str> = answer.batch_item_failures.iter().map(|item| item.item_identifier.as_str()).collect();
     assert_eq!(failed, ["poison"]);
+}
+
+/// Bob's connection, and what it is posted when the sample's message comes with other attributes, where a later delivery has begun.
+/// Alice's message is in the log behind it.
+fn posted_to_bob(change: impl FnOnce(&mut SqsMessage)) -> usize {
+    let store = world();
+    let Caller { device, connected_at, expires, .. } = alice();
+    let connection = ConnectionId::new("bobs").unwrap();
+    store.memory.log_in(&user("bob"), Connection { connection, device, connected_at, expires });
+    assert!(matches!(block_on(store.memory.put(&entry(&lane(), 3, "alice"))), Ok(Put::Stored)));
+    store.memory.state().heads.insert(lane(), head(3));
+    let mut event: SqsEvent = sample(Function::FanOut);
+    change(&mut event.records[0]);
+    let answer = block_on(fan_out::handle(&store, event, u64::MAX));
+    assert!(answer.batch_item_failures.is_empty());
+    store.memory.state().posts.len()
+}
+
+/// L4: only who knows that a message comes for the first time may leave it to a later one. So a missing attribute posts more, never less.
+// holds: L4
+#[test]
+fn a_message_that_does_not_say_how_often_or_when_it_was_sent_is_delivered() {
+    assert_eq!(posted_to_bob(|_| {}), 0, "a first receive, behind a later delivery");
+    let without = |attribute: &'static str| move |message: &mut SqsMessage| drop(message.attributes.remove(attribute));
+    let with = |attribute: &'static str, value: &'static str| {
+        move |message: &mut SqsMessage| drop(message.attributes.insert(attribute.to_owned(), value.to_owned()))
+    };
+    assert_eq!(posted_to_bob(with("ApproximateReceiveCount", "2")), 1);
+    assert_eq!(posted_to_bob(without("ApproximateReceiveCount")), 1);
+    assert_eq!(posted_to_bob(with("ApproximateReceiveCount", "once")), 1);
+    assert_eq!(posted_to_bob(with("ApproximateReceiveCount", "4294967297")), 1);
+    assert_eq!(posted_to_bob(without("SentTimestamp")), 1);
+    assert_eq!(posted_to_bob(with("SentTimestamp", "18446744073709551615")), 1);
+}
+
+/// Without a name, an item of the answer fails the whole batch (Lambda guide, "Success and failure conditions"): all come again.
+#[test]
+fn a_message_without_an_id_that_fails_is_named_by_the_empty_one() {
+    let mut event: SqsEvent = sample(Function::FanOut);
+    (event.records[0].message_id, event.records[0].body) = (None, None);
+    let answer = block_on(fan_out::handle(&world(), event, u64::MAX));
+    assert_eq!(answer.batch_item_failures.iter().map(|item| item.item_identifier.as_str()).collect::<Vec<_>>(), [""]);
+}
+
+/// Whatever Lambda says of the end, the first posts are made; none is begun within four seconds of it.
+#[test]
+fn posting_ends_before_the_function_does() {
+    for (ends_ms, taken) in [(0, 32), (CONNECTED_AT_MS + 4_000, 32), (CONNECTED_AT_MS + 4_001, 40), (u64::MAX, 40)] {
+        let store = world();
+        let Caller { device, connected_at, expires, .. } = alice();
+        for number in 0..40 {
+            let connection = ConnectionId::new(format!("bobs-{number}")).unwrap();
+            store.memory.log_in(&user("bob"), Connection { connection, device, connected_at, expires });
+        }
+        block_on(fan_out::handle(&store, sample(Function::FanOut), ends_ms));
+        let state = store.memory.state();
+        let left: usize = state.queue.iter().filter_map(|(task, _)| task.undelivered.as_ref()).map(|rest| rest.targets.len()).sum();
+        assert_eq!((state.posts.len(), left), (taken, 40 - taken), "{ends_ms}");
+    }
 }
 
 // holds: R1

@@ -46,7 +46,7 @@ fn the_sample_of_the_stream_gets_a_check_where_no_worker_has_begun() {
 
     let mut message: SqsEvent = sample(Function::FanOut);
     message.records[0].body = Some(serde_json::to_string(&check).expect("a task is JSON"));
-    assert_eq!(block_on(fan_out::handle(&store, message)).batch_item_failures.len(), 0);
+    assert_eq!(block_on(fan_out::handle(&store, message, u64::MAX)).batch_item_failures.len(), 0);
     assert_eq!(queued(&store), [(Task { check: false, ..check }, 0)]);
 }
 

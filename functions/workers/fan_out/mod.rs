@@ -25,29 +25,26 @@ pub async fn run(env: Environment) -> Result<(), Error> {
     let ports = &env.give(asks)?.make().await;
     let nowhere = nowhere();
     tokio::join!(open_connection(last(ports, &nowhere)), open_connection(ports.gateway.open_connection()));
-    lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move { Ok::<_, Error>(handle(ports, event.payload).await) })).await
+    lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
+        Ok::<_, Error>(handle(ports, event.payload, event.context.deadline).await)
+    }))
+    .await
 }
 
-/// Delivers a batch; answers which messages the queue must hand out again. After its last receive a message is in the dead-letter queue.
-pub async fn handle<P>(ports: &P, event: SqsEvent) -> SqsBatchResponse
+/// Delivers a batch in the time until `ends_ms` (since 1970), when Lambda ends the function; answers which messages the queue must hand
+/// out again. After its last receive a message is in the dead-letter queue.
+pub async fn handle<P>(ports: &P, event: SqsEvent, ends_ms: u64) -> SqsBatchResponse
 where
     P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Outbound + Clock,
 {
     let deliver = |message: SqsMessage| async move {
-        let delivered = deliver(ports, &message).await;
+        let delivered = deliver(ports, &message, time(ends_ms)).await;
         (message.message_id.unwrap_or_default(), delivered)
     };
     let mut answer = SqsBatchResponse::default();
     for (message_id, delivered) in join_all(event.records.into_iter().map(deliver)).await {
         match delivered {
-            Ok(report) if report.given_up > 0 => {
-                tracing::error!(
-                    given_up = report.given_up,
-                    "connections could not be posted to in five attempts or two minutes; they get no pushes until their next hello"
-                );
-            }
-            Ok(report) if report.swept => tracing::info!("entries whose delivery nobody had begun are queued"),
-            Ok(_) => {}
+            Ok(outcome) => log(&outcome),
             Err(failure) => {
                 failure.log(&format!("message {message_id} is handed back to the queue"));
                 let mut item = BatchItemFailure::default();
@@ -59,7 +56,26 @@ where
     answer
 }
 
-async fn deliver<P>(ports: &P, message: &SqsMessage) -> Result<FanOutOutcome, Failure>
+/// One line a task, whatever the number of connections that did not take it.
+fn log(outcome: &FanOutOutcome) {
+    if outcome.swept {
+        tracing::info!("entries whose delivery nobody had begun are queued");
+    }
+    let Some(cause) = &outcome.cause else { return };
+    let FanOutOutcome { posted, throttled, left, skipped, given_up, .. } = *outcome;
+    if given_up > 0 {
+        let what = "connections could not be posted to in five attempts or two minutes; they get no pushes until their next hello";
+        tracing::error!(posted, throttled, left, skipped, given_up, "{what}: {cause}");
+    } else {
+        tracing::warn!(posted, throttled, left, skipped, "not all connections took a task's entries: {cause}");
+    }
+}
+
+fn time(ms: u64) -> UnixMillis {
+    UnixMillis::try_from(ms).unwrap_or(UnixMillis::MAX)
+}
+
+async fn deliver<P>(ports: &P, message: &SqsMessage, ends: UnixMillis) -> Result<FanOutOutcome, Failure>
 where
     P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Outbound + Clock,
 {
@@ -69,7 +85,7 @@ where
     let number = |name: &str| message.attributes.get(name).and_then(|text| text.parse::<u64>().ok());
     // Without the count the message is taken for a repeated one: that posts more, never less.
     let times = number("ApproximateReceiveCount").and_then(|times| u32::try_from(times).ok()).unwrap_or(2);
-    let accepted = number("SentTimestamp").and_then(|ms| UnixMillis::try_from(ms).ok()).unwrap_or(UnixMillis::MAX);
-    let received = Received { times, accepted };
-    fan_out::fan_out(ports, &task, received).await
+    // Without the time it is taken for a redriven one, with the same effect.
+    let accepted = number("SentTimestamp").map_or(UnixMillis::MAX, time);
+    fan_out::fan_out(ports, &task, Received { times, accepted }, ends).await
 }

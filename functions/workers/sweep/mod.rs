@@ -75,6 +75,6 @@ where
 {
     // All of them are read before anything is queued: a batch with one that cannot be read queues nothing twice.
     let slots: Vec<(ConversationId, Seq)> = event.records.iter().map(|record| slot(&record.dynamodb.keys)).collect::<Result<_, _>>()?;
-    let epoch = deployed.settings(ports).await?.epoch;
-    sweep::sweep(ports, epoch, slots).await
+    let settings = deployed.settings(ports).await?;
+    sweep::sweep(ports, &settings, slots).await
 }

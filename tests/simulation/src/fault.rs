@@ -59,11 +59,13 @@ pub enum Fault {
     PushLost,
     /// A push comes twice, the second time later.
     PushDoubled,
+    /// Posts to a live socket are throttled for up to two and a half minutes.
+    PostsThrottled,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::RequestLost,
         Self::GatewayThrottles,
         Self::Throttled,
@@ -87,6 +89,7 @@ impl Fault {
         Self::AnswerLost,
         Self::PushLost,
         Self::PushDoubled,
+        Self::PostsThrottled,
     ];
 
     /// For people: the fault, and what it can hit.
@@ -115,6 +118,7 @@ impl Fault {
             Self::AnswerLost => ("answer lost", "answers"),
             Self::PushLost => ("push lost", "posts"),
             Self::PushDoubled => ("push doubled", "posts"),
+            Self::PostsThrottled => ("posts throttled for a while", "posts"),
         }
     }
 
@@ -123,7 +127,7 @@ impl Fault {
         match self {
             Self::Throttled | Self::Killed | Self::ResponseLost | Self::KilledInFlight => (20, 40),
             Self::SocketCut | Self::HalfOpen | Self::RequestLost | Self::GatewayThrottles | Self::AnswerLost => (20, 45),
-            Self::ClockOff | Self::FalseGone => (25, 60),
+            Self::ClockOff | Self::FalseGone | Self::PostsThrottled => (25, 60),
             Self::ItemByItem | Self::TokenExpiry => (100, 500),
             _ => (15, 120),
         }

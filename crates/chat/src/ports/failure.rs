@@ -2,7 +2,7 @@
 
 /// Why a call of a port came to nothing. `attempted` is what was attempted, in words of this crate; the rest is for logs and never holds
 /// bodies, tokens or user ids.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The outcome is unknown; the same request with the same ids is safe to repeat.
     #[error("{attempted}: {cause}")]

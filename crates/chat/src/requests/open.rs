@@ -44,7 +44,8 @@ where
         if head < first {
             // L4: created just now, or by somebody who died before this line.
             let head = Head { position: first, count: 0, time }; // entry 1 is no message
-            ports.enqueue(&dispatch::task(&conversation, (first.seq, head), ports.now()), 0).await?;
+            let sender = settings.keys.users.sender(&caller.user);
+            ports.enqueue(&dispatch::task(&conversation, (first.seq, head), sender, ports.now()), 0).await?;
             did.tasks = 1;
         }
         let conversation = ConversationHead { conversation, with: Some(request.with.clone()), head: head.max(first) };

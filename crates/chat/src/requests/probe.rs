@@ -39,7 +39,8 @@ where
     let is_found = |entry: &Entry| entry.sender == caller.user && ids.contains(&entry.client_message_id);
     let own: Vec<Entry> = entries.into_iter().filter(is_found).collect();
     let heads = own.iter().map(Entry::head).collect();
-    let tasks = dispatch::queue_not_dispatched(ports, ports.now(), vec![(conversation.clone(), heads)]).await?;
+    let tasks =
+        dispatch::queue_not_dispatched(ports, settings.keys.users.sender(&caller.user), vec![(conversation.clone(), heads)]).await?;
     let found = own.into_iter().map(|entry| Found {
         stored: Stored { position: entry.position, time_ms: entry.time, count: entry.facts.count },
         client_message_id: entry.client_message_id,

@@ -48,7 +48,7 @@ where
     outcomes.resize(request.messages.len(), Outcome::NotAttempted);
 
     let mut did = Did { stored: new.len(), duplicates: found.len(), attempts: appender.puts(), ..Did::default() };
-    did.tasks = deliver(ports, caller, request, new, found).await?;
+    did.tasks = deliver(ports, settings, caller, request, new, found).await?;
 
     let results = request.messages.iter().zip(outcomes);
     let results = results.map(|(message, outcome)| MessageResult { client_message_id: message.client_message_id.clone(), outcome });
@@ -65,6 +65,7 @@ fn draft(message: &NewMessage, key: &BodyKey) -> Draft {
 /// whose delivery no worker has begun is queued again.
 async fn deliver<P: Heads + FanOutQueue + Clock>(
     ports: &P,
+    settings: &Settings,
     caller: &Caller,
     request: &SendMessages,
     new: Vec<Head>,
@@ -74,7 +75,8 @@ async fn deliver<P: Heads + FanOutQueue + Clock>(
     let queued: Vec<Head> = new.into_iter().chain(found.into_iter().flat_map(|(_, entries)| entries)).collect();
     let Some(range) = dispatch::range(&queued) else { return Ok(0) };
     let own = queued.iter().map(|head| head.position.seq).collect();
-    let task = Task { own, origin: Some(caller.connection.clone()), ..dispatch::task(&request.conversation, range, ports.now()) };
+    let sender = settings.keys.users.sender(&caller.user);
+    let task = Task { own, origin: Some(caller.connection.clone()), ..dispatch::task(&request.conversation, range, sender, ports.now()) };
     ports.enqueue(&task, 0).await?;
     Ok(1)
 }

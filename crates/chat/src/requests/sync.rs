@@ -45,7 +45,7 @@ where
     };
     let (pages, (acked, mut did)) = try_join(pages(ports, settings, caller, &request.conversations), acknowledge).await?;
     let own = pages.iter().map(|page| (page.conversation.clone(), own(page, &caller.user))).collect();
-    did.tasks = dispatch::queue_not_dispatched(ports, ports.now(), own).await?;
+    did.tasks = dispatch::queue_not_dispatched(ports, settings.keys.users.sender(&caller.user), own).await?;
     let is_done = |page: &SyncPage| !matches!(&page.outcome, SyncOutcome::Ok(missed) if !missed.done);
     let done = pages.len() == request.conversations.len() && pages.iter().all(is_done);
     Ok(Done { answer: SyncAnswer { id: request.id.clone(), pages, done, acked }, did })

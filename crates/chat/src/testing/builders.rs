@@ -155,18 +155,14 @@ pub fn wire(entries: &[Entry]) -> Vec<chatlane_protocol::Entry> {
 /// The task of entries `first` to `last` of a direct conversation, none of which is its sender's own.
 pub fn task(conversation: &ConversationId, first: u64, last: u64) -> Task {
     let Head { position, count, time } = head(last);
-    Task {
-        conversation: conversation.clone(),
-        first: seq(first),
-        last: position,
-        count,
-        time,
-        own: vec![],
-        queued: start(),
-        origin: None,
-        undelivered: None,
-        check: false,
-    }
+    let conversation = conversation.clone();
+    let (own, queued, first) = (vec![], start(), seq(first));
+    Task { conversation, first, last: position, count, time, own, queued, origin: None, sender: None, undelivered: None, check: false }
+}
+
+/// The same, queued by a request of this user.
+pub fn task_by(sender: &str, conversation: &ConversationId, first: u64, last: u64) -> Task {
+    Task { sender: Some(settings().keys.users.sender(&user(sender))), ..task(conversation, first, last) }
 }
 
 /// What a client is told whose request met a backend that did not answer.

@@ -45,6 +45,8 @@ pub struct State {
     pub gone: BTreeSet<ConnectionId>,
     /// Connections that answer "unknown".
     pub stuck: BTreeSet<ConnectionId>,
+    /// Connections that are throttled.
+    pub throttled: BTreeSet<ConnectionId>,
     /// Every post is refused.
     pub refuses_posts: bool,
 }
@@ -82,6 +84,22 @@ impl Memory {
     /// The entries of a conversation, ascending.
     pub fn entries(&self, conversation: &ConversationId) -> Vec<Entry> {
         self.state().log.get(conversation).map(|log| log.values().cloned().collect()).unwrap_or_default()
+    }
+}
+
+impl State {
+    /// What the gateway answers for this connection, where it takes nothing.
+    fn not_taken(&self, connection: &ConnectionId) -> Option<PostOutcome> {
+        let because = |cause: &str| Failure::unavailable("post to a connection", cause);
+        if self.refuses_posts {
+            Some(PostOutcome::Refused(because("posts are refused")))
+        } else if self.stuck.contains(connection) {
+            Some(PostOutcome::Unknown(because("it is stuck")))
+        } else if self.throttled.contains(connection) {
+            Some(PostOutcome::Throttled(because("it is throttled")))
+        } else {
+            None
+        }
     }
 }
 
@@ -282,29 +300,21 @@ impl FanOutQueue for Memory {
 impl Outbound for Memory {
     async fn post(&self, connection: &ConnectionId, frame: &str) -> PostOutcome {
         let mut state = self.state();
-        if state.refuses_posts {
-            PostOutcome::Refused
-        } else if state.gone.contains(connection) {
-            PostOutcome::Gone
-        } else if state.stuck.contains(connection) {
-            PostOutcome::Unknown
-        } else {
+        if state.gone.contains(connection) && !state.refuses_posts {
+            return PostOutcome::Gone;
+        }
+        state.not_taken(connection).unwrap_or_else(|| {
             state.posts.push((connection.clone(), frame.to_owned()));
             PostOutcome::Posted
-        }
+        })
     }
 
     async fn close(&self, connection: &ConnectionId) -> PostOutcome {
         let mut state = self.state();
-        if state.refuses_posts {
-            PostOutcome::Refused
-        } else if state.stuck.contains(connection) {
-            PostOutcome::Unknown
-        } else if state.gone.insert(connection.clone()) {
-            PostOutcome::Posted
-        } else {
-            PostOutcome::Gone
+        if let Some(not_taken) = state.not_taken(connection) {
+            return not_taken;
         }
+        if state.gone.insert(connection.clone()) { PostOutcome::Posted } else { PostOutcome::Gone }
     }
 }
 

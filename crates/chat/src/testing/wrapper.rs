@@ -68,7 +68,7 @@ impl<T: Any + fmt::Debug + Send> Answer for Result<T, Failure> {
 
 impl Answer for PostOutcome {
     fn lost() -> Self {
-        Self::Unknown
+        Self::Unknown(Failure::unavailable("post to a connection", "it is lost"))
     }
 }
 

@@ -4,7 +4,7 @@
 use chatlane_protocol::{ConversationId, Seq, UnixMillis};
 
 use crate::log::Head;
-use crate::ports::{Failure, FanOutQueue, Heads};
+use crate::ports::{Clock, Failure, FanOutQueue, Heads};
 use crate::workers::task::Task;
 
 /// Entries of one conversation, as heads.
@@ -17,8 +17,8 @@ pub(crate) fn range(entries: &[Head]) -> Option<(Seq, Head)> {
     Some((first, *last))
 }
 
-/// The task that delivers these entries to all connections.
-pub(crate) fn task(conversation: &ConversationId, (first, last): (Seq, Head), now: UnixMillis) -> Task {
+/// The task that delivers these entries to all connections, queued by this `sender` ([`Task::sender`]).
+pub(crate) fn task(conversation: &ConversationId, (first, last): (Seq, Head), sender: u32, now: UnixMillis) -> Task {
     Task {
         conversation: conversation.clone(),
         first,
@@ -28,6 +28,7 @@ pub(crate) fn task(conversation: &ConversationId, (first, last): (Seq, Head), no
         own: vec![],
         queued: now,
         origin: None,
+        sender: Some(sender),
         undelivered: None,
         check: false,
     }
@@ -50,11 +51,14 @@ pub(crate) async fn not_dispatched<P: Heads>(ports: &P, found: Vec<Stored>) -> R
 
 /// Queues the delivery of what no worker has begun; answers how many tasks that took. `Err`: not of all; the caller must not be answered
 /// that these entries are stored.
-pub(crate) async fn queue_not_dispatched<P: Heads + FanOutQueue>(ports: &P, now: UnixMillis, found: Vec<Stored>) -> Result<usize, Failure> {
+pub(crate) async fn queue_not_dispatched<P>(ports: &P, sender: u32, found: Vec<Stored>) -> Result<usize, Failure>
+where
+    P: Heads + FanOutQueue + Clock,
+{
     let mut tasks = 0;
     for (conversation, entries) in not_dispatched(ports, found).await? {
         if let Some(range) = range(&entries) {
-            ports.enqueue(&task(&conversation, range, now), 0).await?;
+            ports.enqueue(&task(&conversation, range, sender, ports.now()), 0).await?;
             tasks += 1;
         }
     }

@@ -4,31 +4,28 @@
 //! sessions (D2, see [`crate::requests::hello`]). The head says that a delivery was begun, never that it is done: the queue repeats a task
 //! until a worker ends well (L4). Receivers drop what they have (D1), so posting twice is harmless and missing is not.
 
+mod leaving;
 mod plan;
+mod posting;
 mod range;
 
 use std::collections::BTreeMap;
 
 use chatlane_protocol::{ConnectionId, Position, UnixMillis, UserId};
-use futures_util::future::{try_join, try_join_all, try_join3};
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::future::{try_join, try_join_all, try_join4};
 
-use self::plan::{Outgoing, plan};
+use self::leaving::leave;
+use self::plan::plan;
+pub use self::posting::POSTING_ENDS_MS_BEFORE;
+use self::posting::post_all;
 use self::range::{lowest, read_range};
 use super::sweep;
-use super::task::{Task, Undelivered};
-use crate::ports::{Clock, Connections, Failure, FanOutQueue, Heads, Memberships, MessageLog, Outbound, PostOutcome};
+use super::task::Task;
+use crate::ports::{Clock, Connections, Failure, FanOutQueue, Heads, Memberships, MessageLog, Outbound, ReadBound};
 
 /// A task that the queue accepted so much later than it was made is a redriven dead letter: SQS takes those for new messages, with a
 /// new time and a receive count that begins again ("Learn how to configure a dead-letter queue redrive").
 pub const REDRIVEN_AFTER_MS: u64 = 60_000;
-
-/// Posts in flight at once.
-const POSTS_AT_ONCE: usize = 32;
-
-/// After so many attempts, or so long, a connection that cannot be posted to is given up.
-const ATTEMPTS_MAX: u32 = 5;
-const GIVE_UP_AFTER_MS: u64 = 120_000;
 
 /// What a worker did with a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,12 +38,18 @@ pub struct FanOutOutcome {
     pub posted: usize,
     /// Connections that are gone; their sessions were removed.
     pub gone: usize,
-    /// Connections left for a further task.
+    /// Connections that were throttled.
+    pub throttled: usize,
+    /// Connections left for further tasks.
     pub left: usize,
+    /// Connections for which the entries were given up. Their sessions stay: the devices see the gap by the next entry or head.
+    pub skipped: usize,
     /// Connections that were given up; their sessions were removed.
     pub given_up: usize,
     /// It was a check, and nobody had begun the delivery: the task is queued now.
     pub swept: bool,
+    /// The first reason why connections were left, skipped or given up.
+    pub cause: Option<Failure>,
 }
 
 /// What the queue says of a message that it hands out.
@@ -58,8 +61,8 @@ pub struct Received {
     pub accepted: UnixMillis,
 }
 
-/// Delivers one task. `Err`: nothing is lost, the queue repeats it.
-pub async fn fan_out<P>(ports: &P, task: &Task, received: Received) -> Result<FanOutOutcome, Failure>
+/// Delivers one task; `ends` is when the function's time is over. `Err`: nothing is lost, the queue repeats it.
+pub async fn fan_out<P>(ports: &P, task: &Task, received: Received, ends: UnixMillis) -> Result<FanOutOutcome, Failure>
 where
     P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Outbound + Clock,
 {
@@ -67,12 +70,18 @@ where
         return Ok(FanOutOutcome { swept: sweep::check(ports, task).await?, ..FanOutOutcome::default() });
     }
     let conversation = &task.conversation;
-    let (head, members, entries) =
-        try_join3(begin(ports, task), ports.members(conversation), read_range(ports, conversation, task.first, task.last.seq)).await?;
+    let entries = read_range(ports, conversation, task.first, task.last.seq);
+    let (head, members, entries, is_overtaken) =
+        try_join4(begin(ports, task), ports.members(conversation), entries, is_overtaken(ports, task)).await?;
     let repeated = received.times > 1 || received.accepted.since_ms(task.queued) >= REDRIVEN_AFTER_MS;
     let head = head.filter(|_| !repeated);
     if head.is_some_and(|head| head > task.last) {
         return Ok(FanOutOutcome { superseded: true, ..FanOutOutcome::default() });
+    }
+    if is_overtaken {
+        let skipped = task.undelivered.as_ref().map_or(0, |rest| rest.targets.len());
+        let cause = Failure::unavailable("post to connections", "they were throttled, and a later entry follows");
+        return Ok(FanOutOutcome { repeated, skipped, cause: Some(cause), ..FanOutOutcome::default() });
     }
 
     let from = lowest(task, head);
@@ -85,49 +94,29 @@ where
     }
 
     let all_outgoing = plan(task, &all, &members, sessions, ports.now());
-    let outcomes: Vec<(Outgoing, PostOutcome)> = stream::iter(all_outgoing)
-        .map(|outgoing| async {
-            let delivery = deliver(ports, &outgoing).await;
-            (outgoing, delivery)
-        })
-        .buffer_unordered(POSTS_AT_ONCE)
-        .collect()
-        .await;
-
-    let mut report = FanOutOutcome { repeated, ..FanOutOutcome::default() };
-    let (mut dead, mut left, mut refused) = (vec![], vec![], false);
-    for (outgoing, delivery) in outcomes {
-        match delivery {
-            PostOutcome::Posted => report.posted += 1,
-            PostOutcome::Gone => dead.push((outgoing.user, outgoing.connection)),
-            PostOutcome::Unknown => left.push((outgoing.user, outgoing.connection)),
-            PostOutcome::Refused => refused = true,
-        }
-    }
-    report.gone = dead.len();
-    if !left.is_empty() {
-        let (attempt, since) = task.undelivered.as_ref().map_or((0, ports.now()), |rest| (rest.attempt, rest.since));
-        if attempt + 1 >= ATTEMPTS_MAX || ports.now().since_ms(since) >= GIVE_UP_AFTER_MS {
-            report.given_up = left.len();
-            dead.append(&mut left);
-        } else {
-            report.left = left.len();
-            let undelivered = Undelivered { targets: left, attempt: attempt + 1, since };
-            let rest = Task { first: from, undelivered: Some(undelivered), ..task.clone() };
-            ports.enqueue(&rest, 1 << attempt).await?;
-        }
-    }
+    let posted = post_all(ports, all_outgoing, ends).await;
+    let left = leave(task, from, &posted, ports.now());
+    let outcome = FanOutOutcome {
+        repeated,
+        superseded: false,
+        swept: false,
+        posted: posted.taken,
+        gone: posted.gone.len(),
+        throttled: posted.throttled.len(),
+        left: left.tasks.iter().filter_map(|(task, _)| task.undelivered.as_ref()).map(|rest| rest.targets.len()).sum(),
+        skipped: left.skipped,
+        given_up: left.given_up.len(),
+        cause: posted.cause,
+    };
+    try_join_all(left.tasks.iter().map(|(task, wait_s)| ports.enqueue(task, *wait_s))).await?;
     let mut dead_of: BTreeMap<UserId, Vec<ConnectionId>> = BTreeMap::new();
-    for (user, connection) in dead {
+    for (user, connection) in posted.gone.into_iter().chain(left.given_up) {
         dead_of.entry(user).or_default().push(connection);
     }
     // Those connection ids only: another device of the user, or a newer socket of this one, stays.
     try_join_all(dead_of.iter().map(|(user, connections)| ports.remove(user, connections))).await?;
-    if refused {
-        // The queue repeats the task and at last keeps it: no session is to blame.
-        return Err(Failure::unavailable("post to connections", "the gateway refuses posts of this deployment"));
-    }
-    Ok(report)
+    // Refused: the queue repeats the task and at last keeps it. No session is to blame.
+    posted.refused.map_or(Ok(outcome), Err)
 }
 
 /// Raises the head to the task's last entry and answers what it was before. `None`: that is not known, because the answer was lost and
@@ -142,13 +131,12 @@ async fn begin<P: Heads>(ports: &P, task: &Task) -> Result<Option<Position>, Fai
     }
 }
 
-/// Posts the frames of one connection, one after the other; stops at the first that is not taken.
-async fn deliver<P: Outbound>(ports: &P, outgoing: &Outgoing) -> PostOutcome {
-    for frame in outgoing.frames.iter() {
-        match ports.post(&outgoing.connection, frame).await {
-            PostOutcome::Posted => {}
-            failed @ (PostOutcome::Gone | PostOutcome::Unknown | PostOutcome::Refused) => return failed,
-        }
+/// Whether the connections of this task were throttled, and a later entry is in the log. Its own task posts to them, and a device that
+/// takes it sees the gap. So one that does not read costs a post for each entry, and further ones only for the last: what is written to
+/// it meanwhile does not multiply them.
+async fn is_overtaken<P: MessageLog>(ports: &P, task: &Task) -> Result<bool, Failure> {
+    if task.undelivered.as_ref().is_none_or(|rest| rest.throttled == 0) {
+        return Ok(false);
     }
-    PostOutcome::Posted
+    Ok(!ports.read(&task.conversation, task.last.seq.next(), ReadBound::ONE).await?.is_empty())
 }

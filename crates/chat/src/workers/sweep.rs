@@ -17,6 +17,7 @@ use super::dispatch;
 use super::task::Task;
 use crate::log::{Entry, Head};
 use crate::ports::{Clock, Failure, FanOutQueue, Heads, MessageLog};
+use crate::settings::Settings;
 
 /// How long a check waits in the queue, so that it is behind a task that was only late.
 pub const CHECK_AFTER_S: u32 = 30;
@@ -36,9 +37,9 @@ pub struct Swept {
     pub checks: usize,
 }
 
-/// Looks whether the delivery of what was stored in these slots has begun, and queues a check where it has not. `epoch` is the
-/// deployment's. `Err`: of some it was not looked at; all slots have to be given again.
-pub async fn sweep<P>(ports: &P, epoch: u32, stored: impl IntoIterator<Item = (ConversationId, Seq)>) -> Result<Swept, Failure>
+/// Looks whether the delivery of what was stored in these slots has begun, and queues a check where it has not. `Err`: of some it was not
+/// looked at; all slots have to be given again.
+pub async fn sweep<P>(ports: &P, settings: &Settings, stored: impl IntoIterator<Item = (ConversationId, Seq)>) -> Result<Swept, Failure>
 where
     P: MessageLog + Heads + FanOutQueue + Clock,
 {
@@ -50,20 +51,20 @@ where
     let highest: Vec<(ConversationId, Seq)> = highest.into_iter().collect();
     let mut swept = Swept { conversations: highest.len(), checks: 0 };
     for some in highest.chunks(CONVERSATIONS_AT_ONCE) {
-        swept.checks += sweep_some(ports, epoch, some).await?;
+        swept.checks += sweep_some(ports, settings, some).await?;
     }
     Ok(swept)
 }
 
 /// The same for one slot each of some conversations; how many checks it queued.
-async fn sweep_some<P>(ports: &P, epoch: u32, slots: &[(ConversationId, Seq)]) -> Result<usize, Failure>
+async fn sweep_some<P>(ports: &P, settings: &Settings, slots: &[(ConversationId, Seq)]) -> Result<usize, Failure>
 where
     P: MessageLog + Heads + FanOutQueue + Clock,
 {
     let conversations: Vec<ConversationId> = slots.iter().map(|(conversation, _)| conversation.clone()).collect();
     let heads = ports.heads(&conversations).await?;
     // A slot has no epoch. A head of before a restore may name an entry that was cut, and then covers none of its seq that came since.
-    let is_covered = |(_, seq): &(ConversationId, Seq), head: Position| head.epoch >= epoch && head.seq >= *seq;
+    let is_covered = |(_, seq): &(ConversationId, Seq), head: Position| head.epoch >= settings.epoch && head.seq >= *seq;
     let open = slots.iter().cloned().zip(heads).filter(|(slot, head)| !is_covered(slot, head.position));
     let (slots, heads): (Vec<(ConversationId, Seq)>, Vec<Head>) = open.unzip();
     if slots.is_empty() {
@@ -73,7 +74,7 @@ where
     let as_check = |(entry, head): (Entry, Head)| {
         let last = entry.head();
         let range = (first_above(head.position, last.position), last);
-        Task { check: true, ..dispatch::task(&entry.conversation, range, ports.now()) }
+        Task { check: true, ..dispatch::task(&entry.conversation, range, settings.keys.users.sender(&entry.sender), ports.now()) }
     };
     let checks: Vec<Task> = ports.at(&slots).await?.into_iter().zip(heads).filter_map(above).map(as_check).collect();
     let queued = stream::iter(&checks).map(|check| ports.enqueue(check, CHECK_AFTER_S)).buffer_unordered(ENQUEUES_AT_ONCE);

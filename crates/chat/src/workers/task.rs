@@ -24,6 +24,10 @@ pub struct Task {
     pub queued: UnixMillis,
     /// The sending connection.
     pub origin: Option<ConnectionId>,
+    /// The hash of the user whose request queued it ([`UserKey::sender`](crate::log::hash::UserKey::sender)): the queue is fair between
+    /// senders. Tasks of before have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<u32>,
     /// Set when this is what an earlier worker could not post.
     #[serde(rename = "remainder", default, skip_serializing_if = "Option::is_none")]
     pub undelivered: Option<Undelivered>,
@@ -38,10 +42,18 @@ pub struct Task {
 pub struct Undelivered {
     /// The connections that are left.
     pub targets: Vec<(UserId, ConnectionId)>,
-    /// Attempts so far.
+    /// How often the outcome of posting to them was unknown.
     pub attempt: u32,
+    /// How often they were throttled. Remainders of before have none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub throttled: u32,
     /// When the first of them was.
     pub since: UnixMillis,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Task {
@@ -78,5 +90,17 @@ mod tests {
         assert_eq!(read_before.as_object_mut().unwrap().remove("check"), Some(true.into()));
         assert_eq!(serde_json::from_value::<Task>(read_before).unwrap(), task);
         assert!(serde_json::from_value::<Task>(check).unwrap().check);
+    }
+
+    /// A function of before reads both fields as ones that it does not know.
+    #[test]
+    fn the_sender_and_how_often_it_was_throttled_are_written_where_there_are_any() {
+        let task = r#"{"conversation":"d1","first":2,"last":{"epoch":1,"seq":3},"count":2,"time":7,"own":[],"queued":8,"origin":null"#;
+        let rest = |more: &str| format!(r#""remainder":{{"targets":[],"attempt":1{more},"since":9}}}}"#);
+        let texts = [format!("{task},{}", rest("")), format!(r#"{task},"sender":4294967295,{}"#, rest(r#","throttled":2"#))];
+        let [without, with] = texts.each_ref().map(|text| serde_json::from_str::<Task>(text).unwrap());
+        assert_eq!((without.sender, without.undelivered.as_ref().unwrap().throttled), (None, 0));
+        assert_eq!((with.sender, with.undelivered.as_ref().unwrap().throttled), (Some(u32::MAX), 2));
+        assert_eq!([without, with].map(|task| serde_json::to_string(&task).unwrap()), texts);
     }
 }

@@ -2,19 +2,20 @@
 
 mod many;
 
+use chatlane_chat::Settings;
 use chatlane_chat::log::Head;
 use chatlane_chat::ports::{Failure, Heads as _};
-use chatlane_chat::testing::builders::{self, EPOCH, conversation, head, position, seq, start};
+use chatlane_chat::testing::builders::{self, EPOCH, conversation, head, position, seq, settings, start};
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_chat::workers::fan_out::{FanOutOutcome, Received, fan_out};
 use chatlane_chat::workers::sweep::{CHECK_AFTER_S, Swept, sweep};
 use chatlane_chat::workers::task::Task;
-use chatlane_protocol::{ConversationId, Position, Seq};
+use chatlane_protocol::{ConversationId, Position, Seq, UnixMillis};
 
 fn try_sweep(stage: &Stage, epoch: u32, seqs: &[u64]) -> Result<Swept, Failure> {
-    block_on(sweep(&stage.ports, epoch, seqs.iter().map(|number| (stage.conversation.clone(), seq(*number)))))
+    block_on(sweep(&stage.ports, &Settings { epoch, ..settings() }, seqs.iter().map(|number| (stage.conversation.clone(), seq(*number)))))
 }
 
 fn swept(stage: &Stage, seqs: &[u64]) -> Swept {
@@ -31,7 +32,7 @@ fn check(stage: &Stage, first: u64, last: u64) -> Task {
 }
 
 fn receive(stage: &Stage, task: &Task) -> Result<FanOutOutcome, Failure> {
-    block_on(fan_out(&stage.ports, task, Received { times: 1, accepted: start() }))
+    block_on(fan_out(&stage.ports, task, Received { times: 1, accepted: start() }, UnixMillis::MAX))
 }
 
 /// What a check came to that nobody had to wait for.
@@ -151,7 +152,7 @@ fn conversations_are_looked_at_a_hundred_at_a_time() {
     let stage = Stage::with_entries(2);
     let unknown = (0..150).map(|number| (conversation(&format!("d-{number:03}")), Seq::FIRST));
     let all: Vec<(ConversationId, Seq)> = unknown.chain([(stage.conversation.clone(), seq(2))]).collect();
-    assert_eq!(block_on(sweep(&stage.ports, EPOCH, all)).unwrap(), Swept { conversations: 151, checks: 1 });
+    assert_eq!(block_on(sweep(&stage.ports, &settings(), all)).unwrap(), Swept { conversations: 151, checks: 1 });
     assert_eq!((stage.ports.count("heads"), stage.ports.count("at")), (2, 2));
     assert_eq!(stage.take_tasks()[0].0.last, position(2));
 }

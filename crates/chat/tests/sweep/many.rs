@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chatlane_chat::ports::{Created, Creations as _, Heads as _};
 use chatlane_chat::requests::send::send;
 use chatlane_chat::testing::builders::{
-    self, EPOCH, caller, connection, creation, direct, head, message, position, request_id, session, settings, start, user,
+    self, caller, connection, creation, direct, head, message, position, request_id, session, settings, start, user,
 };
 use chatlane_chat::testing::faulty::{Fault, Faulty};
 use chatlane_chat::testing::ready::block_on;
@@ -14,7 +14,7 @@ use chatlane_chat::workers::fan_out::{Received, fan_out};
 use chatlane_chat::workers::sweep::sweep;
 use chatlane_chat::workers::task::Task;
 use chatlane_protocol::request::SendMessages;
-use chatlane_protocol::{ConversationId, Outcome, Seq, ServerFrame};
+use chatlane_protocol::{ConversationId, Outcome, Seq, ServerFrame, UnixMillis};
 
 const CONVERSATIONS: usize = 400;
 const DELIVERED: usize = 10_000;
@@ -192,7 +192,7 @@ impl World {
             move_head(false);
         }
         let accepted = start().plus_ms(self.now_ms).min(task.queued);
-        let outcome = block_on(fan_out(&self.ports, task, Received { times: 1, accepted })).unwrap();
+        let outcome = block_on(fan_out(&self.ports, task, Received { times: 1, accepted }, UnixMillis::MAX)).unwrap();
         if lower {
             move_head(true);
         }
@@ -205,7 +205,7 @@ impl World {
         if self.broken == Broken::NeverSweeps {
             return;
         }
-        let swept = block_on(sweep(&self.ports, EPOCH, stored)).unwrap();
+        let swept = block_on(sweep(&self.ports, &settings(), stored)).unwrap();
         self.verdict.sweeps += 1;
         self.verdict.looked_at += swept.conversations;
         self.take_queued(None);

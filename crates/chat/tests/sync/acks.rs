@@ -1,6 +1,6 @@
 //! What a sync tells beside its pages: acknowledgements that move cursors, own messages whose delivery is queued.
 
-use chatlane_chat::testing::builders::{conversation, position, seq, session, task, user};
+use chatlane_chat::testing::builders::{conversation, position, seq, session, task_by, user};
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_chat::workers::task::Task;
@@ -56,11 +56,11 @@ fn an_ack_that_fails_does_not_fail_its_sync_which_says_so() {
     }
 }
 
-/// First and last of each queued task, which is nobody's own.
+/// First and last of each queued task: bob has asked for it, and it leaves out nothing as its sender's own.
 fn queued(stage: &Stage) -> Vec<(ConversationId, Seq, Position)> {
     let of = |(queued, delay): (Task, u32)| {
         let last = queued.last.seq.get();
-        assert_eq!((&queued, delay), (&task(&queued.conversation, queued.first.get(), last), 0));
+        assert_eq!((&queued, delay), (&task_by("bob", &queued.conversation, queued.first.get(), last), 0));
         (queued.conversation, queued.first, queued.last)
     };
     stage.take_tasks().into_iter().map(of).collect()

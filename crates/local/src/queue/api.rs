@@ -37,7 +37,7 @@ pub(super) fn answer(queue: &Queue, headers: &HeaderMap, body: &[u8]) -> Result<
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
     match target {
         "AmazonSQS.SendMessage" => {
-            let request = Parameters::read(body, &["MessageBody", "DelaySeconds"])?;
+            let request = Parameters::read(body, &["MessageBody", "DelaySeconds", "MessageGroupId"])?;
             send_message(queue, access_key_id(headers).unwrap_or("anonymous"), request)
         }
         "AmazonSQS.ReceiveMessage" => receive_message(queue, &Parameters::read(body, &["MaxNumberOfMessages"])?),
@@ -53,6 +53,7 @@ struct Parameters {
     queue_url: Option<String>,
     message_body: Option<String>,
     delay_seconds: Option<i64>,
+    message_group_id: Option<String>,
     max_number_of_messages: Option<i64>,
     attribute_names: Option<Vec<String>>,
 }
@@ -79,6 +80,7 @@ fn send_message(queue: &Queue, sender: &str, request: Parameters) -> Result<Valu
     let settings = request.queue(queue)?;
     let body = request.message_body.filter(|body| !body.is_empty()).ok_or(ApiError::Missing("MessageBody"))?;
     message::check(&body)?;
+    request.message_group_id.as_deref().map_or(Ok(()), message::check_group)?;
     let delay_seconds = in_range("DelaySeconds", request.delay_seconds.unwrap_or(0), 0, DELAY_SECONDS_MAX)?;
     let id = uuid::Uuid::new_v4().to_string();
     let answer = json!({ "MessageId": id, "MD5OfMessageBody": message::body_md5(&body) });

@@ -63,6 +63,18 @@ pub(super) fn check(body: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Checks a message group id: 1 to 128 letters, digits and punctuation marks.
+///
+/// Source: <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>, `MessageGroupId`.
+pub(super) fn check_group(id: &str) -> Result<(), ApiError> {
+    let is_one = (1..=128).contains(&id.len()) && id.chars().all(|c| c.is_ascii_graphic());
+    if is_one {
+        Ok(())
+    } else {
+        Err(ApiError::Invalid("MessageGroupId can only include alphanumeric and punctuation characters".to_owned()))
+    }
+}
+
 /// The characters that XML 1.0 allows, which is what SQS accepts.
 fn is_allowed(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)

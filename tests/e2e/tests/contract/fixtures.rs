@@ -285,7 +285,7 @@ async fn tasks_of_every_generation_are_read_and_those_of_the_newest_are_written(
     let own = vec![seq(2), seq(3)];
     let sent = Task { first: seq(2), last: position(3), count: 2, own, origin: Some(connection("L0SM9cOFvHcCIhw=")), ..least.clone() };
     let targets = vec![(odd(), connection("L0SM9cOFvHcCIhw=")), (user("bob"), connection("b-1"))];
-    let rest = Undelivered { targets, attempt: 4, since: start().plus_ms(1) };
+    let rest = Undelivered { targets, attempt: 4, throttled: 0, since: start().plus_ms(1) };
     let rest = Task { last: LAST, count: u64::MAX, time: UnixMillis::MAX, undelivered: Some(rest), ..sent.clone() };
     let (bench, mut written) = (Bench::new().await, String::new());
     for task in [&least, &sent, &rest] {

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use chatlane_aws::{Backend, Resource, sdk_config_at};
-use chatlane_chat::ports::{Outbound as _, PostOutcome};
+use chatlane_chat::ports::{Failure, Outbound as _, PostOutcome};
 use chatlane_local::embedded::{At, Endpoints, Matching, Service};
 use chatlane_local::gateway::{Gateway, GatewayEvent, Settings, What};
 use chatlane_local::lambda::Functions;
@@ -94,20 +94,27 @@ async fn a_connection_is_closed_behind_what_was_posted_to_it() {
 }
 
 #[tokio::test]
-async fn throttles_and_failures_leave_the_outcome_unknown_and_refusals_do_not() {
+async fn failures_leave_the_outcome_unknown_and_throttles_and_refusals_do_not() {
     let mut bench = Bench::new().await;
     let (_device, connection) = bench.client().await;
+    let outcomes: [fn(Failure) -> PostOutcome; 3] = [PostOutcome::Throttled, PostOutcome::Unknown, PostOutcome::Refused];
+    let [throttled, unknown, refused] = outcomes;
     for (status, code, expected) in [
-        (StatusCode::TOO_MANY_REQUESTS, "LimitExceededException", PostOutcome::Unknown),
-        (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerException", PostOutcome::Unknown),
-        (StatusCode::BAD_REQUEST, "BadRequestException", PostOutcome::Unknown),
-        (StatusCode::FORBIDDEN, "ForbiddenException", PostOutcome::Refused),
-        (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", PostOutcome::Refused),
+        (StatusCode::TOO_MANY_REQUESTS, "LimitExceededException", throttled),
+        (StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException", throttled),
+        (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerException", unknown),
+        (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableException", unknown),
+        (StatusCode::BAD_REQUEST, "BadRequestException", unknown),
+        (StatusCode::FORBIDDEN, "ForbiddenException", refused),
+        (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", refused),
     ] {
+        let recording = bench.endpoints.record();
         let _refusing =
             Refusing::with(bench.endpoints.hold(Matching::service(Service::Connections), At::Request, usize::MAX), status, code);
-        let deliveries = [bench.outbound.post(&connection, "{}").await, bench.outbound.close(&connection).await];
-        assert_eq!(deliveries, [expected; 2], "{code}");
+        let outcomes = [bench.outbound.post(&connection, "{}").await, bench.outbound.close(&connection).await];
+        let because = |attempted| expected(Failure::unavailable(attempted, code));
+        assert_eq!(outcomes, [because("post to a connection"), because("close a connection")]);
+        assert_eq!(recording.calls().len(), 2, "each is tried once, whatever the answer");
     }
 }
 
@@ -115,17 +122,18 @@ async fn throttles_and_failures_leave_the_outcome_unknown_and_refusals_do_not() 
 async fn a_post_without_an_answer_has_an_unknown_outcome_and_may_have_arrived() {
     let mut bench = Bench::new().await;
     let (device, connection) = bench.client().await;
-    let mut hold = bench.endpoints.hold(Matching::service(Service::Connections), At::Answer, 3);
+    let mut hold = bench.endpoints.hold(Matching::service(Service::Connections), At::Answer, 3); // it would catch another attempt
+    let mut caught = vec![];
     let unanswered = async {
-        let mut caught = vec![];
         loop {
-            caught.push(hold.caught().await); // each attempt ends by the SDK's own timeout
+            caught.push(hold.caught().await); // it ends by the SDK's own timeout
         }
     };
-    let delivery = tokio::select! {
-        delivery = bench.outbound.post(&connection, r#"{"n":1}"#) => delivery,
+    let outcome = tokio::select! {
+        outcome = bench.outbound.post(&connection, r#"{"n":1}"#) => outcome,
         () = unanswered => unreachable!("it holds for ever"),
     };
-    assert_eq!(delivery, PostOutcome::Unknown);
+    assert_eq!(outcome, PostOutcome::Unknown(Failure::unavailable("post to a connection", "timed out")));
+    assert_eq!(caught.len(), 1);
     assert_eq!(device.until("it arrived all the same", |frames| frames.first().cloned()).await, Some(json!({ "n": 1 })));
 }

@@ -72,6 +72,18 @@ async fn a_delayed_task_is_not_received_before_its_time() {
     assert_eq!(delays[..4], [Value::Null, json!(600), json!(900), json!(900)], "900 s is the longest that SQS has");
 }
 
+/// What SQS is fair between: the senders, by their hashes.
+#[tokio::test]
+async fn a_task_is_in_the_group_of_its_sender() {
+    let bench = Bench::new().await;
+    let recording = bench.endpoints.record();
+    for sender in [None, Some(0), Some(0xa1b2_c3d4)] {
+        bench.queue.enqueue(&Task { sender, ..task() }, 0).await.unwrap();
+    }
+    let groups: Vec<Value> = recording.calls().iter().map(|call| call.request["MessageGroupId"].clone()).collect();
+    assert_eq!(groups, [Value::Null, json!("00000000"), json!("a1b2c3d4")]);
+}
+
 #[tokio::test]
 async fn a_task_whose_answer_is_lost_is_in_the_queue_at_least_once() {
     let bench = Bench::new().await;

@@ -10,3 +10,4 @@ mod runner;
 mod starts;
 mod stranger;
 mod sweeping;
+mod throttled;

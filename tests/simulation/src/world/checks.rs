@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use chatlane_chat::testing::memory::State;
 use chatlane_protocol::limits::CURSORS_EVERY_MS;
 use chatlane_protocol::request::{PositionIn, Positions, SendMessages, Sync};
-use chatlane_protocol::{ConversationId, Entry, Position, Request};
+use chatlane_protocol::{ConnectionId, ConversationId, Entry, Position, Request};
 use chatlane_session::{Change, ConnectionState, OutboxState, OutgoingState, Output, Shown, SocketId};
 
 use super::World;
 use super::gateway::Stage;
 use super::phone::Phone;
+use super::port::Call;
 use super::watch::{Ever, Kept, is_there};
 
 /// Outputs of one device in one second: a bound that only a loop exceeds.
@@ -208,6 +209,15 @@ impl World {
             self.ever.add(&entry.conversation, Kept { entry: entry.to_wire(), before, at_ms: self.now_ms });
             drop(state);
             self.stream((entry.conversation.clone(), entry.position.seq));
+        }
+    }
+
+    /// A worker does this: of the sessions that it removes, none is of a connection that lives and took all its posts, or was throttled.
+    pub(crate) fn check_removed(&mut self, call: &Call) {
+        let mut connections = call.argument::<Vec<ConnectionId>>().filter(|_| call.method == "remove").into_iter().flatten();
+        let healthy = |connection: &&ConnectionId| self.named(connection).is_some_and(|(_, socket)| socket.held && !socket.to_blame);
+        if let Some(connection) = connections.find(healthy) {
+            self.violated("D2", format!("a worker removes the session of {connection}, which lives and was throttled at most"));
         }
     }
 

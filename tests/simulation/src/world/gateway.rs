@@ -1,7 +1,7 @@
 //! The gateway: sockets, frames to functions and back, posts. Frames have no order; a socket's end is known to either side at its own time.
 
 use aws_lambda_events::apigw::{ApiGatewayCustomAuthorizerRequestTypeRequest, ApiGatewayWebsocketProxyRequest};
-use chatlane_chat::ports::PostOutcome;
+use chatlane_chat::ports::{Failure, PostOutcome};
 use chatlane_chat::testing::memory::SetClock;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_functions::handshake::{authorize, connect};
@@ -10,7 +10,7 @@ use chatlane_protocol::{Action, ConnectionId, DeviceId};
 use chatlane_session::{Input, OpenFailure, SocketId, Text};
 use serde_json::{Value, json};
 
-use super::port::machine_clock;
+use super::port::{Call, machine_clock};
 use super::{Event, START_MS, World};
 use crate::fault::Fault;
 use crate::issuer;
@@ -46,13 +46,18 @@ pub(crate) struct Socket {
     pub(crate) stage: Stage,
     /// Whether the gateway holds it open: since `$connect` has answered, until it knows of the end.
     pub(crate) held: bool,
+    /// Until then, posts to it are throttled.
+    throttled_until_ms: u64,
+    /// A worker has a reason to remove its session: a post got no answer, or a false one. That it was throttled is none.
+    pub(crate) to_blame: bool,
     connected_ms: u64,
     context: Value,
 }
 
 impl Socket {
     pub(crate) const fn new(owner: Owner) -> Self {
-        Self { owner, stage: Stage::Opening, held: false, connected_ms: 0, context: Value::Null }
+        let (held, to_blame, connected_ms, throttled_until_ms) = (false, false, 0, 0);
+        Self { owner, stage: Stage::Opening, held, throttled_until_ms, to_blame, connected_ms, context: Value::Null }
     }
 }
 
@@ -251,11 +256,16 @@ impl World {
     }
 
     /// `POST @connections`.
-    pub(crate) fn post(&mut self, connection: &ConnectionId, frame: &str) -> PostOutcome {
+    pub(crate) fn post(&mut self, connection: &ConnectionId, frame: &str, never_throttled: bool) -> PostOutcome {
         let Some((number, socket)) = self.named(connection).filter(|(_, socket)| socket.held) else { return PostOutcome::Gone };
         if socket.stage == Stage::Open && self.faults.strike(Fault::FalseGone).is_some() {
             self.log(format_args!("{connection} is called gone"));
+            self.is_to_blame(number);
             return PostOutcome::Gone;
+        }
+        if !never_throttled && self.is_throttled(number) {
+            self.log(format_args!("{connection} is throttled"));
+            return PostOutcome::Throttled(Failure::unavailable("post to a connection", "it is throttled"));
         }
         if self.by_session(number) && self.faults.strike(Fault::PushLost).is_some() {
             return PostOutcome::Posted;
@@ -265,6 +275,35 @@ impl World {
         }
         self.toward_device(number, frame.to_owned());
         PostOutcome::Posted
+    }
+
+    /// Whether a post to this socket is throttled now.
+    fn is_throttled(&mut self, number: u64) -> bool {
+        let now_ms = self.now_ms;
+        let until_ms = self.sockets[&number].throttled_until_ms;
+        if now_ms < until_ms || !self.by_session(number) {
+            return now_ms < until_ms;
+        }
+        let Some(mut dice) = self.faults.strike(Fault::PostsThrottled) else { return false };
+        if let Some(socket) = self.sockets.get_mut(&number) {
+            socket.throttled_until_ms = now_ms + dice.between(1_000, 150_000);
+        }
+        true
+    }
+
+    /// A post whose answer was lost: it may be dead.
+    pub(crate) fn blame(&mut self, call: &Call) {
+        if call.method == "post"
+            && let Some((number, _)) = call.argument::<ConnectionId>().and_then(|connection| self.named(connection))
+        {
+            self.is_to_blame(number);
+        }
+    }
+
+    fn is_to_blame(&mut self, number: u64) {
+        if let Some(socket) = self.sockets.get_mut(&number) {
+            socket.to_blame = true;
+        }
     }
 
     /// `DELETE @connections`: behind what was posted.
@@ -290,7 +329,7 @@ impl World {
         matches!(self.sockets[&number].owner, Owner::Phone { .. })
     }
 
-    fn named(&self, connection: &ConnectionId) -> Option<(u64, Socket)> {
+    pub(crate) fn named(&self, connection: &ConnectionId) -> Option<(u64, Socket)> {
         let number: u64 = connection.as_str().strip_prefix('c')?.strip_suffix('=')?.parse().ok()?;
         Some((number, self.sockets.get(&number)?.clone()))
     }

@@ -20,8 +20,9 @@ use chatlane_functions::workers::{fan_out, sweep};
 use chatlane_protocol::Action;
 
 use super::port::{Call, Ports, ends, machine_clock, settles, what};
+use super::queue::Tried;
 use super::sweeper::Swept;
-use super::{Event, World};
+use super::{Event, START_MS, World};
 use crate::fault::Fault;
 use crate::issuer;
 
@@ -33,7 +34,7 @@ pub(crate) enum Job {
     /// The end of a socket.
     Disconnect,
     /// Messages of the queue.
-    Batch { messages: Vec<u64>, remainders: bool },
+    Batch { messages: Vec<u64>, tried: Tried },
     /// Records of the log's stream.
     Sweep(Swept),
 }
@@ -59,6 +60,8 @@ pub(crate) struct Waiting {
     invocation: u64,
     call: Call,
     effect: Taken,
+    /// It is a post, and the connection takes it where it lives.
+    never_throttled: bool,
 }
 
 /// What became of a call at the backend, where it takes effect once.
@@ -70,6 +73,9 @@ enum Taken {
     /// It is to be answered so.
     Done(Box<dyn Outcome>),
 }
+
+/// When Lambda ends a function, which says so by its own clock. (Here none is ended for it.)
+const FUNCTION_MS: u64 = 10_000;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -123,10 +129,11 @@ impl World {
         self.begin(format!("disconnect of c{socket}"), Job::Disconnect, desk, Box::pin(future));
     }
 
-    pub(crate) fn invoke_fan_out(&mut self, messages: Vec<u64>, remainders: bool, event: SqsEvent) {
+    pub(crate) fn invoke_fan_out(&mut self, messages: Vec<u64>, tried: Tried, event: SqsEvent) {
         let (desk, ports) = self.machine();
-        let future = async move { Ended::Batch(fan_out::handle(&ports, event).await) };
-        self.begin(format!("worker of {messages:?}"), Job::Batch { messages, remainders }, desk, Box::pin(future));
+        let ends_ms = START_MS + self.now_ms + FUNCTION_MS;
+        let future = async move { Ended::Batch(fan_out::handle(&ports, event, ends_ms).await) };
+        self.begin(format!("worker of {messages:?}"), Job::Batch { messages, tried }, desk, Box::pin(future));
     }
 
     pub(crate) fn invoke_sweep(&mut self, swept: Swept, event: StreamEvent) {
@@ -158,21 +165,22 @@ impl World {
             return;
         }
         let calls = mem::take(&mut lock(&invocation.desk).calls);
-        let remainders = matches!(invocation.job, Job::Batch { remainders: true, .. });
+        let tried = if let Job::Batch { tried, .. } = invocation.job { tried } else { Tried::Never };
         self.invocations.insert(number, invocation);
         for call in calls {
-            self.register(number, call, remainders);
+            self.register(number, call, tried);
         }
     }
 
     /// A call was made: what becomes of it, and when.
-    fn register(&mut self, invocation: u64, call: Call, undelivered: bool) {
+    fn register(&mut self, invocation: u64, call: Call, tried: Tried) {
         let number = self.number();
         let (effect_ms, answer_ms) = (self.call_ms(), self.call_ms());
-        // A connection is given up after five refused posts: a push that is lost by rule.
-        let spared = self.strict && undelivered && call.effect == Effect::posts;
+        // A connection is given up after five lost posts, an entry after two minutes of throttling: a push that is lost by rule.
+        let posts = self.strict && call.effect == Effect::posts;
+        let (spared, never_throttled) = (posts && tried >= Tried::Once, posts && tried == Tried::Long);
         let (writes, answered) = (call.leaves_a_trace(), effect_ms + answer_ms);
-        self.calls.insert(number, Waiting { invocation, call, effect: Taken::Not });
+        self.calls.insert(number, Waiting { invocation, call, effect: Taken::Not, never_throttled });
         if self.faults.strike(Fault::Killed).is_some() {
             self.at(effect_ms, Event::Dies { invocation });
             return;
@@ -207,7 +215,10 @@ impl World {
         let caller = self.invocations.get(&waiting.invocation).map(|caller| caller.name.clone());
         self.log(format_args!("{} {}", caller.as_deref().unwrap_or("the dead"), what(&waiting.call)));
         if matches!(waiting.effect, Taken::Not) {
-            waiting.effect = self.take_effect(&waiting.call).map_or(Taken::Failed, Taken::Done);
+            if caller.is_some() && matches!(self.invocations[&waiting.invocation].job, Job::Batch { .. }) {
+                self.check_removed(&waiting.call);
+            }
+            waiting.effect = self.take_effect(&waiting.call, waiting.never_throttled).map_or(Taken::Failed, Taken::Done);
         }
         if caller.is_some() {
             self.calls.insert(number, waiting);
@@ -222,11 +233,12 @@ impl World {
             self.at(3, Event::Answer { call: number, comes });
             return;
         }
-        let Some(Waiting { invocation, call, effect }) = self.calls.remove(&number) else { return };
+        let Some(Waiting { invocation, call, effect, .. }) = self.calls.remove(&number) else { return };
         match effect {
             Taken::Done(outcome) if comes => call.answer(outcome),
             Taken::Done(_) | Taken::Failed | Taken::Not => {
                 self.log(format_args!("{} fails", what(&call)));
+                self.blame(&call);
                 call.lose();
             }
         }

@@ -42,8 +42,8 @@ pub(crate) fn ends(call: &Call) -> Option<&ConversationId> {
 }
 
 impl World {
-    /// The call takes effect. `None`: it fails, and has none.
-    pub(crate) fn take_effect(&mut self, call: &Call) -> Option<Box<dyn Outcome>> {
+    /// The call takes effect; a post that is `never_throttled` is taken where its connection lives. `None`: it fails, and has none.
+    pub(crate) fn take_effect(&mut self, call: &Call, never_throttled: bool) -> Option<Box<dyn Outcome>> {
         const COMPLETE: &str = "the call has its arguments";
         let in_hand = |conversation: &ConversationId| self.half.contains_key(conversation);
         Some(match call.method {
@@ -61,7 +61,7 @@ impl World {
             }
             "post" => {
                 let frame = call.argument::<String>().expect(COMPLETE);
-                Box::new(self.post(call.argument::<ConnectionId>().expect(COMPLETE), frame))
+                Box::new(self.post(call.argument::<ConnectionId>().expect(COMPLETE), frame, never_throttled))
             }
             "close" => Box::new(self.hang_up(call.argument().expect(COMPLETE))),
             _ => call.take_effect(&self.memory),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use chatlane_chat::workers::task::Task;
+use chatlane_chat::workers::task::{Task, Undelivered};
 use chatlane_protocol::{ConversationId, Position};
 use serde_json::json;
 
@@ -23,10 +23,26 @@ const BATCH_MAX: usize = 10;
 #[derive(Debug)]
 struct Message {
     body: String,
-    undelivered: bool,
+    undelivered: Option<Undelivered>,
     sent_ms: u64,
     receives: u32,
     visible_ms: u64,
+}
+
+/// How much has been tried in vain for what a message is left with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tried {
+    Never,
+    Once,
+    /// It is given up soon.
+    Long,
+}
+
+impl Tried {
+    fn so_far(rest: &Undelivered, now_ms: u64) -> Self {
+        let since_ms = now_ms.saturating_sub(rest.since.get());
+        if rest.throttled >= 3 || since_ms >= 60_000 { Self::Long } else { Self::Once }
+    }
 }
 
 /// The queue and its dead letters.
@@ -56,7 +72,7 @@ impl World {
             self.met.checked();
         }
         let copies = 1 + u8::from(self.faults.strike(Fault::QueueDuplicate).is_some());
-        let (body, undelivered) = (serde_json::to_string(task).expect("a task is JSON"), task.undelivered.is_some());
+        let (body, undelivered) = (serde_json::to_string(task).expect("a task is JSON"), &task.undelivered);
         for _ in 0..copies {
             let mut in_ms = u64::from(delay_s) * 1000 + self.dice.between(0, 30);
             if let Some(mut dice) = self.faults.strike(Fault::QueueReorder) {
@@ -68,7 +84,8 @@ impl World {
             if self.faults.strike(Fault::QueueQuarter).is_some() {
                 in_ms += 900_000;
             }
-            self.enqueue(Message { body: body.clone(), undelivered, sent_ms: self.now_ms, receives: 0, visible_ms: self.now_ms + in_ms });
+            let (body, undelivered) = (body.clone(), undelivered.clone());
+            self.enqueue(Message { body, undelivered, sent_ms: self.now_ms, receives: 0, visible_ms: self.now_ms + in_ms });
         }
     }
 
@@ -88,7 +105,7 @@ impl World {
             visible.truncate(most);
             self.at(1, Event::Poll);
         }
-        let (mut batch, mut records, mut remainders) = (vec![], vec![], false);
+        let (mut batch, mut records, mut tried) = (vec![], vec![], Tried::Never);
         for number in visible {
             let overlap = self.faults.strike(Fault::WorkerOverlap).map(|mut dice| dice.between(1, 40));
             let message = self.queue.messages.get_mut(&number).expect("just seen");
@@ -101,7 +118,7 @@ impl World {
             message.receives += 1;
             let invisible_ms = overlap.unwrap_or(VISIBILITY_MS);
             message.visible_ms = now_ms + invisible_ms;
-            remainders |= message.undelivered;
+            tried = tried.max(message.undelivered.as_ref().map_or(Tried::Never, |rest| Tried::so_far(rest, START_MS + now_ms)));
             records.push(json!({
                 "messageId": number.to_string(),
                 "receiptHandle": format!("{number}-{}", message.receives),
@@ -120,7 +137,7 @@ impl World {
         }
         if !batch.is_empty() {
             let event: SqsEvent = serde_json::from_value(json!({"Records": records})).expect("an event of the queue");
-            self.invoke_fan_out(batch, remainders, event);
+            self.invoke_fan_out(batch, tried, event);
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-use chatlane_protocol::{ClientMessageId, Outcome, Position};
+use chatlane_protocol::{ClientMessageId, Outcome, Position, UnixMillis};
 use futures_util::FutureExt as _;
 
 use super::device::{Anchors, Device, Wish};
@@ -261,7 +261,7 @@ impl Run {
             return self.note(format_args!("a worker raises the head for {range} and dies"));
         }
         self.memory.clock.set(now(self.steps));
-        let done = fan_out(&self.memory, &task, Received { times: receives, accepted: task.queued }).now_or_never();
+        let done = fan_out(&self.memory, &task, Received { times: receives, accepted: task.queued }, UnixMillis::MAX).now_or_never();
         match done.expect("the memory backend never waits") {
             Ok(report) => {
                 let frames = std::mem::take(&mut self.memory.state().posts);

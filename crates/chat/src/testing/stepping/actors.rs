@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 
 use chatlane_protocol::request::{Hello, Known, SendMessages};
-use chatlane_protocol::{Position, limits};
+use chatlane_protocol::{Position, UnixMillis, limits};
 
 use super::Mutation;
 use super::mutated::Ports;
@@ -92,7 +92,7 @@ pub(super) fn play(actor: Actor, ports: Ports, mutation: Option<Mutation>) -> Pl
         Actor::Worker { task, times } => Box::pin(async move {
             let as_if_first = matches!(mutation, Some(Mutation::SkipAtHead | Mutation::RepeatedTaskSkipped));
             let received = Received { times: if as_if_first { 1 } else { times }, accepted: task.queued };
-            fan_out(&ports, &task, received).await.expect("the task is done");
+            fan_out(&ports, &task, received, UnixMillis::MAX).await.expect("the task is done");
             Ended::FannedOut
         }),
     }

@@ -19,6 +19,9 @@ async fn a_request_is_refused_with_the_code_of_sqs() {
         ("SendMessage", json!({ "MessageBody": "m", "DelaySeconds": -1 }), "InvalidParameterValue"),
         ("SendMessage", json!({ "MessageBody": "m", "DelaySeconds": 901 }), "InvalidParameterValue"),
         ("SendMessage", json!({ "MessageBody": "m", "DelaySeconds": "soon" }), "MalformedInput"),
+        ("SendMessage", json!({ "MessageBody": "m", "MessageGroupId": "" }), "InvalidParameterValue"),
+        ("SendMessage", json!({ "MessageBody": "m", "MessageGroupId": "g".repeat(129) }), "InvalidParameterValue"),
+        ("SendMessage", json!({ "MessageBody": "m", "MessageGroupId": "a b" }), "InvalidParameterValue"),
         ("ReceiveMessage", json!({ "MaxNumberOfMessages": 0 }), "InvalidParameterValue"),
         ("ReceiveMessage", json!({ "MaxNumberOfMessages": 11 }), "InvalidParameterValue"),
         // What nobody here asks for is refused, whether SQS has it or not.
@@ -59,6 +62,14 @@ async fn a_message_of_one_mebibyte_is_accepted_and_a_byte_more_is_not() {
     body.push('x');
     let (status, error, _) = bench.post("SendMessage", json!({ "MessageBody": body })).await;
     assert_eq!((status, error.as_str()), (StatusCode::BAD_REQUEST, "InvalidParameterValue;Sender"));
+}
+
+#[tokio::test]
+async fn a_standard_queue_takes_messages_with_a_group() {
+    let bench = Bench::new();
+    let request = json!({ "MessageBody": "m", "MessageGroupId": "g".repeat(128) });
+    assert_eq!(bench.post("SendMessage", request).await.0, StatusCode::OK);
+    assert_eq!(bench.depth("tasks").visible, 1);
 }
 
 #[tokio::test]

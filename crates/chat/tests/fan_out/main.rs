@@ -1,5 +1,7 @@
 //! The fan-out worker: which entries of a task go to whom, in which frames, and what happens to connections that do not take them.
 
+mod not_taken;
+
 use chatlane_chat::log::{Entry, Head};
 use chatlane_chat::ports::{Connection, Failure};
 use chatlane_chat::testing::builders::{
@@ -9,8 +11,8 @@ use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_chat::workers::fan_out::{FanOutOutcome, REDRIVEN_AFTER_MS, Received, fan_out};
-use chatlane_chat::workers::task::{Task, Undelivered};
-use chatlane_protocol::{Position, ServerFrame, limits};
+use chatlane_chat::workers::task::Task;
+use chatlane_protocol::{Position, ServerFrame, UnixMillis, limits};
 
 /// The stage with so many entries. The phones of both and alice's tablet are online: connections `alice`, `tablet` and `bob`.
 fn online(tail: u64) -> Stage {
@@ -28,11 +30,14 @@ fn task(stage: &Stage, first: u64, last: u64) -> Task {
 }
 
 fn try_deliver(stage: &Stage, task: &Task, receives: u32) -> Result<FanOutOutcome, Failure> {
-    block_on(fan_out(&stage.ports, task, Received { times: receives, accepted: task.queued }))
+    block_on(fan_out(&stage.ports, task, Received { times: receives, accepted: task.queued }, UnixMillis::MAX))
 }
 
+/// The outcome, without the reason why connections did not take everything: there is one if some did not.
 fn deliver(stage: &Stage, task: &Task) -> FanOutOutcome {
-    try_deliver(stage, task, 1).unwrap()
+    let mut outcome = try_deliver(stage, task, 1).unwrap();
+    assert_eq!(outcome.cause.take().is_some(), outcome.left + outcome.skipped + outcome.given_up > 0);
+    outcome
 }
 
 /// The entries that the connection took, frame by frame; it has taken none after this.
@@ -236,107 +241,6 @@ fn the_largest_entry_has_a_frame_of_its_own() {
     assert_eq!(frames(&stage, "bob").iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1]);
 }
 
-// --- connections that take nothing
-
-// holds: D2
-#[test]
-fn a_connection_that_is_gone_is_removed_and_no_other() {
-    let stage = online(2);
-    stage.ports.memory.state().gone.insert(connection("tablet"));
-    assert_eq!(deliver(&stage, &task(&stage, 2, 2)), FanOutOutcome { gone: 1, ..posted(1) });
-    assert_eq!((connections_of(&stage, "alice"), connections_of(&stage, "bob")), (vec!["alice".to_owned()], vec!["bob".to_owned()]));
-    assert_eq!(stage.take_tasks(), []);
-}
-
-// holds: L4
-#[test]
-fn what_could_not_be_posted_is_left_to_a_task_for_those_connections_only() {
-    let stage = online(5);
-    stage.deliver_up_to(3);
-    stage.ports.memory.state().stuck.extend([connection("tablet"), connection("bob")]);
-    assert_eq!(deliver(&stage, &task(&stage, 5, 5)), FanOutOutcome { left: 2, ..posted(1) });
-
-    let mut left = stage.take_tasks();
-    left[0].0.undelivered.as_mut().unwrap().targets.sort();
-    let targets = vec![(user("alice"), connection("tablet")), (user("bob"), connection("bob"))];
-    // From where this worker began: the next one does not learn the old head.
-    let expected = Task { first: seq(4), undelivered: Some(Undelivered { targets, attempt: 1, since: start() }), ..task(&stage, 5, 5) };
-    assert_eq!(left, [(expected.clone(), 1)]);
-    assert_eq!(connections_of(&stage, "bob"), ["bob"]);
-
-    // By then others have written, and the head is higher: it is neither written nor a reason to skip.
-    stage.ports.memory.state().stuck.clear();
-    stage.ports.memory.state().posts.clear();
-    stage.put(&entry(&stage.conversation, 6, "bob"));
-    stage.deliver_up_to(6);
-    let raised = stage.ports.count("raise_head");
-    assert_eq!(deliver(&stage, &expected), posted(2));
-    assert_eq!((seqs(&stage, "tablet"), seqs(&stage, "bob"), seqs(&stage, "alice")), (vec![4, 5], vec![4, 5], vec![]));
-    assert_eq!((stage.ports.count("raise_head"), begun(&stage)), (raised, position(6)));
-}
-
-#[test]
-fn a_target_that_has_left_meanwhile_is_left_alone() {
-    let stage = online(2);
-    let undelivered = Undelivered { targets: vec![(user("bob"), connection("closed"))], attempt: 1, since: start() };
-    assert_eq!(deliver(&stage, &Task { undelivered: Some(undelivered), ..task(&stage, 2, 2) }), posted(0));
-    assert_eq!(stage.take_tasks(), []);
-}
-
-// holds: D2
-#[test]
-fn after_five_attempts_a_connection_is_given_up() {
-    let stage = online(2);
-    stage.ports.memory.state().stuck.insert(connection("bob"));
-    let mut next = task(&stage, 2, 2);
-    let mut delays = vec![];
-    for attempt in 1..5 {
-        assert_eq!(deliver(&stage, &next).left, 1, "attempt {attempt}");
-        let (left, wait_s) = stage.take_tasks().remove(0);
-        assert_eq!(left.undelivered.as_ref().unwrap().attempt, attempt);
-        delays.push(wait_s);
-        next = left;
-    }
-    assert_eq!(delays, [1, 2, 4, 8]);
-    assert_eq!(connections_of(&stage, "bob"), ["bob"]);
-    assert_eq!(deliver(&stage, &next), FanOutOutcome { given_up: 1, ..posted(0) });
-    assert_eq!((connections_of(&stage, "bob"), stage.take_tasks()), (vec![], vec![]));
-    assert_eq!(connections_of(&stage, "alice"), ["alice", "tablet"]);
-}
-
-#[test]
-fn after_two_minutes_a_connection_is_given_up() {
-    let stage = online(2);
-    stage.ports.memory.state().stuck.insert(connection("bob"));
-    deliver(&stage, &task(&stage, 2, 2));
-    let (left, _) = stage.take_tasks().remove(0);
-    stage.ports.memory.clock.advance_ms(119_999);
-    assert_eq!(deliver(&stage, &left).left, 1);
-    let (left, _) = stage.take_tasks().remove(0);
-    assert_eq!(left.undelivered.as_ref().unwrap().since, start(), "counted from the first attempt");
-    stage.ports.memory.clock.advance_ms(1);
-    assert_eq!(deliver(&stage, &left), FanOutOutcome { given_up: 1, ..posted(0) });
-    assert_eq!(connections_of(&stage, "bob"), Vec::<String>::new());
-}
-
-// holds: D1
-#[test]
-fn after_a_frame_that_was_not_taken_no_other_is_posted() {
-    let stage = Stage::new();
-    stage.ports.memory.log_in(&user("bob"), session("bob"));
-    for number in 2..=20 {
-        stage.put(&entry_of_bytes(&stage.conversation, number, "bob", 4000));
-    }
-    stage.ports.meanwhile("post", |_| {});
-    stage.ports.on("post", Fault::RequestLost);
-    assert_eq!(deliver(&stage, &task(&stage, 2, 20)), FanOutOutcome { left: 1, ..posted(0) });
-    assert_eq!((stage.ports.count("post"), seqs(&stage, "bob")), (2, (2..=8).collect::<Vec<_>>()));
-    // The next task begins again: receivers drop what they have (D1).
-    let (left, _) = stage.take_tasks().remove(0);
-    assert_eq!(deliver(&stage, &left), posted(1));
-    assert_eq!(seqs(&stage, "bob"), (2..=20).collect::<Vec<_>>());
-}
-
 // --- failures
 
 // holds: L4
@@ -414,7 +318,7 @@ fn a_redriven_dead_letter_is_not_covered() {
 
     let accepted = task.queued.plus_ms(REDRIVEN_AFTER_MS);
     let redriven = Received { times: 1, accepted };
-    let outcome = block_on(fan_out(&stage.ports, &task, redriven)).unwrap();
+    let outcome = block_on(fan_out(&stage.ports, &task, redriven, UnixMillis::MAX)).unwrap();
     assert_eq!(outcome, FanOutOutcome { repeated: true, ..posted(3) });
     assert_eq!(seqs(&stage, "bob"), [1, 2, 3, 4, 5]);
 }
