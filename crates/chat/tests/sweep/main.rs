@@ -24,7 +24,7 @@ fn swept(stage: &Stage, seqs: &[u64]) -> Swept {
 
 /// The task of entries `first` to `last`, as it is queued for nobody in particular.
 fn task(stage: &Stage, first: u64, last: u64) -> Task {
-    builders::task(&stage.conversation, first, last)
+    builders::task_by("bob", &stage.conversation, first, last)
 }
 
 fn check(stage: &Stage, first: u64, last: u64) -> Task {
