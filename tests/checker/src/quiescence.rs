@@ -161,7 +161,8 @@ fn vanished(case: &Case, open: &Open, outbox: &[Message], line: usize, verdict: 
     }
 }
 
-/// Another device's reading is told with the next `hello` only: a user with several devices may be shown more, never less.
+/// Another device's reading is told with the next `hello` only: a user with several devices may be shown more, never less. So may one who has
+/// read among entries of kinds that are no messages, and that the device may count as messages.
 fn unread(case: &Case, counts: &Counts, connected: &HashMap<Device, &Phone>, verdict: &mut Verdict) {
     if case.is_restored() {
         return;
@@ -176,7 +177,8 @@ fn unread(case: &Case, counts: &Counts, connected: &HashMap<Device, &Phone>, ver
             let Some((unread, count)) = kept.unread.zip(counts.at(case, kept.conversation, kept.have)) else { continue };
             let read = case.tables.inboxes.get(&(device.user, kept.conversation)).and_then(|row| row.read);
             let expected = count.saturating_sub(read.map_or(0, |(_, count)| count));
-            let holds = if alone { unread == expected } else { (expected..=count).contains(&unread) };
+            let is_exact = alone && case.members(kept.conversation).is_some();
+            let holds = if is_exact { unread == expected } else { (expected..=count).contains(&unread) };
             verdict.check(Check::Unread, holds, Lines::history([line.number]), || {
                 format!("{unread} messages of {} are shown as unread: there are {expected}", case.text(kept.conversation))
             });

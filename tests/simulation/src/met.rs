@@ -32,6 +32,7 @@ impl Met {
     ];
     const SIGHTS: [&'static str; 4] = ["shown: displaced", "shown: failed", "shown: rolled back", "shown: skipped"];
     const CHECKED: &'static str = "swept: checked again";
+    const REMOVED: &'static str = "removed between row and log";
 
     pub(crate) fn answered(&mut self, text: &str) {
         for (_, _, name) in Self::ANSWERS.iter().filter(|(begin, word, _)| text.starts_with(begin) && text.contains(word)) {
@@ -55,6 +56,11 @@ impl Met {
         *self.0.entry(Self::CHECKED).or_default() += 1;
     }
 
+    /// A member was removed when their row had been read, and the log had not.
+    pub(crate) fn removed_behind_the_row(&mut self) {
+        *self.0.entry(Self::REMOVED).or_default() += 1;
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         for (name, count) in &other.0 {
             *self.0.entry(name).or_default() += count;
@@ -62,7 +68,7 @@ impl Met {
     }
 
     pub(crate) fn missing(&self) -> impl Iterator<Item = &'static str> {
-        let all = Self::ANSWERS.iter().map(|(_, _, name)| *name).chain(Self::SIGHTS).chain([Self::CHECKED]);
+        let all = Self::ANSWERS.iter().map(|(_, _, name)| *name).chain(Self::SIGHTS).chain([Self::CHECKED, Self::REMOVED]);
         all.filter(|name| !self.0.contains_key(name))
     }
 }

@@ -137,6 +137,11 @@ pub enum Operation {
         /// So many milliseconds old.
         back_ms: u64,
     },
+    /// A function of a later version adds a guest to a conversation, who asks for it.
+    Invite {
+        /// To which.
+        pick: usize,
+    },
 }
 
 impl Operation {
@@ -157,6 +162,7 @@ impl Operation {
             Self::Bad { .. } => "bad request",
             Self::Double { .. } => "another client",
             Self::Restore { .. } => "restore",
+            Self::Invite { .. } => "a later version writes",
         }
     }
 }
@@ -208,6 +214,10 @@ impl Script {
         for _ in 0..if one_in(4, 4) { dice.between(1, 2) } else { 0 } {
             let back_ms = if dice.one_in(8) { ALL_OF_A_RUN_MS } else { dice.between(500, 60_000) };
             put(20 + dice.below(middle), Operation::Restore { back_ms });
+        }
+        // Of a log with kinds that it does not know the checker judges less.
+        for _ in 0..if one_in(8, 4) { 4 } else { 0 } {
+            put(20 + dice.below(middle), Operation::Invite { pick: dice.below(8) });
         }
         for _ in 0..if !strict && one_in(5, 3) { dice.between(1, 4) } else { 0 } {
             let (at, device) = (20 + dice.below(middle), dice.below(DEVICES.len()));

@@ -6,6 +6,7 @@ mod creation;
 mod dump;
 mod gateway;
 mod lambda;
+mod later;
 mod notes;
 mod perform;
 mod phone;
@@ -18,7 +19,7 @@ mod small;
 mod sweeper;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex};
 
@@ -36,6 +37,7 @@ use serde_json::{Value, json};
 use self::creation::Unseen;
 use self::gateway::{Socket, Stage};
 use self::lambda::{Invocation, Waiting};
+use self::later::Guest;
 use self::phone::Phone;
 use self::queue::Queue;
 use self::raw::{RAW, Raw};
@@ -120,6 +122,9 @@ pub(crate) struct World {
     pub(crate) half: BTreeMap<ConversationId, Vec<Unseen>>,
     pub(crate) queue: Queue,
     pub(crate) stream: LogStream,
+    pub(crate) guest: Option<Guest>,
+    /// Where a later version has written.
+    pub(crate) later: BTreeSet<ConversationId>,
     pub(crate) sockets: BTreeMap<u64, Socket>,
     pub(crate) invocations: BTreeMap<u64, Invocation>,
     pub(crate) calls: BTreeMap<u64, Waiting>,
@@ -176,6 +181,8 @@ impl World {
             half: BTreeMap::new(),
             queue: Queue::default(),
             stream: LogStream::default(),
+            guest: None,
+            later: BTreeSet::new(),
             sockets: BTreeMap::new(),
             invocations: BTreeMap::new(),
             calls: BTreeMap::new(),

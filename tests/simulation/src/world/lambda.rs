@@ -219,6 +219,7 @@ impl World {
                 self.check_removed(&waiting.call);
             }
             waiting.effect = self.take_effect(&waiting.call, waiting.never_throttled).map_or(Taken::Failed, Taken::Done);
+            self.watch_guest(&waiting.call);
         }
         if caller.is_some() {
             self.calls.insert(number, waiting);

@@ -51,6 +51,7 @@ impl World {
             Operation::Bad { form } => self.ask_badly(form),
             Operation::Double { device } => self.double(device).is_some(),
             Operation::Restore { back_ms } => self.restore(back_ms),
+            Operation::Invite { pick } => self.invite(pick),
         }
     }
 

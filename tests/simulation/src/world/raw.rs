@@ -7,13 +7,14 @@ use chatlane_protocol::{ConversationId, DeviceId, UserId};
 use serde_json::{Value, json};
 
 use super::gateway::{Owner, Socket, Stage};
+use super::later::GUEST;
 use super::{Event, START_MS, World};
 use crate::bad::BAD;
 use crate::issuer;
 use crate::script::USERS;
 
-/// Whose sockets they are: of somebody who is in no conversation, and of a member.
-pub(crate) const RAW: [&str; 2] = ["mallory", USERS[0]];
+/// Whose sockets they are: of somebody who is in no conversation, of a member, and of a guest.
+pub(crate) const RAW: [&str; 3] = ["mallory", USERS[0], GUEST];
 
 /// What a stranger asks.
 const ACTIONS: [&str; 6] = ["send", "sync", "history", "probe", "ack", "ping"];
@@ -37,7 +38,7 @@ impl Raw {
 
 impl World {
     /// A socket of this device, opened if need be.
-    fn raw_socket(&mut self, raw: usize) -> Option<u64> {
+    pub(crate) fn raw_socket(&mut self, raw: usize) -> Option<u64> {
         if let Some(socket) = self.raws[raw].socket.filter(|socket| self.sockets[socket].held) {
             return Some(socket);
         }
@@ -127,6 +128,9 @@ impl World {
             // About the connection: it is closed, and the next question has a new one.
             self.raws[raw].socket = None;
             return;
+        }
+        if raw == RAW.len() - 1 {
+            return self.guest_answered(text);
         }
         if let Some((action, conversation)) = self.raws[raw].open.remove(id) {
             if frame["type"] == "send" {

@@ -46,6 +46,7 @@ impl World {
     /// Ends the faults, waits for rest, and writes the last lines. `deserted`: first everybody goes away for a while.
     pub(crate) fn come_to_rest(&mut self, deserted: bool) {
         self.faults.over = true;
+        self.remove_guest();
         if deserted {
             self.go_away();
         }

@@ -57,12 +57,14 @@ impl World {
         });
         let tail = |conversation: &ConversationId| state.log.get(conversation).and_then(|log| log.values().next_back()).map(Entry::head);
         state.heads.retain(|conversation, _| state.log.contains_key(conversation));
-        state.members.retain(|(conversation, _), _| state.log.contains_key(conversation));
+        // Rows go with the entry that wrote them.
+        let stood = |conversation: &ConversationId, version: Seq| tail(conversation).is_some_and(|tail| tail.position.seq >= version);
+        state.members.retain(|(conversation, _), member| stood(conversation, member.version));
         for (conversation, head) in &mut state.heads {
             *head = tail(conversation).filter(|tail| tail.position < head.position).unwrap_or(*head);
         }
         for rows in state.inboxes.values_mut() {
-            rows.retain(|conversation, _| state.log.contains_key(conversation));
+            rows.retain(|conversation, row| stood(conversation, row.version));
             for (conversation, row) in rows {
                 let Some(Head { position, count, .. }) = tail(conversation) else { continue };
                 let back = |at: &mut Position| *at = position.min(*at);

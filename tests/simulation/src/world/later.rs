@@ -1,0 +1,136 @@
+//! What functions of a later version do to the tables while those of this one are at work (K1): entries of kinds, and a fact, that nobody
+//! here knows; and members who come and go. A guest is added to a conversation, asks for what she may see, and is removed in the moment in
+//! which her row has been read and the log has not (M1).
+
+use chatlane_chat::log::{Entry, Facts, Kind, LaterEntry};
+use chatlane_chat::ports::{InboxRow, Member};
+use chatlane_chat::testing::builders;
+use chatlane_protocol::{ClientMessageId, ConversationId, Position, Seq};
+use serde_json::{Value, json};
+
+use super::World;
+use super::port::Call;
+
+/// The guest's name, and the number of her device among those that speak by hand.
+pub(crate) const GUEST: &str = "eve";
+const RAW_GUEST: usize = 2;
+
+/// The fact that a later version adds, and counts up.
+const FACT: &str = "zz";
+
+/// A guest who is in a conversation.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    lane: ConversationId,
+    /// The id of what is written when she is removed, and is not meant for her.
+    secret: String,
+}
+
+impl World {
+    /// A later version adds the guest, and she asks for what she has missed.
+    pub(crate) fn invite(&mut self, pick: usize) -> bool {
+        let lanes: Vec<ConversationId> = self.memory.state().log.keys().cloned().collect();
+        let Some(lane) = lanes.get(pick.checked_rem(lanes.len()).unwrap_or_default()).cloned() else { return false };
+        if self.guest.is_some() || self.half.contains_key(&lane) {
+            return false;
+        }
+        let Some(socket) = self.raw_socket(RAW_GUEST) else { return false };
+        let joined = self.write_later(&lane, "added", |facts, seq| (facts.members, facts.membership_changed) = (facts.members + 1, seq));
+        let eve = builders::user(GUEST);
+        let member = Member { visible_from: joined, version: joined, ..builders::member(&eve) };
+        let row = InboxRow::new(lane.clone(), None, &member);
+        {
+            let mut state = self.memory.state();
+            state.members.insert((lane.clone(), eve.clone()), member);
+            state.inboxes.entry(eve).or_default().insert(lane.clone(), row);
+        }
+        self.guest = Some(Guest { lane: lane.clone(), secret: format!("secret{}", self.number()) });
+        let start = json!({"epoch": 0, "seq": 0});
+        let request = json!({"action": "sync", "id": "guest", "conversations": [{"conversation": lane, "after": start}]});
+        self.leaves(socket, request.to_string());
+        true
+    }
+
+    /// Her row has been read: now she is removed, and something is written that is not meant for her.
+    pub(crate) fn watch_guest(&mut self, call: &Call) {
+        let is_hers = self.guest.is_some() && call.method == "inbox_rows" && call.argument() == Some(&builders::user(GUEST));
+        if is_hers {
+            self.met.removed_behind_the_row();
+            self.remove_guest();
+        }
+    }
+
+    /// If there is one.
+    pub(crate) fn remove_guest(&mut self) {
+        let Some(Guest { lane, secret }) = self.guest.take() else { return };
+        let eve = builders::user(GUEST);
+        {
+            let mut state = self.memory.state();
+            state.members.remove(&(lane.clone(), eve.clone()));
+            state.inboxes.entry(eve).or_default().remove(&lane);
+        }
+        if self.memory.state().log.contains_key(&lane) {
+            let removed = |facts: &mut Facts, seq| {
+                (facts.members, facts.membership_changed, facts.removed) = (facts.members.saturating_sub(1), seq, seq);
+            };
+            self.write_later(&lane, "removed", removed);
+            self.write_later(&lane, &secret, |_, _| {});
+        }
+    }
+
+    /// Appends an entry of this kind, as a later version does. Its writer dies before its enqueue: the sweeper finds it.
+    fn write_later(&mut self, lane: &ConversationId, kind: &str, change: impl FnOnce(&mut Facts, Seq)) -> Seq {
+        let (number, epoch) = (self.number(), self.epoch);
+        let entry = {
+            let mut state = self.memory.state();
+            let log = state.log.get_mut(lane).expect("the conversation exists");
+            let tail = log.values().next_back().expect("a log has entry 1");
+            let seq = tail.position.seq.next();
+            let mut facts = tail.facts.clone();
+            change(&mut facts, seq);
+            facts.later.insert(FACT.to_owned(), json!({"N": (counted(&facts) + 1).to_string()}).to_string());
+            let wire = json!({"kind": kind, "who": GUEST}).to_string();
+            let entry = Entry {
+                conversation: lane.clone(),
+                position: Position::new(epoch.max(tail.position.epoch), seq),
+                sender: log[&Seq::FIRST].sender.clone(),
+                client_message_id: ClientMessageId::new(format!("later{number}")).expect("a client message id"),
+                time: tail.time,
+                kind: Kind::Later(LaterEntry { kind: kind.to_owned(), wire: Some(wire) }),
+                facts,
+            };
+            log.insert(seq, entry.clone());
+            entry
+        };
+        self.later.insert(lane.clone());
+        self.keep(&entry);
+        entry.position.seq
+    }
+
+    /// An answer has come to the guest.
+    pub(crate) fn guest_answered(&mut self, text: &str) {
+        if text.contains("removed") || text.contains("secret") {
+            self.violated("M1", format!("who was removed is answered {text}"));
+        }
+    }
+
+    /// K1: what a later version has counted stands in every entry since.
+    pub(crate) fn check_facts(&mut self) {
+        let dropped = {
+            let state = self.memory.state();
+            let mut logs = state.log.iter().map(|(lane, log)| (lane.clone(), log.values().collect::<Vec<_>>()));
+            logs.find_map(|(lane, log)| {
+                let falls = log.windows(2).find(|two| counted(&two[1].facts) < counted(&two[0].facts))?;
+                Some(format!("{} of {lane} lacks a fact that the entry before it has", falls[1].position))
+            })
+        };
+        if let Some(what) = dropped {
+            self.violated("K1", what);
+        }
+    }
+}
+
+fn counted(facts: &Facts) -> u64 {
+    let fact = facts.later.get(FACT).and_then(|text| serde_json::from_str::<Value>(text).ok());
+    fact.and_then(|fact| fact["N"].as_str()?.parse().ok()).unwrap_or_default()
+}
