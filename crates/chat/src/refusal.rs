@@ -46,8 +46,8 @@ pub enum Refused {
         /// When there will be a token.
         retry_after_ms: u64,
     },
-    /// Others were faster in every attempt.
-    #[error("others were faster in every attempt")]
+    /// Others were faster in every attempt, or one request asked for too much of a kind.
+    #[error("others were faster, or too much was asked at once")]
     Busy,
     /// The client is too old.
     #[error("this server speaks protocol versions {} to {}", limits::VERSION_MIN, limits::VERSION_MAX)]

@@ -1,5 +1,6 @@
 //! `ack` and `read`: C1, cursors only move forward and never pass an entry that exists; and what the other user is told of it.
 
+use chatlane_chat::allowance::Allowances;
 use chatlane_chat::ports::{Connection, Creations as _, Failure, InboxRow, ReadCursor};
 use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::requests::cursors::{Cursor, advance, answer};
@@ -24,7 +25,7 @@ fn alice_on(number: u8) -> Caller {
 fn try_move(stage: &Stage, who: &Caller, cursor: Cursor, to: &[(&ConversationId, Position)]) -> Result<Done<Vec<CursorResult>>, Failure> {
     let positions: Vec<PositionIn> =
         to.iter().map(|(conversation, position)| PositionIn::new((*conversation).clone(), *position)).collect();
-    let done = block_on(advance(&stage.ports, &stage.settings, who, &positions, cursor))?;
+    let done = block_on(advance(&stage.ports, &stage.settings, who, &positions, cursor, &Allowances::new()))?;
     assert!(
         done.answer.iter().map(|result| &result.conversation).eq(to.iter().map(|(conversation, _)| *conversation)),
         "one for each, in order"
@@ -142,7 +143,8 @@ fn an_ack_can_move_the_read_mark_too() {
         ..PositionIn::new(stage.conversation.clone(), position(position_of))
     };
     let ask = |named: PositionIn| {
-        let Done { mut answer, did } = block_on(advance(&stage.ports, &stage.settings, &alice_on(1), &[named], Delivered)).unwrap();
+        let Done { mut answer, did } =
+            block_on(advance(&stage.ports, &stage.settings, &alice_on(1), &[named], Delivered, &Allowances::new())).unwrap();
         (answer.remove(0).outcome, did.moved)
     };
     assert_eq!(ask(both(5, 3)), (CursorOutcome::Ok, 1));
@@ -153,8 +155,13 @@ fn an_ack_can_move_the_read_mark_too() {
     assert_eq!(ask(both(5, 5)), (CursorOutcome::Ok, 1));
     // What is read is delivered.
     assert_eq!((ask(both(5, 7)), alices(&stage)), ((CursorOutcome::Ok, 1), (Some(position(7)), None, read_to(7))));
-    // Neither moves unless both exist.
-    for named in [both(9, 12), both(12, 8), both(9, 0)] {
+    // Neither moves unless both exist, also where the other is lower.
+    let mut old = both(9, 8);
+    old.position = Position::new(0, seq(9));
+    assert_eq!(refusal(ask(old).0).code, ErrorCode::EpochChanged);
+    let mut none = both(9, 8);
+    none.position = Position::ZERO;
+    for named in [both(9, 12), both(12, 8), both(9, 0), none] {
         let (outcome, moved) = ask(named);
         assert_eq!((refusal(outcome).code, moved), (ErrorCode::AnchorUnknown, 0));
     }
@@ -176,6 +183,26 @@ fn a_quiet_request_is_answered_only_if_something_is_refused() {
     assert_eq!(refusal(ask(true, 9).answer.unwrap().results.remove(0).outcome).code, ErrorCode::AnchorUnknown);
 }
 
+/// In a log with two epochs a position of the older one is looked up, and moves nothing back or again.
+// holds: C1
+#[test]
+fn a_position_of_an_older_epoch_below_the_cursor_is_looked_up_and_writes_nothing() {
+    let stage = Stage::restored(&[1, 1, 1, 2, 2]);
+    let ask = |named: PositionIn| {
+        block_on(advance(&stage.ports, &stage.settings, &alice_on(1), &[named], Delivered, &Allowances::new()))
+            .unwrap()
+            .answer
+            .remove(0)
+            .outcome
+    };
+    let at = Position::new(2, seq(5));
+    let old = PositionIn { read: Some(position(2)), ..PositionIn::new(stage.conversation.clone(), at) };
+    assert_eq!(ask(PositionIn { read: Some(at), ..old.clone() }), CursorOutcome::Ok);
+    let written = stage.ports.count("advance");
+    assert_eq!(ask(old), CursorOutcome::Ok);
+    assert_eq!((stage.ports.count("advance"), row(&stage, "alice").read.position), (written, at));
+}
+
 /// A user of browsers has a new device with every private window: the row stays small.
 // holds: C1
 #[test]
@@ -186,9 +213,18 @@ fn a_row_keeps_the_furthest_devices() {
     }
     let kept = |stage: &Stage| row(stage, "alice").delivered.values().map(|at| at.seq.get()).collect::<Vec<_>>();
     assert_eq!(kept(&stage), (15..=30).collect::<Vec<_>>());
-    // One that comes again with little is kept: it is here.
-    assert_eq!(move_to(&stage, &alice_on(1), Delivered, position(2)), CursorOutcome::Ok);
-    assert_eq!(kept(&stage), [2].into_iter().chain(16..=30).collect::<Vec<_>>());
+    // One that has no more than any of them finds no room: nothing is written, however often it says so.
+    let written = stage.ports.count("advance");
+    for to in [2, 15] {
+        assert_eq!(move_and_tell(&stage, &alice_on(1), Delivered, position(to)), (CursorOutcome::Ok, Did::default()));
+    }
+    assert_eq!((kept(&stage), stage.ports.count("advance")), ((15..=30).collect::<Vec<_>>(), written));
+    // But what the user has read moves, and what is made up is refused as ever.
+    assert_eq!(move_to(&stage, &alice_on(1), Read, position(9)), CursorOutcome::Ok);
+    assert_eq!((row(&stage, "alice").read, kept(&stage)), (read_to(9), (15..=30).collect()));
+    assert_eq!(refusal(move_to(&stage, &alice_on(1), Delivered, position(99))).code, ErrorCode::AnchorUnknown);
+    assert_eq!(move_to(&stage, &alice_on(1), Delivered, position(16)), CursorOutcome::Ok);
+    assert_eq!(kept(&stage), [16, 16].into_iter().chain(17..=30).collect::<Vec<_>>());
     // A row of before there was a limit becomes small with some writes.
     stage.change_row("alice", |row| row.delivered = (0..100).map(|number| (device(number), position(20))).collect());
     for (to, left) in [(21, 68), (22, 36), (23, 16), (24, 16)] {
@@ -386,13 +422,13 @@ fn a_hundred_positions_are_one_read_and_a_write_each_and_one_look_for_sessions()
     }
     let to: Vec<(&ConversationId, Position)> = ids.iter().map(|id| (id, position(1))).collect();
     let Done { answer, did } = try_move(&stage, &alice_on(1), Read, &to).unwrap();
-    assert_eq!(did, Did { moved: 100, posted: 100, ..Did::default() });
+    assert_eq!(did, Did { moved: 100, posted: 32, ..Did::default() }, "receipts are hints: the others' next `ping` brings theirs");
     assert!(answer.iter().all(|result| result.outcome == CursorOutcome::Ok));
     // Everybody is told of the conversation with them, and of no other.
     let told = receipts(&stage).into_iter().map(|(to, receipt)| (to.replace("c-", "d"), receipt.conversation.to_string()));
-    assert!(told.clone().all(|(to, conversation)| to == conversation) && told.count() == 100);
+    assert!(told.clone().all(|(to, conversation)| to == conversation) && told.count() == 32);
     let calls = ["at", "inbox_rows", "advance", "of_users", "post"];
-    assert_eq!(calls.map(|call| stage.ports.count(call)), [1, 1, 100, 1, 100]);
+    assert_eq!(calls.map(|call| stage.ports.count(call)), [1, 1, 100, 1, 32]);
 }
 
 #[test]

@@ -209,7 +209,8 @@ fn the_twenty_most_recent_rows_come_with_their_last_entry() {
         let expected = entry(&row.conversation.conversation, 2, "bob").to_wire();
         assert_eq!(row.last, Some(expected));
     }
-    assert_eq!(ALL.map(|call| store.count(call)), [1, 1, 1, 1, 0]);
+    // The last entries eight at a time: of large ones only a few fit.
+    assert_eq!(ALL.map(|call| store.count(call)), [1, 1, 1, 3, 0]);
 }
 
 /// Those that are left out take no place among the twenty.

@@ -7,7 +7,7 @@
 //! Not modelled: more than one shard, the 6 MB limit of a batch's payload, `ParallelizationFactor`, the age of records.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Bytes;
 use serde_json::{Value, json};
@@ -90,10 +90,16 @@ impl Mapping {
     /// Gathers a batch, sees to it, and removes its records.
     async fn next_batch(&self) -> anyhow::Result<()> {
         let batch_max = self.settings.batch_max;
-        while self.with_stream(|stream| stream.count(1)).await? == 0 {
-            tokio::time::sleep(POLL_EVERY).await;
-        }
-        let ends = Instant::now() + self.settings.window;
+        let first = loop {
+            match self.with_stream(|stream| stream.read(1)).await?.pop() {
+                Some(first) => break first,
+                None => tokio::time::sleep(POLL_EVERY).await,
+            }
+        };
+        // What waited before this process began has not to wait anew.
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let waited = since_1970.saturating_sub(Duration::from_secs(u64::try_from(first.created_s).unwrap_or_default()));
+        let ends = Instant::now() + self.settings.window.saturating_sub(waited);
         while Instant::now() < ends && self.with_stream(move |stream| stream.count(batch_max)).await? < batch_max {
             tokio::time::sleep_until(ends.min(Instant::now() + POLL_EVERY)).await;
         }

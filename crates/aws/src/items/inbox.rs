@@ -82,12 +82,13 @@ pub fn query(query: QueryFluentBuilder, user: &UserId) -> QueryFluentBuilder {
     query.key_condition_expression("u = :u").expression_attribute_values(":u", s(user_key(user)))
 }
 
-/// What of `to` the row has not got yet; nothing is dropped for nothing. A device that never said anything is below every position.
+/// What of `to` the row has not got yet, with what is to be dropped and is as it was named; nothing is dropped for nothing. A device that
+/// never said anything is below every position.
 pub fn above(to: Advance, device: DeviceId, row: &InboxRow) -> Advance {
     let to = Advance {
+        dropped: to.dropped.into_iter().filter(|(other, at)| row.delivered.get(other) == Some(at)).collect(),
         delivered: to.delivered.filter(|to| row.delivered.get(&device).is_none_or(|has| has < to)),
         read: to.read.filter(|to| row.read.position < to.position),
-        ..to
     };
     if to.delivered.is_none() && to.read.is_none() { Advance::default() } else { to }
 }

@@ -61,33 +61,31 @@ impl<L: Part, C: Part, U: Part, Q: Part, G: Part> InboxesPort for Backend<L, C, 
         Ok(conversations.iter().map(|conversation| rows.remove(conversation)).collect())
     }
 
-    /// Both cursors in one update, under the condition that both are lower; where it is refused, the row tells which of them still is, and
-    /// that one moves alone, without dropping anything. Where an answer is lost, the SDK's own second attempt meets what the first has written
-    /// and answers that nothing moved: whoever posts receipts may miss a move, the row never does.
+    /// Both cursors in one update, under the condition that both are lower; where it is refused, the row tells which of them still are, and
+    /// those move, and of what is to be dropped goes what is still as it was. Each further update has less to do, so there are four at most. Where an answer is lost, the
+    /// SDK's own second attempt meets what the first has written and answers that nothing moved: whoever posts receipts may miss a move, the
+    /// row never does.
     async fn advance(
         &self,
         user: &UserId,
         conversation: &ConversationId,
         device: DeviceId,
-        to: Advance,
+        mut to: Advance,
     ) -> Result<Option<Advanced>, Failure> {
-        let row = match self.update_cursors(user, conversation, device, &to).await? {
-            Met::Nothing => return Ok(None),
-            Met::Moved(before) => return Ok(Some(Advanced { after: inbox::applied(&to, device, before.clone()), before })),
-            Met::Refused(row) => row,
-        };
-        let rest = inbox::above(Advance { dropped: vec![], ..to.clone() }, device, &row);
-        if rest == to {
-            return Err(Failure::unavailable(ATTEMPTED, "refused where nothing is in the way"));
+        loop {
+            let row = match self.update_cursors(user, conversation, device, &to).await? {
+                Met::Nothing => return Ok(None),
+                Met::Moved(before) => return Ok(Some(Advanced { after: inbox::applied(&to, device, before.clone()), before })),
+                Met::Refused(row) => row,
+            };
+            let rest = inbox::above(to.clone(), device, &row);
+            if rest == Advance::default() {
+                return Ok(Some(Advanced { before: row.clone(), after: row }));
+            }
+            if rest == to {
+                return Err(Failure::unavailable(ATTEMPTED, "refused where nothing is in the way"));
+            }
+            to = rest;
         }
-        if rest == Advance::default() {
-            return Ok(Some(Advanced { before: row.clone(), after: row }));
-        }
-        Ok(match self.update_cursors(user, conversation, device, &rest).await? {
-            Met::Nothing => None,
-            // Somebody else has moved it as far meanwhile.
-            Met::Refused(after) => Some(Advanced { before: row, after }),
-            Met::Moved(before) => Some(Advanced { after: inbox::applied(&rest, device, before.clone()), before }),
-        })
     }
 }

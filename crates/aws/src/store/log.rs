@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use chatlane_chat::log::Entry;
 use chatlane_chat::ports::{Failure, MessageLog, Put, ReadBound};
+use chatlane_protocol::limits::ENTRY_BYTES_MAX;
 use chatlane_protocol::{ConversationId, Seq};
 
 use super::table::each;
@@ -14,14 +15,21 @@ use super::{Backend, Log, Part};
 use crate::failure::unavailable;
 use crate::items::entry;
 
-/// Entries of the first page where bytes count: nobody knows yet how large they are, and a page is paid by what it reads.
-const FIRST_PAGE: usize = 8;
+/// Entries of the first page where bytes count: nobody knows yet how large they are, and a page is paid by what it reads. Fewer where only
+/// a few bytes are wanted.
+fn first_page(bytes_max: usize) -> usize {
+    (1 + bytes_max / 2048).min(8)
+}
+
+/// A page asks for no more entries than would be so many times the bound if each were as large as entries can be: behind short ones, long
+/// ones may follow.
+const TIMES_THE_BOUND: usize = 24;
 
 /// The entries that a query finds, in its order, up to the bound. Where bytes count, each page asks for as many as the bound still takes if
 /// they are as large as those before.
 async fn read_pages(query: QueryFluentBuilder, bound: ReadBound, attempted: &'static str) -> Result<Vec<Entry>, Failure> {
     let entries_max = bound.entries_max.saturating_add(bound.had);
-    let first = if bound.bytes_max == usize::MAX { entries_max } else { entries_max.min(FIRST_PAGE + bound.had) };
+    let first = if bound.bytes_max == usize::MAX { entries_max } else { entries_max.min(first_page(bound.bytes_max) + bound.had) };
     let (mut entries, mut bytes) = (Vec::<Entry>::new(), 0);
     each(query, Some(first), attempted, |item| {
         let entry = entry::read(item)?;
@@ -30,7 +38,8 @@ async fn read_pages(query: QueryFluentBuilder, bound: ReadBound, attempted: &'st
         }
         entries.push(entry);
         let counted = entries.len().saturating_sub(bound.had).max(1);
-        let as_before = (bound.bytes_max.saturating_sub(bytes) / (bytes / counted).max(1)).max(1);
+        let as_before = bound.bytes_max.saturating_sub(bytes) / (bytes / counted).max(1);
+        let as_before = as_before.min(bound.bytes_max.saturating_mul(TIMES_THE_BOUND) / ENTRY_BYTES_MAX).max(1);
         let is_full = bytes > bound.bytes_max;
         Ok(Some(if is_full { 0 } else { as_before.min(entries_max - entries.len()) }))
     })

@@ -6,10 +6,6 @@ use crate::allowance::Allowance;
 use crate::ports::{Failure, MessageLog, ReadBound, Run, last, read_run};
 use crate::refusal::Refused;
 
-/// Searches for what is common with the log of before a restore that one request pays for; each reads the log some ten times. A client that
-/// has many conversations to set back learns of eight at a time.
-pub const SEARCHES_MAX: usize = 8;
-
 /// Judges `named` by the entry that stands in its slot now; `epoch` is the deployment's. A position beyond the tail is a restore if it is
 /// older than the deployment's epoch, and made up otherwise.
 pub async fn judge<P: MessageLog>(

@@ -52,12 +52,18 @@ impl InboxRow {
         Self { conversation, with, visible_from, version, read: ReadCursor::NONE, delivered: BTreeMap::new() }
     }
 
-    /// The delivered positions of other devices that are dropped when this one moves: the lowest, until there are [`DEVICES_MAX`] with it.
-    pub fn crowded_out_by(&self, device: DeviceId) -> Vec<(DeviceId, Position)> {
-        let mut others: Vec<_> = self.delivered.iter().filter(|(other, _)| **other != device).map(|(other, at)| (*other, *at)).collect();
-        others.sort_by_key(|(_, at)| *at);
-        others.truncate(others.len().saturating_sub(DEVICES_MAX - 1).min(DROPPED_MAX));
-        others
+    /// Which delivered positions of other devices are dropped when this device moves to `to`: those furthest behind it, until there are
+    /// [`DEVICES_MAX`] with it. `None`: there is no room, since so many devices have as much.
+    pub fn room_for(&self, device: DeviceId, to: Position) -> Option<Vec<(DeviceId, Position)>> {
+        let others = || self.delivered.iter().filter(|(other, _)| **other != device).map(|(other, at)| (*other, *at));
+        let mut lower: Vec<_> = others().filter(|(_, at)| *at < to).collect();
+        let too_many = (others().count() + 1).saturating_sub(DEVICES_MAX);
+        if lower.is_empty() && too_many > 0 && !self.delivered.contains_key(&device) {
+            return None;
+        }
+        lower.sort_by_key(|(_, at)| *at);
+        lower.truncate(too_many.min(DROPPED_MAX));
+        Some(lower)
     }
 
     /// What has reached the furthest of the user's devices.

@@ -52,10 +52,19 @@ pub enum Run {
 }
 
 impl Run {
+    fn entries(&self) -> &[Entry] {
+        let (Self::Whole(entries) | Self::Broken(entries)) = self;
+        entries
+    }
+
     /// The highest entry that was read.
     pub fn last(&self) -> Option<&Entry> {
-        let (Self::Whole(entries) | Self::Broken(entries)) = self;
-        entries.last()
+        self.entries().last()
+    }
+
+    /// What was read, in bytes.
+    pub fn stored_bytes(&self) -> usize {
+        self.entries().iter().map(Entry::stored_bytes).sum()
     }
 }
 

@@ -13,11 +13,11 @@ use chatlane_protocol::{ConversationId, DeviceId, Position, Seq, UserId};
 use futures_util::stream::{self, StreamExt as _};
 
 use super::caller::Caller;
-use super::rows::{self, SETTLED_MAX};
-use crate::allowance::Allowance;
+use super::rows;
+use crate::allowance::{Allowance, Allowances};
 use crate::done::{Did, Done};
 use crate::log::Entry;
-use crate::log::anchor::{SEARCHES_MAX, judge};
+use crate::log::anchor::judge;
 use crate::ports::{
     Advance, Advanced, Clock, Connections, Failure, InboxRow, Inboxes, Memberships, MessageLog, Outbound, PostOutcome, ReadCursor,
 };
@@ -26,6 +26,9 @@ use crate::settings::Settings;
 
 /// Rows written at once.
 const WRITES_AT_ONCE: usize = 16;
+
+/// Receipts that one request posts; the others' next `ping` brings the rest.
+const RECEIPTS_MAX: usize = 32;
 
 /// Which cursor a request moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +50,7 @@ pub async fn answer<P>(
 where
     P: MessageLog + Inboxes + Memberships + Connections + Outbound + Clock,
 {
-    let Done { answer: results, did } = advance(ports, settings, caller, &request.positions, cursor).await?;
+    let Done { answer: results, did } = advance(ports, settings, caller, &request.positions, cursor, &Allowances::new()).await?;
     let is_silent = request.quiet && results.iter().all(|result| result.outcome == CursorOutcome::Ok);
     Ok(Done { answer: (!is_silent).then(|| CursorsAnswer { id: request.id.clone(), results }), did })
 }
@@ -61,24 +64,24 @@ pub async fn advance<P>(
     caller: &Caller,
     positions: &[PositionIn],
     cursor: Cursor,
+    allowances: &Allowances,
 ) -> Result<Done<Vec<CursorResult>>, Failure>
 where
     P: MessageLog + Inboxes + Memberships + Connections + Outbound + Clock,
 {
     let conversations: Vec<ConversationId> = positions.iter().map(|named| named.conversation.clone()).collect();
-    let rows = rows::read(ports, &caller.user, &conversations, &Allowance::of(SETTLED_MAX)).await?;
+    let rows = rows::read(ports, &caller.user, &conversations, &allowances.settled).await?;
     let wishes: Vec<Result<Move, Refused>> =
-        positions.iter().zip(rows).map(|(named, standing)| Ok(Move::above(standing?.row, caller.device, named, cursor))).collect();
+        positions.iter().zip(rows).map(|(named, standing)| Ok(Move::of(standing?.row, caller.device, named, cursor))).collect();
     let slots: BTreeSet<(ConversationId, Seq)> = wishes.iter().flatten().flat_map(Move::slots).collect();
     let slots: Vec<(ConversationId, Seq)> = slots.into_iter().collect();
     let entries = if slots.is_empty() { vec![] } else { ports.at(&slots).await? };
     let entries: Entries = slots.into_iter().zip(entries).filter_map(|(slot, entry)| Some((slot, entry?))).collect();
 
-    let searches = Allowance::of(SEARCHES_MAX);
     let outcomes: Vec<Result<Option<Advanced>, Refused>> = stream::iter(wishes)
         .map(|one| async {
             let one = one?;
-            let moved = one.carry_out(ports, settings, caller, &entries, &searches).await;
+            let moved = one.carry_out(ports, settings, caller, &entries, &allowances.searches).await;
             moved.inspect_err(|refused| refused.log(&format!("a cursor in conversation {} may not have moved", one.row.conversation)))
         })
         .buffered(WRITES_AT_ONCE)
@@ -96,33 +99,34 @@ where
 
 type Entries = BTreeMap<(ConversationId, Seq), Entry>;
 
-/// What one position asks for beyond what its row has.
+/// What one position asks for.
 struct Move {
     row: InboxRow,
-    delivered: Option<Position>,
+    /// Where the device and the user are to be.
+    delivered: Position,
     read: Option<Position>,
+    /// What has to be looked up before anything moves.
+    doubtful: Vec<Position>,
 }
 
 impl Move {
-    /// The cursor has passed what is not above it in its epoch: no need to look whether there is such an entry.
-    fn above(row: InboxRow, device: DeviceId, named: &PositionIn, cursor: Cursor) -> Self {
-        let is_above = |to: &Position, has: Position| to.is_zero() || has.epoch != to.epoch || has.seq < to.seq;
+    /// A cursor has passed what is not above it in its epoch: no need to look whether there is such an entry.
+    fn of(row: InboxRow, device: DeviceId, named: &PositionIn, cursor: Cursor) -> Self {
         let read = match cursor {
             Cursor::Read => Some(named.position),
             Cursor::Delivered => named.read,
         };
-        let delivered = Some(named.position).max(read).filter(|to| is_above(to, row.delivered.get(&device).copied().unwrap_or_default()));
-        let read = read.filter(|to| is_above(to, row.read.position));
-        Self { row, delivered, read }
-    }
-
-    fn positions(&self) -> impl Iterator<Item = Position> {
-        self.delivered.into_iter().chain(self.read)
+        let has = row.delivered.get(&device).copied().unwrap_or_default();
+        let is_doubtful = |to: Position, has: Position| to.is_zero() || has.epoch != to.epoch || has.seq < to.seq;
+        let mut doubtful: Vec<Position> = Some(named.position).filter(|to| is_doubtful(*to, has)).into_iter().collect();
+        let read_too = read.filter(|to| is_doubtful(*to, row.read.position) && !doubtful.contains(to));
+        doubtful.extend(read_too);
+        Self { delivered: read.map_or(named.position, |read| read.max(named.position)), read, doubtful, row }
     }
 
     /// Where the entries are that must exist.
     fn slots(&self) -> impl Iterator<Item = (ConversationId, Seq)> {
-        self.positions().filter(|to| !to.is_zero()).map(|to| (self.row.conversation.clone(), to.seq))
+        self.doubtful.iter().filter(|to| !to.is_zero()).map(|to| (self.row.conversation.clone(), to.seq))
     }
 
     /// `None`: all is there already.
@@ -136,21 +140,21 @@ impl Move {
     ) -> Result<Option<Advanced>, Refused> {
         let conversation = &self.row.conversation;
         let at = |to: Position| entries.get(&(conversation.clone(), to.seq));
-        for to in self.positions() {
+        for to in &self.doubtful {
             if to.is_zero() {
                 return Err(Refused::PositionUnknown);
             }
-            judge(ports, settings.epoch, conversation, to, at(to).map(|entry| entry.position), searches).await?;
+            judge(ports, settings.epoch, conversation, *to, at(*to).map(|entry| entry.position), searches).await?;
         }
-        if self.positions().next().is_none() {
+        let has = self.row.delivered.get(&caller.device).copied().unwrap_or_default();
+        let room = Some(self.delivered).filter(|to| *to > has).and_then(|to| self.row.room_for(caller.device, to));
+        let read = self.read.filter(|to| *to > self.row.read.position);
+        let count = |to| at(to).map(|entry| ReadCursor { position: to, count: entry.facts.count });
+        let to =
+            Advance { delivered: room.as_ref().map(|_| self.delivered), read: read.and_then(count), dropped: room.unwrap_or_default() };
+        if to == Advance::default() {
             return Ok(None);
         }
-        let count = |to| at(to).map(|entry| ReadCursor { position: to, count: entry.facts.count });
-        let to = Advance {
-            delivered: self.delivered,
-            read: self.read.and_then(count),
-            dropped: if self.delivered.is_some() { self.row.crowded_out_by(caller.device) } else { vec![] },
-        };
         Ok(Some(ports.advance(&caller.user, conversation, caller.device, to).await?.ok_or(Refused::NotFound)?))
     }
 }
@@ -183,7 +187,7 @@ async fn post_receipts<P: Connections + Outbound + Clock>(ports: &P, caller: &Ca
     let now = ports.now();
     let live = sessions.iter().filter(|(_, session)| session.expires > now);
     let all = live.flat_map(|(user, session)| frames.get(user).into_iter().flatten().map(|frame| (&session.connection, frame)));
-    let all: Vec<_> = all.collect();
+    let all: Vec<_> = all.take(RECEIPTS_MAX).collect();
     stream::iter(all)
         .map(|(connection, frame)| ports.post(connection, frame))
         .buffer_unordered(WRITES_AT_ONCE)

@@ -5,7 +5,7 @@
 
 use chatlane_protocol::frames::{ConversationHead, ConversationRow, Goaway, GoawayReason, HelloAnswer, Limits, Versions, encode};
 use chatlane_protocol::request::{Hello, Known};
-use chatlane_protocol::{ConnectionId, Seq, ServerFrame, limits};
+use chatlane_protocol::{ConnectionId, ConversationId, Seq, ServerFrame, limits};
 use futures_util::future::join_all;
 
 use super::caller::Caller;
@@ -18,6 +18,9 @@ use crate::settings::Settings;
 
 /// Conversations read at once: their heads are one batch read.
 const BATCH_ROWS_MAX: usize = 100;
+
+/// Last entries that are read at once: of large ones only a few fit.
+const LAST_ENTRIES_AT_ONCE: usize = 8;
 
 /// What `hello` answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,14 +181,22 @@ async fn add_last_entries<P: MessageLog>(ports: &P, answer: &mut HelloAnswer, vi
     if recent.is_empty() {
         return Ok(());
     }
-    let slots: Vec<_> = recent.iter().map(|(_, row)| (row.conversation.conversation.clone(), row.conversation.head.seq)).collect();
-    let indexes: Vec<usize> = recent.into_iter().map(|(index, _)| index).collect();
-    for (index, entry) in indexes.into_iter().zip(ports.at(&slots).await?) {
-        let Some(entry) = entry.map(|entry| entry.to_wire()) else { continue };
-        let bytes = encode(&entry).len() + r#","last":"#.len();
-        let row = &mut answer.conversations[index];
-        if entry.position == row.conversation.head && page.take_if_it_fits(bytes) {
-            row.last = Some(entry);
+    let recent: Vec<(usize, (ConversationId, Seq))> =
+        recent.into_iter().map(|(index, row)| (index, (row.conversation.conversation.clone(), row.conversation.head.seq))).collect();
+    for some in recent.chunks(LAST_ENTRIES_AT_ONCE) {
+        let mut all_fit = true;
+        let (indexes, slots): (Vec<usize>, Vec<_>) = some.iter().cloned().unzip();
+        for (index, entry) in indexes.into_iter().zip(ports.at(&slots).await?) {
+            let Some(entry) = entry.map(|entry| entry.to_wire()) else { continue };
+            let bytes = encode(&entry).len() + r#","last":"#.len();
+            let row = &mut answer.conversations[index];
+            if entry.position == row.conversation.head {
+                row.last = page.take_if_it_fits(bytes).then_some(entry);
+                all_fit &= row.last.is_some();
+            }
+        }
+        if !all_fit {
+            break;
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! The caller's inbox rows: read before anything else of a conversation (R1), and judged again behind what was read of its log (M1).
 
 use chatlane_protocol::{ConversationId, UserId};
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 
 use crate::allowance::Allowance;
 use crate::log::Entry;
@@ -16,9 +16,6 @@ pub(crate) struct Standing {
     asked_ms: u64,
 }
 
-/// Rows that are not there and are looked for as a whole, in one request of many conversations.
-pub(crate) const SETTLED_MAX: usize = 16;
-
 /// The user's rows of these conversations, in their order; of others [`Refused::NotFound`], or [`Refused::Busy`] beyond what `settled` allows.
 /// Nothing that depends on whether those exist was read.
 pub(crate) async fn read<P: Inboxes + Memberships + Clock>(
@@ -29,25 +26,23 @@ pub(crate) async fn read<P: Inboxes + Memberships + Clock>(
 ) -> Result<Vec<Result<Standing, Refused>>, Failure> {
     let asked_ms = ports.steady_ms();
     let rows = ports.inbox_rows(user, conversations).await?;
-    let standing = |row| Ok(Standing { row, asked_ms });
     // A single read may have seen the transaction half that makes a member. The member's row, read as a whole, says so.
     let settle = async |conversation: &ConversationId| {
         if !settled.takes() {
-            return Ok(Err(Refused::Busy));
+            return Err(Refused::Busy);
         }
-        if ports.member_consistent(conversation, user).await?.is_none() {
-            return Ok(Err(Refused::NotFound));
-        }
+        ports.member_consistent(conversation, user).await?.ok_or(Refused::NotFound)?;
         let row = ports.inbox_rows(user, std::slice::from_ref(conversation)).await?;
-        Ok(row.into_iter().flatten().next().map_or(Err(Refused::NotFound), standing))
+        row.into_iter().flatten().next().ok_or(Refused::NotFound)
     };
-    try_join_all(rows.into_iter().zip(conversations).map(|(row, conversation)| async {
-        match row {
-            Some(row) => Ok(standing(row)),
-            None => settle(conversation).await,
-        }
-    }))
-    .await
+    let standings = rows.into_iter().zip(conversations).map(|(row, conversation)| async {
+        let row = match row {
+            Some(row) => row,
+            None => settle(conversation).await?,
+        };
+        Ok(Standing { row, asked_ms })
+    });
+    Ok(join_all(standings).await)
 }
 
 /// The same of one conversation.

@@ -10,10 +10,10 @@ use futures_util::future::{join_all, try_join};
 
 use super::caller::Caller;
 use super::cursors::{self, Cursor};
-use super::rows::{self, SETTLED_MAX, Standing};
-use crate::allowance::Allowance;
+use super::rows::{self, Standing};
+use crate::allowance::Allowances;
 use crate::done::{Did, Done};
-use crate::log::anchor::{SEARCHES_MAX, judge};
+use crate::log::anchor::judge;
 use crate::log::{Entry, Head};
 use crate::page::Page;
 use crate::ports::{Clock, Connections, Failure, FanOutQueue, Heads, Inboxes, Memberships, MessageLog, Outbound, ReadBound, Run, read_run};
@@ -31,11 +31,12 @@ pub async fn sync<P>(ports: &P, settings: &Settings, caller: &Caller, request: &
 where
     P: MessageLog + Inboxes + Memberships + Heads + Connections + FanOutQueue + Outbound + Clock,
 {
+    let allowances = Allowances::new();
     let acknowledge = async {
         if request.ack.is_empty() {
             return Ok((false, Did::default()));
         }
-        match cursors::advance(ports, settings, caller, &request.ack, Cursor::Delivered).await {
+        match cursors::advance(ports, settings, caller, &request.ack, Cursor::Delivered, &allowances).await {
             Ok(done) => Ok((done.answer.iter().all(|result| result.outcome == CursorOutcome::Ok), done.did)),
             Err(failure) => {
                 failure.log("positions of a sync not acknowledged");
@@ -43,7 +44,7 @@ where
             }
         }
     };
-    let (pages, (acked, mut did)) = try_join(pages(ports, settings, caller, &request.conversations), acknowledge).await?;
+    let (pages, (acked, mut did)) = try_join(pages(ports, settings, caller, &request.conversations, &allowances), acknowledge).await?;
     let own = pages.iter().map(|page| (page.conversation.clone(), own(page, &caller.user))).collect();
     did.tasks = dispatch::queue_not_dispatched(ports, settings.keys.users.sender(&caller.user), own).await?;
     let is_done = |page: &SyncPage| !matches!(&page.outcome, SyncOutcome::Ok(missed) if !missed.done);
@@ -58,32 +59,46 @@ fn own(page: &SyncPage, caller: &UserId) -> Vec<Head> {
     own.map(|entry| Head { position: entry.position, count: entry.count, time: entry.time_ms }).collect()
 }
 
-/// Reads the first conversation alone, and twice as many at once with every round that leaves room: little is read in vain where much is
-/// missing, and a hundred conversations with one new entry each take seven rounds.
+/// Conversations that are read at once.
+const WAVE_MAX: usize = 16;
+
+/// Bytes of each of them where they are several: a few short messages. Of what has more, the rest is read when its turn comes, as far as the
+/// page goes.
+const GLANCE_BYTES: usize = 1024;
+
+/// Reads the first conversation alone, and twice as many at once with every round that leaves room, up to [`WAVE_MAX`]: little is read in
+/// vain where much is missing, and a hundred conversations with one new entry each take ten rounds.
 async fn pages<P: MessageLog + Inboxes + Memberships + Clock>(
     ports: &P,
     settings: &Settings,
     caller: &Caller,
     wanted: &[SyncFrom],
+    allowances: &Allowances,
 ) -> Result<Vec<SyncPage>, Failure> {
     let mut pages: Vec<SyncPage> = vec![];
     let mut page = Page::new(REST_OF_THE_ANSWER);
-    let (searches, settled) = (Allowance::of(SEARCHES_MAX), Allowance::of(SETTLED_MAX));
     let (mut wave, mut left) = (1, wanted);
     while !left.is_empty() {
         let (now, later) = left.split_at(wave.min(left.len()));
-        let room = page.room();
+        let each = if now.len() == 1 { page.room() } else { GLANCE_BYTES };
         let conversations: Vec<ConversationId> = now.iter().map(|from| from.conversation.clone()).collect();
-        let rows = match rows::read(ports, &caller.user, &conversations, &settled).await {
+        let rows = match rows::read(ports, &caller.user, &conversations, &allowances.settled).await {
             Ok(rows) => rows,
-            Err(_) if !pages.is_empty() => return Ok(pages), // what was read is good; the client asks for the rest
+            Err(failure) if !pages.is_empty() => {
+                failure.log("a sync ends with what was read so far");
+                return Ok(pages); // that is good; the client asks for the rest
+            }
             Err(failure) => return Err(failure),
         };
-        let all = now.iter().zip(rows).map(|(from, standing)| missed(ports, settings, caller, from, standing, room, &searches));
+        let all = now.iter().zip(rows).map(|(from, standing)| missed(ports, settings, caller, from, standing, each, allowances));
         for (from, found) in now.iter().zip(join_all(all).await) {
+            page.reserve(REST_OF_A_PAGE + from.conversation.as_str().len());
+            let found = match found {
+                Ok(found) if now.len() > 1 => found.with_the_rest(ports, caller, page.room(), allowances).await,
+                found => found,
+            };
             // One conversation that cannot be read does not keep the others back.
             let found = found.inspect_err(|refused| refused.log(&format!("conversation {} is not synced", from.conversation)));
-            page.reserve(REST_OF_A_PAGE + from.conversation.as_str().len());
             let Some(outcome) = cut(found, &mut page) else { return Ok(pages) };
             let whole = !matches!(&outcome, SyncOutcome::Ok(missed) if !missed.done);
             pages.push(SyncPage { conversation: from.conversation.clone(), outcome });
@@ -92,18 +107,44 @@ async fn pages<P: MessageLog + Inboxes + Memberships + Clock>(
                 return Ok(pages);
             }
         }
-        (left, wave) = (later, wave * 2);
+        if allowances.has_read_enough() {
+            return Ok(pages);
+        }
+        (left, wave) = (later, WAVE_MAX.min(wave * 2));
     }
     Ok(pages)
 }
 
 /// What was found of one conversation, before it is cut to the page.
 struct Found {
+    standing: Standing,
     /// The entries follow on this, or on `after`.
     skip: Option<Skip>,
     entries: Vec<Entry>,
     /// Whether the log ended behind them.
     ended: bool,
+}
+
+impl Found {
+    /// Reads on, up to so many bytes in all.
+    async fn with_the_rest<P: MessageLog + Memberships + Clock>(
+        mut self,
+        ports: &P,
+        caller: &Caller,
+        room: usize,
+        allowances: &Allowances,
+    ) -> Result<Self, Refused> {
+        let bytes: usize = self.entries.iter().map(Entry::stored_bytes).sum();
+        let Some(last) = self.entries.last().filter(|_| !self.ended && bytes < room) else { return Ok(self) };
+        let bound = ReadBound::bytes(room - bytes).behind(true);
+        let run = read_run(ports, &self.standing.row.conversation, last.position.seq, bound).await?;
+        allowances.has_read(run.stored_bytes());
+        self.standing.holds_behind(ports, &caller.user, run.last()).await?;
+        let Run::Whole(more) = run else { return Err(Refused::PositionTooOld) };
+        self.ended = !bound.is_reached_by(&more);
+        self.entries.extend(more.into_iter().skip(1));
+        Ok(self)
+    }
 }
 
 /// What follows on `after`: about as many entries as `room` bytes hold, at least one if there is one.
@@ -114,7 +155,7 @@ async fn missed<P: MessageLog + Memberships + Clock>(
     from: &SyncFrom,
     standing: Result<Standing, Refused>,
     room: usize,
-    searches: &Allowance,
+    allowances: &Allowances,
 ) -> Result<Found, Refused> {
     let SyncFrom { conversation, after } = from;
     let standing = standing?;
@@ -123,6 +164,7 @@ async fn missed<P: MessageLog + Memberships + Clock>(
     let has = after.seq.max(last_hidden);
     let bound = ReadBound::bytes(room).behind(has > Seq::ZERO);
     let run = read_run(ports, conversation, has.max(Seq::FIRST), bound).await?;
+    allowances.has_read(run.stored_bytes());
     standing.holds_behind(ports, &caller.user, run.last()).await?;
     let Run::Whole(mut entries) = run else { return Err(Refused::PositionTooOld) };
     let ended = !bound.is_reached_by(&entries);
@@ -134,15 +176,15 @@ async fn missed<P: MessageLog + Memberships + Clock>(
         }
         skip = Some(Skip { to: entries.remove(0).position });
     } else if after.seq > Seq::ZERO {
-        judge(ports, settings.epoch, conversation, *after, entries.first().map(|entry| entry.position), searches).await?;
+        judge(ports, settings.epoch, conversation, *after, entries.first().map(|entry| entry.position), &allowances.searches).await?;
         entries.remove(0);
     }
-    Ok(Found { skip, entries, ended })
+    Ok(Found { standing, skip, entries, ended })
 }
 
 /// As much as the page takes; its first conversation takes one entry whatever its size. `None`: nothing of it fits.
 fn cut(found: Result<Found, Refused>, page: &mut Page) -> Option<SyncOutcome> {
-    let Found { skip, entries, ended } = match found {
+    let Found { skip, entries, ended, .. } = match found {
         Err(refused) => {
             let refusal = refused.to_wire();
             return page.take(encode(&refusal).len()).then_some(SyncOutcome::Refused(refusal));

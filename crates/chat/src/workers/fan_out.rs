@@ -12,7 +12,7 @@ mod range;
 use std::collections::BTreeMap;
 
 use chatlane_protocol::{ConnectionId, Position, UnixMillis, UserId};
-use futures_util::future::{try_join, try_join_all, try_join4};
+use futures_util::future::{try_join, try_join_all, try_join3};
 
 use self::leaving::leave;
 use self::plan::plan;
@@ -70,18 +70,17 @@ where
         return Ok(FanOutOutcome { swept: sweep::check(ports, task).await?, ..FanOutOutcome::default() });
     }
     let conversation = &task.conversation;
+    if is_overtaken(ports, task).await? {
+        let skipped = task.undelivered.as_ref().map_or(0, |rest| rest.targets.len());
+        let cause = Failure::unavailable("post to connections", "they were throttled, and a later entry follows");
+        return Ok(FanOutOutcome { skipped, cause: Some(cause), ..FanOutOutcome::default() });
+    }
     let entries = read_range(ports, conversation, task.first, task.last.seq);
-    let (head, members, entries, is_overtaken) =
-        try_join4(begin(ports, task), ports.members(conversation), entries, is_overtaken(ports, task)).await?;
+    let (head, members, entries) = try_join3(begin(ports, task), ports.members(conversation), entries).await?;
     let repeated = received.times > 1 || received.accepted.since_ms(task.queued) >= REDRIVEN_AFTER_MS;
     let head = head.filter(|_| !repeated);
     if head.is_some_and(|head| head > task.last) {
         return Ok(FanOutOutcome { superseded: true, ..FanOutOutcome::default() });
-    }
-    if is_overtaken {
-        let skipped = task.undelivered.as_ref().map_or(0, |rest| rest.targets.len());
-        let cause = Failure::unavailable("post to connections", "they were throttled, and a later entry follows");
-        return Ok(FanOutOutcome { repeated, skipped, cause: Some(cause), ..FanOutOutcome::default() });
     }
 
     let from = lowest(task, head);

@@ -3,7 +3,7 @@
 //! A writer that died between its put and its enqueue leaves an entry that the log has and no task names. If its sender never comes back,
 //! nobody else learns of it. So the log itself tells, about a minute later, which slots were filled; what is not covered by its
 //! conversation's head by then was either never queued or still waits in the queue. A *check* on the same queue tells the two apart: it is
-//! received after all that waited when it was queued, and then only reads the head again. What is still not covered gets the ordinary task.
+//! received, mostly, after all that waited when it was queued, and then only reads the head again. What is still not covered gets the ordinary task.
 //!
 //! Both halves may run twice: that makes a second check or a second task, and a second task makes posts that their receivers drop (D1). Not
 //! promised: that an entry is found whose put was lost from the stream with a restore; the next message of its conversation delivers it.

@@ -47,7 +47,7 @@ pub struct Undelivered {
     /// How often they were throttled. Remainders of before have none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub throttled: u32,
-    /// When the first of them was.
+    /// When the first of them failed.
     pub since: UnixMillis,
 }
 

@@ -92,12 +92,30 @@ fn ten_missing_entries_cost_the_same_in_any_history() {
 }
 
 #[test]
-fn a_hundred_conversations_without_news_are_one_page_and_seven_rounds() {
+fn a_hundred_conversations_without_news_are_one_page_and_ten_rounds() {
     let stage = Stage::new();
     let asked: Vec<SyncFrom> = (0..100).map(|n| from(&add(&stage, &format!("d{n:027}"), 2), position(2))).collect();
     let answer = ask(&stage, "alice", &asked);
     assert!(answer.done && answer.pages.iter().all(|page| missed(page).is_some_and(|missed| missed.entries.is_empty())));
-    assert_eq!(ALL.map(|call| stage.ports.count(call)), [100, 0, 0, 7, 0]);
+    assert_eq!(ALL.map(|call| stage.ports.count(call)), [100, 0, 0, 10, 0]);
+}
+
+/// Of several at once a little is read, and of those that have more the rest in their turn, as far as the page goes.
+#[test]
+fn of_conversations_that_are_read_at_once_little_is_read_in_vain() {
+    let stage = Stage::new();
+    let mut asked: Vec<SyncFrom> = (0..3).map(|n| from(&add(&stage, &format!("a{n:03}"), 1), position(1))).collect();
+    for n in 0..4 {
+        let id = add(&stage, &format!("b{n:03}"), 1);
+        (2..=9).for_each(|number| stage.put(&entry_saying(&id, number, "bob", &"x".repeat(1200))));
+        asked.push(from(&id, position(1)));
+    }
+    let answer = ask(&stage, "alice", &asked);
+    // Three that have nothing; then four at once, one entry each, of the first three also the rest: the page is full.
+    let told: Vec<usize> = answer.pages.iter().map(|page| missed(page).unwrap().entries.len()).collect();
+    assert_eq!((told, answer.done), (vec![0, 0, 0, 8, 8, 5], false));
+    assert_eq!(ALL.map(|call| stage.ports.count(call)), [3 + 4 + 3, 0, 0, 3, 0]);
+    assert_eq!(catch_up(&stage, "alice", asked).0.values().map(Vec::len).collect::<Vec<_>>(), [8; 4]);
 }
 
 /// Where much is missing of the first, nothing is read of the others.

@@ -59,7 +59,7 @@ async fn a_row_is_one_write_unit_however_many_devices_a_user_has_had() {
     let ack = async |number: u64, dropping: bool| {
         let row = backend.store.inbox_rows(&alice, std::slice::from_ref(&id)).await.unwrap().remove(0).unwrap();
         let device = device_of(number);
-        let dropped = if dropping { row.crowded_out_by(device) } else { vec![] };
+        let dropped = if dropping { row.room_for(device, position(number)).unwrap() } else { vec![] };
         let to = Advance { delivered: Some(position(number)), read: None, dropped };
         let recording = backend.endpoints.record();
         let after = backend.store.advance(&alice, &id, device, to).await.unwrap().unwrap().after;

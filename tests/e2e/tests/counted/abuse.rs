@@ -47,6 +47,10 @@ struct Targets {
     mixed: ConversationId,
     /// Of `member` with a hundred others, two short entries each.
     hundred: Vec<ConversationId>,
+    /// Of `member`, two short entries each; and as many with fat entries behind those, and with fat ones behind eight short ones.
+    quiet: Vec<ConversationId>,
+    fats: Vec<ConversationId>,
+    mixeds: Vec<ConversationId>,
     /// Of `member`: 150 short entries, every fifth is the member's.
     chat: ConversationId,
 }
@@ -60,6 +64,16 @@ impl Targets {
         past.messages_of_bytes(&fat, "fat", 3..=62, FAT_BYTES);
         let mixed = past.conversation("member", "mixed", 10);
         past.messages_of_bytes(&mixed, "mixed", 11..=70, FAT_BYTES);
+        let quiet = (0..15).map(|number| past.conversation("member", &format!("quiet-{number:02}"), 2)).collect();
+        let (mut fats, mut mixeds) = (vec![], vec![]);
+        for number in 0..16 {
+            let other = format!("fat-{number:02}");
+            fats.push(past.conversation("member", &other, 2));
+            past.messages_of_bytes(&fats[number], &other, 3..=12, FAT_BYTES);
+            let other = format!("mixed-{number:02}");
+            mixeds.push(past.conversation("member", &other, 3));
+            past.messages_of_bytes(&mixeds[number], &other, 4..=40, FAT_BYTES);
+        }
         let hundred = (0..100).map(|number| past.conversation("member", &format!("other-{number:02}"), 2)).collect();
         let chat = past.conversation("member", "chat", 1);
         for number in 0..30 {
@@ -67,7 +81,7 @@ impl Targets {
             past.messages(&chat, "member", number * 5 + 6..=number * 5 + 6);
         }
         past.write(stack).await;
-        Self { fat, mixed, hundred, chat }
+        Self { fat, mixed, hundred, quiet, fats, mixeds, chat }
     }
 }
 
@@ -90,7 +104,7 @@ async fn attack(scene: &Scene<'_>, who: &Device, what: &'static str, before: &'s
 
 /// Everything that a stranger may ask of conversations, and a member.
 async fn attacks(scene: &Scene<'_>, targets: &Targets) -> Vec<Attack> {
-    let Targets { fat, mixed, hundred, chat } = targets;
+    let Targets { fat, mixed, hundred, quiet, fats, mixeds, chat } = targets;
     let (stranger, member) = (scene.stack.device("mallory").await, scene.stack.device("member").await);
     let probe = |of: &ConversationId, anchor| json!({ "action": "probe", "conversation": of, "anchor": anchor, "ids": ["x"] });
     let send = |of: &ConversationId, anchor| json!({ "action": "send", "conversation": of, "messages": [message("x", anchor)] });
@@ -111,12 +125,16 @@ async fn attacks(scene: &Scene<'_>, targets: &Targets) -> Vec<Attack> {
         (&member, "ack of 100, of before a restore", "", 6.0, ack("ack", old)),
         (&member, "sync of 100, up to date", "200 / 0, $28", 6.0, syncs(hundred, position(2))),
         (&member, "sync of 100, of before a restore", "", 6.0, syncs(hundred, old)),
+        (&member, "sync of 15 up to date and 16 fat", "", 6.5, syncs(&[&quiet[..], fats].concat(), position(2))),
+        (&member, "sync of 15 up to date and 16 mixed", "", 9.0, syncs(&[&quiet[..], mixeds].concat(), position(2))),
+        (&member, "hello of 121 conversations", "", 6.5, json!({ "action": "hello", "v": 1 })),
+        (&member, "ping with 20 open", "", 4.0, json!({ "action": "ping", "open": hundred[..20] })),
         (&member, "probe, fat", "416 / 0, $54", 4.0, probe(fat, start)),
         (&member, "history, fat", "174 / 0, $24", 4.0, history(fat)),
         (&member, "sync, fat", "161 / 0, $22", 4.0, syncs(one(fat), start)),
         (&member, "send from the start, fat", "264 / 0, $35", 4.0, send(fat, start)),
         (&member, "probe, mixed", "", 5.5, probe(mixed, start)),
-        (&member, "sync, mixed", "", 5.5, syncs(one(mixed), start)),
+        (&member, "sync, mixed", "", 4.0, syncs(one(mixed), start)),
         (&member, "send from the start, mixed", "", 5.5, send(mixed, start)),
     ];
     let mut attacks = vec![];
@@ -146,12 +164,13 @@ async fn one_device_more(scene: &Scene<'_>, Targets { chat, .. }: &Targets) -> A
         use chatlane_chat::ports::{Advance, Inboxes as _};
         let rows = store.inbox_rows(&member, std::slice::from_ref(chat)).await.expect("a row");
         let id: DeviceId = device_id(number);
-        let dropped = rows[0].as_ref().expect("a member").crowded_out_by(id);
-        let to = Advance { delivered: Some(position(2)), read: None, dropped };
+        let to = position(u64::from(number));
+        let dropped = rows[0].as_ref().expect("a member").room_for(id, to).expect("it is further than the others");
+        let to = Advance { delivered: Some(to), read: None, dropped };
         store.advance(&member, chat, id, to).await.expect("it moves");
     }
     let device = scene.stack.device("member").await;
-    let frame = json!({ "action": "ack", "positions": positions(std::slice::from_ref(chat), position(2)) });
+    let frame = json!({ "action": "ack", "positions": positions(std::slice::from_ref(chat), position(50)) });
     attack(scene, &device, "ack of one device more, after 1,001", "1 / 44, $30", 4.0, frame).await
 }
 

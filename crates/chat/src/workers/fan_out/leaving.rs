@@ -5,7 +5,7 @@ use chatlane_protocol::{Seq, UnixMillis};
 use super::posting::{Posted, Targets};
 use crate::workers::task::{Task, Undelivered};
 
-/// So often a connection is posted to in vain, and so long. Then its *session* is given up where the outcomes were unknown: it may be
+/// So often a connection is posted to in vain, or so long. Then its *session* is given up where the outcomes were unknown: it may be
 /// dead. Where it was throttled or never reached, the *entries* are given up for it.
 const ATTEMPTS_MAX: u32 = 5;
 const GIVE_UP_AFTER_MS: u64 = 120_000;

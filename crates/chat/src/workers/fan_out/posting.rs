@@ -9,8 +9,8 @@ use crate::ports::{Clock, Failure, Outbound, PostOutcome};
 /// Posts in flight at once.
 const POSTS_AT_ONCE: usize = 32;
 
-/// No post is begun later before the function's time is over: the last ones end within a second, then what is left is queued and
-/// sessions are removed, each of which the SDK tries for a while.
+/// No post is begun in the last so many milliseconds of the function's time: the posts under way end within a second, then what is left is
+/// queued and sessions are removed, each of which the SDK tries for a while.
 pub const POSTING_ENDS_MS_BEFORE: u64 = 4_000;
 
 /// Connections by their users.
@@ -32,11 +32,11 @@ pub(super) struct Posted {
     pub(super) cause: Option<Failure>,
 }
 
-/// Posts to all of them in the time until `ends`, when the function's time is over. To the first ones in any case: so a task gets on
-/// also where this machine's clock is wrong.
+/// Posts to all of them in the time until `ends`, when the function's time is over. The first frame goes to the first ones in any case: so a
+/// task gets on also where this machine's clock is wrong.
 pub(super) async fn post_all<P: Outbound + Clock>(ports: &P, all_outgoing: Vec<Outgoing>, ends: UnixMillis) -> Posted {
     let deliveries = all_outgoing.into_iter().enumerate().map(|(index, outgoing)| async move {
-        let in_time = || index < POSTS_AT_ONCE || ends.since_ms(ports.now()) > POSTING_ENDS_MS_BEFORE;
+        let in_time = |frame: usize| (index < POSTS_AT_ONCE && frame == 0) || ends.since_ms(ports.now()) > POSTING_ENDS_MS_BEFORE;
         (deliver(ports, &outgoing, in_time).await, (outgoing.user, outgoing.connection))
     });
     let outcomes: Vec<_> = stream::iter(deliveries).buffer_unordered(POSTS_AT_ONCE).collect().await;
@@ -75,9 +75,9 @@ pub(super) async fn post_all<P: Outbound + Clock>(ports: &P, all_outgoing: Vec<O
 }
 
 /// Posts the frames of one connection, one after the other; stops at the first that is not taken. `None`: there was no time for all.
-async fn deliver<P: Outbound>(ports: &P, outgoing: &Outgoing, in_time: impl Fn() -> bool) -> Option<PostOutcome> {
-    for frame in outgoing.frames.iter() {
-        if !in_time() {
+async fn deliver<P: Outbound>(ports: &P, outgoing: &Outgoing, in_time: impl Fn(usize) -> bool) -> Option<PostOutcome> {
+    for (number, frame) in outgoing.frames.iter().enumerate() {
+        if !in_time(number) {
             return None;
         }
         match ports.post(&outgoing.connection, frame).await {
