@@ -2,11 +2,12 @@
 //! here knows; and members who come and go. A guest is added to a conversation, asks for what she may see, and is removed in the moment in
 //! which her row has been read and the log has not (M1).
 
+use chatlane_aws::items::{json::to_json, meta};
 use chatlane_chat::log::{Entry, Facts, Kind, LaterEntry};
 use chatlane_chat::ports::{InboxRow, Member};
 use chatlane_chat::testing::builders;
-use chatlane_protocol::{ClientMessageId, ConversationId, Position, Seq};
-use serde_json::{Value, json};
+use chatlane_protocol::{ClientMessageId, ConversationId, Position, Seq, UnixMillis};
+use serde_json::json;
 
 use super::World;
 use super::port::Call;
@@ -15,7 +16,7 @@ use super::port::Call;
 pub(crate) const GUEST: &str = "eve";
 const RAW_GUEST: usize = 2;
 
-/// The fact that a later version adds, and counts up.
+/// The fact that a later version adds, and changes with each of its entries.
 const FACT: &str = "zz";
 
 /// A guest who is in a conversation.
@@ -88,7 +89,8 @@ impl World {
             let seq = tail.position.seq.next();
             let mut facts = tail.facts.clone();
             change(&mut facts, seq);
-            facts.later.insert(FACT.to_owned(), json!({"N": (counted(&facts) + 1).to_string()}).to_string());
+            let time = UnixMillis::try_from(number).expect("a small number");
+            facts.later.insert(FACT.to_owned(), to_json(&meta::item(lane, time))["t"].to_string());
             let wire = json!({"kind": kind, "who": GUEST}).to_string();
             let entry = Entry {
                 conversation: lane.clone(),
@@ -114,23 +116,19 @@ impl World {
         }
     }
 
-    /// K1: what a later version has counted stands in every entry since.
+    /// K1: the facts that this version does not know stand in each entry of its own as in the one before.
     pub(crate) fn check_facts(&mut self) {
         let dropped = {
             let state = self.memory.state();
-            let mut logs = state.log.iter().map(|(lane, log)| (lane.clone(), log.values().collect::<Vec<_>>()));
-            logs.find_map(|(lane, log)| {
-                let falls = log.windows(2).find(|two| counted(&two[1].facts) < counted(&two[0].facts))?;
-                Some(format!("{} of {lane} lacks a fact that the entry before it has", falls[1].position))
-            })
+            let own = |entry: &Entry| !matches!(entry.kind, Kind::Later(_));
+            let differ = |two: &&[&Entry]| own(two[1]) && two[1].facts.later != two[0].facts.later;
+            let found = |log: Vec<&Entry>| log.windows(2).find(differ).map(|two| (two[1].conversation.clone(), two[1].position));
+            let mut logs = state.log.values().map(|log| log.values().collect::<Vec<_>>());
+            let found = logs.find_map(found);
+            found.map(|(lane, position)| format!("{position} of {lane} lacks a fact that the entry before it has"))
         };
         if let Some(what) = dropped {
             self.violated("K1", what);
         }
     }
-}
-
-fn counted(facts: &Facts) -> u64 {
-    let fact = facts.later.get(FACT).and_then(|text| serde_json::from_str::<Value>(text).ok());
-    fact.and_then(|fact| fact["N"].as_str()?.parse().ok()).unwrap_or_default()
 }
