@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use chatlane_protocol::limits::MESSAGES_PER_SEND_MAX;
-use chatlane_protocol::{ConversationId, Entry, NewMessage, Position, ServerFrame};
+use chatlane_protocol::{ConversationId, Entry, EntryKind, NewMessage, Position, ServerFrame};
 use chatlane_tests_e2e::{Running, message};
 use chatlane_tests_support::Device;
 use chatlane_tests_support::sender::{Sender, Sent};
@@ -170,7 +170,9 @@ async fn listen(side: Arc<Side>, ledger: Arc<Ledger>) {
     while let Some(frames) = side.device.found(|frames| frames.get(seen..).filter(|new| !new.is_empty()).map(<[_]>::to_vec)).await {
         let arrived = Instant::now();
         seen += frames.len();
-        for entry in frames.into_iter().flat_map(entries_of).filter(|entry| entry.sender.as_str() != side.user) {
+        let all = frames.into_iter().flat_map(entries_of).filter(|entry| entry.sender.as_str() != side.user);
+        // K1: what is told as of an unknown kind is not delivered.
+        for entry in all.filter(|entry| entry.kind != EntryKind::Unknown) {
             ledger.delivered(&entry.client_message_id, arrived);
             side.knows(entry.position);
         }

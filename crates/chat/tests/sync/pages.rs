@@ -10,7 +10,7 @@ use chatlane_protocol::{Position, Seq};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::{add, ask, catch_up, from, missed, only};
+use crate::{add, ask, ask_with_ack, at, catch_up, from, missed, only};
 
 // holds: D1
 #[test]
@@ -116,6 +116,34 @@ fn of_conversations_that_are_read_at_once_little_is_read_in_vain() {
     assert_eq!((told, answer.done), (vec![0, 0, 0, 8, 8, 5], false));
     assert_eq!(ALL.map(|call| stage.ports.count(call)), [3 + 4 + 3, 0, 0, 3, 0]);
     assert_eq!(catch_up(&stage, "alice", asked).0.values().map(Vec::len).collect::<Vec<_>>(), [8; 4]);
+}
+
+/// Also of entries that the device has: a read is paid whatever it tells.
+#[test]
+fn a_request_ends_when_a_quarter_of_a_megabyte_was_read() {
+    let stage = Stage::new();
+    let mut asked = vec![];
+    for n in 0..40 {
+        let id = add(&stage, &format!("d{n:03}"), 1);
+        stage.put(&entry_saying(&id, 2, "bob", &"x".repeat(28_000)));
+        asked.push(from(&id, position(2)));
+    }
+    let answer = ask(&stage, "alice", &asked);
+    // One, two and four of them are less, and eight more are enough.
+    assert_eq!((answer.pages.len(), answer.done), (15, false));
+    assert_eq!(stage.ports.count("read"), 15);
+    assert_eq!(catch_up(&stage, "alice", asked).1, 3);
+}
+
+/// An `ack` beside it has no allowances of its own.
+#[test]
+fn a_sync_and_its_ack_look_into_sixteen_foreign_conversations_in_all() {
+    let stage = Stage::new();
+    let ids: Vec<_> = (0..10).map(|n| conversation(&format!("dNobodys{n}"))).collect();
+    let asked = ids.iter().map(|id| from(id, position(1))).collect();
+    let ack = ids.iter().map(|id| at(id, 1)).collect();
+    ask_with_ack(&stage, "alice", asked, ack).unwrap();
+    assert_eq!(stage.ports.count("member_consistent"), 16);
 }
 
 /// Where much is missing of the first, nothing is read of the others.

@@ -1,4 +1,4 @@
-//! What one frame can make a deployment pay: the attacks that were measured once, and what they cost now.
+//! What one frame can make a deployment pay.
 
 use chatlane_chat::testing::builders::{device as device_id, position};
 use chatlane_protocol::request::PositionIn;
@@ -13,14 +13,17 @@ use crate::table::Row;
 const INTRODUCTION: &str = "\
 # What one frame can make a deployment pay
 
-Counted by `tests/counted` from the requests that reach the embedded endpoints; a difference in either direction fails.
+Counted by `tests/e2e/tests/counted` from the requests that reach the embedded endpoints; a difference in either direction fails.
 `CHATLANE_UPDATE=1 cargo nextest run -p chatlane-tests-e2e --test counted` writes this file.
 
-*Dollars* are those of a million such frames: a read unit $0.125, a write unit $0.625, a frame with its answer $2.25 (two messages of the
-gateway and a Lambda invocation), a post $1, a task $1.72 (three requests of SQS and an invocation). An honest message is the measure.
-*Before* is what the same frame cost when the attacks were measured, in November 2026: before rows were read before logs, reads bounded by
-bytes, positions compared with their row, and posts that are throttled told apart. *Fat*: 62 entries of 28 KB. *Mixed*: entries of 300 bytes,
-of which the first eight are read, and then fat ones: nobody can know before.
+*Dollars* are those of a million such frames, by AWS's prices of us-east-1: a read unit $0.125, a write unit $0.625, a frame with its answer
+$2.25 (two messages of the gateway and a Lambda invocation), a post $1, a task $1.72 (three requests of SQS and an invocation). An honest
+message is the measure. *Before* is what the same frame cost while logs were read before rows, reads were bounded by entries, and positions
+were not compared with their row. *Fat*: 62 entries of 28 KB. *Mixed*: entries of 300 bytes, of which the first eight are read, and then fat
+ones: nobody can know before. What really moves cursors (`ack of 100`, `read of 100`) is work, not abuse.
+
+Sockets that do not read: ten messages to eight of them come to 112 posts and 23 tasks (before: 284 and 26), which is 3 × an honest message
+for each: `sockets_that_do_not_read_multiply_neither_posts_nor_tasks` in `crates/chat/tests/fan_out` counts them.
 
 ";
 

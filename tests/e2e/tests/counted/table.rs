@@ -8,7 +8,7 @@ use chatlane_tests_e2e::{Traffic, padded};
 const INTRODUCTION: &str = "\
 # What everything costs
 
-Counted by `tests/counted` from the requests that reach the embedded endpoints; a difference in either direction fails.
+Counted by `tests/e2e/tests/counted` from the requests that reach the embedded endpoints; a difference in either direction fails.
 `CHATLANE_UPDATE=1 cargo nextest run -p chatlane-tests-e2e --test counted` writes this file.
 
 *Sent* and *answered* are the bytes of the client's request and of its answer. In the rows of messages, cursors and `ping` both users
