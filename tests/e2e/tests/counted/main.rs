@@ -51,6 +51,7 @@ async fn measure(stack: &Running, long_ago: &LongAgo, attempt: usize) -> Vec<Row
     rows.extend(scene.synced(long_ago).await);
     rows.extend(scene.looked_up(long_ago).await);
     rows.extend(scene.cursors().await);
+    rows.push(scene.both_cursors().await);
     rows.extend(scene.ten_acks(long_ago).await);
     rows.extend(scene.pings().await);
     rows.extend(scene.swept(long_ago).await);

@@ -94,6 +94,16 @@ impl Scene<'_> {
         rows
     }
 
+    /// Bob has the message and has read it when he says so the first time: both cursors are one write.
+    pub async fn both_cursors(&mut self) -> Row {
+        let number = self.pair().await;
+        let Pair { bob, conversation, tail, .. } = &self.pairs[number];
+        let named = [PositionIn { read: Some(*tail), ..PositionIn::new(conversation.clone(), *tail) }];
+        let (row, answer) = self.row("ack and read of one, in one frame", bob, bob.acknowledge("ack", &named)).await;
+        answer.expect("both move");
+        row
+    }
+
     /// A device of a user with ten conversations acknowledges all at once; those users are not connected.
     pub async fn ten_acks(&mut self, long_ago: &LongAgo) -> Vec<Row> {
         // A device of its own, whose cursors have never moved.
