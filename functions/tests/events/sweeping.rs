@@ -41,7 +41,7 @@ fn the_sample_of_the_stream_gets_a_check_where_no_worker_has_begun() {
 
     let store = not_begun();
     assert!(swept(&store, &event()));
-    let check = Task { check: true, queued: time(CONNECTED_AT_MS), ..builders::task(&lane(), 2, 2) };
+    let check = Task { check: true, queued: time(CONNECTED_AT_MS), ..builders::task_by("bob", &lane(), 2, 2) };
     assert_eq!(queued(&store), [(check.clone(), CHECK_AFTER_S)]);
 
     let mut message: SqsEvent = sample(Function::FanOut);

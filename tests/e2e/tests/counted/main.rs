@@ -8,6 +8,7 @@ mod abuse;
 mod long_ago;
 mod reading;
 mod scene;
+mod stranger;
 mod sweeping;
 mod table;
 mod writing;
@@ -73,6 +74,14 @@ fn is_strong(call: &Call) -> Option<bool> {
         "Scan" | "BatchExecuteStatement" | "ExecuteStatement" => panic!("nothing scans: {call:?}"),
         _ => None,
     }
+}
+
+// holds: R1
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_question_costs_the_same_whether_the_conversation_exists_or_not() {
+    let stack = start(|settings| settings.visibility_timeout = Duration::from_mins(1)).await;
+    let long_ago = LongAgo::of(&stack).await;
+    stranger::pays_the_same(&stack, &long_ago).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
