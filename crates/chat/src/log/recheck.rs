@@ -10,9 +10,8 @@ use super::entry::Entry;
 pub struct Recheck {
     /// Where the last entry that was read tells of a change of membership among so many entries up to itself, and the row is older.
     pub entries: u64,
-    /// Where more milliseconds lie between the two reads. A lane takes about 230 entries a second (a put after a put, each
-    /// 4.5 ms): in less time no more than
-    /// [`Recheck::entries`] have come, so a change in that time is among them.
+    /// Where more milliseconds lie between the two reads. A lane takes about 230 entries a second (one put after the other, each 4.5 ms),
+    /// so in less time fewer than [`Recheck::entries`] have come, and a change in that time is among them.
     pub apart_ms: u64,
 }
 
