@@ -1,5 +1,5 @@
-//! Taking entries, and asking for those that did not come. One `sync` is in flight at a time; it carries the acknowledgement of what the
-//! pages before it have brought.
+//! Taking entries, and asking for those that did not come. One `sync` is in flight at a time; it carries the cursors
+//! of what the pages before it have brought.
 
 use chatlane_protocol::frames::{Entries, Missed, Stored, SyncAnswer, SyncOutcome, SyncPage};
 use chatlane_protocol::limits::CONVERSATIONS_PER_REQUEST_MAX;
@@ -135,7 +135,7 @@ impl Session {
         let asked: Vec<_> = behind().map(Conversation::asked).collect();
         let conversations =
             behind().map(|local| SyncFrom { conversation: local.row.conversation.clone(), after: local.row.have }).collect();
-        let ack = self.carry_acknowledgements();
+        let ack = self.carry_cursors(step);
         let purpose = Purpose::Sync { asked, ack: ack.clone() };
         self.sockets.ask(socket, purpose, |id| Request::Sync(Sync { id, conversations, ack }), step);
     }
@@ -143,8 +143,8 @@ impl Session {
     pub(super) fn sync_answered(&mut self, asked: &[Asked], ack: &[PositionIn], answered: Answered<SyncAnswer>, step: &mut Step) {
         match answered {
             Answered::Answer(answer) => {
-                for sent in ack.iter().filter(|_| answer.acked) {
-                    self.cursor_taken(&sent.conversation, sent.position, false);
+                for told in ack.iter().filter(|_| answer.acked) {
+                    self.cursors_taken(told);
                 }
                 let brings = |page: &SyncPage| match &page.outcome {
                     SyncOutcome::Ok(Missed { skip, entries, done }) => *done || skip.is_some() || !entries.is_empty(),

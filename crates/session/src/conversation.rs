@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use chatlane_protocol::request::PositionIn;
 use chatlane_protocol::{ConversationId, Entry, Position, Seq};
 
 use super::outbox::Outbox;
@@ -29,8 +30,10 @@ pub(super) struct Conversation {
     pub(super) looked_from: Position,
     /// Up to here the server has refused for good to note what was delivered.
     pub(super) ack_refused: Position,
-    /// Up to here a `sync` has carried the acknowledgement.
-    pub(super) ack_carried: Position,
+    /// The read mark that was refused together with a delivered position.
+    pub(super) apart: Position,
+    /// What a `sync` has carried last.
+    pub(super) carried: Option<PositionIn>,
     /// Rises when the run is given up, wholly or in part: answers to what was asked before say nothing about the new one.
     pub(super) generation: u64,
     /// When to ask for what is missing.
@@ -82,7 +85,8 @@ impl Conversation {
             counted: row.have,
             looked_from: row.have,
             ack_refused: Position::ZERO,
-            ack_carried: Position::ZERO,
+            apart: Position::ZERO,
+            carried: None,
             generation: 0,
             due: Due::Never,
             headless: false,
@@ -343,7 +347,7 @@ impl Conversation {
         self.counted = Position::ZERO;
         // Of another log than this one; `hello` answers the one that the server has.
         (self.row.read, self.row.read_count, self.row.read_pending) = (Position::ZERO, 0, false);
-        (self.row.acked, self.ack_refused, self.ack_carried) = (Position::ZERO, Position::ZERO, Position::ZERO);
+        (self.row.acked, self.ack_refused, self.carried) = (Position::ZERO, Position::ZERO, None);
         self.due = Due::Never;
         self.headless = true;
     }
@@ -364,7 +368,7 @@ impl Conversation {
         self.row.acked = back(self.row.acked);
         // Until the store has dropped what is beyond `common`, nothing is acknowledged.
         self.committed = Position::ZERO;
-        (self.ack_refused, self.ack_carried) = (Position::ZERO, Position::ZERO);
+        (self.ack_refused, self.carried) = (Position::ZERO, None);
         self.row.head = common.max(self.row.have);
         (self.counted, self.row.head_count) = (self.row.have, self.row.have_count);
         self.marks.retain(|(position, _)| position.seq <= common.seq);

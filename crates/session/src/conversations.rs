@@ -45,10 +45,6 @@ impl Conversations {
         self.by_id.iter()
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&ConversationId, &mut Conversation)> {
-        self.by_id.iter_mut()
-    }
-
     pub(super) fn values(&self) -> impl Iterator<Item = &Conversation> {
         self.by_id.values()
     }

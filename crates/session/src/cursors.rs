@@ -1,7 +1,8 @@
 //! Cursors: what this device has and what the user has read, sent to the server; how far the others are, shown to the user.
 //!
 //! Acknowledged is only what the local store has (C1 the other way round: the server never believes that a device has what a power cut can
-//! take from it). Both are coalesced: one frame a kind and `cursors_every_ms`.
+//! take from it). Both go in one frame, an `ack`, at most once in `cursors_every_ms`; the first waits for what comes with it: who looks at a
+//! conversation has read an entry as soon as it is shown.
 
 use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, MemberCursors};
 use chatlane_protocol::limits::CONVERSATIONS_PER_REQUEST_MAX;
@@ -17,21 +18,6 @@ use super::wire::Answered;
 use super::writes::Writes;
 use super::{Moment, Purpose, Session, Shown};
 
-/// When frames of one kind may go.
-#[derive(Clone, Copy, Debug)]
-struct Pace {
-    next_at: Moment,
-    retry: Retry,
-}
-
-impl Pace {
-    const NEW: Self = Self { next_at: Moment(0), retry: Retry::NEW };
-
-    fn reached(&self, step: &mut Step) -> bool {
-        step.reached(self.next_at.max(self.retry.not_before()))
-    }
-}
-
 /// A cursor is to be sent again, not before the server allows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Again {
@@ -39,73 +25,68 @@ struct Again {
 }
 
 impl Conversation {
-    /// What the server does not know this device to have. `read` implies it, so what is about to be read is not acknowledged.
-    fn unacknowledged(&self) -> Option<Position> {
+    /// What the server does not know: how far this device has the entries, how far the user has read. A mark that the store does not have
+    /// is not sent: a device that lost it in its own end would show more as unread than there is.
+    fn untold(&self, marks_are_stored: bool) -> Option<PositionIn> {
         let row = &self.row;
-        let known = row.acked.max(self.ack_refused).max(if row.read_pending { row.read } else { Position::ZERO });
-        (self.committed > known).then_some(self.committed)
+        let delivered = Some(self.committed).filter(|committed| *committed > row.acked.max(self.ack_refused));
+        let read = Some(row.read).filter(|_| row.read_pending && marks_are_stored);
+        // Where one of the two was refused, and it is not known which: the mark goes first, alone.
+        let position = delivered.filter(|_| read.is_none_or(|read| read != self.apart)).or(read)?;
+        Some(PositionIn { read, ..PositionIn::new(row.conversation.clone(), position) })
     }
 }
 
 /// When this device's cursors may be sent again.
 #[derive(Clone, Debug)]
 pub(super) struct Cursors {
-    acks: Pace,
-    reads: Pace,
+    next_at: Moment,
+    retry: Retry,
+    /// Since when there is something to send.
+    since: Option<Moment>,
 }
 
 impl Default for Cursors {
     fn default() -> Self {
-        Self { acks: Pace::NEW, reads: Pace::NEW }
+        Self { next_at: Moment(0), retry: Retry::NEW, since: None }
     }
 }
 
 impl Cursors {
     /// What made the requests fail is gone.
-    pub(super) fn forgive(&mut self) {
-        self.acks.retry.forgive();
-        self.reads.retry.forgive();
+    pub(super) const fn forgive(&mut self) {
+        self.retry.forgive();
     }
 
     /// Sends them to the server, if it is time to.
     pub(super) fn send(&mut self, sockets: &mut Sockets, conversations: &Conversations, writes: &Writes, every_ms: u64, step: &mut Step) {
         let Some(socket) = sockets.ready().map(|link| link.socket) else { return };
-        let rows = conversations.values().map(|local| &local.row).filter(|row| row.read_pending);
-        let read: Vec<_> =
-            rows.map(|row| PositionIn::new(row.conversation.clone(), row.read)).take(CONVERSATIONS_PER_REQUEST_MAX).collect();
-        // The store first: a device that sent a mark and has lost it in its own end would show more as unread than there is.
-        let stored = writes.are_confirmed() && step.changes.is_empty() && step.touched.is_empty();
-        if stored && !read.is_empty() && !sockets.has(|purpose| matches!(purpose, Purpose::Read(_))) && self.reads.reached(step) {
-            self.reads.next_at = step.now.plus_ms(every_ms);
-            sockets.ask(socket, Purpose::Read(read.clone()), |id| Request::Read(Positions { id, positions: read, quiet: false }), step);
-        }
-        // While pages come, each request carries the acknowledgement of those before.
+        // While pages come, each request carries what is to be told.
         if sockets.has(|purpose| matches!(purpose, Purpose::Ack(_) | Purpose::Sync { .. })) {
             return;
         }
-        // What is being written now is acknowledged in a moment, with the rest.
+        // What is being written now is told in a moment, with the rest.
         if step.then.iter().any(|then| matches!(then, Then::Has { .. })) {
             return;
         }
-        let ack = to_acknowledge(conversations);
-        if !ack.is_empty() && self.acks.reached(step) {
-            self.acks.next_at = step.now.plus_ms(every_ms);
-            sockets.ask(socket, Purpose::Ack(ack.clone()), |id| Request::Ack(Positions { id, positions: ack, quiet: false }), step);
+        let marks_are_stored = marks_are_stored(writes, step);
+        let untold = conversations.values().filter_map(|local| local.untold(marks_are_stored));
+        let untold: Vec<_> = untold.take(CONVERSATIONS_PER_REQUEST_MAX).collect();
+        if untold.is_empty() {
+            self.since = None;
+            return;
         }
-    }
-
-    const fn pace(&mut self, read: bool) -> &mut Pace {
-        if read { &mut self.reads } else { &mut self.acks }
+        let waited = self.since.get_or_insert(step.now).plus_ms(step.settings.cursors_wait_ms);
+        if step.reached(waited.max(self.next_at).max(self.retry.not_before())) {
+            (self.since, self.next_at) = (None, step.now.plus_ms(every_ms));
+            sockets.ask(socket, Purpose::Ack(untold.clone()), |id| Request::Ack(Positions { id, positions: untold, quiet: false }), step);
+        }
     }
 }
 
-/// What the local store has and the server does not know, of so many conversations as one request takes.
-fn to_acknowledge(conversations: &Conversations) -> Vec<PositionIn> {
-    let behind = conversations.iter().filter_map(|(conversation, local)| {
-        let position = local.unacknowledged()?;
-        Some(PositionIn::new(conversation.clone(), position))
-    });
-    behind.take(CONVERSATIONS_PER_REQUEST_MAX).collect()
+/// Whether the store has every read mark.
+fn marks_are_stored(writes: &Writes, step: &Step) -> bool {
+    writes.are_confirmed() && step.changes.is_empty() && step.touched.is_empty()
 }
 
 impl Session {
@@ -121,46 +102,48 @@ impl Session {
         }
     }
 
-    /// What goes with a `sync`: what no `sync` before has carried. If its answer does not say that all of it is taken, it is acknowledged
-    /// once more, by the `ack` after the last page, which says why if it cannot be.
-    pub(super) fn carry_acknowledgements(&mut self) -> Vec<PositionIn> {
+    /// What goes with a `sync`: what the one before has not carried. If its answer does not say that all of it is taken, it is sent once
+    /// more, by the `ack` after the last page, which says why if it cannot be.
+    pub(super) fn carry_cursors(&mut self, step: &Step) -> Vec<PositionIn> {
+        let marks_are_stored = marks_are_stored(&self.writes, step);
         let mut carried = vec![];
-        for (conversation, local) in self.conversations.iter_mut() {
-            let new = local.unacknowledged().filter(|position| *position > local.ack_carried);
-            if let Some(position) = new
+        for local in self.conversations.values_mut() {
+            let new = local.untold(marks_are_stored).filter(|untold| local.carried.as_ref() != Some(untold));
+            if let Some(untold) = new
                 && carried.len() < CONVERSATIONS_PER_REQUEST_MAX
             {
-                local.ack_carried = position;
-                carried.push(PositionIn::new(conversation.clone(), position));
+                local.carried = Some(untold.clone());
+                carried.push(untold);
             }
         }
         carried
     }
 
-    pub(super) fn cursor_taken(&mut self, conversation: &ConversationId, position: Position, read: bool) {
-        let Some(local) = self.conversations.get_mut(conversation) else { return };
-        if position.seq <= local.row.have.seq {
-            local.row.acked = local.row.acked.max(position);
+    pub(super) fn cursors_taken(&mut self, told: &PositionIn) {
+        let Some(local) = self.conversations.get_mut(&told.conversation) else { return };
+        let delivered = told.read.map_or(told.position, |read| read.max(told.position)); // what is read has been delivered
+        if delivered.seq <= local.row.have.seq {
+            local.row.acked = local.row.acked.max(delivered);
         }
-        local.row.read_pending &= !(read && local.row.read <= position);
+        local.row.read_pending &= told.read.is_none_or(|read| local.row.read > read);
         local.stale_in_store = true;
     }
 
-    pub(super) fn cursors_answered(&mut self, positions: &[PositionIn], read: bool, answered: Answered<CursorsAnswer>, step: &mut Step) {
+    pub(super) fn cursors_answered(&mut self, told: &[PositionIn], answered: Answered<CursorsAnswer>, step: &mut Step) {
         let again = match answered {
             Answered::Answer(answer) => {
                 let some_taken = answer.results.iter().any(|result| result.outcome == CursorOutcome::Ok);
-                let results = positions.iter().zip(answer.results);
-                let again = results.filter_map(|(sent, result)| self.cursor_result(sent, read, result, step)).max();
+                let results = told.iter().zip(answer.results);
+                let again = results.filter_map(|(told, result)| self.cursors_result(told, result, step)).max();
                 if some_taken || again.is_none() {
-                    self.cursors.pace(read).retry.succeed(); // a refusal beside it is the first one again
+                    self.cursors.retry.succeed(); // a refusal beside it is the first one again
                 }
                 again
             }
             // A fault of ours: repeating it would not end.
             Answered::Refused(refusal) => {
-                for sent in positions {
-                    self.cursor_refused(sent, read, &refusal, step);
+                for told in told {
+                    self.cursors_refused(told, &refusal, step);
                 }
                 None
             }
@@ -168,42 +151,46 @@ impl Session {
             Answered::SocketLost => None,
         };
         if let Some(Again { after_ms }) = again {
-            self.cursors.pace(read).retry.fail(step, after_ms);
+            self.cursors.retry.fail(step, after_ms);
         }
     }
 
     /// Answers when to repeat it, if it is to be repeated.
-    fn cursor_result(&mut self, sent: &PositionIn, read: bool, result: CursorResult, step: &mut Step) -> Option<Again> {
+    fn cursors_result(&mut self, told: &PositionIn, result: CursorResult, step: &mut Step) -> Option<Again> {
         match result.outcome {
-            CursorOutcome::Ok => self.cursor_taken(&sent.conversation, sent.position, read),
+            CursorOutcome::Ok => self.cursors_taken(told),
             CursorOutcome::Refused(refusal) if refusal.retryable => return Some(Again { after_ms: refusal.retry_after_ms }),
             CursorOutcome::Refused(refusal) => {
-                self.cursor_refused(sent, read, &refusal, step);
+                self.cursors_refused(told, &refusal, step);
                 if refusal.code == ErrorCode::EpochChanged {
-                    self.conversations.entry(&sent.conversation).doubt();
+                    self.conversations.entry(&told.conversation).doubt();
                 }
             }
         }
         None
     }
 
-    /// The server will never take this position: the next one that differs is tried. A read mark that a restore has taken back moves to the
-    /// last entry that it had in common with the log; one that names no entry at all is forgotten, `hello` answers the server's.
-    fn cursor_refused(&mut self, sent: &PositionIn, read: bool, refusal: &Refusal, step: &mut Step) {
-        let PositionIn { conversation, position, .. } = sent;
-        if refusal.code == ErrorCode::NotFound {
+    /// The server will never take these positions: the next ones that differ are tried. A read mark that a restore has taken back moves to
+    /// the last entry that it had in common with the log; one that names no entry at all is forgotten, `hello` answers the server's.
+    fn cursors_refused(&mut self, told: &PositionIn, refusal: &Refusal, step: &mut Step) {
+        let PositionIn { conversation, position, read } = told;
+        let not_found = refusal.code == ErrorCode::NotFound;
+        if not_found {
             self.not_found(conversation, step);
         }
         let local = self.conversations.entry(conversation);
-        if !read {
-            // Of an entry that was taken back meanwhile it says nothing about those that are here.
-            if position.seq <= local.row.have.seq {
-                local.ack_refused = local.ack_refused.max(*position);
-            }
-        } else if local.row.read == *position {
+        if let Some(read) = read.filter(|read| read != position && !not_found) {
+            local.apart = read; // which of the two it is, each alone shows
+            return;
+        }
+        // Of an entry that was taken back meanwhile it says nothing about those that are here.
+        if position.seq <= local.row.have.seq {
+            local.ack_refused = local.ack_refused.max(*position);
+        }
+        if read.is_some_and(|read| read == local.row.read) {
             match (refusal.code, refusal.common) {
                 // Lower each time: this comes to an end.
-                (ErrorCode::EpochChanged, Some(common)) if common.seq < position.seq => local.read_back(common),
+                (ErrorCode::EpochChanged, Some(common)) if common.seq < local.row.read.seq => local.read_back(common),
                 (ErrorCode::EpochChanged | ErrorCode::AnchorUnknown, _) => local.read_back(Position::ZERO),
                 _ => local.row.read_pending = false,
             }

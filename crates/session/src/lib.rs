@@ -197,7 +197,6 @@ enum Purpose {
         ids: Vec<ClientMessageId>,
     },
     Ack(Vec<PositionIn>),
-    Read(Vec<PositionIn>),
     History {
         conversation: ConversationId,
         before: Seq,
@@ -352,8 +351,7 @@ impl Session {
             Purpose::Probe { conversation, generation, ids } => {
                 self.probe_answered(&conversation, generation, &ids, answer.to::<exchange::Probe>(), step);
             }
-            Purpose::Ack(positions) => self.cursors_answered(&positions, false, answer.to::<exchange::Ack>(), step),
-            Purpose::Read(positions) => self.cursors_answered(&positions, true, answer.to::<exchange::Read>(), step),
+            Purpose::Ack(told) => self.cursors_answered(&told, answer.to::<exchange::Ack>(), step),
             Purpose::History { conversation, before, generation } => {
                 self.history_answered(&conversation, before, generation, answer.to::<exchange::History>(), step);
             }

@@ -13,6 +13,8 @@ pub struct Settings {
     pub answer_wait_ms: u64,
     /// So long the answer to a `ping` may take, then the socket is taken for dead.
     pub ping_wait_ms: u64,
+    /// So long a cursor waits for others to go with it in one frame.
+    pub cursors_wait_ms: u64,
     /// The bound of the first pause before a new attempt; each further one is twice as long.
     pub back_off_min_ms: u64,
     /// The bound of all pauses.
@@ -33,6 +35,7 @@ impl Settings {
             device,
             answer_wait_ms: 35_000,
             ping_wait_ms: 10_000,
+            cursors_wait_ms: 200,
             back_off_min_ms: 500,
             back_off_max_ms: 30_000,
             catch_up_entries_max: 2_000,

@@ -168,7 +168,7 @@ const NOT_FOUND: [fn(&mut Phone); 4] = [
     |phone| {
         phone.mark_read(at(2));
         let read = phone.read();
-        phone.refuse_cursor(&read, ServerFrame::Read, refusal(ErrorCode::NotFound));
+        phone.refuse_cursor(&read, refusal(ErrorCode::NotFound));
     },
     |phone| {
         load(phone, Some(2));

@@ -1,8 +1,9 @@
 //! Cursors: what was delivered and read, sent rarely; how far the others are. The simple cases are vectors.
 
 use chatlane_protocol::frames::{MemberCursors, Missed, Receipt, SyncAnswer, SyncOutcome, SyncPage};
-use chatlane_protocol::{ErrorCode, Position, ServerFrame};
-use chatlane_session::{Act, Shown};
+use chatlane_protocol::request::PositionIn;
+use chatlane_protocol::{DeviceId, ErrorCode, Position, ServerFrame};
+use chatlane_session::{Act, Settings, Shown};
 
 use crate::phone::*;
 
@@ -15,13 +16,13 @@ fn delivered_is_sent_once_a_second_at_most() {
     for seq in 5..=9 {
         phone.push([seq]);
     }
-    phone.cursors_ok(&first, ServerFrame::Ack);
+    phone.cursors_ok(&first);
     phone.pass(999);
     assert!(phone.cursors.is_empty());
     phone.pass(1);
     let second = phone.ack();
     assert_eq!(second.positions[0].position, at(9));
-    phone.cursors_ok(&second, ServerFrame::Ack);
+    phone.cursors_ok(&second);
     phone.pass(10_000);
     assert_eq!((phone.cursors.len(), phone.row().acked), (0, at(9)));
 }
@@ -32,7 +33,7 @@ fn what_a_sync_has_acknowledged_is_not_acknowledged_again_and_what_it_has_not_is
         let mut phone = Phone::live_at(3);
         phone.push([4]);
         let ack = phone.ack();
-        phone.cursors_ok(&ack, ServerFrame::Ack);
+        phone.cursors_ok(&ack);
         phone.push([5]);
         phone.push([7]);
         phone.pass(999);
@@ -48,20 +49,110 @@ fn what_a_sync_has_acknowledged_is_not_acknowledged_again_and_what_it_has_not_is
 }
 
 #[test]
+fn what_is_read_as_soon_as_it_is_shown_goes_with_what_was_delivered() {
+    let mut phone = Phone::set(Settings::new(user("alice"), DeviceId::new(DEVICE).unwrap()), &knows(3));
+    phone.go_live([]);
+    phone.push([4]);
+    phone.pass(199);
+    phone.mark_read(at(4));
+    assert!(phone.cursors.is_empty());
+    phone.pass(1);
+    let ack = phone.ack();
+    assert_eq!((ack.positions[0].position, ack.positions[0].read), (at(4), Some(at(4))));
+    phone.cursors_ok(&ack);
+    phone.pass(10_000);
+    assert!(phone.cursors.is_empty());
+    assert_eq!((phone.row().acked, phone.row().read_pending), (at(4), false));
+}
+
+#[test]
 fn read_implies_delivered() {
+    // What another device has read is told anew by this one, which does not have it, if the server has lost it.
+    let mut store = knows(5);
+    store.rows.get_mut(&d1()).unwrap().read = at(4);
+    store.rows.get_mut(&d1()).unwrap().acked = at(3);
+    store.rows.get_mut(&d1()).unwrap().read_pending = true;
+    let mut phone = Phone::live(&store, []);
+    let read = phone.read();
+    assert_eq!((read.positions[0].position, read.positions[0].read), (at(5), Some(at(4))));
+    phone.mark_read(at(5));
+    phone.cursors_ok(&read);
+    assert_eq!((phone.row().acked, phone.row().read_pending), (at(5), true));
+    phone.pass(1_000);
+    let read = phone.read();
+    assert_eq!((read.positions[0].position, read.positions[0].read), (at(5), Some(at(5))));
+}
+
+#[test]
+fn of_two_cursors_that_are_refused_together_each_goes_alone_and_the_mark_first() {
+    for (mark_is_good, delivered_is_good) in [(true, false), (false, true), (false, false)] {
+        let mut phone = Phone::live_at(3);
+        phone.push([4, 5]);
+        let first = phone.ack();
+        phone.refuse_cursor(&first, refusal(ErrorCode::Unavailable));
+        phone.mark_read(at(4));
+        phone.pass(30_000);
+        let both = phone.read();
+        assert_eq!((both.positions[0].position, both.positions[0].read), (at(5), Some(at(4))));
+        phone.refuse_cursor(&both, refusal(ErrorCode::AnchorUnknown));
+        assert!(phone.row().read_pending);
+        // What comes meanwhile does not hold the mark up.
+        phone.push([6]);
+        phone.pass(1_000);
+        let mark = phone.read();
+        assert_eq!((mark.positions[0].position, mark.positions[0].read), (at(4), Some(at(4))));
+        let answer = |phone: &mut Phone, ack, good| {
+            if good { phone.cursors_ok(ack) } else { phone.refuse_cursor(ack, refusal(ErrorCode::AnchorUnknown)) }
+        };
+        answer(&mut phone, &mark, mark_is_good);
+        assert_eq!((phone.row().read, phone.row().read_pending), (if mark_is_good { at(4) } else { Position::ZERO }, false));
+        phone.pass(1_000);
+        let delivered = phone.ack();
+        assert_eq!((delivered.positions[0].position, delivered.positions[0].read), (at(6), None));
+        answer(&mut phone, &delivered, delivered_is_good);
+        phone.pass(10_000);
+        assert!(phone.cursors.is_empty(), "what is refused for good is not sent again");
+        assert_eq!(
+            phone.row().acked,
+            if delivered_is_good {
+                at(6)
+            } else if mark_is_good {
+                at(4)
+            } else {
+                at(3)
+            }
+        );
+    }
+}
+
+#[test]
+fn a_mark_that_is_not_stored_yet_is_not_sent() {
+    let mut phone = Phone::live_at(9);
+    phone.slow_store = true;
+    phone.mark_read(at(7));
+    phone.pass(10_000);
+    assert!(phone.cursors.is_empty());
+    phone.settle_store();
+    assert_eq!(phone.read().positions[0].read, Some(at(7)));
+}
+
+#[test]
+fn a_sync_carries_a_read_mark_too_and_once() {
     let mut phone = Phone::live_at(3);
     phone.push([4]);
     let ack = phone.ack();
-    phone.cursors_ok(&ack, ServerFrame::Ack);
-    // Too early for the next `ack`; and then there is nothing left to acknowledge.
-    phone.push([5]);
-    phone.mark_read(at(5));
-    let read = phone.read();
-    assert_eq!(read.positions[0].position, at(5));
-    phone.cursors_ok(&read, ServerFrame::Read);
+    phone.cursors_ok(&ack);
+    phone.push([6]);
+    phone.mark_read(at(4));
+    let read = phone.cursors.pop_front();
+    assert_eq!(read, None, "too early");
+    phone.pass(999);
+    let sync = phone.sync();
+    assert_eq!((sync.ack[0].position, sync.ack[0].read), (at(4), Some(at(4))));
+    phone.page(&sync, entries(1, 5..=6), true);
+    assert!(!phone.row().read_pending);
     phone.pass(10_000);
-    assert!(phone.cursors.is_empty());
-    assert_eq!((phone.row().acked, phone.row().read_pending), (at(5), false));
+    assert_eq!(phone.ack().positions[0], PositionIn::new(d1(), at(6)));
 }
 
 #[test]
@@ -71,12 +162,12 @@ fn reads_are_coalesced_and_only_move_forward() {
         phone.mark_read(at(seq));
     }
     let first = phone.read();
-    assert_eq!(first.positions[0].position, at(2));
-    phone.cursors_ok(&first, ServerFrame::Read);
+    assert_eq!(first.positions[0].read, Some(at(2)));
+    phone.cursors_ok(&first);
     phone.pass(1_000);
     let second = phone.read();
-    assert_eq!((second.positions[0].position, phone.row().unread()), (at(7), 2));
-    phone.cursors_ok(&second, ServerFrame::Read);
+    assert_eq!((second.positions[0].read, phone.row().unread()), (Some(at(7)), 2));
+    phone.cursors_ok(&second);
     phone.pass(10_000);
     assert!(phone.cursors.is_empty());
 }
@@ -105,7 +196,7 @@ fn a_read_mark_survives_a_restart_and_a_server_that_has_lost_one_gets_it_again()
             phone.restart();
         }
         phone.go_live([row(at(9), at(2))]);
-        assert_eq!((phone.read().positions[0].position, phone.row().unread()), (at(7), 2));
+        assert_eq!((phone.read().positions[0].read, phone.row().unread()), (Some(at(7)), 2));
     }
 }
 
@@ -116,13 +207,17 @@ fn a_cursor_that_is_refused_for_good_is_not_sent_again() {
         phone.push([4]);
         let ack = phone.ack();
         phone.mark_read(at(4));
-        let read = phone.read();
         if whole {
             phone.refuse(&ack.id, refusal(ErrorCode::BadRequest));
+        } else {
+            phone.refuse_cursor(&ack, refusal(ErrorCode::NotFound));
+        }
+        phone.pass(1_000);
+        let read = phone.read();
+        if whole {
             phone.refuse(&read.id, refusal(ErrorCode::BadRequest));
         } else {
-            phone.refuse_cursor(&ack, ServerFrame::Ack, refusal(ErrorCode::NotFound));
-            phone.refuse_cursor(&read, ServerFrame::Read, refusal(ErrorCode::AnchorUnknown));
+            phone.refuse_cursor(&read, refusal(ErrorCode::AnchorUnknown));
         }
         phone.pass(10_000);
         assert!(phone.cursors.is_empty());

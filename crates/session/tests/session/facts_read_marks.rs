@@ -29,18 +29,18 @@ fn ahead_of_itself() -> Phone {
 #[test]
 fn a_read_that_meets_a_restore_moves_back_to_the_common_entry() {
     let (mut phone, read) = marking();
-    phone.refuse_cursor(&read, ServerFrame::Read, restored_to(at(5)));
+    phone.refuse_cursor(&read, restored_to(at(5)));
     assert_eq!(mark(&phone), (at(5), 4, true));
     assert_eq!(phone.store.rows[&d1()].read, at(5));
     phone.pass(1_000);
-    let again = phone.read();
-    assert_eq!(again.positions[0].position, at(5));
-    phone.cursors_ok(&again, ServerFrame::Read);
+    let sync = phone.sync();
+    assert_eq!(sync.ack[0].read, Some(at(5)));
+    phone.page(&sync, vec![], true);
     assert_eq!(mark(&phone), (at(5), 4, false));
     // Not one that has gone on since.
     let (mut phone, read) = marking();
     phone.mark_read(at(8));
-    phone.refuse_cursor(&read, ServerFrame::Read, restored_to(at(5)));
+    phone.refuse_cursor(&read, restored_to(at(5)));
     assert_eq!(mark(&phone), (at(8), 7, true));
 }
 
@@ -48,7 +48,7 @@ fn a_read_that_meets_a_restore_moves_back_to_the_common_entry() {
 fn a_read_of_an_entry_that_never_was_is_forgotten_and_the_servers_taken() {
     for refusal in [refusal(ErrorCode::AnchorUnknown), restored_to(at(7)), restored_to(Position::ZERO)] {
         let (mut phone, read) = marking();
-        phone.refuse_cursor(&read, ServerFrame::Read, refusal);
+        phone.refuse_cursor(&read, refusal);
         assert_eq!(mark(&phone), (Position::ZERO, 0, false));
         phone.reconnects([row(at(9), at(4))]);
         assert_eq!(mark(&phone), (at(4), 3, false));
@@ -58,11 +58,15 @@ fn a_read_of_an_entry_that_never_was_is_forgotten_and_the_servers_taken() {
 #[test]
 fn a_mark_that_a_restore_has_taken_back_moves_back_with_the_run() {
     let (mut phone, read) = marking();
-    phone.cursors_ok(&read, ServerFrame::Read);
+    phone.cursors_ok(&read);
     let sync = phone.gap_before(11);
     phone.refuse_page(&sync, restored_to(at(5)));
     assert_eq!(mark(&phone), (at(5), 4, true));
-    assert_eq!(phone.read().positions[0].position, at(5), "the backup may be older than the cursor");
+    phone.pass(500);
+    let sync = phone.sync();
+    phone.page(&sync, vec![], true);
+    phone.pass(1_000);
+    assert_eq!(phone.read().positions[0].read, Some(at(5)), "the backup may be older than the cursor");
 }
 
 #[test]
@@ -87,7 +91,7 @@ fn a_mark_that_came_while_the_log_was_read_may_be_beyond_what_was_its_end() {
 #[test]
 fn a_mark_before_what_is_jumped_over_in_a_later_epoch_is_sent_anew() {
     let (mut phone, read) = marking();
-    phone.cursors_ok(&read, ServerFrame::Read);
+    phone.cursors_ok(&read);
     phone.breaks();
     let hello = phone.hello();
     let mut answer = hello_answer(hello.id, vec![row(at_epoch(2, 5_000), at(7))], None);
@@ -95,8 +99,8 @@ fn a_mark_before_what_is_jumped_over_in_a_later_epoch_is_sent_anew() {
     phone.receive(&ServerFrame::Hello(Box::new(answer)));
     phone.pass(1_000);
     let read = phone.read();
-    assert_eq!((phone.row().have, read.positions[0].position), (at_epoch(2, 5_000), at(7)));
-    phone.refuse_cursor(&read, ServerFrame::Read, restored_to(at(5)));
+    assert_eq!((phone.row().have, read.positions[0].read), (at_epoch(2, 5_000), Some(at(7))));
+    phone.refuse_cursor(&read, restored_to(at(5)));
     assert_eq!(mark(&phone), (at(5), 4, true));
 }
 

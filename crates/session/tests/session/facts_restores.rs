@@ -63,7 +63,7 @@ fn a_restore_of_all_that_is_here_leaves_nothing_to_acknowledge() {
 fn nothing_is_acknowledged_before_the_store_has_dropped_what_a_restore_took_back() {
     let mut phone = acknowledging();
     let ack = phone.ack();
-    phone.refuse_cursor(&ack, ServerFrame::Ack, restored_to(at(5)));
+    phone.refuse_cursor(&ack, restored_to(at(5)));
     phone.pass(1_000);
     let sync = phone.sync();
     phone.slow_store = true;
@@ -85,7 +85,7 @@ fn a_late_refusal_of_what_was_taken_back_keeps_nothing_from_being_acknowledged()
     phone.refuse_page(&sync, restored_to(at(5)));
     let sync = phone.sync();
     phone.page(&sync, vec![], true);
-    phone.refuse_cursor(&ack, ServerFrame::Ack, restored_to(at(5)));
+    phone.refuse_cursor(&ack, restored_to(at(5)));
     assert_eq!(phone.ack().positions[0].position, at(5));
 }
 
@@ -156,7 +156,7 @@ fn what_says_that_the_log_was_restored_below_what_is_here_has_it_checked() {
         |phone| {
             phone.push([10]);
             let ack = phone.ack();
-            phone.refuse_cursor(&ack, ServerFrame::Ack, restored_to(at(5)));
+            phone.refuse_cursor(&ack, restored_to(at(5)));
         },
     ];
     for doubt in doubts {

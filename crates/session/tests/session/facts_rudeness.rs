@@ -34,7 +34,7 @@ fn some_refusal(number: u64, epoch: u32) -> Refusal {
 
 /// Answers the oldest request, somehow.
 fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
-    let request = phone.cursors.pop_front().or_else(|| phone.sent.pop_front().map(|(_, request)| request));
+    let request = phone.cursors.pop_front().map(Request::Ack).or_else(|| phone.sent.pop_front().map(|(_, request)| request));
     let Some(request) = request else { return };
     if number.is_multiple_of(3) {
         return phone.refuse(request.id(), some_refusal(seq, epoch));
@@ -54,7 +54,12 @@ fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
             } else {
                 SyncOutcome::Ok(Missed { skip, entries, done })
             };
-            ServerFrame::Sync(SyncAnswer { id: sync.id, pages: vec![SyncPage { conversation: d1(), outcome }], done, acked: false })
+            ServerFrame::Sync(SyncAnswer {
+                id: sync.id,
+                pages: vec![SyncPage { conversation: d1(), outcome }],
+                done,
+                acked: number.is_multiple_of(5),
+            })
         }
         Request::Send(send) => {
             let outcomes = (0..send.messages.len() as u64).map(|index| match (number + index) % 5 {
@@ -70,7 +75,7 @@ fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
         }
         Request::Ack(asked) | Request::Read(asked) => {
             let outcome = if done { CursorOutcome::Ok } else { CursorOutcome::Refused(some_refusal(seq, epoch)) };
-            return phone.cursors_answered(&asked, ServerFrame::Ack, [outcome]);
+            return phone.cursors_answered(&asked, [outcome]);
         }
         Request::History(history) => return phone.older(&history, entries, done),
         Request::Refresh(refresh) => {

@@ -174,7 +174,7 @@ fn a_device_that_keeps_sending_still_learns_that_nothing_is_pushed_to_it() {
         let send = phone.attempt(&format!("m{minute}"));
         phone.results(&send, [Outcome::Ok(stored(4 + minute))]);
         let ack = phone.ack();
-        phone.cursors_ok(&ack, ServerFrame::Ack);
+        phone.cursors_ok(&ack);
     }
     phone.pass(59_999);
     assert!(phone.sent.is_empty());

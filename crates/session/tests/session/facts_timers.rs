@@ -61,7 +61,7 @@ fn refusals_inside_answers_make_the_pauses_grow_until_an_answer_brings_something
     let send = phone.send();
     phone.results(&send, [Outcome::Ok(stored(4))]);
     let ack = phone.ack();
-    phone.cursors_ok(&ack, ServerFrame::Ack);
+    phone.cursors_ok(&ack);
     let answer = |phone: &mut Phone, first: Outcome| {
         let send = phone.send();
         phone.results(&send, [first, Outcome::Refused(unavailable())]);
@@ -96,7 +96,7 @@ fn refusals_inside_answers_make_the_pauses_grow_until_an_answer_brings_something
     let refused = || CursorOutcome::Refused(unavailable());
     let answer = |phone: &mut Phone, first: CursorOutcome| {
         let ack = phone.ack();
-        phone.cursors_answered(&ack, ServerFrame::Ack, [first, refused()]);
+        phone.cursors_answered(&ack, [first, refused()]);
     };
     let pauses_of_acks = pauses(&mut phone, |phone| answer(phone, refused()));
     assert!(pauses_of_acks.iter().any(|ms| *ms > LONG_MS), "{pauses_of_acks:?}");

@@ -9,8 +9,9 @@ use chatlane_session::Settings;
 
 pub const DEVICE: &str = "3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001";
 
+/// Patience of a phone, but cursors do not wait for each other: most facts are about something else.
 pub fn settings() -> Settings {
-    Settings::new(user("alice"), DeviceId::new(DEVICE).unwrap())
+    Settings { cursors_wait_ms: 0, ..Settings::new(user("alice"), DeviceId::new(DEVICE).unwrap()) }
 }
 
 pub fn user(name: &str) -> UserId {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chatlane_protocol::frames;
-use chatlane_protocol::request::{Hello, PositionIn, SendMessages, Sync};
+use chatlane_protocol::request::{Hello, PositionIn, Positions, SendMessages, Sync};
 use chatlane_protocol::{ClientMessageId, ConversationId, Entry, ErrorCode, Position, Request, Seq};
 use chatlane_session::{
     BatchId, Change, ConnectionState, ConversationRow, Input, Moment, OpenFailure, OutboxRow, OutgoingState, Output, Restored, Session,
@@ -79,8 +79,8 @@ pub struct Phone {
     pub store: Shelf,
     /// Requests that were sent and that no test has looked at, without the cursors.
     pub sent: VecDeque<(SocketId, Request)>,
-    /// The same of `ack` and `read`, which come beside what most facts are about.
-    pub cursors: VecDeque<Request>,
+    /// The `ack`s, which come beside what most facts are about.
+    pub cursors: VecDeque<Positions>,
     /// What was shown and no test has looked at.
     pub shown: Vec<Shown>,
     pub connects: Vec<SocketId>,
@@ -183,7 +183,7 @@ impl Phone {
                 let request = Request::parse(&text).unwrap();
                 self.check(&request);
                 match request {
-                    Request::Ack(_) | Request::Read(_) => self.cursors.push_back(request),
+                    Request::Ack(ack) => self.cursors.push_back(ack),
                     _ => self.sent.push_back((socket, request)),
                 }
             }
@@ -222,7 +222,8 @@ impl Phone {
             Request::Sync(sync) => &sync.ack,
             _ => return,
         };
-        for PositionIn { conversation, position, .. } in acknowledged {
+        // A mark that goes alone stands at both places; it may be another device's.
+        for PositionIn { conversation, position, .. } in acknowledged.iter().filter(|told| told.read != Some(told.position)) {
             // Of which epoch the entry here is, a rude server can make anybody wrong about.
             let stored = self.store.entries.contains_key(&(conversation.clone(), position.seq));
             assert!(stored, "{position} was acknowledged, and is not stored");

@@ -107,13 +107,14 @@ impl Phone {
     }
 
     pub fn ack(&mut self) -> Positions {
-        let Some(Request::Ack(ack)) = self.cursors.pop_front() else { panic!("an ack") };
-        ack
+        self.cursors.pop_front().expect("an ack")
     }
 
+    /// The next `ack`, which has a read mark.
     pub fn read(&mut self) -> Positions {
-        let Some(Request::Read(read)) = self.cursors.pop_front() else { panic!("a read") };
-        read
+        let ack = self.ack();
+        assert_ne!(ack.positions[0].read, None);
+        ack
     }
 
     pub fn compose(&mut self, id: &str) {
@@ -167,24 +168,19 @@ impl Phone {
         self.receive(&ServerFrame::Probe(ProbeAnswer { id: probe.id.clone(), conversation: d1(), found, reached, done }));
     }
 
-    /// The answer to an `ack` or `read`: for each of its conversations an outcome.
-    pub fn cursors_answered(
-        &mut self,
-        request: &Positions,
-        answer: fn(CursorsAnswer) -> ServerFrame,
-        outcomes: impl IntoIterator<Item = CursorOutcome>,
-    ) {
-        let conversations = request.positions.iter().map(|sent| sent.conversation.clone());
+    /// The answer to an `ack`: for each of its conversations an outcome.
+    pub fn cursors_answered(&mut self, ack: &Positions, outcomes: impl IntoIterator<Item = CursorOutcome>) {
+        let conversations = ack.positions.iter().map(|told| told.conversation.clone());
         let results = conversations.zip(outcomes).map(|(conversation, outcome)| CursorResult { conversation, outcome }).collect();
-        self.receive(&answer(CursorsAnswer { id: request.id.clone(), results }));
+        self.receive(&ServerFrame::Ack(CursorsAnswer { id: ack.id.clone(), results }));
     }
 
-    pub fn cursors_ok(&mut self, request: &Positions, answer: fn(CursorsAnswer) -> ServerFrame) {
-        self.cursors_answered(request, answer, iter::repeat(CursorOutcome::Ok));
+    pub fn cursors_ok(&mut self, ack: &Positions) {
+        self.cursors_answered(ack, iter::repeat(CursorOutcome::Ok));
     }
 
-    pub fn refuse_cursor(&mut self, request: &Positions, answer: fn(CursorsAnswer) -> ServerFrame, refusal: Refusal) {
-        self.cursors_answered(request, answer, [CursorOutcome::Refused(refusal)]);
+    pub fn refuse_cursor(&mut self, ack: &Positions, refusal: Refusal) {
+        self.cursors_answered(ack, [CursorOutcome::Refused(refusal)]);
     }
 
     pub fn pong(&mut self, ping: &Ping, resync: bool, conversations: Vec<ConversationStatus>) {

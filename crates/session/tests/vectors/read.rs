@@ -16,6 +16,7 @@ pub fn settings(json: &Value) -> Settings {
         device: field!(json, "device"),
         answer_wait_ms: field!(json, "answer_wait_ms"),
         ping_wait_ms: field!(json, "ping_wait_ms"),
+        cursors_wait_ms: field!(json, "cursors_wait_ms"),
         back_off_min_ms: field!(json, "back_off_min_ms"),
         back_off_max_ms: field!(json, "back_off_max_ms"),
         catch_up_entries_max: field!(json, "catch_up_entries_max"),

@@ -60,16 +60,9 @@ impl Phone {
             Request::Send(send) => self.check_attempts(send, bytes),
             Request::Ack(Positions { positions, .. }) => {
                 coalesced(&mut self.watch.acked_ms, now_ms, "ack")?;
-                self.check_delivered(positions)
+                self.check_cursors(positions, ever)
             }
-            Request::Sync(Sync { ack, .. }) => self.check_delivered(ack),
-            Request::Read(Positions { positions, .. }) => {
-                coalesced(&mut self.watch.read_ms, now_ms, "read")?;
-                positions.iter().try_for_each(|PositionIn { conversation, position, .. }| {
-                    let is_entry = ever.get(conversation, *position).is_some();
-                    holds(is_entry, "I12", || format!("{conversation} was read up to {position}, which never was"))
-                })
-            }
+            Request::Sync(Sync { ack, .. }) => self.check_cursors(ack, ever),
             _ => Ok(()),
         }
     }
@@ -87,10 +80,13 @@ impl Phone {
         })
     }
 
-    fn check_delivered(&self, positions: &[PositionIn]) -> Result<(), Broken> {
-        positions.iter().try_for_each(|PositionIn { conversation, position, .. }| {
-            let stored = self.stored(conversation, *position).is_some();
-            holds(stored, "I2", || format!("{conversation} {position} is acknowledged, and not stored"))
+    fn check_cursors(&self, told: &[PositionIn], ever: &Ever) -> Result<(), Broken> {
+        told.iter().try_for_each(|PositionIn { conversation, position, read }| {
+            // A read mark that goes alone, perhaps of another device, stands at both places.
+            let stored = *read == Some(*position) || self.stored(conversation, *position).is_some();
+            holds(stored, "I2", || format!("{conversation} {position} is acknowledged, and not stored"))?;
+            let is_entry = read.is_none_or(|read| ever.get(conversation, read).is_some());
+            holds(is_entry, "I12", || format!("{conversation} was read up to {read:?}, which never was"))
         })
     }
 

@@ -86,17 +86,19 @@ impl World {
                 self.note(number, json!({"what": "attempt", "request": id, "conversation": send.conversation, "messages": messages}));
             }
             Request::Open(open) => self.note(number, json!({"what": "open", "id": open.client_message_id})),
-            Request::Sync(sync) => self.note_told(number, "told_ack", &sync.ack),
-            Request::Ack(told) => self.note_told(number, "told_ack", &told.positions),
-            Request::Read(told) => self.note_told(number, "told_read", &told.positions),
+            Request::Sync(sync) => self.note_told(number, &sync.ack),
+            Request::Ack(told) => self.note_told(number, &told.positions),
             _ => {}
         }
         self.phones[number].watch.asked.insert(id, (self.now_ms, request));
     }
 
-    fn note_told(&mut self, number: usize, what: &str, positions: &[PositionIn]) {
-        for PositionIn { conversation, position, .. } in positions {
-            self.note(number, json!({"what": what, "conversation": conversation, "position": position}));
+    fn note_told(&mut self, number: usize, told: &[PositionIn]) {
+        for PositionIn { conversation, position, read } in told {
+            self.note(number, json!({"what": "told_ack", "conversation": conversation, "position": position}));
+            if let Some(read) = read {
+                self.note(number, json!({"what": "told_read", "conversation": conversation, "position": read}));
+            }
         }
     }
 
@@ -157,14 +159,10 @@ impl World {
                     );
                 }
             }
-            ServerFrame::Ack(answer) | ServerFrame::Read(answer) => {
-                let (cursor, told) = match self.phones[number].watch.asked.remove(answer.id.as_str()) {
-                    Some((_, Request::Ack(told))) => ("delivered", told.positions),
-                    Some((_, Request::Read(told))) => ("read", told.positions),
-                    _ => return,
-                };
-                let taken = told.into_iter().zip(answer.results).filter(|(_, result)| result.outcome == CursorOutcome::Ok);
-                self.note_taken(number, cursor, taken.map(|(position, _)| position).collect());
+            ServerFrame::Ack(answer) => {
+                let Some((_, Request::Ack(told))) = self.phones[number].watch.asked.remove(answer.id.as_str()) else { return };
+                let taken = told.positions.into_iter().zip(answer.results).filter(|(_, result)| result.outcome == CursorOutcome::Ok);
+                self.note_taken(number, taken.map(|(told, _)| told).collect());
             }
             ServerFrame::Sync(answer) => {
                 for page in &answer.pages {
@@ -178,16 +176,19 @@ impl World {
                 if let Some((_, Request::Sync(sync))) = self.phones[number].watch.asked.remove(answer.id.as_str())
                     && answer.acked
                 {
-                    self.note_taken(number, "delivered", sync.ack);
+                    self.note_taken(number, sync.ack);
                 }
             }
             _ => {}
         }
     }
 
-    fn note_taken(&mut self, number: usize, cursor: &str, positions: Vec<PositionIn>) {
-        for PositionIn { conversation, position, .. } in positions {
-            self.note(number, json!({"what": "taken", "cursor": cursor, "conversation": conversation, "position": position}));
+    fn note_taken(&mut self, number: usize, told: Vec<PositionIn>) {
+        for PositionIn { conversation, position, read } in told {
+            self.note(number, json!({"what": "taken", "cursor": "delivered", "conversation": conversation, "position": position}));
+            if let Some(read) = read {
+                self.note(number, json!({"what": "taken", "cursor": "read", "conversation": conversation, "position": read}));
+            }
         }
     }
 

@@ -48,7 +48,6 @@ pub(crate) struct Watch {
     pub(crate) greeted: BTreeSet<SocketId>,
     pub(crate) limits: Option<Limits>,
     pub(crate) acked_ms: Option<u64>,
-    pub(crate) read_ms: Option<u64>,
     /// When the last look through a log was asked for that has come to its end.
     pub(crate) looked_ms: BTreeMap<ConversationId, u64>,
     /// When the first attempt of a message was made that was refused for good.
