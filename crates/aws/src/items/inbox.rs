@@ -62,6 +62,11 @@ pub fn read(item: &Item) -> Result<InboxRow, Failure> {
     })
 }
 
+/// The conversation of an item.
+pub fn conversation(item: &Item) -> Result<ConversationId, Failure> {
+    Read::of(item, "read an inbox row").conversation()
+}
+
 fn delivered_name(device: DeviceId) -> String {
     format!("{DELIVERED_PREFIX}{}", device.to_string().replace('-', ""))
 }

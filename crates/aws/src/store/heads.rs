@@ -35,7 +35,8 @@ impl<L: Part, I: Part, U: Part, Q: Part, G: Part> Heads for Backend<L, Conversat
         let keys = conversations.iter().map(head::key).collect();
         let mut heads = HashMap::new();
         for item in self.conversations.0.get_all(keys, "read heads").await? {
-            heads.insert(head::conversation(&item)?, head::read(&item)?);
+            let head = head::read(&item).inspect_err(|failure| failure.log("the head of a conversation is taken for that of an empty one"));
+            heads.insert(head::conversation(&item)?, head.unwrap_or_default());
         }
         Ok(conversations.iter().map(|conversation| heads.get(conversation).copied().unwrap_or_default()).collect())
     }

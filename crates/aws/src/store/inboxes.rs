@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chatlane_chat::ports::{Advance, Advanced, Failure, InboxRow, Inboxes as InboxesPort};
+use chatlane_chat::ports::{Advance, Advanced, Failure, InboxPlace, InboxRow, Inboxes as InboxesPort};
 use chatlane_protocol::{ConversationId, DeviceId, UserId};
 
 use super::table::{each, refused};
@@ -39,26 +39,25 @@ impl<L: Part, C: Part, U: Part, Q: Part, G: Part> Backend<L, C, Inboxes, U, Q, G
 }
 
 impl<L: Part, C: Part, U: Part, Q: Part, G: Part> InboxesPort for Backend<L, C, Inboxes, U, Q, G> {
-    async fn inbox(&self, user: &UserId, after: Option<ConversationId>, limit: usize) -> Result<Vec<InboxRow>, Failure> {
+    async fn inbox(&self, user: &UserId, after: Option<ConversationId>, limit: usize) -> Result<Vec<InboxPlace>, Failure> {
         let mut rows = vec![];
         let start = after.map(|after| inbox::key(user, &after));
         let query = inbox::query(self.inboxes.0.query(), user).set_exclusive_start_key(start);
         each(query, Some(limit), "read an inbox", |item| {
-            rows.push(inbox::read(item)?);
+            rows.push((inbox::conversation(item)?, inbox::read(item)));
             Ok(Some(limit - rows.len()))
         })
         .await?;
         Ok(rows)
     }
 
-    async fn inbox_rows(&self, user: &UserId, conversations: &[ConversationId]) -> Result<Vec<Option<InboxRow>>, Failure> {
+    async fn inbox_rows(&self, user: &UserId, conversations: &[ConversationId]) -> Result<Vec<Result<Option<InboxRow>, Failure>>, Failure> {
         let keys = conversations.iter().map(|conversation| inbox::key(user, conversation)).collect();
         let mut rows = HashMap::new();
         for item in self.inboxes.0.get_all(keys, "read inbox rows").await? {
-            let row = inbox::read(&item)?;
-            rows.insert(row.conversation.clone(), row);
+            rows.insert(inbox::conversation(&item)?, inbox::read(&item));
         }
-        Ok(conversations.iter().map(|conversation| rows.remove(conversation)).collect())
+        Ok(conversations.iter().map(|conversation| rows.remove(conversation).transpose()).collect())
     }
 
     /// Both cursors in one update, under the condition that both are lower; where it is refused, the row tells which of them still are, and

@@ -12,7 +12,8 @@ port! {
         /// it by itself would answer what its own first try has made of it.
         writes fn raise_head(conversation: &ConversationId; to: Head) -> Result<Position, Failure>;
 
-        /// The heads of these conversations, none named twice, in their order; at [`Position::ZERO`] where there is none.
+        /// The heads of these conversations, none named twice, in their order; at [`Position::ZERO`] where there is none, or none
+        /// that can be read: a head is a hint.
         reads fn heads(conversations: &[ConversationId];) -> Result<Vec<Head>, Failure>;
     }
 }

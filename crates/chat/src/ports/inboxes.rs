@@ -10,11 +10,12 @@ port! {
     /// The conversations of each user, with the cursors. Rows are made and removed with the membership: moving a cursor never makes one.
     pub trait Inboxes {
         /// At most `limit` conversations of the user with ids above `after`, in the order of their ids. Fewer than `limit`: there are no
-        /// more.
-        reads fn inbox(user: &UserId; after: Option<ConversationId>, limit: usize) -> Result<Vec<InboxRow>, Failure>;
+        /// more. A row that cannot be read is the failure of its conversation only.
+        reads fn inbox(user: &UserId; after: Option<ConversationId>, limit: usize) -> Result<Vec<InboxPlace>, Failure>;
 
-        /// The user's rows of these conversations, none named twice, in their order; `None`: not a member.
-        reads fn inbox_rows(user: &UserId, conversations: &[ConversationId];) -> Result<Vec<Option<InboxRow>>, Failure>;
+        /// The user's rows of these conversations, none named twice, in their order; `None`: not a member. A row that cannot be read is the
+        /// failure of its conversation only.
+        reads fn inbox_rows(user: &UserId, conversations: &[ConversationId];) -> Result<Vec<Result<Option<InboxRow>, Failure>>, Failure>;
 
         /// Moves cursors forward, each only if it is lower. Answers the row as it was before and as it is now; `None`: there is no row, and
         /// none was made. What is to be dropped may stay.
@@ -27,6 +28,9 @@ pub const DEVICES_MAX: usize = 16;
 
 /// Positions that one write drops; a row of before there was a limit takes several.
 const DROPPED_MAX: usize = 32;
+
+/// A conversation of a user's inbox, and its row if that can be read.
+pub type InboxPlace = (ConversationId, Result<InboxRow, Failure>);
 
 /// One conversation in a user's inbox.
 #[derive(Clone, Debug, PartialEq, Eq)]

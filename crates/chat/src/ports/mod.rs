@@ -26,7 +26,7 @@ pub use creation::{Created, Creation, Creations};
 pub use deployment::Deployments;
 pub use failure::Failure;
 pub use heads::Heads;
-pub use inboxes::{Advance, Advanced, InboxRow, Inboxes, ReadCursor};
+pub use inboxes::{Advance, Advanced, InboxPlace, InboxRow, Inboxes, ReadCursor};
 pub use log::{MessageLog, Put, ReadBound, Run, last, read_run};
 pub use memberships::{Member, Memberships};
 pub use outbound::Outbound;

@@ -95,7 +95,7 @@ async fn fill<P: Inboxes + Heads + MessageLog>(
         let mut more = rows.len() == BATCH_ROWS_MAX;
         if let Some(end) = &request.known_to {
             // What the device has of those behind comes with the next request.
-            let here = rows.partition_point(|row| row.conversation <= *end);
+            let here = rows.partition_point(|(conversation, _)| conversation <= end);
             if here < rows.len() {
                 rows.truncate(here);
                 more = false;
@@ -103,20 +103,21 @@ async fn fill<P: Inboxes + Heads + MessageLog>(
             }
         }
         looked_at += rows.len();
-        let conversations: Vec<_> = rows.iter().map(|row| row.conversation.clone()).collect();
+        let conversations: Vec<_> = rows.iter().map(|(conversation, _)| conversation.clone()).collect();
         let heads = if conversations.is_empty() { vec![] } else { ports.heads(&conversations).await? };
-        for (row, head) in rows.into_iter().zip(heads) {
-            while let Some(gone) = known.next_if(|known| known.conversation < row.conversation) {
+        for ((conversation, row), head) in rows.into_iter().zip(heads) {
+            while let Some(gone) = known.next_if(|known| known.conversation < conversation) {
                 if !take_gone(gone, answer, &mut page) {
                     answer.next = reached;
                     break 'page;
                 }
                 reached = Some(gone.conversation.clone());
             }
-            let known = known.next_if(|known| known.conversation == row.conversation);
-            let is_known = known.is_some_and(|known| is_as_known(known, &row, head, epoch));
-            let conversation = row.conversation.clone();
-            if !is_known {
+            let known = known.next_if(|known| known.conversation == conversation);
+            // Of one that cannot be read nothing is said, neither its state nor that it is gone.
+            let readable = row.inspect_err(|failure| failure.log("a conversation is left out")).ok();
+            let news = readable.filter(|row| known.is_none_or(|known| !is_as_known(known, row, head, epoch)));
+            if let Some(row) = news {
                 visible_from.push(row.visible_from);
                 let row = wire_row(row, head);
                 if !page.take(encode(&row).len() + 1) {

@@ -9,7 +9,8 @@ use super::caller::Caller;
 use crate::done::Done;
 use crate::ports::{Clock, Connections, Failure, Heads, InboxRow, Inboxes};
 
-/// Answers one `ping`. Conversations of which the caller is no member are left out.
+/// Answers one `ping`. Conversations of which the caller is no member, or whose row cannot be read, are left
+/// out.
 pub async fn ping<P>(ports: &P, caller: &Caller, request: &Ping) -> Result<Done<PingAnswer>, Failure>
 where
     P: Connections + Inboxes + Heads + Clock,
@@ -20,7 +21,8 @@ where
         ports.inbox_rows(&caller.user, &request.open),
     )
     .await?;
-    let members = rows.into_iter().zip(heads).filter_map(|(row, head)| Some((row?, head)));
+    let readable = |row: Result<Option<InboxRow>, Failure>| row.inspect_err(|failure| failure.log("a conversation is left out")).ok()?;
+    let members = rows.into_iter().zip(heads).filter_map(|(row, head)| Some((readable(row)?, head)));
     let statuses = members.map(|(row, head)| async move {
         let cursors = others(ports, &row).await?;
         Ok::<_, Failure>(ConversationStatus { conversation: row.conversation, head: head.position, count: head.count, cursors })
@@ -37,5 +39,6 @@ async fn others<P: Inboxes>(ports: &P, row: &InboxRow) -> Result<Vec<MemberCurso
         let read = row.read.position;
         MemberCursors { user: with.clone(), delivered: row.delivered_furthest().max(read), read }
     };
-    Ok(rows.into_iter().flatten().map(cursors).collect())
+    // One that cannot be read says nothing.
+    Ok(rows.into_iter().flatten().flatten().map(cursors).collect())
 }

@@ -16,7 +16,8 @@ pub(crate) struct Standing {
     asked_ms: u64,
 }
 
-/// The user's rows of these conversations, in their order; of others [`Refused::NotFound`], or [`Refused::Busy`] beyond what `settled` allows.
+/// The user's rows of these conversations, in their order; of others [`Refused::NotFound`], or [`Refused::Busy`] beyond what `settled` allows. A row that cannot be read
+/// is the failure of its conversation only.
 /// Nothing that depends on whether those exist was read.
 pub(crate) async fn read<P: Inboxes + Memberships + Clock>(
     ports: &P,
@@ -33,10 +34,10 @@ pub(crate) async fn read<P: Inboxes + Memberships + Clock>(
         }
         ports.member_consistent(conversation, user).await?.ok_or(Refused::NotFound)?;
         let row = ports.inbox_rows(user, std::slice::from_ref(conversation)).await?;
-        row.into_iter().flatten().next().ok_or(Refused::NotFound)
+        row.into_iter().next().transpose()?.flatten().ok_or(Refused::NotFound)
     };
     let standings = rows.into_iter().zip(conversations).map(|(row, conversation)| async {
-        let row = match row {
+        let row = match row.inspect_err(|failure| failure.log("a conversation is refused"))? {
             Some(row) => row,
             None => settle(conversation).await?,
         };

@@ -11,7 +11,7 @@ use crate::deployment::{Deployment, Keys, Secret};
 use crate::log::admission::Bucket;
 use crate::log::kinds::direct_conversation;
 use crate::log::{CreatedEntry, Entry, Facts, Head, Kept, Kind, MessageEntry, Policy, Role};
-use crate::ports::{Connection, Creation, Member};
+use crate::ports::{Connection, Creation, InboxPlace, InboxRow, Member};
 use crate::requests::caller::Caller;
 use crate::settings::SendLimits;
 use crate::workers::task::Task;
@@ -173,6 +173,11 @@ pub fn unavailable() -> Refusal {
 /// A member from the first entry on.
 pub fn member(user: &UserId) -> Member {
     Member { user: user.clone(), role: Role::Member, visible_from: Seq::FIRST, version: Seq::FIRST }
+}
+
+/// A row as it comes from its user's inbox.
+pub fn place(row: InboxRow) -> InboxPlace {
+    (row.conversation.clone(), Ok(row))
 }
 
 /// The creation of a direct conversation; the first of the two creates it.

@@ -9,8 +9,8 @@ use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Seq, U
 use crate::deployment::Deployment;
 use crate::log::{Entry, Head, Kind};
 use crate::ports::{
-    Advance, Advanced, Clock, Connection, Connections, Created, Creation, Creations, Deployments, Failure, FanOutQueue, Heads, InboxRow,
-    Inboxes, Member, Memberships, MessageLog, Outbound, PostOutcome, Put, ReadBound,
+    Advance, Advanced, Clock, Connection, Connections, Created, Creation, Creations, Deployments, Failure, FanOutQueue, Heads, InboxPlace,
+    InboxRow, Inboxes, Member, Memberships, MessageLog, Outbound, PostOutcome, Put, ReadBound,
 };
 use crate::workers::task::Task;
 
@@ -35,6 +35,8 @@ pub struct State {
     pub members: BTreeMap<(ConversationId, UserId), Member>,
     /// Inboxes.
     pub inboxes: BTreeMap<UserId, BTreeMap<ConversationId, InboxRow>>,
+    /// Inbox rows that cannot be read.
+    pub damaged: BTreeSet<(UserId, ConversationId)>,
     /// Connections by user and connection.
     pub sessions: BTreeMap<UserId, BTreeMap<ConnectionId, Connection>>,
     /// Tasks in the order in which they were accepted, with their delay in seconds.
@@ -88,6 +90,11 @@ impl Memory {
 }
 
 impl State {
+    fn readable(&self, user: &UserId, conversation: &ConversationId) -> Result<(), Failure> {
+        let damaged = self.damaged.contains(&(user.clone(), conversation.clone()));
+        if damaged { Err(Failure::unreadable("read an inbox row", "it is damaged")) } else { Ok(()) }
+    }
+
     /// What the gateway answers for this connection, where it takes nothing.
     fn not_taken(&self, connection: &ConnectionId) -> Option<PostOutcome> {
         let because = |cause: &str| Failure::unavailable("post to a connection", cause);
@@ -197,16 +204,18 @@ impl Memberships for Memory {
 }
 
 impl Inboxes for Memory {
-    async fn inbox(&self, user: &UserId, after: Option<ConversationId>, limit: usize) -> Result<Vec<InboxRow>, Failure> {
+    async fn inbox(&self, user: &UserId, after: Option<ConversationId>, limit: usize) -> Result<Vec<InboxPlace>, Failure> {
         let state = self.state();
         let rows = state.inboxes.get(user).into_iter().flat_map(BTreeMap::values);
-        Ok(rows.filter(|row| after.as_ref().is_none_or(|after| row.conversation > *after)).take(limit).cloned().collect())
+        let rows = rows.filter(|row| after.as_ref().is_none_or(|after| row.conversation > *after)).take(limit);
+        Ok(rows.map(|row| (row.conversation.clone(), state.readable(user, &row.conversation).map(|()| row.clone()))).collect())
     }
 
-    async fn inbox_rows(&self, user: &UserId, conversations: &[ConversationId]) -> Result<Vec<Option<InboxRow>>, Failure> {
+    async fn inbox_rows(&self, user: &UserId, conversations: &[ConversationId]) -> Result<Vec<Result<Option<InboxRow>, Failure>>, Failure> {
         let state = self.state();
         let rows = state.inboxes.get(user);
-        Ok(conversations.iter().map(|conversation| rows?.get(conversation).cloned()).collect())
+        let row = |conversation| rows.and_then(|rows| rows.get(conversation)).cloned();
+        Ok(conversations.iter().map(|conversation| state.readable(user, conversation).map(|()| row(conversation))).collect())
     }
 
     async fn advance(

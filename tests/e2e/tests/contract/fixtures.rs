@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use chatlane_aws::Store;
 use chatlane_aws::items::json::to_json;
-use chatlane_aws::items::{self, Item, meta};
+use chatlane_aws::items::{self, Item, inbox, meta};
 use chatlane_chat::Refused;
 use chatlane_chat::deployment::Deployment;
 use chatlane_chat::log::admission::{Bucket, RECENT};
@@ -17,8 +17,8 @@ use chatlane_chat::ports::{
     Inboxes as _, Member, Memberships as _, MessageLog as _, Put, ReadBound, ReadCursor, last,
 };
 use chatlane_chat::testing::builders::{
-    connection, conversation, creation, deployment, device, entry, facts, head, member, message_id, position, seq, session, settings,
-    start, task, text, user,
+    connection, conversation, creation, deployment, device, entry, facts, head, member, message_id, place, position, seq, session,
+    settings, start, task, text, user,
 };
 use chatlane_chat::workers::task::{Task, Undelivered};
 use chatlane_protocol::{Body, Content, Position, Seq, UnixMillis, UserId};
@@ -180,10 +180,10 @@ async fn assert_written(store: &Store, generation: usize) {
     let [(alice, _, first), (_, _, second), (other, _, third)] = advances();
     let delivered = BTreeMap::from([(device(1), first.delivered.unwrap()), (device(2), second.delivered.unwrap())]);
     let direct = InboxRow { read: first.read.unwrap(), delivered, ..row("d-1", Some(odd()), 1) };
-    assert_eq!(store.inbox(&alice, None, 9).await.unwrap(), [direct, row("g-1", None, 1)]);
+    assert_eq!(store.inbox(&alice, None, 9).await.unwrap(), [direct, row("g-1", None, 1)].map(place));
     let delivered = BTreeMap::from([(device(3), third.delivered.unwrap())]);
-    assert_eq!(store.inbox(&other, None, 9).await.unwrap(), [InboxRow { delivered, ..row("d-1", Some(alice.clone()), 1) }]);
-    assert_eq!(store.inbox(&user("bob"), None, 9).await.unwrap(), [row("d-2", Some(user("carol")), 7)]);
+    assert_eq!(store.inbox(&other, None, 9).await.unwrap(), [InboxRow { delivered, ..row("d-1", Some(alice.clone()), 1) }].map(place));
+    assert_eq!(store.inbox(&user("bob"), None, 9).await.unwrap(), [row("d-2", Some(user("carol")), 7)].map(place));
 
     let mut found = store.of_users(&[alice, other]).await.unwrap();
     found.sort_by_key(|(user, session)| (user.clone(), session.connected_at));
@@ -308,4 +308,29 @@ async fn tasks_of_every_generation_are_read_and_those_of_the_newest_are_written(
         }
         assert_eq!(tasks, expected, "generation {generation}");
     }
+}
+
+// holds: K1
+#[tokio::test]
+async fn a_row_or_a_head_that_cannot_be_read_is_the_failure_of_its_conversation_only() {
+    let backend = Backend::embedded().await;
+    let row = |id: &str| InboxRow::new(conversation(id), None, &member(&user("alice")));
+    let mut damaged = to_json(&inbox::item(&user("alice"), &row("d-2")));
+    damaged["f"] = json!({ "S": "1" });
+    let rows = [to_json(&inbox::item(&user("alice"), &row("d-1"))), damaged, to_json(&inbox::item(&user("alice"), &row("d-3")))];
+    let mut damaged = to_json(&items::head::item(&conversation("d-2"), head(2)));
+    damaged["s"] = json!({ "S": "2" });
+    let heads = [to_json(&items::head::item(&conversation("d-1"), head(1))), damaged];
+    load(&backend, &json!({ "inboxes": rows, "conversations": heads }).to_string()).await;
+
+    let ids = ["d-1", "d-2", "d-3"].map(conversation);
+    let found = backend.store.inbox(&user("alice"), None, 9).await.unwrap();
+    assert!(found.iter().map(|(id, _)| id).eq(&ids));
+    let rows: Vec<_> = found.into_iter().map(|(_, row)| row).collect();
+    let [Ok(first), Err(failure), Ok(third)] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!([first, third], [&row("d-1"), &row("d-3")]);
+    assert!(failure.to_string().contains("`f`"), "{failure}");
+    let found = backend.store.inbox_rows(&user("alice"), &ids).await.unwrap();
+    assert_eq!(found, [Ok(Some(row("d-1"))), Err(failure.clone()), Ok(Some(row("d-3")))]);
+    assert_eq!(backend.store.heads(&ids).await.unwrap(), [head(1), Head::default(), Head::default()]);
 }

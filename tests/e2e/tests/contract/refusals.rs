@@ -267,7 +267,7 @@ async fn entries_and_rows_that_a_batch_leaves_out_are_asked_again() {
 
     let keys = ids.clone().map(|id| to_json(&inbox::key(&user("alice"), &id)));
     let _answering = backend.answer("BatchGetItem", 1, unprocessed("inboxes", keys));
-    assert_eq!(backend.store.inbox_rows(&user("alice"), &ids).await.unwrap(), rows.map(Some));
+    assert_eq!(backend.store.inbox_rows(&user("alice"), &ids).await.unwrap(), rows.map(|row| Ok(Some(row))));
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ async fn a_row_is_one_write_unit_however_many_devices_a_user_has_had() {
     let backend = backend_with(&id).await;
     let device_of = |number: u64| DeviceId::new(&format!("3f0c2f64-2d0f-4a1c-9a47-{number:012x}")).unwrap();
     let ack = async |number: u64, dropping: bool| {
-        let row = backend.store.inbox_rows(&alice, std::slice::from_ref(&id)).await.unwrap().remove(0).unwrap();
+        let row = backend.store.inbox_rows(&alice, std::slice::from_ref(&id)).await.unwrap().remove(0).unwrap().unwrap();
         let device = device_of(number);
         let dropped = if dropping { row.room_for(device, position(number)).unwrap() } else { vec![] };
         let to = Advance { delivered: Some(position(number)), read: None, dropped };

@@ -168,7 +168,8 @@ async fn one_device_more(scene: &Scene<'_>, Targets { chat, .. }: &Targets) -> A
         let rows = store.inbox_rows(&member, std::slice::from_ref(chat)).await.expect("a row");
         let id: DeviceId = device_id(number);
         let to = position(u64::from(number));
-        let dropped = rows[0].as_ref().expect("a member").room_for(id, to).expect("it is further than the others");
+        let row = rows[0].as_ref().expect("a row that can be read").as_ref();
+        let dropped = row.expect("a member").room_for(id, to).expect("it is further than the others");
         let to = Advance { delivered: Some(to), read: None, dropped };
         store.advance(&member, chat, id, to).await.expect("it moves");
     }

@@ -218,7 +218,7 @@ async fn acknowledged(store: &Store, user: &str, phones: usize, tails: &BTreeMap
     let conversations: Vec<_> = tails.keys().cloned().collect();
     loop {
         let rows = store.inbox_rows(&user, &conversations).await.expect("rows can be read");
-        let of_user = rows.into_iter().flatten();
+        let of_user = rows.into_iter().filter_map(|row| row.expect("a row can be read"));
         let known = |row: chatlane_chat::ports::InboxRow| {
             row.delivered.len() == phones && row.delivered.values().all(|at| Some(at) >= tails.get(&row.conversation))
         };

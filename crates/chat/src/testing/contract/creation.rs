@@ -27,7 +27,7 @@ pub(super) async fn create_one<B: Backend>(store: &B) -> ConversationId {
 }
 
 async fn inbox<B: Backend>(store: &B, user: &UserId) -> Vec<InboxRow> {
-    store.inbox(user, None, 10).await.unwrap()
+    store.inbox(user, None, 10).await.unwrap().into_iter().map(|(_, row)| row.unwrap()).collect()
 }
 
 /// Entry 1, the head at zero, the rows of the members with all their fields, the inboxes of both.
@@ -150,7 +150,7 @@ pub async fn an_inbox_comes_in_pages_in_the_order_of_its_conversations<B: Backen
     ids.sort();
 
     let page = async |after: Option<&ConversationId>, limit| -> Vec<ConversationId> {
-        store.inbox(&alice, after.cloned(), limit).await.unwrap().into_iter().map(|row| row.conversation).collect()
+        store.inbox(&alice, after.cloned(), limit).await.unwrap().into_iter().map(|(conversation, _)| conversation).collect()
     };
     assert_eq!(page(None, 100).await, ids[..100]);
     assert_eq!(page(Some(&ids[99]), 100).await, ids[100..]);
