@@ -4,6 +4,7 @@ mod bad_input;
 mod bad_network;
 mod corpus;
 mod crowd;
+mod forward;
 mod kills;
 mod logs;
 mod runner;
