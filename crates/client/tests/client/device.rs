@@ -273,14 +273,7 @@ async fn what_the_app_asks_for_is_asked_for_on_the_wire() {
     peer.answer(&sync, json!({"type": "sync", "pages": [page], "done": true})).await;
 
     phone.device.act(Act::MarkRead { conversation: d1(), position: Position::new(1, Seq::FIRST) });
-    let read = loop {
-        let ack = peer.request_of(&["ack"]).await;
-        if let Some(read) = ack["positions"][0].get("read") {
-            break read.clone();
-        }
-        peer.answer(&ack, json!({"type": "ack", "results": [{"conversation": "d1", "status": "ok"}]})).await;
-    };
-    assert_eq!(read, at(1));
+    assert_eq!(peer.read_mark().await, at(1));
     phone.device.act(Act::Look { conversations: vec![d1()] });
     let ping = peer.request_of(&["ping"]).await;
     assert_eq!(ping["open"], json!(["d1"]));

@@ -190,6 +190,17 @@ impl Peer {
         }
     }
 
+    /// The next read mark that is told; all is taken.
+    pub async fn read_mark(&mut self) -> Value {
+        loop {
+            let ack = self.request_of(&["ack"]).await;
+            self.answer(&ack, json!({"type": "ack", "results": [{"conversation": "d1", "status": "ok"}]})).await;
+            if let Some(read) = ack["positions"][0].get("read") {
+                return read.clone();
+            }
+        }
+    }
+
     /// Answers one `sync` of conversation `d1` with these entries, which are all.
     pub async fn bring(&mut self, sync: &Value, entries: Vec<Value>) {
         let page = json!({"conversation": "d1", "status": "ok", "entries": entries, "done": true});

@@ -28,14 +28,7 @@ async fn what_is_on_the_screen_is_read() {
     let mut scene = Scene::alice_with_bob().await;
     scene.peer.push_text("bob", 2, "two").await;
     scene.user.sees("bob: two  #2").await;
-    loop {
-        let read = scene.peer.request_of(&["read"]).await;
-        let results = json!([{"conversation": "d1", "status": "ok"}]);
-        scene.peer.answer(&read, json!({"type": "read", "results": results})).await;
-        if read["positions"] == json!([{"conversation": "d1", "position": at(2)}]) {
-            break;
-        }
-    }
+    while scene.peer.read_mark().await != at(2) {}
 }
 
 #[tokio::test]
