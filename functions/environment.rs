@@ -61,6 +61,12 @@ impl Environment {
         self.variables.get(name).filter(|value| !value.is_empty()).cloned().unwrap_or_else(|| default.to_owned())
     }
 
+    /// A number with a default.
+    fn asked_number_or(&mut self, name: &str, default: usize) -> usize {
+        self.asked.insert(name.to_owned());
+        self.number_or(name, default)
+    }
+
     fn number_or(&mut self, name: &str, default: usize) -> usize {
         let text = self.unasked(name, &default.to_string());
         text.parse().unwrap_or_else(|_| {
@@ -85,7 +91,9 @@ impl Environment {
         let policy = TokenPolicy {
             issuer: self.text("CHATLANE_JWT_ISSUER"),
             audience: self.text("CHATLANE_JWT_AUDIENCE"),
+            types: TokenPolicy::types(&self.text_or("CHATLANE_JWT_TYPES", TokenPolicy::DEFAULT_TYPES)),
             user_claim: self.text_or("CHATLANE_JWT_USER_CLAIM", TokenPolicy::DEFAULT_USER_CLAIM),
+            life_max_s: self.asked_number_or("CHATLANE_MAX_TOKEN_LIFE_S", TokenPolicy::DEFAULT_LIFE_MAX_S) as u64,
         };
         (if keys.is_empty() { source } else { keys }, policy)
     }

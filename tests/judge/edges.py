@@ -72,11 +72,19 @@ async def tokens(run: Run, stack) -> None:
         "expired": issuer.token("grace", expires_in_s=-LEEWAY_S - 5),
         "not yet valid": issuer.token("grace", nbf=claims["iat"] + 3600),
         "for another device": issuer.token("grace", device=run.uuid()),
+        "issued in the future": issuer.token("grace", iat=claims["iat"] + 3600),
+        "of another type": issuer.signed(header | {"typ": "logout+jwt"}, claims),
+        "an extension that it demands": issuer.signed(header | {"crit": ["b64"]}, claims),
+        "an access token for another client": issuer.cognito("grace", "access", client_id="somebody-else"),
+        "an id token for another client": issuer.cognito("grace", "id", aud="somebody-else"),
         "no user": issuer.token(""),
     }
     for name, token in refused.items():
         check(not await is_let_in(stack.url, device, token), f"a handshake with a token like this is let in: {name}")
         run.count("handshakes refused")
+    for use in ("id", "access"):
+        check(await is_let_in(stack.url, device, issuer.cognito("grace", use)), f"a handshake with Cognito's {use} token is refused")
+        run.count("tokens of Cognito's form taken")
     for name, other in {"no device": None, "no UUID": "grace's phone"}.items():
         check(not await is_let_in(stack.url, other, good), f"a handshake is let in with {name}")
         run.count("handshakes refused")

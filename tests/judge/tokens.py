@@ -45,6 +45,15 @@ class Issuer:
         usual = {"iss": ISSUER, "aud": AUDIENCE, "sub": user, "iat": now, "exp": int(now + expires_in_s)}
         return self.signed({"alg": "ES256", "kid": self.id}, usual | claims)
 
+    def cognito(self, user: str, use: str, **claims: object) -> str:
+        """A token with the claims of a Cognito user pool's (developer guide, "Understanding user pool JSON web tokens"): an id token says for
+        whom it is in `aud`, an access token in `client_id`."""
+        now = int(time.time())
+        common = {"iss": ISSUER, "sub": user, "iat": now, "auth_time": now, "exp": now + 3600, "jti": "j", "event_id": "e", "token_use": use}
+        own = {"client_id": AUDIENCE, "username": user, "scope": "openid"} if use == "access" else {
+            "aud": AUDIENCE, "cognito:username": user, "email": "grace@example.com", "email_verified": True}
+        return self.signed({"alg": "ES256", "kid": self.id}, common | own | claims)
+
     def signed(self, header: dict, claims: dict) -> str:
         """A token with exactly these."""
         text = f"{encoded(json.dumps(header).encode())}.{encoded(json.dumps(claims).encode())}"

@@ -1,5 +1,7 @@
 //! Why a request, or one part of it, was refused, and the code that the client is answered: the one place where the two meet.
 
+use std::fmt;
+
 use chatlane_protocol::{ErrorCode, Position, Refusal, limits};
 
 use crate::ports::Failure;
@@ -35,10 +37,12 @@ pub enum Refused {
         common: Position,
     },
     /// The anchor is too far behind the tail.
-    #[error("the anchor is too far behind the tail")]
+    #[error("the anchor is more than {more_than} behind")]
     AnchorStale {
         /// Where the log ends.
         tail: Position,
+        /// How far it may be.
+        more_than: Distance,
     },
     /// Admission.
     #[error("the conversation takes no more messages for the moment")]
@@ -69,6 +73,24 @@ pub enum Refused {
     Failed(#[from] Failure),
 }
 
+/// So much of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distance {
+    /// As they are stored.
+    Bytes(usize),
+    /// However large.
+    Entries(usize),
+}
+
+impl fmt::Display for Distance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "{} KB of entries", bytes / 1024),
+            Self::Entries(entries) => write!(f, "{entries} entries"),
+        }
+    }
+}
+
 impl Refused {
     /// The code.
     const fn code(&self) -> ErrorCode {
@@ -95,7 +117,7 @@ impl Refused {
     pub fn to_wire(&self) -> Refusal {
         let refusal = Refusal::new(self.code(), self.to_string());
         match self {
-            Self::AnchorStale { tail } => Refusal { tail: Some(*tail), ..refusal },
+            Self::AnchorStale { tail, .. } => Refusal { tail: Some(*tail), ..refusal },
             Self::EpochChanged { common } => Refusal { common: Some(*common), ..refusal },
             Self::RateLimited { retry_after_ms } => refusal.after_ms(*retry_after_ms),
             Self::Busy | Self::Failed(_) => refusal.after_ms(RETRY_AFTER_MS),

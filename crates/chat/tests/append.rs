@@ -53,6 +53,7 @@ fn an_anchor_may_be_200_entries_behind_and_no_more() {
     assert_eq!(place(&stage.send_one(message("m-1", position(1)))), ("ok", position(202)));
     let refusal = stage.refusal(message("m-2", position(1)));
     assert_eq!((refusal.code, refusal.retryable, refusal.tail), (ErrorCode::AnchorStale, false, Some(position(202))));
+    assert_eq!(refusal.message, "the anchor is more than 200 entries behind");
     // The tail is the log's, not that of what was read.
     stage.settings.limits.admission = AdmissionLimit::Off;
     for number in 203..=300 {
@@ -70,6 +71,7 @@ fn an_anchor_may_be_128_kilobytes_behind_and_no_more() {
     }
     let refusal = stage.refusal(message("m-1", position(1)));
     assert_eq!((refusal.code, refusal.tail), (ErrorCode::AnchorStale, Some(position(7))));
+    assert_eq!(refusal.message, "the anchor is more than 128 KB of entries behind");
     assert_eq!(place(&stage.send_one(message("m-1", position(2)))), ("ok", position(8)));
 }
 

@@ -2,20 +2,21 @@
 
 use chatlane_chat::Refused;
 use chatlane_chat::ports::Failure;
-use chatlane_chat::refusal::RETRY_AFTER_MS;
+use chatlane_chat::refusal::{Distance, RETRY_AFTER_MS};
 use chatlane_chat::testing::builders::position;
 use chatlane_protocol::ErrorCode;
+use chatlane_protocol::request::refuse;
 
-#[test]
-fn every_refusal_has_its_code_and_says_when_to_come_back() {
-    for (refused, code, retry_after_ms) in [
+/// All of them, with their code, and when to come back.
+fn refusals() -> Vec<(Refused, ErrorCode, Option<u64>)> {
+    vec![
         (Refused::NotFound, ErrorCode::NotFound, None),
         (Refused::Forbidden, ErrorCode::Forbidden, None),
         (Refused::TooLarge { frame_bytes: 40_000 }, ErrorCode::TooLarge, None),
         (Refused::PositionUnknown, ErrorCode::AnchorUnknown, None),
         (Refused::PositionTooOld, ErrorCode::AnchorTooOld, None),
         (Refused::EpochChanged { common: position(3) }, ErrorCode::EpochChanged, None),
-        (Refused::AnchorStale { tail: position(9) }, ErrorCode::AnchorStale, None),
+        (Refused::AnchorStale { tail: position(9), more_than: Distance::Entries(200) }, ErrorCode::AnchorStale, None),
         (Refused::RateLimited { retry_after_ms: 30 }, ErrorCode::RateLimited, Some(30)),
         (Refused::Busy, ErrorCode::Busy, Some(RETRY_AFTER_MS)),
         (Refused::UpgradeRequired, ErrorCode::UpgradeRequired, None),
@@ -26,7 +27,26 @@ fn every_refusal_has_its_code_and_says_when_to_come_back() {
         (Refused::Failed(Failure::unavailable("read", "a time-out")), ErrorCode::Unavailable, Some(RETRY_AFTER_MS)),
         // No repetition reads it better, but the client cannot know, and a corrected item is answered.
         (Refused::Failed(Failure::unreadable("an entry", "body")), ErrorCode::Unavailable, Some(RETRY_AFTER_MS)),
-    ] {
+    ]
+}
+
+/// What the document shows is what is said: its texts of errors are those of here, of the parser, and one of the gateway.
+#[test]
+fn the_texts_of_the_document_are_the_servers() {
+    let mut said: Vec<String> = refusals().iter().map(|(refused, ..)| refused.to_string()).collect();
+    said.push(refuse("hello bob").refusal.message);
+    said.push("Internal server error".to_owned());
+    let document = include_str!("../../../docs/PROTOCOL.md");
+    let shown: Vec<&str> = document.split("\"message\": \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(shown.len() >= 10, "{shown:?}");
+    for text in shown {
+        assert!(said.iter().any(|said| said == text), "the document has: {text}");
+    }
+}
+
+#[test]
+fn every_refusal_has_its_code_and_says_when_to_come_back() {
+    for (refused, code, retry_after_ms) in refusals() {
         let wire = refused.to_wire();
         assert_eq!((wire.code, wire.retry_after_ms), (code, retry_after_ms), "{refused:?}");
         assert_eq!(wire.retryable, retry_after_ms.is_some(), "{refused:?}");

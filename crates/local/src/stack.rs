@@ -317,7 +317,9 @@ fn environment(function: Function, at: &Addresses, further: &BTreeMap<String, St
         "CHATLANE_JWKS_URL" => at.jwks.clone(),
         "CHATLANE_JWT_ISSUER" => ISSUER.to_owned(),
         "CHATLANE_JWT_AUDIENCE" => AUDIENCE.to_owned(),
+        "CHATLANE_JWT_TYPES" => "JWT,at+jwt".to_owned(),
         "CHATLANE_JWT_USER_CLAIM" => "sub".to_owned(),
+        "CHATLANE_MAX_TOKEN_LIFE_S" => "86400".to_owned(),
         _ => String::new(), // empty: not given
     };
     let mut env = Environment::new([]);

@@ -12,6 +12,7 @@ pub mod entry;
 pub mod error;
 pub mod frames;
 pub mod ids;
+mod integer;
 pub mod limits;
 pub mod position;
 pub mod pushes;

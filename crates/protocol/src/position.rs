@@ -4,14 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::integer::{integer, small};
 use crate::shared_limits::INTEGER_MAX;
 
 macro_rules! bounded_integer {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "u64", into = "u64")]
-        pub struct $name(u64);
+        #[serde(into = "u64")]
+        pub struct $name(#[serde(deserialize_with = "integer")] u64);
 
         impl $name {
             /// 0.
@@ -99,6 +100,7 @@ impl UnixMillis {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// The deployment's epoch when the entry was written; raised by every restore.
+    #[serde(deserialize_with = "small")]
     pub epoch: u32,
     /// The entry's number in its conversation.
     pub seq: Seq,

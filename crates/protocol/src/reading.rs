@@ -1,4 +1,5 @@
-//! Reads a request's text twice: first whole, for its action and its id, then as the form of that action.
+//! Reads a request's text three times: first its grammar, for its action and its id; then all its values, whether each can be represented;
+//! then as the form of that action. So whatever is wrong with a value, the answer has the request's id.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,6 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{ConversationId, RequestId};
@@ -45,25 +47,28 @@ pub struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads all of the text, also the fields that the action ignores: it is one JSON object of at most 127 levels.
+    /// Reads all of the text, also the fields that the action ignores: it is one JSON object, of at most 127 levels, in which all texts are
+    /// Unicode and no number is beyond a double.
     pub fn read(text: &'a str) -> Result<Self, BadRequest> {
         let Fields { actions, ids } = serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             BadRequest::new(None, format!("not one JSON object: malformed at line {line} column {column}"))
         })?;
-        let id = match &ids[..] {
-            [Value::String(id)] => RequestId::new(id.as_str()).map_err(|error| BadRequest::new(None, error.to_string()))?,
-            _ => return Err(BadRequest::new(None, "`id` must be there once, as a text")),
-        };
-        let Ok([Value::String(action)]) = <[Value; 1]>::try_from(actions) else {
-            return Err(BadRequest::new(Some(id), "`action` must be there once, as a text"));
-        };
+        let id = only_text(&ids).ok_or_else(|| BadRequest::new(None, "`id` must be there once, as a text"))?;
+        let id = RequestId::new(id).map_err(|error| BadRequest::new(None, error.to_string()))?;
+        // As `Value`, because serde's `IgnoredAny` lets pass what cannot be represented.
+        if let Err(error) = serde_json::from_str::<Value>(text) {
+            let (line, column) = (error.line(), error.column());
+            let rules = "a lone surrogate, a number beyond a double, or more than 127 levels";
+            return Err(BadRequest::new(Some(id), format!("a value at line {line} column {column} cannot be represented: {rules}")));
+        }
+        let action = only_text(&actions).ok_or_else(|| BadRequest::new(Some(id.clone()), "`action` must be there once, as a text"))?;
         Ok(Self { text, action, id })
     }
 
     /// The request, if it is one of this form.
     pub fn request<R: Bounded>(self) -> Result<R, BadRequest> {
-        let request: R = match serde_json::from_str(self.text) {
+        let request: R = match serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(self.text)) {
             Ok(request) => request,
             Err(error) => return Err(BadRequest::new(Some(self.id), what_is_wrong(&error))),
         };
@@ -79,13 +84,19 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// The values of the two fields of an envelope, each as often as it is there.
-struct Fields {
-    actions: Vec<Value>,
-    ids: Vec<Value>,
+/// The text of a field that is there once, and is a text.
+fn only_text(values: &[&RawValue]) -> Option<String> {
+    let [value] = values else { return None };
+    serde_json::from_str(value.get()).ok()
 }
 
-impl<'de> Deserialize<'de> for Fields {
+/// The values of the two fields of an envelope, each as often as it is there.
+struct Fields<'a> {
+    actions: Vec<&'a RawValue>,
+    ids: Vec<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
     fn deserialize<D: Deserializer<'de>>(request: D) -> Result<Self, D::Error> {
         request.deserialize_map(FieldsVisitor)
     }
@@ -94,34 +105,35 @@ impl<'de> Deserialize<'de> for Fields {
 struct FieldsVisitor;
 
 impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields;
+    type Value = Fields<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Fields, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Fields<'de>, A::Error> {
         let mut fields = Fields { actions: vec![], ids: vec![] };
-        // As `Value`, because serde's `IgnoredAny` lets pass what is no JSON: lone surrogates, numbers beyond all, any depth.
-        while let Some((name, value)) = object.next_entry::<String, Value>()? {
-            match name.as_str() {
-                "action" => fields.actions.push(value),
-                "id" => fields.ids.push(value),
-                _ => {}
+        while let Some((name, value)) = object.next_entry::<&RawValue, &RawValue>()? {
+            match serde_json::from_str::<String>(name.get()).as_deref() {
+                Ok("action") => fields.actions.push(value),
+                Ok("id") => fields.ids.push(value),
+                Ok(_) | Err(_) => {}
             }
         }
         Ok(fields)
     }
 }
 
-/// Says which field is wrong and where, never what it held: serde repeats the value in "invalid type" and "invalid value".
-fn what_is_wrong(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    if error.is_data() && !text.starts_with("invalid ") {
-        text
-    } else {
-        format!("a value of the wrong type at line {} column {}", error.line(), error.column())
-    }
+/// Says which field is wrong, what it must be and where it stands, never what it held: serde repeats the value in "invalid type" and
+/// "invalid value", before what it expected.
+fn what_is_wrong(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let (path, text) = (error.path().to_string(), error.inner().to_string());
+    let said = match text.rsplit_once(", expected ") {
+        Some((_, expected)) if text.starts_with("invalid ") => format!("expected {expected}"),
+        _ if error.inner().is_data() => text,
+        _ => "not as it must be".to_owned(),
+    };
+    if path == "." { said } else { format!("`{path}`: {said}") }
 }
 
 /// Whether there are `min` to 100 conversations and none twice: they become keys of one batch read, which refuses a key that is repeated.

@@ -139,7 +139,7 @@ fn frames_of_a_connection() -> Vec<(&'static str, ServerFrame)> {
         next: Some(conversation()),
     };
     let ping = PingAnswer { id: id(), server_time_ms: time(), resync: false, conversations: vec![] };
-    let expired = "the token's time is over: connect again with a new one";
+    let expired = "the token has expired: connect again with a new one";
     vec![
         ("hello", ServerFrame::Hello(Box::new(hello))),
         ("ping", ServerFrame::Ping(ping.clone())),
@@ -148,13 +148,13 @@ fn frames_of_a_connection() -> Vec<(&'static str, ServerFrame)> {
         ("goaway", ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None })),
         ("error", bad(Some(id()), ErrorCode::NotFound, "no such conversation")),
         ("error_token_expired", bad(Some(id()), ErrorCode::TokenExpired, expired)),
-        ("error_without_id", bad(None, ErrorCode::BadRequest, "not JSON")),
+        ("error_without_id", bad(None, ErrorCode::BadRequest, "not one JSON object: malformed at line 1 column 1")),
     ]
 }
 
 /// A restore, as it is told about a message or a conversation.
 fn epoch_changed() -> Refusal {
-    Refusal { common: Some(position(7)), ..Refusal::new(ErrorCode::EpochChanged, "the service was restored") }
+    Refusal { common: Some(position(7)), ..Refusal::new(ErrorCode::EpochChanged, "the log was restored since") }
 }
 
 fn frames_of_sending() -> Vec<(&'static str, ServerFrame)> {
@@ -166,7 +166,7 @@ fn frames_of_sending() -> Vec<(&'static str, ServerFrame)> {
         Outcome::Ok(stored),
         Outcome::Duplicate(stored),
         Outcome::Conflict(stored),
-        Outcome::Refused(Refusal::new(ErrorCode::RateLimited, "too many messages").after_ms(50)),
+        Outcome::Refused(Refusal::new(ErrorCode::RateLimited, "the conversation takes no more messages for the moment").after_ms(50)),
         Outcome::Refused(Refusal { tail: Some(position(999)), ..stale }),
         Outcome::Refused(epoch_changed()),
         Outcome::NotAttempted,
@@ -208,7 +208,7 @@ fn frames_of_cursors() -> Vec<(&'static str, ServerFrame)> {
     let conversation = conversation();
     let cursors = MemberCursors { user: user("bob"), delivered: position(3), read: position(2) };
     let moved = CursorResult { conversation: conversation.clone(), outcome: CursorOutcome::Ok };
-    let refusal = Refusal::new(ErrorCode::AnchorUnknown, "the position names no entry");
+    let refusal = Refusal::new(ErrorCode::AnchorUnknown, "the position names no entry of this conversation");
     let refused = CursorResult { conversation: second_conversation(), outcome: CursorOutcome::Refused(refusal) };
     let status = ConversationStatus { conversation: conversation.clone(), head: position(3), count: 2, cursors: vec![cursors.clone()] };
     let ping = PingAnswer { id: id(), server_time_ms: time(), resync: false, conversations: vec![status] };

@@ -191,8 +191,57 @@ fn what_no_action_reads_must_be_json_all_the_same_and_may_be_repeated() {
     good(&with(r#""x":1,"x":[{"\ud83d\ude00":-1.5e3}],"positions":5"#));
     let position = json!({ "conversation": "d1", "position": { "epoch": 1, "seq": 2 }, "body": [], "after": 5 });
     good(&request("ack", json!({ "positions": [position] })));
-    for text in [nested(127), with(r#""x":"\ud800""#), with(r#""\udc00":1"#), with(r#""x":1e999"#), format!("{} 1", with(r#""x":1"#))] {
-        bad(&text, None);
+    for text in [nested(127), with(r#""x":"\ud800""#), with(r#""\udc00":1"#), with(r#""x":1e999"#)] {
+        let said = bad(&text, Some("7"));
+        assert!(said.starts_with("a value at line 1 column ") && said.contains("cannot be represented: a lone surrogate"), "{said}");
+    }
+    bad(&format!("{} 1", with(r#""x":1"#)), None);
+}
+
+#[test]
+fn an_integer_is_the_same_however_it_is_written() {
+    let probe = |seq: &str, epoch: &str| {
+        let anchor = format!(r#"{{"epoch":{epoch},"seq":{seq}}}"#);
+        format!(r#"{{"action":"probe","id":"7","conversation":"d1","anchor":{anchor},"ids":["m"]}}"#)
+    };
+    for (seq, epoch) in [("1", "2"), ("1.0", "2.0"), ("1e0", "2e0"), ("0.1e1", "20e-1"), ("1.000", "2E0")] {
+        assert_eq!(good(&probe(seq, epoch)), good(&probe("1", "2")), "{seq}");
+    }
+    assert_eq!(good(&probe("9007199254740991.0", "4294967295e0")), good(&probe("9007199254740991", "4294967295")));
+    assert_eq!(good(&probe("-0", "-0.0")), good(&probe("0", "0")));
+    let hello = |numbers: &str| good(&format!(r#"{{"action":"hello","id":"7","v":1.0,"known":[["d1",{numbers}]]}}"#));
+    assert_eq!(hello("1,2,3,4"), hello("1.0,2e0,30e-1,4.0,\"later\""));
+    let history = |limit: &str| good(&format!(r#"{{"action":"history","id":"7","conversation":"d1","before":3.0,"limit":{limit}}}"#));
+    assert_eq!(history("5"), history("5.0"));
+    for seq in ["1.5", "-1", "-1.0", "9007199254740992", "9007199254740992.0", "1e16", "1e300", "18446744073709551616", "\"1\"", "null"] {
+        bad(&probe(seq, "1"), Some("7"));
+    }
+    for epoch in ["0.5", "-1", "4294967296", "4294967296.0"] {
+        bad(&probe("1", epoch), Some("7"));
+    }
+}
+
+#[test]
+fn a_bad_field_is_named_with_what_it_must_be() {
+    let position = |epoch: Value, seq: Value| json!({ "epoch": epoch, "seq": seq });
+    let sync = |after: Value| request("sync", json!({ "conversations": [{ "conversation": "d1", "after": after }] }));
+    let seqs = "expected an integer from 0 to 9007199254740991";
+    for (text, said) in [
+        (sync(position(json!(1), json!(1_u64 << 53))), format!("`conversations[0].after.seq`: {seqs} at line 1 column ")),
+        (sync(position(json!(1), json!(", expected x"))), format!("`conversations[0].after.seq`: {seqs} at line 1 column ")),
+        (sync(position(json!(-1), json!(1))), "`conversations[0].after.epoch`: expected an integer from 0 to 4294967295".to_owned()),
+        (sync(json!({ "epoch": 1 })), "`conversations[0].after`: missing field `seq`".to_owned()),
+        (sync(json!([1, 1])), "`conversations[0].after`: an array stands where an object belongs".to_owned()),
+        (request("hello", json!({ "v": "1" })), "`v`: expected an integer from 0 to 4294967295".to_owned()),
+        (request("hello", json!({ "v": 1, "known": [["d1", 1, 2, 1]] })), "`known[0]`: a row has five values".to_owned()),
+        (request("hello", json!({ "v": 1, "known": [["d1", 1, 2, 1, -1]] })), format!("`known[0][4]`: {seqs}")),
+        (request("hello", json!({ "v": 1, "known": [7] })), "`known[0]`: expected a row of five values".to_owned()),
+        (request("open", json!({ "with": "bob" })), "missing field `client_message_id`".to_owned()),
+        (request("open", json!({ "with": "", "client_message_id": "m" })), "`with`: a user id must be".to_owned()),
+        (request("ack", json!({ "positions": 7 })), "`positions`: expected a sequence".to_owned()),
+    ] {
+        let found = bad(&text, Some("7"));
+        assert!(found.starts_with(&said), "{found}, not {said}");
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) enum Rest {
     /// The next attempt is at this moment.
     BackOff { until: Moment },
     /// A new token is needed, and used not before `until`. At `retry_at` the old one is tried again: a token is also refused while the
-    /// server cannot reach the identity provider.
+    /// server has not fetched a new key of the identity provider yet.
     NoToken { until: Moment, retry_at: Moment },
     /// Somebody else uses this device's place.
     Displaced,

@@ -83,9 +83,9 @@ impl VerificationKey {
         Some(Self { kid: common.key_id.clone(), algorithm, key })
     }
 
-    /// The one algorithm that this key verifies.
-    pub fn algorithm(&self) -> SigningAlgorithm {
-        self.algorithm
+    /// Its name, if it has one.
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
     }
 
     /// The key as `jsonwebtoken` takes it.
@@ -125,9 +125,9 @@ impl KeySet {
         if keys.is_empty() { Err(KeySetError::NoUsableKey) } else { Ok(Self { keys }) }
     }
 
-    /// The keys with this `kid`, compared byte by byte.
-    pub fn named<'k>(&'k self, kid: &str) -> impl Iterator<Item = &'k VerificationKey> {
-        self.keys.iter().filter(move |key| key.kid.as_deref() == Some(kid))
+    /// Whether there is a key with this `kid`, compared byte by byte.
+    pub fn has(&self, kid: &str) -> bool {
+        self.keys.iter().any(|key| key.kid.as_deref() == Some(kid))
     }
 
     /// The keys that verify this algorithm, with a `kid` or without.
@@ -245,10 +245,10 @@ pub struct KeyAges {
 }
 
 impl Default for KeyAges {
-    /// Ten minutes, and six hours for an outage: the first bounds how long a withdrawn key works, the second is beyond the life of most
-    /// tokens.
+    /// Ten minutes, and an hour for an outage: the first bounds how long a withdrawn key works, the second how long where the issuer cannot
+    /// be reached. After that nobody can connect: handshakes fail, clients come back with the same token.
     fn default() -> Self {
-        Self { fresh_ms: 10 * 60_000, usable_ms: 6 * 60 * 60_000 }
+        Self { fresh_ms: 10 * 60_000, usable_ms: 60 * 60_000 }
     }
 }
 
@@ -357,9 +357,7 @@ impl<F: FetchKeys> KeyCache<F> {
         let mut state = self.state.lock().await;
         let age_ms = |held: &Held| now.get().abs_diff(held.fetched.get());
         let usable = state.held.clone().filter(|held| age_ms(held) < self.ages.usable_ms);
-        let serves = usable
-            .as_ref()
-            .is_some_and(|held| age_ms(held) < self.ages.fresh_ms && kid.is_none_or(|kid| held.keys.named(kid).next().is_some()));
+        let serves = usable.as_ref().is_some_and(|held| age_ms(held) < self.ages.fresh_ms && kid.is_none_or(|kid| held.keys.has(kid)));
         let interval_ms = if usable.is_some() { REFETCH_INTERVAL_MS } else { EMPTY_RETRY_INTERVAL_MS };
         let due = state.attempted.is_none_or(|at| now.get().abs_diff(at.get()) >= interval_ms);
 

@@ -1,7 +1,8 @@
 //! The `$connect` authorizer: who may open a connection.
 //!
 //! Allows with the caller's identity as context, which API Gateway replays on every frame of the connection; or denies, which the
-//! client sees as 403 without a reason. The reason is logged by its name, never with the token.
+//! client sees as 403 without a reason: it gets a new token. The reason is logged by its name, never with the token. Where the issuer's keys
+//! cannot be had it fails, which the client sees as 500: it comes back with the same token.
 
 pub mod jwks;
 pub mod token;
@@ -12,7 +13,7 @@ use aws_lambda_events::apigw::ApiGatewayCustomAuthorizerRequestTypeRequest;
 use chatlane_chat::ports::Clock;
 use chatlane_protocol::limits::TOKEN_LEEWAY_S;
 use chatlane_protocol::{DeviceId, UnixMillis, UserId};
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use serde::Serialize;
 
 use crate::environment::{Environment, SystemClock};
@@ -70,6 +71,13 @@ pub enum Denied {
     Device,
 }
 
+/// The gateway answers the client 500; the log has this.
+impl From<KeysUnavailable> for Diagnostic {
+    fn from(error: KeysUnavailable) -> Self {
+        Self { error_type: "KeysUnavailable".to_owned(), error_message: error.to_string() }
+    }
+}
+
 /// What it is given: the source of the issuer's keys, and the rules for tokens.
 pub fn asks(env: &mut Environment) -> (String, TokenPolicy) {
     env.issuer()
@@ -80,31 +88,29 @@ pub async fn run(env: Environment) -> Result<(), Error> {
     let (source, policy) = &env.give(asks)?;
     let keys = &KeySource::from_setting(source, KeyAges::default())?;
     lambda_runtime::run(service_fn(|event: LambdaEvent<ApiGatewayCustomAuthorizerRequestTypeRequest>| async move {
-        Ok::<_, Error>(handle(keys, policy, &SystemClock, event.payload).await)
+        handle(keys, policy, &SystemClock, event.payload).await
     }))
     .await
 }
 
-/// Judges one handshake.
+/// Judges one handshake. An error: the issuer's keys cannot be had, so nobody is judged.
 pub async fn handle<F: FetchKeys, C: Clock>(
     keys: &KeySource<F>,
     policy: &TokenPolicy,
     clock: &C,
     event: ApiGatewayCustomAuthorizerRequestTypeRequest,
-) -> Verdict {
+) -> Result<Verdict, KeysUnavailable> {
     let resource = event.method_arn.clone().unwrap_or_default();
     match identify(keys, policy, clock, &event).await {
-        Ok((user, expires, device)) => allow(user, expires, device, resource),
-        Err(denied) => {
-            match &denied {
-                Denied::Keys(cause) => {
-                    let root = cause.source().and_then(std::error::Error::source).map(|source| format!(": {source}"));
-                    let source = cause.source().map(|source| format!(": {source}"));
-                    tracing::error!("nobody can connect: {denied}: {cause}{}{}", source.unwrap_or_default(), root.unwrap_or_default());
-                }
-                Denied::Token(_) | Denied::Device => tracing::info!("a handshake was denied: {denied}"),
-            }
-            verdict("nobody".to_owned(), "Deny", resource, Context::default())
+        Ok((user, expires, device)) => Ok(allow(user, expires, device, resource)),
+        Err(Denied::Keys(cause)) => {
+            let causes: Vec<String> = std::iter::successors(cause.source(), |&cause| cause.source()).map(ToString::to_string).collect();
+            tracing::error!("nobody can connect: {cause}: {}", causes.join(": "));
+            Err(cause)
+        }
+        Err(denied @ (Denied::Token(_) | Denied::Device)) => {
+            tracing::info!("a handshake was denied: {denied}");
+            Ok(verdict("nobody".to_owned(), "Deny", resource, Context::default()))
         }
     }
 }
@@ -140,7 +146,8 @@ pub async fn grant<F: FetchKeys, C: Clock>(
     let keys = keys.keys_for(token.kid(), now).await.map_err(Denied::Keys)?;
     let Identity { user, expires_s, .. } = token.verify(&keys, policy, Some(device), now)?;
     let expires_ms = expires_s.saturating_add(TOKEN_LEEWAY_S).saturating_mul(1000);
-    Ok((user, UnixMillis::try_from(expires_ms).unwrap_or(UnixMillis::MAX)))
+    let longest = now.plus_ms(policy.life_max_s.saturating_mul(1000));
+    Ok((user, UnixMillis::try_from(expires_ms).unwrap_or(UnixMillis::MAX).min(longest)))
 }
 
 fn allow(user: UserId, expires: UnixMillis, device: DeviceId, resource: String) -> Verdict {

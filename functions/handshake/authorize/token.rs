@@ -5,7 +5,7 @@
 //!
 //! R1: no token text and no claim value is in any `Debug` or `Display` of this module, except in [`Identity`], which is verified.
 //!
-//! Not promised: revocation. A token is good until its `exp`.
+//! Not promised: revocation. A token is good until its `exp`, but no longer than [`TokenPolicy::life_max_s`] on one connection.
 
 use std::fmt;
 
@@ -49,13 +49,16 @@ pub enum Refusal {
     /// An `alg` that is missing or not on the list, `none` among them.
     #[error("the token's algorithm is not allowed")]
     AlgorithmNotAllowed,
+    /// A `typ` that is not on the deployment's list: a token for another purpose (RFC 8725 §3.11).
+    #[error("the token is of another type")]
+    WrongType,
     /// A `crit` header: the issuer demands an extension, and none is understood here (RFC 7515 §4.1.11).
     #[error("the token demands an extension that is not understood")]
     CriticalExtension,
     /// The token names a key that the set does not have.
     #[error("the token names an unknown key")]
     UnknownKey,
-    /// The token names no key and the set has not exactly one for its algorithm, or it names one that is there more than once.
+    /// The token names no key and the set has not exactly one for its algorithm, or it names one that is there more than once for it.
     #[error("the token does not name exactly one key")]
     AmbiguousKey,
     /// The token names a key of another algorithm.
@@ -76,15 +79,24 @@ pub enum Refusal {
     /// `nbf` is further ahead than the leeway.
     #[error("the token is not valid yet")]
     NotYetValid,
+    /// An `iat` that is not a time.
+    #[error("the token's time of issue is not usable")]
+    BadIssuedAt,
+    /// `iat` is further ahead than the leeway.
+    #[error("the token is issued in the future")]
+    IssuedInFuture,
     /// `iss` is missing or another.
     #[error("the token is from another issuer")]
     WrongIssuer,
-    /// `aud` is missing or does not contain the one required.
+    /// `aud` does not contain the one required; or it is missing, and so is `client_id` or is another.
     #[error("the token is for another audience")]
     WrongAudience,
     /// The user claim is missing, not a string, or not a [`UserId`].
     #[error("the token's user claim is not a usable user id")]
     BadUser,
+    /// The user claim is `email`, and the issuer does not say that it has verified the address: anybody may have given it.
+    #[error("the token's address of mail is not verified")]
+    EmailNotVerified,
     /// The `device` claim is not a UUID or not the device that the request names.
     #[error("the token is for another device")]
     WrongDevice,
@@ -146,8 +158,13 @@ fn bearer_token(header: &str) -> Result<&str, Refusal> {
 pub struct TokenPolicy {
     /// `iss` must equal this.
     pub issuer: String,
-    /// `aud` must be this or an array that contains it.
+    /// `aud` must be this or an array that contains it. A token without `aud` may have it in `client_id`, as access tokens of Cognito do; the
+    /// JWT authorizers of API Gateway have the same rule.
     pub audience: String,
+    /// What `typ` may be, without `application/`, in any case (RFC 7515 §4.1.9). A token without `typ` is taken.
+    pub types: Vec<String>,
+    /// How long a token is good from when it is presented, in seconds, whatever its `exp` says: nobody can take it back.
+    pub life_max_s: u64,
     /// The claim that holds the user id; [`TokenPolicy::DEFAULT_USER_CLAIM`] unless configured. A top-level name, taken literally.
     pub user_claim: String,
 }
@@ -155,6 +172,27 @@ pub struct TokenPolicy {
 impl TokenPolicy {
     /// The user claim of a deployment that names no other.
     pub const DEFAULT_USER_CLAIM: &str = "sub";
+
+    /// The types of a deployment that names no others: any token, and access tokens (RFC 9068 §2.1).
+    pub const DEFAULT_TYPES: &str = "JWT,at+jwt";
+
+    /// The longest life of a token in a deployment that names no other: a day.
+    pub const DEFAULT_LIFE_MAX_S: usize = 86_400;
+
+    /// The names of a list with commas.
+    pub fn types(list: &str) -> Vec<String> {
+        list.split(',').map(|name| name.trim().to_owned()).collect()
+    }
+
+    /// Whether `typ` is one of those.
+    fn takes_type(&self, typ: &str) -> bool {
+        const PREFIX: &str = "application/";
+        let bare = match typ.split_at_checked(PREFIX.len()) {
+            Some((prefix, rest)) if prefix.eq_ignore_ascii_case(PREFIX) => rest,
+            _ => typ,
+        };
+        self.types.iter().any(|taken| taken.eq_ignore_ascii_case(bare))
+    }
 }
 
 /// Who connects, as a verified token says.
@@ -172,6 +210,7 @@ pub struct Identity {
 pub struct Token<'a> {
     algorithm: SigningAlgorithm,
     kid: Option<String>,
+    typ: Option<String>,
     /// `header.payload`, as signed.
     message: &'a str,
     payload: &'a str,
@@ -208,12 +247,12 @@ impl<'a> Token<'a> {
         if header.contains_key("crit") {
             return Err(Refusal::CriticalExtension);
         }
-        let kid = match header.get("kid") {
-            None => None,
-            Some(Value::String(kid)) => Some(kid.clone()),
-            Some(_) => return Err(Refusal::Malformed),
+        let text = |name: &str| match header.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(Refusal::Malformed),
         };
-        Ok(Self { algorithm, kid, message, payload, signature })
+        Ok(Self { algorithm, kid: text("kid")?, typ: text("typ")?, message, payload, signature })
     }
 
     /// The key that the token names, for [`super::jwks::KeySource::keys_for`].
@@ -226,6 +265,9 @@ impl<'a> Token<'a> {
     /// # Errors
     /// The first rule that is broken, as a [`Refusal`].
     pub fn verify(&self, keys: &KeySet, policy: &TokenPolicy, device: Option<DeviceId>, now: UnixMillis) -> Result<Identity, Refusal> {
+        if self.typ.as_ref().is_some_and(|typ| !policy.takes_type(typ)) {
+            return Err(Refusal::WrongType);
+        }
         let key = self.key(keys)?;
         let algorithm = match self.algorithm {
             SigningAlgorithm::Es256 => Algorithm::ES256,
@@ -242,25 +284,21 @@ impl<'a> Token<'a> {
     }
 
     fn key<'k>(&self, keys: &'k KeySet) -> Result<&'k VerificationKey, Refusal> {
-        let key = if let Some(kid) = self.kid() {
-            let mut named = keys.named(kid);
-            let key = named.next().ok_or(Refusal::UnknownKey)?;
-            if named.next().is_some() {
-                return Err(Refusal::AmbiguousKey);
-            }
-            key
-        } else {
-            let mut fitting = keys.for_algorithm(self.algorithm);
-            match (fitting.next(), fitting.next()) {
-                (Some(key), None) => key,
-                _ => return Err(Refusal::AmbiguousKey),
-            }
-        };
-        if key.algorithm() == self.algorithm { Ok(key) } else { Err(Refusal::KeyMismatch) }
+        let kid = self.kid();
+        if kid.is_some_and(|kid| !keys.has(kid)) {
+            return Err(Refusal::UnknownKey);
+        }
+        // Keys of different types may share a `kid` (RFC 7517 §4.5).
+        let mut fitting = keys.for_algorithm(self.algorithm).filter(|key| kid.is_none() || key.kid() == kid);
+        match (fitting.next(), fitting.next()) {
+            (Some(key), None) => Ok(key),
+            (None, _) if kid.is_some() => Err(Refusal::KeyMismatch),
+            _ => Err(Refusal::AmbiguousKey),
+        }
     }
 }
 
-/// The rules for the claims of a token whose signature is right. Both time rules have a leeway of [`TOKEN_LEEWAY_S`]; times are compared
+/// The rules for the claims of a token whose signature is right. All time rules have a leeway of [`TOKEN_LEEWAY_S`]; times are compared
 /// in milliseconds.
 fn identity(claims: &Map<String, Value>, policy: &TokenPolicy, device: Option<DeviceId>, now: UnixMillis) -> Result<Identity, Refusal> {
     let expires_s = claims.get("exp").and_then(time_s).ok_or(Refusal::BadExpiry)?;
@@ -274,11 +312,17 @@ fn identity(claims: &Map<String, Value>, policy: &TokenPolicy, device: Option<De
             return Err(Refusal::NotYetValid);
         }
     }
+    if let Some(issued_at) = claims.get("iat") {
+        let issued_at_s = time_s(issued_at).ok_or(Refusal::BadIssuedAt)?;
+        if now.get() < issued_at_s.saturating_sub(TOKEN_LEEWAY_S) * 1000 {
+            return Err(Refusal::IssuedInFuture);
+        }
+    }
     if claims.get("iss").and_then(Value::as_str) != Some(&policy.issuer) {
         return Err(Refusal::WrongIssuer);
     }
     let for_us = |audience: &Value| audience.as_str() == Some(&policy.audience);
-    let addressed = match claims.get("aud") {
+    let addressed = match claims.get("aud").or_else(|| claims.get("client_id")) {
         Some(Value::Array(audiences)) => audiences.iter().any(for_us),
         Some(audience) => for_us(audience),
         None => false,
@@ -287,6 +331,10 @@ fn identity(claims: &Map<String, Value>, policy: &TokenPolicy, device: Option<De
         return Err(Refusal::WrongAudience);
     }
     let user = claims.get(&policy.user_claim).and_then(Value::as_str).and_then(|id| UserId::new(id).ok()).ok_or(Refusal::BadUser)?;
+    let verified = claims.get("email_verified").is_some_and(|verified| *verified == true || *verified == "true");
+    if policy.user_claim == "email" && !verified {
+        return Err(Refusal::EmailNotVerified);
+    }
     let bound = match claims.get("device") {
         None => None,
         Some(claim) => Some(claim.as_str().and_then(|id| DeviceId::new(id).ok()).ok_or(Refusal::WrongDevice)?),

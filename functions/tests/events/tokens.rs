@@ -57,7 +57,9 @@ pub fn policy() -> TokenPolicy {
     TokenPolicy {
         issuer: "https://login.example.com/".to_owned(),
         audience: "chat".to_owned(),
+        types: TokenPolicy::types(TokenPolicy::DEFAULT_TYPES),
         user_claim: TokenPolicy::DEFAULT_USER_CLAIM.to_owned(),
+        life_max_s: 86_400,
     }
 }
 
@@ -90,6 +92,19 @@ fn a_new_token_prolongs_the_connection_by_what_it_grants() {
     // The function that is asked next goes by it.
     assert_eq!(serve(&store, 7_259_999, Function::Ping, socket_event(Function::Ping))["type"], "ping");
     assert!(try_serve(&store, 7_260_000, Function::Ping, socket_event(Function::Ping)).unwrap().body.is_empty());
+}
+
+#[test]
+fn a_token_is_good_for_a_day_at_most_whatever_it_says() {
+    let store = world_until(1000);
+    let (keys, token) = signed_with(&json!({"exp": 253_402_300_799_u64}));
+    assert_eq!(refreshed(&store, 0, &inline(keys.clone()), &token)["expires_ms"], CONNECTED_AT_MS + 86_400_000);
+    let mut event: Value = sample(Function::Authorize);
+    event["multiValueHeaders"]["Sec-WebSocket-Protocol"] = json!([format!("chatlane.v1, token.{token}")]);
+    let verdict =
+        block_on(authorize::handle(&inline(keys), &policy(), &SetClock::at(time(CONNECTED_AT_MS)), serde_json::from_value(event).unwrap()));
+    let verdict = serde_json::to_value(verdict.unwrap()).unwrap();
+    assert_eq!(verdict["context"]["expires"], json!((CONNECTED_AT_MS + 86_400_000).to_string()));
 }
 
 // holds: R1
@@ -125,6 +140,19 @@ fn a_refresh_before_hello_says_hello_first() {
     assert_eq!(refreshed(&world(), 0, &inline(keys), &token)["code"], "resync");
 }
 
+#[tokio::test]
+async fn the_authorizer_fails_where_the_keys_cannot_be_had_and_judges_nobody() {
+    let clock = SetClock::at(time(CONNECTED_AT_MS));
+    let mut event: Value = sample(Function::Authorize);
+    let keys = KeySource::Cached(KeyCache::new(Down, KeyAges::default()));
+    let failed = authorize::handle(&keys, &policy(), &clock, serde_json::from_value(event.clone()).unwrap()).await;
+    assert_eq!(failed.unwrap_err().to_string(), "no usable keys are cached and fetching them failed");
+    // What needs no key to be judged is denied.
+    event["multiValueHeaders"]["Sec-WebSocket-Protocol"] = json!(["chatlane.v1"]);
+    let denied = authorize::handle(&keys, &policy(), &clock, serde_json::from_value(event).unwrap()).await;
+    assert_eq!(serde_json::to_value(denied.unwrap()).unwrap()["policyDocument"]["Statement"][0]["Effect"], "Deny");
+}
+
 /// An issuer that is down.
 struct Down;
 
@@ -145,7 +173,8 @@ fn a_refresh_that_cannot_be_judged_or_written_is_unavailable() {
 }
 
 async fn verdict(keys: KeySet, event: ApiGatewayCustomAuthorizerRequestTypeRequest) -> Value {
-    serde_json::to_value(authorize::handle(&inline(keys), &policy(), &SetClock::at(time(CONNECTED_AT_MS)), event).await).unwrap()
+    let clock = SetClock::at(time(CONNECTED_AT_MS));
+    serde_json::to_value(authorize::handle(&inline(keys), &policy(), &clock, event).await.unwrap()).unwrap()
 }
 
 #[tokio::test]

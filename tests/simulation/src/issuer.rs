@@ -46,5 +46,11 @@ pub(crate) fn keys() -> KeySource<JwksUrl> {
 }
 
 pub(crate) fn policy() -> TokenPolicy {
-    TokenPolicy { issuer: ISSUER.to_owned(), audience: "chat".to_owned(), user_claim: TokenPolicy::DEFAULT_USER_CLAIM.to_owned() }
+    TokenPolicy {
+        issuer: ISSUER.to_owned(),
+        audience: "chat".to_owned(),
+        types: TokenPolicy::types(TokenPolicy::DEFAULT_TYPES),
+        user_claim: TokenPolicy::DEFAULT_USER_CLAIM.to_owned(),
+        life_max_s: TokenPolicy::DEFAULT_LIFE_MAX_S as u64,
+    }
 }

@@ -11,7 +11,7 @@ use chatlane_tests_workspace::root;
 /// What each package may use outside its tests. `protocol`, `chat` and `session` are pure: no runtime, no AWS, no entropy, `session` no
 /// input or output at all; only `aws` has an AWS SDK; `anyhow` is for `local` and the tests.
 const ALLOWED: [(&str, &[&str]); 8] = [
-    ("chatlane-protocol", &["base64", "serde", "serde_json", "thiserror", "uuid"]),
+    ("chatlane-protocol", &["base64", "serde", "serde_json", "serde_path_to_error", "thiserror", "uuid"]),
     ("chatlane-chat", &["base64", "chatlane-protocol", "futures-util", "hmac", "serde", "serde_json", "sha2", "thiserror", "tracing"]),
     (
         "chatlane-aws",

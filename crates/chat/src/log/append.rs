@@ -17,7 +17,7 @@ use super::entry::Entry;
 use super::kinds::Kind;
 use crate::allowance::Allowance;
 use crate::ports::{Clock, Member, Memberships, MessageLog, Put, ReadBound, Run, last, read_run};
-use crate::refusal::Refused;
+use crate::refusal::{Distance, Refused};
 use crate::settings::{AdmissionLimit, AnchorBound, Settings};
 
 /// Puts of one message before `busy`: each lost one means that somebody else's entry got in.
@@ -182,19 +182,21 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
         let others = || self.window.after(anchor.seq).iter().filter(|entry| !self.stored.contains(&entry.position.seq));
         let bytes: usize = others().map(Entry::stored_bytes).sum();
         if others().count() > self.settings.limits.anchor.entries_max || bytes > self.settings.limits.anchor.bytes_max {
-            return self.anchor_stale().await;
+            return self.anchor_stale(others().count()).await;
         }
         Ok(())
     }
 
-    /// The client goes on from the end of the log, which the window may not reach.
-    async fn anchor_stale(&mut self) -> Result<(), Refused> {
+    /// So many entries, or too many bytes, are behind the anchor. The client goes on from the end of the log, which the window may not reach.
+    async fn anchor_stale(&mut self, entries: usize) -> Result<(), Refused> {
         let last = last(self.ports, self.conversation).await?;
         self.settle_member(last.as_ref()).await?;
         if self.member.is_none() {
             return Err(Refused::NotFound);
         }
-        Err(Refused::AnchorStale { tail: last.map_or(Position::ZERO, |last| last.position) })
+        let AnchorBound { entries_max, bytes_max } = self.settings.limits.anchor;
+        let more_than = if entries > entries_max { Distance::Entries(entries_max) } else { Distance::Bytes(bytes_max) };
+        Err(Refused::AnchorStale { tail: last.map_or(Position::ZERO, |last| last.position), more_than })
     }
 
     /// The sender's entry of this id, if the window holds it.
@@ -240,7 +242,7 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
             Some(_) | None => return Err(Refused::PositionTooOld), // the log was cut under this writer
         }
         if bound.is_reached_by(&entries) {
-            return self.anchor_stale().await;
+            return self.anchor_stale(entries.len() - 1).await;
         }
         let changed = self.window.tail().map(|tail| tail.facts.membership_changed);
         self.window.0.extend(entries.into_iter().skip(1));

@@ -11,6 +11,7 @@ use super::ping::PING_AFTER_IDLE_MS;
 use super::send::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX, MESSAGES_PER_SEND_MAX};
 use crate::entry::Entry;
 use crate::ids::{ConversationId, DeviceId, RequestId, UserId};
+use crate::integer::{Small, small};
 use crate::position::{Position, Seq, UnixMillis};
 use crate::reading::{Bounded, list_or_null};
 use crate::shared_limits::{ENTRY_BYTES_MAX, GAP_WAIT_MS, WEBSOCKET_FRAME_BYTES_MAX};
@@ -46,6 +47,7 @@ pub struct Hello {
     /// Echoed.
     pub id: RequestId,
     /// The protocol version that the client speaks.
+    #[serde(deserialize_with = "small")]
     pub v: u32,
     /// The `next` of the page before; absent in the first request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,16 +105,16 @@ impl<'de> Visitor<'de> for KnownVisitor {
     type Value = Known;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a row of five values")
+        f.write_str("a row of five values: conversation, epoch, seq, epoch, seq")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut row: A) -> Result<Known, A::Error> {
         fn value<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(row: &mut A) -> Result<T, A::Error> {
-            row.next_element()?.ok_or_else(|| A::Error::custom("a row of `known` has five values"))
+            row.next_element()?.ok_or_else(|| A::Error::custom("a row has five values: conversation, epoch, seq, epoch, seq"))
         }
         let conversation = value(&mut row)?;
-        let have = Position::new(value(&mut row)?, value(&mut row)?);
-        let read = Position::new(value(&mut row)?, value(&mut row)?);
+        let position = |row: &mut A| Ok(Position::new(value::<Small, A>(row)?.0, value(row)?));
+        let (have, read) = (position(&mut row)?, position(&mut row)?);
         while row.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Known { conversation, have, read })
     }

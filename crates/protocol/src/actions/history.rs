@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::Entry;
 use crate::ids::{ConversationId, RequestId};
+use crate::integer::small_or_null;
 use crate::position::Seq;
 use crate::reading::Bounded;
 
@@ -21,7 +22,7 @@ pub struct History {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Seq>,
     /// At most so many entries, 1 to 100; absent: as many as a page holds, up to 100.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "small_or_null", skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }
 

@@ -84,7 +84,13 @@ fn with(mut good: Value, name: &str, value: Value) -> Value {
 }
 
 fn policy() -> TokenPolicy {
-    TokenPolicy { issuer: "https://issuer.example/".into(), audience: "chat".into(), user_claim: TokenPolicy::DEFAULT_USER_CLAIM.into() }
+    TokenPolicy {
+        issuer: "https://issuer.example/".into(),
+        audience: "chat".into(),
+        types: TokenPolicy::types(TokenPolicy::DEFAULT_TYPES),
+        user_claim: TokenPolicy::DEFAULT_USER_CLAIM.into(),
+        life_max_s: 86_400,
+    }
 }
 
 fn device(text: &str) -> DeviceId {
@@ -127,6 +133,9 @@ fn a_claim_that_breaks_a_rule_is_refused_by_that_rule() {
         ("nbf", json!("soon"), Refusal::BadNotBefore),
         ("nbf", json!(NOW_S * 1000), Refusal::BadNotBefore),
         ("nbf", json!(NOW_S + 61), Refusal::NotYetValid),
+        ("iat", json!("now"), Refusal::BadIssuedAt),
+        ("iat", json!(NOW_S * 1000), Refusal::BadIssuedAt),
+        ("iat", json!(NOW_S + 61), Refusal::IssuedInFuture),
         ("iss", Value::Null, Refusal::WrongIssuer),
         ("iss", json!("https://issuer.example"), Refusal::WrongIssuer),
         ("iss", json!(["https://issuer.example/"]), Refusal::WrongIssuer),
@@ -152,7 +161,13 @@ fn a_claim_that_breaks_a_rule_is_refused_by_that_rule() {
 
 #[test]
 fn a_claim_that_is_null_is_not_a_claim_that_is_missing() {
-    for (name, refusal) in [("exp", Refusal::BadExpiry), ("nbf", Refusal::BadNotBefore), ("device", Refusal::WrongDevice)] {
+    for (name, refusal) in [
+        ("exp", Refusal::BadExpiry),
+        ("nbf", Refusal::BadNotBefore),
+        ("iat", Refusal::BadIssuedAt),
+        ("aud", Refusal::WrongAudience),
+        ("device", Refusal::WrongDevice),
+    ] {
         let mut claims = claims();
         claims[name] = Value::Null;
         assert_eq!(verify(&es256(&header(), &claims)), Err(refusal), "{name}");
@@ -166,6 +181,8 @@ fn a_claim_within_the_rules_is_accepted() {
         ("exp", json!(253_402_300_799_u64)),
         ("nbf", json!(NOW_S + 59)),
         ("nbf", json!(0)),
+        ("iat", json!(NOW_S + 59)),
+        ("iat", json!(NOW_S - 1_000_000)),
         ("aud", json!(["mail", "chat"])),
         ("sub", json!("auth0|a#b/ü")),
         ("sub", json!("u".repeat(128))),
@@ -181,7 +198,10 @@ fn a_claim_within_the_rules_is_accepted() {
 }
 
 #[test]
-fn the_leeway_of_both_times_is_60_s_to_the_millisecond() {
+fn the_leeway_of_all_times_is_60_s_to_the_millisecond() {
+    let issued = es256(&header(), &with(claims(), "iat", json!(NOW_S)));
+    let issued = |ms| Token::parse(&issued).unwrap().verify(&issuer_keys(), &policy(), None, at_ms(ms)).map(|_| ());
+    assert_eq!((issued(NOW_S * 1000 - 60_001), issued(NOW_S * 1000 - 60_000)), (Err(Refusal::IssuedInFuture), Ok(())));
     let timed = es256(&header(), &with(with(claims(), "exp", json!(NOW_S)), "nbf", json!(NOW_S)));
     let token = Token::parse(&timed).unwrap();
     let at = |ms| token.verify(&issuer_keys(), &policy(), None, at_ms(ms)).map(|identity| identity.expires_s);
@@ -247,8 +267,10 @@ fn a_named_key_must_be_there_once_and_of_the_tokens_algorithm() {
     assert_eq!(verify(&named("rsa")), Err(Refusal::KeyMismatch));
     let twice = key_set(&[ec_jwk(&EC, "ec"), ec_jwk(&STRANGER, "ec")]);
     assert_eq!(verify_with(&twice, &named("ec")), Err(Refusal::AmbiguousKey));
+    // The type of the key tells two of one name apart (RFC 7517 §4.5).
     let both_types = key_set(&[ec_jwk(&EC, "ec"), rsa_jwk("ec")]);
-    assert_eq!(verify_with(&both_types, &named("ec")), Err(Refusal::AmbiguousKey));
+    assert!(verify_with(&both_types, &named("ec")).is_ok());
+    assert!(verify_with(&both_types, &rs256(&json!({ "alg": "RS256", "kid": "ec" }), &claims())).is_ok());
 }
 
 #[test]
@@ -261,6 +283,60 @@ fn a_token_without_kid_needs_exactly_one_key_for_its_algorithm() {
     assert_eq!(verify_with(&two, &unnamed), Err(Refusal::AmbiguousKey));
     let none = key_set(&[rsa_jwk("rsa")]);
     assert_eq!(verify_with(&none, &unnamed), Err(Refusal::AmbiguousKey));
+}
+
+#[test]
+fn a_token_of_another_type_is_refused_and_one_without_a_type_is_taken() {
+    for typ in ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "Application/JWT"] {
+        assert!(verify(&es256(&with(header(), "typ", json!(typ)), &claims())).is_ok(), "{typ}");
+    }
+    assert!(verify(&es256(&with(header(), "typ", Value::Null), &claims())).is_ok());
+    for typ in ["logout+jwt", "dpop+jwt", "secevent+jwt", "", "at", "application/", "text/at+jwt", "JWT,at+jwt"] {
+        assert_eq!(verify(&es256(&with(header(), "typ", json!(typ)), &claims())), Err(Refusal::WrongType), "{typ}");
+    }
+    let only = TokenPolicy { types: TokenPolicy::types("at+jwt, x"), ..policy() };
+    let verdict = |typ: &str| {
+        let token = es256(&with(header(), "typ", json!(typ)), &claims());
+        Token::parse(&token).unwrap().verify(&issuer_keys(), &only, None, at_ms(NOW_S * 1000)).map(|_| ())
+    };
+    assert_eq!(["at+jwt", "x", "JWT"].map(verdict), [Ok(()), Ok(()), Err(Refusal::WrongType)]);
+}
+
+/// Tokens as a user pool of Cognito makes them (developer guide, "Understanding user pool JSON web tokens"): an id token says for whom it is
+/// in `aud`, an access token in `client_id`.
+#[test]
+fn the_tokens_of_a_cognito_user_pool_are_taken() {
+    let header = json!({ "alg": "RS256", "kid": "rsa" });
+    let common = json!({
+        "sub": "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", "iss": "https://issuer.example/", "exp": NOW_S + 3600, "iat": NOW_S, "auth_time": NOW_S,
+        "jti": "j", "origin_jti": "o", "event_id": "e", "cognito:groups": ["g"],
+    });
+    let access = with(with(common.clone(), "client_id", json!("chat")), "token_use", json!("access"));
+    let access = with(with(access, "scope", json!("openid")), "username", json!("alice"));
+    let id = with(with(common, "aud", json!("chat")), "token_use", json!("id"));
+    let id = with(with(id, "cognito:username", json!("alice")), "email_verified", json!(true));
+    for claims in [&access, &id] {
+        assert_eq!(verify(&rs256(&header, claims)).unwrap().user.as_str(), "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee");
+    }
+    // Of another client of the same pool.
+    for claims in [with(access.clone(), "client_id", json!("mail")), with(access, "aud", json!("mail")), with(id, "aud", json!("mail"))] {
+        assert_eq!(verify(&rs256(&header, &claims)), Err(Refusal::WrongAudience), "{claims}");
+    }
+}
+
+#[test]
+fn an_address_of_mail_names_a_user_only_where_the_issuer_has_verified_it() {
+    let by_mail = TokenPolicy { user_claim: "email".into(), ..policy() };
+    let verdict = |verified: Value| {
+        let token = es256(&header(), &with(with(claims(), "email", json!("alice@example.com")), "email_verified", verified));
+        Token::parse(&token).unwrap().verify(&issuer_keys(), &by_mail, None, at_ms(NOW_S * 1000)).map(|identity| identity.user)
+    };
+    for verified in [json!(true), json!("true")] {
+        assert_eq!(verdict(verified), Ok(UserId::new("alice@example.com").unwrap()));
+    }
+    for unverified in [Value::Null, json!(false), json!("false"), json!(1), json!("yes")] {
+        assert_eq!(verdict(unverified.clone()), Err(Refusal::EmailNotVerified), "{unverified}");
+    }
 }
 
 #[test]
@@ -315,6 +391,7 @@ fn a_token_that_is_not_three_base64url_json_objects_is_malformed() {
         signed(&base64url(r#"{"alg":7}"#), body),
         signed(&base64url(r#"{"alg":"ES256","kid":7}"#), body),
         signed(&base64url(r#"{"alg":"ES256","kid":null}"#), body),
+        signed(&base64url(r#"{"alg":"ES256","typ":7}"#), body),
     ];
     for bad in table {
         assert_eq!(verify(&bad), Err(Refusal::Malformed), "{bad}");

@@ -79,7 +79,7 @@ impl World {
         let off_ms = self.clock_off();
         let clock = SetClock::at(machine_clock(&self.clock, off_ms)());
         let verdict = block_on(authorize::handle(&issuer::keys(), &issuer::policy(), &clock, event));
-        let verdict = serde_json::to_value(verdict).expect("an authorizer's verdict");
+        let verdict = serde_json::to_value(verdict.expect("the issuer's keys are there")).expect("an authorizer's verdict");
         if verdict["policyDocument"]["Statement"][0]["Effect"] != "Allow" {
             return false;
         }
