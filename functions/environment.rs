@@ -1,18 +1,22 @@
 //! What a function reads from its environment, once, at its start. A Lambda has one source of settings.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt::Display;
 use std::marker::PhantomData;
+use std::str::FromStr;
 use std::sync::LazyLock;
 use std::time::Instant;
 
 use chatlane_aws::{Clocks, Parts, Resource, sdk_config};
 use chatlane_chat::deployment::Secret;
+use chatlane_chat::limit::Budget;
 use chatlane_chat::ports::Clock;
 use chatlane_chat::settings::{AdmissionLimit, AnchorBound, Deployed, SendLimits};
 use chatlane_protocol::UnixMillis;
 use chatlane_protocol::limits::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX};
 
 use crate::handshake::authorize::token::TokenPolicy;
+use crate::limit::UserLimit;
 
 /// Everything that is wrong with the environment, in one error.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,12 +66,12 @@ impl Environment {
     }
 
     /// A number with a default.
-    fn asked_number_or(&mut self, name: &str, default: usize) -> usize {
+    fn asked_number_or(&mut self, name: &str, default: u64) -> u64 {
         self.asked.insert(name.to_owned());
         self.number_or(name, default)
     }
 
-    fn number_or(&mut self, name: &str, default: usize) -> usize {
+    fn number_or<T: FromStr + Copy + Display>(&mut self, name: &str, default: T) -> T {
         let text = self.unasked(name, &default.to_string());
         text.parse().unwrap_or_else(|_| {
             self.wrong.push(format!("{name} is not a number"));
@@ -93,9 +97,17 @@ impl Environment {
             audience: self.text("CHATLANE_JWT_AUDIENCE"),
             types: TokenPolicy::types(&self.text_or("CHATLANE_JWT_TYPES", TokenPolicy::DEFAULT_TYPES)),
             user_claim: self.text_or("CHATLANE_JWT_USER_CLAIM", TokenPolicy::DEFAULT_USER_CLAIM),
-            life_max_s: self.asked_number_or("CHATLANE_MAX_TOKEN_LIFE_S", TokenPolicy::DEFAULT_LIFE_MAX_S) as u64,
+            life_max_s: self.asked_number_or("CHATLANE_MAX_TOKEN_LIFE_S", TokenPolicy::DEFAULT_LIFE_MAX_S),
         };
         (if keys.is_empty() { source } else { keys }, policy)
+    }
+
+    /// What users may spend; a rate of 0: as much as they like.
+    pub fn limit(&mut self) -> UserLimit {
+        let units_per_s = self.asked_number_or("CHATLANE_BUDGET_UNITS_PER_S", Budget::DEFAULT.units_per_s);
+        let burst = self.asked_number_or("CHATLANE_BUDGET_BURST_UNITS", Budget::DEFAULT.burst);
+        let charged_min = self.number_or("CHATLANE_CHARGED_MIN_UNITS", Budget::DEFAULT.charged_min);
+        UserLimit::new((units_per_s > 0).then_some(Budget { units_per_s, burst, charged_min: charged_min.max(1) }))
     }
 
     /// What the function knows of its deployment.

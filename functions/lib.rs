@@ -9,6 +9,7 @@ pub mod bootstrap;
 pub mod environment;
 pub mod function;
 pub mod handshake;
+pub mod limit;
 pub mod routes;
 pub mod start;
 pub mod websocket;

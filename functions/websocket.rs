@@ -2,13 +2,16 @@
 
 use aws_lambda_events::apigw::{ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext};
 use aws_lambda_events::http::HeaderMap;
-use chatlane_chat::ports::{Clock, Connections, Outbound};
-use chatlane_chat::requests::caller::{Caller, admit};
+use chatlane_chat::limit::FRAME_UNITS;
+use chatlane_chat::ports::{Accounts, Clock, Connections, Meter, Outbound};
+use chatlane_chat::requests::caller::{Caller, admit, part};
 use chatlane_chat::{Done, Refused};
 use chatlane_protocol::frames::{ErrorFrame, encode};
 use chatlane_protocol::request::{Exchange, parse};
 use chatlane_protocol::{ConnectionId, DeviceId, Refusal, RequestId, ServerFrame, UnixMillis, UserId};
 use serde::Serialize;
+
+use crate::limit::UserLimit;
 
 /// What the gateway gives a route.
 pub type Event = ApiGatewayWebsocketProxyRequest;
@@ -75,22 +78,24 @@ pub fn header(all: &HeaderMap, single: &HeaderMap, name: &str) -> Option<String>
 /// What every route does: reads who asks what, and answers with what `serve` makes of it. A bad request, and one of a caller whose token
 /// has expired, does not get there.
 pub async fn answer<E: Exchange>(
-    ports: &(impl Connections + Outbound + Clock),
+    ports: &(impl Connections + Outbound + Clock + Accounts + Meter),
+    limit: &UserLimit,
     event: &Event,
     serve: impl AsyncFnOnce(Caller, &E::Request) -> Result<Done<E::Answer>, Refused>,
 ) -> Answered {
-    respond::<E, _>(ports, event, async |caller, request| Ok(E::frame(serve(caller, request).await?.answer))).await
+    respond::<E, _>(ports, limit, event, async |caller, request| Ok(E::frame(serve(caller, request).await?.answer))).await
 }
 
 /// [`answer`], for a route that may answer with another frame than its own, or with none.
 pub async fn respond<E: Exchange, F: Into<Option<ServerFrame>>>(
-    ports: &(impl Connections + Outbound + Clock),
+    ports: &(impl Connections + Outbound + Clock + Accounts + Meter),
+    limit: &UserLimit,
     event: &Event,
     serve: impl AsyncFnOnce(Caller, &E::Request) -> Result<F, Refused>,
 ) -> Answered {
     let request = parse::<E>(body(event));
     let id = request.as_ref().map_or_else(|bad| bad.id.clone(), |request| Some(E::id(request).clone()));
-    answer_if_admitted(ports, event, id, async |caller| match request {
+    answer_if_admitted(ports, limit, event, id, async |caller| match request {
         Err(bad) => Ok(Some(error(bad.id, bad.refusal))),
         Ok(request) => {
             let served = serve(caller, &request).await.map(Into::into);
@@ -100,22 +105,34 @@ pub async fn respond<E: Exchange, F: Into<Option<ServerFrame>>>(
     .await
 }
 
-/// Answers a caller whose token has not expired; `id` is the request's, where it has a good one.
+/// Answers a caller whose token has not expired, and charges them for what that cost; `id` is the request's, where it has a good one. Who has
+/// spent too much is told so, instead of what they asked, and the connection is closed.
 pub async fn answer_if_admitted<F: Into<Option<ServerFrame>>>(
-    ports: &(impl Connections + Outbound + Clock),
+    ports: &(impl Connections + Outbound + Clock + Accounts + Meter),
+    limit: &UserLimit,
     event: &Event,
     id: Option<RequestId>,
     serve: impl AsyncFnOnce(Caller) -> Result<F, Refused>,
 ) -> Answered {
     let caller = caller(&event.request_context)?;
-    let served = match admit(ports, caller, id.as_ref()).await {
-        Ok(None) => Ok(None), // posted, and closed
-        Ok(Some(caller)) => serve(caller).await.map(Into::into),
-        Err(failure) => {
-            failure.log("whether a refresh has prolonged the connection is unknown");
-            Err(failure.into())
+    let (user, connection, before) = (caller.user.clone(), caller.connection.clone(), ports.units());
+    let served = if limit.takes(ports, &user) {
+        match admit(ports, caller, id.as_ref()).await {
+            Ok(None) => Ok(None), // posted, and closed
+            Ok(Some(caller)) => serve(caller).await.map(Into::into),
+            Err(failure) => {
+                failure.log("whether a refresh has prolonged the connection is unknown");
+                Err(failure.into())
+            }
         }
+    } else {
+        Err(Refused::TooMuch { retry_after_ms: 1000 })
     };
+    let units = FRAME_UNITS + ports.units().saturating_sub(before);
+    if let Some(retry_after_ms) = limit.charge(ports, &user, &connection, units, &event.request_context).await {
+        part(ports, &connection, id.as_ref(), &Refused::TooMuch { retry_after_ms }).await;
+        return Ok(ProxyAnswer::NOTHING);
+    }
     Ok(served.unwrap_or_else(|refused| Some(error(id, refused.to_wire()))).map_or(ProxyAnswer::NOTHING, |frame| ProxyAnswer::of(&frame)))
 }
 

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::Client;
 use chatlane_chat::ports::Clock;
 use chatlane_protocol::UnixMillis;
 
+use crate::meter::Meter;
 use crate::store::table::Table;
 
 /// All ports that stand on these parts of a deployment; `()` stands for a part that is not given. Each port is implemented for the parts
@@ -21,6 +22,7 @@ pub struct Backend<L = (), C = (), I = (), U = (), Q = (), G = ()> {
     pub queue: Q,
     /// The gateway's management endpoint.
     pub gateway: G,
+    pub(crate) meter: Meter,
     clocks: Clocks,
 }
 
@@ -60,6 +62,8 @@ pub struct Clients<'a> {
     pub config: &'a SdkConfig,
     /// Of the tables.
     pub tables: Client,
+    /// Of the process.
+    pub meter: Meter,
 }
 
 /// One part: a table, the queue, the gateway, or `()`.
@@ -129,7 +133,9 @@ impl<L: Part, C: Part, I: Part, U: Part, Q: Part, G: Part> Parts for Backend<L, 
         fn part<P: Part>(clients: &Clients<'_>, names: &HashMap<Resource, String>) -> P {
             P::new(clients, P::RESOURCE.map_or("", |resource| names.get(&resource).expect("every part has a name")))
         }
-        let clients = &Clients { config, tables: Client::new(config) };
+        let meter = Meter::default();
+        let tables = Client::from_conf(aws_sdk_dynamodb::config::Builder::from(config).interceptor(meter.clone()).build());
+        let clients = &Clients { config, tables, meter: meter.clone() };
         Self {
             log: part(clients, names),
             conversations: part(clients, names),
@@ -137,6 +143,7 @@ impl<L: Part, C: Part, I: Part, U: Part, Q: Part, G: Part> Parts for Backend<L, 
             users: part(clients, names),
             queue: part(clients, names),
             gateway: part(clients, names),
+            meter,
             clocks,
         }
     }

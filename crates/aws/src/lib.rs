@@ -8,6 +8,7 @@
 mod backend;
 mod failure;
 pub mod items;
+mod meter;
 pub mod outbound;
 pub mod queue;
 mod store;

@@ -10,6 +10,7 @@
 pub mod allowance;
 pub mod deployment;
 pub mod done;
+pub mod limit;
 pub mod log;
 mod page;
 pub mod ports;

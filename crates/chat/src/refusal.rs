@@ -50,6 +50,12 @@ pub enum Refused {
         /// When there will be a token.
         retry_after_ms: u64,
     },
+    /// The user: what they may ask of one environment in a second, or what they may spend.
+    #[error("too much is asked for this user: come back later")]
+    TooMuch {
+        /// When they are answered again.
+        retry_after_ms: u64,
+    },
     /// Others were faster in every attempt, or one request asked for too much of a kind.
     #[error("others were faster, or too much was asked at once")]
     Busy,
@@ -102,7 +108,7 @@ impl Refused {
             Self::PositionTooOld => ErrorCode::AnchorTooOld,
             Self::EpochChanged { .. } => ErrorCode::EpochChanged,
             Self::AnchorStale { .. } => ErrorCode::AnchorStale,
-            Self::RateLimited { .. } => ErrorCode::RateLimited,
+            Self::RateLimited { .. } | Self::TooMuch { .. } => ErrorCode::RateLimited,
             Self::Busy => ErrorCode::Busy,
             Self::UpgradeRequired => ErrorCode::UpgradeRequired,
             Self::WithOneself => ErrorCode::BadRequest,
@@ -119,7 +125,7 @@ impl Refused {
         match self {
             Self::AnchorStale { tail, .. } => Refusal { tail: Some(*tail), ..refusal },
             Self::EpochChanged { common } => Refusal { common: Some(*common), ..refusal },
-            Self::RateLimited { retry_after_ms } => refusal.after_ms(*retry_after_ms),
+            Self::RateLimited { retry_after_ms } | Self::TooMuch { retry_after_ms } => refusal.after_ms(*retry_after_ms),
             Self::Busy | Self::Failed(_) => refusal.after_ms(RETRY_AFTER_MS),
             _ => refusal,
         }

@@ -18,6 +18,7 @@ fn refusals() -> Vec<(Refused, ErrorCode, Option<u64>)> {
         (Refused::EpochChanged { common: position(3) }, ErrorCode::EpochChanged, None),
         (Refused::AnchorStale { tail: position(9), more_than: Distance::Entries(200) }, ErrorCode::AnchorStale, None),
         (Refused::RateLimited { retry_after_ms: 30 }, ErrorCode::RateLimited, Some(30)),
+        (Refused::TooMuch { retry_after_ms: 60_000 }, ErrorCode::RateLimited, Some(60_000)),
         (Refused::Busy, ErrorCode::Busy, Some(RETRY_AFTER_MS)),
         (Refused::UpgradeRequired, ErrorCode::UpgradeRequired, None),
         (Refused::WithOneself, ErrorCode::BadRequest, None),

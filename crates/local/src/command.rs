@@ -64,6 +64,9 @@ struct Run {
     /// Let every request to a table, a queue or a socket take the time of AWS instead of this machine's.
     #[arg(long, value_name = "WHOSE")]
     latency: Option<Whose>,
+    /// Let users spend as much as they like, for load tests: nobody is charged or shut out.
+    #[arg(long)]
+    no_limit: bool,
     /// Print where the embedded endpoints listen, and the story of every frame; given twice, every AWS call too.
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -113,6 +116,9 @@ async fn run_stack(options: Run) -> anyhow::Result<()> {
     if let Some(seed) = options.seed {
         settings.gateway.reorder = Reorder::seeded(seed);
         settings.gateway.lost_disconnects = Some(LostDisconnects { share: 0.2, seed });
+    }
+    if options.no_limit {
+        settings.environment.insert("CHATLANE_BUDGET_UNITS_PER_S".to_owned(), "0".to_owned());
     }
     if let Some(Whose::Aws) = options.latency {
         settings.latency = Latency::Aws { seed: options.seed.unwrap_or_else(rand::random) };

@@ -320,6 +320,8 @@ fn environment(function: Function, at: &Addresses, further: &BTreeMap<String, St
         "CHATLANE_JWT_TYPES" => "JWT,at+jwt".to_owned(),
         "CHATLANE_JWT_USER_CLAIM" => "sub".to_owned(),
         "CHATLANE_MAX_TOKEN_LIFE_S" => "86400".to_owned(),
+        "CHATLANE_BUDGET_UNITS_PER_S" => "400".to_owned(),
+        "CHATLANE_BUDGET_BURST_UNITS" => "120000".to_owned(),
         _ => String::new(), // empty: not given
     };
     let mut env = Environment::new([]);

@@ -41,6 +41,9 @@ pub const INTEGER_MAX: u64 = (1 << 53) - 1;
 /// Live connections of one user; one more displaces the oldest. Ours: keeps the session item in one read unit.
 pub const CONNECTIONS_PER_USER_MAX: usize = 16;
 
+/// Connections of a user that have not said hello; a further handshake is answered 429. Ours.
+pub const PENDING_CONNECTIONS_MAX: usize = 32;
+
 /// A token as presented. Ours: API Gateway allows 10,240 bytes for all headers together.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 

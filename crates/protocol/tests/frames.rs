@@ -139,6 +139,8 @@ fn frames_of_a_connection() -> Vec<(&'static str, ServerFrame)> {
         next: Some(conversation()),
     };
     let ping = PingAnswer { id: id(), server_time_ms: time(), resync: false, conversations: vec![] };
+    let limited = Refusal::new(ErrorCode::RateLimited, "too much is asked for this user: come back later").after_ms(60_000);
+    let limited = ServerFrame::Error(ErrorFrame { id: Some(id()), refusal: limited });
     let expired = "the token has expired: connect again with a new one";
     vec![
         ("hello", ServerFrame::Hello(Box::new(hello))),
@@ -148,6 +150,7 @@ fn frames_of_a_connection() -> Vec<(&'static str, ServerFrame)> {
         ("goaway", ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None })),
         ("error", bad(Some(id()), ErrorCode::NotFound, "no such conversation")),
         ("error_token_expired", bad(Some(id()), ErrorCode::TokenExpired, expired)),
+        ("error_rate_limited", limited),
         ("error_without_id", bad(None, ErrorCode::BadRequest, "not one JSON object: malformed at line 1 column 1")),
     ]
 }

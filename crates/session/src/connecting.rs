@@ -2,7 +2,7 @@
 
 use chatlane_protocol::ErrorCode;
 use chatlane_protocol::frames::{ErrorFrame, Goaway, GoawayReason};
-use chatlane_protocol::{ConversationId, ServerFrame};
+use chatlane_protocol::{ConversationId, Refusal, ServerFrame};
 
 use super::link::{HelloPage, InFlight, Link, Stage};
 use super::sockets::Rest;
@@ -88,7 +88,8 @@ impl Session {
 
     fn back_off(&mut self, stage: Stage, retry_after_ms: Option<u64>, step: &mut Step) {
         self.forgive_if_lasted(stage, step);
-        self.sockets.connect.fail(step, retry_after_ms);
+        let shut_ms = self.sockets.shut_until.0.saturating_sub(step.now.0);
+        self.sockets.connect.fail(step, retry_after_ms.max(Some(shut_ms)));
         self.sockets.rest = Rest::BackOff { until: self.sockets.connect.not_before() };
     }
 
@@ -175,7 +176,7 @@ impl Session {
                     self.answered(socket, in_flight.purpose, answer, step);
                 } else if let Answer::Refused(refusal) = answer {
                     // Also under the id of a request that is settled: what is about the connection still is.
-                    let _other = self.refused_for_all(socket, refusal.code, step);
+                    let _other = self.refused_for_all(socket, &refusal, step);
                 } else if let (Some(InFlight { purpose: Purpose::Send { conversation, .. }, .. }), Answer::Frame(frame)) = (late, answer) {
                     self.late_results(&conversation, frame, step);
                 }
@@ -190,7 +191,7 @@ impl Session {
             }
             Arrival::Push(ServerFrame::Goaway(goaway)) => self.goaway_came(socket, &goaway, step),
             Arrival::Push(ServerFrame::Error(ErrorFrame { refusal, .. })) => {
-                let _other = self.refused_for_all(socket, refusal.code, step);
+                let _other = self.refused_for_all(socket, &refusal, step);
             }
             Arrival::GatewayFailure => {
                 for purpose in link.lose_answers(step.now) {
@@ -220,11 +221,16 @@ impl Session {
     }
 
     /// What an error means for the socket, whatever was asked. Answers whether that is all that it means.
-    pub(super) fn refused_for_all(&mut self, socket: SocketId, code: ErrorCode, step: &mut Step) -> bool {
-        match code {
+    pub(super) fn refused_for_all(&mut self, socket: SocketId, refusal: &Refusal, step: &mut Step) -> bool {
+        match refusal.code {
             ErrorCode::TokenExpired => self.token_expired(socket, step),
             ErrorCode::UpgradeRequired => self.rest(Rest::UpgradeRequired, step),
             ErrorCode::Resync => self.greet_again(socket),
+            ErrorCode::RateLimited => {
+                // If the server closes the socket now, the user is shut out for as long.
+                self.sockets.shut_until = step.now.plus_ms(refusal.retry_after_ms.unwrap_or_default());
+                return false;
+            }
             _ => return false,
         }
         true

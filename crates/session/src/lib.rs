@@ -334,7 +334,7 @@ impl Session {
     /// A request is settled, or its outcome is unknown for good.
     fn answered(&mut self, socket: SocketId, purpose: Purpose, answer: Answer, step: &mut Step) {
         if let Answer::Refused(refusal) = &answer
-            && self.refused_for_all(socket, refusal.code, step)
+            && self.refused_for_all(socket, refusal, step)
         {
             // What was asked is asked again when the connection is as it should be.
             self.answered(socket, purpose, Answer::Lost(wire::Loss::Answer), step);

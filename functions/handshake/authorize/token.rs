@@ -177,7 +177,7 @@ impl TokenPolicy {
     pub const DEFAULT_TYPES: &str = "JWT,at+jwt";
 
     /// The longest life of a token in a deployment that names no other: a day.
-    pub const DEFAULT_LIFE_MAX_S: usize = 86_400;
+    pub const DEFAULT_LIFE_MAX_S: u64 = 86_400;
 
     /// The names of a list with commas.
     pub fn types(list: &str) -> Vec<String> {

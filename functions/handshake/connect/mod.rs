@@ -1,16 +1,19 @@
-//! Route `$connect`: admits whom the authorizer let through, and writes nothing. Until this has answered, a post to the connection gets
-//! 410, which would remove the session of a live socket: sessions are written by `hello`.
+//! Route `$connect`: admits whom the authorizer let through, unless their gate is shut, and notes the connection as one that may say hello.
+//! It writes no session: until this has answered, a post to the connection gets 410, which would remove the session of a live socket.
 
 use std::collections::BTreeMap;
 
-use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
+use chatlane_aws::{Backend, Gateway, Users};
+use chatlane_chat::limit::FRAME_UNITS;
+use chatlane_chat::ports::{Accounts, Clock, Connection, Connections, Meter, Outbound};
+use chatlane_chat::requests::admit::admit;
+use chatlane_chat::requests::caller::Caller;
 use chatlane_protocol::SUBPROTOCOL;
-use lambda_runtime::{Error, service_fn};
 use serde::Serialize;
 
-use crate::environment::Environment;
-use crate::start::RouteEvent;
-use crate::websocket::{ForeignEvent, caller, header};
+use crate::limit::UserLimit;
+use crate::start::{nobody, route};
+use crate::websocket::{Event, ForeignEvent, caller, header};
 
 const SUBPROTOCOL_HEADER: &str = "Sec-WebSocket-Protocol";
 
@@ -21,22 +24,37 @@ pub struct HandshakeAnswer {
     /// Below 300 admits.
     pub status_code: u16,
     /// What the handshake answers beside what the gateway adds.
-    pub headers: BTreeMap<&'static str, &'static str>,
+    pub headers: BTreeMap<&'static str, String>,
 }
 
-/// It is given nothing.
-pub const fn asks(_env: &mut Environment) {}
-
-/// Runs its loop.
-pub async fn run(_env: Environment) -> Result<(), Error> {
-    lambda_runtime::run(service_fn(|event: RouteEvent| async move { handle(&event.payload) })).await
+route! {
+    ports: Backend<(), (), (), Users, (), Gateway>;
+    given: UserLimit by limit;
+    opens: |ports| [ports.gate(&nobody().0)];
 }
 
-/// Admits, and echoes the subprotocol if the client offered it; never the token that it offered beside it.
-pub fn handle(event: &ApiGatewayWebsocketProxyRequest) -> Result<HandshakeAnswer, ForeignEvent> {
-    caller(&event.request_context)?;
+/// Admits, and echoes the subprotocol if the client offered it; never the token that it offered beside it. Who is shut out, or has too many
+/// connections that have not said hello, is answered 429.
+pub async fn handle(
+    ports: &(impl Connections + Accounts + Outbound + Clock + Meter),
+    limit: &UserLimit,
+    event: Event,
+) -> Result<HandshakeAnswer, ForeignEvent> {
+    let Caller { user, device, connection, connected_at, expires } = caller(&event.request_context)?;
+    let before = ports.units();
+    let mut admission = admit(ports, &user, &Connection { connection: connection.clone(), device, connected_at, expires }).await;
+    let units = FRAME_UNITS + ports.units().saturating_sub(before);
+    if admission.is_ok()
+        && let Some(retry_after_ms) = limit.charge(ports, &user, &connection, units, &event.request_context).await
+    {
+        admission = Err(retry_after_ms);
+    }
     let offered = header(&event.multi_value_headers, &event.headers, SUBPROTOCOL_HEADER);
     let echoed = offered.is_some_and(|offered| offered.split(',').any(|name| name.trim() == SUBPROTOCOL));
-    let headers = if echoed { BTreeMap::from([(SUBPROTOCOL_HEADER, SUBPROTOCOL)]) } else { BTreeMap::new() };
-    Ok(HandshakeAnswer { status_code: 200, headers })
+    let (status_code, headers) = match admission {
+        Ok(()) if echoed => (200, BTreeMap::from([(SUBPROTOCOL_HEADER, SUBPROTOCOL.to_owned())])),
+        Ok(()) => (200, BTreeMap::new()),
+        Err(retry_after_ms) => (429, BTreeMap::from([("Retry-After", retry_after_ms.div_ceil(1000).to_string())])),
+    };
+    Ok(HandshakeAnswer { status_code, headers })
 }

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Users};
-use chatlane_chat::ports::{Clock, Connections, Deployments, Heads, Inboxes as InboxesPort, MessageLog, Outbound};
+use chatlane_chat::ports::{Accounts, Clock, Connections, Deployments, Heads, Inboxes as InboxesPort, MessageLog, Meter, Outbound};
 use chatlane_chat::requests::hello::{self, Greeting};
 use chatlane_chat::settings::Deployed;
 use chatlane_protocol::ServerFrame;
@@ -12,6 +12,7 @@ use chatlane_protocol::request::exchange;
 use lambda_runtime::{Error, service_fn};
 
 use crate::environment::{Environment, PortsToBe};
+use crate::limit::UserLimit;
 use crate::start::{RouteEvent, open_connection};
 use crate::websocket::{Answered, Event, respond};
 
@@ -19,32 +20,33 @@ use crate::websocket::{Answered, Event, respond};
 pub type Ports = Backend<Log, Conversations, Inboxes, Users, (), Gateway>;
 
 /// What it is given.
-pub fn asks(env: &mut Environment) -> (PortsToBe<Ports>, Deployed) {
-    (env.ports(), env.founding())
+pub fn asks(env: &mut Environment) -> (PortsToBe<Ports>, Deployed, UserLimit) {
+    (env.ports(), env.founding(), env.limit())
 }
 
 /// Runs its loop.
 pub async fn run(env: Environment) -> Result<(), Error> {
-    let (ports, deployed) = &env.give(asks)?;
+    let (ports, deployed, limit) = &env.give(asks)?;
     let ports = &ports.make().await;
     open_connection(deployed.settings(ports)).await;
     let entropy = &RandomState::new();
     lambda_runtime::run(service_fn(|event: RouteEvent| {
         let mut hasher = entropy.build_hasher();
         hasher.write(event.context.request_id.as_bytes());
-        handle(ports, deployed, hasher.finish(), event.payload)
+        handle(ports, deployed, limit, hasher.finish(), event.payload)
     }))
     .await
 }
 
 /// Answers one `hello`; `spread` is a random number.
 pub async fn handle(
-    ports: &(impl Connections + InboxesPort + Heads + MessageLog + Deployments + Outbound + Clock),
+    ports: &(impl Connections + InboxesPort + Heads + MessageLog + Deployments + Outbound + Clock + Accounts + Meter),
     deployed: &Deployed,
+    limit: &UserLimit,
     spread: u64,
     event: Event,
 ) -> Answered {
-    respond::<exchange::Hello, _>(ports, &event, async |caller, request| {
+    respond::<exchange::Hello, _>(ports, limit, &event, async |caller, request| {
         let settings = deployed.settings(ports).await?;
         Ok(match hello::hello(ports, &settings, spread, &caller, request).await?.answer {
             Greeting::Welcome(answer) => ServerFrame::Hello(answer),

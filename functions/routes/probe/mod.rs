@@ -2,28 +2,32 @@
 
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Queue, Users};
 use chatlane_chat::ports::{
-    Clock, Connections, Deployments, FanOutQueue, Heads, Inboxes as InboxesPort, Memberships, MessageLog, Outbound,
+    Accounts, Clock, Connections, Deployments, FanOutQueue, Heads, Inboxes as InboxesPort, Memberships, MessageLog, Meter, Outbound,
 };
 use chatlane_chat::requests::probe;
 use chatlane_chat::settings::Deployed;
 use chatlane_protocol::request::exchange;
 
+use crate::limit::UserLimit;
 use crate::start::route;
 use crate::websocket::{Answered, Event, answer};
 
 route! {
     ports: Backend<Log, Conversations, Inboxes, Users, Queue, Gateway>;
-    given: Deployed by deployed;
+    given: Deployed by deployed, UserLimit by limit;
     opens: |ports| [deployed.settings(ports)];
 }
 
 /// Answers one `probe`.
 pub async fn handle(
-    ports: &(impl MessageLog + InboxesPort + Memberships + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock),
+    ports: &(
+         impl MessageLog + InboxesPort + Memberships + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock + Accounts + Meter
+     ),
     deployed: &Deployed,
+    limit: &UserLimit,
     event: Event,
 ) -> Answered {
-    answer::<exchange::Probe>(ports, &event, async |caller, request| {
+    answer::<exchange::Probe>(ports, limit, &event, async |caller, request| {
         let settings = deployed.settings(ports).await?;
         probe::probe(ports, &settings, &caller, request).await
     })

@@ -3,7 +3,7 @@
 
 use chatlane_aws::{Backend, Gateway, Users};
 use chatlane_chat::Refused;
-use chatlane_chat::ports::{Clock, Connections, Failure, Outbound};
+use chatlane_chat::ports::{Accounts, Clock, Connections, Failure, Meter, Outbound};
 use chatlane_chat::requests::refresh;
 use chatlane_protocol::request::exchange;
 use lambda_runtime::{Error, service_fn};
@@ -12,6 +12,7 @@ use crate::environment::{Environment, PortsToBe};
 use crate::handshake::authorize::jwks::{FetchKeys, KeyAges, KeySource};
 use crate::handshake::authorize::token::TokenPolicy;
 use crate::handshake::authorize::{Denied, grant};
+use crate::limit::UserLimit;
 use crate::start::RouteEvent;
 use crate::websocket::{Answered, Event, answer};
 
@@ -19,25 +20,26 @@ use crate::websocket::{Answered, Event, answer};
 pub type Ports = Backend<(), (), (), Users, (), Gateway>;
 
 /// What it is given.
-pub fn asks(env: &mut Environment) -> (PortsToBe<Ports>, (String, TokenPolicy)) {
-    (env.ports(), env.issuer())
+pub fn asks(env: &mut Environment) -> (PortsToBe<Ports>, (String, TokenPolicy), UserLimit) {
+    (env.ports(), env.issuer(), env.limit())
 }
 
 /// Runs its loop.
 pub async fn run(env: Environment) -> Result<(), Error> {
-    let (ports, (source, policy)) = &env.give(asks)?;
+    let (ports, (source, policy), limit) = &env.give(asks)?;
     let (ports, keys) = (&ports.make().await, &KeySource::from_setting(source, KeyAges::default())?);
-    lambda_runtime::run(service_fn(|event: RouteEvent| handle(ports, keys, policy, event.payload))).await
+    lambda_runtime::run(service_fn(|event: RouteEvent| handle(ports, keys, policy, limit, event.payload))).await
 }
 
 /// Answers one `refresh`.
 pub async fn handle(
-    ports: &(impl Connections + Outbound + Clock),
+    ports: &(impl Connections + Outbound + Clock + Accounts + Meter),
     keys: &KeySource<impl FetchKeys>,
     policy: &TokenPolicy,
+    limit: &UserLimit,
     event: Event,
 ) -> Answered {
-    answer::<exchange::Refresh>(ports, &event, async |caller, request| {
+    answer::<exchange::Refresh>(ports, limit, &event, async |caller, request| {
         let (user, expires) = match grant(keys, policy, ports, request.token.as_str(), caller.device).await {
             Ok(granted) => granted,
             Err(Denied::Keys(_)) => return Err(Failure::unavailable("verify a token", "the issuer's keys cannot be had").into()),

@@ -1,6 +1,7 @@
 //! The sample event beside each function (`functions/*/*/event.json`): it is what the handler's type reads, all of them tell of one user on
 //! one connection, and each route is run on its own, on the memory backend.
 
+mod limits;
 mod sweeping;
 mod tokens;
 
@@ -15,6 +16,7 @@ use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::workers::task::Task;
 use chatlane_functions::Function;
 use chatlane_functions::handshake::{connect, disconnect};
+use chatlane_functions::limit::UserLimit;
 use chatlane_functions::routes::{ack, fallback, hello, history, open, ping, probe, read, refresh, send, sync};
 use chatlane_functions::websocket::{ForeignEvent, ProxyAnswer, caller};
 use chatlane_functions::workers::fan_out;
@@ -60,21 +62,32 @@ fn saying(function: Function, body: &str) -> ApiGatewayWebsocketProxyRequest {
 
 /// What the route of `function` answers so long after the socket was accepted.
 fn try_serve(store: &Faulty, ms: u64, function: Function, event: ApiGatewayWebsocketProxyRequest) -> Result<ProxyAnswer, ForeignEvent> {
+    try_serve_within(&UserLimit::new(None), store, ms, function, event)
+}
+
+/// The same under this limit.
+fn try_serve_within(
+    limit: &UserLimit,
+    store: &Faulty,
+    ms: u64,
+    function: Function,
+    event: ApiGatewayWebsocketProxyRequest,
+) -> Result<ProxyAnswer, ForeignEvent> {
     store.memory.clock.set(time(CONNECTED_AT_MS + ms));
     let (deployed, inline) = (&Deployed::founding(SendLimits::DEFAULT, SECRET), &inline(signed_sample().0));
     block_on(async {
         match function {
-            Function::Hello => hello::handle(store, deployed, 0, event).await,
-            Function::Open => open::handle(store, deployed, event).await,
-            Function::Send => send::handle(store, deployed, event).await,
-            Function::Sync => sync::handle(store, deployed, event).await,
-            Function::History => history::handle(store, event).await,
-            Function::Probe => probe::handle(store, deployed, event).await,
-            Function::Ack => ack::handle(store, deployed, event).await,
-            Function::Read => read::handle(store, deployed, event).await,
-            Function::Refresh => refresh::handle(store, inline, &policy(), event).await,
-            Function::Ping => ping::handle(store, event).await,
-            Function::Fallback => fallback::handle(store, event).await,
+            Function::Hello => hello::handle(store, deployed, limit, 0, event).await,
+            Function::Open => open::handle(store, deployed, limit, event).await,
+            Function::Send => send::handle(store, deployed, limit, event).await,
+            Function::Sync => sync::handle(store, deployed, limit, event).await,
+            Function::History => history::handle(store, limit, event).await,
+            Function::Probe => probe::handle(store, deployed, limit, event).await,
+            Function::Ack => ack::handle(store, deployed, limit, event).await,
+            Function::Read => read::handle(store, deployed, limit, event).await,
+            Function::Refresh => refresh::handle(store, inline, &policy(), limit, event).await,
+            Function::Ping => ping::handle(store, limit, event).await,
+            Function::Fallback => fallback::handle(store, limit, event).await,
             Function::Disconnect => disconnect::handle(store, event).await,
             Function::Authorize | Function::Connect | Function::FanOut | Function::Sweep => {
                 panic!("{} is no route of requests", function.name())
@@ -251,7 +264,8 @@ fn connect_echoes_the_subprotocol_where_it_is_offered_and_never_the_token() {
             event.headers.insert("sec-websocket-protocol", last.parse().unwrap());
             event.multi_value_headers.append("sec-websocket-protocol", offer.parse().unwrap());
         }
-        let answer = serde_json::to_value(connect::handle(&event).unwrap()).unwrap();
+        let answer = block_on(connect::handle(&world(), &UserLimit::new(None), event)).unwrap();
+        let answer = serde_json::to_value(answer).unwrap();
         let echoed = if all.is_empty() { json!({}) } else { json!({"Sec-WebSocket-Protocol": "chatlane.v1"}) };
         assert_eq!(answer, json!({"statusCode": 200, "headers": echoed}), "{all:?}");
     }
@@ -461,5 +475,6 @@ fn an_event_without_the_authorizers_context_is_foreign() {
     }
     let mut event = socket_event(Function::Connect);
     event.request_context.connection_id = None;
-    assert!(connect::handle(&event).unwrap_err().to_string().contains("connectionId"));
+    let foreign = block_on(connect::handle(&world(), &UserLimit::new(None), event));
+    assert!(foreign.unwrap_err().to_string().contains("connectionId"));
 }

@@ -15,6 +15,7 @@ use chatlane_functions::Function;
 use chatlane_functions::handshake::authorize;
 use chatlane_functions::handshake::authorize::jwks::{FetchError, FetchKeys, JwksUrl, KeyAges, KeyCache, KeySet, KeySource};
 use chatlane_functions::handshake::authorize::token::TokenPolicy;
+use chatlane_functions::limit::UserLimit;
 use chatlane_functions::routes::refresh;
 use serde_json::{Value, json};
 
@@ -72,7 +73,7 @@ fn refreshed<F: FetchKeys>(store: &Faulty, ms: u64, keys: &KeySource<F>, token: 
     let body = json!({"action": "refresh", "id": "1", "token": token}).to_string();
     let event = saying(Function::Refresh, &body);
     store.memory.clock.set(time(CONNECTED_AT_MS + ms));
-    answered(&block_on(refresh::handle(store, keys, &policy(), event)).unwrap())
+    answered(&block_on(refresh::handle(store, keys, &policy(), &UserLimit::new(None), event)).unwrap())
 }
 
 fn expires_ms(store: &Faulty) -> u64 {

@@ -59,7 +59,11 @@ impl Deref for Running {
     }
 }
 
-/// Starts a stack for tests: any port, a visibility timeout of 1 s, nothing swept but by [`Running::sweep`], and what `adjust` changes.
+/// The variable that has what users may spend: units of $0.125 a million, a second.
+pub const BUDGET: &str = "CHATLANE_BUDGET_UNITS_PER_S";
+
+/// Starts a stack for tests: any port, a visibility timeout of 1 s, nothing swept but by [`Running::sweep`], nobody charged (whom that hits
+/// is chance, and calls are counted here), and what `adjust` changes.
 ///
 /// # Panics
 /// If it does not start.
@@ -69,6 +73,7 @@ pub async fn start(adjust: impl FnOnce(&mut Settings)) -> Running {
     settings.port = 0;
     settings.visibility_timeout = Duration::from_secs(1);
     settings.sweep_window = Duration::from_hours(24);
+    settings.environment.insert(BUDGET.to_owned(), "0".to_owned());
     // `tests/run long` lets some processes be of an earlier version.
     settings.program = std::env::var_os("CHATLANE_FUNCTIONS").map_or(settings.program, PathBuf::from);
     adjust(&mut settings);
@@ -102,6 +107,19 @@ impl Running {
         let device = self.silent_device(user).await;
         device.hello().await.expect("hello is answered");
         device
+    }
+
+    /// The status of a handshake of `user` that is refused.
+    ///
+    /// # Panics
+    /// If it is let in, or refused without an answer.
+    pub async fn refused(&self, user: &str) -> u16 {
+        let token = self.token(user, Duration::from_hours(1));
+        let connected = Device::connect(&self.url(), DeviceId::from(uuid::Uuid::new_v4()), &token).await;
+        match connected.err().expect("the handshake is refused") {
+            DeviceError::Handshake(status) => status,
+            other => panic!("{other}"),
+        }
     }
 
     /// A device of `user` that is connected and has said nothing yet.

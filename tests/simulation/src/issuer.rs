@@ -51,6 +51,6 @@ pub(crate) fn policy() -> TokenPolicy {
         audience: "chat".to_owned(),
         types: TokenPolicy::types(TokenPolicy::DEFAULT_TYPES),
         user_claim: TokenPolicy::DEFAULT_USER_CLAIM.to_owned(),
-        life_max_s: TokenPolicy::DEFAULT_LIFE_MAX_S as u64,
+        life_max_s: TokenPolicy::DEFAULT_LIFE_MAX_S,
     }
 }

@@ -28,6 +28,7 @@ use chatlane_chat::settings::{AnchorBound, Deployed, SendLimits};
 use chatlane_chat::testing::builders;
 use chatlane_chat::testing::desk::lock;
 use chatlane_chat::testing::memory::Memory;
+use chatlane_functions::limit::UserLimit;
 use chatlane_protocol::{ConversationId, DeviceId, Position, Token, UserId};
 use chatlane_session::Session;
 use chatlane_session::{Input, OpenFailure};
@@ -115,6 +116,7 @@ pub(crate) struct World {
     pub(crate) epoch: u32,
     /// What the functions know of their deployment: one process serves all.
     pub(crate) deployed: Arc<Deployed>,
+    pub(crate) limit: Arc<UserLimit>,
     pub(crate) memory: Memory,
     /// What the log has held, for the checks.
     pub(crate) ever: Ever,
@@ -176,6 +178,7 @@ impl World {
             limits,
             epoch: EPOCH_FIRST,
             deployed: started(limits),
+            limit: Arc::new(UserLimit::new(None)),
             memory: Memory::new(),
             ever: Ever::default(),
             half: BTreeMap::new(),

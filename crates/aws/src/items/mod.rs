@@ -10,7 +10,8 @@
 //! | conversations | `c` conversation | `k` `head` | [`head`] | at creation, then by every delivery |
 //! | conversations | `c` conversation | `k` `member#<user>` | [`member`] | with the membership |
 //! | inboxes | `u` user | `c` conversation | [`inbox`] | with the membership, then by `ack` and `read` |
-//! | users | `u` user | `k` `sessions` | [`sessions`] | by `hello`, `refresh` and disconnects |
+//! | users | `u` user | `k` `sessions` | [`sessions`] | by handshakes, `hello`, `refresh`, disconnects and where a gate is shut |
+//! | users | `u` user | `k` `spent` | [`spent`] | for one frame in many |
 //!
 //! Types in these pages are those of `DynamoDB`'s API: `S` text, `N` number, `B` bytes, `BOOL`, `L` list, `M` map. Times are milliseconds
 //! since 1970 where nothing else is said. Names are one or two letters: they are paid for in every item, and a quiet message must fit one
@@ -28,6 +29,7 @@ pub mod member;
 pub mod meta;
 pub mod policy;
 pub mod sessions;
+pub mod spent;
 #[cfg(test)]
 mod testing;
 

@@ -8,17 +8,22 @@
 //! | `c:<connection>.d` | S | its device |
 //! | `c:<connection>.a` | N | when the gateway accepted it, ms |
 //! | `c:<connection>.x` | N | when its token expires, ms; never lowered |
+//! | `p:<connection>` | M | the same of one that was admitted and has not said hello: nothing is posted to it |
+//! | `g` | N | the gate: shut until then, ms; missing: it never was |
+//! | `gn` | N | how often it was shut in a row; there if `g` is |
 //! | `ttl` | N | when `DynamoDB` may remove the item, seconds since 1970; never lowered |
 //!
 //! Table: users. Scope: one user; removed by its `ttl` 2 h 10 min after the last hello, because the gateway ends every connection after 2
-//! h. Written by `hello` (adds a connection), `refresh` (`x` alone), `disconnect`, `hello` and `fan_out` (remove connections). Read by
-//! key with all connections (batch) or one, and from the answer of the update.
+//! h, or 2 h 10 min after its gate opens again. Written by `connect` (`p:`), `hello` (makes a `p:` a `c:`), `refresh` (`x` alone),
+//! `disconnect`, `hello` and `fan_out` (remove connections), and by every function where a gate is shut. Read by key with all connections
+//! (batch) or one, and from the answer of the update.
 
 use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 pub use chatlane_chat::ports::Connection;
 use chatlane_chat::ports::Failure;
+use chatlane_chat::ports::Gate;
 use chatlane_protocol::{ConnectionId, DeviceId, UnixMillis, UserId};
 use serde_json::Value;
 
@@ -32,6 +37,9 @@ const SORT: &str = "sessions";
 
 /// The start of a connection's attribute.
 const CONNECTION_PREFIX: &str = "c:";
+
+/// The same of one that has not said hello.
+const PENDING_PREFIX: &str = "p:";
 
 /// How long the item outlives its last hello.
 const LIFE_MS: u64 = (2 * 60 + 10) * 60 * 1000;
@@ -61,10 +69,31 @@ pub fn user(item: &Item) -> Result<UserId, Failure> {
     Read::of(item, ATTEMPTED).user_of_key("u")
 }
 
-/// All connections in an item, in no order.
+/// All connections in an item that have said hello, in no order.
 pub fn read(item: &Item) -> Result<Vec<Connection>, Failure> {
-    let connections = item.iter().filter_map(|(name, value)| Some((name.strip_prefix(CONNECTION_PREFIX)?, value)));
+    read_all(item, CONNECTION_PREFIX)
+}
+
+/// All that were admitted and have not, in no order.
+pub fn pending(item: &Item) -> Result<Vec<Connection>, Failure> {
+    read_all(item, PENDING_PREFIX)
+}
+
+fn read_all(item: &Item, prefix: &str) -> Result<Vec<Connection>, Failure> {
+    let connections = item.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?, value)));
     connections.map(|(connection, value)| read_value(connection, value)).collect()
+}
+
+/// The ids of both, in no order.
+pub fn all(item: &Item) -> Result<Vec<ConnectionId>, Failure> {
+    let connections = [read(item)?, pending(item)?].into_iter().flatten();
+    Ok(connections.map(|connection| connection.connection).collect())
+}
+
+/// The gate in an item.
+pub fn gate(item: &Item) -> Result<Gate, Failure> {
+    let read = Read::of(item, "read a gate");
+    Ok(if read.has("g") { Gate { until: read.time("g")?, times: read.small("gn")? } } else { Gate::default() })
 }
 
 /// One connection in an item.
@@ -79,6 +108,10 @@ pub fn ttl(item: &Item) -> Option<u64> {
 
 fn name(connection: &ConnectionId) -> String {
     format!("{CONNECTION_PREFIX}{connection}")
+}
+
+fn pending_name(connection: &ConnectionId) -> String {
+    format!("{PENDING_PREFIX}{connection}")
 }
 
 fn value(session: &Connection) -> AttributeValue {
@@ -96,24 +129,73 @@ fn read_value(connection: &str, value: &AttributeValue) -> Result<Connection, Fa
     })
 }
 
-/// Writes the session, and the `ttl` unless it is to stay; refused where that would lower the session's `expires` or the `ttl`. Answers the
+/// Writes the session in the place of what was admitted, and the `ttl` unless it is to stay; refused where that would lower the session's `expires` or the `ttl`. Answers the
 /// item as it is then, or as it is where it is refused.
 pub fn register(update: UpdateItemFluentBuilder, user: &UserId, session: &Connection, ttl: Option<u64>) -> UpdateItemFluentBuilder {
     let not_lowered = "(attribute_not_exists(#c) OR #c.x <= :x)";
     let update = update
         .set_key(Some(key(user)))
         .expression_attribute_names("#c", name(&session.connection))
+        .expression_attribute_names("#p", pending_name(&session.connection))
         .expression_attribute_values(":c", value(session))
         .expression_attribute_values(":x", n(session.expires))
         .return_values(ReturnValue::AllNew)
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
     match ttl {
         Some(ttl) => update
-            .update_expression("SET #c = :c, #t = :t")
+            .update_expression("SET #c = :c, #t = :t REMOVE #p")
             .condition_expression(format!("{not_lowered} AND (attribute_not_exists(#t) OR #t <= :t)"))
             .expression_attribute_names("#t", TTL)
             .expression_attribute_values(":t", n(ttl)),
-        None => update.update_expression("SET #c = :c").condition_expression(not_lowered),
+        None => update.update_expression("SET #c = :c REMOVE #p").condition_expression(not_lowered),
+    }
+}
+
+/// Notes a connection that is about to open, and the `ttl` unless it is to stay; refused while the gate is shut, and where that would lower
+/// the `ttl`. Answers as [`register`].
+pub fn admit(
+    update: UpdateItemFluentBuilder,
+    user: &UserId,
+    connection: &Connection,
+    now: UnixMillis,
+    ttl: Option<u64>,
+) -> UpdateItemFluentBuilder {
+    let is_open = "(attribute_not_exists(g) OR g <= :now)";
+    let update = update
+        .set_key(Some(key(user)))
+        .expression_attribute_names("#p", pending_name(&connection.connection))
+        .expression_attribute_values(":p", value(connection))
+        .expression_attribute_values(":now", n(now))
+        .return_values(ReturnValue::AllNew)
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    match ttl {
+        Some(ttl) => update
+            .update_expression("SET #p = :p, #t = :t")
+            .condition_expression(format!("{is_open} AND (attribute_not_exists(#t) OR #t <= :t)"))
+            .expression_attribute_names("#t", TTL)
+            .expression_attribute_values(":t", n(ttl)),
+        None => update.update_expression("SET #p = :p").condition_expression(is_open),
+    }
+}
+
+/// Puts a gate in the place of the one that was there; refused where another one is. Answers the item as it is then.
+pub fn shut(update: UpdateItemFluentBuilder, user: &UserId, was: Gate, gate: Gate) -> UpdateItemFluentBuilder {
+    let update = update
+        .set_key(Some(key(user)))
+        // Later than any hello's, for nobody connects before it is open again.
+        .update_expression("SET g = :g, gn = :n, #t = :t")
+        .expression_attribute_names("#t", TTL)
+        .expression_attribute_values(":g", n(gate.until))
+        .expression_attribute_values(":n", n(gate.times))
+        .expression_attribute_values(":t", n(ttl_at(gate.until)))
+        .return_values(ReturnValue::AllNew);
+    if was == Gate::default() {
+        update.condition_expression("attribute_not_exists(g)")
+    } else {
+        update
+            .condition_expression("g = :was AND gn = :times")
+            .expression_attribute_values(":was", n(was.until))
+            .expression_attribute_values(":times", n(was.times))
     }
 }
 
@@ -131,13 +213,13 @@ pub fn prolong(update: UpdateItemFluentBuilder, user: &UserId, connection: &Conn
 
 /// Removes these connections, of which there is at least one; refused where there is no item.
 pub fn remove(update: UpdateItemFluentBuilder, user: &UserId, connections: &[ConnectionId]) -> UpdateItemFluentBuilder {
-    let names: Vec<String> = (0..connections.len()).map(|index| format!("#c{index}")).collect();
+    let names: Vec<String> = (0..2 * connections.len()).map(|index| format!("#c{index}")).collect();
     let mut update = update
         .set_key(Some(key(user)))
         .update_expression(format!("REMOVE {}", names.join(", ")))
         .condition_expression("attribute_exists(u)");
-    for (placeholder, connection) in names.iter().zip(connections) {
-        update = update.expression_attribute_names(placeholder, name(connection));
+    for (placeholder, name) in names.iter().zip(connections.iter().flat_map(|connection| [name(connection), pending_name(connection)])) {
+        update = update.expression_attribute_names(placeholder, name);
     }
     update
 }
@@ -175,7 +257,16 @@ mod tests {
         let inside = value.as_m().unwrap().keys().map(|name| (format!("{CONNECTION_PREFIX}<connection>.{name}"), s("")));
         let mut item = item(&builders::user("alice"), [&session], ttl_at(builders::start()));
         item.remove(&connection);
-        form::is_documented(include_str!("sessions.rs"), [item, inside.collect(), map([("c:<connection>", value.clone())])]);
+        let others = [("c:<connection>", value.clone()), ("p:<connection>", value.clone()), ("g", n(7_u64)), ("gn", n(1_u64))];
+        form::is_documented(include_str!("sessions.rs"), [item, inside.collect(), map(others)]);
+    }
+
+    #[test]
+    fn a_gate_is_read_whole_or_is_open() {
+        assert_eq!(gate(&Item::new()).unwrap(), Gate::default());
+        let shut = map([("g", n(7_u64)), ("gn", n(2_u64))]);
+        assert_eq!(gate(&shut).unwrap(), Gate { until: UnixMillis::ZERO.plus_ms(7), times: 2 });
+        form::is_needed(&shut, &["g"], gate);
     }
 
     #[test]

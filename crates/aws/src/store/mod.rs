@@ -1,6 +1,7 @@
 //! `DynamoDB`: a file for each port. Every read is strong; every write that does not create names its key in a condition; nothing scans;
 //! every query pages. What a request says about an item is in [`crate::items`].
 
+mod accounts;
 mod creation;
 mod deployment;
 mod heads;

@@ -4,6 +4,7 @@
 //! All reads are strong: they see every write that was answered before they began. A write whose answer is [`Failure::Unavailable`] may
 //! or may not have taken effect, now or later. A port belongs to one table, but for [`Creations`], which spans three in one transaction.
 
+mod accounts;
 mod clock;
 mod connections;
 mod creation;
@@ -14,12 +15,14 @@ mod heads;
 mod inboxes;
 mod log;
 mod memberships;
+mod meter;
 mod outbound;
 mod post_outcome;
 mod queue;
 
 use define::port;
 
+pub use accounts::{Accounts, Gate};
 pub use clock::Clock;
 pub use connections::{Connection, Connections};
 pub use creation::{Created, Creation, Creations};
@@ -29,6 +32,7 @@ pub use heads::Heads;
 pub use inboxes::{Advance, Advanced, InboxPlace, InboxRow, Inboxes, ReadCursor};
 pub use log::{MessageLog, Put, ReadBound, Run, last, read_run};
 pub use memberships::{Member, Memberships};
+pub use meter::Meter;
 pub use outbound::Outbound;
 pub use post_outcome::PostOutcome;
 pub use queue::FanOutQueue;
@@ -37,6 +41,7 @@ pub use queue::FanOutQueue;
 #[cfg(feature = "testing")]
 pub(crate) fn has_method(name: &str) -> bool {
     let all = [
+        accounts::METHODS,
         connections::METHODS,
         creation::METHODS,
         deployment::METHODS,

@@ -36,9 +36,14 @@ pub async fn admit<P: Connections + Outbound + Clock>(
     if let Some(session) = session.filter(|session| session.device == caller.device && session.expires > ports.now()) {
         return Ok(Some(Caller { expires: session.expires, ..caller }));
     }
-    let frame = encode(&ServerFrame::Error(ErrorFrame { id: request.cloned(), refusal: Refused::TokenExpired.to_wire() }));
-    // Not the answer: that would come after the close. If either is lost, the next request on this connection does it again.
-    let _posted = ports.post(&caller.connection, &frame).await;
-    let _closed = ports.close(&caller.connection).await;
+    part(ports, &caller.connection, request, &Refused::TokenExpired).await;
     Ok(None)
+}
+
+/// Posts the refusal of a request, and closes the connection.
+pub async fn part<P: Outbound>(ports: &P, connection: &ConnectionId, request: Option<&RequestId>, refused: &Refused) {
+    let frame = encode(&ServerFrame::Error(ErrorFrame { id: request.cloned(), refusal: refused.to_wire() }));
+    // Not the answer: that would come after the close. If either is lost, the next request on this connection does it again.
+    let _posted = ports.post(connection, &frame).await;
+    let _closed = ports.close(connection).await;
 }

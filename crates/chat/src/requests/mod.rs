@@ -1,5 +1,6 @@
 //! What a client may ask: one file for each action, named after it (`ack` and `read` share [`cursors`]); [`caller`] is who asks.
 
+pub mod admit;
 pub mod caller;
 pub mod cursors;
 pub mod hello;

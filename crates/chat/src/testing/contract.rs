@@ -24,12 +24,12 @@ pub use self::log::*;
 pub use self::sessions::*;
 use super::builders;
 use crate::log::Head;
-use crate::ports::{Connections, Creations, Deployments, Heads, Inboxes, Memberships, MessageLog, ReadBound};
+use crate::ports::{Accounts, Connections, Creations, Deployments, Heads, Inboxes, Memberships, MessageLog, ReadBound};
 
 /// All ports that store something.
-pub trait Backend: MessageLog + Creations + Memberships + Inboxes + Heads + Connections + Deployments {}
+pub trait Backend: MessageLog + Creations + Memberships + Inboxes + Heads + Connections + Accounts + Deployments {}
 
-impl<B: MessageLog + Creations + Memberships + Inboxes + Heads + Connections + Deployments> Backend for B {}
+impl<B: MessageLog + Creations + Memberships + Inboxes + Heads + Connections + Accounts + Deployments> Backend for B {}
 
 /// Makes a test of every fact of [`crate::testing::contract`], under the fact's own name. `$fact` is the fact, to be called with a
 /// reference to the backend; `$run` calls it and waits for it.
@@ -123,6 +123,9 @@ macro_rules! contract_facts {
             a_session_replaces_the_one_of_its_connection
             of_sessions_registered_at_once_each_two_see_each_other
             a_removal_takes_the_named_connections_only
+            a_connection_is_noted_when_it_is_admitted_and_becomes_a_session_by_hello
+            a_gate_is_shut_once_and_admits_nobody_until_its_time
+            what_a_user_spends_adds_up_in_each_window
             one_session_is_found_by_its_connection
             a_session_is_prolonged_and_never_shortened
             a_session_that_is_not_there_is_not_prolonged_and_not_made

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use chatlane_protocol::UnixMillis;
 
 use super::memory::Memory;
-use super::wrapper::{Answer, Call, Taking, Wrapper, same};
+use super::wrapper::{Answer, Call, Effect, Taking, Wrapper, same};
 use crate::ports::{Clock as _, Created, Failure, Put, has_method};
 
 /// What goes wrong with one call.
@@ -41,12 +42,13 @@ pub struct Faulty {
     pub memory: Memory,
     faults: Mutex<Vec<(&'static str, Fault)>>,
     steps: Mutex<Vec<Step>>,
+    units: AtomicU64,
 }
 
 impl Faulty {
     /// An empty one without faults, whose clock shows this time.
     pub fn new(now: UnixMillis) -> Self {
-        Self { memory: Memory::at(now), faults: Mutex::default(), steps: Mutex::default() }
+        Self { memory: Memory::at(now), faults: Mutex::default(), steps: Mutex::default(), units: AtomicU64::new(0) }
     }
 
     /// The next call of this method that has no fault yet gets this one.
@@ -103,8 +105,19 @@ impl Wrapper for Faulty {
         self.memory.steady_ms()
     }
 
+    /// A call that reads costs 1, one that writes 5, one that posts 8.
+    fn units(&self) -> u64 {
+        self.units.load(Ordering::Relaxed)
+    }
+
     async fn call<T: Answer>(&self, call: Call<'_>, effect: impl for<'a> Fn(&'a Memory) -> Taking<'a, T> + Send + Sync + 'static) -> T {
         let method = call.method;
+        let units = match call.effect {
+            Effect::reads => 1,
+            Effect::writes => 5,
+            Effect::posts => 8,
+        };
+        self.units.fetch_add(units, Ordering::Relaxed);
         lock(&self.steps).push(Step::Begun(method));
         let_others_go_on().await;
         let answer = match self.fault(method) {

@@ -8,9 +8,10 @@ use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Seq, U
 
 use crate::deployment::Deployment;
 use crate::log::{Entry, Head, Kind};
+use crate::ports::Gate;
 use crate::ports::{
-    Advance, Advanced, Clock, Connection, Connections, Created, Creation, Creations, Deployments, Failure, FanOutQueue, Heads, InboxPlace,
-    InboxRow, Inboxes, Member, Memberships, MessageLog, Outbound, PostOutcome, Put, ReadBound,
+    Accounts, Advance, Advanced, Clock, Connection, Connections, Created, Creation, Creations, Deployments, Failure, FanOutQueue, Heads,
+    InboxPlace, InboxRow, Inboxes, Member, Memberships, MessageLog, Meter, Outbound, PostOutcome, Put, ReadBound,
 };
 use crate::workers::task::Task;
 
@@ -39,6 +40,12 @@ pub struct State {
     pub damaged: BTreeSet<(UserId, ConversationId)>,
     /// Connections by user and connection.
     pub sessions: BTreeMap<UserId, BTreeMap<ConnectionId, Connection>>,
+    /// Connections that were admitted and have not said hello, by user and connection.
+    pub pending: BTreeMap<UserId, BTreeMap<ConnectionId, Connection>>,
+    /// Gates that were shut.
+    pub gates: BTreeMap<UserId, Gate>,
+    /// What users have spent, by windows.
+    pub spent: BTreeMap<UserId, BTreeMap<u64, u64>>,
     /// Tasks in the order in which they were accepted, with their delay in seconds.
     pub queue: Vec<(Task, u32)>,
     /// Frames that connections took, in order.
@@ -265,13 +272,16 @@ impl Connections for Memory {
         let sessions = state.sessions.entry(user.clone()).or_default();
         let kept = sessions.get(&session.connection).map_or(session.expires, |kept| kept.expires);
         let session = Connection { expires: session.expires.max(kept), ..session.clone() };
-        sessions.insert(session.connection.clone(), session);
-        Ok(sessions.values().cloned().collect())
+        sessions.insert(session.connection.clone(), session.clone());
+        let all = sessions.values().cloned().collect();
+        state.pending.entry(user.clone()).or_default().remove(&session.connection);
+        Ok(all)
     }
 
     async fn remove(&self, user: &UserId, connections: &[ConnectionId]) -> Result<(), Failure> {
-        if let Some(sessions) = self.state().sessions.get_mut(user) {
-            sessions.retain(|connection, _| !connections.contains(connection));
+        let State { sessions, pending, .. } = &mut *self.state();
+        for all in [sessions, pending].into_iter().filter_map(|of_users| of_users.get_mut(user)) {
+            all.retain(|connection, _| !connections.contains(connection));
         }
         Ok(())
     }
@@ -296,6 +306,42 @@ impl Connections for Memory {
             sessions.map(|session| (user.clone(), session.clone())).collect()
         };
         Ok(users.iter().flat_map(of_user).collect())
+    }
+}
+
+impl Accounts for Memory {
+    async fn charge(&self, user: &UserId, window: u64, units: u64, first: u64, _now: UnixMillis) -> Result<BTreeMap<u64, u64>, Failure> {
+        let mut state = self.state();
+        let spent = state.spent.entry(user.clone()).or_default();
+        *spent.entry(window).or_default() += units;
+        spent.retain(|window, _| *window >= first);
+        Ok(spent.clone())
+    }
+
+    async fn gate(&self, user: &UserId) -> Result<Gate, Failure> {
+        Ok(self.state().gates.get(user).copied().unwrap_or_default())
+    }
+
+    async fn shut(&self, user: &UserId, was: Gate, gate: Gate) -> Result<Option<Vec<ConnectionId>>, Failure> {
+        let State { gates, sessions, pending, .. } = &mut *self.state();
+        let there = gates.entry(user.clone()).or_default();
+        if *there != was {
+            return Ok(None);
+        }
+        *there = gate;
+        let of_user = [&*sessions, &*pending].into_iter().filter_map(|of_users| of_users.get(user));
+        Ok(Some(of_user.flat_map(BTreeMap::keys).cloned().collect()))
+    }
+
+    async fn admit(&self, user: &UserId, connection: &Connection, now: UnixMillis) -> Result<(Gate, Vec<Connection>), Failure> {
+        let State { gates, pending, .. } = &mut *self.state();
+        let gate = gates.get(user).copied().unwrap_or_default();
+        if gate.shut_for_ms(now).is_some() {
+            return Ok((gate, vec![]));
+        }
+        let pending = pending.entry(user.clone()).or_default();
+        pending.insert(connection.connection.clone(), connection.clone());
+        Ok((gate, pending.values().cloned().collect()))
     }
 }
 
@@ -334,6 +380,13 @@ impl Clock for Memory {
 
     fn steady_ms(&self) -> u64 {
         self.clock.steady_ms()
+    }
+}
+
+/// Nothing costs anything here.
+impl Meter for Memory {
+    fn units(&self) -> u64 {
+        0
     }
 }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use chatlane_protocol::UnixMillis;
 
-use crate::ports::{Clock, Failure, PostOutcome};
+use crate::ports::{Clock, Failure, Meter, PostOutcome};
 
 /// What a call does to the backend. In lower case, because the declarations of the ports name them as their markers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,11 @@ pub trait Wrapper: Sync {
         self.now().get()
     }
 
+    /// What calls have cost ([`Meter`]).
+    fn units(&self) -> u64 {
+        0
+    }
+
     /// Any call of any port. `effect` does it to the inner backend, as often as it is called.
     fn call<T: Answer>(
         &self,
@@ -103,6 +108,12 @@ impl<W: Wrapper> Clock for W {
 
     fn steady_ms(&self) -> u64 {
         Wrapper::steady_ms(self)
+    }
+}
+
+impl<W: Wrapper> Meter for W {
+    fn units(&self) -> u64 {
+        Wrapper::units(self)
     }
 }
 

@@ -249,3 +249,24 @@ fn what_comes_of_a_socket_that_was_given_up_is_ignored() {
     assert_eq!((phone.row().have, phone.tokens_needed), (at(3), 0));
     assert!(phone.waits());
 }
+
+#[test]
+fn who_asks_too_much_comes_back_when_the_server_says_and_loses_nothing() {
+    let (mut phone, send) = Phone::sending(3);
+    phone.refuse(&send.id, refusal(ErrorCode::RateLimited).after_ms(60_000));
+    phone.closed(phone.socket());
+    let ConnectionState::Waiting { until } = phone.connection() else { panic!("{:?}", phone.connection()) };
+    assert!((60_000..=60_500).contains(&(until.0 - phone.now)), "{until:?}");
+    phone.pass(61_000);
+    phone.opened();
+    phone.welcome([]);
+    assert_eq!(ids(&phone.send()), ["m"]);
+    // Where the socket stays, only what was asked is put off.
+    let (mut phone, send) = Phone::sending(3);
+    phone.refuse(&send.id, refusal(ErrorCode::RateLimited).after_ms(1_000));
+    phone.pass(999);
+    assert!(phone.sent.is_empty());
+    phone.pass(1_000);
+    assert_eq!(ids(&phone.send()), ["m"]);
+    assert_eq!(phone.connects.len(), 1);
+}

@@ -12,9 +12,10 @@ use chatlane_chat::log::admission::{Bucket, RECENT};
 use chatlane_chat::log::append::{Appended, Appender, Draft};
 use chatlane_chat::log::hash::{BodyHash, BodyKey};
 use chatlane_chat::log::{CreatedEntry, Entry, Facts, Head, Kept, Kind, LaterEntry, MessageEntry, Policy, Role, SizeClass};
+use chatlane_chat::ports::Gate;
 use chatlane_chat::ports::{
-    Advance, Connection, Connections as _, Created, Creation, Creations as _, Deployments as _, FanOutQueue as _, Heads as _, InboxRow,
-    Inboxes as _, Member, Memberships as _, MessageLog as _, Put, ReadBound, ReadCursor, last,
+    Accounts as _, Advance, Connection, Connections as _, Created, Creation, Creations as _, Deployments as _, FanOutQueue as _,
+    Heads as _, InboxRow, Inboxes as _, Member, Memberships as _, MessageLog as _, Put, ReadBound, ReadCursor, last,
 };
 use chatlane_chat::testing::builders::{
     connection, conversation, creation, deployment, device, entry, facts, head, member, message_id, place, position, seq, session,
@@ -119,6 +120,14 @@ fn sessions() -> [(UserId, Connection); 3] {
     [(user("alice"), session("L0SM9cOFvHcCIhw=")), (user("alice"), later), (odd(), session("o-1"))]
 }
 
+/// A connection that was admitted and has not said hello.
+fn noted() -> Connection {
+    Connection { device: device(4), ..session("n-1") }
+}
+
+/// A gate, in 2100.
+const SHUT: Gate = Gate { until: UnixMillis::MAX, times: 3 };
+
 /// The entry as a generation has it: before generation 2 there was no sum of members, no count of what is unanswered, and nothing of a later
 /// version; before generation 1 a hash did not name its key, and the key was given by hand.
 fn as_of(generation: usize, mut entry: Entry) -> Entry {
@@ -153,6 +162,9 @@ async fn write(store: &Store) {
         store.register(&user, &shorter, start()).await.unwrap();
         assert_eq!(store.prolong(&user, &session.connection, session.expires).await.unwrap(), Some(session));
     }
+    assert_eq!(store.admit(&odd(), &noted(), start()).await.unwrap(), (Gate::default(), vec![noted()]));
+    assert!(store.shut(&odd(), Gate::default(), SHUT).await.unwrap().is_some());
+    assert_eq!(store.charge(&odd(), 7, 500, 1, start()).await.unwrap(), BTreeMap::from([(7, 500)]));
 }
 
 /// What [`write`] wrote, or an earlier version of it.
@@ -184,6 +196,13 @@ async fn assert_written(store: &Store, generation: usize) {
     let delivered = BTreeMap::from([(device(3), third.delivered.unwrap())]);
     assert_eq!(store.inbox(&other, None, 9).await.unwrap(), [InboxRow { delivered, ..row("d-1", Some(alice.clone()), 1) }].map(place));
     assert_eq!(store.inbox(&user("bob"), None, 9).await.unwrap(), [row("d-2", Some(user("carol")), 7)].map(place));
+
+    let is_new = generation >= 5;
+    assert_eq!(store.gate(&other).await.unwrap(), if is_new { SHUT } else { Gate::default() });
+    let (_, all_noted) = store.admit(&other, &noted(), UnixMillis::MAX).await.unwrap();
+    assert_eq!(all_noted, [noted()]);
+    let spent = store.charge(&other, 8, 1, 1, start()).await.unwrap();
+    assert_eq!(spent, if is_new { BTreeMap::from([(7, 500), (8, 1)]) } else { BTreeMap::from([(8, 1)]) });
 
     let mut found = store.of_users(&[alice, other]).await.unwrap();
     found.sort_by_key(|(user, session)| (user.clone(), session.connected_at));

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chatlane_local::embedded::Service;
-use chatlane_tests_e2e::{assert_kept, start};
+use chatlane_tests_e2e::{BUDGET, assert_kept, start};
 
 use permission::{Permission, permissions};
 use scenes::Scene;
@@ -21,11 +21,18 @@ use scenes::Scene;
 #[tokio::test(flavor = "multi_thread")]
 async fn every_function_does_what_its_role_permits_and_nothing_else() {
     // The template's visibility timeout: what is done twice on a slow machine is done by the function itself.
-    let stack = start(|settings| settings.visibility_timeout = Duration::from_mins(1)).await;
+    // Every frame is charged.
+    let stack = start(|settings| {
+        settings.visibility_timeout = Duration::from_mins(1);
+        settings.environment.insert(BUDGET.to_owned(), "400".to_owned());
+        settings.environment.insert("CHATLANE_CHARGED_MIN_UNITS".to_owned(), "1".to_owned());
+    })
+    .await;
     // Before the first process is started: what opens its connections needs permissions too.
     let scene = Scene::new(&stack);
     scene.play().await;
-    let calls = scene.recording.take();
+    let mut calls = scene.recording.take();
+    calls.retain(|call| call.caller.function() != "tool"); // the test itself
 
     // A function that asks nothing of anybody takes events all the same.
     let took_events = calls.iter().filter(|call| call.service == Service::Runtime && call.operation == "Next");

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use chatlane_chat::testing::builders::{position, seq};
+use chatlane_chat::limit::Budget;
+use chatlane_chat::ports::Accounts as _;
+use chatlane_chat::testing::builders::{position, seq, user};
+use chatlane_functions::environment::system_clock;
 use chatlane_local::embedded::{Answer, At, Call, Matching, Recording, Service};
 use chatlane_protocol::frames::{Outcome, SendAnswer};
 use chatlane_protocol::request::{PositionIn, SyncFrom};
@@ -51,6 +54,7 @@ impl<'a> Scene<'a> {
         self.not_queued(&actors).await;
         self.swept(&actors).await;
         self.expired().await;
+        self.overdrawn().await;
         self.stack.quiet().await;
     }
 
@@ -274,6 +278,17 @@ impl<'a> Scene<'a> {
             (closes.collect::<BTreeSet<_>>().len() == ACTIONS.len()).then_some(())
         });
         patiently("each of the functions has closed one", closing).await;
+    }
+
+    /// The next handshake of somebody who has spent too much: the connection that they have is closed.
+    async fn overdrawn(&self) {
+        let mallory = self.stack.device("mallory").await;
+        let (now, budget) = (system_clock(), Budget::DEFAULT);
+        let minute = now.get() / 60_000;
+        self.stack.store().await.charge(&user("mallory"), minute, budget.burst * 2, minute, now).await.expect("mallory is charged");
+        assert_eq!(self.stack.refused("mallory").await, 429);
+        mallory.closed().await;
+        assert_eq!(self.stack.refused("mallory").await, 429);
     }
 }
 

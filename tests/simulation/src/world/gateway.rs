@@ -88,7 +88,8 @@ impl World {
             socket.context = verdict["context"].clone();
             socket.connected_ms = now_ms;
         }
-        let Ok(answer) = connect::handle(&self.event(number, "CONNECT", "$connect", None)) else { return false };
+        let event = self.event(number, "CONNECT", "$connect", None);
+        let Ok(answer) = block_on(connect::handle(&self.memory, &self.limit, event)) else { return false };
         let admitted = answer.status_code < 300;
         if let Some(socket) = self.sockets.get_mut(&number) {
             socket.held = admitted;

@@ -101,23 +101,23 @@ impl World {
     /// Starts the function of a route.
     pub(crate) fn invoke_route(&mut self, route: &str, socket: u64, event: ApiGatewayWebsocketProxyRequest) {
         let (desk, ports) = self.machine();
-        let (deployed, spread) = (Arc::clone(&self.deployed), self.dice.next());
+        let (deployed, limit, spread) = (Arc::clone(&self.deployed), Arc::clone(&self.limit), self.dice.next());
         let route = route.to_owned();
         let name = format!("{route} of c{socket}");
         let future = async move {
-            let (ports, deployed) = (&ports, &*deployed);
+            let (ports, deployed, limit) = (&ports, &*deployed, &*limit);
             Ended::Answered(match Action::from_name(&route) {
-                Some(Action::Hello) => hello::handle(ports, deployed, spread, event).await,
-                Some(Action::Open) => open::handle(ports, deployed, event).await,
-                Some(Action::Send) => send::handle(ports, deployed, event).await,
-                Some(Action::Sync) => sync::handle(ports, deployed, event).await,
-                Some(Action::History) => history::handle(ports, event).await,
-                Some(Action::Probe) => probe::handle(ports, deployed, event).await,
-                Some(Action::Ack) => ack::handle(ports, deployed, event).await,
-                Some(Action::Read) => read::handle(ports, deployed, event).await,
-                Some(Action::Refresh) => refresh::handle(ports, &issuer::keys(), &issuer::policy(), event).await,
-                Some(Action::Ping) => ping::handle(ports, event).await,
-                None => fallback::handle(ports, event).await,
+                Some(Action::Hello) => hello::handle(ports, deployed, limit, spread, event).await,
+                Some(Action::Open) => open::handle(ports, deployed, limit, event).await,
+                Some(Action::Send) => send::handle(ports, deployed, limit, event).await,
+                Some(Action::Sync) => sync::handle(ports, deployed, limit, event).await,
+                Some(Action::History) => history::handle(ports, limit, event).await,
+                Some(Action::Probe) => probe::handle(ports, deployed, limit, event).await,
+                Some(Action::Ack) => ack::handle(ports, deployed, limit, event).await,
+                Some(Action::Read) => read::handle(ports, deployed, limit, event).await,
+                Some(Action::Refresh) => refresh::handle(ports, &issuer::keys(), &issuer::policy(), limit, event).await,
+                Some(Action::Ping) => ping::handle(ports, limit, event).await,
+                None => fallback::handle(ports, limit, event).await,
             })
         };
         self.begin(name, Job::Request { socket }, desk, Box::pin(future));

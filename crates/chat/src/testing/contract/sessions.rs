@@ -1,10 +1,13 @@
 //! Connections: who can be reached, and over which.
 
+use std::collections::BTreeMap;
+
 use chatlane_protocol::{UnixMillis, UserId};
 use futures_util::future::join_all;
 
 use super::{Backend, fresh, fresh_user};
 use crate::ports::Connection;
+use crate::ports::Gate;
 use crate::testing::builders::{connection, device, session, start};
 
 /// Connection ids look like `L0SM9cOFvHcCIhw=`: nothing in one may end a key or a path.
@@ -182,4 +185,65 @@ pub async fn more_than_a_hundred_users_are_asked_at_once<B: Backend>(store: &B) 
     expected.sort_by(by_connection);
     assert_eq!(found, expected);
     assert_eq!(store.of_users(&[]).await.unwrap(), []);
+}
+
+/// From the handshake to hello; neither is posted to, and both are what a shut gate closes.
+pub async fn a_connection_is_noted_when_it_is_admitted_and_becomes_a_session_by_hello<B: Backend>(store: &B) {
+    let (user, other_user) = (fresh_user(), fresh_user());
+    let (first, second) = (fresh_session(), Connection { device: device(2), ..fresh_session() });
+    assert_eq!(store.admit(&user, &first, start()).await.unwrap(), (Gate::default(), vec![first.clone()]));
+    store.admit(&other_user, &fresh_session(), start()).await.unwrap();
+    let (gate, noted) = store.admit(&user, &second, start()).await.unwrap();
+    assert_eq!((gate, sorted(noted)), (Gate::default(), sorted(vec![first.clone(), second.clone()])));
+    assert_eq!(of_user(store, &user).await, []);
+    assert_eq!(store.session(&user, &first.connection).await.unwrap(), None);
+
+    assert_eq!(register(store, &user, &first).await, std::slice::from_ref(&first));
+    assert_eq!(of_user(store, &user).await, std::slice::from_ref(&first));
+    let third = fresh_session();
+    let (_, noted) = store.admit(&user, &third, start()).await.unwrap();
+    assert_eq!(sorted(noted), sorted(vec![second.clone(), third.clone()]));
+    store.remove(&user, &[second.connection.clone(), first.connection.clone()]).await.unwrap();
+    assert_eq!(of_user(store, &user).await, []);
+    assert_eq!(store.admit(&user, &third, start()).await.unwrap().1, [third]);
+}
+
+/// Only in the place of the gate that was seen; nobody is admitted while it is shut, and what is open then is answered.
+pub async fn a_gate_is_shut_once_and_admits_nobody_until_its_time<B: Backend>(store: &B) {
+    let (user, session, pending) = (fresh_user(), fresh_session(), fresh_session());
+    let shut = |minutes: u64, times| Gate { until: start().plus_ms(minutes * 60_000), times };
+    assert_eq!(store.gate(&user).await.unwrap(), Gate::default());
+    assert_eq!(store.shut(&user, shut(1, 1), shut(2, 2)).await.unwrap(), None);
+    register(store, &user, &session).await;
+    store.admit(&user, &pending, start()).await.unwrap();
+    let mut connections = store.shut(&user, Gate::default(), shut(1, 1)).await.unwrap().unwrap();
+    connections.sort();
+    let mut both = vec![session.connection.clone(), pending.connection];
+    both.sort();
+    assert_eq!((connections, store.gate(&user).await.unwrap()), (both, shut(1, 1)));
+    assert_eq!(store.shut(&user, Gate::default(), shut(2, 2)).await.unwrap(), None);
+    assert_eq!(store.shut(&user, shut(1, 2), shut(2, 2)).await.unwrap(), None);
+
+    let late = fresh_session();
+    let before = start().plus_ms(60_000 - 1);
+    assert_eq!(store.admit(&user, &late, before).await.unwrap(), (shut(1, 1), vec![]));
+    assert_eq!(store.gate(&fresh_user()).await.unwrap(), Gate::default());
+    let (gate, noted) = store.admit(&user, &late, start().plus_ms(60_000)).await.unwrap();
+    assert_eq!((gate, noted.contains(&late)), (shut(1, 1), true));
+    assert!(store.shut(&user, shut(1, 1), shut(9, 2)).await.unwrap().unwrap().contains(&late.connection));
+    assert_eq!(of_user(store, &user).await, [session], "a gate is no session");
+}
+
+/// Windows add up, each for itself, whoever charges at the same time; those before the first are not kept for ever.
+pub async fn what_a_user_spends_adds_up_in_each_window<B: Backend>(store: &B) {
+    let (user, other_user) = (fresh_user(), fresh_user());
+    assert_eq!(store.charge(&user, 100, 7, 70, start()).await.unwrap(), BTreeMap::from([(100, 7)]));
+    store.charge(&other_user, 100, 1_000, 70, start()).await.unwrap();
+    let charged = join_all((0..10).map(|_| store.charge(&user, 101, 500, 71, start()))).await;
+    let most = charged.into_iter().map(|spent| spent.unwrap()[&101]).max();
+    assert_eq!(most, Some(5_000));
+    // A machine whose clock is behind.
+    assert_eq!(store.charge(&user, 90, 3, 60, start()).await.unwrap(), BTreeMap::from([(90, 3), (100, 7), (101, 5_000)]));
+    let spent = store.charge(&user, 125, 1, 95, start()).await.unwrap();
+    assert_eq!(spent, BTreeMap::from([(100, 7), (101, 5_000), (125, 1)]));
 }

@@ -1,0 +1,48 @@
+//! What each user has spent, and whether their handshakes are admitted.
+
+use std::collections::BTreeMap;
+
+use chatlane_protocol::{ConnectionId, UnixMillis, UserId};
+
+use super::{Connection, Failure, port};
+
+port! {
+    /// What each user has spent, and whether their handshakes are admitted. See [`crate::limit`].
+    pub trait Accounts {
+        /// Adds units to what the user has spent in a window of time; answers what was spent in each. Windows before `first` are forgotten
+        /// sooner or later.
+        writes fn charge(user: &UserId; window: u64, units: u64, first: u64, now: UnixMillis) -> Result<BTreeMap<u64, u64>, Failure>;
+
+        /// The user's gate; open where nothing is known of them.
+        reads fn gate(user: &UserId;) -> Result<Gate, Failure>;
+
+        /// Puts this gate in the place of the one that was there; `None`: another one is there. Answers all connections of the user then:
+        /// those that have said hello, and those that were admitted and have not.
+        writes fn shut(user: &UserId; was: Gate, gate: Gate) -> Result<Option<Vec<ConnectionId>>, Failure>;
+
+        /// Notes a connection that is about to open, unless the gate is shut: from then on [`Self::shut`] answers it, and a hello makes it a
+        /// session. Answers the gate, and all of the user's connections that were noted and have not said hello, this one included.
+        writes fn admit(user: &UserId, connection: &Connection; now: UnixMillis) -> Result<(Gate, Vec<Connection>), Failure>;
+    }
+}
+
+/// Whether a user's handshakes are admitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gate {
+    /// Shut until then.
+    pub until: UnixMillis,
+    /// How often it was shut in a row for what was spent; 0: by an operator.
+    pub times: u32,
+}
+
+impl Gate {
+    /// For what was spent it is shut at most for so long.
+    pub const SHUT_MS_MAX: u64 = 3_600_000;
+
+    /// For how long it is shut yet; `None`: it is open.
+    pub fn shut_for_ms(self, now: UnixMillis) -> Option<u64> {
+        let ms = self.until.since_ms(now);
+        let by_a_wrong_clock = self.times > 0 && ms > 2 * Self::SHUT_MS_MAX;
+        (ms > 0 && !by_a_wrong_clock).then_some(ms)
+    }
+}

@@ -1,0 +1,42 @@
+//! What a user may ask of this environment, and what the deployment lets them spend: given to every function that answers users.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequestContext;
+use chatlane_chat::limit::{self, Budget, Sieve};
+use chatlane_chat::ports::{Accounts, Clock, Outbound};
+use chatlane_protocol::{ConnectionId, UserId};
+
+/// The limits of one function.
+#[derive(Debug)]
+pub struct UserLimit {
+    /// `None`: nobody is charged.
+    budget: Option<Budget>,
+    sieve: Sieve,
+}
+
+impl UserLimit {
+    /// Users have this budget; without one they are neither charged nor sieved.
+    pub fn new(budget: Option<Budget>) -> Self {
+        Self { budget, sieve: Sieve::default() }
+    }
+
+    /// Whether this environment takes one more frame of the user in this second.
+    pub fn takes(&self, ports: &impl Clock, user: &UserId) -> bool {
+        self.budget.is_none() || self.sieve.takes(user, ports.now())
+    }
+
+    /// [`limit::charge`] for one event. The gateway's request id decides what is charged by chance: nobody chooses it.
+    pub async fn charge<P: Accounts + Outbound + Clock>(
+        &self,
+        ports: &P,
+        user: &UserId,
+        own: &ConnectionId,
+        units: u64,
+        context: &ApiGatewayWebsocketProxyRequestContext,
+    ) -> Option<u64> {
+        let mut dice = DefaultHasher::new();
+        context.request_id.hash(&mut dice);
+        limit::charge(ports, self.budget?, user, Some(own), units, dice.finish()).await
+    }
+}

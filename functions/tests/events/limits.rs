@@ -1,0 +1,196 @@
+//! What a user may ask, and what it costs them: every route charges, and who has spent too much is told so and shut out.
+
+use std::collections::BTreeMap;
+
+use chatlane_chat::limit::Budget;
+use chatlane_chat::ports::Connections as _;
+use chatlane_chat::ports::Gate;
+
+use super::*;
+
+/// Every frame is charged as what it costs, and the first is too much.
+const NOTHING: Budget = Budget { units_per_s: 1, burst: 1, charged_min: 1 };
+
+fn too_much(retry_after_ms: u64) -> Value {
+    json!({
+        "type": "error", "id": "1", "code": "rate_limited", "retryable": true, "retry_after_ms": retry_after_ms,
+        "message": "too much is asked for this user: come back later",
+    })
+}
+
+/// What `$connect` answers so long after the samples' time: its status, and when to come back.
+fn connects(store: &Faulty, limit: &UserLimit, connection: &str, ms: u64) -> (u16, Option<String>) {
+    store.memory.clock.set(time(CONNECTED_AT_MS + ms));
+    let mut event = socket_event(Function::Connect);
+    event.request_context.connection_id = Some(connection.to_owned());
+    event.request_context.connected_at = i64::try_from(CONNECTED_AT_MS + ms).unwrap();
+    event.request_context.authorizer.fields.insert("expires".to_owned(), json!((CONNECTED_AT_MS + ms + TOKEN_MS).to_string()));
+    let answer = block_on(connect::handle(store, limit, event)).unwrap();
+    (answer.status_code, answer.headers.get("Retry-After").cloned())
+}
+
+fn pending(store: &Faulty) -> usize {
+    store.memory.state().pending.get(&user("alice")).map_or(0, BTreeMap::len)
+}
+
+#[test]
+fn who_has_spent_too_much_is_told_so_on_every_route_and_shut_out() {
+    let limit = &UserLimit::new(Some(NOTHING));
+    for function in requests().chain([Function::Fallback]) {
+        let store = world_until(TOKEN_MS);
+        // Another connection of alice's, and one that has not said hello.
+        let other = Connection { connection: ConnectionId::new("other").unwrap(), ..session(&store) };
+        store.memory.log_in(&user("alice"), other.clone());
+        assert_eq!(connects(&store, &UserLimit::new(None), "silent", 0), (200, None));
+
+        let answer = try_serve_within(limit, &store, 7, function, socket_event(function)).unwrap();
+        assert_eq!((answer.status_code, answer.body.as_str()), (200, ""), "{}", function.name());
+        let told = std::mem::take(&mut store.memory.state().posts).pop().unwrap();
+        assert_eq!(
+            (told.0, serde_json::from_str::<Value>(&told.1).unwrap()),
+            (alice().connection, too_much(60_000)),
+            "{}",
+            function.name()
+        );
+        let closed = store.memory.state().gone.clone();
+        assert_eq!(closed.len(), 3, "{}: {closed:?}", function.name());
+
+        assert_eq!(connects(&store, limit, "next", 60_006), (429, Some("1".to_owned())));
+        assert_eq!(connects(&store, &UserLimit::new(None), "next", 60_007), (200, None));
+    }
+}
+
+fn session(store: &Faulty) -> Connection {
+    store.memory.state().sessions[&user("alice")][&alice().connection].clone()
+}
+
+#[test]
+fn a_handshake_is_charged_too_and_a_gate_is_shut_for_longer_each_time() {
+    let (store, limit) = (world(), &UserLimit::new(Some(NOTHING)));
+    let mut ms = 0;
+    for minutes in [1_u64, 2, 4, 8, 16, 32, 60, 60] {
+        assert_eq!(connects(&store, limit, "c", ms), (429, Some((60 * minutes).to_string())));
+        assert_eq!(store.count("charge"), store.count("shut"));
+        ms += minutes * 60_000;
+    }
+}
+
+#[test]
+fn refused_and_malformed_frames_are_charged_by_what_they_cost() {
+    let limit = &UserLimit::new(Some(Budget { charged_min: 1, ..Budget::DEFAULT }));
+    for (function, body) in [
+        (Function::Fallback, "no JSON"),
+        (Function::Send, r#"{"action":"send","id":"1"}"#),
+        (Function::History, r#"{"action":"history","id":"1","conversation":"none"}"#),
+        (Function::Send, text_of_sample(Function::Send).as_str()),
+    ] {
+        let store = world_until(TOKEN_MS);
+        let answer = try_serve_within(limit, &store, 0, function, saying(function, body)).unwrap();
+        assert!(!answer.body.is_empty());
+        let spent: u64 = store.memory.state().spent[&user("alice")].values().sum();
+        let calls = store.counts();
+        let of_calls: u64 = calls.iter().map(|(method, count)| cost(method) * *count as u64).sum();
+        assert_eq!(spent, 18 + of_calls - cost("charge"), "{body}: {calls:?}");
+    }
+}
+
+fn text_of_sample(function: Function) -> String {
+    socket_event(function).body.unwrap()
+}
+
+/// As the memory backend's wrapper counts: reads, writes and posts.
+fn cost(method: &str) -> u64 {
+    match method {
+        "put" | "found" | "charge" | "enqueue" => 5,
+        "post" | "close" => 8,
+        _ => 1,
+    }
+}
+
+#[test]
+fn where_nobody_can_be_charged_or_shut_out_everybody_is_served() {
+    let limit = &UserLimit::new(Some(NOTHING));
+    for method in ["charge", "gate", "shut"] {
+        let store = world_until(TOKEN_MS);
+        store.on(method, Fault::RequestLost);
+        let answer = try_serve_within(limit, &store, 0, Function::Ping, socket_event(Function::Ping)).unwrap();
+        assert_eq!(answered(&answer)["type"], "ping", "{method}");
+    }
+    let store = world();
+    store.on("admit", Fault::RequestLost);
+    assert_eq!(connects(&store, &UserLimit::new(None), "c", 0).0, 200);
+}
+
+#[test]
+fn a_gate_that_another_frame_shuts_meanwhile_is_not_shut_twice() {
+    let (store, limit) = (world_until(TOKEN_MS), &UserLimit::new(Some(NOTHING)));
+    let theirs = Gate { until: time(CONNECTED_AT_MS + 45_000), times: 3 };
+    store.meanwhile("shut", move |memory| {
+        memory.state().gates.insert(user("alice"), theirs);
+    });
+    assert!(try_serve_within(limit, &store, 0, Function::Ping, socket_event(Function::Ping)).unwrap().body.is_empty());
+    assert_eq!(posts(&store), [too_much(45_000)]);
+    assert!(is_closed(&store));
+    assert_eq!(store.memory.state().gates[&user("alice")], theirs);
+}
+
+#[test]
+fn an_environment_takes_fifty_frames_a_second_and_what_it_refuses_is_charged() {
+    let (store, limit) = (world_until(TOKEN_MS), &UserLimit::new(Some(Budget { charged_min: 1, ..Budget::DEFAULT })));
+    let ping = |ms| answered(&try_serve_within(limit, &store, ms, Function::Ping, socket_event(Function::Ping)).unwrap());
+    for _ in 0..50 {
+        assert_eq!(ping(999)["type"], "ping");
+    }
+    let spent = || store.memory.state().spent[&user("alice")].values().sum::<u64>();
+    let before = spent();
+    assert_eq!(ping(999), too_much(1000));
+    assert_eq!((spent() - before, is_closed(&store)), (18, false));
+    assert_eq!(ping(1000)["type"], "ping");
+}
+
+/// As many as make chance even.
+const FRAMES: u64 = 10_000;
+
+#[test]
+fn on_average_everybody_is_charged_what_they_cost() {
+    let (store, limit) = (world_until(TOKEN_MS), &UserLimit::new(Some(Budget::DEFAULT)));
+    let before = store.counts();
+    for number in 0..FRAMES {
+        let mut event = socket_event(Function::Ping);
+        event.request_context.request_id = Some(format!("L0SM9{number}="));
+        // 220 units a second: within the budget.
+        let answer = try_serve_within(limit, &store, number * 100, Function::Ping, event).unwrap();
+        assert!(!answer.body.is_empty());
+    }
+    let charges = (store.count("charge") - before.get("charge").copied().unwrap_or_default()) as u64;
+    let calls: u64 =
+        store.counts().iter().filter(|(method, _)| **method != "charge").map(|(method, count)| cost(method) * *count as u64).sum();
+    let spent = 18 * FRAMES + calls;
+    assert!((500 * charges).abs_diff(spent) < spent / 10, "{charges} charges for {spent} units");
+}
+
+#[test]
+fn of_connections_that_say_nothing_a_user_has_32() {
+    let (store, limit) = (world(), &UserLimit::new(None));
+    for number in 0..32 {
+        assert_eq!(connects(&store, limit, &format!("c{number}"), 0).0, 200);
+    }
+    assert_eq!(connects(&store, limit, "c32", 1), (429, Some("60".to_owned())));
+    assert_eq!(pending(&store), 32);
+    // One says hello, one ends.
+    let mut hello = socket_event(Function::Hello);
+    hello.request_context.connection_id = Some("c7".to_owned());
+    assert_eq!(serve(&store, 2, Function::Hello, hello)["type"], "hello");
+    let mut ended = socket_event(Function::Disconnect);
+    ended.request_context.connection_id = Some("c8".to_owned());
+    assert!(try_serve(&store, 2, Function::Disconnect, ended).is_ok());
+    assert_eq!(pending(&store), 30);
+    for name in ["c33", "c34"] {
+        assert_eq!(connects(&store, limit, name, 3).0, 200);
+    }
+    // Those whose end was never told do not count for ever: a token's time is over, and so is a connection's after two hours.
+    assert_eq!(connects(&store, limit, "c35", TOKEN_MS + 3).0, 200);
+    assert_eq!(pending(&store), 1);
+    let session = block_on(store.memory.session(&user("alice"), &ConnectionId::new("c7").unwrap()));
+    assert!(session.unwrap().is_some(), "what has said hello stays");
+}
