@@ -6,6 +6,7 @@ mod corpus;
 mod crowd;
 mod forward;
 mod kills;
+mod limits;
 mod logs;
 mod runner;
 mod starts;
