@@ -266,3 +266,26 @@ fn whatever_cannot_be_reached_hello_is_retried() {
         }
     }
 }
+
+#[test]
+fn the_twenty_first_hello_of_a_minute_is_put_off_to_the_next_and_reads_nothing() {
+    let store = Faulty::new(start());
+    conversations(&store, 3);
+    for number in 0..20 {
+        assert_eq!(welcome(greet(&store, &alice_on("c1", 1, number))).conversations.len(), 3);
+    }
+    let before = store.counts();
+    let refused = greet(&store, &alice_on("c1", 1, 0)).unwrap_err().to_wire();
+    assert_eq!((refused.code, refused.retry_after_ms), (ErrorCode::RateLimited, Some(60_000 - 5)));
+    let mut after = store.counts();
+    *after.get_mut("register").unwrap() -= 1;
+    assert_eq!(after, before);
+    // Further pages are none.
+    let page = Hello { after: Some(conversation("d000")), ..request(1) };
+    assert_eq!(welcome(greet_with(&store, &alice_on("c1", 1, 0), &page, 0)).conversations.len(), 2);
+    let bob = Caller { user: user("bob"), ..alice_on("c2", 2, 0) };
+    assert!(greet(&store, &bob).is_ok());
+    store.memory.clock.set(start().plus_ms(60_000));
+    let next = block_on(hello(&store, &settings(), 0, &alice_on("c1", 1, 0), &request(1)));
+    assert_eq!(welcome(next).conversations.len(), 3);
+}

@@ -9,6 +9,7 @@
 //! | `c:<connection>.a` | N | when the gateway accepted it, ms |
 //! | `c:<connection>.x` | N | when its token expires, ms; never lowered |
 //! | `p:<connection>` | M | the same of one that was admitted and has not said hello: nothing is posted to it |
+//! | `h<number>` | N | how many hellos there were in this minute since 1970 |
 //! | `g` | N | the gate: shut until then, ms; missing: it never was |
 //! | `gn` | N | how often it was shut in a row; there if `g` is |
 //! | `ttl` | N | when `DynamoDB` may remove the item, seconds since 1970; never lowered |
@@ -40,6 +41,12 @@ const CONNECTION_PREFIX: &str = "c:";
 
 /// The same of one that has not said hello.
 const PENDING_PREFIX: &str = "p:";
+
+/// The start of the attribute of a minute.
+const HELLOS_PREFIX: &str = "h";
+
+/// Minutes before this one whose count a hello removes. Others go with the item.
+const MINUTES_REMOVED: u64 = 10;
 
 /// How long the item outlives its last hello.
 const LIFE_MS: u64 = (2 * 60 + 10) * 60 * 1000;
@@ -110,6 +117,19 @@ fn name(connection: &ConnectionId) -> String {
     format!("{CONNECTION_PREFIX}{connection}")
 }
 
+fn hellos_name(minute: u64) -> String {
+    format!("{HELLOS_PREFIX}{minute}")
+}
+
+const fn minute(now: UnixMillis) -> u64 {
+    now.get() / 60_000
+}
+
+/// How many hellos an item counts in this minute.
+pub fn hellos(item: &Item, now: UnixMillis) -> Result<u64, Failure> {
+    Ok(Read::of(item, ATTEMPTED).optional(&hellos_name(minute(now)), Read::number)?.unwrap_or_default())
+}
+
 fn pending_name(connection: &ConnectionId) -> String {
     format!("{PENDING_PREFIX}{connection}")
 }
@@ -129,25 +149,35 @@ fn read_value(connection: &str, value: &AttributeValue) -> Result<Connection, Fa
     })
 }
 
-/// Writes the session in the place of what was admitted, and the `ttl` unless it is to stay; refused where that would lower the session's `expires` or the `ttl`. Answers the
+/// Writes the session in the place of what was admitted, counts it in this minute, and writes the `ttl` unless it is to stay; refused where that would lower the session's `expires` or the `ttl`. Answers the
 /// item as it is then, or as it is where it is refused.
-pub fn register(update: UpdateItemFluentBuilder, user: &UserId, session: &Connection, ttl: Option<u64>) -> UpdateItemFluentBuilder {
+pub fn register(
+    update: UpdateItemFluentBuilder,
+    user: &UserId,
+    session: &Connection,
+    now: UnixMillis,
+    ttl: Option<u64>,
+) -> UpdateItemFluentBuilder {
+    let this = minute(now);
+    let before: Vec<String> = (this.saturating_sub(MINUTES_REMOVED)..this).map(hellos_name).collect();
+    let rest = format!("REMOVE #p, {} ADD {} :one", before.join(", "), hellos_name(this));
     let not_lowered = "(attribute_not_exists(#c) OR #c.x <= :x)";
     let update = update
         .set_key(Some(key(user)))
         .expression_attribute_names("#c", name(&session.connection))
         .expression_attribute_names("#p", pending_name(&session.connection))
         .expression_attribute_values(":c", value(session))
+        .expression_attribute_values(":one", n(1_u64))
         .expression_attribute_values(":x", n(session.expires))
         .return_values(ReturnValue::AllNew)
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
     match ttl {
         Some(ttl) => update
-            .update_expression("SET #c = :c, #t = :t REMOVE #p")
+            .update_expression(format!("SET #c = :c, #t = :t {rest}"))
             .condition_expression(format!("{not_lowered} AND (attribute_not_exists(#t) OR #t <= :t)"))
             .expression_attribute_names("#t", TTL)
             .expression_attribute_values(":t", n(ttl)),
-        None => update.update_expression("SET #c = :c REMOVE #p").condition_expression(not_lowered),
+        None => update.update_expression(format!("SET #c = :c {rest}")).condition_expression(not_lowered),
     }
 }
 
@@ -257,7 +287,13 @@ mod tests {
         let inside = value.as_m().unwrap().keys().map(|name| (format!("{CONNECTION_PREFIX}<connection>.{name}"), s("")));
         let mut item = item(&builders::user("alice"), [&session], ttl_at(builders::start()));
         item.remove(&connection);
-        let others = [("c:<connection>", value.clone()), ("p:<connection>", value.clone()), ("g", n(7_u64)), ("gn", n(1_u64))];
+        let others = [
+            ("c:<connection>", value.clone()),
+            ("p:<connection>", value.clone()),
+            ("g", n(7_u64)),
+            ("gn", n(1_u64)),
+            ("h<number>", n(2_u64)),
+        ];
         form::is_documented(include_str!("sessions.rs"), [item, inside.collect(), map(others)]);
     }
 

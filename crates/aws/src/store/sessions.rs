@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chatlane_chat::ports::{Connection, Connections, Failure};
+use chatlane_chat::ports::{Connection, Connections, Failure, Registered};
 use chatlane_protocol::{ConnectionId, UnixMillis, UserId};
 
 use super::table::refused;
@@ -14,13 +14,16 @@ use crate::items::sessions;
 const UPDATES_MAX: usize = 3;
 
 impl<L: Part, C: Part, I: Part, Q: Part, G: Part> Connections for Backend<L, C, I, Users, Q, G> {
-    async fn register(&self, user: &UserId, session: &Connection, now: UnixMillis) -> Result<Vec<Connection>, Failure> {
+    async fn register(&self, user: &UserId, session: &Connection, now: UnixMillis) -> Result<Registered, Failure> {
         let mut ttl = Some(sessions::ttl_at(now));
         let mut session = session.clone();
         for _ in 0..UPDATES_MAX {
-            let update = sessions::register(self.users.0.update_item(), user, &session, ttl);
+            let update = sessions::register(self.users.0.update_item(), user, &session, now, ttl);
             let error = match update.send().await {
-                Ok(written) => return sessions::read(&written.attributes.unwrap_or_default()),
+                Ok(written) => {
+                    let item = written.attributes.unwrap_or_default();
+                    return Ok(Registered { all: sessions::read(&item)?, in_this_minute: sessions::hellos(&item, now)? });
+                }
                 Err(error) => error,
             };
             let Some(refused) = refused(&error) else { return Err(unavailable("write a session", &error)) };

@@ -7,9 +7,8 @@ use super::{Failure, port};
 port! {
     /// Which live connections belong to whom.
     pub trait Connections {
-        /// Adds the session or replaces the one of its connection, whose `expires` is not lowered; answers all sessions of the user as
-        /// they are after it, in no order.
-        writes fn register(user: &UserId, session: &Connection; now: UnixMillis) -> Result<Vec<Connection>, Failure>;
+        /// Adds the session or replaces the one of its connection, whose `expires` is not lowered.
+        writes fn register(user: &UserId, session: &Connection; now: UnixMillis) -> Result<Registered, Failure>;
 
         /// Removes these connections and no others; unknown ones are no error, and nothing is created.
         writes fn remove(user: &UserId, connections: &[ConnectionId];) -> Result<(), Failure>;
@@ -24,6 +23,15 @@ port! {
         /// The sessions of each of these users, also expired ones, in no order.
         reads fn of_users(users: &[UserId];) -> Result<Vec<(UserId, Connection)>, Failure>;
     }
+}
+
+/// A user's sessions after one was registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// All of them, in no order.
+    pub all: Vec<Connection>,
+    /// How many were registered in this minute, this one included.
+    pub in_this_minute: u64,
 }
 
 /// One routable connection of a user.

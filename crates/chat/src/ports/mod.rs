@@ -24,7 +24,7 @@ use define::port;
 
 pub use accounts::{Accounts, Gate};
 pub use clock::Clock;
-pub use connections::{Connection, Connections};
+pub use connections::{Connection, Connections, Registered};
 pub use creation::{Created, Creation, Creations};
 pub use deployment::Deployments;
 pub use failure::Failure;

@@ -12,12 +12,15 @@ use super::caller::Caller;
 use crate::done::{Did, Done};
 use crate::log::Head;
 use crate::page::Page;
-use crate::ports::{Clock, Connection, Connections, Failure, Heads, InboxRow, Inboxes, MessageLog, Outbound, PostOutcome};
+use crate::ports::{Clock, Connection, Connections, Failure, Heads, InboxRow, Inboxes, MessageLog, Outbound, PostOutcome, Registered};
 use crate::refusal::Refused;
 use crate::settings::Settings;
 
 /// Conversations read at once: their heads are one batch read.
 const BATCH_ROWS_MAX: usize = 100;
+
+/// First pages that one user is answered in a minute, on all devices: sixteen devices come back at once, and some do it twice.
+const HELLOS_PER_MINUTE_MAX: u64 = 20;
 
 /// Last entries that are read at once: of large ones only a few fit.
 const LAST_ENTRIES_AT_ONCE: usize = 8;
@@ -205,14 +208,19 @@ async fn add_last_entries<P: MessageLog>(ports: &P, answer: &mut HelloAnswer, vi
 
 /// Writes the session and displaces what it replaces. Answers the session as it stands, `None` if this connection is not the one that
 /// stays, and how many `goaway`s the gateway took.
-async fn make_routable<P: Connections + Outbound + Clock>(ports: &P, caller: &Caller) -> Result<(Option<Connection>, usize), Failure> {
+async fn make_routable<P: Connections + Outbound + Clock>(ports: &P, caller: &Caller) -> Result<(Option<Connection>, usize), Refused> {
     let mine = Connection {
         connection: caller.connection.clone(),
         device: caller.device,
         connected_at: caller.connected_at,
         expires: caller.expires,
     };
-    let all = ports.register(&caller.user, &mine, ports.now()).await?;
+    let now = ports.now();
+    let Registered { all, in_this_minute } = ports.register(&caller.user, &mine, now).await?;
+    if in_this_minute > HELLOS_PER_MINUTE_MAX {
+        // It is routable, which costs nothing more; what it asks for is not read.
+        return Err(Refused::TooMuch { retry_after_ms: 60_000 - now.get() % 60_000 });
+    }
     let registered = all.iter().find(|session| session.connection == mine.connection).cloned();
     let displaced = displaced_by(&mine, all);
     if displaced.is_empty() {

@@ -11,7 +11,7 @@ use crate::log::{Entry, Head, Kind};
 use crate::ports::Gate;
 use crate::ports::{
     Accounts, Advance, Advanced, Clock, Connection, Connections, Created, Creation, Creations, Deployments, Failure, FanOutQueue, Heads,
-    InboxPlace, InboxRow, Inboxes, Member, Memberships, MessageLog, Meter, Outbound, PostOutcome, Put, ReadBound,
+    InboxPlace, InboxRow, Inboxes, Member, Memberships, MessageLog, Meter, Outbound, PostOutcome, Put, ReadBound, Registered,
 };
 use crate::workers::task::Task;
 
@@ -42,6 +42,8 @@ pub struct State {
     pub sessions: BTreeMap<UserId, BTreeMap<ConnectionId, Connection>>,
     /// Connections that were admitted and have not said hello, by user and connection.
     pub pending: BTreeMap<UserId, BTreeMap<ConnectionId, Connection>>,
+    /// How many sessions a user has registered in a minute since 1970.
+    pub hellos: BTreeMap<(UserId, u64), u64>,
     /// Gates that were shut.
     pub gates: BTreeMap<UserId, Gate>,
     /// What users have spent, by windows.
@@ -267,15 +269,18 @@ impl Heads for Memory {
 }
 
 impl Connections for Memory {
-    async fn register(&self, user: &UserId, session: &Connection, _now: UnixMillis) -> Result<Vec<Connection>, Failure> {
+    async fn register(&self, user: &UserId, session: &Connection, now: UnixMillis) -> Result<Registered, Failure> {
         let mut state = self.state();
+        let in_this_minute = state.hellos.entry((user.clone(), now.get() / 60_000)).or_default();
+        *in_this_minute += 1;
+        let in_this_minute = *in_this_minute;
         let sessions = state.sessions.entry(user.clone()).or_default();
         let kept = sessions.get(&session.connection).map_or(session.expires, |kept| kept.expires);
         let session = Connection { expires: session.expires.max(kept), ..session.clone() };
         sessions.insert(session.connection.clone(), session.clone());
         let all = sessions.values().cloned().collect();
         state.pending.entry(user.clone()).or_default().remove(&session.connection);
-        Ok(all)
+        Ok(Registered { all, in_this_minute })
     }
 
     async fn remove(&self, user: &UserId, connections: &[ConnectionId]) -> Result<(), Failure> {

@@ -37,7 +37,7 @@ async fn a_hello_by_a_clock_that_is_behind_brings_the_end_of_the_sessions_item_n
     backend.store.register(&alice, &one, start().plus_ms(3_600_000)).await.unwrap();
     let (end, _) = end_of_item(&recording);
     // Both are there, and neither is lost with the item before the other's two hours are over.
-    assert_eq!(backend.store.register(&alice, &other, start()).await.unwrap().len(), 2);
+    assert_eq!(backend.store.register(&alice, &other, start()).await.unwrap().all.len(), 2);
     assert_eq!(end_of_item(&recording), (end, 2));
 }
 
@@ -52,7 +52,7 @@ async fn a_hello_said_again_puts_the_end_of_the_item_off_also_where_it_keeps_a_r
     let later = Connection { expires: mine.expires.plus_ms(1), ..mine.clone() };
     backend.store.prolong(&alice, &mine.connection, later.expires).await.unwrap();
     recording.take();
-    assert_eq!(backend.store.register(&alice, &mine, start().plus_ms(60_000)).await.unwrap(), [later]);
+    assert_eq!(backend.store.register(&alice, &mine, start().plus_ms(60_000)).await.unwrap().all, [later]);
     assert_eq!(end_of_item(&recording), (end + 60, 2));
 }
 
@@ -71,7 +71,7 @@ async fn a_refresh_between_two_writes_of_a_hello_is_kept() {
         second.release();
     };
     let (registered, ()) = tokio::join!(backend.store.register(&alice, &mine, start()), refresh);
-    assert_eq!(registered.unwrap(), std::slice::from_ref(&refreshed));
+    assert_eq!(registered.unwrap().all, std::slice::from_ref(&refreshed));
     assert_eq!(backend.store.session(&alice, &mine.connection).await.unwrap(), Some(refreshed));
 }
 

@@ -30,7 +30,7 @@ async fn a_flood_shuts_its_user_out_and_an_innocent_one_is_served() {
         for number in 0..100 {
             let anchor = chatlane_chat::testing::builders::position(1);
             loop {
-                match alice.send(&lane, &[message(&format!("m{number}"), anchor)]).await {
+                match alice.send(&lane, &[message(format!("m{number}"), anchor)]).await {
                     Ok(answer) if matches!(answer.results[0].outcome, Outcome::Ok(_)) => break,
                     // The conversation's own limit.
                     Ok(_) => tokio::time::sleep(Duration::from_millis(60)).await,

@@ -95,7 +95,10 @@ impl World {
 
     fn note_told(&mut self, number: usize, told: &[PositionIn]) {
         for PositionIn { conversation, position, read } in told {
-            self.note(number, json!({"what": "told_ack", "conversation": conversation, "position": position}));
+            // A read mark that goes alone, perhaps of another device, stands at both places.
+            if *read != Some(*position) {
+                self.note(number, json!({"what": "told_ack", "conversation": conversation, "position": position}));
+            }
             if let Some(read) = read {
                 self.note(number, json!({"what": "told_read", "conversation": conversation, "position": read}));
             }
@@ -185,7 +188,9 @@ impl World {
 
     fn note_taken(&mut self, number: usize, told: Vec<PositionIn>) {
         for PositionIn { conversation, position, read } in told {
-            self.note(number, json!({"what": "taken", "cursor": "delivered", "conversation": conversation, "position": position}));
+            if read != Some(position) {
+                self.note(number, json!({"what": "taken", "cursor": "delivered", "conversation": conversation, "position": position}));
+            }
             if let Some(read) = read {
                 self.note(number, json!({"what": "taken", "cursor": "read", "conversation": conversation, "position": read}));
             }

@@ -21,7 +21,7 @@ fn sorted(mut sessions: Vec<Connection>) -> Vec<Connection> {
 }
 
 async fn register<B: Backend>(store: &B, user: &UserId, session: &Connection) -> Vec<Connection> {
-    sorted(store.register(user, session, start()).await.unwrap())
+    sorted(store.register(user, session, start()).await.unwrap().all)
 }
 
 async fn of_user<B: Backend>(store: &B, user: &UserId) -> Vec<Connection> {
@@ -73,6 +73,18 @@ pub async fn of_sessions_registered_at_once_each_two_see_each_other<B: Backend>(
         }
     }
     assert_eq!(of_user(store, &user).await, sorted(sessions));
+}
+
+/// By the minute of whoever registers; each user's apart.
+pub async fn hellos_are_counted_by_the_minute<B: Backend>(store: &B) {
+    let (user, other_user, session) = (fresh_user(), fresh_user(), fresh_session());
+    let count = async |user, ms| store.register(user, &session, start().plus_ms(ms)).await.unwrap().in_this_minute;
+    let mut counts = vec![];
+    for ms in [0, 1, 59_999, 60_000, 61_000, 3_600_000] {
+        counts.push(count(&user, ms).await);
+    }
+    assert_eq!(counts, [1, 2, 3, 1, 2, 1]);
+    assert_eq!(count(&other_user, 1).await, 1);
 }
 
 /// AWS's own sample removes the wrong row after a 410.

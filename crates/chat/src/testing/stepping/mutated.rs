@@ -7,7 +7,7 @@ use chatlane_protocol::{ConnectionId, Position, UnixMillis, UserId};
 use super::Mutation;
 use super::names::{conversation, users};
 use crate::log::Head;
-use crate::ports::{Clock, Connection, Connections as _, Failure, Heads as _};
+use crate::ports::{Clock, Connection, Connections as _, Failure, Heads as _, Registered};
 use crate::testing::builders::start;
 use crate::testing::desk::{AtDesk, SharedDesk, lock};
 use crate::testing::memory::Memory;
@@ -49,7 +49,7 @@ impl Ports {
     }
 
     /// What [`Mutation::SessionInConnect`] has `$connect` do.
-    pub(super) async fn register_in_connect(&self, user: &UserId, session: &Connection) -> Result<Vec<Connection>, Failure> {
+    pub(super) async fn register_in_connect(&self, user: &UserId, session: &Connection) -> Result<Registered, Failure> {
         self.waiting.register(user, session, UnixMillis::ZERO).await
     }
 }
@@ -64,7 +64,8 @@ impl Wrapper for Ports {
     async fn call<T: Answer>(&self, call: Call<'_>, effect: impl for<'a> Fn(&'a Waiting) -> Taking<'a, T> + Send + Sync + 'static) -> T {
         match (call.method, self.mutation) {
             ("register", Some(Mutation::SessionInConnect)) => {
-                return same(Ok::<Vec<Connection>, Failure>(call.argument().cloned().into_iter().collect()));
+                let all: Vec<Connection> = call.argument().cloned().into_iter().collect();
+                return same(Ok::<_, Failure>(Registered { all, in_this_minute: 1 }));
             }
             ("register", Some(Mutation::HeadsBeforeSession)) => {
                 let heads = self.waiting.heads(&[conversation()]).await;
