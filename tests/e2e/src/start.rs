@@ -35,6 +35,7 @@ pub fn environment(function: Function, endpoint: &str) -> Vec<(String, String)> 
         "CHATLANE_JWKS_URL" => format!("{endpoint}/jwks.json"),
         "CHATLANE_FAN_OUT_QUEUE_URL" => format!("{endpoint}/000000000000/fan-out"),
         "CHATLANE_CONNECTIONS_ENDPOINT" => endpoint.to_owned(),
+        "CHATLANE_MAX_TOKEN_LIFE_S" | "CHATLANE_BUDGET_UNITS_PER_S" | "CHATLANE_BUDGET_BURST_UNITS" => "7200".to_owned(),
         name => name.to_lowercase(),
     };
     let asked = env.asked().iter().map(|name| (name.clone(), value(name)));
