@@ -114,7 +114,7 @@ async fn charge_and_shut<P: Accounts + Outbound>(
     Ok(gate.shut_for_ms(now))
 }
 
-/// Shuts a user's gate, unless it is shut for longer, and closes their connections but for `own`. Answers the gate.
+/// Shuts a user's gate, unless it is shut already, and closes their connections but for `own`. Answers the gate.
 pub async fn shut<P: Accounts + Outbound>(
     ports: &P,
     user: &UserId,
