@@ -11,12 +11,15 @@ use chatlane_aws::{Clocks, Parts, Resource, sdk_config};
 use chatlane_chat::deployment::Secret;
 use chatlane_chat::limit::Budget;
 use chatlane_chat::ports::Clock;
-use chatlane_chat::settings::{AdmissionLimit, AnchorBound, Deployed, SendLimits};
+use chatlane_chat::settings::{AdmissionLimit, AnchorBound, Deployed, Limits};
 use chatlane_protocol::UnixMillis;
-use chatlane_protocol::limits::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX};
+use chatlane_protocol::limits::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX, OPENED_A_DAY_MAX};
 
 use crate::handshake::authorize::token::TokenPolicy;
 use crate::limit::UserLimit;
+
+/// What each user may spend for long; 0: as much as they like, and they open as many conversations as they like.
+const BUDGET_RATE: &str = "CHATLANE_BUDGET_UNITS_PER_S";
 
 /// Everything that is wrong with the environment, in one error.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,9 +105,9 @@ impl Environment {
         (if keys.is_empty() { source } else { keys }, policy)
     }
 
-    /// What users may spend; a rate of 0: as much as they like.
+    /// What users may spend.
     pub fn limit(&mut self) -> UserLimit {
-        let units_per_s = self.asked_number_or("CHATLANE_BUDGET_UNITS_PER_S", Budget::DEFAULT.units_per_s);
+        let units_per_s = self.asked_number_or(BUDGET_RATE, Budget::DEFAULT.units_per_s);
         let burst = self.asked_number_or("CHATLANE_BUDGET_BURST_UNITS", Budget::DEFAULT.burst);
         let charged_min = self.number_or("CHATLANE_CHARGED_MIN_UNITS", Budget::DEFAULT.charged_min);
         UserLimit::new((units_per_s > 0).then_some(Budget { units_per_s, burst, charged_min: charged_min.max(1) }))
@@ -112,7 +115,7 @@ impl Environment {
 
     /// What the function knows of its deployment.
     pub fn deployed(&mut self) -> Deployed {
-        Deployed::new(self.send_limits())
+        Deployed::new(self.request_limits())
     }
 
     /// The same for a function that makes the deployment's item where there is none, with a secret that is drawn now.
@@ -121,11 +124,11 @@ impl Environment {
         if getrandom::fill(&mut secret).is_err() {
             self.wrong.push("the system has no random numbers".to_owned());
         }
-        Deployed::founding(self.send_limits(), Secret(secret))
+        Deployed::founding(self.request_limits(), Secret(secret))
     }
 
     /// Tests change them; no deployment does.
-    fn send_limits(&mut self) -> SendLimits {
+    fn request_limits(&mut self) -> Limits {
         let admission = match self.unasked("CHATLANE_ADMISSION", "on").as_str() {
             "off" => AdmissionLimit::Off,
             "on" => AdmissionLimit::PerConversation,
@@ -138,7 +141,9 @@ impl Environment {
             entries_max: self.number_or("CHATLANE_ANCHOR_ENTRIES_MAX", ANCHOR_ENTRIES_MAX),
             bytes_max: self.number_or("CHATLANE_ANCHOR_BYTES_MAX", ANCHOR_BYTES_MAX),
         };
-        SendLimits { admission, anchor, ..SendLimits::DEFAULT }
+        let is_limited = self.number_or(BUDGET_RATE, Budget::DEFAULT.units_per_s) > 0;
+        let opened_a_day_max = if is_limited { OPENED_A_DAY_MAX } else { u64::MAX };
+        Limits { admission, anchor, opened_a_day_max, ..Limits::DEFAULT }
     }
 
     /// All variables that were asked for so far.
@@ -238,7 +243,7 @@ mod tests {
     #[test]
     fn the_defaults_are_the_documented_ones() {
         let mut env = environment(&[]);
-        let limits = env.send_limits();
+        let limits = env.request_limits();
         assert_eq!(env.finish(), Ok(()));
         assert_eq!(limits.admission, AdmissionLimit::PerConversation);
         assert_eq!((limits.anchor.entries_max, limits.anchor.bytes_max), (200, 128 * 1024));

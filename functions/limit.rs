@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequestContext;
-use chatlane_chat::limit::{self, Budget, Sieve};
+use chatlane_chat::limit::{self, Budget, ShutGates, Sieve};
 use chatlane_chat::ports::{Accounts, Clock, Outbound};
 use chatlane_protocol::{ConnectionId, UserId};
 
@@ -13,12 +13,14 @@ pub struct UserLimit {
     /// `None`: nobody is charged.
     budget: Option<Budget>,
     sieve: Sieve,
+    /// What this environment knows of the users' gates.
+    pub gates: ShutGates,
 }
 
 impl UserLimit {
     /// Users have this budget; without one they are neither charged nor sieved.
     pub fn new(budget: Option<Budget>) -> Self {
-        Self { budget, sieve: Sieve::default() }
+        Self { budget, sieve: Sieve::default(), gates: ShutGates::default() }
     }
 
     /// Whether this environment takes one more frame of the user in this second.
@@ -26,7 +28,7 @@ impl UserLimit {
         self.budget.is_none() || self.sieve.takes(user, ports.now())
     }
 
-    /// [`limit::charge`] for one event. The gateway's request id decides what is charged by chance: nobody chooses it.
+    /// [`limit::charge`] for one event. The gateway's request id decides what is charged by chance.
     pub async fn charge<P: Accounts + Outbound + Clock>(
         &self,
         ports: &P,
@@ -35,8 +37,20 @@ impl UserLimit {
         units: u64,
         context: &ApiGatewayWebsocketProxyRequestContext,
     ) -> Option<u64> {
-        let mut dice = DefaultHasher::new();
-        context.request_id.hash(&mut dice);
-        limit::charge(ports, self.budget?, user, Some(own), units, dice.finish()).await
+        limit::charge(ports, self.budget?, user, Some(own), units, dice(context.request_id.as_deref())).await
     }
+
+    /// [`limit::charge_shares`] for one message of the queue, whose id decides.
+    pub async fn charge_shares<P: Accounts + Outbound + Clock>(&self, ports: &P, users: &[UserId], units: u64, message_id: Option<&str>) {
+        if let Some(budget) = self.budget {
+            limit::charge_shares(ports, budget, users, units, dice(message_id)).await;
+        }
+    }
+}
+
+/// A number that nobody chooses: AWS makes such ids.
+fn dice(id: Option<&str>) -> u64 {
+    let mut dice = DefaultHasher::new();
+    id.hash(&mut dice);
+    dice.finish()
 }

@@ -115,8 +115,11 @@ pub async fn answer_if_admitted<F: Into<Option<ServerFrame>>>(
     serve: impl AsyncFnOnce(Caller) -> Result<F, Refused>,
 ) -> Answered {
     let caller = caller(&event.request_context)?;
-    let (user, connection, before) = (caller.user.clone(), caller.connection.clone(), ports.units());
-    let served = if limit.takes(ports, &user) {
+    let (user, connection) = (caller.user.clone(), caller.connection.clone());
+    let served = async {
+        if !limit.takes(ports, &user) {
+            return Err(Refused::TooMuch { retry_after_ms: 1000 });
+        }
         match admit(ports, caller, id.as_ref()).await {
             Ok(None) => Ok(None), // posted, and closed
             Ok(Some(caller)) => serve(caller).await.map(Into::into),
@@ -125,10 +128,9 @@ pub async fn answer_if_admitted<F: Into<Option<ServerFrame>>>(
                 Err(failure.into())
             }
         }
-    } else {
-        Err(Refused::TooMuch { retry_after_ms: 1000 })
     };
-    let units = FRAME_UNITS + ports.units().saturating_sub(before);
+    let (served, units) = ports.metered(Box::pin(served)).await; // it is moved often, and is large
+    let units = FRAME_UNITS + units;
     if let Some(retry_after_ms) = limit.charge(ports, &user, &connection, units, &event.request_context).await {
         part(ports, &connection, id.as_ref(), &Refused::TooMuch { retry_after_ms }).await;
         return Ok(ProxyAnswer::NOTHING);

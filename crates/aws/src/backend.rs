@@ -22,7 +22,6 @@ pub struct Backend<L = (), C = (), I = (), U = (), Q = (), G = ()> {
     pub queue: Q,
     /// The gateway's management endpoint.
     pub gateway: G,
-    pub(crate) meter: Meter,
     clocks: Clocks,
 }
 
@@ -62,8 +61,6 @@ pub struct Clients<'a> {
     pub config: &'a SdkConfig,
     /// Of the tables.
     pub tables: Client,
-    /// Of the process.
-    pub meter: Meter,
 }
 
 /// One part: a table, the queue, the gateway, or `()`.
@@ -133,9 +130,8 @@ impl<L: Part, C: Part, I: Part, U: Part, Q: Part, G: Part> Parts for Backend<L, 
         fn part<P: Part>(clients: &Clients<'_>, names: &HashMap<Resource, String>) -> P {
             P::new(clients, P::RESOURCE.map_or("", |resource| names.get(&resource).expect("every part has a name")))
         }
-        let meter = Meter::default();
-        let tables = Client::from_conf(aws_sdk_dynamodb::config::Builder::from(config).interceptor(meter.clone()).build());
-        let clients = &Clients { config, tables, meter: meter.clone() };
+        let tables = Client::from_conf(aws_sdk_dynamodb::config::Builder::from(config).interceptor(Meter).build());
+        let clients = &Clients { config, tables };
         Self {
             log: part(clients, names),
             conversations: part(clients, names),
@@ -143,7 +139,6 @@ impl<L: Part, C: Part, I: Part, U: Part, Q: Part, G: Part> Parts for Backend<L, 
             users: part(clients, names),
             queue: part(clients, names),
             gateway: part(clients, names),
-            meter,
             clocks,
         }
     }

@@ -32,6 +32,14 @@ pub async fn sdk_config() -> SdkConfig {
     within_budget().load().await
 }
 
+/// The same for tools that a person uses, with a profile of the AWS tools where one is named.
+pub async fn sdk_config_of(profile: Option<&str>) -> SdkConfig {
+    match profile {
+        Some(profile) => within_budget().profile_name(profile).load().await,
+        None => sdk_config().await,
+    }
+}
+
 /// The same for tools and tests against embedded endpoints: everything at this URL, signed with this access key id (the endpoints know
 /// callers by it, and check no signature). Nothing is read from the environment.
 pub async fn sdk_config_at(endpoint: &str, access_key_id: &str) -> SdkConfig {

@@ -1,11 +1,10 @@
-//! What the requests of this process cost: [`Meter`], in units of $0.125 a million, by AWS's prices in us-east-1 (pages "Amazon `DynamoDB`
+//! What requests cost, in units of $0.125 a million, by AWS's prices in us-east-1 (pages "Amazon `DynamoDB`
 //! pricing", "Amazon SQS pricing", "Amazon API Gateway pricing").
 //!
-//! `DynamoDB` says what a request consumed where it is asked to, and every request of a metered client is. Of a refused write it says
+//! `DynamoDB` says what a request consumed where it is asked to, as every client with a [`Meter`] does. Of a refused write it says
 //! nothing and charges all the same: for the item that is there, of which one unit is counted.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::Cell;
 
 use aws_sdk_dynamodb::config::interceptors::{BeforeSerializationInterceptorContextMut, FinalizerInterceptorContextRef};
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
@@ -28,19 +27,28 @@ pub const TASK: u64 = 3;
 /// A frame that is posted, or a connection that is closed: $1.00 a million.
 pub const POST: u64 = 8;
 
-/// Counts for all clients of a process. Clones count together.
-#[derive(Clone, Debug, Default)]
-pub struct Meter(Arc<AtomicU64>);
-
-impl Meter {
-    pub fn add(&self, units: u64) {
-        self.0.fetch_add(units, Ordering::Relaxed);
-    }
-
-    pub fn units(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
+tokio::task_local! {
+    /// What the work that is being metered has cost so far. The SDK asks its interceptors within the future of the request.
+    static SPENT: Cell<u64>;
 }
+
+/// Does the work and counts what it costs.
+pub async fn metered<T>(work: impl Future<Output = T>) -> (T, u64) {
+    let counted = async {
+        let done = work.await;
+        (done, SPENT.with(Cell::get))
+    };
+    SPENT.scope(Cell::new(0), counted).await
+}
+
+/// Counts what is being done, if anybody asks for it: nobody does while a function starts.
+pub fn add(units: u64) {
+    let _nobody_asks = SPENT.try_with(|spent| spent.set(spent.get() + units));
+}
+
+/// Counts what requests to the tables cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Meter;
 
 /// Makes of each row, a request, its answer and the price of a unit, what asks for the units and what finds them.
 macro_rules! metered {
@@ -134,7 +142,7 @@ impl Intercept for Meter {
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        self.add(cost(context));
+        add(cost(context));
         Ok(())
     }
 }

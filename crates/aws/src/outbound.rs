@@ -11,13 +11,12 @@ use chatlane_protocol::ConnectionId;
 
 use crate::backend::{Backend, Clients, Part, Resource};
 use crate::failure::unavailable;
-use crate::meter::{self, Meter};
+use crate::meter;
 
 /// The management endpoint of one stage. Always from the deployment's settings: behind a custom domain the event's domain is another.
 #[derive(Clone, Debug)]
 pub struct Gateway {
     client: Client,
-    meter: Meter,
 }
 
 impl Gateway {
@@ -52,20 +51,20 @@ impl Part for Gateway {
     fn new(clients: &Clients<'_>, endpoint: &str) -> Self {
         let config = aws_sdk_apigatewaymanagement::config::Builder::from(clients.config).endpoint_url(endpoint);
         // A worker's time is for many posts, and a throttled one that is repeated at once makes it worse: chat repeats by tasks.
-        Self { client: Client::from_conf(config.retry_config(RetryConfig::disabled()).build()), meter: clients.meter.clone() }
+        Self { client: Client::from_conf(config.retry_config(RetryConfig::disabled()).build()) }
     }
 }
 
 impl<L: Part, C: Part, I: Part, U: Part, Q: Part> Outbound for Backend<L, C, I, U, Q, Gateway> {
     async fn post(&self, connection: &ConnectionId, frame: &str) -> PostOutcome {
-        self.gateway.meter.add(meter::POST);
+        meter::add(meter::POST);
         let post = self.gateway.client.post_to_connection().connection_id(connection.as_str()).data(Blob::new(frame)).send().await;
         let Err(error) = post else { return PostOutcome::Posted };
         failed("post to a connection", &error, |error| matches!(error, PostToConnectionError::GoneException(_)))
     }
 
     async fn close(&self, connection: &ConnectionId) -> PostOutcome {
-        self.gateway.meter.add(meter::POST);
+        meter::add(meter::POST);
         let close = self.gateway.client.delete_connection().connection_id(connection.as_str()).send().await;
         let Err(error) = close else { return PostOutcome::Posted };
         failed("close a connection", &error, |error| matches!(error, DeleteConnectionError::GoneException(_)))

@@ -7,14 +7,13 @@ use chatlane_chat::workers::task::Task;
 
 use crate::backend::{Backend, Clients, Part, Resource};
 use crate::failure::unavailable;
-use crate::meter::{self, Meter};
+use crate::meter;
 
 /// One standard queue: at least once, in any order.
 #[derive(Clone, Debug)]
 pub struct Queue {
     client: Client,
     url: String,
-    meter: Meter,
 }
 
 impl Queue {
@@ -30,7 +29,7 @@ impl Part for Queue {
     const RESOURCE: Option<Resource> = Some(Resource::Queue);
 
     fn new(clients: &Clients<'_>, name: &str) -> Self {
-        Self { client: Client::new(clients.config), url: name.to_owned(), meter: clients.meter.clone() }
+        Self { client: Client::new(clients.config), url: name.to_owned() }
     }
 }
 
@@ -47,7 +46,7 @@ impl<L: Part, C: Part, I: Part, U: Part, G: Part> FanOutQueue for Backend<L, C, 
         if delay_s > 0 {
             request = request.delay_seconds(i32::try_from(delay_s.min(900)).unwrap_or(900));
         }
-        self.queue.meter.add(meter::TASK);
+        meter::add(meter::TASK);
         request.send().await.map(|_| ()).map_err(|error| unavailable(attempted, &error))
     }
 }

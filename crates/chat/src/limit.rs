@@ -8,16 +8,19 @@
 //!
 //! A machine whose clock is wrong charges windows that nobody else counts, and shuts gates that others take for open.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chatlane_protocol::{ConnectionId, UnixMillis, UserId};
 use futures_util::future::join_all;
 
-use crate::ports::{Accounts, Clock, Failure, Gate, Outbound};
+use crate::ports::{Accounts, Clock, ConnectionsOfUser, Failure, Gate, Outbound, PostOutcome};
 
 /// What a frame costs beside what was done for it: two messages of the gateway and one invocation. (One unit: $0.125 a million.)
 pub const FRAME_UNITS: u64 = 18;
+
+/// What the delivery of a task costs beside that: its receive, its removal and an invocation.
+pub const DELIVERY_UNITS: u64 = 8;
 
 /// For so long a gate is shut the first time.
 const SHUT_MS: u64 = 60_000;
@@ -96,6 +99,16 @@ pub async fn charge<P: Accounts + Outbound + Clock>(
     })
 }
 
+/// The same for what was done for several users, in equal shares; one who is named more than once has as many shares.
+pub async fn charge_shares<P: Accounts + Outbound + Clock>(ports: &P, budget: Budget, users: &[UserId], units: u64, dice: u64) {
+    let mut shares: BTreeMap<&UserId, u64> = BTreeMap::new();
+    for user in users {
+        *shares.entry(user).or_default() += 1;
+    }
+    let of_all = users.len() as u64;
+    join_all(shares.into_iter().map(|(user, share)| charge(ports, budget, user, None, (units * share).div_ceil(of_all), dice))).await;
+}
+
 async fn charge_and_shut<P: Accounts + Outbound>(
     ports: &P,
     budget: Budget,
@@ -109,32 +122,93 @@ async fn charge_and_shut<P: Accounts + Outbound>(
     if !budget.is_overdrawn(&spent, now) {
         return Ok(None);
     }
-    let gate = shut(ports, user, own, now, Gate::again).await?;
-    tracing::warn!("a user has spent too much, and is shut out for {} s", gate.until.since_ms(now) / 1000);
-    Ok(gate.shut_for_ms(now))
-}
-
-/// Shuts a user's gate, unless it is shut already, and closes their connections but for `own`. Answers the gate.
-pub async fn shut<P: Accounts + Outbound>(
-    ports: &P,
-    user: &UserId,
-    own: Option<&ConnectionId>,
-    now: UnixMillis,
-    next: impl Fn(Gate, UnixMillis) -> Gate,
-) -> Result<Gate, Failure> {
     for _ in 0..ATTEMPTS {
         let was = ports.gate(user).await?;
-        if was.shut_for_ms(now).is_some() {
-            return Ok(was); // another frame has shut it, and closed the connections
+        if let Some(ms) = was.shut_for_ms(now) {
+            return Ok(Some(ms)); // another frame has shut it, and closed the connections
         }
-        let gate = next(was, now);
-        if let Some(connections) = ports.shut(user, was, gate).await? {
+        let gate = was.again(now);
+        if let Some(ConnectionsOfUser { greeted, pending }) = ports.shut(user, was, gate).await? {
             // What cannot be closed is charged further, and closed by its next charge.
-            join_all(connections.iter().filter(|connection| Some(*connection) != own).map(|connection| ports.close(connection))).await;
-            return Ok(gate);
+            let others = greeted.iter().chain(&pending).filter(|connection| Some(*connection) != own);
+            join_all(others.map(|connection| ports.close(connection))).await;
+            tracing::warn!("a user has spent too much, and is shut out for {} s", gate.until.since_ms(now) / 1000);
+            return Ok(gate.shut_for_ms(now));
         }
     }
     Err(Failure::unavailable("shut a gate", "others were changing it"))
+}
+
+/// A connection may be opening for so long: the gateway gives a handshake's functions 30 s at most.
+const OPENS_WITHIN_MS: u64 = 30_000;
+
+/// Rounds of a kick, in which what could not be closed is tried again.
+const ROUNDS: usize = 100;
+
+/// Shuts a user's gate until then, whatever it was, and closes all their connections. Answers how many it has closed, when none is left: one
+/// that is just opening cannot be closed yet, and is tried again for half a minute. `pause` is awaited between two rounds.
+pub async fn kick<P: Accounts + Outbound + Clock>(
+    ports: &P,
+    user: &UserId,
+    until: UnixMillis,
+    pause: impl AsyncFn(),
+) -> Result<usize, Failure> {
+    let (began, gate) = (ports.steady_ms(), Gate { until, times: 0 });
+    let mut closed: BTreeSet<ConnectionId> = BTreeSet::new();
+    let mut was = ports.gate(user).await?;
+    for _ in 0..ROUNDS {
+        let Some(ConnectionsOfUser { greeted, pending }) = ports.shut(user, was, gate).await? else {
+            was = ports.gate(user).await?;
+            continue;
+        };
+        was = gate;
+        let may_open = ports.steady_ms() - began <= OPENS_WITHIN_MS;
+        let all =
+            greeted.into_iter().map(|connection| (connection, false)).chain(pending.into_iter().map(|connection| (connection, may_open)));
+        let open = all.filter(|(connection, _)| !closed.contains(connection));
+        let closing = join_all(open.map(async |(connection, opens)| (ports.close(&connection).await, connection, opens))).await;
+        let mut left = None;
+        for (outcome, connection, opens) in closing {
+            match outcome {
+                PostOutcome::Posted => drop(closed.insert(connection)),
+                PostOutcome::Gone if !opens => {}
+                PostOutcome::Gone => left = left.or(Some(Failure::unavailable("close a connection", "it is opening"))),
+                PostOutcome::Throttled(cause) | PostOutcome::Unknown(cause) => left = Some(cause),
+                PostOutcome::Refused(cause) => return Err(cause),
+            }
+        }
+        if left.is_none() {
+            return Ok(closed.len());
+        }
+        pause().await;
+    }
+    Err(Failure::unavailable("kick a user", "not all connections could be closed; the gate is shut: do it again"))
+}
+
+/// The gates that one environment has found shut in the current minute: who knocks again costs no request. In the next minute it looks again.
+#[derive(Debug, Default)]
+pub struct ShutGates(Mutex<(u64, HashMap<UserId, UnixMillis>)>);
+
+impl ShutGates {
+    /// For how long a gate is shut yet, if it is known to be.
+    pub fn shut_for_ms(&self, user: &UserId, now: UnixMillis) -> Option<u64> {
+        let until = self.of_minute(now).1.get(user)?.since_ms(now);
+        (until > 0).then_some(until)
+    }
+
+    /// It was found shut for so long.
+    pub fn found(&self, user: &UserId, now: UnixMillis, ms: u64) {
+        self.of_minute(now).1.insert(user.clone(), now.plus_ms(ms));
+    }
+
+    fn of_minute(&self, now: UnixMillis) -> MutexGuard<'_, (u64, HashMap<UserId, UnixMillis>)> {
+        let minute = now.get() / 60_000;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 != minute {
+            *known = (minute, HashMap::new());
+        }
+        known
+    }
 }
 
 /// Frames of a user that one environment takes in one second. It costs nothing and stops a loop; the budget stops the rest.

@@ -56,6 +56,12 @@ pub enum Refused {
         /// When they are answered again.
         retry_after_ms: u64,
     },
+    /// The user: how many conversations they may create on one day.
+    #[error("no more new conversations on this day")]
+    TooManyOpened {
+        /// When the next day begins (UTC).
+        retry_after_ms: u64,
+    },
     /// Others were faster in every attempt, or one request asked for too much of a kind.
     #[error("others were faster, or too much was asked at once")]
     Busy,
@@ -108,7 +114,7 @@ impl Refused {
             Self::PositionTooOld => ErrorCode::AnchorTooOld,
             Self::EpochChanged { .. } => ErrorCode::EpochChanged,
             Self::AnchorStale { .. } => ErrorCode::AnchorStale,
-            Self::RateLimited { .. } | Self::TooMuch { .. } => ErrorCode::RateLimited,
+            Self::RateLimited { .. } | Self::TooMuch { .. } | Self::TooManyOpened { .. } => ErrorCode::RateLimited,
             Self::Busy => ErrorCode::Busy,
             Self::UpgradeRequired => ErrorCode::UpgradeRequired,
             Self::WithOneself => ErrorCode::BadRequest,
@@ -125,7 +131,9 @@ impl Refused {
         match self {
             Self::AnchorStale { tail, .. } => Refusal { tail: Some(*tail), ..refusal },
             Self::EpochChanged { common } => Refusal { common: Some(*common), ..refusal },
-            Self::RateLimited { retry_after_ms } | Self::TooMuch { retry_after_ms } => refusal.after_ms(*retry_after_ms),
+            Self::RateLimited { retry_after_ms } | Self::TooMuch { retry_after_ms } | Self::TooManyOpened { retry_after_ms } => {
+                refusal.after_ms(*retry_after_ms)
+            }
             Self::Busy | Self::Failed(_) => refusal.after_ms(RETRY_AFTER_MS),
             _ => refusal,
         }

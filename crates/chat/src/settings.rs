@@ -1,9 +1,9 @@
-//! What the core's rules read: what the deployment's item says, and how much `send` takes.
+//! What the core's rules read: what the deployment's item says, and how much `send` and `open` take.
 
 use std::sync::{Mutex, PoisonError};
 
 use chatlane_protocol::UnixMillis;
-use chatlane_protocol::limits::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX, ENTRY_BYTES_MAX};
+use chatlane_protocol::limits::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX, ENTRY_BYTES_MAX, OPENED_A_DAY_MAX};
 
 use crate::deployment::{Deployment, EPOCH_FIRST, Keys, Secret};
 use crate::log::recheck::Recheck;
@@ -20,13 +20,13 @@ pub struct Settings {
     pub epoch: u32,
     /// The deployment's keys.
     pub keys: Keys,
-    /// What `send` takes.
-    pub limits: SendLimits,
+    /// What `send` and `open` take.
+    pub limits: Limits,
 }
 
-/// What `send` takes. The same for all functions of one deployment.
+/// What `send` and `open` take. The same for all functions of one deployment.
 #[derive(Clone, Copy, Debug)]
-pub struct SendLimits {
+pub struct Limits {
     /// Whether conversations limit how many messages they take.
     pub admission: AdmissionLimit,
     /// How far behind the tail an anchor may be.
@@ -35,6 +35,8 @@ pub struct SendLimits {
     pub entry_bytes_max: usize,
     /// When the sender's row is read again.
     pub recheck: Recheck,
+    /// New conversations of one user and day.
+    pub opened_a_day_max: u64,
 }
 
 /// Whether conversations limit how many messages they take.
@@ -55,20 +57,21 @@ pub struct AnchorBound {
     pub bytes_max: usize,
 }
 
-impl SendLimits {
+impl Limits {
     /// The documented ones.
     pub const DEFAULT: Self = Self {
         admission: AdmissionLimit::PerConversation,
         anchor: AnchorBound { entries_max: ANCHOR_ENTRIES_MAX, bytes_max: ANCHOR_BYTES_MAX },
         entry_bytes_max: ENTRY_BYTES_MAX,
         recheck: Recheck::DEFAULT,
+        opened_a_day_max: OPENED_A_DAY_MAX,
     };
 }
 
 /// What a function knows of its deployment: read at its start and, by the first request after that, once a minute.
 #[derive(Debug)]
 pub struct Deployed {
-    limits: SendLimits,
+    limits: Limits,
     founds: Option<Secret>,
     known: Mutex<Option<Known>>,
 }
@@ -81,12 +84,12 @@ struct Known {
 
 impl Deployed {
     /// Of a function that can do nothing before the deployment's item is there.
-    pub const fn new(limits: SendLimits) -> Self {
+    pub const fn new(limits: Limits) -> Self {
         Self { limits, founds: None, known: Mutex::new(None) }
     }
 
     /// Of a function that makes the item if there is none yet, with this secret: freshly drawn, and never used if somebody was faster.
-    pub const fn founding(limits: SendLimits, secret: Secret) -> Self {
+    pub const fn founding(limits: Limits, secret: Secret) -> Self {
         Self { limits, founds: Some(secret), known: Mutex::new(None) }
     }
 

@@ -190,7 +190,7 @@ impl<T: Tokens> Driver<T> {
                 Output::Send { socket, text } => self.sockets.send(socket, text.0),
                 Output::Close(socket) => self.sockets.close(socket),
                 Output::Commit { batch, changes } => self.storage.commit(batch, changes),
-                Output::NeedToken => self.sockets.renew_token(),
+                Output::NeedToken(_) => self.sockets.renew_token(),
                 // Nobody looks any more; the device goes on until it is dropped.
                 Output::Show(shown) => drop(self.shown.send(shown)),
             }

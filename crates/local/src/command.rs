@@ -17,15 +17,14 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::data_folder::DATA;
 use crate::device_store;
 use crate::embedded::Latency;
 use crate::gateway::{LostDisconnects, Reorder};
 use crate::issuer::{TOKEN_LIFETIME, TOKEN_PATH};
+use crate::ops::Ops;
 use crate::stack::{PORT, STAGE, Settings, Stack};
 use crate::story::{self, Detail};
-
-/// The data folder if no other is named.
-const DATA: &str = ".chatlane";
 
 /// All of Chatlane on this machine.
 #[derive(Debug, Parser)]
@@ -41,6 +40,9 @@ pub struct Command {
 enum Does {
     /// Chat as NAME with a stack that runs in another terminal.
     Chat(Chat),
+    /// Act as an operator.
+    #[command(subcommand)]
+    Ops(Ops),
 }
 
 /// Run the gateway, the functions, the tables and the queue.
@@ -101,6 +103,7 @@ impl Command {
     pub async fn execute(self) -> anyhow::Result<()> {
         match self.does {
             Some(Does::Chat(options)) => run_chat(options).await,
+            Some(Does::Ops(ops)) => ops.execute().await,
             None => run_stack(self.run).await,
         }
     }

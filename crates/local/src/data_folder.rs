@@ -5,8 +5,13 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+
+/// The data folder if no other is named.
+pub const DATA: &str = ".chatlane";
 
 const LOCK: &str = "lock";
+const PLACES: &str = "places.json";
 const DYNAMODB: &str = "dynamodb.sqlite";
 const QUEUE: &str = "queue.sqlite";
 
@@ -62,6 +67,37 @@ impl DataFolder {
     /// The file of the embedded queues.
     pub fn queue(&self) -> PathBuf {
         self.path.join(QUEUE)
+    }
+}
+
+/// Where the stack that uses the folder listens, for tools.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Places {
+    /// Its `DynamoDB`.
+    pub dynamodb: String,
+    /// Its `@connections`, with the stage.
+    pub connections: String,
+}
+
+impl Places {
+    /// Of the stack in this folder.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn read(folder: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(folder.join(PLACES));
+        let none = || {
+            format!("no Chatlane has used {}: start one with cargo run -p chatlane-local, or name its folder by --data", folder.display())
+        };
+        Ok(serde_json::from_str(&text.with_context(none)?)?)
+    }
+
+    /// Writes it down; there until the next stack of this folder.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn write(&self, folder: &DataFolder) -> anyhow::Result<()> {
+        Ok(fs::write(folder.path.join(PLACES), serde_json::to_string(self)?)?)
     }
 }
 

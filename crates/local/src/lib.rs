@@ -17,6 +17,7 @@ pub mod gateway;
 pub mod issuer;
 pub mod lambda;
 mod observers;
+pub mod ops;
 pub mod queue;
 pub mod stack;
 pub mod story;

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::data_folder::DataFolder;
+use crate::data_folder::{DataFolder, Places};
 use crate::embedded::{Dynamo, Endpoints, Latency, Service, after_hand_over};
 use crate::gateway::{self, Gateway};
 use crate::issuer::{AUDIENCE, ISSUER, Issuer, JWKS_PATH};
@@ -163,6 +163,7 @@ impl Stack {
                 ..FunctionSettings::new(function.name())
             })
             .collect();
+        Places { dynamodb: at.dynamodb.clone(), connections: format!("{}/{STAGE}", at.connections) }.write(&folder)?;
         let urls = EndpointUrls { dynamodb: at.dynamodb, sqs: at.sqs, connections: at.connections };
         let lambda = Lambda::new(
             LambdaSettings { program: settings.program, runtime_api: at.runtime_api, init_timeout: INIT_TIMEOUT, functions },

@@ -17,7 +17,7 @@ use crate::body::Body;
 use crate::entry::{Entry, EntryKind};
 use crate::ids::{ClientMessageId, ConversationId, UserId};
 use crate::position::{Position, Seq, UnixMillis};
-pub use crate::pushes::{Entries, ErrorFrame, Goaway, GoawayReason, MemberCursors, Receipt};
+pub use crate::pushes::{Entries, ErrorFrame, Goaway, GoawayReason, MemberCursors, ReadMark, Receipt};
 use crate::shared_limits::INTEGER_MAX;
 
 /// The JSON text of a value of this crate, or of a list of them.

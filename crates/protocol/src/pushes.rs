@@ -19,7 +19,8 @@ pub struct Entries {
     pub entries: Vec<Entry>,
 }
 
-/// A hint, pushed when another member's cursor moves: may be lost or overtaken; cursors only move forward, so a lower one is an old one.
+/// A hint, pushed when another member's cursor moves, and when the user's own read mark was moved by another device: may be lost or
+/// overtaken; cursors only move forward, so a lower one is an old one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// Where.
@@ -27,6 +28,9 @@ pub struct Receipt {
     /// Who, and how far.
     #[serde(flatten)]
     pub cursors: MemberCursors,
+    /// Of the user's own: countable messages up to the read mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_count: Option<u64>,
     /// Not worth anything after so long.
     pub ttl_ms: u64,
 }
@@ -40,6 +44,15 @@ pub struct MemberCursors {
     pub delivered: Position,
     /// What they have read.
     pub read: Position,
+}
+
+/// How far the user has read, on any device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadMark {
+    /// The last entry.
+    pub read: Position,
+    /// Countable messages up to it.
+    pub read_count: u64,
 }
 
 /// A request was refused whole, and changed nothing.

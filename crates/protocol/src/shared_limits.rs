@@ -44,6 +44,12 @@ pub const CONNECTIONS_PER_USER_MAX: usize = 16;
 /// Connections of a user that have not said hello; a further handshake is answered 429. Ours.
 pub const PENDING_CONNECTIONS_MAX: usize = 32;
 
+/// First pages of `hello` that one user is answered in a minute, on all devices. Ours: sixteen devices come back at once, and some do it twice.
+pub const HELLOS_PER_MINUTE_MAX: u64 = 20;
+
+/// Conversations that one user creates on one day (UTC). Ours.
+pub const OPENED_A_DAY_MAX: u64 = 50;
+
 /// A token as presented. Ours: API Gateway allows 10,240 bytes for all headers together.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use chatlane_protocol::frames::{
     ConversationHead, ConversationRow, ConversationStatus, CursorOutcome, CursorResult, CursorsAnswer, Entries, ErrorFrame, Found, Goaway,
-    GoawayReason, HelloAnswer, HistoryAnswer, Limits, MemberCursors, Missed, OpenAnswer, PingAnswer, ProbeAnswer, Receipt, RefreshAnswer,
-    SendAnswer, Skip, Stored, SyncAnswer, SyncOutcome, SyncPage, Versions, encode, live_frame,
+    GoawayReason, HelloAnswer, HistoryAnswer, Limits, MemberCursors, Missed, OpenAnswer, PingAnswer, ProbeAnswer, ReadMark, Receipt,
+    RefreshAnswer, SendAnswer, Skip, Stored, SyncAnswer, SyncOutcome, SyncPage, Versions, encode, live_frame,
 };
 use chatlane_protocol::request::{
     Hello, History, Known, NewMessage, Open, Ping, PositionIn, Positions, Probe, Refresh, SendMessages, Sync, SyncFrom,
@@ -213,12 +213,18 @@ fn frames_of_cursors() -> Vec<(&'static str, ServerFrame)> {
     let moved = CursorResult { conversation: conversation.clone(), outcome: CursorOutcome::Ok };
     let refusal = Refusal::new(ErrorCode::AnchorUnknown, "the position names no entry of this conversation");
     let refused = CursorResult { conversation: second_conversation(), outcome: CursorOutcome::Refused(refusal) };
-    let status = ConversationStatus { conversation: conversation.clone(), head: position(3), count: 2, cursors: vec![cursors.clone()] };
+    let own = Some(ReadMark { read: position(3), read_count: 2 });
+    let own_cursors = MemberCursors { user: user("alice"), delivered: position(3), read: position(3) };
+    let own_receipt =
+        Receipt { conversation: conversation.clone(), cursors: own_cursors, read_count: Some(2), ttl_ms: limits::RECEIPT_TTL_MS };
+    let status =
+        ConversationStatus { conversation: conversation.clone(), head: position(3), count: 2, own, cursors: vec![cursors.clone()] };
     let ping = PingAnswer { id: id(), server_time_ms: time(), resync: false, conversations: vec![status] };
     vec![
         ("ack", ServerFrame::Ack(CursorsAnswer { id: id(), results: vec![moved.clone()] })),
         ("read", ServerFrame::Read(CursorsAnswer { id: id(), results: vec![moved, refused] })),
-        ("receipt", ServerFrame::Receipt(Receipt { conversation, cursors, ttl_ms: limits::RECEIPT_TTL_MS })),
+        ("receipt", ServerFrame::Receipt(Receipt { conversation, cursors, read_count: None, ttl_ms: limits::RECEIPT_TTL_MS })),
+        ("receipt_own", ServerFrame::Receipt(own_receipt)),
         ("ping_open", ServerFrame::Ping(ping)),
     ]
 }

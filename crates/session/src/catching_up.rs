@@ -49,7 +49,12 @@ impl Session {
         let ahead_max = self.settings.ahead_entries_max;
         let local = self.conversations.entry(conversation);
         let head = local.row.head;
-        let taken = local.receive(entry, ahead_max);
+        let taken = if self.writes.are_failing() {
+            local.learn_head(entry.position, Some(entry.count)); // `sync` brings it when there is a place for it
+            vec![]
+        } else {
+            local.receive(entry, &self.settings.user, ahead_max)
+        };
         if local.row.head != head {
             step.touch(conversation);
         }
@@ -105,7 +110,7 @@ impl Session {
     /// Asks for what is missing, when it is time to.
     pub(super) fn sync(&mut self, step: &mut Step) {
         let Some(socket) = self.sockets.ready().map(|link| link.socket) else { return };
-        if self.sockets.has(|purpose| matches!(purpose, Purpose::Sync { .. })) {
+        if self.writes.are_failing() || self.sockets.has(|purpose| matches!(purpose, Purpose::Sync { .. })) {
             return;
         }
         let mut due: Vec<_> = self
@@ -190,7 +195,7 @@ impl Session {
             local.skip_to(skip.to);
         }
         let skipped = local.row.have != have;
-        let taken = local.receive_page(entries);
+        let taken = local.receive_page(entries, &self.settings.user);
         if done {
             local.at_end(asked);
             local.read_at_end(asked);
@@ -251,7 +256,7 @@ impl Session {
                 step.unshow_beyond(conversation, Position::ZERO);
             }
             let position = local.jump_target();
-            let taken = local.jump_to(position);
+            let taken = local.jump_to(position, &self.settings.user);
             step.show_committed(Shown::Skipped { conversation: conversation.clone(), position });
             step.touch(conversation);
             self.take(conversation, taken, step);

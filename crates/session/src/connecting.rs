@@ -1,14 +1,17 @@
 //! The life of the sockets: opening, dying, replacing, giving up. What a socket's frames mean is elsewhere.
 
 use chatlane_protocol::ErrorCode;
-use chatlane_protocol::frames::{ErrorFrame, Goaway, GoawayReason};
+use chatlane_protocol::frames::{ErrorFrame, Goaway, GoawayReason, ReadMark, Receipt};
 use chatlane_protocol::{ConversationId, Refusal, ServerFrame};
 
 use super::link::{HelloPage, InFlight, Link, Stage};
 use super::sockets::Rest;
 use super::step::Step;
 use super::wire::{self, Answer, Arrival, Loss};
-use super::{ConnectionState, Moment, OpenFailure, Output, Purpose, Session, SocketId};
+use super::{ConnectionState, Moment, OpenFailure, Output, Purpose, Session, SocketId, TokenNeed};
+
+/// After so many sockets in a row that could not be opened, the token is suspected.
+const BLIND_MAX: u32 = 2;
 
 impl Session {
     /// The state of the connection.
@@ -28,10 +31,20 @@ impl Session {
     pub(super) fn connect_now(&mut self, step: &mut Step) {
         match (&self.sockets.current, self.sockets.rest) {
             (None, Rest::UpgradeRequired) => {}
-            (None, _) => self.connect(step),
+            (None, Rest::BackOff { .. }) => self.connect_anew(step),
+            (None, _) => self.connect(step), // the user may know better
             // The network has changed: whether this socket has survived that is worth a question.
             (Some(link), _) if link.is_ready() => self.looking.ping = true,
             (Some(_), _) => {}
+        }
+    }
+
+    /// A token that has ended meanwhile would be refused, and where nobody is told why, for ever: a new one comes first.
+    fn connect_anew(&mut self, step: &mut Step) {
+        if self.tokens.is_over(step.now) {
+            self.rest_for_token(step.now, TokenNeed::Ends, step);
+        } else {
+            self.connect(step);
         }
     }
 
@@ -54,6 +67,7 @@ impl Session {
         {
             link.stage = Stage::Greeting;
             link.page = Some(HelloPage::FIRST);
+            self.sockets.blind = 0;
         }
     }
 
@@ -91,6 +105,12 @@ impl Session {
         let shut_ms = self.sockets.shut_until.0.saturating_sub(step.now.0);
         self.sockets.connect.fail(step, retry_after_ms.max(Some(shut_ms)));
         self.sockets.rest = Rest::BackOff { until: self.sockets.connect.not_before() };
+        if matches!(stage, Stage::Opening { .. }) {
+            self.sockets.blind += 1;
+            if self.sockets.blind >= BLIND_MAX {
+                self.tokens.ask(TokenNeed::Suspect, step);
+            }
+        }
     }
 
     /// A connection that lasted makes the next failure the first one again; one that broke at once does not, or a server that accepts and
@@ -128,11 +148,15 @@ impl Session {
             self.forgive_if_lasted(stage, step);
         }
         self.sockets.connect.fail(step, None);
-        let until = self.sockets.connect.not_before();
+        self.rest_for_token(self.sockets.connect.not_before(), TokenNeed::Refused, step);
+    }
+
+    /// Waits for a new token, to be used not before `until`; after a while the old one is tried again.
+    fn rest_for_token(&mut self, until: Moment, why: TokenNeed, step: &mut Step) {
         let (half, max) = (self.settings.back_off_max_ms / 2, self.settings.back_off_max_ms);
         let retry_at = until.plus_ms(half + step.dice.up_to(max - half));
         self.rest(Rest::NoToken { until, retry_at }, step);
-        self.tokens.ask(step);
+        self.tokens.ask(why, step);
     }
 
     fn token_refused_by_handshake(&mut self, socket: SocketId, step: &mut Step) {
@@ -140,7 +164,7 @@ impl Session {
             self.lose_all(link, step); // there is nothing to close
             self.rest_without_token(step);
         } else if self.sockets.is_successor(socket) {
-            self.tokens.ask(step);
+            self.tokens.ask(TokenNeed::Refused, step);
             self.died(socket, None, step);
         }
     }
@@ -151,7 +175,7 @@ impl Session {
             self.rest_without_token(step);
         } else {
             if self.sockets.is_successor(socket) {
-                self.tokens.ask(step);
+                self.tokens.ask(TokenNeed::Refused, step);
             }
             self.abandon(socket, None, step);
         }
@@ -187,7 +211,13 @@ impl Session {
             }
             Arrival::Push(ServerFrame::Receipt(receipt)) => {
                 link.pushes_at = step.now;
-                self.cursors_moved(&receipt.conversation, vec![receipt.cursors], step);
+                let Receipt { conversation, cursors, read_count, .. } = receipt;
+                match read_count {
+                    Some(read_count) if cursors.user == self.settings.user => {
+                        self.own_read_came(&conversation, ReadMark { read: cursors.read, read_count }, step);
+                    }
+                    _ => self.cursors_moved(&conversation, vec![cursors], step),
+                }
             }
             Arrival::Push(ServerFrame::Goaway(goaway)) => self.goaway_came(socket, &goaway, step),
             Arrival::Push(ServerFrame::Error(ErrorFrame { refusal, .. })) => {
@@ -297,11 +327,10 @@ impl Session {
         {
             self.abandon(link.socket, None, step);
         }
-        if self.sockets.current.is_none()
-            && let Rest::BackOff { until: at } | Rest::NoToken { retry_at: at, .. } = self.sockets.rest
-            && step.reached(at)
-        {
-            self.connect(step);
+        match (&self.sockets.current, self.sockets.rest) {
+            (None, Rest::BackOff { until }) if step.reached(until) => self.connect_anew(step),
+            (None, Rest::NoToken { retry_at, .. }) if step.reached(retry_at) => self.connect(step),
+            _ => {}
         }
         let replaceable = self.sockets.ready().is_some() && self.sockets.successor.is_none();
         if replaceable && self.sockets.replace_at.is_some_and(|at| step.reached(at)) {

@@ -4,10 +4,12 @@
 //! and kept aside when it is ahead. Epochs rise with seqs within one log, so a rise that nobody has checked may be another log: the one
 //! after a restore. It is taken from the log only, whose read has checked that `have` is still in it.
 
+mod read_mark;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use chatlane_protocol::request::PositionIn;
-use chatlane_protocol::{ConversationId, Entry, Position, Seq};
+use chatlane_protocol::{ConversationId, Entry, Position, Seq, UserId};
 
 use super::outbox::Outbox;
 use super::step::{Step, Then};
@@ -50,7 +52,16 @@ pub(super) struct Conversation {
     /// How many of the doubts a sync has settled.
     settled: u64,
     ahead: BTreeMap<Seq, Entry>,
-    marks: VecDeque<(Position, u64)>,
+    marks: VecDeque<Mark>,
+}
+
+/// An entry that was taken lately.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    position: Position,
+    count: u64,
+    /// The user wrote it.
+    own: bool,
 }
 
 /// When to ask for what is missing.
@@ -152,7 +163,7 @@ impl Conversation {
     }
 
     /// An entry was pushed, or is an own one that was acknowledged. Answers what is taken, in order.
-    pub(super) fn receive(&mut self, entry: Entry, ahead_max: usize) -> Vec<Entry> {
+    pub(super) fn receive(&mut self, entry: Entry, me: &UserId, ahead_max: usize) -> Vec<Entry> {
         let (position, have) = (entry.position, self.row.have);
         if position.seq <= have.seq {
             // At a seq that the device has, from a later epoch: the log was restored below it.
@@ -169,7 +180,7 @@ impl Conversation {
         if newer {
             self.ahead.insert(position.seq, entry);
         }
-        let taken = self.release();
+        let taken = self.release(me);
         while self.ahead.len() > ahead_max {
             self.ahead.pop_last(); // its head is known: it will be synced
         }
@@ -177,7 +188,7 @@ impl Conversation {
     }
 
     /// A page of the log, which has checked that the entry before it is in it. Answers what is taken, in order.
-    pub(super) fn receive_page(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
+    pub(super) fn receive_page(&mut self, entries: Vec<Entry>, me: &UserId) -> Vec<Entry> {
         let mut taken = vec![];
         for entry in entries {
             let (position, have) = (entry.position, self.row.have);
@@ -186,10 +197,10 @@ impl Conversation {
                 break;
             }
             if position.seq == have.seq.next() && position.epoch >= have.epoch {
-                taken.push(self.take(entry));
+                taken.push(self.take(entry, me));
             }
         }
-        taken.extend(self.release());
+        taken.extend(self.release(me));
         taken
     }
 
@@ -202,13 +213,6 @@ impl Conversation {
             let ahead = self.ahead.values().map(|entry| (entry.position, entry.count)).max().unwrap_or_default();
             (self.row.head, self.row.head_count) = ahead.max((self.row.have, self.row.have_count));
             self.counted = self.counted.min(self.row.head);
-        }
-    }
-
-    /// The log ends at `have`: a read mark beyond that, from before this was asked, is one of before a restore.
-    pub(super) fn read_at_end(&mut self, Asked { read, .. }: &Asked) {
-        if self.row.read.seq > self.row.have.seq && self.row.read <= *read {
-            self.read_back(self.row.have);
         }
     }
 
@@ -225,7 +229,7 @@ impl Conversation {
         }
     }
 
-    fn release(&mut self) -> Vec<Entry> {
+    fn release(&mut self, me: &UserId) -> Vec<Entry> {
         let mut taken = vec![];
         while let Some(next) = self.ahead.get(&self.row.have.seq.next()) {
             let (epoch, have) = (next.position.epoch, self.row.have);
@@ -237,12 +241,12 @@ impl Conversation {
             if epoch < have.epoch {
                 break;
             }
-            taken.push(self.take(entry));
+            taken.push(self.take(entry, me));
         }
         taken
     }
 
-    fn take(&mut self, entry: Entry) -> Entry {
+    fn take(&mut self, entry: Entry, me: &UserId) -> Entry {
         let (have, read, next) = (self.row.have, self.row.read, entry.position);
         if have.epoch <= read.epoch && read.epoch < next.epoch && next.seq <= read.seq {
             self.read_back(have); // the log goes on otherwise than it did when the marked entry was in it
@@ -255,51 +259,19 @@ impl Conversation {
         }
         row.head = row.head.max(row.have);
         self.ahead.remove(&entry.position.seq);
-        self.marks.push_back((entry.position, entry.count));
+        self.marks.push_back(Mark { position: entry.position, count: entry.count, own: entry.sender == *me });
         if self.marks.len() > MARKS_MAX {
             self.marks.pop_front();
         }
+        self.read_on();
         entry
-    }
-
-    /// How many countable messages the log holds up to here: exactly, where the entry was taken lately or is an end of the run, else as if
-    /// all entries between here and `have` were messages (in a direct conversation all but the first are).
-    pub(super) fn count_at(&self, position: Position) -> u64 {
-        let row = &self.row;
-        let mark = self.marks.iter().find(|(marked, _)| *marked == position).map(|(_, count)| *count);
-        let (have, seq) = (row.have.seq.get(), position.seq.get());
-        mark.unwrap_or_else(|| match have {
-            0 => seq.saturating_sub(1),
-            _ => row.have_count.saturating_add(seq.saturating_sub(have)).saturating_sub(have.saturating_sub(seq)),
-        })
     }
 
     /// Whether the device has the entry here: false if it has another one, or none.
     pub(super) fn has(&self, position: Position) -> bool {
         let row = &self.row;
-        let other = self.marks.iter().any(|(marked, _)| marked.seq == position.seq && *marked != position);
+        let other = self.marks.iter().any(|mark| mark.position.seq == position.seq && mark.position != position);
         position.seq > row.from.seq && position.seq <= row.have.seq && position.epoch <= row.have.epoch && !other
-    }
-
-    /// The device goes on at a place of a later epoch than the read mark's, over entries that it does not see: the restore between them may
-    /// have taken the marked entry back. The server knows: it gets the mark again, and takes it or names the last entry that both have.
-    fn doubt_read(&mut self, to: Position) {
-        let row = &mut self.row;
-        row.read_pending |= row.read != Position::ZERO && row.have.epoch <= row.read.epoch && row.read.epoch < to.epoch;
-    }
-
-    /// An entry came. At the read mark its count is the one of the mark.
-    pub(super) fn count_read(&mut self, entry: &Entry) {
-        if entry.position == self.row.read {
-            self.row.read_count = entry.count;
-        }
-    }
-
-    /// The log does not have the entry at the read mark: the mark goes back to `to`, which both have, and the server gets that one.
-    pub(super) fn read_back(&mut self, to: Position) {
-        self.row.read_count = self.count_at(to);
-        self.row.read = to;
-        self.row.read_pending = to != Position::ZERO;
     }
 
     /// Whether the device has another entry at this place of the log than the one that it is said to have in common with it.
@@ -307,7 +279,7 @@ impl Conversation {
         // Epochs rise with seqs: no entry of the run is of a later epoch than its last one. (The anchor of a message may be: it is the
         // head.)
         let later = common.seq <= self.row.have.seq && common.epoch > self.row.have.epoch;
-        let mut held = self.marks.iter().map(|(position, _)| *position).chain([self.row.have]);
+        let mut held = self.marks.iter().map(|mark| mark.position).chain([self.row.have]);
         later || held.any(|held| held.seq == common.seq && held != common)
     }
 
@@ -322,9 +294,9 @@ impl Conversation {
     }
 
     /// Goes on at `target`, without what is before it. Answers what is taken behind it, in order.
-    pub(super) fn jump_to(&mut self, target: Position) -> Vec<Entry> {
+    pub(super) fn jump_to(&mut self, target: Position, me: &UserId) -> Vec<Entry> {
         self.restart(target);
-        let taken = self.release();
+        let taken = self.release(me);
         self.jump = false;
         taken
     }
@@ -347,6 +319,7 @@ impl Conversation {
         self.counted = Position::ZERO;
         // Of another log than this one; `hello` answers the one that the server has.
         (self.row.read, self.row.read_count, self.row.read_pending) = (Position::ZERO, 0, false);
+        self.row.others.clear();
         (self.row.acked, self.ack_refused, self.carried) = (Position::ZERO, Position::ZERO, None);
         self.due = Due::Never;
         self.headless = true;
@@ -371,7 +344,7 @@ impl Conversation {
         (self.ack_refused, self.carried) = (Position::ZERO, None);
         self.row.head = common.max(self.row.have);
         (self.counted, self.row.head_count) = (self.row.have, self.row.have_count);
-        self.marks.retain(|(position, _)| position.seq <= common.seq);
+        self.marks.retain(|mark| mark.position.seq <= common.seq);
         // The log of the later epoch goes on behind `common`, or will.
         self.doubt();
         self.due = Due::Now;

@@ -4,7 +4,7 @@
 //! take from it). Both go in one frame, an `ack`, at most once in `cursors_every_ms`; the first waits for what comes with it: who looks at a
 //! conversation has read an entry as soon as it is shown.
 
-use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, MemberCursors};
+use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, MemberCursors, ReadMark};
 use chatlane_protocol::limits::CONVERSATIONS_PER_REQUEST_MAX;
 use chatlane_protocol::request::{PositionIn, Positions};
 use chatlane_protocol::{ConversationId, ErrorCode, Position, Refusal, Request};
@@ -94,10 +94,7 @@ impl Session {
     pub(super) fn mark_read(&mut self, conversation: &ConversationId, position: Position, step: &mut Step) {
         let Some(local) = self.conversations.get_mut(conversation) else { return };
         if local.has(position) && position.seq <= local.committed.seq && position > local.row.read {
-            let count = local.count_at(position);
-            local.row.read = position;
-            local.row.read_count = local.row.read_count.max(count);
-            local.row.read_pending = true;
+            local.read_up_to(position);
             step.touch(conversation);
         }
     }
@@ -194,6 +191,13 @@ impl Session {
                 (ErrorCode::EpochChanged | ErrorCode::AnchorUnknown, _) => local.read_back(Position::ZERO),
                 _ => local.row.read_pending = false,
             }
+            step.touch(conversation);
+        }
+    }
+
+    /// How far the user has read on another device, by a receipt or a ping.
+    pub(super) fn own_read_came(&mut self, conversation: &ConversationId, mark: ReadMark, step: &mut Step) {
+        if self.conversations.get_mut(conversation).is_some_and(|local| local.learn_read(mark)) {
             step.touch(conversation);
         }
     }

@@ -1,6 +1,6 @@
 //! `hello`: makes a socket known, sends what the device knows to the server and takes in the state of the conversations.
 
-use chatlane_protocol::frames::{self, HelloAnswer, encode};
+use chatlane_protocol::frames::{self, HelloAnswer, ReadMark, encode};
 use chatlane_protocol::limits::{KNOWN_BYTES_MAX, VERSION_MAX};
 use chatlane_protocol::request::{Hello, Known};
 use chatlane_protocol::{ConversationId, Request};
@@ -137,14 +137,10 @@ impl Session {
             // A deployment that was restored, to a log that may not hold what the device has.
             local.doubt();
         }
-        if row.read > local.row.read {
-            (local.row.read, local.row.read_pending) = (row.read, false);
-        }
-        if row.read == local.row.read {
-            (local.row.read_count, local.row.read_pending) = (row.read_count, false);
-        } else {
+        if row.read < local.row.read {
             local.row.read_pending = true;
         }
+        local.learn_read(ReadMark { read: row.read, read_count: row.read_count });
         step.touch(&conversation);
         if let Some(last) = row.last {
             self.entry_came(&conversation, last, step);

@@ -11,6 +11,9 @@ pub enum Input {
     NewToken(chatlane_protocol::Token),
     /// The local store has made this write, durably. Comes in the order of the batches.
     Committed(BatchId),
+    /// The local store could not make this write. It makes none of those that were asked for behind it, either: all are asked for again, as
+    /// one.
+    NotStored(BatchId),
     /// A socket is open.
     Opened(SocketId),
     /// A socket could not be opened.

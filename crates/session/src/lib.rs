@@ -37,7 +37,7 @@ use chatlane_protocol::request::{PositionIn, exchange};
 use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, Position, Seq, UserId};
 
 pub use input::{Input, OpenFailure};
-pub use output::{Change, ConnectionState, Failure, OutgoingState, Output};
+pub use output::{Change, ConnectionState, Failure, OutgoingState, Output, TokenNeed};
 pub use row::{ConversationRow, OutboxRow, OutboxState, Restored};
 pub use settings::Settings;
 pub use values::{BatchId, Moment, SocketId, Text};
@@ -169,6 +169,8 @@ pub enum Shown {
         /// Which.
         conversation: ConversationId,
     },
+    /// Whether the local store takes what it is given. While it does not, nothing new is shown, acknowledged or sent.
+    Storing(bool),
     /// Something asked for cannot be had.
     Failed(Failure),
 }
@@ -301,6 +303,7 @@ impl Session {
             Input::Do(act) => self.act(act, step),
             Input::NewToken(token) => self.token_came(token, step),
             Input::Committed(batch) => self.writes.committed(batch, &mut self.conversations, step),
+            Input::NotStored(batch) => self.writes.not_stored(batch, step),
             Input::Opened(socket) => self.opened(socket),
             Input::OpenFailed { socket, failure } => self.open_failed(socket, failure, step),
             Input::Closed { socket } => self.died(socket, None, step),

@@ -81,7 +81,7 @@ impl Session {
         }
     }
 
-    fn status_came(&mut self, ConversationStatus { conversation, head, count, cursors }: ConversationStatus, step: &mut Step) {
+    fn status_came(&mut self, ConversationStatus { conversation, head, count, own, cursors }: ConversationStatus, step: &mut Step) {
         if let Some(local) = self.conversations.get_mut(&conversation) {
             local.headless = false;
             // Its entries are on their way, probably: the gap wait runs before they are asked for.
@@ -89,6 +89,9 @@ impl Session {
                 step.touch(&conversation);
             }
             self.cursors_moved(&conversation, cursors, step);
+            if let Some(own) = own {
+                self.own_read_came(&conversation, own, step);
+            }
         }
     }
 

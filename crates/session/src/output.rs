@@ -19,7 +19,7 @@ pub enum Output {
     },
     /// Close a socket, or give up opening it. No `Closed` need come for it.
     Close(SocketId),
-    /// Write all of this to the local store, durably and at once; answered by `Committed`.
+    /// Write all of this to the local store, durably and at once; answered by `Committed` or `NotStored`.
     Commit {
         /// Its number.
         batch: BatchId,
@@ -27,9 +27,20 @@ pub enum Output {
         changes: Vec<Change>,
     },
     /// Get a new token; answered by `NewToken`, whenever there is one.
-    NeedToken,
+    NeedToken(TokenNeed),
     /// Show this to the user.
     Show(Shown),
+}
+
+/// Why a new token is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenNeed {
+    /// The one before ends soon, or has ended.
+    Ends,
+    /// The server has not accepted the one before.
+    Refused,
+    /// Two sockets or more in a row could not be opened. Where nobody is told why, as in browsers, it may be the token.
+    Suspect,
 }
 
 /// One change of the local store.

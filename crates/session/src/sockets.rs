@@ -25,6 +25,8 @@ pub(super) struct Sockets {
     /// The newest socket that ended before its `hello` was answered, until a newer one is known to the server: that `hello` may have been
     /// carried out, or be carried out yet, and then the server gives our older sockets up for a dead one.
     pub(super) lost_hello: Option<SocketId>,
+    /// Sockets in a row that could not be opened.
+    pub(super) blind: u32,
     /// Until then the server answers this user nothing, as it has said.
     pub(super) shut_until: Moment,
     pub(super) connect: Retry,
@@ -58,6 +60,7 @@ impl Default for Sockets {
             rest: Rest::Asleep,
             replace_at: None,
             lost_hello: None,
+            blind: 0,
             shut_until: Moment(0),
             connect: Retry::NEW,
             replace: Retry::NEW,

@@ -42,6 +42,14 @@ pub(super) enum Then {
     Written { conversation: ConversationId, order: u64 },
 }
 
+/// Leaves out the entries beyond this position.
+pub(super) fn unshow_beyond(then: &mut Vec<Then>, conversation: &ConversationId, position: Position) {
+    then.retain(|then| match then {
+        Then::Show(Shown::Entry { conversation: of, entry }) => of != conversation || entry.position.seq <= position.seq,
+        Then::Show(_) | Then::Has { .. } | Then::Written { .. } => true,
+    });
+}
+
 /// What one call has decided so far.
 #[derive(Debug)]
 pub(super) struct Step {
@@ -82,10 +90,7 @@ impl Step {
 
     /// The user will not be shown what this call has taken beyond this position: it is dropped again.
     pub(super) fn unshow_beyond(&mut self, conversation: &ConversationId, position: Position) {
-        self.then.retain(|then| match then {
-            Then::Show(Shown::Entry { conversation: of, entry }) => of != conversation || entry.position.seq <= position.seq,
-            Then::Show(_) | Then::Has { .. } | Then::Written { .. } => true,
-        });
+        unshow_beyond(&mut self.then, conversation, position);
     }
 
     /// The row of this conversation is to be written and shown.

@@ -11,7 +11,7 @@ use super::retry::Retry;
 use super::sockets::{Rest, Sockets};
 use super::step::Step;
 use super::wire::Answered;
-use super::{Moment, Output, Purpose, Session};
+use super::{Moment, Output, Purpose, Session, TokenNeed};
 
 /// What the session knows about tokens.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub(super) struct Tokens {
     wanted: bool,
     /// When to ask for the next one.
     ask_at: Option<Moment>,
+    /// The one in use is good for another socket until then, as the server has told its end.
+    good_until: Option<Moment>,
     /// To be given to the server.
     newest: Option<Token>,
     pub(super) retry: Retry,
@@ -29,18 +31,23 @@ pub(super) struct Tokens {
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { wanted: false, ask_at: None, newest: None, retry: Retry::NEW, clock: (UnixMillis::ZERO, Moment(0)) }
+        Self { wanted: false, ask_at: None, good_until: None, newest: None, retry: Retry::NEW, clock: (UnixMillis::ZERO, Moment(0)) }
     }
 }
 
 impl Tokens {
     /// Asks for a new token, once.
-    pub(super) fn ask(&mut self, step: &mut Step) {
+    pub(super) fn ask(&mut self, why: TokenNeed, step: &mut Step) {
         self.ask_at = None;
         if !self.wanted {
             self.wanted = true;
-            step.outputs.push(Output::NeedToken);
+            step.outputs.push(Output::NeedToken(why));
         }
+    }
+
+    /// Whether the one in use has ended, or is about to.
+    pub(super) fn is_over(&self, now: Moment) -> bool {
+        self.good_until.is_some_and(|until| until <= now)
     }
 
     /// The token of this connection ends at `expires`; it is `server_time` now.
@@ -53,7 +60,7 @@ impl Tokens {
     pub(super) fn tend(&mut self, sockets: &mut Sockets, step: &mut Step) {
         let Some(socket) = sockets.ready().map(|link| link.socket) else { return };
         if self.ask_at.is_some_and(|at| step.reached(at)) {
-            self.ask(step);
+            self.ask(TokenNeed::Ends, step);
         }
         let idle = !sockets.has(|purpose| *purpose == Purpose::Refresh);
         if let Some(token) = self.newest.clone()
@@ -87,13 +94,14 @@ impl Tokens {
         let life_ms = expires.since_ms(server_time.plus_ms(step.now.since_ms(at)));
         // A token that hardly lives longer than the time before its end is used for half its life, or one would be asked for at once again.
         let use_ms = life_ms.saturating_sub(REFRESH_BEFORE_MS).max(life_ms / 2);
-        self.ask_at = Some(step.now.plus_ms(use_ms));
+        let until = step.now.plus_ms(use_ms);
+        (self.ask_at, self.good_until) = (Some(until), Some(until));
     }
 }
 
 impl Session {
     pub(super) fn token_came(&mut self, token: Token, step: &Step) {
-        self.tokens.wanted = false;
+        (self.tokens.wanted, self.tokens.good_until) = (false, None);
         if let (None, Rest::NoToken { until, .. }) = (&self.sockets.current, self.sockets.rest) {
             self.sockets.rest = Rest::BackOff { until: until.max(step.now) };
         }

@@ -57,6 +57,8 @@ pub(super) fn read(line: &[u8]) -> Command {
 pub(super) fn answered(shown: &Shown) -> Option<String> {
     match shown {
         Shown::Failed(Failure::History { refusal, .. }) => Some(format!("· no history: {}", text::refused(refusal))),
+        Shown::Storing(false) => Some("· this device cannot store anything at the moment: what is new is shown when it can".to_owned()),
+        Shown::Storing(true) => Some("· this device can store again".to_owned()),
         Shown::Failed(Failure::NoConversation(_)) => Some("· this conversation is not there any more".to_owned()),
         _ => None,
     }

@@ -41,9 +41,9 @@ pub async fn handle(
     event: Event,
 ) -> Result<HandshakeAnswer, ForeignEvent> {
     let Caller { user, device, connection, connected_at, expires } = caller(&event.request_context)?;
-    let before = ports.units();
-    let mut admission = admit(ports, &user, &Connection { connection: connection.clone(), device, connected_at, expires }).await;
-    let units = FRAME_UNITS + ports.units().saturating_sub(before);
+    let opening = Connection { connection: connection.clone(), device, connected_at, expires };
+    let (mut admission, units) = ports.metered(admit(ports, &limit.gates, &user, &opening)).await;
+    let units = FRAME_UNITS + units;
     if admission.is_ok()
         && let Some(retry_after_ms) = limit.charge(ports, &user, &connection, units, &event.request_context).await
     {

@@ -1,10 +1,10 @@
 //! What a user may ask, and what it costs them: every route charges, and who has spent too much is told so and shut out.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use chatlane_chat::limit::Budget;
-use chatlane_chat::ports::Connections as _;
-use chatlane_chat::ports::Gate;
+use chatlane_chat::limit::{Budget, kick};
+use chatlane_chat::ports::{Connections as _, Failure, Gate};
 
 use super::*;
 
@@ -76,6 +76,23 @@ fn a_handshake_is_charged_too_and_a_gate_is_shut_for_longer_each_time() {
 }
 
 #[test]
+fn who_knocks_at_a_shut_gate_costs_one_request_a_minute() {
+    let (store, limit) = (world(), &UserLimit::new(None));
+    let minute = 60_000 - CONNECTED_AT_MS % 60_000;
+    store.memory.state().gates.insert(user("alice"), Gate { until: time(CONNECTED_AT_MS + minute + 2_000), times: 1 });
+    for ms in [0, 1, minute - 1] {
+        assert_eq!(connects(&store, limit, "c", ms).0, 429);
+        assert_eq!(store.count("admit"), 1);
+    }
+    assert_eq!(connects(&store, limit, "c", minute), (429, Some("2".to_owned())));
+    assert_eq!(store.count("admit"), 2);
+    // An operator lets them in: known a minute later at the latest.
+    store.memory.state().gates.clear();
+    assert_eq!(connects(&store, limit, "c", minute + 1).0, 429);
+    assert_eq!(connects(&store, limit, "c", minute + 2_000).0, 200);
+}
+
+#[test]
 fn refused_and_malformed_frames_are_charged_by_what_they_cost() {
     let limit = &UserLimit::new(Some(Budget { charged_min: 1, ..Budget::DEFAULT }));
     for (function, body) in [
@@ -101,7 +118,7 @@ fn text_of_sample(function: Function) -> String {
 /// As the memory backend's wrapper counts: reads, writes and posts.
 fn cost(method: &str) -> u64 {
     match method {
-        "put" | "found" | "charge" | "enqueue" => 5,
+        "put" | "found" | "charge" | "shut" | "raise_head" | "enqueue" => 5,
         "post" | "close" => 8,
         _ => 1,
     }
@@ -146,6 +163,164 @@ fn an_environment_takes_fifty_frames_a_second_and_what_it_refuses_is_charged() {
     assert_eq!(ping(999), too_much(1000));
     assert_eq!((spent() - before, is_closed(&store)), (18, false));
     assert_eq!(ping(1000)["type"], "ping");
+}
+
+/// Delivers the sample's task, of an entry of bob's, as `change` makes it, where every unit is charged; answers what alice and bob have spent.
+fn delivered(limit: &UserLimit, store: &Faulty, change: impl FnOnce(&mut Task)) -> [u64; 2] {
+    let mut event: SqsEvent = sample(Function::FanOut);
+    let mut task: Task = serde_json::from_str(event.records[0].body.as_deref().unwrap()).unwrap();
+    change(&mut task);
+    event.records[0].body = Some(serde_json::to_string(&task).unwrap());
+    assert!(block_on(fan_out::handle(store, limit, event, u64::MAX)).batch_item_failures.is_empty());
+    let state = store.memory.state();
+    ["alice", "bob"].map(|name| state.spent.get(&user(name)).map_or(0, |spent| spent.values().sum()))
+}
+
+fn with_connections(store: &Faulty, who: &str, connections: u8) -> Vec<ConnectionId> {
+    let Caller { device, connected_at, expires, .. } = alice();
+    let all: Vec<ConnectionId> = (0..connections).map(|number| ConnectionId::new(format!("{who}s-{number}")).unwrap()).collect();
+    for connection in all.clone() {
+        store.memory.log_in(&user(who), Connection { connection, device, connected_at, expires });
+    }
+    all
+}
+
+#[test]
+fn a_delivery_is_charged_to_the_senders_of_its_entries_in_shares() {
+    let limit = &UserLimit::new(Some(Budget { charged_min: 1, ..Budget::DEFAULT }));
+    let of_calls = |store: &Faulty| -> u64 {
+        let all = store.counts().into_iter().filter(|(method, _)| *method != "charge");
+        8 + all.map(|(method, count)| cost(method) * count as u64).sum::<u64>()
+    };
+    let store = world();
+    with_connections(&store, "alice", 16);
+    let spent = delivered(limit, &store, |_| {});
+    assert_eq!(spent, [0, of_calls(&store)]);
+    assert!(spent[1] > 16 * 8, "{spent:?}");
+
+    // Two of three entries are alice's.
+    let store = world();
+    for seq in [3, 4] {
+        assert!(matches!(block_on(store.memory.put(&entry(&lane(), seq, "alice"))), Ok(Put::Stored)));
+    }
+    with_connections(&store, "bob", 1);
+    let spent = delivered(limit, &store, |task| task.last.seq = Seq::FIRST.next().next().next());
+    let all = of_calls(&store);
+    assert_eq!(spent, [(2 * all).div_ceil(3), all.div_ceil(3)]);
+}
+
+#[test]
+fn what_is_posted_again_to_those_who_do_not_read_is_charged_to_them() {
+    let limit = &UserLimit::new(Some(Budget { charged_min: 1, ..Budget::DEFAULT }));
+    let left = |store: &Faulty, throttled: u32| {
+        let targets = with_connections(store, "alice", 2).into_iter().map(|connection| (user("alice"), connection)).collect();
+        let rest = Undelivered { targets, attempt: 0, throttled, since: time(CONNECTED_AT_MS) };
+        delivered(limit, store, |task| task.undelivered = Some(rest))
+    };
+    // Where they were only not reached, their user has no part in it.
+    let [of_alice, of_bob] = left(&world(), 0);
+    assert!(of_alice == 0 && of_bob > 16);
+    let [of_alice, of_bob] = left(&world(), 1);
+    assert!(of_alice > 16 && of_bob == 0);
+    let overtaken = world();
+    assert!(matches!(block_on(overtaken.memory.put(&entry(&lane(), 3, "bob"))), Ok(Put::Stored)));
+    assert_eq!(left(&overtaken, 1), [8 + 1, 0]);
+}
+
+#[test]
+fn a_sender_who_is_overdrawn_by_deliveries_is_shut_out_and_everything_is_delivered() {
+    let (store, limit) = (world(), &UserLimit::new(Some(NOTHING)));
+    let own = with_connections(&store, "bob", 2);
+    with_connections(&store, "alice", 3);
+    delivered(limit, &store, |_| {});
+    let state = store.memory.state();
+    assert_eq!(state.posts.len(), 5);
+    assert_eq!(state.gone.iter().cloned().collect::<Vec<_>>(), own);
+    assert!(state.gates.contains_key(&user("bob")) && !state.gates.contains_key(&user("alice")));
+}
+
+/// Kicks alice for an hour; between two rounds a second passes, and `meanwhile` happens. What came of it, and how many rounds it took.
+fn kicked(store: &Faulty, meanwhile: impl Fn(usize)) -> (Result<usize, Failure>, usize) {
+    let pauses = Cell::new(0);
+    let hour = time(CONNECTED_AT_MS + 3_600_000);
+    let done = block_on(kick(store, &user("alice"), hour, async || {
+        store.memory.clock.advance_ms(1000);
+        pauses.set(pauses.get() + 1);
+        meanwhile(pauses.get());
+    }));
+    (done, pauses.get() + 1)
+}
+
+#[test]
+fn who_is_kicked_loses_all_connections_and_is_let_in_when_the_time_is_over() {
+    let store = world_until(TOKEN_MS);
+    let unlimited = &UserLimit::new(None);
+    assert_eq!(connects(&store, unlimited, "silent", 0).0, 200);
+    // Whatever the gate was.
+    let own = Gate { until: time(CONNECTED_AT_MS + 60_000), times: 3 };
+    store.memory.state().gates.insert(user("alice"), own);
+    let (done, rounds) = kicked(&store, |_| {});
+    assert_eq!((done.unwrap(), rounds, store.memory.state().gone.len()), (2, 1, 2));
+    assert_eq!(connects(&store, unlimited, "next", 3_599_999), (429, Some("1".to_owned())));
+    assert_eq!(connects(&store, unlimited, "next", 3_600_000), (200, None));
+    // With no time they are let in at once.
+    store.memory.clock.set(time(CONNECTED_AT_MS));
+    assert!(block_on(kick(&store, &user("alice"), time(CONNECTED_AT_MS), async || store.memory.clock.advance_ms(1000))).is_ok());
+    assert_eq!(connects(&store, unlimited, "again", 1).0, 200);
+}
+
+#[test]
+fn a_connection_that_opens_while_its_user_is_kicked_is_closed_when_it_is_open() {
+    let store = world();
+    assert_eq!(connects(&store, &UserLimit::new(None), "opening", 0).0, 200);
+    let opening = ConnectionId::new("opening").unwrap();
+    store.memory.state().gone.insert(opening.clone());
+    let (done, rounds) = kicked(&store, |pauses| {
+        if pauses == 7 {
+            store.memory.state().gone.clear(); // now it is open
+        }
+    });
+    assert_eq!((done.unwrap(), rounds), (1, 8));
+    assert!(store.memory.state().gone.contains(&opening));
+
+    // One that never opens is not waited for longer than it may take; a session that is gone is not waited for.
+    let store = world_until(TOKEN_MS);
+    store.memory.state().gone.insert(alice().connection);
+    let (done, rounds) = kicked(&store, |_| {});
+    assert_eq!((done.unwrap(), rounds), (0, 1));
+    assert_eq!(connects(&store, &UserLimit::new(None), "never", 3_600_001).0, 200);
+    store.memory.state().gone.insert(ConnectionId::new("never").unwrap());
+    let (done, rounds) = kicked(&store, |_| {});
+    assert_eq!((done.unwrap(), rounds), (0, 32));
+}
+
+#[test]
+fn a_kick_goes_on_until_everything_is_closed_and_says_so_where_it_is_not() {
+    // Throttled, unknown, another's gate: tried again.
+    let store = world_until(TOKEN_MS);
+    store.memory.state().throttled.insert(alice().connection);
+    store.meanwhile("shut", |memory| {
+        memory.state().gates.insert(user("alice"), Gate { until: time(CONNECTED_AT_MS + 1), times: 1 });
+    });
+    let (done, rounds) = kicked(&store, |pauses| {
+        let mut state = store.memory.state();
+        state.throttled.clear();
+        state.stuck.extend((pauses == 1).then(|| alice().connection));
+        if pauses == 2 {
+            state.stuck.clear();
+        }
+    });
+    assert_eq!((done.unwrap(), rounds), (1, 3));
+
+    let store = world_until(TOKEN_MS);
+    store.memory.state().stuck.insert(alice().connection);
+    let (done, rounds) = kicked(&store, |_| {});
+    assert!(done.unwrap_err().to_string().contains("do it again"));
+    assert_eq!(rounds, 101);
+
+    let store = world_until(TOKEN_MS);
+    store.memory.state().refuses_posts = true;
+    assert!(kicked(&store, |_| {}).0.unwrap_err().to_string().contains("posts are refused"));
 }
 
 /// As many as make chance even.

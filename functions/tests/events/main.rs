@@ -9,11 +9,11 @@ use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use chatlane_chat::ports::{Connection, Created, Creations as _, MessageLog as _, Put};
 use chatlane_chat::requests::caller::Caller;
-use chatlane_chat::settings::{Deployed, SendLimits};
+use chatlane_chat::settings::{Deployed, Limits};
 use chatlane_chat::testing::builders::{SECRET, creation, entry, head, user};
 use chatlane_chat::testing::faulty::{Fault, Faulty};
 use chatlane_chat::testing::ready::block_on;
-use chatlane_chat::workers::task::Task;
+use chatlane_chat::workers::task::{Task, Undelivered};
 use chatlane_functions::Function;
 use chatlane_functions::handshake::{connect, disconnect};
 use chatlane_functions::limit::UserLimit;
@@ -74,7 +74,7 @@ fn try_serve_within(
     event: ApiGatewayWebsocketProxyRequest,
 ) -> Result<ProxyAnswer, ForeignEvent> {
     store.memory.clock.set(time(CONNECTED_AT_MS + ms));
-    let (deployed, inline) = (&Deployed::founding(SendLimits::DEFAULT, SECRET), &inline(signed_sample().0));
+    let (deployed, inline) = (&Deployed::founding(Limits::DEFAULT, SECRET), &inline(signed_sample().0));
     block_on(async {
         match function {
             Function::Hello => hello::handle(store, deployed, limit, 0, event).await,
@@ -187,7 +187,7 @@ fn a_message_that_is_no_task_goes_back_to_the_queue_and_no_other() {
     let mut poison = event.records[0].clone();
     (poison.message_id, poison.body) = (Some("poison".to_owned()), Some("{}".to_owned()));
     event.records.push(poison);
-    let answer = block_on(fan_out::handle(&world(), event, u64::MAX));
+    let answer = block_on(fan_out::handle(&world(), &UserLimit::new(None), event, u64::MAX));
     let failed: Vec<&str> = answer.batch_item_failures.iter().map(|item| item.item_identifier.as_str()).collect();
     assert_eq!(failed, ["poison"]);
 }
@@ -203,7 +203,7 @@ fn posted_to_bob(change: impl FnOnce(&mut SqsMessage)) -> usize {
     store.memory.state().heads.insert(lane(), head(3));
     let mut event: SqsEvent = sample(Function::FanOut);
     change(&mut event.records[0]);
-    let answer = block_on(fan_out::handle(&store, event, u64::MAX));
+    let answer = block_on(fan_out::handle(&store, &UserLimit::new(None), event, u64::MAX));
     assert!(answer.batch_item_failures.is_empty());
     store.memory.state().posts.len()
 }
@@ -230,7 +230,7 @@ fn a_message_that_does_not_say_how_often_or_when_it_was_sent_is_delivered() {
 fn a_message_without_an_id_that_fails_is_named_by_the_empty_one() {
     let mut event: SqsEvent = sample(Function::FanOut);
     (event.records[0].message_id, event.records[0].body) = (None, None);
-    let answer = block_on(fan_out::handle(&world(), event, u64::MAX));
+    let answer = block_on(fan_out::handle(&world(), &UserLimit::new(None), event, u64::MAX));
     assert_eq!(answer.batch_item_failures.iter().map(|item| item.item_identifier.as_str()).collect::<Vec<_>>(), [""]);
 }
 
@@ -244,7 +244,7 @@ fn posting_ends_before_the_function_does() {
             let connection = ConnectionId::new(format!("bobs-{number}")).unwrap();
             store.memory.log_in(&user("bob"), Connection { connection, device, connected_at, expires });
         }
-        block_on(fan_out::handle(&store, sample(Function::FanOut), ends_ms));
+        block_on(fan_out::handle(&store, &UserLimit::new(None), sample(Function::FanOut), ends_ms));
         let state = store.memory.state();
         let left: usize = state.queue.iter().filter_map(|(task, _)| task.undelivered.as_ref()).map(|rest| rest.targets.len()).sum();
         assert_eq!((state.posts.len(), left), (taken, 40 - taken), "{ends_ms}");

@@ -1,13 +1,14 @@
 //! The sample event of the log's stream, and what is done with a batch.
 
 use aws_lambda_events::sqs::SqsEvent;
-use chatlane_chat::settings::{Deployed, SendLimits};
+use chatlane_chat::settings::{Deployed, Limits};
 use chatlane_chat::testing::builders::{self, SECRET, head};
 use chatlane_chat::testing::faulty::{Fault, Faulty};
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::workers::sweep::CHECK_AFTER_S;
 use chatlane_chat::workers::task::Task;
 use chatlane_functions::Function;
+use chatlane_functions::limit::UserLimit;
 use chatlane_functions::workers::{fan_out, sweep};
 use serde_json::{Value, json};
 
@@ -22,7 +23,7 @@ fn not_begun() -> Faulty {
 
 fn swept(store: &Faulty, event: &Value) -> bool {
     let event = serde_json::from_value(event.clone()).expect("an event of the stream");
-    block_on(sweep::handle(store, &Deployed::founding(SendLimits::DEFAULT, SECRET), event)).is_ok()
+    block_on(sweep::handle(store, &Deployed::founding(Limits::DEFAULT, SECRET), event)).is_ok()
 }
 
 fn event() -> Value {
@@ -46,7 +47,7 @@ fn the_sample_of_the_stream_gets_a_check_where_no_worker_has_begun() {
 
     let mut message: SqsEvent = sample(Function::FanOut);
     message.records[0].body = Some(serde_json::to_string(&check).expect("a task is JSON"));
-    assert_eq!(block_on(fan_out::handle(&store, message, u64::MAX)).batch_item_failures.len(), 0);
+    assert_eq!(block_on(fan_out::handle(&store, &UserLimit::new(None), message, u64::MAX)).batch_item_failures.len(), 0);
     assert_eq!(queued(&store), [(Task { check: false, ..check }, 0)]);
 }
 

@@ -2,7 +2,8 @@
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use chatlane_aws::{Backend, Conversations, Gateway, Log, Queue, Users};
-use chatlane_chat::ports::{Clock, Connections, Failure, FanOutQueue, Heads, Memberships, MessageLog, Outbound, last};
+use chatlane_chat::limit::DELIVERY_UNITS;
+use chatlane_chat::ports::{Accounts, Clock, Connections, Failure, FanOutQueue, Heads, Memberships, MessageLog, Meter, Outbound, last};
 use chatlane_chat::workers::fan_out::{self, FanOutOutcome, Received};
 use chatlane_chat::workers::task::Task;
 use chatlane_protocol::UnixMillis;
@@ -10,35 +11,40 @@ use futures_util::future::join_all;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 use crate::environment::{Environment, PortsToBe};
+use crate::limit::UserLimit;
 use crate::start::{nowhere, open_connection};
 
 /// The ports that it is given.
 pub type Ports = Backend<Log, Conversations, (), Users, Queue, Gateway>;
 
 /// What it is given.
-pub fn asks(env: &mut Environment) -> PortsToBe<Ports> {
-    env.ports()
+pub fn asks(env: &mut Environment) -> (PortsToBe<Ports>, UserLimit) {
+    (env.ports(), env.limit())
 }
 
 /// Runs its loop.
 pub async fn run(env: Environment) -> Result<(), Error> {
-    let ports = &env.give(asks)?.make().await;
+    let (ports, limit) = &env.give(asks)?;
+    let ports = &ports.make().await;
     let nowhere = nowhere();
     tokio::join!(open_connection(last(ports, &nowhere)), open_connection(ports.gateway.open_connection()));
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
-        Ok::<_, Error>(handle(ports, event.payload, event.context.deadline).await)
+        Ok::<_, Error>(handle(ports, limit, event.payload, event.context.deadline).await)
     }))
     .await
 }
 
 /// Delivers a batch in the time until `ends_ms` (since 1970), when Lambda ends the function; answers which messages the queue must hand
 /// out again. After its last receive a message is in the dead-letter queue.
-pub async fn handle<P>(ports: &P, event: SqsEvent, ends_ms: u64) -> SqsBatchResponse
+pub async fn handle<P>(ports: &P, limit: &UserLimit, event: SqsEvent, ends_ms: u64) -> SqsBatchResponse
 where
-    P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Outbound + Clock,
+    P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Outbound + Clock + Accounts + Meter,
 {
     let deliver = |message: SqsMessage| async move {
-        let delivered = deliver(ports, &message, time(ends_ms)).await;
+        let (delivered, units) = ports.metered(deliver(ports, &message, time(ends_ms))).await;
+        if let Ok(outcome) = &delivered {
+            limit.charge_shares(ports, &outcome.payers, DELIVERY_UNITS + units, message.message_id.as_deref()).await;
+        }
         (message.message_id.unwrap_or_default(), delivered)
     };
     let mut answer = SqsBatchResponse::default();

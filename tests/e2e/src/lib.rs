@@ -114,9 +114,7 @@ impl Running {
     /// # Panics
     /// If it is let in, or refused without an answer.
     pub async fn refused(&self, user: &str) -> u16 {
-        let token = self.token(user, Duration::from_hours(1));
-        let connected = Device::connect(&self.url(), DeviceId::from(uuid::Uuid::new_v4()), &token).await;
-        match connected.err().expect("the handshake is refused") {
+        match self.knock(user).await.err().expect("the handshake is refused") {
             DeviceError::Handshake(status) => status,
             other => panic!("{other}"),
         }
@@ -127,8 +125,16 @@ impl Running {
     /// # Panics
     /// If it is not let in.
     pub async fn silent_device(&self, user: &str) -> Device {
+        self.knock(user).await.expect("the handshake is accepted")
+    }
+
+    /// The same, or why it is not let in.
+    ///
+    /// # Errors
+    /// It is not let in.
+    pub async fn knock(&self, user: &str) -> Result<Device, DeviceError> {
         let token = self.token(user, Duration::from_hours(1));
-        Device::connect(&self.url(), DeviceId::from(uuid::Uuid::new_v4()), &token).await.expect("the handshake is accepted")
+        Device::connect(&self.url(), DeviceId::from(uuid::Uuid::new_v4()), &token).await
     }
 
     /// A device of `user` whose token's time will be over soon; when, in milliseconds since 1970 and with the leeway.

@@ -51,7 +51,7 @@ impl Past {
     pub fn conversation(&mut self, one: &str, other: &str, last: u64) -> ConversationId {
         let users = [builders::user(one), builders::user(other)];
         let conversation = direct_conversation(&self.keys.pairs, &users[0], &users[1]);
-        let Creation { entry, members } = builders::creation(&conversation, &users[0], &users[1]);
+        let Creation { entry, members, .. } = builders::creation(&conversation, &users[0], &users[1]);
         let entry = at(entry, now());
         self.items.push(("conversations", meta::item(&entry.conversation, entry.time)));
         for member in &members {

@@ -95,8 +95,8 @@ def build(selection: "list[str]") -> Path:
     return next(Path(one["executable"]) for one in made if one.get("executable") and one["target"]["name"] == "mutated")
 
 
-def simulate(program: Path, runs: int, seed: "int | None" = None) -> "tuple[int, str]":
-    command = [program, "--strict", "--runs", runs, "--shrink", 0, *(["--seed", seed] if seed is not None else [])]
+def simulate(program: Path, runs: int, strict: bool, seed: "int | None" = None) -> "tuple[int, str]":
+    command = [program, *(["--strict"] if strict else []), "--runs", runs, "--shrink", 0, *(["--seed", seed] if seed is not None else [])]
     done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True)
     print(done.stdout)
     return done.returncode, done.stdout
@@ -105,10 +105,11 @@ def simulate(program: Path, runs: int, seed: "int | None" = None) -> "tuple[int,
 def caught(unmutated: Path, patch: str, selection: "list[str]") -> str:
     """What was found, in a line."""
     changed = applied(patch, lambda path: (ROOT / path).read_text())
+    strict = "\nhostile\n" not in patch
     make_copy(workspace() | {f"{INSIDE}/{path}": content.encode() for path, content in changed.items()})
-    if simulate(unmutated, SOUND_RUNS)[0] != 0:
+    if simulate(unmutated, SOUND_RUNS, strict)[0] != 0:
         raise NotCaught("the code as it is is found wrong")
-    code, printed = simulate(build(selection), RUNS_MAX)
+    code, printed = simulate(build(selection), RUNS_MAX, strict)
     if code == 0:
         raise NotCaught(f"SURVIVED {RUNS_MAX} runs")
     first = re.search(r"from seed (\d+)", printed)
@@ -116,7 +117,7 @@ def caught(unmutated: Path, patch: str, selection: "list[str]") -> str:
     if not first or not found or found[2].startswith(("panic:", "format:")):
         raise NotCaught("the mutated code only breaks down")
     seed = int(found[1])
-    if simulate(unmutated, 1, seed)[0] != 0:
+    if simulate(unmutated, 1, strict, seed)[0] != 0:
         raise NotCaught(f"the code as it is is found wrong by seed {seed}, too")
     return f"seed {seed:<10} {seed - int(first[1]) + 1:>5} runs  {found[2]}"
 

@@ -61,11 +61,13 @@ pub enum Fault {
     PushDoubled,
     /// Posts to a live socket are throttled for up to two and a half minutes.
     PostsThrottled,
+    /// A device's store makes a write not, nor those behind it.
+    StoreRefuses,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::RequestLost,
         Self::GatewayThrottles,
         Self::Throttled,
@@ -90,6 +92,7 @@ impl Fault {
         Self::PushLost,
         Self::PushDoubled,
         Self::PostsThrottled,
+        Self::StoreRefuses,
     ];
 
     /// For people: the fault, and what it can hit.
@@ -119,6 +122,7 @@ impl Fault {
             Self::PushLost => ("push lost", "posts"),
             Self::PushDoubled => ("push doubled", "posts"),
             Self::PostsThrottled => ("posts throttled for a while", "posts"),
+            Self::StoreRefuses => ("store refuses", "writes of devices"),
         }
     }
 

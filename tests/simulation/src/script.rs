@@ -132,6 +132,8 @@ pub enum Operation {
         /// Of which.
         device: usize,
     },
+    /// Somebody asks far more than anybody may.
+    Flood,
     /// The tables are restored from a backup.
     Restore {
         /// So many milliseconds old.
@@ -161,6 +163,7 @@ impl Operation {
             Self::Stranger { .. } => "stranger asks",
             Self::Bad { .. } => "bad request",
             Self::Double { .. } => "another client",
+            Self::Flood => "flood",
             Self::Restore { .. } => "restore",
             Self::Invite { .. } => "a later version writes",
         }
@@ -218,6 +221,9 @@ impl Script {
         // Of a log with kinds that it does not know the checker judges less.
         for _ in 0..if one_in(8, 4) { 4 } else { 0 } {
             put(20 + dice.below(middle), Operation::Invite { pick: dice.below(8) });
+        }
+        for _ in 0..if one_in(9, 8) { 2 } else { 0 } {
+            put(20 + dice.below(middle), Operation::Flood);
         }
         for _ in 0..if !strict && one_in(5, 3) { dice.between(1, 4) } else { 0 } {
             let (at, device) = (20 + dice.below(middle), dice.below(DEVICES.len()));

@@ -24,7 +24,8 @@ use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex};
 
 use chatlane_chat::deployment::EPOCH_FIRST;
-use chatlane_chat::settings::{AnchorBound, Deployed, SendLimits};
+use chatlane_chat::limit::Budget;
+use chatlane_chat::settings::{AnchorBound, Deployed, Limits};
 use chatlane_chat::testing::builders;
 use chatlane_chat::testing::desk::lock;
 use chatlane_chat::testing::memory::Memory;
@@ -51,6 +52,9 @@ use crate::script::{DEVICES, Performed, Script, USERS};
 
 /// The true time at the start of a run.
 pub(crate) const START_MS: u64 = 1_795_000_000_000;
+
+/// What users may spend here: honest ones never meet it.
+const BUDGET: Budget = Budget { units_per_s: 400, burst: 12_000, charged_min: 100 };
 
 /// Events of a run: a bound that only a loop exceeds.
 const EVENTS_MAX: u64 = 3_000_000;
@@ -90,6 +94,8 @@ pub(crate) enum Event {
     Dies { invocation: u64 },
     /// An item of a transaction can be seen.
     Reveal { conversation: ConversationId },
+    /// A flood is over.
+    Flooded { socket: u64, epoch: u32 },
     /// A worker looks for messages.
     Poll,
     /// What was stored is given to the sweeper.
@@ -111,7 +117,7 @@ pub struct Violation {
 pub(crate) struct World {
     pub(crate) strict: bool,
     pub(crate) small: bool,
-    pub(crate) limits: SendLimits,
+    pub(crate) limits: Limits,
     /// The one that the data says.
     pub(crate) epoch: u32,
     /// What the functions know of their deployment: one process serves all.
@@ -162,13 +168,13 @@ impl World {
         let phone = |(number, of): (usize, &usize)| {
             let user = user(USERS[*of]);
             let token = issuer::token(&user, START_MS / 1000 + 3_600);
-            Phone::new(user, device(number + 1), token)
+            Phone::new(user, device(number + 1), token, number % 2 == 1)
         };
         let phones = DEVICES.iter().enumerate().map(phone).collect();
         let raws = RAW.iter().enumerate().map(|(number, name)| Raw::new(name, device(0xa0 + number))).collect();
         // So small that short scripts meet it.
         let anchor = AnchorBound { entries_max: 20, bytes_max: 16 * 1024 };
-        let mut limits = SendLimits { anchor, ..SendLimits::DEFAULT };
+        let mut limits = Limits { anchor, ..Limits::DEFAULT };
         if script.small {
             small::shrink(&mut limits);
         }
@@ -178,7 +184,7 @@ impl World {
             limits,
             epoch: EPOCH_FIRST,
             deployed: started(limits),
-            limit: Arc::new(UserLimit::new(None)),
+            limit: Arc::new(UserLimit::new(Some(BUDGET))),
             memory: Memory::new(),
             ever: Ever::default(),
             half: BTreeMap::new(),
@@ -258,13 +264,13 @@ impl World {
         match event {
             Event::Start { phone } => self.start(phone),
             Event::Handshake { socket, device, token } => {
-                let admitted = self.handshake(socket, device, token.as_str());
+                let failure = self.handshake(socket, device, token.as_str()).err().map(|failure| self.as_seen_by(socket, failure));
                 let latency = self.network_ms();
                 if self.sockets[&socket].stage == Stage::Ended {
                     // Given up meanwhile.
                     self.at(latency, Event::GatewayLearns { socket });
                 }
-                self.at(latency, Event::Opened { socket, failure: (!admitted).then_some(OpenFailure::Denied) });
+                self.at(latency, Event::Opened { socket, failure });
             }
             Event::Opened { socket, failure } => self.opened(socket, failure),
             Event::ToGateway { socket, text } => self.request(socket, &text),
@@ -280,6 +286,7 @@ impl World {
             Event::Answer { call, comes } => self.answer(call, comes),
             Event::Dies { invocation } => self.dies(invocation),
             Event::Reveal { conversation } => self.reveal(&conversation),
+            Event::Flooded { socket, epoch } => self.flooded(socket, epoch),
             Event::Poll => self.poll_queue(),
             Event::WindowEnds => self.window_ends(),
             Event::Sweep { swept } => self.sweep(swept),
@@ -357,6 +364,6 @@ fn hashed(hash: u64, bytes: &[u8]) -> u64 {
 }
 
 /// Functions that have just started.
-pub(crate) fn started(limits: SendLimits) -> Arc<Deployed> {
+pub(crate) fn started(limits: Limits) -> Arc<Deployed> {
     Arc::new(Deployed::founding(limits, builders::SECRET))
 }

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use chatlane_tests_simulation::{Plan, Script, first_seed, run, shrink};
+use chatlane_tests_simulation::{Fault, Operation, Plan, Script, Step, first_seed, run, shrink};
+use chatlane_tests_support::Dice;
 
 const OPERATIONS: usize = 200;
 
@@ -17,6 +18,36 @@ fn the_same_seed_twice_is_the_same_run_to_the_byte() {
         assert_eq!((one.trace, &one.history, &one.dump), (other.trace, &other.history, &other.dump), "seed {seed}");
         let listed = run(&script.with_faults(&one.struck), false);
         assert_eq!(listed.trace, one.trace, "seed {seed} with its faults as a list");
+    }
+}
+
+/// Alice has two devices, bob has one; they write and read, and their sockets are cut. At rest the world compares the marks of both devices
+/// with the server's, and their counts with the log's; no hello brings them there, but after a cut.
+// holds: C1
+#[test]
+fn two_devices_of_a_user_agree_on_what_is_read() {
+    let first = first_seed();
+    for seed in first..first + 3 {
+        let mut dice = Dice::new(seed);
+        let step = |after_ms, operation| Step { after_ms, operation };
+        let mut steps: Vec<Step> = (0..3).map(|device| step(20, Operation::Connect { device })).collect();
+        steps.push(step(300, Operation::Open { device: 0, with: 1 }));
+        for _ in 0..1_000 {
+            let (device, pick) = (dice.below(3), 0);
+            let operation = if dice.one_in(2) {
+                Operation::Compose { device, pick, messages: 1, bytes: 10 }
+            } else {
+                Operation::MarkRead { device, pick, back: dice.below(3) }
+            };
+            steps.push(step(dice.between(20, 400), operation));
+        }
+        let faults = Plan::These((0..1_000).filter(|number| number % 37 == 0).map(|number| (Fault::SocketCut, number)).collect());
+        let story = "two devices of a user".to_owned();
+        let outcome = run(&Script { story, seed, strict: false, small: false, deserted: false, steps, faults }, false);
+        assert_eq!(outcome.violation, None, "seed {seed}");
+        let (read, cuts) = (outcome.performed["mark read"].1, outcome.hits[&Fault::SocketCut].hit);
+        println!("seed {seed}: {} messages, {read} marks, {cuts} cuts", outcome.entries - 1);
+        assert!(outcome.entries > 400 && read > 300 && cuts > 15, "seed {seed}: {} entries, {read} marks, {cuts} cuts", outcome.entries);
     }
 }
 

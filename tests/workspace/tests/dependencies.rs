@@ -75,6 +75,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
             "axum",
             "base64",
             "chatlane-aws",
+            "chatlane-chat",
             "chatlane-client",
             "chatlane-functions",
             "chatlane-protocol",

@@ -12,6 +12,7 @@
 //! | inboxes | `u` user | `c` conversation | [`inbox`] | with the membership, then by `ack` and `read` |
 //! | users | `u` user | `k` `sessions` | [`sessions`] | by handshakes, `hello`, `refresh`, disconnects and where a gate is shut |
 //! | users | `u` user | `k` `spent` | [`spent`] | for one frame in many |
+//! | users | `u` user | `k` `day#<day>` | [`day`] | by creations |
 //!
 //! Types in these pages are those of `DynamoDB`'s API: `S` text, `N` number, `B` bytes, `BOOL`, `L` list, `M` map. Times are milliseconds
 //! since 1970 where nothing else is said. Names are one or two letters: they are paid for in every item, and a quiet message must fit one
@@ -19,6 +20,7 @@
 //!
 //! An item that does not have its form is refused by the name of the attribute, without values; [`unreadable`] is the one place.
 
+pub mod day;
 pub mod deployment;
 pub mod entry;
 pub mod head;

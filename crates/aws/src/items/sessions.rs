@@ -23,8 +23,7 @@ use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 pub use chatlane_chat::ports::Connection;
-use chatlane_chat::ports::Failure;
-use chatlane_chat::ports::Gate;
+use chatlane_chat::ports::{ConnectionsOfUser, Failure, Gate};
 use chatlane_protocol::{ConnectionId, DeviceId, UnixMillis, UserId};
 use serde_json::Value;
 
@@ -91,10 +90,10 @@ fn read_all(item: &Item, prefix: &str) -> Result<Vec<Connection>, Failure> {
     connections.map(|(connection, value)| read_value(connection, value)).collect()
 }
 
-/// The ids of both, in no order.
-pub fn all(item: &Item) -> Result<Vec<ConnectionId>, Failure> {
-    let connections = [read(item)?, pending(item)?].into_iter().flatten();
-    Ok(connections.map(|connection| connection.connection).collect())
+/// The ids of both.
+pub fn ids(item: &Item) -> Result<ConnectionsOfUser, Failure> {
+    let ids = |all: Vec<Connection>| all.into_iter().map(|connection| connection.connection).collect();
+    Ok(ConnectionsOfUser { greeted: ids(read(item)?), pending: ids(pending(item)?) })
 }
 
 /// The gate in an item.

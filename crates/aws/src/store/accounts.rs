@@ -3,21 +3,21 @@
 
 use std::collections::BTreeMap;
 
-use chatlane_chat::ports::Gate;
-use chatlane_chat::ports::{Accounts, Connection, Failure, Meter};
-use chatlane_protocol::{ConnectionId, UnixMillis, UserId};
+use chatlane_chat::ports::{Accounts, Connection, ConnectionsOfUser, Failure, Gate, Meter};
+use chatlane_protocol::{UnixMillis, UserId};
 
 use super::table::refused;
 use super::{Backend, Part, Users};
 use crate::failure::unavailable;
 use crate::items::{sessions, spent};
+use crate::meter;
 
 /// Updates that only another writer can refuse.
 const UPDATES_MAX: usize = 3;
 
 impl<L: Part, C: Part, I: Part, U: Part, Q: Part, G: Part> Meter for Backend<L, C, I, U, Q, G> {
-    fn units(&self) -> u64 {
-        self.meter.units()
+    async fn metered<T>(&self, work: impl Future<Output = T>) -> (T, u64) {
+        meter::metered(work).await
     }
 }
 
@@ -33,9 +33,9 @@ impl<L: Part, C: Part, I: Part, Q: Part, G: Part> Accounts for Backend<L, C, I, 
         sessions::gate(&item.unwrap_or_default())
     }
 
-    async fn shut(&self, user: &UserId, was: Gate, gate: Gate) -> Result<Option<Vec<ConnectionId>>, Failure> {
+    async fn shut(&self, user: &UserId, was: Gate, gate: Gate) -> Result<Option<ConnectionsOfUser>, Failure> {
         match sessions::shut(self.users.0.update_item(), user, was, gate).send().await {
-            Ok(shut) => Ok(Some(sessions::all(&shut.attributes.unwrap_or_default())?)),
+            Ok(shut) => Ok(Some(sessions::ids(&shut.attributes.unwrap_or_default())?)),
             Err(error) if refused(&error).is_some() => Ok(None),
             Err(error) => Err(unavailable("shut a gate", &error)),
         }

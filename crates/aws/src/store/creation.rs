@@ -6,13 +6,14 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use chatlane_chat::log::Kind;
 use chatlane_chat::ports::{Created, Creation, Creations, Failure, InboxRow};
 
-use super::{Backend, Conversations, Inboxes, Log, Part};
+use super::{Backend, Conversations, Inboxes, Log, Part, Users};
 use crate::failure::unavailable;
-use crate::items::{entry, head, inbox, member, meta};
+use crate::items::{day, entry, head, inbox, member, meta};
 
-impl<U: Part, Q: Part, G: Part> Creations for Backend<Log, Conversations, Inboxes, U, Q, G> {
+impl<Q: Part, G: Part> Creations for Backend<Log, Conversations, Inboxes, Users, Q, G> {
     async fn create(&self, creation: &Creation) -> Result<Created, Failure> {
-        let Creation { entry: first, members } = creation;
+        let Creation { entry: first, members, a_day_max } = creation;
+        let not_made = |_| Failure::unavailable("create a conversation", "the request could not be made");
         let conversation = &first.conversation;
         // L1: slot 1 is made by creation only, and once.
         let mut puts = vec![
@@ -31,20 +32,23 @@ impl<U: Part, Q: Part, G: Part> Creations for Backend<Log, Conversations, Inboxe
         }
         let mut request = self.log.0.client().transact_write_items();
         for (table, put) in puts {
-            let put = put.table_name(&table.name).build();
-            let put = put.map_err(|_| Failure::unavailable("create a conversation", "the request could not be made"))?;
+            let put = put.table_name(&table.name).build().map_err(not_made)?;
             request = request.transact_items(TransactWriteItem::builder().put(put).build());
         }
+        // Last: only where nothing else is in the way it is the day that is full.
+        let count = day::count(&first.sender, first.time, *a_day_max).table_name(&self.users.0.name).build().map_err(not_made)?;
+        request = request.transact_items(TransactWriteItem::builder().update(count).build());
         let Err(error) = request.send().await else { return Ok(Created::New) };
         if let SdkError::ServiceError(service) = &error {
             match service.err() {
                 TransactWriteItemsError::TransactionCanceledException(canceled) => {
-                    let code = |code: &str| canceled.cancellation_reasons().iter().any(|reason| reason.code() == Some(code));
-                    if code("ConditionalCheckFailed") {
-                        return Ok(Created::Exists);
-                    }
-                    if code("TransactionConflict") {
-                        return Ok(Created::Contended);
+                    let reasons = canceled.cancellation_reasons();
+                    let first = |code: &str| reasons.iter().position(|reason| reason.code() == Some(code));
+                    match (first("ConditionalCheckFailed"), first("TransactionConflict")) {
+                        (Some(item), None) if item + 1 == reasons.len() => return Ok(Created::TooMany),
+                        (Some(item), _) if item + 1 < reasons.len() => return Ok(Created::Exists),
+                        (_, Some(_)) => return Ok(Created::Contended),
+                        _ => {}
                     }
                 }
                 TransactWriteItemsError::TransactionInProgressException(_) => return Ok(Created::Contended),

@@ -16,14 +16,22 @@ port! {
         /// The user's gate; open where nothing is known of them.
         reads fn gate(user: &UserId;) -> Result<Gate, Failure>;
 
-        /// Puts this gate in the place of the one that was there; `None`: another one is there. Answers all connections of the user then:
-        /// those that have said hello, and those that were admitted and have not.
-        writes fn shut(user: &UserId; was: Gate, gate: Gate) -> Result<Option<Vec<ConnectionId>>, Failure>;
+        /// Puts this gate in the place of the one that was there; `None`: another one is there. Answers all connections of the user then.
+        writes fn shut(user: &UserId; was: Gate, gate: Gate) -> Result<Option<ConnectionsOfUser>, Failure>;
 
         /// Notes a connection that is about to open, unless the gate is shut: from then on [`Self::shut`] answers it, and a hello makes it a
         /// session. Answers the gate, and all of the user's connections that were noted and have not said hello, this one included.
         writes fn admit(user: &UserId, connection: &Connection; now: UnixMillis) -> Result<(Gate, Vec<Connection>), Failure>;
     }
+}
+
+/// All connections of a user, in no order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionsOfUser {
+    /// Those that have said hello.
+    pub greeted: Vec<ConnectionId>,
+    /// Those that were admitted and have not.
+    pub pending: Vec<ConnectionId>,
 }
 
 /// Whether a user's handshakes are admitted.

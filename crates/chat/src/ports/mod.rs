@@ -22,7 +22,7 @@ mod queue;
 
 use define::port;
 
-pub use accounts::{Accounts, Gate};
+pub use accounts::{Accounts, ConnectionsOfUser, Gate};
 pub use clock::Clock;
 pub use connections::{Connection, Connections, Registered};
 pub use creation::{Created, Creation, Creations};

@@ -3,6 +3,7 @@
 use chatlane_protocol::limits::PENDING_CONNECTIONS_MAX;
 use chatlane_protocol::{ConnectionId, UserId};
 
+use crate::limit::ShutGates;
 use crate::ports::{Accounts, Clock, Connection, Connections};
 
 /// For so long the gateway keeps a connection.
@@ -12,8 +13,14 @@ const LIFE_MS: u64 = 2 * 60 * 60 * 1000;
 const RETRY_AFTER_MS: u64 = 60_000;
 
 /// Admits a connection, which is noted; or answers after how many milliseconds to try again. Where that cannot be found out, it is admitted.
-pub async fn admit<P: Accounts + Connections + Clock>(ports: &P, user: &UserId, connection: &Connection) -> Result<(), u64> {
+pub async fn admit<P>(ports: &P, known: &ShutGates, user: &UserId, connection: &Connection) -> Result<(), u64>
+where
+    P: Accounts + Connections + Clock,
+{
     let now = ports.now();
+    if let Some(shut_for_ms) = known.shut_for_ms(user, now) {
+        return Err(shut_for_ms);
+    }
     let (gate, pending) = match ports.admit(user, connection, now).await {
         Ok(admitted) => admitted,
         Err(failure) => {
@@ -22,6 +29,7 @@ pub async fn admit<P: Accounts + Connections + Clock>(ports: &P, user: &UserId, 
         }
     };
     if let Some(shut_for_ms) = gate.shut_for_ms(now) {
+        known.found(user, now, shut_for_ms);
         return Err(shut_for_ms);
     }
     if pending.len() <= PENDING_CONNECTIONS_MAX {

@@ -55,7 +55,8 @@ where
     Ok(Done { answer: (!is_silent).then(|| CursorsAnswer { id: request.id.clone(), results }), did })
 }
 
-/// Moves the cursors, and posts receipts to the other users of direct conversations, as far as theirs moved for them. `Err`: nothing was
+/// Moves the cursors, and posts receipts: to the other users of direct conversations, as far as theirs moved for them, and to the caller's
+/// other devices. `Err`: nothing was
 /// moved. A position whose write failed is refused with `unavailable`; the others are not harmed. What is there already costs the reading
 /// of its row and nothing else.
 pub async fn advance<P>(
@@ -159,25 +160,29 @@ impl Move {
     }
 }
 
-/// Posts receipts: hints, never queued, never repeated. What is lost is found by the other's next `ping`. Answers how many the gateway
-/// took.
+/// Posts receipts: hints, never queued, never repeated. What is lost is found by the next `ping` of whom it was for. Other users are told
+/// what has reached this one; this user's other devices what has been read. Answers how many the gateway took.
 async fn post_receipts<P: Connections + Outbound + Clock>(ports: &P, caller: &Caller, moved: &[&Advanced]) -> usize {
     let mut frames: BTreeMap<&UserId, Vec<String>> = BTreeMap::new();
     for Advanced { before, after } in moved {
-        let Some(with) = &after.with else { continue };
         let (delivered, read) = (after.delivered_furthest(), after.read.position);
-        if delivered == before.delivered_furthest() && read == before.read.position {
-            continue;
+        let is_read = read != before.read.position;
+        let mut tell = |user, read_count| {
+            let cursors = MemberCursors { user: caller.user.clone(), delivered: delivered.max(read), read };
+            let receipt = Receipt { conversation: after.conversation.clone(), cursors, read_count, ttl_ms: RECEIPT_TTL_MS };
+            frames.entry(user).or_default().push(encode(&ServerFrame::Receipt(receipt)));
+        };
+        if is_read {
+            tell(&caller.user, Some(after.read.count));
         }
-        let cursors = MemberCursors { user: caller.user.clone(), delivered: delivered.max(read), read };
-        let receipt = Receipt { conversation: after.conversation.clone(), cursors, ttl_ms: RECEIPT_TTL_MS };
-        frames.entry(with).or_default().push(encode(&ServerFrame::Receipt(receipt)));
+        if let Some(with) = after.with.as_ref().filter(|_| is_read || delivered != before.delivered_furthest()) {
+            tell(with, None);
+        }
     }
     if frames.is_empty() {
         return 0;
     }
-    let users: BTreeSet<UserId> = frames.keys().map(|user| (*user).clone()).collect();
-    let sessions = match ports.of_users(&users.into_iter().collect::<Vec<_>>()).await {
+    let sessions = match ports.of_users(&frames.keys().map(|user| (*user).clone()).collect::<Vec<_>>()).await {
         Ok(sessions) => sessions,
         Err(failure) => {
             failure.log("receipts not posted");
@@ -185,7 +190,7 @@ async fn post_receipts<P: Connections + Outbound + Clock>(ports: &P, caller: &Ca
         }
     };
     let now = ports.now();
-    let live = sessions.iter().filter(|(_, session)| session.expires > now);
+    let live = sessions.iter().filter(|(_, session)| session.expires > now && session.connection != caller.connection);
     let all = live.flat_map(|(user, session)| frames.get(user).into_iter().flatten().map(|frame| (&session.connection, frame)));
     let all: Vec<_> = all.take(RECEIPTS_MAX).collect();
     stream::iter(all)

@@ -19,9 +19,6 @@ use crate::settings::Settings;
 /// Conversations read at once: their heads are one batch read.
 const BATCH_ROWS_MAX: usize = 100;
 
-/// First pages that one user is answered in a minute, on all devices: sixteen devices come back at once, and some do it twice.
-const HELLOS_PER_MINUTE_MAX: u64 = 20;
-
 /// Last entries that are read at once: of large ones only a few fit.
 const LAST_ENTRIES_AT_ONCE: usize = 8;
 
@@ -217,7 +214,7 @@ async fn make_routable<P: Connections + Outbound + Clock>(ports: &P, caller: &Ca
     };
     let now = ports.now();
     let Registered { all, in_this_minute } = ports.register(&caller.user, &mine, now).await?;
-    if in_this_minute > HELLOS_PER_MINUTE_MAX {
+    if in_this_minute > limits::HELLOS_PER_MINUTE_MAX {
         // It is routable, which costs nothing more; what it asks for is not read.
         return Err(Refused::TooMuch { retry_after_ms: 60_000 - now.get() % 60_000 });
     }

@@ -1,7 +1,7 @@
 //! `ping`: whether the server still knows the connection, and the status of the conversations that the user looks at. It repairs what the
 //! hints have lost: a session that a false 410 or a given-up post has removed, live entries, receipts.
 
-use chatlane_protocol::frames::{ConversationStatus, MemberCursors, PingAnswer};
+use chatlane_protocol::frames::{ConversationStatus, MemberCursors, PingAnswer, ReadMark};
 use chatlane_protocol::request::Ping;
 use futures_util::future::{try_join_all, try_join3};
 
@@ -25,7 +25,8 @@ where
     let members = rows.into_iter().zip(heads).filter_map(|(row, head)| Some((readable(row)?, head)));
     let statuses = members.map(|(row, head)| async move {
         let cursors = others(ports, &row).await?;
-        Ok::<_, Failure>(ConversationStatus { conversation: row.conversation, head: head.position, count: head.count, cursors })
+        let own = Some(ReadMark { read: row.read.position, read_count: row.read.count });
+        Ok::<_, Failure>(ConversationStatus { conversation: row.conversation, head: head.position, count: head.count, own, cursors })
     });
     let conversations = try_join_all(statuses).await?;
     Ok(Done::read(PingAnswer { id: request.id.clone(), server_time_ms: ports.now(), resync: session.is_none(), conversations }))

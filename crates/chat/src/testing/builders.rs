@@ -13,7 +13,7 @@ use crate::log::kinds::direct_conversation;
 use crate::log::{CreatedEntry, Entry, Facts, Head, Kept, Kind, MessageEntry, Policy, Role};
 use crate::ports::{Connection, Creation, InboxPlace, InboxRow, Member};
 use crate::requests::caller::Caller;
-use crate::settings::SendLimits;
+use crate::settings::Limits;
 use crate::workers::task::Task;
 
 /// The epoch of everything here.
@@ -29,7 +29,7 @@ pub fn start() -> UnixMillis {
 
 /// The documented defaults, in [`EPOCH`].
 pub fn settings() -> Settings {
-    Settings { epoch: EPOCH, keys: Keys::of(&SECRET), limits: SendLimits::DEFAULT }
+    Settings { epoch: EPOCH, keys: Keys::of(&SECRET), limits: Limits::DEFAULT }
 }
 
 /// The deployment's item, as [`settings`] have it.
@@ -193,7 +193,7 @@ pub fn creation(conversation: &ConversationId, one: &UserId, other: &UserId) -> 
         facts: created.direct_facts(&settings().keys.users, start()),
         kind: Kind::Created(created),
     };
-    Creation { entry, members }
+    Creation { entry, members, a_day_max: u64::MAX }
 }
 
 /// A session of device 1, accepted at the start, with an hour left.

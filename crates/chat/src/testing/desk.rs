@@ -87,13 +87,15 @@ impl<I> fmt::Display for Waiting<I> {
 /// The calls of one caller that wait, in the order in which they were made.
 pub struct Desk<I> {
     made: usize,
+    /// What they have cost, as [`Effect::units`] counts.
+    units: u64,
     /// Whoever takes one out has to answer it.
     pub calls: Vec<Waiting<I>>,
 }
 
 impl<I> Default for Desk<I> {
     fn default() -> Self {
-        Self { made: 0, calls: Vec::new() }
+        Self { made: 0, units: 0, calls: Vec::new() }
     }
 }
 
@@ -127,6 +129,10 @@ impl<I: Send + Sync + 'static, C: Fn() -> UnixMillis + Sync> Wrapper for AtDesk<
         (self.clock)()
     }
 
+    fn units(&self) -> u64 {
+        lock(&self.desk).units
+    }
+
     async fn call<T: Answer>(&self, call: Call<'_>, effect: impl for<'a> Fn(&'a I) -> Taking<'a, T> + Send + Sync + 'static) -> T {
         let awaited = Arc::new(Mutex::new(Awaited { answer: None, waker: None }));
         let answered = Arc::clone(&awaited);
@@ -144,6 +150,7 @@ impl<I: Send + Sync + 'static, C: Fn() -> UnixMillis + Sync> Wrapper for AtDesk<
             let mut desk = lock(&self.desk);
             let number = desk.made;
             desk.made += 1;
+            desk.units += call.effect.units();
             desk.calls.push(Waiting {
                 method: call.method,
                 effect: call.effect,

@@ -12,7 +12,7 @@ use std::task::Poll;
 use chatlane_protocol::UnixMillis;
 
 use super::memory::Memory;
-use super::wrapper::{Answer, Call, Effect, Taking, Wrapper, same};
+use super::wrapper::{Answer, Call, Taking, Wrapper, same};
 use crate::ports::{Clock as _, Created, Failure, Put, has_method};
 
 /// What goes wrong with one call.
@@ -105,19 +105,13 @@ impl Wrapper for Faulty {
         self.memory.steady_ms()
     }
 
-    /// A call that reads costs 1, one that writes 5, one that posts 8.
     fn units(&self) -> u64 {
         self.units.load(Ordering::Relaxed)
     }
 
     async fn call<T: Answer>(&self, call: Call<'_>, effect: impl for<'a> Fn(&'a Memory) -> Taking<'a, T> + Send + Sync + 'static) -> T {
         let method = call.method;
-        let units = match call.effect {
-            Effect::reads => 1,
-            Effect::writes => 5,
-            Effect::posts => 8,
-        };
-        self.units.fetch_add(units, Ordering::Relaxed);
+        self.units.fetch_add(call.effect.units(), Ordering::Relaxed);
         lock(&self.steps).push(Step::Begun(method));
         let_others_go_on().await;
         let answer = match self.fault(method) {

@@ -8,11 +8,11 @@ use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Seq, U
 
 use crate::deployment::Deployment;
 use crate::log::{Entry, Head, Kind};
-use crate::ports::Gate;
 use crate::ports::{
     Accounts, Advance, Advanced, Clock, Connection, Connections, Created, Creation, Creations, Deployments, Failure, FanOutQueue, Heads,
     InboxPlace, InboxRow, Inboxes, Member, Memberships, MessageLog, Meter, Outbound, PostOutcome, Put, ReadBound, Registered,
 };
+use crate::ports::{ConnectionsOfUser, Gate};
 use crate::workers::task::Task;
 
 /// A backend in memory. Shared by reference; every method is atomic.
@@ -44,6 +44,8 @@ pub struct State {
     pub pending: BTreeMap<UserId, BTreeMap<ConnectionId, Connection>>,
     /// How many sessions a user has registered in a minute since 1970.
     pub hellos: BTreeMap<(UserId, u64), u64>,
+    /// How many conversations a user has created on a day since 1970.
+    pub opened: BTreeMap<(UserId, u64), u64>,
     /// Gates that were shut.
     pub gates: BTreeMap<UserId, Gate>,
     /// What users have spent, by windows.
@@ -165,10 +167,16 @@ impl Creations for Memory {
         let mut state = self.state();
         let entry = &creation.entry;
         let conversation = &entry.conversation;
+        let day = (entry.sender.clone(), entry.time.get() / (24 * 60 * 60 * 1000));
         let slot_1 = state.log.get(conversation).is_some_and(|log| log.contains_key(&entry.position.seq));
         if slot_1 || state.heads.contains_key(conversation) {
             return Ok(Created::Exists);
         }
+        let opened = state.opened.entry(day).or_default();
+        if *opened >= creation.a_day_max {
+            return Ok(Created::TooMany);
+        }
+        *opened += 1;
         state.heads.insert(conversation.clone(), Head::default());
         state.log.entry(conversation.clone()).or_default().insert(entry.position.seq, entry.clone());
         for member in &creation.members {
@@ -319,7 +327,8 @@ impl Accounts for Memory {
         let mut state = self.state();
         let spent = state.spent.entry(user.clone()).or_default();
         *spent.entry(window).or_default() += units;
-        spent.retain(|window, _| *window >= first);
+        // As the tables do, some at a time: a machine whose clock is ahead does not forget what counts for the others.
+        spent.retain(|window, _| !(first.saturating_sub(60)..first).contains(window));
         Ok(spent.clone())
     }
 
@@ -327,15 +336,16 @@ impl Accounts for Memory {
         Ok(self.state().gates.get(user).copied().unwrap_or_default())
     }
 
-    async fn shut(&self, user: &UserId, was: Gate, gate: Gate) -> Result<Option<Vec<ConnectionId>>, Failure> {
+    async fn shut(&self, user: &UserId, was: Gate, gate: Gate) -> Result<Option<ConnectionsOfUser>, Failure> {
         let State { gates, sessions, pending, .. } = &mut *self.state();
         let there = gates.entry(user.clone()).or_default();
         if *there != was {
             return Ok(None);
         }
         *there = gate;
-        let of_user = [&*sessions, &*pending].into_iter().filter_map(|of_users| of_users.get(user));
-        Ok(Some(of_user.flat_map(BTreeMap::keys).cloned().collect()))
+        let [greeted, pending] =
+            [sessions, pending].map(|of_users| of_users.get(user).into_iter().flat_map(BTreeMap::keys).cloned().collect());
+        Ok(Some(ConnectionsOfUser { greeted, pending }))
     }
 
     async fn admit(&self, user: &UserId, connection: &Connection, now: UnixMillis) -> Result<(Gate, Vec<Connection>), Failure> {
@@ -390,8 +400,8 @@ impl Clock for Memory {
 
 /// Nothing costs anything here.
 impl Meter for Memory {
-    fn units(&self) -> u64 {
-        0
+    async fn metered<T>(&self, work: impl Future<Output = T>) -> (T, u64) {
+        (work.await, 0)
     }
 }
 

@@ -17,6 +17,17 @@ pub enum Effect {
     posts,
 }
 
+impl Effect {
+    /// What a call costs here: one that reads 1, one that writes 5, one that posts 8.
+    pub const fn units(self) -> u64 {
+        match self {
+            Self::reads => 1,
+            Self::writes => 5,
+            Self::posts => 8,
+        }
+    }
+}
+
 /// An argument of a call, to be looked at.
 pub trait Argument: Any + fmt::Debug + Send + Sync {
     /// A copy that outlives the call.
@@ -88,7 +99,7 @@ pub trait Wrapper: Sync {
         self.now().get()
     }
 
-    /// What calls have cost ([`Meter`]).
+    /// What the calls of this backend have cost so far ([`Meter`]).
     fn units(&self) -> u64 {
         0
     }
@@ -112,8 +123,10 @@ impl<W: Wrapper> Clock for W {
 }
 
 impl<W: Wrapper> Meter for W {
-    fn units(&self) -> u64 {
-        Wrapper::units(self)
+    async fn metered<T>(&self, work: impl Future<Output = T>) -> (T, u64) {
+        let before = self.units();
+        let done = work.await;
+        (done, self.units() - before)
     }
 }
 

@@ -21,6 +21,7 @@ use self::posting::post_all;
 use self::range::{lowest, read_range};
 use super::sweep;
 use super::task::Task;
+use crate::log::Entry;
 use crate::ports::{Clock, Connections, Failure, FanOutQueue, Heads, Memberships, MessageLog, Outbound, ReadBound};
 
 /// A task that the queue accepted so much later than it was made is a redriven dead letter: SQS takes those for new messages, with a
@@ -50,6 +51,9 @@ pub struct FanOutOutcome {
     pub swept: bool,
     /// The first reason why connections were left, skipped or given up.
     pub cause: Option<Failure>,
+    /// Who is charged for it, in equal shares; a user may have several: the senders of what was read, or, where connections do not read what
+    /// they were sent, their users.
+    pub payers: Vec<UserId>,
 }
 
 /// What the queue says of a message that it hands out.
@@ -73,14 +77,14 @@ where
     if is_overtaken(ports, task).await? {
         let skipped = task.undelivered.as_ref().map_or(0, |rest| rest.targets.len());
         let cause = Failure::unavailable("post to connections", "they were throttled, and a later entry follows");
-        return Ok(FanOutOutcome { skipped, cause: Some(cause), ..FanOutOutcome::default() });
+        return Ok(FanOutOutcome { skipped, cause: Some(cause), payers: payers(task, &[]), ..FanOutOutcome::default() });
     }
     let entries = read_range(ports, conversation, task.first, task.last.seq);
     let (head, members, entries) = try_join3(begin(ports, task), ports.members(conversation), entries).await?;
     let repeated = received.times > 1 || received.accepted.since_ms(task.queued) >= REDRIVEN_AFTER_MS;
     let head = head.filter(|_| !repeated);
     if head.is_some_and(|head| head > task.last) {
-        return Ok(FanOutOutcome { superseded: true, ..FanOutOutcome::default() });
+        return Ok(FanOutOutcome { superseded: true, payers: payers(task, &entries), ..FanOutOutcome::default() });
     }
 
     let from = lowest(task, head);
@@ -106,6 +110,7 @@ where
         skipped: left.skipped,
         given_up: left.given_up.len(),
         cause: posted.cause,
+        payers: payers(task, &all),
     };
     try_join_all(left.tasks.iter().map(|(task, wait_s)| ports.enqueue(task, *wait_s))).await?;
     let mut dead_of: BTreeMap<UserId, Vec<ConnectionId>> = BTreeMap::new();
@@ -116,6 +121,14 @@ where
     try_join_all(dead_of.iter().map(|(user, connections)| ports.remove(user, connections))).await?;
     // Refused: the queue repeats the task and at last keeps it. No session is to blame.
     posted.refused.map_or(Ok(outcome), Err)
+}
+
+/// Who is charged, for a task by which these entries were read. A post that is throttled is one to somebody who does not read.
+fn payers(task: &Task, entries: &[Entry]) -> Vec<UserId> {
+    match &task.undelivered {
+        Some(rest) if rest.throttled > 0 => rest.targets.iter().map(|(user, _)| user.clone()).collect(),
+        _ => entries.iter().map(|entry| entry.sender.clone()).collect(),
+    }
 }
 
 /// Raises the head to the task's last entry and answers what it was before. `None`: that is not known, because the answer was lost and

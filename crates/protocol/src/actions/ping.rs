@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConversationId, RequestId};
 use crate::position::{Position, UnixMillis};
-use crate::pushes::MemberCursors;
+use crate::pushes::{MemberCursors, ReadMark};
 use crate::reading::{Bounded, are_bounded, list_or_null};
 
 /// Conversations of one `ping`. Ours.
@@ -55,6 +55,9 @@ pub struct ConversationStatus {
     pub head: Position,
     /// Countable messages up to `head`.
     pub count: u64,
+    /// How far the caller has read; servers of before do not say.
+    #[serde(flatten)]
+    pub own: Option<ReadMark>,
     /// How far the other members are; of direct conversations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cursors: Vec<MemberCursors>,

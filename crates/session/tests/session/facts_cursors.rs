@@ -1,6 +1,6 @@
 //! Cursors: what was delivered and read, sent rarely; how far the others are. The simple cases are vectors.
 
-use chatlane_protocol::frames::{MemberCursors, Missed, Receipt, SyncAnswer, SyncOutcome, SyncPage};
+use chatlane_protocol::frames::{ConversationStatus, MemberCursors, Missed, ReadMark, Receipt, SyncAnswer, SyncOutcome, SyncPage};
 use chatlane_protocol::request::PositionIn;
 use chatlane_protocol::{DeviceId, ErrorCode, Position, ServerFrame};
 use chatlane_session::{Act, Settings, Shown};
@@ -237,10 +237,89 @@ fn an_exact_count_is_kept_with_a_read_mark_and_never_a_lower_one() {
     assert_eq!((phone.row().read_count, phone.row().unread()), (2, 1));
 }
 
+/// What alice has read on another device, as a receipt and as a ping tell it.
+fn own_read(phone: &mut Phone, by_receipt: bool, read: Position) {
+    let read_count = read.seq.get() - 1;
+    if by_receipt {
+        let cursors = MemberCursors { user: user("alice"), delivered: read, read };
+        let receipt = Receipt { conversation: d1(), cursors, read_count: Some(read_count), ttl_ms: 30_000 };
+        return phone.receive(&ServerFrame::Receipt(receipt));
+    }
+    phone.does(Act::Look { conversations: vec![] });
+    phone.does(Act::Look { conversations: vec![d1()] });
+    let ping = phone.ping();
+    let have = phone.row().have.seq.get();
+    phone.pong(&ping, false, vec![ConversationStatus { own: Some(ReadMark { read, read_count }), ..status(have, have - 1) }]);
+}
+
+#[test]
+fn what_another_device_has_read_is_read_here_and_told_to_nobody() {
+    for by_receipt in [true, false] {
+        let mut phone = Phone::live_at(9);
+        own_read(&mut phone, by_receipt, at(7));
+        assert_eq!((phone.row().read, phone.row().read_count, phone.row().unread()), (at(7), 6, 2));
+        own_read(&mut phone, by_receipt, at(4));
+        assert_eq!((phone.row().read, phone.row().read_count), (at(7), 6));
+        // Its entries are on their way.
+        own_read(&mut phone, by_receipt, at(11));
+        assert_eq!((phone.row().read, phone.row().unread()), (at(11), 0));
+        phone.push([10, 11, 12]);
+        assert_eq!((phone.row().read, phone.row().unread()), (at(11), 1));
+        let ack = phone.ack();
+        assert_eq!((ack.positions[0].position, ack.positions[0].read), (at(12), None));
+        // What the user reads here, and the other device has read too, is not told any more.
+        phone.cursors_ok(&ack);
+        phone.mark_read(at(12));
+        own_read(&mut phone, by_receipt, at(12));
+        phone.pass(10_000);
+        assert_eq!((phone.cursors.len(), phone.row().read_pending), (0, false));
+    }
+}
+
+#[test]
+fn a_mark_of_before_a_restore_is_not_taken() {
+    // The device knows the log of after the restore up to 2:4.
+    let mut store = knows(4);
+    store.rows.get_mut(&d1()).unwrap().have = at_epoch(2, 4);
+    let mut phone = Phone::live(&store, []);
+    phone.entries_come(vec![entry(2, 5)]);
+    for gone in [5, 9] {
+        own_read(&mut phone, true, at(gone));
+        assert_eq!(phone.row().read, Position::ZERO, "{gone}");
+    }
+    own_read(&mut phone, true, at(4));
+    assert_eq!(phone.row().read, at(4));
+    own_read(&mut phone, true, at_epoch(2, 9));
+    assert_eq!(phone.row().read, at_epoch(2, 9));
+}
+
+#[test]
+fn what_the_user_wrote_right_behind_the_mark_is_read_and_goes_with_the_ack() {
+    let mut phone = Phone::live_at(3);
+    // Two entries of bob's are unread: an answer that was given without reading is not read either.
+    phone.push([4, 5]);
+    let first = phone.ack();
+    phone.cursors_ok(&first);
+    phone.entries_come(vec![own_entry("elsewhere", 6)]);
+    assert_eq!((phone.row().read, phone.row().unread()), (Position::ZERO, 5));
+    phone.mark_read(at(4));
+    assert_eq!((phone.row().read, phone.row().unread()), (at(4), 2));
+    // Whoever reads what is before it has read it, here or elsewhere.
+    own_read(&mut phone, true, at(5));
+    assert_eq!((phone.row().read, phone.row().unread()), (at(6), 0));
+    phone.entries_come(vec![own_entry("more", 7)]);
+    phone.push([8]);
+    phone.entries_come(vec![own_entry("late", 9)]);
+    assert_eq!((phone.row().read, phone.row().read_count, phone.row().unread()), (at(7), 6, 2));
+    phone.pass(1_000);
+    let ack = phone.ack();
+    assert_eq!((ack.positions[0].position, ack.positions[0].read), (at(9), Some(at(7))));
+}
+
 #[test]
 fn the_others_cursors_only_move_forward() {
     let cursors = |name, delivered, read| MemberCursors { user: user(name), delivered: at(delivered), read: at(read) };
-    let receipt = |cursors| ServerFrame::Receipt(Receipt { conversation: d1(), cursors, ttl_ms: 30_000 });
+    let receipt = |cursors| ServerFrame::Receipt(Receipt { conversation: d1(), cursors, read_count: None, ttl_ms: 30_000 });
     let mut phone = Phone::live_at(9);
     phone.shown.clear();
     for cursors in [cursors("bob", 5, 3), cursors("bob", 4, 2), cursors("bob", 4, 6), cursors("alice", 9, 9)] {

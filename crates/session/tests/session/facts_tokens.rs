@@ -2,7 +2,7 @@
 
 use chatlane_protocol::frames::RefreshAnswer;
 use chatlane_protocol::{DeviceId, ErrorCode, ServerFrame, Token, UnixMillis};
-use chatlane_session::{ConnectionState, Input, OpenFailure, Output, SocketId, Text};
+use chatlane_session::{ConnectionState, Input, OpenFailure, Output, SocketId, Text, TokenNeed};
 
 use crate::phone::*;
 
@@ -82,6 +82,59 @@ fn without_a_new_token_it_is_asked_for_once_and_always_denied_ones_are_tried_eve
         assert!(needed.contains(&phone.tokens_needed), "{}", phone.tokens_needed);
         assert!((2..=12).contains(&phone.connects.len()), "{}", phone.connects.len());
     }
+}
+
+/// A page in a browser is not told the handshake's status: to it 403 and nobody there look alike.
+#[test]
+fn who_is_not_told_why_no_socket_opens_suspects_the_token_after_the_second_one() {
+    let mut phone = Phone::new();
+    phone.connect_now();
+    for opening in 1..=3 {
+        phone.open_fails(OpenFailure::Unreachable);
+        assert_eq!((phone.tokens_needed, phone.connects.len()), (u32::from(opening > 1), opening), "asked once until there is one");
+        phone.pass(30_000 - 1);
+    }
+    assert_eq!(phone.needed_because, Some(TokenNeed::Suspect));
+    // It may have been something else: the next pause asks again, and an attempt is made in each.
+    phone.input(token("new"));
+    phone.open_fails(OpenFailure::Unreachable);
+    assert_eq!(phone.tokens_needed, 2);
+    phone.input(token("newer"));
+    phone.pass(30_000);
+    // One that was open was not refused for its token.
+    let socket = phone.opened();
+    phone.closed(socket);
+    phone.pass(30_000);
+    phone.open_fails(OpenFailure::Unreachable);
+    assert_eq!(phone.tokens_needed, 2);
+}
+
+#[test]
+fn a_token_that_has_ended_meanwhile_opens_no_socket_and_a_new_one_comes_first() {
+    let (mut phone, hello) = Phone::greeting(&knows(3));
+    let mut answer = hello_answer(hello.id, vec![], None);
+    answer.expires_ms = UnixMillis::ZERO.plus_ms(600_000);
+    phone.receive(&ServerFrame::Hello(Box::new(answer)));
+    let socket = phone.socket();
+    // Nothing happens for long: the device sleeps.
+    phone.now += 550_000;
+    phone.closed(socket);
+    assert_eq!((phone.tokens_needed, phone.connects.len()), (0, 1));
+    phone.pass(30_000);
+    assert_eq!((phone.connection(), phone.tokens_needed, phone.connects.len()), (ConnectionState::NoToken, 1, 1));
+    assert_eq!(phone.needed_because, Some(TokenNeed::Ends));
+    phone.input(token("new"));
+    phone.pass(1);
+    assert_eq!(phone.connects.len(), 2);
+    // Nor does a user who asks for it; but a source that gives none is not waited for without end.
+    let mut phone = Phone::live_at(3);
+    let socket = phone.socket();
+    phone.now += 36_000_000;
+    phone.closed(socket);
+    phone.connect_now();
+    assert_eq!((phone.connection(), phone.connects.len()), (ConnectionState::NoToken, 1));
+    phone.pass(60_000);
+    assert_eq!((phone.connects.len(), phone.tokens_needed), (2, 1));
 }
 
 #[test]

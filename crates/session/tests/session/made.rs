@@ -120,7 +120,7 @@ pub fn row_with_last(head: Position, read: Position) -> frames::ConversationRow 
 
 /// `d1` as `ping` answers it.
 pub fn status(head: u64, count: u64) -> ConversationStatus {
-    ConversationStatus { conversation: d1(), head: at(head), count, cursors: vec![] }
+    ConversationStatus { conversation: d1(), head: at(head), count, own: None, cursors: vec![] }
 }
 
 pub fn hello_answer(id: RequestId, conversations: Vec<frames::ConversationRow>, next: Option<ConversationId>) -> HelloAnswer {

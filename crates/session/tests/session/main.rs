@@ -12,6 +12,7 @@ mod facts_restores;
 mod facts_rudeness;
 mod facts_skips;
 mod facts_sockets;
+mod facts_store;
 mod facts_timers;
 mod facts_tokens;
 mod made;

@@ -9,7 +9,7 @@ use chatlane_protocol::request::{Hello, PositionIn, Positions, SendMessages, Syn
 use chatlane_protocol::{ClientMessageId, ConversationId, Entry, ErrorCode, Position, Request, Seq};
 use chatlane_session::{
     BatchId, Change, ConnectionState, ConversationRow, Input, Moment, OpenFailure, OutboxRow, OutgoingState, Output, Restored, Session,
-    Settings, Shown, SocketId, Text,
+    Settings, Shown, SocketId, Text, TokenNeed,
 };
 
 pub use crate::made::*;
@@ -86,6 +86,8 @@ pub struct Phone {
     pub connects: Vec<SocketId>,
     pub closes: Vec<SocketId>,
     pub tokens_needed: u32,
+    /// Why the last time.
+    pub needed_because: Option<TokenNeed>,
     /// While true, batches wait for [`Phone::commit`].
     pub slow_store: bool,
     /// Messages that were shown to be in the outbox, and those shown to be in the log.
@@ -113,6 +115,7 @@ impl Phone {
             connects: vec![],
             closes: vec![],
             tokens_needed: 0,
+            needed_because: None,
             slow_store: false,
             waiting_shown: 0,
             stored: BTreeSet::new(),
@@ -192,7 +195,10 @@ impl Phone {
                 self.closes.push(socket);
             }
             Output::Commit { batch, changes } => self.batches.push_back((batch, changes)),
-            Output::NeedToken => self.tokens_needed += 1,
+            Output::NeedToken(why) => {
+                self.tokens_needed += 1;
+                self.needed_because = Some(why);
+            }
             Output::Show(shown) => {
                 if let Shown::Entry { conversation, entry } = &shown {
                     assert_eq!(self.store.entries.get(&(conversation.clone(), entry.position.seq)), Some(entry), "shown before stored");
@@ -237,6 +243,18 @@ impl Phone {
             self.store.apply(change);
         }
         self.input(Input::Committed(batch));
+    }
+
+    /// The store cannot make its oldest write, and makes none behind it.
+    pub fn refuse_write(&mut self) {
+        let (batch, _) = self.batches.pop_front().expect("a write");
+        self.batches.clear();
+        self.input(Input::NotStored(batch));
+    }
+
+    /// Writes that the store has been given.
+    pub fn writes(&self) -> usize {
+        self.batches.len()
     }
 
     /// Time passes; every timer fires when it is due.

@@ -1,6 +1,8 @@
 //! Outputs of a session as JSON, for people who write a client in another language.
 
-use chatlane_session::{Change, ConnectionState, ConversationRow, Failure, OutboxRow, OutboxState, OutgoingState, Output, Shown};
+use chatlane_session::{
+    Change, ConnectionState, ConversationRow, Failure, OutboxRow, OutboxState, OutgoingState, Output, Shown, TokenNeed,
+};
 use serde_json::{Value, json};
 
 /// A vector as a file: a line for each input and each output, so that people can read it and a change is a small difference.
@@ -67,7 +69,11 @@ pub fn output(output: &Output) -> Value {
         Output::Commit { batch, changes } => {
             json!({"type": "commit", "batch": batch.0, "changes": changes.iter().map(change).collect::<Vec<_>>()})
         }
-        Output::NeedToken => json!({"type": "need_token"}),
+        Output::NeedToken(why) => json!({"type": "need_token", "why": match why {
+            TokenNeed::Ends => "ends",
+            TokenNeed::Refused => "refused",
+            TokenNeed::Suspect => "suspect",
+        }}),
         Output::Show(what) => json!({"type": "show", "what": shown(what)}),
     }
 }
@@ -109,6 +115,7 @@ fn shown(shown: &Shown) -> Value {
         }
         Shown::Cursors { conversation, cursors } => json!({"type": "cursors", "conversation": conversation, "cursors": cursors}),
         Shown::Opened { user, conversation } => json!({"type": "opened", "user": user, "conversation": conversation}),
+        Shown::Storing(works) => json!({"type": "storing", "works": works}),
         Shown::Failed(Failure::Open { user, refusal }) => json!({"type": "failed_open", "user": user, "refusal": refusal}),
         Shown::Failed(Failure::History { conversation, refusal }) => {
             json!({"type": "failed_history", "conversation": conversation, "refusal": refusal})

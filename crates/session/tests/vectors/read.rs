@@ -78,6 +78,7 @@ pub fn input(json: &Value) -> Input {
             Input::Do(Act::Discard { conversation: field!(json, "conversation"), client_message_id: field!(json, "client_message_id") })
         }
         "new_token" => Input::NewToken(field!(json, "token")),
+        "not_stored" => Input::NotStored(BatchId(field!(json, "batch"))),
         "committed" => Input::Committed(BatchId(field!(json, "batch"))),
         "opened" => Input::Opened(socket()),
         "open_failed" => {

@@ -59,7 +59,8 @@ fn creations() -> [Creation; 3] {
     let alone = Kind::Created(CreatedEntry { members: vec![user("alice")] });
     let group = creation(&conversation("g-1"), &user("alice"), &user("bob"));
     let facts = Facts { members: 1, owners: 1, ..facts(1) };
-    let group = Creation { entry: Entry { kind: alone, facts, ..group.entry }, members: vec![member(&user("alice"))] };
+    let group =
+        Creation { entry: Entry { kind: alone, facts, ..group.entry }, members: vec![member(&user("alice"))], a_day_max: group.a_day_max };
     let creations = [
         of_roles(creation(&conversation("d-1"), &user("alice"), &odd()), &[Role::Member, Role::Moderator], 1),
         of_roles(creation(&conversation("d-2"), &user("bob"), &user("carol")), &[Role::Admin, Role::Admin], 7),

@@ -23,7 +23,7 @@ were not compared with their row. *Fat*: 62 entries of 28 KB. *Mixed*: entries o
 ones: nobody can know before. What really moves cursors (`ack of 100`, `read of 100`) is work, not abuse.
 
 Sockets that do not read: ten messages to eight of them come to 112 posts and 23 tasks (before: 284 and 26), which is 3 × an honest message
-for each: `sockets_that_do_not_read_multiply_neither_posts_nor_tasks` in `crates/chat/tests/fan_out` counts them.
+for each: `sockets_that_do_not_read_multiply_neither_posts_nor_tasks` in `crates/chat/tests/chat/fan_out` counts them.
 
 ";
 

@@ -238,7 +238,7 @@ impl World {
     /// The store of a device makes a write.
     pub(crate) fn store(&mut self, number: usize, changes: Vec<Change>) {
         let phone = &mut self.phones[number];
-        let mut looked = changes.iter().try_for_each(|change| phone.check_change(change, &self.ever));
+        let mut looked = Ok(());
         let mut touched: BTreeMap<ConversationId, BTreeSet<Position>> = BTreeMap::new();
         for change in &changes {
             let (conversation, entries) = match change {
@@ -249,8 +249,13 @@ impl World {
             };
             touched.entry(conversation.clone()).or_default().extend(entries.iter().map(|entry| entry.position));
         }
-        phone.disk.apply(changes);
-        for (conversation, new) in &touched {
+        // One write may have several steps' changes: what one adds a later one drops.
+        for change in changes {
+            looked = looked.and_then(|()| phone.check_change(&change, &self.ever));
+            phone.disk.apply(vec![change]);
+        }
+        for (conversation, new) in &mut touched {
+            new.retain(|position| phone.stored(conversation, *position).is_some());
             looked = looked.and_then(|()| phone.check_run(conversation, new, &self.ever));
         }
         self.found(number, looked);

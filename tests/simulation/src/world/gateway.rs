@@ -62,8 +62,8 @@ impl Socket {
 }
 
 impl World {
-    /// Authorizer and `$connect`, as the gateway runs them. Whether the connection is admitted.
-    pub(crate) fn handshake(&mut self, number: u64, device: DeviceId, token: &str) -> bool {
+    /// Authorizer and `$connect`, as the gateway runs them.
+    pub(crate) fn handshake(&mut self, number: u64, device: DeviceId, token: &str) -> Result<(), OpenFailure> {
         let offered = format!("chatlane.v1, token.{token}");
         let event = json!({
             "type": "REQUEST",
@@ -81,7 +81,7 @@ impl World {
         let verdict = block_on(authorize::handle(&issuer::keys(), &issuer::policy(), &clock, event));
         let verdict = serde_json::to_value(verdict.expect("the issuer's keys are there")).expect("an authorizer's verdict");
         if verdict["policyDocument"]["Statement"][0]["Effect"] != "Allow" {
-            return false;
+            return Err(OpenFailure::Denied);
         }
         let now_ms = self.now_ms;
         if let Some(socket) = self.sockets.get_mut(&number) {
@@ -89,19 +89,30 @@ impl World {
             socket.connected_ms = now_ms;
         }
         let event = self.event(number, "CONNECT", "$connect", None);
-        let Ok(answer) = block_on(connect::handle(&self.memory, &self.limit, event)) else { return false };
+        self.memory.clock.set(machine_clock(&self.clock, off_ms)());
+        let answer = block_on(connect::handle(&self.memory, &self.limit, event)).expect("the gateway's event");
         let admitted = answer.status_code < 300;
         if let Some(socket) = self.sockets.get_mut(&number) {
             socket.held = admitted;
         }
         self.at(LIFE_MS, Event::LifeEnds { socket: number });
-        admitted
+        if admitted { Ok(()) } else { Err(OpenFailure::Unreachable) }
     }
 
-    fn event(&self, number: u64, event_type: &str, route: &str, body: Option<&str>) -> ApiGatewayWebsocketProxyRequest {
+    /// Why a socket could not be opened, as far as its device is told.
+    pub(crate) fn as_seen_by(&self, number: u64, failure: OpenFailure) -> OpenFailure {
+        match self.sockets[&number].owner {
+            Owner::Phone { phone, .. } if self.phones[phone].blind => OpenFailure::Unreachable,
+            _ => failure,
+        }
+    }
+
+    fn event(&mut self, number: u64, event_type: &str, route: &str, body: Option<&str>) -> ApiGatewayWebsocketProxyRequest {
+        let request = self.number();
         let socket = &self.sockets[&number];
         let event = json!({
             "requestContext": {
+                "requestId": format!("r{request}="),
                 "routeKey": route,
                 "eventType": event_type,
                 "connectedAt": START_MS + socket.connected_ms,

@@ -131,8 +131,8 @@ impl World {
 
     pub(crate) fn invoke_fan_out(&mut self, messages: Vec<u64>, tried: Tried, event: SqsEvent) {
         let (desk, ports) = self.machine();
-        let ends_ms = START_MS + self.now_ms + FUNCTION_MS;
-        let future = async move { Ended::Batch(fan_out::handle(&ports, event, ends_ms).await) };
+        let (limit, ends_ms) = (Arc::clone(&self.limit), START_MS + self.now_ms + FUNCTION_MS);
+        let future = async move { Ended::Batch(fan_out::handle(&ports, &limit, event, ends_ms).await) };
         self.begin(format!("worker of {messages:?}"), Job::Batch { messages, tried }, desk, Box::pin(future));
     }
 

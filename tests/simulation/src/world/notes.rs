@@ -64,7 +64,7 @@ impl World {
                 let (of, delivered, read) = (cursors.user, cursors.delivered, cursors.read);
                 self.note(number, json!({"what": "cursors", "conversation": conversation, "of": of, "delivered": delivered, "read": read}));
             }
-            Shown::Conversation { .. } | Shown::Opened { .. } | Shown::Failed(_) => {}
+            Shown::Conversation { .. } | Shown::Opened { .. } | Shown::Storing(_) | Shown::Failed(_) => {}
         }
     }
 

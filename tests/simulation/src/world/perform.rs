@@ -50,6 +50,7 @@ impl World {
             Operation::Stranger { action, pick } => self.ask_as_stranger(action, pick),
             Operation::Bad { form } => self.ask_badly(form),
             Operation::Double { device } => self.double(device).is_some(),
+            Operation::Flood => self.flood(),
             Operation::Restore { back_ms } => self.restore(back_ms),
             Operation::Invite { pick } => self.invite(pick),
         }

@@ -42,6 +42,8 @@ pub(crate) struct Phone {
     pub(crate) composed: BTreeSet<ClientMessageId>,
     /// Given up by its user.
     pub(crate) discarded: BTreeSet<ClientMessageId>,
+    /// It is not told why a socket could not be opened, as pages in browsers are not.
+    pub(crate) blind: bool,
     /// Another client has said hello in its name, at some time.
     pub(crate) doubled: bool,
     pub(crate) watch: Watch,
@@ -49,7 +51,7 @@ pub(crate) struct Phone {
 }
 
 impl Phone {
-    pub(crate) fn new(user: UserId, id: DeviceId, token: Token) -> Self {
+    pub(crate) fn new(user: UserId, id: DeviceId, token: Token, blind: bool) -> Self {
         Self {
             user,
             id,
@@ -64,6 +66,7 @@ impl Phone {
             made: 0,
             composed: BTreeSet::new(),
             discarded: BTreeSet::new(),
+            blind,
             doubled: false,
             watch: Watch::default(),
             calls: (0, 0),
@@ -205,7 +208,7 @@ impl World {
                 let (in_ms, life) = (phone.written_ms - self.now_ms, phone.life);
                 self.at(in_ms, Event::Written { phone: number, life });
             }
-            Output::NeedToken => {
+            Output::NeedToken(_) => {
                 let (life, user) = (phone.life, phone.user.clone());
                 let token = self.issue(&user);
                 let in_ms = if self.faults.over || !self.dice.one_in(8) { 200 } else { 25_000 };
@@ -225,6 +228,11 @@ impl World {
             return;
         }
         if let Some((batch, changes)) = phone.writing.pop_front() {
+            if self.faults.strike(Fault::StoreRefuses).is_some() {
+                phone.writing.clear();
+                self.input(number, Input::NotStored(batch));
+                return;
+            }
             self.store(number, changes);
             self.input(number, Input::Committed(batch));
         }

@@ -1,20 +1,27 @@
-//! Frames by hand: a stranger's questions, and requests that break a rule. Their sockets say no `hello` and repeat nothing.
+//! Frames by hand: a stranger's questions, requests that break a rule, and more of them than anybody may ask. Their sockets say no `hello` and repeat nothing.
 
 use std::collections::BTreeMap;
 
 use chatlane_chat::testing::builders;
-use chatlane_protocol::{ConversationId, DeviceId, UserId};
+use chatlane_protocol::{ConversationId, DeviceId, UnixMillis, UserId};
 use serde_json::{Value, json};
 
 use super::gateway::{Owner, Socket, Stage};
 use super::later::GUEST;
-use super::{Event, START_MS, World};
+use super::{BUDGET, Event, START_MS, World};
 use crate::bad::BAD;
 use crate::issuer;
 use crate::script::USERS;
 
-/// Whose sockets they are: of somebody who is in no conversation, of a member, and of a guest.
-pub(crate) const RAW: [&str; 3] = ["mallory", USERS[0], GUEST];
+/// Whose sockets they are: of somebody who is in no conversation, of a member, of somebody who asks too much, and of a guest.
+pub(crate) const RAW: [&str; 4] = ["mallory", USERS[0], "trudy", GUEST];
+const FLOODER: usize = 2;
+
+/// Frames of a flood: each costs 18 units at least, twice the burst in all.
+const FLOOD_FRAMES: u64 = 2 * BUDGET.burst / 18;
+
+/// So long after it everything that a flood has caused is done.
+const FLOOD_IS_OVER_MS: u64 = 10_000;
 
 /// What a stranger asks.
 const ACTIONS: [&str; 6] = ["send", "sync", "history", "probe", "ack", "ping"];
@@ -46,9 +53,7 @@ impl World {
         let token = issuer::token(&user, (START_MS + self.now_ms) / 1000 + 3_600);
         let number = self.number();
         self.sockets.insert(number, Socket::new(Owner::Raw(raw)));
-        if !self.handshake(number, device, token.as_str()) {
-            return None;
-        }
+        self.handshake(number, device, token.as_str()).ok()?;
         self.sockets.get_mut(&number)?.stage = Stage::Open;
         self.raws[raw].socket = Some(number);
         Some(number)
@@ -63,9 +68,7 @@ impl World {
         let number = self.number();
         self.sockets.insert(number, Socket::new(Owner::Double));
         let token = issuer::token(&user, (START_MS + self.now_ms) / 1000 + 3_600);
-        if !self.handshake(number, device, token.as_str()) {
-            return None;
-        }
+        self.handshake(number, device, token.as_str()).ok()?;
         self.sockets.get_mut(&number)?.stage = Stage::Open;
         self.phones[phone].doubled = true;
         self.leaves(number, json!({"action": "hello", "id": "double", "v": 1}).to_string());
@@ -119,6 +122,36 @@ impl World {
         self.note_raw(1, json!({"what": "bad", "ids": [id]}));
         self.leaves(socket, text);
         true
+    }
+
+    /// Far more than anybody may ask, at once.
+    pub(crate) fn flood(&mut self) -> bool {
+        let Some(socket) = self.raw_socket(FLOODER) else { return false };
+        for number in 0..FLOOD_FRAMES {
+            let action = if number % 2 == 0 { "ping" } else { "dance" };
+            self.leaves(socket, json!({"action": action, "id": format!("f{number}")}).to_string());
+        }
+        self.at(FLOOD_IS_OVER_MS, Event::Flooded { socket, epoch: self.epoch });
+        true
+    }
+
+    /// Whoever has flooded is shut out now, and their socket is closed; unless a restore has forgotten it.
+    pub(crate) fn flooded(&mut self, socket: u64, epoch: u32) {
+        let now = UnixMillis::ZERO.plus_ms(START_MS + self.now_ms);
+        let gate = self.memory.state().gates.get(&self.raws[FLOODER].user).copied().unwrap_or_default();
+        if epoch == self.epoch && (gate.shut_for_ms(now).is_none() || self.sockets[&socket].held) {
+            self.violated("budget", format!("{FLOOD_FRAMES} frames at once shut nobody out: {gate:?}"));
+        }
+    }
+
+    /// Nobody else is ever shut out.
+    pub(crate) fn check_gates(&mut self) {
+        let state = self.memory.state();
+        let honest = state.gates.keys().find(|user| **user != self.raws[FLOODER].user).cloned();
+        drop(state);
+        if let Some(user) = honest {
+            self.violated("budget", format!("{user} is shut out"));
+        }
     }
 
     pub(crate) fn raw_answered(&mut self, raw: usize, text: &str) {

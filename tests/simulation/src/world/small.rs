@@ -1,7 +1,7 @@
 //! A server with small limits and small pages, as any server may be: a short script meets them. What the use cases take from their settings
 //! they do themselves; the rest is cut out of their answers on the way.
 
-use chatlane_chat::settings::{AnchorBound, SendLimits};
+use chatlane_chat::settings::{AnchorBound, Limits};
 use chatlane_protocol::frames::{HelloAnswer, HistoryAnswer, ProbeAnswer, SyncAnswer, SyncOutcome, encode};
 use chatlane_protocol::{Request, ServerFrame};
 
@@ -23,7 +23,7 @@ const HISTORY_ENTRIES: usize = 4;
 const PROBE_ENTRIES: u64 = 4;
 
 /// Makes the limits small.
-pub(crate) const fn shrink(limits: &mut SendLimits) {
+pub(crate) const fn shrink(limits: &mut Limits) {
     limits.anchor = AnchorBound { entries_max: ANCHOR_ENTRIES_MAX, ..limits.anchor };
     limits.entry_bytes_max = BYTES_MAX;
 }

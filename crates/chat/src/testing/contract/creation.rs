@@ -1,19 +1,19 @@
 //! Creation is one step, and what it makes is found from every side.
 
-use chatlane_protocol::{ConversationId, Position, Seq, UserId};
+use chatlane_protocol::{ConversationId, Position, Seq, UnixMillis, UserId};
 use futures_util::future::join_all;
 
 use super::{ALL, Backend, fresh, fresh_conversation, fresh_user, head};
 use crate::log::{CreatedEntry, Entry, Head, Kind, Role};
 use crate::ports::{Created, Creation, InboxRow, Member, Put};
-use crate::testing::builders::{conversation as named, creation, member, message_id, seq, user};
+use crate::testing::builders::{conversation as named, creation, member, message_id, seq, start, user};
 
 /// Creates; tries again while other transactions are in the way.
 pub(super) async fn create<B: Backend>(store: &B, creation: &Creation) -> Created {
     for _ in 0..100 {
         match store.create(creation).await.unwrap() {
             Created::Contended => {}
-            done @ (Created::New | Created::Exists) => return done,
+            done => return done,
         }
     }
     panic!("contended a hundred times");
@@ -95,6 +95,30 @@ pub async fn of_many_creations_at_once_exactly_one_is_new<B: Backend>(store: &B)
     assert_eq!(winners.len(), 1, "{answers:?}");
     assert_eq!(store.read(&conversation, Seq::FIRST, ALL).await.unwrap(), [winners[0].clone()]);
     assert_eq!(store.members(&conversation).await.unwrap(), creations[0].members);
+}
+
+/// Each user's and each day's apart; what is refused or there already does not count, and changes nothing.
+pub async fn a_user_creates_so_many_conversations_on_a_day<B: Backend>(store: &B) {
+    let (alice, bob) = (fresh_user(), fresh_user());
+    let by_alice = |conversation: &ConversationId, on_day: u64| {
+        let mut creation = Creation { a_day_max: 2, ..creation(conversation, &alice, &fresh_user()) };
+        creation.entry.time = UnixMillis::ZERO.plus_ms((start().get() / 86_400_000 + on_day) * 86_400_000);
+        creation
+    };
+    let first = fresh_conversation();
+    assert_eq!(create(store, &by_alice(&first, 7)).await, Created::New);
+    assert_eq!(create(store, &by_alice(&first, 7)).await, Created::Exists);
+    assert_eq!(create(store, &by_alice(&fresh_conversation(), 7)).await, Created::New);
+    let third = fresh_conversation();
+    let mut at_the_end = by_alice(&third, 7);
+    at_the_end.entry.time = at_the_end.entry.time.plus_ms(86_399_999);
+    assert_eq!(create(store, &at_the_end).await, Created::TooMany);
+    assert_eq!(create(store, &by_alice(&first, 7)).await, Created::Exists);
+    assert!(store.read(&third, Seq::FIRST, ALL).await.unwrap().is_empty() && store.members(&third).await.unwrap().is_empty());
+    let mut by_bob = at_the_end.clone();
+    by_bob.entry.sender = bob;
+    assert_eq!(create(store, &by_bob).await, Created::New);
+    assert_eq!(create(store, &by_alice(&fresh_conversation(), 8)).await, Created::New);
 }
 
 /// Two ways to read, one row.

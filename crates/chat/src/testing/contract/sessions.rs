@@ -6,8 +6,7 @@ use chatlane_protocol::{UnixMillis, UserId};
 use futures_util::future::join_all;
 
 use super::{Backend, fresh, fresh_user};
-use crate::ports::Connection;
-use crate::ports::Gate;
+use crate::ports::{Connection, ConnectionsOfUser, Gate};
 use crate::testing::builders::{connection, device, session, start};
 
 /// Connection ids look like `L0SM9cOFvHcCIhw=`: nothing in one may end a key or a path.
@@ -228,11 +227,9 @@ pub async fn a_gate_is_shut_once_and_admits_nobody_until_its_time<B: Backend>(st
     assert_eq!(store.shut(&user, shut(1, 1), shut(2, 2)).await.unwrap(), None);
     register(store, &user, &session).await;
     store.admit(&user, &pending, start()).await.unwrap();
-    let mut connections = store.shut(&user, Gate::default(), shut(1, 1)).await.unwrap().unwrap();
-    connections.sort();
-    let mut both = vec![session.connection.clone(), pending.connection];
-    both.sort();
-    assert_eq!((connections, store.gate(&user).await.unwrap()), (both, shut(1, 1)));
+    let both = ConnectionsOfUser { greeted: vec![session.connection.clone()], pending: vec![pending.connection] };
+    assert_eq!(store.shut(&user, Gate::default(), shut(1, 1)).await.unwrap(), Some(both));
+    assert_eq!(store.gate(&user).await.unwrap(), shut(1, 1));
     assert_eq!(store.shut(&user, Gate::default(), shut(2, 2)).await.unwrap(), None);
     assert_eq!(store.shut(&user, shut(1, 2), shut(2, 2)).await.unwrap(), None);
 
@@ -242,7 +239,7 @@ pub async fn a_gate_is_shut_once_and_admits_nobody_until_its_time<B: Backend>(st
     assert_eq!(store.gate(&fresh_user()).await.unwrap(), Gate::default());
     let (gate, noted) = store.admit(&user, &late, start().plus_ms(60_000)).await.unwrap();
     assert_eq!((gate, noted.contains(&late)), (shut(1, 1), true));
-    assert!(store.shut(&user, shut(1, 1), shut(9, 2)).await.unwrap().unwrap().contains(&late.connection));
+    assert!(store.shut(&user, shut(1, 1), shut(9, 2)).await.unwrap().unwrap().pending.contains(&late.connection));
     assert_eq!(of_user(store, &user).await, [session], "a gate is no session");
 }
 

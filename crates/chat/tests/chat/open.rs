@@ -75,6 +75,22 @@ fn opening_creates_the_conversation_and_announces_it() {
 }
 
 #[test]
+fn the_fifty_first_conversation_of_a_day_waits_for_the_next_and_the_others_are_found() {
+    let store = Faulty::new(start());
+    for number in 0..50 {
+        ask(&store, "alice", &format!("friend-{number}")).unwrap();
+    }
+    let today_ms = 86_400_000 - start().get() % 86_400_000;
+    let refused = ask(&store, "alice", "one-more").unwrap_err();
+    assert!(matches!(refused, Refused::TooManyOpened { retry_after_ms } if retry_after_ms == today_ms), "{refused:?}");
+    assert_eq!(store.memory.state().log.len(), 50);
+    ask(&store, "alice", "friend-7").unwrap();
+    ask(&store, "one-more", "alice").unwrap();
+    store.memory.clock.advance_ms(today_ms);
+    ask(&store, "alice", "another").unwrap();
+}
+
+#[test]
 fn opening_again_finds_the_same_conversation_from_both_sides() {
     let store = Faulty::new(start());
     ask(&store, "alice", "bob").unwrap();

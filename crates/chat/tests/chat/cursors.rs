@@ -89,7 +89,7 @@ fn receipts(stage: &Stage) -> Vec<(String, Receipt)> {
 /// What alice's movement looks like to each of bob's two connections.
 fn told_bob(stage: &Stage, delivered: u64, read: Position) -> Vec<(String, Receipt)> {
     let cursors = MemberCursors { user: user("alice"), delivered: position(delivered), read };
-    let receipt = Receipt { conversation: stage.conversation.clone(), cursors, ttl_ms: limits::RECEIPT_TTL_MS };
+    let receipt = Receipt { conversation: stage.conversation.clone(), cursors, read_count: None, ttl_ms: limits::RECEIPT_TTL_MS };
     vec![("bob-1".to_owned(), receipt.clone()), ("tablet".to_owned(), receipt)]
 }
 
@@ -166,6 +166,29 @@ fn an_ack_can_move_the_read_mark_too() {
         assert_eq!((refusal(outcome).code, moved), (ErrorCode::AnchorUnknown, 0));
     }
     assert_eq!(alices(&stage), (Some(position(7)), None, read_to(7)));
+}
+
+/// What one device reads clears the others; the one that said so knows.
+#[test]
+fn what_has_been_read_is_told_to_the_users_other_devices_with_its_count() {
+    let stage = online(9);
+    let own = alice_on(1);
+    stage.ports.memory.log_in(&user("alice"), session("alice-tablet"));
+    stage.ports.memory.log_in(&user("alice"), Connection { expires: start(), ..session("alice-old") });
+    let told_alice = |delivered, read: u64| {
+        let cursors = MemberCursors { user: user("alice"), delivered: position(delivered), read: position(read) };
+        let read_count = Some(read - 1);
+        let receipt = Receipt { conversation: stage.conversation.clone(), cursors, read_count, ttl_ms: limits::RECEIPT_TTL_MS };
+        vec![("alice-tablet".to_owned(), receipt)]
+    };
+    let of_users = || stage.ports.count("of_users");
+    move_to(&stage, &own, Delivered, position(4));
+    assert_eq!(receipts(&stage), told_bob(&stage, 4, Position::ZERO), "only what is read concerns them");
+    move_to(&stage, &own, Read, position(6));
+    assert_eq!(receipts(&stage), [told_alice(6, 6), told_bob(&stage, 6, position(6))].concat());
+    assert_eq!(of_users(), 2, "both users are asked for at once");
+    move_to(&stage, &own, Read, position(6));
+    assert_eq!((receipts(&stage), of_users()), (vec![], 2));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use chatlane_protocol::{Position, Seq};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::{add, ask, ask_with_ack, at, catch_up, from, missed, only};
+use super::{add, ask, ask_with_ack, at, catch_up, from, missed, only};
 
 // holds: D1
 #[test]

@@ -10,7 +10,7 @@ use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_chat::{Did, Done};
-use chatlane_protocol::frames::{ConversationStatus, MemberCursors, PingAnswer, ServerFrame, encode};
+use chatlane_protocol::frames::{ConversationStatus, MemberCursors, PingAnswer, ReadMark, ServerFrame, encode};
 use chatlane_protocol::request::Ping;
 use chatlane_protocol::{ConversationId, Position, limits};
 
@@ -67,6 +67,7 @@ fn open_conversations_are_told_with_their_heads_and_how_far_the_other_is() {
         conversation: stage.conversation.clone(),
         head: position(9),
         count: 8,
+        own: Some(ReadMark { read: Position::ZERO, read_count: 0 }),
         cursors: vec![cursors(delivered, read)],
     };
     let told = || ask(&stage, &caller("alice"), std::slice::from_ref(&stage.conversation)).unwrap().conversations;
@@ -76,6 +77,18 @@ fn open_conversations_are_told_with_their_heads_and_how_far_the_other_is() {
     // What is read is delivered.
     bob_is_at(&stage, &[(1, 2)], 6);
     assert_eq!(told(), [expected(position(6), position(6))]);
+}
+
+#[test]
+fn the_callers_own_read_mark_is_told_with_its_count() {
+    let stage = known(9);
+    stage.ports.memory.change_row(&user("alice"), &stage.conversation, |row| {
+        row.read = ReadCursor { position: position(7), count: 6 };
+    });
+    let answer = ask(&stage, &caller("alice"), std::slice::from_ref(&stage.conversation)).unwrap();
+    assert_eq!(answer.conversations[0].own, Some(ReadMark { read: position(7), read_count: 6 }));
+    let of_bob = ask(&stage, &caller("bob"), std::slice::from_ref(&stage.conversation)).unwrap();
+    assert_eq!(of_bob.conversations[0].own, Some(ReadMark { read: Position::ZERO, read_count: 0 }));
 }
 
 #[test]

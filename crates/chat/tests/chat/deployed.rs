@@ -4,7 +4,7 @@ use chatlane_chat::Settings;
 use chatlane_chat::deployment::{Deployment, EPOCH_FIRST, Secret};
 use chatlane_chat::log::hash::BodyHash;
 use chatlane_chat::ports::Failure;
-use chatlane_chat::settings::{Deployed, READ_EVERY_MS, SendLimits};
+use chatlane_chat::settings::{Deployed, Limits, READ_EVERY_MS};
 use chatlane_chat::testing::builders::{SECRET, deployment, direct, settings, start, text, user};
 use chatlane_chat::testing::faulty::{Fault, Faulty};
 use chatlane_chat::testing::ready::block_on;
@@ -14,7 +14,7 @@ fn ask(deployed: &Deployed, ports: &Faulty) -> Result<Settings, Failure> {
 }
 
 fn founding() -> Deployed {
-    Deployed::founding(SendLimits::DEFAULT, SECRET)
+    Deployed::founding(Limits::DEFAULT, SECRET)
 }
 
 fn calls(ports: &Faulty) -> (usize, usize) {
@@ -27,7 +27,7 @@ fn the_first_function_makes_the_item_and_every_other_one_takes_it() {
     assert_eq!(ask(&founding(), &ports).unwrap().epoch, EPOCH_FIRST);
     assert_eq!(ports.memory.state().deployment, Some(Deployment { secret: SECRET, epoch: EPOCH_FIRST }));
 
-    let another = Deployed::founding(SendLimits::DEFAULT, Secret([8; Secret::BYTES]));
+    let another = Deployed::founding(Limits::DEFAULT, Secret([8; Secret::BYTES]));
     let taken = ask(&another, &ports).unwrap();
     let (taken, ours) = (BodyHash::of(&text("x"), &taken.keys.bodies), BodyHash::of(&text("x"), &settings().keys.bodies));
     assert_eq!((taken, calls(&ports)), (ours, (2, 1)));
@@ -37,7 +37,7 @@ fn the_first_function_makes_the_item_and_every_other_one_takes_it() {
 fn two_that_start_at_once_have_one_secret() {
     let ports = Faulty::new(start());
     ports.meanwhile("found", |memory| memory.state().deployment = Some(Deployment { epoch: 4, ..deployment() }));
-    let late = Deployed::founding(SendLimits::DEFAULT, Secret([8; Secret::BYTES]));
+    let late = Deployed::founding(Limits::DEFAULT, Secret([8; Secret::BYTES]));
     let settings = ask(&late, &ports).unwrap();
     let pair = chatlane_chat::log::kinds::direct_conversation(&settings.keys.pairs, &user("alice"), &user("bob"));
     assert_eq!((settings.epoch, pair), (4, direct(&user("alice"), &user("bob"))));
@@ -45,7 +45,7 @@ fn two_that_start_at_once_have_one_secret() {
 
 #[test]
 fn one_that_may_not_make_the_item_waits_for_it() {
-    let (ports, reader) = (Faulty::new(start()), Deployed::new(SendLimits::DEFAULT));
+    let (ports, reader) = (Faulty::new(start()), Deployed::new(Limits::DEFAULT));
     assert!(matches!(ask(&reader, &ports), Err(Failure::Unavailable { .. })));
     assert_eq!((ports.memory.state().deployment.clone(), calls(&ports)), (None, (1, 0)));
     ask(&founding(), &ports).unwrap();

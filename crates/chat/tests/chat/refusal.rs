@@ -19,6 +19,7 @@ fn refusals() -> Vec<(Refused, ErrorCode, Option<u64>)> {
         (Refused::AnchorStale { tail: position(9), more_than: Distance::Entries(200) }, ErrorCode::AnchorStale, None),
         (Refused::RateLimited { retry_after_ms: 30 }, ErrorCode::RateLimited, Some(30)),
         (Refused::TooMuch { retry_after_ms: 60_000 }, ErrorCode::RateLimited, Some(60_000)),
+        (Refused::TooManyOpened { retry_after_ms: 7 }, ErrorCode::RateLimited, Some(7)),
         (Refused::Busy, ErrorCode::Busy, Some(RETRY_AFTER_MS)),
         (Refused::UpgradeRequired, ErrorCode::UpgradeRequired, None),
         (Refused::WithOneself, ErrorCode::BadRequest, None),
@@ -37,7 +38,7 @@ fn the_texts_of_the_document_are_the_servers() {
     let mut said: Vec<String> = refusals().iter().map(|(refused, ..)| refused.to_string()).collect();
     said.push(refuse("hello bob").refusal.message);
     said.push("Internal server error".to_owned());
-    let document = include_str!("../../../docs/PROTOCOL.md");
+    let document = include_str!("../../../../docs/PROTOCOL.md");
     let shown: Vec<&str> = document.split("\"message\": \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert!(shown.len() >= 10, "{shown:?}");
     for text in shown {

@@ -9,7 +9,7 @@ use chatlane_protocol::frames::{Missed, ServerFrame, Skip, SyncOutcome, encode};
 use chatlane_protocol::request::SyncFrom;
 use chatlane_protocol::{ConversationId, ErrorCode, Position, Seq};
 
-use crate::{add, ask, ask_with_ack, catch_up, from, missed, only, refusal};
+use super::{add, ask, ask_with_ack, catch_up, from, missed, only, refusal};
 
 #[test]
 fn a_position_that_no_server_gave_is_unknown() {

@@ -7,7 +7,7 @@ use chatlane_chat::workers::task::Task;
 use chatlane_chat::{Did, Done};
 use chatlane_protocol::{ConversationId, Position, Seq};
 
-use crate::{ask, ask_and_tell, ask_with_ack, at, from, only};
+use super::{ask, ask_and_tell, ask_with_ack, at, from, only};
 
 fn delivered(stage: &Stage) -> Option<Position> {
     let stored = stage.ports.memory.state();

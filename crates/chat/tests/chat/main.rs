@@ -1,0 +1,22 @@
+//! The rules of the core. One program: each would compile the core's ports and futures once more.
+
+mod append;
+mod caller;
+mod contract_memory;
+mod cursors;
+mod d2;
+mod damaged;
+mod deployed;
+mod fan_out;
+mod hello;
+mod hello_pages;
+mod history;
+mod interleaver;
+mod open;
+mod ping;
+mod probe;
+mod refusal;
+mod send;
+mod stranger;
+mod sweep;
+mod sync;
