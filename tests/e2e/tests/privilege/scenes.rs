@@ -280,15 +280,31 @@ impl<'a> Scene<'a> {
         patiently("each of the functions has closed one", closing).await;
     }
 
-    /// The next handshake of somebody who has spent too much: the connection that they have is closed.
+    /// Somebody who has spent too much: the connection that they have is closed, by their next handshake or by the delivery of what they
+    /// have sent.
     async fn overdrawn(&self) {
-        let mallory = self.stack.device("mallory").await;
-        let (now, budget) = (system_clock(), Budget::DEFAULT);
-        let minute = now.get() / 60_000;
-        self.stack.store().await.charge(&user("mallory"), minute, budget.burst * 2, minute, now).await.expect("mallory is charged");
+        let (mallory, nora) = (self.stack.device("mallory").await, self.stack.device("nora").await);
+        let lane = nora.open("mallory").await.expect("open is answered").conversation;
+        self.stack.quiet().await;
+        let posts = Matching::service(Service::Connections).function("fan_out").operation("PostToConnection");
+        let mut hold = self.stack.endpoints().hold(posts, At::Request, 1);
+        assert!(matches!(outcome(nora.send(&lane, &[message("too much", position(1))]).await), Outcome::Ok(_)));
+        let post = patiently("the post", hold.caught()).await;
+        self.overdraw("nora").await;
+        post.release();
+        nora.closed().await;
+        self.stack.quiet().await;
+
+        self.overdraw("mallory").await;
         assert_eq!(self.stack.refused("mallory").await, 429);
         mallory.closed().await;
         assert_eq!(self.stack.refused("mallory").await, 429);
+    }
+
+    async fn overdraw(&self, who: &str) {
+        let (now, budget) = (system_clock(), Budget::DEFAULT);
+        let minute = now.get() / 60_000;
+        self.stack.store().await.charge(&user(who), minute, budget.burst * 2, minute, now).await.expect("they are charged");
     }
 }
 
