@@ -1,5 +1,6 @@
 //! What one frame can make a deployment pay.
 
+use chatlane_chat::limit::{DELIVERY_UNITS, FRAME_UNITS};
 use chatlane_chat::testing::builders::{device as device_id, position};
 use chatlane_protocol::request::PositionIn;
 use chatlane_protocol::{ConversationId, DeviceId, EntryKind, Position};
@@ -178,12 +179,62 @@ async fn one_device_more(scene: &Scene<'_>, Targets { chat, .. }: &Targets) -> A
     attack(scene, &device, "ack of one device more, after 1,001", "1 / 44, $30", 4.0, frame).await
 }
 
+const LIMIT: &str = "
+## What the limit makes of it
+
+Everything is charged to whoever asks, and deliveries to whoever wrote what is delivered, in *units* of $0.125 a million: a read unit 1, a
+write unit 5, a post 8, a task 3, a frame with its answer 18, the delivery of a task 8. A user who spends more than 120,000 units at once, or
+more than 400 a second for long, is shut out for a minute, and each time for twice as long, up to an hour. So whatever the frame, one
+account costs at most $4.32 a day, and a burst each time that it is let in again: $0.015. Beside that a handshake at a shut gate is one write
+unit a minute for each function's process, and the invocations of the authorizer and of `$connect`, as for anybody with a token.
+
+";
+
+/// What a row is charged, with the deliveries that it causes, whoever pays those.
+fn units(row: &Row) -> f64 {
+    let whole = row.whole();
+    #[expect(clippy::cast_precision_loss, reason = "some hundred")]
+    let times = |operation: &str| whole.operations.get(operation).copied().unwrap_or_default() as f64;
+    #[expect(clippy::cast_precision_loss, reason = "two small constants")]
+    let (frame, delivery) = (FRAME_UNITS as f64, DELIVERY_UNITS as f64);
+    frame + whole.read_units + 5.0 * whole.write_units + 8.0 * times("PostToConnection") + (3.0 + delivery) * times("SendMessage")
+}
+
+/// Frames that the limit is for: cheap ones, and those that make others work.
+async fn floods(scene: &Scene<'_>) -> Vec<Row> {
+    let mallory = scene.stack.device("flooder").await;
+    let mut rows = vec![];
+    for (what, frame) in [
+        ("ping", json!({ "action": "ping" })),
+        ("malformed", json!({ "action": "send" })),
+        ("hello", json!({ "action": "hello", "v": 1 })),
+        ("open with a ghost", json!({ "action": "open", "with": "nobody at all", "client_message_id": "c" })),
+    ] {
+        rows.push(scene.row(what, &mallory, mallory.request(frame)).await.0);
+    }
+    let mut listeners = vec![];
+    for _ in 0..16 {
+        listeners.push(scene.stack.device("listener").await);
+    }
+    let lane = mallory.open("listener").await.expect("open is answered").conversation;
+    scene.stack.quiet().await;
+    let messages = [message("x", position(1))];
+    rows.push(scene.row("message to 16 connections", &mallory, mallory.send(&lane, &messages)).await.0);
+    rows
+}
+
 /// The page, and what it must hold.
 pub async fn page(stack: &Running, honest: &Row) -> String {
     let targets = Targets::of(stack).await;
     let mut scene = Scene::new(stack, 0);
     scene.warm().await;
     let honest = dollars(honest);
+    let mut limited = vec![["", "units", "at once", "a second for long"].map(str::to_owned)];
+    let mut limit = |row: &Row| {
+        let units = units(row);
+        let rate = format!("{:.1}", 400.0 / units);
+        limited.push([row.scene.to_owned(), format!("{units:.0}"), format!("{:.0}", (120_000.0 / units).floor()), rate]);
+    };
     let mut lines = vec![
         ["", "before: read / write units", "read", "write", "requests", "posts", "dollars a million", "of an honest message"]
             .map(str::to_owned),
@@ -202,6 +253,10 @@ pub async fn page(stack: &Running, honest: &Row) -> String {
             format!("{dollars:.2}"),
             format!("{:.1} ×", dollars / honest),
         ]);
+        limit(&row);
     }
-    format!("{INTRODUCTION}An honest message: ${honest:.2}.\n\n{}", padded(lines))
+    for row in floods(&scene).await {
+        limit(&row);
+    }
+    format!("{INTRODUCTION}An honest message: ${honest:.2}.\n\n{}{LIMIT}{}", padded(lines), padded(limited))
 }

@@ -1,11 +1,15 @@
 //! A user who asks too much is shut out, and nobody else is hurt.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chatlane_chat::testing::builders::position;
+use chatlane_local::embedded::Call;
+use chatlane_protocol::ConversationId;
 use chatlane_protocol::frames::Outcome;
-use chatlane_tests_e2e::{BUDGET, message, patiently, program, start};
-use serde_json::json;
+use chatlane_tests_e2e::{BUDGET, Device, DeviceError, Running, message, patiently, program, start};
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 /// Not on one that said hello, not on those that did not, and on none that opens all the while.
@@ -54,44 +58,140 @@ async fn a_user_creates_fifty_conversations_on_a_day() {
     alice.open("friend-7").await.expect("what is there is found");
 }
 
-// holds: R1
+/// Charged by the process, counted where the requests arrive: a message, and its delivery to three connections.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_shuts_its_user_out_and_an_innocent_one_is_served() {
+async fn what_is_charged_is_what_arrives() {
     let stack = start(|settings| {
-        settings.environment.insert(BUDGET.to_owned(), "400".to_owned());
-        settings.environment.insert("CHATLANE_BUDGET_BURST_UNITS".to_owned(), "20000".to_owned());
+        settings.environment.insert(BUDGET.to_owned(), "100000".to_owned());
+        settings.environment.insert("CHATLANE_CHARGED_MIN_UNITS".to_owned(), "1".to_owned());
+        settings.visibility_timeout = Duration::from_mins(1);
     })
     .await;
-    let (alice, mallory, silent) = (stack.device("alice").await, stack.device("mallory").await, stack.silent_device("mallory").await);
+    let alice = stack.device("alice").await;
+    let bobs = [stack.device("bob").await, stack.device("bob").await, stack.device("bob").await];
     let lane = alice.open("bob").await.expect("open is answered").conversation;
-    let flood = async {
-        // Malformed ones cost as much. Whom chance charges first is anybody's guess, but not that it does.
-        for number in 0.. {
-            let sent = mallory.send_text(json!({ "action": if number % 2 == 0 { "ping" } else { "dance" }, "id": "f" }).to_string()).await;
-            if sent.is_err() || mallory.frames().iter().any(|frame| frame["code"] == "rate_limited" && frame["retry_after_ms"] == 60_000) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    let spent = async || {
+        let key = json!({ "u": { "S": "alice" }, "k": { "S": "spent" } });
+        let item = stack.dynamodb("GetItem", &json!({ "TableName": "users", "Key": key, "ConsistentRead": true })).await;
+        let windows = item["Item"].as_object().into_iter().flatten().filter(|(name, _)| name.starts_with('w'));
+        windows.map(|(_, units)| units["N"].as_str().expect("a number").parse::<u64>().expect("units")).sum::<u64>()
     };
-    let innocent = async {
-        for number in 0..100 {
-            let anchor = chatlane_chat::testing::builders::position(1);
-            loop {
-                match alice.send(&lane, &[message(format!("m{number}"), anchor)]).await {
-                    Ok(answer) if matches!(answer.results[0].outcome, Outcome::Ok(_)) => break,
-                    // The conversation's own limit.
-                    Ok(_) => tokio::time::sleep(Duration::from_millis(60)).await,
-                    Err(error) => panic!("{error}"),
-                }
+    // The first of each starts processes, which open connections. Later calls are the work alone.
+    for (number, seq) in [(0, 1), (1, 2)] {
+        stack.quiet().await;
+        let (recording, before) = (stack.record(), spent().await);
+        let sent = alice.send(&lane, &[message(format!("m{number}"), position(seq))]).await.expect("send is answered");
+        assert!(matches!(sent.results[0].outcome, Outcome::Ok(_)));
+        for bob in &bobs {
+            bob.entry(&lane, seq + 1).await;
+        }
+        stack.quiet().await;
+        // A worker charges behind its posts, and its message is removed behind that.
+        let calls = recording.take();
+        let charges = |call: &&Call| call.request["Key"]["k"]["S"] == "spent";
+        assert_eq!(calls.iter().filter(|call| charges(call) && call.operation == "UpdateItem").count(), 2, "{number}");
+        let work = calls.iter().filter(|call| ["send", "fan_out"].contains(&call.caller.function()) && !charges(call));
+        let units: f64 = work
+            .map(|call| match call.operation.as_str() {
+                "SendMessage" => 3.0,
+                "PostToConnection" => 8.0,
+                _ => call.read_units + 5.0 * call.write_units,
+            })
+            .sum();
+        if number == 1 {
+            #[expect(clippy::cast_precision_loss, reason = "some hundred")]
+            let charged = (spent().await - before) as f64;
+            assert_eq!(charged, 18.0 + 8.0 + units);
+        }
+    }
+}
+
+/// One way to make a deployment work, as fast as this machine sends it, until its user is shut out.
+async fn attack(stack: &Running, who: &str, connections: usize, frames: &[Value]) {
+    loop {
+        let mut open = vec![];
+        for _ in 0..connections {
+            match stack.knock(who).await {
+                Ok(device) => open.push(device),
+                Err(DeviceError::Handshake(429)) => return,
+                Err(_) => {} // too many requests, for the moment
             }
         }
-        for _ in 0..10 {
-            alice.hello().await.expect("hello is answered");
+        for number in 0..500 {
+            let frame = frames[number % frames.len()].to_string();
+            let mut sent = false;
+            for device in &open {
+                sent |= device.send_text(frame.clone()).await.is_ok();
+            }
+            if !sent {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await; // between two frames
         }
-    };
-    patiently("the flood is stopped, and alice is served", async { tokio::join!(flood, innocent) }).await;
-    assert_eq!(mallory.closed().await.code, 1000);
-    silent.closed().await;
-    assert_eq!(stack.refused("mallory").await, 429);
+    }
+}
+
+/// A hundred messages, ten hellos and ten syncs, each until it is answered. How often the most unlucky one was refused after `closed`.
+async fn innocent(alice: &Device, lanes: &[ConversationId], closed: &AtomicBool) -> usize {
+    let mut most = 0;
+    for number in 0..120 {
+        let lane = &lanes[number % lanes.len()];
+        let frame = match number {
+            0..100 => json!({ "action": "send", "conversation": lane, "messages": [message(format!("m{number}"), position(1))] }),
+            100..110 => json!({ "action": "hello", "v": 1 }),
+            _ => json!({ "action": "sync", "conversations": [{ "conversation": lane, "after": position(1) }] }),
+        };
+        let mut refused = 0;
+        loop {
+            let was_closed = closed.load(Ordering::Relaxed);
+            match alice.request(frame.clone()).await {
+                Ok(answer) if answer["type"] == frame["action"] && answer["results"][0]["status"] != "refused" => break,
+                Ok(answer) => assert!(answer.to_string().contains(r#""retryable":true"#), "{frame} is answered {answer}"),
+                Err(DeviceError::GatewayError(_)) => {}
+                Err(other) => panic!("{frame}: {other}"),
+            }
+            refused += usize::from(was_closed);
+            tokio::time::sleep(Duration::from_millis(60)).await; // as a client pauses
+        }
+        most = most.max(refused);
+    }
+    most
+}
+
+/// Beside each attack of the table, with as many processes of each function as a stack has.
+// holds: R1
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_makes_a_stack_work_is_shut_out_and_an_innocent_user_is_served() {
+    let stack = start(|settings| {
+        settings.environment.insert(BUDGET.to_owned(), "400".to_owned());
+        settings.environment.insert("CHATLANE_BUDGET_BURST_UNITS".to_owned(), "15000".to_owned());
+    })
+    .await;
+    let foreign: Vec<Value> = (0..100).map(|number| json!({ "conversation": format!("d{number}"), "after": position(1) })).collect();
+    let open = |number| json!({ "action": "open", "id": "f", "with": format!("ghost-{number}"), "client_message_id": "c" });
+    let send = json!({ "action": "send", "id": "f", "conversation": "none", "messages": [message("m", position(1))] });
+    let attacks = [
+        ("syncs-in-flight", 1, vec![json!({ "action": "sync", "id": "f", "conversations": foreign })]),
+        ("hellos", 4, vec![json!({ "action": "hello", "id": "f", "v": 1 })]),
+        ("ghosts", 2, (0..100).map(open).collect()),
+        ("silent-sockets", 20, vec![json!({ "action": "dance", "id": "f" }), send, json!({ "action": "send" })]),
+        ("again-and-again", 8, vec![json!({ "action": "ping", "id": "f" })]),
+    ];
+    for (who, connections, frames) in attacks {
+        // Another alice each time: with so small a burst she would be shut out herself.
+        let alice = stack.device(&format!("alice-{who}")).await;
+        let mut lanes = vec![]; // so many that none of them limits her
+        for other in ["bob", "carol", "dave", "erin"] {
+            lanes.push(alice.open(other).await.expect("open is answered").conversation);
+        }
+        let closed = AtomicBool::new(false);
+        let attacking = async {
+            attack(&stack, who, connections, &frames).await;
+            closed.store(true, Ordering::Relaxed);
+        };
+        let both = async { tokio::join!(attacking, innocent(&alice, &lanes, &closed)) };
+        let ((), most) = patiently("the attack is stopped, and alice is served", both).await;
+        assert!(most <= 1, "{who}: a frame of alice's was refused {most} times after the gate was shut");
+        assert_eq!(stack.refused(who).await, 429);
+    }
 }
