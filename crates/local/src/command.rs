@@ -22,6 +22,7 @@ use crate::device_store;
 use crate::embedded::Latency;
 use crate::gateway::{LostDisconnects, Reorder};
 use crate::issuer::{TOKEN_LIFETIME, TOKEN_PATH};
+use crate::lambda::CONCURRENCY_MAX;
 use crate::ops::Ops;
 use crate::stack::{PORT, STAGE, Settings, Stack};
 use crate::story::{self, Detail};
@@ -66,6 +67,9 @@ struct Run {
     /// Let every request to a table, a queue or a socket take the time of AWS instead of this machine's.
     #[arg(long, value_name = "WHOSE")]
     latency: Option<Whose>,
+    /// Most processes of one function at a time. AWS has 1,000 for all functions of an account, if you have not asked for more.
+    #[arg(long, value_name = "NUMBER", default_value_t = CONCURRENCY_MAX)]
+    concurrency: usize,
     /// Let users spend as much as they like, for load tests: nobody is charged or shut out.
     #[arg(long)]
     no_limit: bool,
@@ -112,7 +116,12 @@ impl Command {
 async fn run_stack(options: Run) -> anyhow::Result<()> {
     let began = Instant::now();
     let program = std::env::current_exe().context("cannot find this program's own file, which the functions run in")?;
-    let mut settings = Settings { fresh: options.fresh, port: options.port, ..Settings::new(program, options.data) };
+    let mut settings = Settings {
+        fresh: options.fresh,
+        port: options.port,
+        concurrency_max: options.concurrency.max(1),
+        ..Settings::new(program, options.data)
+    };
     if let Some(seconds) = options.life {
         settings.gateway.limits.life = Duration::from_secs(seconds);
     }
@@ -141,7 +150,7 @@ async fn run_stack(options: Run) -> anyhow::Result<()> {
         device_store::forget(stack.data())?;
     }
     let printing = story::print(&stack, detail);
-    println!("{}", greeting(&stack, began.elapsed(), options.port));
+    println!("{}", greeting(&stack, began.elapsed(), options.port, options.concurrency));
     if detail != Detail::Nothing {
         let urls = stack.endpoint_urls();
         println!(
@@ -174,7 +183,7 @@ async fn terminated() {
     }
 }
 
-fn greeting(stack: &Stack, took: Duration, asked_port: u16) -> String {
+fn greeting(stack: &Stack, took: Duration, asked_port: u16, concurrency: usize) -> String {
     let port = stack.address().port();
     let other_port = if asked_port == PORT { String::new() } else { format!(" --port {port}") };
     let data = stack.data();
@@ -188,7 +197,10 @@ Paste into a second terminal:   cargo run -q -p chatlane-local -- chat alice{oth
 and into a third:               cargo run -q -p chatlane-local -- chat bob{other_port}{other_data}
 Any WebSocket client, as carol: npx -y wscat -c '{url}?device={device}' -s chatlane.v1 -s token.{token}
                                 then type {{\"action\":\"hello\",\"id\":\"1\",\"v\":1}}
+A token for anybody:            curl '{tokens}?user=dave&seconds=3600'
+Each function runs in {concurrency} processes at most (--concurrency); what is too much for them gets 429 or `Too Many Requests`.
 Ctrl-C stops it. -v prints the story of every frame, -vv every AWS call.",
+        tokens = format_args!("http://127.0.0.1:{port}{TOKEN_PATH}"),
         functions = Function::ALL.len(),
         data = data.display(),
         url = stack.url(),

@@ -29,7 +29,8 @@ impl DataFolder {
     /// The folder cannot be made, or another runner uses it.
     pub fn open(path: &Path, fresh: bool) -> anyhow::Result<Self> {
         make(path).with_context(|| format!("cannot make the data folder {}", path.display()))?;
-        let lock = File::create(path.join(LOCK)).with_context(|| format!("cannot write to the data folder {}", path.display()))?;
+        let private = |name: &str| private(&path.join(name)).with_context(|| format!("cannot write to the data folder {}", path.display()));
+        let lock = private(LOCK)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -50,6 +51,10 @@ impl DataFolder {
                     }
                 }
             }
+        }
+        // What SQLite makes beside them has their mode.
+        for name in [DYNAMODB, QUEUE, PLACES] {
+            private(name)?;
         }
         Ok(folder)
     }
@@ -101,6 +106,18 @@ impl Places {
     }
 }
 
+/// Opens a file, or makes an empty one, for its owner alone.
+fn private(path: &Path) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.create(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    Ok(file)
+}
+
 /// For its owner alone: it holds what people wrote. One that is there already keeps its mode.
 fn make(path: &Path) -> io::Result<()> {
     let mut folder = fs::DirBuilder::new();
@@ -124,6 +141,22 @@ mod tests {
         let _held = DataFolder::open(&path, false).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o700);
+        for name in [LOCK, DYNAMODB, QUEUE, PLACES] {
+            let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path.join(name)).unwrap().permissions());
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_that_others_could_read_are_their_owners_alone_from_then_on() {
+        let folder = Folder::new();
+        let path = folder.file("data");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join(DYNAMODB), "").unwrap();
+        let _held = DataFolder::open(&path, false).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path.join(DYNAMODB)).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
@@ -144,7 +177,7 @@ mod tests {
             fs::write(data.file(name), "x").unwrap();
         }
         let folder = DataFolder::open(data.path(), true).unwrap();
-        assert!(!folder.dynamodb().exists() && !data.file("queue.sqlite-wal").exists());
+        assert!(fs::read(folder.dynamodb()).unwrap().is_empty() && !data.file("queue.sqlite-wal").exists());
         assert!(data.file("letter.txt").exists());
     }
 

@@ -98,7 +98,7 @@ impl Issuer {
         encode(&header, claims, &self.0.signing).expect("the key was checked when it was opened")
     }
 
-    /// `GET` [`JWKS_PATH`] answers the key set, `GET` [`TOKEN_PATH`]`?user=NAME` a token as text.
+    /// `GET` [`JWKS_PATH`] answers the key set, `GET` [`TOKEN_PATH`]`?user=NAME` a token as text, with `&seconds=N` one that lives so long.
     ///
     /// It answers 403 if the request has an `Origin` (a page of another site asks) or a `Host` that is not this machine (a page asks whose
     /// own name points here), and 400 for a user that is missing, empty or longer than 128 bytes.
@@ -119,6 +119,9 @@ fn make_key(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(pkcs8.as_ref().to_vec())
 }
 
+/// The longest life of a token that is asked for: a year.
+const SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
+
 async fn serve_jwks(State(issuer): State<Issuer>) -> Json<Value> {
     Json(issuer.jwks())
 }
@@ -126,12 +129,14 @@ async fn serve_jwks(State(issuer): State<Issuer>) -> Json<Value> {
 #[derive(Deserialize)]
 struct TokenQuery {
     user: String,
+    /// How long the token lives.
+    seconds: Option<u64>,
 }
 
 async fn serve_token(
     State(issuer): State<Issuer>,
     headers: HeaderMap,
-    Query(TokenQuery { user }): Query<TokenQuery>,
+    Query(TokenQuery { user, seconds }): Query<TokenQuery>,
 ) -> Result<String, (StatusCode, &'static str)> {
     if web_page::asks(&headers) {
         return Err(web_page::REFUSED);
@@ -139,7 +144,8 @@ async fn serve_token(
     if user.is_empty() || user.len() > USER_BYTES_MAX {
         return Err((StatusCode::BAD_REQUEST, "a user has 1 to 128 bytes\n"));
     }
-    Ok(issuer.token(&user, TOKEN_LIFETIME, SystemTime::now()))
+    let lifetime = seconds.map_or(TOKEN_LIFETIME, |seconds| Duration::from_secs(seconds.min(SECONDS_MAX)));
+    Ok(issuer.token(&user, lifetime, SystemTime::now()))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::data_folder::{DataFolder, Places};
 use crate::embedded::{Dynamo, Endpoints, Latency, Service, after_hand_over};
 use crate::gateway::{self, Gateway};
 use crate::issuer::{AUDIENCE, ISSUER, Issuer, JWKS_PATH};
-use crate::lambda::{FunctionSettings, INIT_TIMEOUT, Lambda, LambdaSettings, LineSink};
+use crate::lambda::{CONCURRENCY_MAX, FunctionSettings, INIT_TIMEOUT, Lambda, LambdaSettings, LineSink};
 use crate::queue::{EventSource, EventSourceSettings, Queue, QueueSettings};
 use crate::stream_source::{StreamSource, StreamSourceSettings};
 
@@ -86,7 +86,7 @@ impl Settings {
             visibility_timeout: Duration::from_mins(1),
             max_receive_count: 10,
             sweep_window: Duration::from_mins(1),
-            concurrency_max: 16,
+            concurrency_max: CONCURRENCY_MAX,
             environment: BTreeMap::new(),
             latency: Latency::Local,
             gateway: gateway::Settings::new(STAGE, Function::Authorize.name(), routes),

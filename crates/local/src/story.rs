@@ -5,10 +5,11 @@
 use std::collections::{HashMap, HashSet};
 
 use chatlane_aws::items::json::from_json;
-use chatlane_aws::items::{entry, head, sessions};
+use chatlane_aws::items::{entry, head, sessions, spent};
 use chatlane_protocol::frames::{Outcome, SyncOutcome, encode};
 use chatlane_protocol::{ErrorCode, Seq, ServerFrame, UserId};
 use serde_json::Value;
+use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 
 use crate::embedded::{Call, Service};
@@ -63,6 +64,8 @@ struct Printer {
     posts: Vec<(String, String)>,
     /// Connections whose posted frame has not come, although its invocation has ended.
     awaited: Vec<String>,
+    /// The devices of the open connections.
+    devices: HashMap<String, String>,
 }
 
 impl Printer {
@@ -93,10 +96,14 @@ impl Printer {
 
     fn frame(&mut self, event: &GatewayEvent) {
         let of = &event.connection;
+        if let What::Opened { device: Some(device) } = &event.what {
+            self.devices.insert(of.clone(), device.clone());
+        }
+        let line = format!("{} {}", time_of_day(), frame_line(event, self.devices.get(of).map_or("", String::as_str)));
         match event.what {
             What::FrameOut { source: FrameSource::Post, .. } => {
                 let Some(index) = self.awaited.iter().position(|awaited| awaited == of) else {
-                    self.posts.push((of.clone(), frame_line(event)));
+                    self.posts.push((of.clone(), line));
                     return;
                 };
                 self.awaited.remove(index);
@@ -104,11 +111,18 @@ impl Printer {
             What::Closed { .. } => {
                 self.posts.extract_if(.., |(to, _)| to == of).for_each(|(_, line)| println!("{line}"));
                 self.awaited.retain(|awaited| awaited != of);
+                self.devices.remove(of);
             }
-            What::Opened { .. } | What::FrameIn { .. } | What::FrameOut { .. } => {}
+            _ => {}
         }
-        println!("{}", frame_line(event));
+        println!("{line}");
     }
+}
+
+/// As UTC, to the millisecond.
+fn time_of_day() -> String {
+    let (hour, minute, second, ms) = OffsetDateTime::now_utc().time().as_hms_milli();
+    format!("{hour:02}:{minute:02}:{second:02}.{ms:03}")
 }
 
 /// The connection that took the call's frame.
@@ -163,9 +177,8 @@ fn what_was_done(calls: &[Call]) -> String {
                 let seq = or_unknown(head::raised_to(&call.request));
                 parts.push(if call.status == 200 { format!("head → {seq}") } else { format!("head is at {seq} already") });
             }
-            (Service::DynamoDb, "UpdateItem", "users") => {
-                parts.push(if sessions::removes(&call.request) { "session removed".into() } else { "session written".into() });
-            }
+            (Service::DynamoDb, "UpdateItem", "users") if spent::charges(&call.request) => parts.push("user charged".into()),
+            (Service::DynamoDb, "UpdateItem", "users") => parts.push(sessions::does(&call.request).into()),
             (Service::Sqs, "SendMessage", _) => parts.push("fan-out queued".into()),
             (Service::Connections, "PostToConnection", _) => {
                 if call.status == 410 {
@@ -208,10 +221,15 @@ fn connections(item: &Value) -> usize {
     from_json(item).and_then(|item| sessions::read(&item).ok()).map_or(0, |sessions| sessions.len())
 }
 
-/// One line on one event of the gateway. Says what kind of frame it is, never what is in it.
-pub fn frame_line(event: &GatewayEvent) -> String {
-    let user = shown(&event.user);
+/// One line on one event of the gateway, with the beginning of the device's id. Says what kind of frame it is, never what is in it.
+pub fn frame_line(event: &GatewayEvent, device: &str) -> String {
+    let user = match device.get(..4) {
+        Some(device) => format!("{} ({device}…)", shown(&event.user)),
+        None => shown(&event.user),
+    };
     match &event.what {
+        What::Refused { status, why } => format!("a handshake is refused: {status}, {why}"),
+        What::NotServed { why } => format!("{user} is not served: {why}"),
         What::Opened { device } => format!("{user} connected, device {}", device.as_deref().unwrap_or("unknown")),
         What::FrameIn { route, text } => format!("{user} → {} ({} bytes)", route.as_deref().unwrap_or("no route"), text.len()),
         What::FrameOut { text, source } => format!("{user} ← {}", describe(text, *source)),
@@ -246,12 +264,12 @@ fn describe(text: &str, source: FrameSource) -> String {
         ServerFrame::Receipt(receipt) => {
             format!("receipt, delivered #{} read #{}", receipt.cursors.delivered.seq, receipt.cursors.read.seq)
         }
-        ServerFrame::Error(error) => format!("error {}", word(error.refusal.code)),
+        ServerFrame::Error(error) => format!("error {}: {}", word(error.refusal.code), error.refusal.message),
         ServerFrame::Goaway(_) => "goaway".to_owned(),
         ServerFrame::Send(answer) => {
             let result = |outcome: &Outcome| match outcome {
-                Outcome::Ok(stored) => format!("ack #{}", stored.position.seq),
-                Outcome::Duplicate(stored) => format!("ack #{} again", stored.position.seq),
+                Outcome::Ok(stored) => format!("stored #{}", stored.position.seq),
+                Outcome::Duplicate(stored) => format!("stored #{} before", stored.position.seq),
                 Outcome::Conflict(stored) => format!("conflict with #{}", stored.position.seq),
                 Outcome::Refused(refusal) => format!("refused {}", word(refusal.code)),
                 Outcome::NotAttempted => "not attempted".to_owned(),
@@ -357,9 +375,9 @@ mod tests {
         let text = r#"{"type":"entries","conversation":"d1","entries":[{"position":{"epoch":1,"seq":7},"sender":"a","client_message_id":"m","time_ms":1,"count":1,"kind":"message","body":{"content_type":"text/plain","text":"SECRET"}}]}"#;
         let sent = |user: &str, text: &str, source| {
             let what = What::FrameOut { text: text.to_owned(), source };
-            frame_line(&GatewayEvent { connection: "c".to_owned(), user: user.to_owned(), what })
+            frame_line(&GatewayEvent { connection: "c".to_owned(), user: user.to_owned(), what }, "3f0c2f64-2d0f")
         };
-        assert_eq!(sent("bob\u{1b}[2J", text, FrameSource::Post), "bob\\u{1b}[2J ← entry #7");
-        assert_eq!(sent("bob", r#"{"message":"Internal server error"}"#, FrameSource::Answer), "bob ← the gateway's own error");
+        assert_eq!(sent("bob\u{1b}[2J", text, FrameSource::Post), "bob\\u{1b}[2J (3f0c…) ← entry #7");
+        assert_eq!(sent("bob", r#"{"message":"Internal server error"}"#, FrameSource::Answer), "bob (3f0c…) ← the gateway's own error");
     }
 }

@@ -253,9 +253,15 @@ pub fn remove(update: UpdateItemFluentBuilder, user: &UserId, connections: &[Con
     update
 }
 
-/// Whether a request's JSON is one of [`remove`], not of [`register`] or [`prolong`]: for who watches requests.
-pub fn removes(request: &Value) -> bool {
-    request["UpdateExpression"].as_str().is_some_and(|update| update.starts_with("REMOVE"))
+/// What a request's JSON does, in words: for who watches requests.
+pub fn does(request: &Value) -> &'static str {
+    let update = request["UpdateExpression"].as_str().unwrap_or_default();
+    match update.split(' ').take(2).collect::<Vec<_>>()[..] {
+        ["REMOVE", _] => "session removed",
+        ["SET", "#p"] => "connection noted",
+        ["SET", "g"] => "gate shut",
+        _ => "session written",
+    }
 }
 
 /// Asks for one connection alone.

@@ -16,6 +16,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::ReturnValue;
 use chatlane_chat::ports::Failure;
 use chatlane_protocol::{UnixMillis, UserId};
+use serde_json::Value;
 
 use super::{Item, Read, map, n, s, sessions, user_key};
 
@@ -77,6 +78,11 @@ pub fn charge(
         .expression_attribute_values(":units", n(units))
         .expression_attribute_values(":t", n(ttl_at(now)))
         .return_values(ReturnValue::AllNew)
+}
+
+/// Whether a request's JSON is one of [`charge`]: for who watches requests.
+pub fn charges(request: &Value) -> bool {
+    request["Key"]["k"]["S"] == SORT
 }
 
 #[cfg(test)]

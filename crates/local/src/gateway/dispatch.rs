@@ -10,6 +10,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 
 use super::connection::Connection;
+use super::observe::What;
 use super::{Shared, event};
 use crate::lambda::InvokeError;
 
@@ -120,9 +121,16 @@ pub(super) fn dispatch(shared: &Arc<Shared>, connection: &Arc<Connection>, frame
         let event = event::message(&connection.client, &connection.authorized, &route.key, &frame.text, &request_id);
         shared.invoke(&route.function, event)
     });
+    let shared = shared.clone();
     tokio::spawn(async move {
         let answer = match invocation {
-            Some(invocation) => answer(invocation.await, bytes_max),
+            Some(invocation) => {
+                let outcome = invocation.await;
+                if let Err(error) = &outcome {
+                    shared.notify(&connection, || What::NotServed { why: error.to_string() });
+                }
+                answer(outcome, bytes_max)
+            }
             None => Err("Forbidden"),
         };
         let text = answer.unwrap_or_else(|message| Some(gateway_frame(message, &connection, &request_id)));

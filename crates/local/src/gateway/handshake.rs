@@ -18,7 +18,7 @@ use super::authorizer::{Verdict, judge};
 use super::clock::now_ms;
 use super::dispatch::ProxyAnswer;
 use super::event::{self, Client, Upgrade};
-use super::observe::What;
+use super::observe::{GatewayEvent, What};
 use super::session::Session;
 use super::settings::Limits;
 use super::{Gateway, Shared};
@@ -53,6 +53,15 @@ impl NewConnections {
 /// Why there is no connection: the status and the message that say so.
 type Refusal = (StatusCode, &'static str);
 
+/// The same, and what the gateway knows beside that.
+struct Refused(Refusal, String);
+
+impl From<Refusal> for Refused {
+    fn from((status, message): Refusal) -> Self {
+        Self((status, message), message.to_owned())
+    }
+}
+
 const INTERNAL: Refusal = (StatusCode::INTERNAL_SERVER_ERROR, "Internal server error");
 const BAD_GATEWAY: Refusal = (StatusCode::BAD_GATEWAY, "Internal server error");
 const FORBIDDEN: Refusal = (StatusCode::FORBIDDEN, "Forbidden");
@@ -75,15 +84,17 @@ pub(super) async fn upgrade(State(Gateway(shared)): State<Gateway>, Path(stage):
             let upgrade = Upgrade { headers: event_headers(&request, &client), query };
             let socket = hyper::upgrade::on(&mut request);
             // A task of its own: if the client goes away meanwhile, this future is dropped, but the invocations and `$disconnect` go on.
-            let opening = tokio::spawn(open(shared, client, upgrade, request_id.clone(), socket));
-            opening.await.unwrap_or(Err(INTERNAL)).map(|subprotocol| {
+            let opening = tokio::spawn(open(shared.clone(), client, upgrade, request_id.clone(), socket));
+            opening.await.unwrap_or_else(|_| Err(INTERNAL.into())).map(|subprotocol| {
                 switching.headers_mut().extend(subprotocol.map(|name| (header::SEC_WEBSOCKET_PROTOCOL, name)));
                 switching
             })
         }
-        Err(refusal) => Err(refusal),
+        Err(refusal) => Err(refusal.into()),
     };
-    outcome.unwrap_or_else(|(status, message)| {
+    outcome.unwrap_or_else(|Refused((status, message), why)| {
+        let what = What::Refused { status: status.as_u16(), why };
+        shared.observers.notify(|| GatewayEvent { connection: connection.clone(), user: String::new(), what });
         let body = Json(json!({"message": message, "connectionId": connection, "requestId": request_id}));
         let mut response = (status, body).into_response();
         if status == StatusCode::UPGRADE_REQUIRED {
@@ -116,22 +127,23 @@ async fn open(
     upgrade: Upgrade,
     request_id: String,
     socket: OnUpgrade,
-) -> Result<Option<HeaderValue>, Refusal> {
+) -> Result<Option<HeaderValue>, Refused> {
     let settings = &shared.settings;
     let event = event::authorize(&client, &upgrade, &request_id);
     // The authorizer's failure and its throttling look the same from outside: AUTHORIZER_FAILURE, 500.
-    let result = shared.invoke(&settings.authorizer, event).await.map_err(|_| INTERNAL)?;
+    let because = |error: InvokeError, refusal| Refused(refusal, error.to_string());
+    let result = shared.invoke(&settings.authorizer, event).await.map_err(|error| because(error, INTERNAL))?;
     let verdict = judge(&result, &event::method_arn(&client.stage), settings.limits.authorizer_result_bytes_max)
         .inspect_err(|error| tracing::warn!(%error, "a handshake was refused"))
         .map_err(|_| INTERNAL)?;
-    let Verdict::Allow(authorized) = verdict else { return Err(FORBIDDEN) };
+    let Verdict::Allow(authorized) = verdict else { return Err(Refused(FORBIDDEN, "the authorizer has said why".to_owned())) };
 
     let mut subprotocol = None;
     if let Some(function) = settings.routes.get("$connect") {
         let event = event::connect(&client, &authorized, &upgrade, &request_id);
-        let answer = shared.invoke(function, event).await.map_err(|error| match error {
-            InvokeError::Throttled { .. } => TOO_MANY_REQUESTS,
-            _ => BAD_GATEWAY,
+        let answer = shared.invoke(function, event).await.map_err(|error| {
+            let refusal = if matches!(error, InvokeError::Throttled { .. }) { TOO_MANY_REQUESTS } else { BAD_GATEWAY };
+            because(error, refusal)
         })?;
         subprotocol = connect_answer(&answer)?;
     }

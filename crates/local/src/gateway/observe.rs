@@ -5,7 +5,7 @@
 pub struct GatewayEvent {
     /// Connection id.
     pub connection: String,
-    /// The authorizer's `principalId`.
+    /// The authorizer's `principalId`; empty where nobody was let in.
     pub user: String,
     /// What happened.
     pub what: What,
@@ -14,6 +14,13 @@ pub struct GatewayEvent {
 /// What happened on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
+    /// A handshake was refused: there is no connection.
+    Refused {
+        /// The answer's.
+        status: u16,
+        /// Why, as far as the gateway knows.
+        why: String,
+    },
     /// `$connect` was accepted; the client is about to see the upgrade.
     Opened {
         /// The authorizer's context value `device`.
@@ -25,6 +32,11 @@ pub enum What {
         route: Option<String>,
         /// The message.
         text: String,
+    },
+    /// The function of a message's route has failed, or there was none for it: the client gets the gateway's own frame.
+    NotServed {
+        /// Why.
+        why: String,
     },
     /// A text message was written to the client's socket.
     FrameOut {
