@@ -2,11 +2,13 @@
 //!
 //! The session decides, this module carries out: sockets are opened, written and closed, batches are committed, tokens fetched, and what
 //! the session shows goes to the app. Nothing is decided here but three things: when a commit fails the device ends, so that nothing is
-//! acknowledged that is not kept; a first token is fetched before the first socket; a token that cannot be had is asked for again.
+//! acknowledged that is not kept; a first token is fetched before the first socket; a token that cannot be had is asked for again. (And a
+//! machine that has slept is noticed, see `sleep`.)
 //!
 //! Commits that wait for the disk together are made as one. Everything the app asks for returns at once and is done in this order.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, Seq, UserId};
 use tokio::sync::{mpsc, oneshot};
@@ -17,10 +19,12 @@ use uuid::Uuid;
 use crate::store::{Store, StoreError};
 use chatlane_session::{Act, BatchId, Input, Moment, Output, Session, Settings, Shown};
 
+mod sleep;
 mod sockets;
 mod storage;
 mod tokens;
 
+use sleep::{LOOK_EVERY, SleepClock};
 use sockets::{Event, Sockets};
 use storage::Storage;
 pub use tokens::{NoToken, Tokens};
@@ -49,7 +53,7 @@ pub struct Ended;
 /// A running device. Dropping it ends it at once: what was not committed was not shown either.
 #[derive(Debug)]
 pub struct Device {
-    began: Instant,
+    clock: Arc<SleepClock>,
     commands: mpsc::UnboundedSender<Command>,
     driver: JoinHandle<Result<Store, StoreError>>,
 }
@@ -69,9 +73,9 @@ impl Device {
         let (commands, asked) = mpsc::unbounded_channel();
         let (shown, showing) = mpsc::unbounded_channel();
         let sockets = Sockets::new(options.url, options.settings.device, tokens);
-        let began = Instant::now();
-        let driver = Driver { session, began, sockets, storage: Storage::new(store), shown };
-        Ok((Self { began, commands, driver: tokio::spawn(driver.run(asked)) }, showing))
+        let clock = Arc::new(SleepClock::new(Instant::now(), SystemTime::now()));
+        let driver = Driver { session, clock: Arc::clone(&clock), sockets, storage: Storage::new(store), shown };
+        Ok((Self { clock, commands, driver: tokio::spawn(driver.run(asked)) }, showing))
     }
 
     /// Does what the user asks for. What comes of it is among what is shown.
@@ -84,6 +88,14 @@ impl Device {
     pub fn compose(&self, conversation: ConversationId, body: Body) -> ClientMessageId {
         let client_message_id = new_id();
         self.act(Act::Compose { conversation, client_message_id: client_message_id.clone(), body });
+        client_message_id
+    }
+
+    /// Writes a message to somebody, whether or not there is a conversation with them: [`Shown::Held`] says that it is kept until there is
+    /// one. Its name comes back.
+    pub fn compose_to(&self, user: UserId, body: Body) -> ClientMessageId {
+        let client_message_id = new_id();
+        self.act(Act::ComposeTo { user, client_message_id: client_message_id.clone(), opening: new_id(), body });
         client_message_id
     }
 
@@ -101,7 +113,7 @@ impl Device {
 
     /// When a moment of [`Shown`] is. Later than a day counts as in a day: no number may overflow the clock.
     pub fn instant(&self, moment: Moment) -> Instant {
-        instant(self.began, moment)
+        self.clock.instant(moment)
     }
 
     /// Ends the device: waits until everything asked for before is in the store, not for the network. The store comes back, or why it
@@ -116,7 +128,7 @@ impl Device {
 /// The task of one device.
 struct Driver<T> {
     session: Session,
-    began: Instant,
+    clock: Arc<SleepClock>,
     sockets: Sockets<T>,
     storage: Storage,
     shown: mpsc::UnboundedSender<Shown>,
@@ -130,7 +142,7 @@ enum Happened {
     Event(Event),
     /// These are in the store.
     Committed(Vec<BatchId>),
-    /// It is [`Session::wake_at`].
+    /// It is [`Session::wake_at`], or time to look whether the machine has slept.
     TimePassed,
 }
 
@@ -138,7 +150,11 @@ impl<T: Tokens> Driver<T> {
     async fn run(mut self, mut asked: mpsc::UnboundedReceiver<Command>) -> Result<Store, StoreError> {
         self.take(Input::Do(Act::ConnectNow));
         loop {
-            match self.next(&mut asked).await? {
+            let happened = self.next(&mut asked).await?;
+            if self.clock.has_slept(Instant::now(), SystemTime::now()) {
+                self.take(Input::Do(Act::ConnectNow)); // whether the connection has survived that is worth a question
+            }
+            match happened {
                 Happened::Asked(Some(Command::Do(act))) => self.take(Input::Do(act)),
                 Happened::Event(Event::Input(input)) => self.take(input),
                 Happened::Asked(Some(Command::Entries { conversation, before, limit, answer })) => {
@@ -154,12 +170,13 @@ impl<T: Tokens> Driver<T> {
 
     /// The next thing that happens; an error if the store fails.
     async fn next(&mut self, asked: &mut mpsc::UnboundedReceiver<Command>) -> Result<Happened, StoreError> {
-        let wake_at = self.session.wake_at().map(|moment| instant(self.began, moment));
+        let looks_at = Instant::now() + LOOK_EVERY;
+        let wake_at = self.session.wake_at().map_or(looks_at, |moment| self.clock.instant(moment).min(looks_at));
         Ok(tokio::select! {
             command = asked.recv() => Happened::Asked(command),
             event = self.sockets.next() => Happened::Event(event),
             batches = self.storage.done(), if self.storage.is_busy() => Happened::Committed(batches?),
-            () = sleep_until(wake_at.unwrap_or(self.began)), if wake_at.is_some() => Happened::TimePassed,
+            () = sleep_until(wake_at) => Happened::TimePassed,
         })
     }
 
@@ -180,7 +197,7 @@ impl<T: Tokens> Driver<T> {
     }
 
     fn take(&mut self, input: Input) {
-        let now = Moment(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let now = self.clock.moment(Instant::now());
         if let Input::NewToken(token) = &input {
             self.sockets.keep(token.clone());
         }
@@ -196,12 +213,6 @@ impl<T: Tokens> Driver<T> {
             }
         }
     }
-}
-
-fn instant(began: Instant, Moment(ms): Moment) -> Instant {
-    const DAY: Duration = Duration::from_hours(24);
-    let ahead = Duration::from_millis(ms).saturating_sub(began.elapsed());
-    if ahead > DAY { Instant::now() + DAY } else { began + Duration::from_millis(ms) }
 }
 
 /// A client message id. Ordered by time, as far as one device's clock is.

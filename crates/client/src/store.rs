@@ -40,14 +40,18 @@ CREATE TABLE outbox (
 ";
 
 /// From version 1 to 2, from 2 to 3, and so on. Never edited: files of every version are about.
-const MIGRATIONS: [&str; 1] = [
+const MIGRATIONS: [&str; 2] = [
     // Whether the server has told with whom a conversation is, or that it is with nobody in particular.
     "ALTER TABLE conversations ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
      UPDATE conversations SET told = 1 WHERE peer IS NOT NULL;",
+    // Messages to people with whom there is no conversation yet.
+    "CREATE TABLE held (
+        client_message_id TEXT PRIMARY KEY, written INTEGER NOT NULL, peer TEXT NOT NULL, opening TEXT NOT NULL, body TEXT NOT NULL
+     ) STRICT, WITHOUT ROWID;",
 ];
 
 /// The version that this program writes: the last that there is.
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
 
 const _: () = assert!(MIGRATIONS.len() + 1 == SCHEMA_VERSION as usize);
 
@@ -165,7 +169,8 @@ impl Store {
 
     /// What a session goes on with: all conversations in the order of their ids, the outbox in the order of writing.
     pub fn restore(&self) -> Result<Restored, StoreError> {
-        Ok(Restored { conversations: row::conversations(&self.connection)?, outbox: row::outbox(&self.connection)? })
+        let (conversations, outbox) = (row::conversations(&self.connection)?, row::outbox(&self.connection)?);
+        Ok(Restored { conversations, outbox, held: row::held(&self.connection)? })
     }
 
     /// The last `limit` entries that the device has below `before` (without: of all), ascending.
@@ -236,6 +241,10 @@ fn make(transaction: &Transaction<'_>, change: &Change) -> Result<(), StoreError
         }
         Change::DropAll(conversation) => {
             transaction.prepare_cached("DELETE FROM entries WHERE conversation = ?1")?.execute([conversation.as_str()])?;
+        }
+        Change::Held(message) => row::put_held(transaction, message)?,
+        Change::HeldDone(id) => {
+            transaction.prepare_cached("DELETE FROM held WHERE client_message_id = ?1")?.execute([id.as_str()])?;
         }
         Change::Outbox(message) => row::put_outbox(transaction, message)?,
         Change::OutboxDone { conversation, client_message_id } => {

@@ -230,12 +230,17 @@ impl Session {
     }
 
     /// The server knows no such conversation, or not for this user: a restore has lost it, perhaps. What is here of it stays; but that it
-    /// is the one with somebody is known no more: whoever wants to talk to them has it opened anew, and then it is as the server says.
+    /// is the one with somebody is known no more: whoever wants to talk to them has it opened anew, and then it is as the server says. Once
+    /// it is opened again by itself, so that the next message has a place.
     pub(super) fn not_found(&mut self, conversation: &ConversationId, step: &mut Step) {
-        let row = &mut self.conversations.entry(conversation).row;
-        if row.with.take().is_some() || row.told {
-            row.told = false;
+        let local = self.conversations.entry(conversation);
+        let with = local.row.with.take();
+        if with.is_some() || local.row.told {
+            local.row.told = false;
             step.touch(conversation);
+        }
+        if let Some(user) = with {
+            self.open_again(conversation, user, step);
         }
     }
 

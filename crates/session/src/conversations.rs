@@ -20,7 +20,8 @@ impl Conversations {
     /// As the local store has them.
     pub(super) fn new(restored: Restored) -> Self {
         let known = restored.conversations.into_iter().map(|row| (row.conversation.clone(), Conversation::new(row)));
-        let mut conversations = Self { by_id: known.collect(), last_order: 0 };
+        let mut conversations =
+            Self { by_id: known.collect(), last_order: restored.held.iter().map(|row| row.order).max().unwrap_or_default() };
         for row in restored.outbox {
             conversations.last_order = conversations.last_order.max(row.order);
             conversations.entry(&row.conversation).outbox.restore(row);

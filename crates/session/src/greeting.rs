@@ -9,7 +9,7 @@ use super::conversation::Due;
 use super::link::{HelloPage, Stage};
 use super::step::Step;
 use super::wire::Answered;
-use super::{Purpose, Session, SocketId};
+use super::{Failure, Purpose, Session, Shown, SocketId};
 
 impl Session {
     /// Says what is to be said next on the sockets that are being greeted.
@@ -61,6 +61,9 @@ impl Session {
             Answered::Answer(hello) => {
                 if hello.user != self.settings.user || hello.device != self.settings.device {
                     // Another account's token: none of its conversations may get into this store.
+                    if hello.user != self.settings.user {
+                        step.show(Shown::Failed(Failure::OtherUser(hello.user)));
+                    }
                     self.rest_without_token(step);
                     return;
                 }

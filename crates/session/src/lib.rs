@@ -38,7 +38,7 @@ use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, Position, 
 
 pub use input::{Input, OpenFailure};
 pub use output::{Change, ConnectionState, Failure, OutgoingState, Output, TokenNeed};
-pub use row::{ConversationRow, OutboxRow, OutboxState, Restored};
+pub use row::{ConversationRow, HeldRow, OutboxRow, OutboxState, Restored};
 pub use settings::Settings;
 pub use values::{BatchId, Moment, SocketId, Text};
 
@@ -66,6 +66,17 @@ pub enum Act {
         conversation: ConversationId,
         /// Made for this message.
         client_message_id: ClientMessageId,
+        /// What it says.
+        body: Body,
+    },
+    /// Write a message to somebody, whether or not there is a conversation with them.
+    ComposeTo {
+        /// To whom.
+        user: UserId,
+        /// Made for this message.
+        client_message_id: ClientMessageId,
+        /// Made for the opening of the conversation, if that takes one.
+        opening: ClientMessageId,
         /// What it says.
         body: Body,
     },
@@ -155,6 +166,13 @@ pub enum Shown {
         /// Its new state.
         state: OutgoingState,
     },
+    /// A message to somebody is kept on this device until there is a conversation with them: then it is [`Shown::Outgoing`].
+    Held {
+        /// To whom.
+        user: UserId,
+        /// Which.
+        client_message_id: ClientMessageId,
+    },
     /// How far another member is. Only forward.
     Cursors {
         /// Where.
@@ -237,13 +255,13 @@ impl Session {
         Self {
             settings: Arc::new(settings),
             limits: Limits::DEFAULT,
+            openings: Openings::new(restored.held.clone()),
             conversations: Conversations::new(restored),
             sockets: Sockets::default(),
             catching_up: CatchingUp::default(),
             cursors: Cursors::default(),
             tokens: Tokens::default(),
             looking: Looking::default(),
-            openings: Openings::default(),
             histories: Histories::default(),
             writes: Writes::default(),
             shown: ConnectionState::Waiting { until: Moment(u64::MAX) },
@@ -316,6 +334,7 @@ impl Session {
         match act {
             Act::ConnectNow => self.connect_now(step),
             Act::Compose { conversation, client_message_id, body } => self.compose(conversation, client_message_id, body, step),
+            Act::ComposeTo { user, client_message_id, opening, body } => self.compose_to(user, client_message_id, opening, body, step),
             Act::OpenWith { user, client_message_id } => self.open_with(user, client_message_id, step),
             Act::MarkRead { conversation, position } => self.mark_read(&conversation, position, step),
             Act::Look { conversations } => self.look(conversations),

@@ -3,7 +3,7 @@
 use chatlane_protocol::frames::Stored;
 use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Position, Refusal, UserId};
 
-use super::{BatchId, ConversationRow, Moment, OutboxRow, Shown, SocketId, Text};
+use super::{BatchId, ConversationRow, HeldRow, Moment, OutboxRow, Shown, SocketId, Text};
 
 /// Something to do, in the order of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +66,10 @@ pub enum Change {
     DropAll(ConversationId),
     /// Write a row of the outbox, in place of the one before with the same conversation and id.
     Outbox(OutboxRow),
+    /// Keep a message that has no conversation yet.
+    Held(HeldRow),
+    /// It has one, or never will: remove it.
+    HeldDone(ClientMessageId),
     /// Remove a row of the outbox.
     OutboxDone {
         /// Where.
@@ -78,7 +82,9 @@ pub enum Change {
 /// What cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The conversation with this user.
+    /// A connection, with this token: it is this user's, not the device's.
+    OtherUser(UserId),
+    /// The conversation with this user, nor what was written to them.
     Open {
         /// With whom.
         user: UserId,

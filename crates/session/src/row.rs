@@ -82,6 +82,21 @@ pub struct OutboxRow {
     pub state: OutboxState,
 }
 
+/// A message to somebody with whom the device knows no conversation: it is sent when there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldRow {
+    /// To whom.
+    pub user: UserId,
+    /// As that of [`OutboxRow`].
+    pub order: u64,
+    /// Its name, made once (L2).
+    pub client_message_id: ClientMessageId,
+    /// The name of the request that opens the conversation.
+    pub opening: ClientMessageId,
+    /// What it says.
+    pub body: Body,
+}
+
 /// The state of a row of the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutboxState {
@@ -100,4 +115,6 @@ pub struct Restored {
     pub conversations: Vec<ConversationRow>,
     /// All rows of the outbox, by `order`.
     pub outbox: Vec<OutboxRow>,
+    /// Messages without a conversation, by `order`.
+    pub held: Vec<HeldRow>,
 }

@@ -57,6 +57,9 @@ pub(super) fn read(line: &[u8]) -> Command {
 pub(super) fn answered(shown: &Shown) -> Option<String> {
     match shown {
         Shown::Failed(Failure::History { refusal, .. }) => Some(format!("· no history: {}", text::refused(refusal))),
+        Shown::Failed(Failure::OtherUser(user)) => {
+            Some(format!("· the token is one of {}: it opens nothing of what is here; sign in as before", text::visible(user.as_str())))
+        }
         Shown::Storing(false) => Some("· this device cannot store anything at the moment: what is new is shown when it can".to_owned()),
         Shown::Storing(true) => Some("· this device can store again".to_owned()),
         Shown::Failed(Failure::NoConversation(_)) => Some("· this conversation is not there any more".to_owned()),

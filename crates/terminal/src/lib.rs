@@ -205,6 +205,10 @@ impl<W: Write> Chat<'_, W> {
                     let id = self.device.compose(conversation.clone(), body);
                     self.room.composed(conversation, id, line);
                 }
+                Effect::ComposeTo { user, body, line } => {
+                    let id = self.device.compose_to(user.clone(), body);
+                    self.room.held(user, id, line);
+                }
                 Effect::Do(act) => self.device.act(act),
                 Effect::Open(user) => self.device.open_with(user),
                 Effect::Quit => return Ok(ControlFlow::Break(())),

@@ -57,7 +57,7 @@ impl Room {
             me,
             conversations: BTreeMap::new(),
             current: Current::Nobody,
-            own: OwnLines::restored(restored.outbox),
+            own: OwnLines::restored(restored.outbox, restored.held),
             news: BTreeSet::new(),
             connection: StatusLine::new(),
             settle_at: None,
@@ -112,8 +112,8 @@ impl Room {
         match &self.current {
             Current::In(conversation) => vec![compose(conversation.clone(), line)],
             Current::Opening(peer) => {
-                self.own.hold(peer.clone(), line);
-                vec![]
+                let user = peer.clone();
+                vec![say(line, |body, line| Effect::ComposeTo { user, body, line })]
             }
             Current::Nobody => vec![Effect::Say("· nobody to talk to yet: /with NAME".to_owned())],
         }
@@ -122,6 +122,11 @@ impl Room {
     /// A typed line was given to the device under this name.
     pub(super) fn composed(&mut self, conversation: ConversationId, id: ClientMessageId, line: String) {
         self.own.composed((conversation, id), line);
+    }
+
+    /// A typed line to somebody new was given to the device under this name.
+    pub(super) fn held(&mut self, user: UserId, id: ClientMessageId, line: String) {
+        self.own.hold(user, id, line);
     }
 
     fn turn_to(&mut self, peer: UserId) -> Vec<Effect> {
@@ -226,6 +231,11 @@ impl Room {
                 vec![]
             }
             Shown::Opened { user, conversation } => self.opened(&user, &conversation),
+            Shown::Held { client_message_id, .. } => {
+                self.own.held_kept(&client_message_id);
+                self.settle_later(now);
+                vec![]
+            }
             Shown::Failed(Failure::Open { user, refusal }) => self.open_failed(&user, &refusal),
             other => command::answered(&other).map(Effect::Say).into_iter().collect(),
         }
@@ -301,9 +311,8 @@ impl Room {
             .entry(conversation.clone())
             .or_insert_with(|| ConversationView::new(ConversationRow::empty(conversation.clone())));
         view.row.with.get_or_insert_with(|| user.clone());
-        let mut effects = if self.current == Current::Opening(user.clone()) { self.turn(conversation.clone()) } else { vec![] };
-        effects.extend(self.own.release(user).map(|line| compose(conversation.clone(), line)));
-        effects
+        self.own.release(user, conversation);
+        if self.current == Current::Opening(user.clone()) { self.turn(conversation.clone()) } else { vec![] }
     }
 
     fn open_failed(&mut self, user: &UserId, refusal: &Refusal) -> Vec<Effect> {
@@ -312,7 +321,7 @@ impl Room {
         }
         let why = text::refused(refusal);
         let mut effects = vec![Effect::Say(format!("· cannot talk to {}: {why}", text::visible(user.as_str())))];
-        effects.extend(self.own.release(user).map(|line| Effect::Say(text::not_sent(&line, &why))));
+        effects.extend(self.own.refuse(user).map(|line| Effect::Say(text::not_sent(&line, &why))));
         effects
     }
 
@@ -363,8 +372,12 @@ impl Room {
 }
 
 fn compose(conversation: ConversationId, line: String) -> Effect {
+    say(line, |body, line| Effect::Compose { conversation, body, line })
+}
+
+fn say(line: String, compose: impl FnOnce(Body, String) -> Effect) -> Effect {
     match Body::text(line.clone()) {
-        Ok(body) => Effect::Compose { conversation, body, line },
+        Ok(body) => compose(body, line),
         Err(error) => Effect::Say(text::not_sent(&line, &error.to_string())),
     }
 }

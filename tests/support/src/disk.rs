@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Seq};
-use chatlane_session::{Change, ConversationRow, OutboxRow, Restored};
+use chatlane_session::{Change, ConversationRow, HeldRow, OutboxRow, Restored};
 
 /// What survives the app. Batches are applied whole and in their order, as `Output::Commit` asks.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +13,7 @@ pub struct Disk {
     /// Of each conversation.
     pub entries: BTreeMap<ConversationId, BTreeMap<Seq, Entry>>,
     outbox: BTreeMap<(ConversationId, ClientMessageId), OutboxRow>,
+    held: BTreeMap<u64, HeldRow>,
 }
 
 impl Disk {
@@ -39,6 +40,10 @@ impl Disk {
                 Change::OutboxDone { conversation, client_message_id } => {
                     self.outbox.remove(&(conversation, client_message_id));
                 }
+                Change::Held(row) => {
+                    self.held.insert(row.order, row);
+                }
+                Change::HeldDone(id) => self.held.retain(|_, row| row.client_message_id != id),
             }
         }
     }
@@ -57,6 +62,10 @@ impl Disk {
 
     /// What a new life of the app finds.
     pub fn restored(&self) -> Restored {
-        Restored { conversations: self.conversations.values().cloned().collect(), outbox: self.outbox() }
+        Restored {
+            conversations: self.conversations.values().cloned().collect(),
+            outbox: self.outbox(),
+            held: self.held.values().cloned().collect(),
+        }
     }
 }

@@ -5,7 +5,7 @@ use chatlane_protocol::{ClientMessageId, ConversationId, Position, Refusal, Seq,
 use rusqlite::{Connection, Row, params};
 
 use super::StoreError;
-use chatlane_session::{ConversationRow, OutboxRow, OutboxState};
+use chatlane_session::{ConversationRow, HeldRow, OutboxRow, OutboxState};
 
 /// `SQLite`'s integers have a sign; those of the protocol end at 2⁵³ − 1.
 pub(super) fn integer(number: u64) -> i64 {
@@ -92,7 +92,7 @@ pub(super) fn outbox(connection: &Connection) -> Result<Vec<OutboxRow>, StoreErr
     while let Some(row) = rows.next()? {
         messages.push(OutboxRow {
             conversation: conversation(row, 0)?,
-            client_message_id: ClientMessageId::new(row.get::<_, String>(1)?).map_err(|_| StoreError::Damaged("a client message id"))?,
+            client_message_id: client_message_id(row, 1)?,
             order: count(row, 2)?,
             anchor: position(row, 3)?,
             body: serde_json::from_str(&row.get::<_, String>(4)?).map_err(|_| StoreError::Damaged("a body"))?,
@@ -100,6 +100,34 @@ pub(super) fn outbox(connection: &Connection) -> Result<Vec<OutboxRow>, StoreErr
         });
     }
     Ok(messages)
+}
+
+pub(super) fn put_held(connection: &Connection, row: &HeldRow) -> rusqlite::Result<()> {
+    let mut insert = connection
+        .prepare_cached("INSERT OR REPLACE INTO held (client_message_id, written, peer, opening, body) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let (id, opening) = (row.client_message_id.as_str(), row.opening.as_str());
+    insert.execute(params![id, integer(row.order), row.user.as_str(), opening, encode(&row.body)])?;
+    Ok(())
+}
+
+pub(super) fn held(connection: &Connection) -> Result<Vec<HeldRow>, StoreError> {
+    let mut select = connection.prepare("SELECT client_message_id, written, peer, opening, body FROM held ORDER BY written")?;
+    let mut rows = select.query([])?;
+    let mut messages = vec![];
+    while let Some(row) = rows.next()? {
+        messages.push(HeldRow {
+            client_message_id: client_message_id(row, 0)?,
+            order: count(row, 1)?,
+            user: UserId::new(row.get::<_, String>(2)?).map_err(|_| StoreError::Damaged("a user"))?,
+            opening: client_message_id(row, 3)?,
+            body: serde_json::from_str(&row.get::<_, String>(4)?).map_err(|_| StoreError::Damaged("a body"))?,
+        });
+    }
+    Ok(messages)
+}
+
+fn client_message_id(row: &Row<'_>, column: usize) -> Result<ClientMessageId, StoreError> {
+    ClientMessageId::new(row.get::<_, String>(column)?).map_err(|_| StoreError::Damaged("a client message id"))
 }
 
 fn state(state: &str, refusal: Option<&str>) -> Result<OutboxState, StoreError> {

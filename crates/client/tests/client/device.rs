@@ -225,7 +225,8 @@ async fn without_a_token_there_is_no_socket_and_it_is_asked_for_again() {
     let _phone = Phone::start(&server.url, Store::in_memory(&alice()).unwrap(), source);
     let mut peer = server.accept().await;
     peer.greet("alice", &json!([])).await;
-    assert_eq!(asked.load(Ordering::SeqCst), 3, "none too many");
+    // And once more where two sockets in a row could not be opened: it may be the token.
+    assert!((3..=4).contains(&asked.load(Ordering::SeqCst)), "none too many");
 }
 
 /// A source with a new token each time: `t.1.x`, `t.2.x` …

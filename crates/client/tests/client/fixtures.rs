@@ -6,7 +6,7 @@ use std::path::Path;
 use chatlane_client::store::{Store, StoreError};
 use chatlane_protocol::frames::MemberCursors;
 use chatlane_protocol::{Body, ClientMessageId, Content, Entry, EntryKind, ErrorCode, Position, Refusal, Seq, UnixMillis};
-use chatlane_session::{Change, ConversationRow, OutboxRow, OutboxState, Restored};
+use chatlane_session::{Change, ConversationRow, HeldRow, OutboxRow, OutboxState, Restored};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -24,8 +24,8 @@ fn at(seq: u64) -> Position {
 }
 
 /// A conversation of which the device has entries, one of which it has none, and one at the end of all numbers. Files of the first version do
-/// not say of the last whether it is with somebody.
-fn restored(told: bool) -> Restored {
+/// not say of the last whether it is with somebody, and those of the first two hold no message without a conversation.
+fn restored(told: bool, holds: bool) -> Restored {
     let (text, data) = (Body::text("it's\n\"ü\" 😀").unwrap(), Body::new("image/png", Content::Data(vec![0, 127, 255])).unwrap());
     let stale = Refusal { tail: Some(at(9)), ..Refusal::new(ErrorCode::AnchorStale, "far") };
     let restored = Refusal { common: Some(at(2)), ..Refusal::new(ErrorCode::EpochChanged, "").after_ms(5) };
@@ -62,7 +62,11 @@ fn restored(told: bool) -> Restored {
         head_count: (1 << 53) - 1,
         ..ConversationRow::empty(conversation("g-1"))
     };
-    Restored { conversations: vec![entries, ConversationRow::empty(conversation("d-2")), last], outbox }
+    let name = |name: &str| ClientMessageId::new(name).unwrap();
+    let (body, (client_message_id, opening)) = (Body::text("hi, it's me 😀").unwrap(), (name("m4"), name("o4")));
+    let held = holds.then(|| HeldRow { user: user("cärol's"), order: 4, client_message_id, opening, body });
+    let conversations = vec![entries, ConversationRow::empty(conversation("d-2")), last];
+    Restored { conversations, outbox, held: held.into_iter().collect() }
 }
 
 /// One of each kind, but of later ones only the name in files of the first version.
@@ -94,10 +98,11 @@ fn entries(kept: bool) -> Vec<Entry> {
 fn write(path: &Path) {
     drop(Store::open(path, &user("alice")).unwrap());
     Connection::open(path).unwrap().execute("UPDATE device SET device = ?1", [device().to_string()]).unwrap();
-    let Restored { conversations, outbox } = restored(true);
+    let Restored { conversations, outbox, held } = restored(true, true);
     let mut changes: Vec<Change> = conversations.into_iter().map(Change::Conversation).collect();
     changes.push(Change::Entries { conversation: conversation("d-1"), entries: entries(true) });
     changes.extend(outbox.into_iter().map(Change::Outbox));
+    changes.extend(held.into_iter().map(Change::Held));
     Store::open(path, &user("alice")).unwrap().apply(&changes).unwrap();
 }
 
@@ -135,7 +140,7 @@ fn device_files_of_every_generation_are_read_and_the_newest_is_written() {
         Connection::open(&path).unwrap().execute_batch(&sql).unwrap();
         let store = Store::open(&path, &user("alice")).unwrap();
         let first = generation == 0;
-        assert_eq!((store.device(), store.restore().unwrap()), (device(), restored(!first)));
+        assert_eq!((store.device(), store.restore().unwrap()), (device(), restored(!first, generation >= 7)));
         assert_eq!(store.entries(&conversation("d-1"), None, 9).unwrap(), entries(!first));
         assert_eq!(store.entries(&conversation("d-2"), None, 9).unwrap(), []);
     }
@@ -158,6 +163,6 @@ fn a_file_that_cannot_be_brought_forward_whole_is_left_as_it_is() {
 
     edit("DROP TRIGGER full");
     for _ in 0..2 {
-        assert_eq!(Store::open(&path, &user("alice")).unwrap().restore().unwrap(), restored(false));
+        assert_eq!(Store::open(&path, &user("alice")).unwrap().restore().unwrap(), restored(false, false));
     }
 }

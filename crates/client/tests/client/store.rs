@@ -8,7 +8,7 @@ use chatlane_protocol::frames::MemberCursors;
 use chatlane_protocol::{
     Body, ClientMessageId, Content, ConversationId, Entry, EntryKind, ErrorCode, Position, Refusal, Seq, UnixMillis, UserId,
 };
-use chatlane_session::{Change, ConversationRow, OutboxRow, OutboxState, Restored};
+use chatlane_session::{Change, ConversationRow, HeldRow, OutboxRow, OutboxState, Restored};
 
 use crate::server::{Folder, passes_again};
 
@@ -69,6 +69,11 @@ fn outbox_row(order: u64, id: &str, state: OutboxState) -> OutboxRow {
     }
 }
 
+fn held_row(order: u64, id: &str) -> HeldRow {
+    let name = |name: &str| ClientMessageId::new(name).unwrap();
+    HeldRow { user: user("cärol"), order, client_message_id: name(id), opening: name("o"), body: Body::text("hi").unwrap() }
+}
+
 /// The seqs that the store has of `d1`.
 fn seqs(store: &Store) -> Vec<u64> {
     store.entries(&conversation("d1"), None, 100).unwrap().iter().map(|entry| entry.position.seq.get()).collect()
@@ -89,13 +94,14 @@ fn what_was_applied_comes_back_as_it_was() {
     let device = store.device();
     let mut changes: Vec<Change> = rows.iter().rev().cloned().map(Change::Conversation).collect();
     changes.extend(outbox.iter().rev().cloned().map(Change::Outbox));
+    changes.extend([held_row(5, "h0"), held_row(4, "h1")].map(Change::Held));
     changes.push(entries("d1", 1..=3));
     store.apply(&changes).unwrap();
     drop(store);
 
     let store = Store::open(&path, &user("alice")).unwrap();
     assert_eq!((store.device(), store.user()), (device, &user("alice")));
-    assert_eq!(store.restore().unwrap(), Restored { conversations: rows, outbox });
+    assert_eq!(store.restore().unwrap(), Restored { conversations: rows, outbox, held: vec![held_row(4, "h1"), held_row(5, "h0")] });
     let kept = store.entries(&conversation("d1"), None, 10).unwrap();
     assert_eq!(kept, (1..=3).map(|seq| entry(seq, "text\u{0} 😀")).collect::<Vec<_>>());
 }
@@ -113,11 +119,14 @@ fn a_row_takes_the_place_of_the_one_before_and_goes_when_it_is_done() {
         Change::Outbox(outbox_row(1, "m1", refused.clone())),
     ];
     store.apply(&changes).unwrap();
-    let Restored { conversations, outbox } = store.restore().unwrap();
+    let Restored { conversations, outbox, .. } = store.restore().unwrap();
     assert_eq!((conversations, outbox), (vec![moved], vec![outbox_row(1, "m1", refused)]));
     let done = Change::OutboxDone { conversation: conversation("d1"), client_message_id: ClientMessageId::new("m1").unwrap() };
     store.apply(&[done]).unwrap();
     assert_eq!(store.restore().unwrap().outbox, []);
+    store.apply(&[Change::Held(held_row(1, "h1")), Change::Held(held_row(2, "h2"))]).unwrap();
+    store.apply(&[Change::HeldDone(ClientMessageId::new("h1").unwrap())]).unwrap();
+    assert_eq!(store.restore().unwrap().held, [held_row(2, "h2")]);
 }
 
 #[test]
@@ -220,9 +229,9 @@ fn what_is_no_store_of_this_version_is_refused_and_left_as_it_is() {
 
     let newer = folder.0.join("newer.sqlite");
     drop(Store::open(&newer, &user("alice")).unwrap());
-    rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 4).unwrap();
     let opened = Store::open(&newer, &user("alice"));
-    assert!(matches!(opened, Err(StoreError::Newer { found: 3 })), "{opened:?}");
+    assert!(matches!(opened, Err(StoreError::Newer { found: 4 })), "{opened:?}");
 
     let before_the_first = folder.0.join("before.sqlite");
     drop(Store::open(&before_the_first, &user("alice")).unwrap());

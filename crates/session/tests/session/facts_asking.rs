@@ -3,7 +3,7 @@
 use chatlane_protocol::frames::{ConversationHead, OpenAnswer};
 use chatlane_protocol::request::Open;
 use chatlane_protocol::{ErrorCode, Position, Request, Seq, ServerFrame};
-use chatlane_session::{Act, Failure, Shown};
+use chatlane_session::{Act, Failure, OutgoingState, Shown};
 
 use crate::phone::*;
 
@@ -66,6 +66,7 @@ fn history_is_asked_for_again_until_it_is_answered() {
     let asked = phone.history();
     phone.refuse(&asked.id, refusal(ErrorCode::NotFound));
     assert!(phone.shown.iter().any(|shown| matches!(shown, Shown::Failed(Failure::History { .. }))));
+    phone.open();
     phone.pass(10_000);
     assert!(phone.sent.is_empty());
 }
@@ -156,8 +157,6 @@ const NOT_FOUND: [fn(&mut Phone); 4] = [
     |phone| {
         let sync = phone.gap_before(11);
         phone.refuse_page(&sync, refusal(ErrorCode::NotFound));
-        phone.pass(100_000);
-        assert!(phone.sent.is_empty(), "it is left until something new is heard of it");
     },
     |phone| {
         let send = phone.attempt("m");
@@ -178,15 +177,18 @@ const NOT_FOUND: [fn(&mut Phone); 4] = [
 ];
 
 #[test]
-fn a_conversation_that_the_server_does_not_know_is_opened_anew() {
-    for lose in NOT_FOUND {
+fn a_conversation_that_the_server_does_not_know_is_opened_anew_by_itself_or_by_the_user() {
+    for (lose, by_itself) in NOT_FOUND.into_iter().flat_map(|lose| [(lose, true), (lose, false)]) {
         let mut phone = Phone::live_at(3);
         lose(&mut phone);
         assert_eq!((phone.row().with.clone(), phone.row().have), (None, at(3)), "what is here stays");
-        phone.restart();
-        phone.go_live([]);
-        open_with(&mut phone, "bob", "o");
+        if !by_itself {
+            phone.restart();
+            phone.go_live([]);
+            open_with(&mut phone, "bob", "o");
+        }
         let asked = phone.open();
+        assert_eq!(asked.with, user("bob"));
         opened(&mut phone, &asked, at_epoch(2, 1));
         phone.pass(1_000);
         let sync = phone.sync();
@@ -201,14 +203,65 @@ fn a_conversation_that_the_server_does_not_know_is_opened_anew() {
 }
 
 #[test]
+fn a_server_that_opens_what_it_does_not_know_is_asked_once() {
+    let mut phone = Phone::live_at(3);
+    for round in 0..3 {
+        let sync = phone.gap_before(11 + round);
+        phone.refuse_page(&sync, refusal(ErrorCode::NotFound));
+        if round == 0 {
+            let asked = phone.open();
+            opened(&mut phone, &asked, at(3));
+            phone.pass(1_000);
+            let sync = phone.sync();
+            phone.refuse_page(&sync, refusal(ErrorCode::NotFound));
+        }
+        phone.pass(1_000);
+        assert!(phone.sent.is_empty(), "it is left until something new is heard of it");
+    }
+}
+
+fn writes_to(phone: &mut Phone, name: &str, id: &str) {
+    let (client_message_id, opening) = (message_id(id), message_id(&format!("o-{id}")));
+    phone.does(Act::ComposeTo { user: user(name), client_message_id, opening, body: body(id) });
+}
+
+// holds: L2
+#[test]
+fn a_message_to_somebody_new_is_kept_until_there_is_a_conversation_and_sent_then() {
+    let mut phone = Phone::new();
+    writes_to(&mut phone, "bob", "m");
+    writes_to(&mut phone, "bob", "m"); // a double tap
+    writes_to(&mut phone, "carol", "c");
+    writes_to(&mut phone, "bob", "n");
+    let held = |name, id| Shown::Held { user: user(name), client_message_id: message_id(id) };
+    assert_eq!(phone.shown, [held("bob", "m"), held("carol", "c"), held("bob", "n")]);
+    // A process that ends loses none of them, and asks with the same ids.
+    phone.restart();
+    phone.go_live([]);
+    let (first, second) = (phone.open(), phone.open());
+    assert_eq!([&first, &second].map(|open| open.client_message_id.clone()), [message_id("o-c"), message_id("o-m")]);
+    opened(&mut phone, &second, at(1));
+    assert_eq!((phone.anchors(), phone.store.held.len()), (vec![at(1), at(1)], 1));
+    assert_eq!(ids(&phone.send()), ["m", "n"]);
+    assert_eq!(phone.outgoing_shown(), [("m".to_owned(), OutgoingState::Waiting), ("n".to_owned(), OutgoingState::Waiting)]);
+    // With somebody who is known there is nothing to hold.
+    writes_to(&mut phone, "bob", "p");
+    assert_eq!((phone.anchors().len(), phone.store.held.len()), (3, 1));
+    phone.refuse(&first.id, refusal(ErrorCode::BadRequest));
+    assert!(matches!(phone.shown.last(), Some(Shown::Failed(Failure::Open { user: with, .. })) if *with == user("carol")));
+    assert!(phone.store.held.is_empty(), "it goes nowhere");
+}
+
+#[test]
 fn a_conversation_that_was_not_found_and_is_there_all_the_same_goes_on() {
     let mut phone = Phone::live_at(3);
     NOT_FOUND[3](&mut phone);
+    phone.open();
     phone.breaks();
     let hello = phone.hello();
     assert!(hello.known.is_empty());
     phone.hello_answered(hello, [row(at(3), at(1))], None);
-    assert_eq!((phone.row().with.clone(), phone.sent.len()), (Some(user("bob")), 0));
+    assert_eq!((phone.row().with.clone(), phone.sent.len()), (Some(user("bob")), 1), "it is opened all the same");
     let mut phone = Phone::live_at(3);
     NOT_FOUND[3](&mut phone);
     open_with(&mut phone, "bob", "o");

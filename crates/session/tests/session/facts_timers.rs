@@ -6,6 +6,30 @@ use chatlane_session::{Input, OpenFailure};
 
 use crate::phone::*;
 
+/// The app tells it when it wakes up; behind a proxy that keeps silent nothing else does.
+#[test]
+fn a_device_that_slept_pings_at_once_and_has_what_it_missed_after_one_exchange_more() {
+    // A short sleep, in which its token lives, and a dead connection; then a long one.
+    for slept_ms in [60_000, 8 * 3_600_000] {
+        let mut phone = Phone::live_at(3);
+        phone.now += slept_ms;
+        let woke = phone.now;
+        phone.connect_now();
+        phone.ping();
+        // Nothing is answered.
+        phone.pass(10_000);
+        phone.pass(500);
+        assert!(phone.is_opening());
+        phone.opened();
+        let hello = phone.hello();
+        phone.hello_answered(hello, [row(at(5), at(1))], None);
+        let sync = phone.sync();
+        phone.page(&sync, entries(1, 4..=5), true);
+        assert_eq!(phone.entries_shown(), [4, 5]);
+        assert!(phone.now - woke <= 15_000, "{} ms", phone.now - woke);
+    }
+}
+
 #[test]
 fn a_phone_without_a_network_wakes_rarely() {
     let mut phone = Phone::with(&knows(3));

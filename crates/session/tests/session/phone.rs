@@ -8,8 +8,8 @@ use chatlane_protocol::frames;
 use chatlane_protocol::request::{Hello, PositionIn, Positions, SendMessages, Sync};
 use chatlane_protocol::{ClientMessageId, ConversationId, Entry, ErrorCode, Position, Request, Seq};
 use chatlane_session::{
-    BatchId, Change, ConnectionState, ConversationRow, Input, Moment, OpenFailure, OutboxRow, OutgoingState, Output, Restored, Session,
-    Settings, Shown, SocketId, Text, TokenNeed,
+    BatchId, Change, ConnectionState, ConversationRow, HeldRow, Input, Moment, OpenFailure, OutboxRow, OutgoingState, Output, Restored,
+    Session, Settings, Shown, SocketId, Text, TokenNeed,
 };
 
 pub use crate::made::*;
@@ -21,6 +21,7 @@ pub struct Shelf {
     pub rows: BTreeMap<ConversationId, ConversationRow>,
     pub entries: BTreeMap<(ConversationId, Seq), Entry>,
     pub outbox: BTreeMap<(ConversationId, ClientMessageId), OutboxRow>,
+    pub held: Vec<HeldRow>,
 }
 
 impl Shelf {
@@ -38,13 +39,15 @@ impl Shelf {
             Change::DropAll(conversation) => self.entries.retain(|(of, _), _| *of != conversation),
             Change::Outbox(row) => drop(self.outbox.insert((row.conversation.clone(), row.client_message_id.clone()), row)),
             Change::OutboxDone { conversation, client_message_id } => drop(self.outbox.remove(&(conversation, client_message_id))),
+            Change::Held(row) => self.held.push(row),
+            Change::HeldDone(id) => self.held.retain(|row| row.client_message_id != id),
         }
     }
 
     pub fn restored(&self) -> Restored {
         let mut outbox: Vec<_> = self.outbox.values().cloned().collect();
         outbox.sort_by_key(|row| row.order);
-        Restored { conversations: self.rows.values().cloned().collect(), outbox }
+        Restored { conversations: self.rows.values().cloned().collect(), outbox, held: self.held.clone() }
     }
 }
 

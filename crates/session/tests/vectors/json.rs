@@ -86,6 +86,10 @@ fn change(change: &Change) -> Value {
             json!({"type": "drop_beyond", "conversation": conversation, "position": position})
         }
         Change::DropAll(conversation) => json!({"type": "drop_all", "conversation": conversation}),
+        Change::Held(row) => json!({"type": "held", "row": {
+            "user": row.user, "order": row.order, "client_message_id": row.client_message_id, "opening": row.opening, "body": row.body,
+        }}),
+        Change::HeldDone(id) => json!({"type": "held_done", "client_message_id": id}),
         Change::Outbox(row) => json!({"type": "outbox", "row": outbox(row)}),
         Change::OutboxDone { conversation, client_message_id } => {
             json!({"type": "outbox_done", "conversation": conversation, "client_message_id": client_message_id})
@@ -115,7 +119,9 @@ fn shown(shown: &Shown) -> Value {
         }
         Shown::Cursors { conversation, cursors } => json!({"type": "cursors", "conversation": conversation, "cursors": cursors}),
         Shown::Opened { user, conversation } => json!({"type": "opened", "user": user, "conversation": conversation}),
+        Shown::Held { user, client_message_id } => json!({"type": "held", "user": user, "client_message_id": client_message_id}),
         Shown::Storing(works) => json!({"type": "storing", "works": works}),
+        Shown::Failed(Failure::OtherUser(user)) => json!({"type": "failed_other_user", "user": user}),
         Shown::Failed(Failure::Open { user, refusal }) => json!({"type": "failed_open", "user": user, "refusal": refusal}),
         Shown::Failed(Failure::History { conversation, refusal }) => {
             json!({"type": "failed_history", "conversation": conversation, "refusal": refusal})

@@ -1,6 +1,8 @@
 //! What stands in a vector, as the session takes it: settings, rows of the store, inputs.
 
-use chatlane_session::{Act, BatchId, ConversationRow, Input, OpenFailure, OutboxRow, OutboxState, Restored, Settings, SocketId, Text};
+use chatlane_session::{
+    Act, BatchId, ConversationRow, HeldRow, Input, OpenFailure, OutboxRow, OutboxState, Restored, Settings, SocketId, Text,
+};
 use serde_json::Value;
 
 /// A field of an object, as what the place wants.
@@ -27,7 +29,18 @@ pub fn settings(json: &Value) -> Settings {
 
 pub fn restored(json: &Value) -> Restored {
     let rows = |name: &str| json[name].as_array().into_iter().flatten();
-    Restored { conversations: rows("conversations").map(conversation).collect(), outbox: rows("outbox").map(outbox).collect() }
+    let held = rows("held").map(held).collect();
+    Restored { conversations: rows("conversations").map(conversation).collect(), outbox: rows("outbox").map(outbox).collect(), held }
+}
+
+fn held(json: &Value) -> HeldRow {
+    HeldRow {
+        user: field!(json, "user"),
+        order: field!(json, "order"),
+        client_message_id: field!(json, "client_message_id"),
+        opening: field!(json, "opening"),
+        body: field!(json, "body"),
+    }
 }
 
 fn conversation(json: &Value) -> ConversationRow {
@@ -68,6 +81,12 @@ pub fn input(json: &Value) -> Input {
         "compose" => Input::Do(Act::Compose {
             conversation: field!(json, "conversation"),
             client_message_id: field!(json, "client_message_id"),
+            body: field!(json, "body"),
+        }),
+        "compose_to" => Input::Do(Act::ComposeTo {
+            user: field!(json, "user"),
+            client_message_id: field!(json, "client_message_id"),
+            opening: field!(json, "opening"),
             body: field!(json, "body"),
         }),
         "open_with" => Input::Do(Act::OpenWith { user: field!(json, "user"), client_message_id: field!(json, "client_message_id") }),

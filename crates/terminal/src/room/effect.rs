@@ -26,6 +26,12 @@ pub enum Effect {
         body: Body,
         line: String,
     },
+    /// A message to somebody with whom there is no conversation yet; the room has to learn its id.
+    ComposeTo {
+        user: UserId,
+        body: Body,
+        line: String,
+    },
     /// A conversation with this user; the device makes the request's id.
     Open(UserId),
     Quit,

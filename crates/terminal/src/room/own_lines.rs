@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chatlane_protocol::{Body, ClientMessageId, Content, ConversationId, Refusal, UserId};
-use chatlane_session::{OutboxRow, OutboxState};
+use chatlane_session::{HeldRow, OutboxRow, OutboxState};
 
 use crate::text;
 
@@ -23,8 +23,8 @@ pub struct Pending {
 /// The lines that were typed here. Those of a former run are among them if they have not ended.
 #[derive(Debug, Default)]
 pub struct OwnLines {
-    /// Lines typed to somebody whose conversation is not there yet.
-    held: Vec<(UserId, String)>,
+    /// Lines typed to somebody whose conversation is not there yet, in the order of typing.
+    held: Vec<(UserId, ClientMessageId, Pending)>,
     pending: BTreeMap<MessageName, Pending>,
     /// The order of typing of the lines in `pending`: it is that of their ids only on one clock.
     typed: Vec<MessageName>,
@@ -36,8 +36,10 @@ pub struct OwnLines {
 
 impl OwnLines {
     /// Those that the store held.
-    pub fn restored(outbox: Vec<OutboxRow>) -> Self {
+    pub fn restored(outbox: Vec<OutboxRow>, held: Vec<HeldRow>) -> Self {
         let mut own = Self::default();
+        let kept = |row: HeldRow| (row.user, row.client_message_id, Pending { line: words(&row.body), kept: true, shown: false });
+        own.held.extend(held.into_iter().map(kept));
         for OutboxRow { conversation, client_message_id, body, state, .. } in outbox {
             let name = (conversation, client_message_id);
             own.typed.push(name.clone());
@@ -54,16 +56,27 @@ impl OwnLines {
         std::mem::take(&mut self.failed)
     }
 
-    /// Keeps a line typed to `user` until the conversation is there.
-    pub fn hold(&mut self, user: UserId, line: String) {
-        self.held.push((user, line));
+    /// The device has taken a line to `user`, with whom there is no conversation yet.
+    pub fn hold(&mut self, user: UserId, id: ClientMessageId, line: String) {
+        self.held.push((user, id, Pending { line, kept: false, shown: false }));
     }
 
-    /// Takes the lines that were typed to `user` before the conversation was there.
-    pub fn release(&mut self, user: &UserId) -> impl Iterator<Item = String> + use<> {
-        let (released, held): (Vec<_>, _) = std::mem::take(&mut self.held).into_iter().partition(|(to, _)| to == user);
-        self.held = held;
-        released.into_iter().map(|(_, line)| line)
+    /// The store has it.
+    pub fn held_kept(&mut self, id: &ClientMessageId) {
+        self.held.iter_mut().filter(|(_, held, _)| held == id).for_each(|(.., pending)| pending.kept = true);
+    }
+
+    /// The conversation is there: what was typed to `user` is in it.
+    pub fn release(&mut self, user: &UserId, conversation: &ConversationId) {
+        for (_, id, pending) in self.held.extract_if(.., |(to, ..)| to == user) {
+            self.typed.push((conversation.clone(), id.clone()));
+            self.pending.insert((conversation.clone(), id), pending);
+        }
+    }
+
+    /// There will be no conversation: takes what was typed to `user`.
+    pub fn refuse(&mut self, user: &UserId) -> impl Iterator<Item = String> {
+        self.held.extract_if(.., move |(to, ..)| to == user).map(|(.., pending)| pending.line)
     }
 
     /// The device has taken a line and writes it into the store.
@@ -106,6 +119,11 @@ impl OwnLines {
     /// each.
     pub fn show_waiting(&mut self, conversation: Option<&ConversationId>) -> Vec<String> {
         let mut lines = vec![];
+        let held = self.held.iter_mut().filter(|_| conversation.is_none()).map(|(.., pending)| pending);
+        for pending in held.filter(|pending| pending.kept && !pending.shown) {
+            pending.shown = true;
+            lines.push(text::waiting(&pending.line));
+        }
         for name in self.typed.iter().filter(|name| conversation.is_none_or(|only| name.0 == *only)) {
             if let Some(pending) = self.pending.get_mut(name).filter(|pending| pending.kept && !pending.shown) {
                 pending.shown = true;
@@ -123,9 +141,8 @@ impl OwnLines {
     /// The last words: what was typed and has not ended.
     pub fn farewell(&mut self) -> Vec<String> {
         let mut lines = self.show_waiting(None);
-        let held = std::mem::take(&mut self.held).into_iter();
-        lines.extend(held.map(|(_, line)| text::not_sent(&line, "the conversation was not there yet")));
-        match self.pending.values().filter(|pending| pending.kept).count() {
+        let held = self.held.iter().map(|(.., pending)| pending);
+        match self.pending.values().chain(held).filter(|pending| pending.kept).count() {
             0 => {}
             1 => lines.push("· 1 message waits on this device; it is sent the next time".to_owned()),
             many => lines.push(format!("· {many} messages wait on this device; they are sent the next time")),

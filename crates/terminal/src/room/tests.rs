@@ -53,7 +53,7 @@ struct Scene {
 impl Scene {
     fn of(conversations: Vec<ConversationRow>) -> Self {
         let now = Instant::now();
-        Self { room: Room::new(user("alice"), Restored { conversations, outbox: vec![] }), now }
+        Self { room: Room::new(user("alice"), Restored { conversations, ..Restored::default() }), now }
     }
 
     /// Talking to bob, with entries up to `have` on the screen.
@@ -196,7 +196,7 @@ fn who_turns_to_a_conversation_sees_its_end_its_ticks_and_what_waits() {
         body: Body::text("unsent").unwrap(),
         state: OutboxState::Waiting,
     };
-    let mut room = Room::new(user("alice"), Restored { conversations: vec![bob], outbox: vec![waiting] });
+    let mut room = Room::new(user("alice"), Restored { conversations: vec![bob], outbox: vec![waiting], held: vec![] });
     let begun = room.begin(None, Instant::now());
     assert_eq!(begun[2], Effect::Turn { conversation: conversation("d1"), entries: PAGE });
     let entries = vec![entry("alice", 2, "a"), entry("alice", 3, "b"), entry("alice", 4, "c")];
@@ -256,7 +256,7 @@ fn a_message_that_failed_in_a_former_run_is_shown_and_given_up() {
         body: Body::new("image/png", chatlane_protocol::Content::Data(vec![0; 9])).unwrap(),
         state: OutboxState::Failed(refusal),
     };
-    let mut room = Room::new(user("alice"), Restored { conversations: vec![row("d1", "bob", 1)], outbox: vec![failed] });
+    let mut room = Room::new(user("alice"), Restored { conversations: vec![row("d1", "bob", 1)], outbox: vec![failed], held: vec![] });
     let effects = room.begin(None, Instant::now());
     assert!(effects.contains(&Effect::Say("  ✗ not sent: too_large: [image/png, 9 bytes]".to_owned())), "{effects:?}");
     assert!(effects.contains(&Effect::Do(Act::Discard { conversation: conversation("d1"), client_message_id: id("m1") })), "{effects:?}");
@@ -330,11 +330,14 @@ fn a_conversation_that_opens_behind_the_users_back_takes_only_its_lines() {
     let mut scene = Scene::of(vec![row("d2", "carol", 1)]);
     let effects = scene.room.begin(None, scene.now);
     assert_eq!(effects[2], Effect::Open(user("bob")));
-    scene.room.typed(b"for bob");
+    let effects = scene.room.typed(b"for bob");
+    let [Effect::ComposeTo { user: to, line, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!((to, line.as_str()), (&user("bob"), "for bob"));
+    scene.room.held(user("bob"), id("m"), "for bob".to_owned());
+    scene.shows(Shown::Held { user: user("bob"), client_message_id: id("m") });
+    assert_eq!(scene.later()[0], "  ○ for bob");
     scene.room.typed(b"/with carol");
-    let effects = scene.shows(Shown::Opened { user: user("bob"), conversation: conversation("d1") });
-    let [Effect::Compose { conversation: to, line, .. }] = &effects[..] else { panic!("{effects:?}") };
-    assert_eq!((to, line.as_str()), (&conversation("d1"), "for bob"));
+    assert!(scene.shows(Shown::Opened { user: user("bob"), conversation: conversation("d1") }).is_empty());
     let effects = scene.room.typed(b"for carol");
     assert!(matches!(&effects[..], [Effect::Compose { conversation: to, .. }] if *to == conversation("d2")), "{effects:?}");
 }

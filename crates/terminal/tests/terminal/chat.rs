@@ -289,10 +289,12 @@ async fn the_end_of_the_input_waits_for_the_last_line_and_quit_does_not() {
 }
 
 #[tokio::test]
-async fn who_quits_before_the_conversation_is_there_sees_what_was_not_kept() {
+async fn what_is_typed_before_the_conversation_is_there_is_kept() {
     let mut scene = Scene::connected("alice", None).await;
-    scene.user.keyboard.write_all(b"too early\n/quit\n").await.unwrap();
-    scene.user.sees("  ✗ not sent: the conversation was not there yet: too early").await;
+    scene.user.keyboard.write_all(b"early\n").await.unwrap();
+    scene.user.sees("  ○ early").await;
+    scene.user.types("/quit").await;
+    scene.user.sees("· 1 message waits on this device; it is sent the next time").await;
     scene.user.ends().await;
 }
 

@@ -245,7 +245,7 @@ impl World {
                 Change::Entries { conversation, entries } => (conversation, entries.as_slice()),
                 Change::Conversation(row) => (&row.conversation, &[][..]),
                 Change::DropBeyond { conversation, .. } | Change::DropAll(conversation) => (conversation, &[][..]),
-                Change::Outbox(_) | Change::OutboxDone { .. } => continue,
+                Change::Outbox(_) | Change::OutboxDone { .. } | Change::Held(_) | Change::HeldDone(_) => continue,
             };
             touched.entry(conversation.clone()).or_default().extend(entries.iter().map(|entry| entry.position));
         }

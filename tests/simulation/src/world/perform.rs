@@ -71,8 +71,16 @@ impl World {
         if DEVICES[device] == with || self.phones[device].session.is_none() {
             return false;
         }
-        let client_message_id = self.phones[device].next_id("o");
-        self.input(device, Input::Do(Act::OpenWith { user: UserId::new(USERS[with]).expect("a user"), client_message_id }))
+        let (opening, user) = (self.phones[device].next_id("o"), UserId::new(USERS[with]).expect("a user"));
+        // Some say their first word at once.
+        let act = if self.dice.one_in(3) {
+            let client_message_id = self.phones[device].next_id("m");
+            let body = Body::text(format!("this is {client_message_id}")).expect("not empty");
+            Act::ComposeTo { user, client_message_id, opening, body }
+        } else {
+            Act::OpenWith { user, client_message_id: opening }
+        };
+        self.input(device, Input::Do(act))
     }
 
     pub(crate) fn compose(&mut self, device: usize, pick: usize, messages: usize, bytes: usize) -> Option<()> {

@@ -222,6 +222,9 @@ impl World {
             if let Some(row) = session.outbox().find(|row| !matches!(row.state, OutboxState::Failed(_))) {
                 return unrest(format!("device {number} has not sent {} with anchor {}", row.client_message_id, row.anchor));
             }
+            if let Some(held) = phone.held.first() {
+                return unrest(format!("device {number} holds {held}, and has no conversation for it"));
+            }
             if !phone.writing.is_empty() {
                 return unrest(format!("the store of device {number} is writing"));
             }
