@@ -40,7 +40,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// $4.32 a day. The heaviest honest use, a login with 500 conversations and 10,000 missed entries, spends a fiftieth of the burst.
+    /// $4.32 a day. The heaviest honest use, a login with 500 conversations and 10,000 missed entries, spends an eighth of the burst; five messages a second are 300 units.
     pub const DEFAULT: Self = Self { units_per_s: 400, burst: 120_000, charged_min: 500 };
 
     /// So many windows count. Who spends steadily is overdrawn within them at a fifteenth more than the budget.

@@ -5,13 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chatlane_aws::items::spent;
-use chatlane_chat::ports::Accounts as _;
+use chatlane_chat::ports::{Accounts as _, Gate, InboxRow, Inboxes as _};
 use chatlane_chat::testing::builders::{position, user};
+use chatlane_client::device::{Device, DeviceOptions};
+use chatlane_client::store::Store;
 use chatlane_functions::environment::system_clock;
 use chatlane_local::embedded::Call;
-use chatlane_protocol::ConversationId;
 use chatlane_protocol::frames::Outcome;
-use chatlane_tests_e2e::{BUDGET, Device, DeviceError, Running, message, patiently, program, start};
+use chatlane_protocol::{Body, ConversationId, Token};
+use chatlane_tests_e2e::past::Past;
+use chatlane_tests_e2e::{BUDGET, DeviceError, Running, message, patiently, program, start};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -138,7 +141,7 @@ async fn attack(stack: &Running, who: &str, connections: usize, frames: &[Value]
 }
 
 /// A hundred messages, ten hellos and ten syncs, each until it is answered. How often the most unlucky one was refused after `closed`.
-async fn innocent(alice: &Device, lanes: &[ConversationId], closed: &AtomicBool) -> usize {
+async fn innocent(alice: &chatlane_tests_e2e::Device, lanes: &[ConversationId], closed: &AtomicBool) -> usize {
     let mut most = 0;
     for number in 0..120 {
         let lane = &lanes[number % lanes.len()];
@@ -200,4 +203,60 @@ async fn whoever_makes_a_stack_work_is_shut_out_and_an_innocent_user_is_served()
         assert!(most <= 1, "{who}: a frame of alice's was refused {most} times after the gate was shut");
         assert_eq!(stack.refused(who).await, 429);
     }
+}
+
+/// A login with 500 conversations and 10,000 missed entries, then five messages a second to somebody who listens: every unit is charged.
+#[tokio::test(flavor = "multi_thread")]
+async fn heavy_honest_use_never_meets_the_limit() {
+    const CONVERSATIONS: u64 = 500;
+    const MESSAGES: u64 = 50;
+    let stack = start(|settings| {
+        settings.environment.insert(BUDGET.to_owned(), "400".to_owned());
+        settings.environment.insert("CHATLANE_CHARGED_MIN_UNITS".to_owned(), "1".to_owned());
+    })
+    .await;
+    let mut past = Past::of(&stack).await;
+    let all: Vec<ConversationId> =
+        (0..CONVERSATIONS).map(|number| past.conversation("alice", &format!("friend-{number:03}"), 21)).collect();
+    past.write(&stack).await;
+    let backend = stack.store().await;
+    let spent = async || {
+        let windows = backend.charge(&user("alice"), u64::from(u32::MAX), 0, 60, system_clock()).await.expect("the account is read");
+        windows.into_values().sum::<u64>()
+    };
+
+    let store = Store::in_memory(&user("alice")).expect("a store");
+    let mut options = DeviceOptions::new(stack.url(), &store);
+    options.settings.new_entries_max = u64::MAX; // a new device would begin at the ends
+    let token = Token::new(stack.token("alice", Duration::from_hours(1))).expect("a token");
+    let tokens = move || {
+        let token = token.clone();
+        async move { Ok(token) }
+    };
+    let (device, mut shown) = Device::start(options, store, tokens).expect("the device starts");
+    let reader = tokio::spawn(async move { while shown.recv().await.is_some() {} });
+    let caught_up = async {
+        let is_told = |row: &InboxRow| row.delivered_furthest().seq.get() == 21;
+        let told = async || backend.inbox(&user("alice"), None, all.len()).await.expect("the inbox is read");
+        while !told().await.iter().all(|(_, row)| row.as_ref().is_ok_and(is_told)) {
+            tokio::time::sleep(Duration::from_millis(200)).await; // between two looks
+        }
+    };
+    patiently("alice has everything, and has said so", caught_up).await;
+    let login = spent().await;
+
+    let friend = stack.device("friend-000").await;
+    let mut pace = tokio::time::interval(Duration::from_millis(200));
+    for number in 0..MESSAGES {
+        pace.tick().await;
+        device.compose(all[0].clone(), Body::text(format!("m{number}")).expect("not empty"));
+    }
+    friend.entry(&all[0], 21 + MESSAGES).await;
+    stack.quiet().await;
+    let a_second = (spent().await - login) * 5 / MESSAGES;
+    println!("{login} units for the login, {a_second} a second for five messages");
+    assert!(login < 120_000 / 4 && a_second < 400, "{login} and {a_second} units");
+    assert_eq!(backend.gate(&user("alice")).await.expect("the gate is read"), Gate::default());
+    device.shutdown().await.expect("the device ends");
+    reader.await.expect("it reads to the end");
 }
