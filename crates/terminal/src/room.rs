@@ -6,15 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, EntryKind, Position, Refusal, Seq, UserId};
+use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, EntryKind, Position, Seq, UserId};
 
 use super::command::{self, Command};
 use super::conversation_view::ConversationView;
 use super::status::{Status, StatusLine};
 use super::text;
-use chatlane_session::{Act, ConversationRow, Failure, OutgoingState, Restored, Shown};
+use chatlane_session::{Act, ConversationRow, OutgoingState, Restored, Shown};
 
 mod effect;
+mod failed;
 mod own_lines;
 
 pub(super) use effect::Effect;
@@ -73,8 +74,8 @@ impl Room {
     pub(super) fn begin(&mut self, peer: Option<UserId>, now: Instant) -> Vec<Effect> {
         let mut effects = vec![Effect::Say(format!("· you are {}; /help lists what you can type", text::visible(self.me.as_str())))];
         let peer = peer.or_else(|| command::default_peer(&self.me));
-        let unread = self.conversations.values().filter(|view| view.unread > 0 && view.row.with != peer);
-        effects.extend(unread.map(|view| Effect::Say(listed(view, false))));
+        let unread = self.conversations.values().filter(|view| view.unread() > 0 && view.row.with != peer);
+        effects.extend(unread.map(|view| Effect::Say(view.listed(false))));
         for ((conversation, id), refusal) in self.own.take_failed() {
             effects.extend(self.outgoing(conversation, id, OutgoingState::Failed(refusal), now));
         }
@@ -110,7 +111,7 @@ impl Room {
 
     fn say(&mut self, line: String) -> Vec<Effect> {
         match &self.current {
-            Current::In(conversation) => vec![compose(conversation.clone(), line)],
+            Current::In(conversation) => vec![self.compose(conversation, line)],
             Current::Opening(peer) => {
                 self.own.hold(peer.clone(), line);
                 vec![]
@@ -140,7 +141,28 @@ impl Room {
         let missing = view.row.have.seq.get().saturating_sub(view.shown().seq.get());
         // What this run has shown is still on the screen: all that is new is put behind it.
         let entries = if view.oldest().is_none() { PAGE } else { usize::try_from(missing).unwrap_or(usize::MAX) };
-        vec![Effect::Say(format!("· talking to {}", view.name())), Effect::Turn { conversation, entries }]
+        let mut effects = vec![Effect::Say(format!("· talking to {}", view.name())), Effect::Turn { conversation, entries }];
+        effects.extend(view.row.with.clone().map(Effect::Remember));
+        effects
+    }
+
+    /// With whom, for a line about a conversation that the user is not in.
+    fn elsewhere(&self, conversation: &ConversationId) -> Option<String> {
+        let view = (self.current != Current::In(conversation.clone())).then(|| self.conversations.get(conversation))?;
+        Some(view.map_or_else(|| conversation.to_string(), ConversationView::name))
+    }
+
+    /// The `○` of the lines, in one conversation or in all, that have none on the screen yet.
+    fn waiting(&mut self, only: Option<&ConversationId>) -> Vec<String> {
+        let lines = self.own.show_waiting(only);
+        lines.iter().map(|(conversation, line)| text::waiting(line, self.elsewhere(conversation).as_deref())).collect()
+    }
+
+    fn compose(&self, conversation: &ConversationId, line: String) -> Effect {
+        match Body::text(line.clone()) {
+            Ok(body) => Effect::Compose { conversation: conversation.clone(), body, line },
+            Err(error) => Effect::Say(text::not_sent(&line, self.elsewhere(conversation).as_deref(), &error.to_string())),
+        }
     }
 
     /// The store's last entries of a conversation that the user has turned to.
@@ -158,8 +180,8 @@ impl Room {
         if nothing_here {
             effects.push(Effect::Do(Act::LoadHistory { conversation: conversation.clone(), before: None }));
         }
-        effects.extend(read_up_to(view));
-        effects.extend(self.own.show_waiting(Some(conversation)).into_iter().map(Effect::Say));
+        effects.extend(view.mark_read().map(Effect::Do));
+        effects.extend(self.waiting(Some(conversation)).into_iter().map(Effect::Say));
         effects
     }
 
@@ -175,7 +197,7 @@ impl Room {
         effects.extend(entries.iter().map(|entry| Effect::Say(view.line(entry, &self.me))));
         let begins = done || entries.first().is_some_and(|first| first.position.seq <= Seq::FIRST);
         effects.push(Effect::Say(if begins { "· that is the beginning" } else { "· further back: /history" }.to_owned()));
-        effects.extend(read_up_to(view));
+        effects.extend(view.mark_read().map(Effect::Do));
         effects
     }
 
@@ -184,9 +206,9 @@ impl Room {
             return vec![Effect::Say("· no conversations yet: /with NAME".to_owned())];
         }
         let mut conversations: Vec<&ConversationView> = self.conversations.values().collect();
-        conversations.sort_by_key(|view| (std::cmp::Reverse(view.unread), view.name()));
+        conversations.sort_by_key(|view| (std::cmp::Reverse(view.unread()), view.name()));
         let here = |view: &ConversationView| self.current == Current::In(view.row.conversation.clone());
-        conversations.into_iter().map(|view| Effect::Say(listed(view, here(view)))).collect()
+        conversations.into_iter().map(|view| Effect::Say(view.listed(here(view)))).collect()
     }
 
     /// The connection is in another state.
@@ -226,8 +248,9 @@ impl Room {
                 vec![]
             }
             Shown::Opened { user, conversation } => self.opened(&user, &conversation),
-            Shown::Failed(Failure::Open { user, refusal }) => self.open_failed(&user, &refusal),
-            other => command::answered(&other).map(Effect::Say).into_iter().collect(),
+            Shown::Failed(failure) => self.failed(failure),
+            Shown::Storing(stores) => vec![Effect::Say(command::storing(stores).to_owned())],
+            Shown::Connection(_) => vec![],
         }
     }
 
@@ -236,6 +259,7 @@ impl Room {
         if from_other {
             self.connection.received();
         }
+        self.has(conversation, &entry);
         if self.current != Current::In(conversation.clone()) {
             if from_other {
                 self.news.insert(conversation.clone());
@@ -248,17 +272,27 @@ impl Room {
         let Some(view) = self.conversations.get_mut(conversation) else { return vec![] };
         let put = view.put(vec![entry], &self.me);
         let mut effects: Vec<_> = put.iter().filter(|_| !on_screen).map(|entry| Effect::Say(text::entry(entry))).collect();
-        effects.extend(read_up_to(view));
+        effects.extend(view.mark_read().map(Effect::Do));
         self.settle_later(now);
         effects
     }
 
+    /// The device has this entry.
+    pub(super) fn has(&mut self, conversation: &ConversationId, entry: &Entry) {
+        if entry.sender == self.me && matches!(entry.kind, EntryKind::Message { .. }) {
+            self.view(conversation).wrote(entry.position.seq);
+        }
+    }
+
+    /// The conversation, also where its row is yet to come.
+    fn view(&mut self, conversation: &ConversationId) -> &mut ConversationView {
+        let empty = || ConversationView::new(ConversationRow::empty(conversation.clone()));
+        self.conversations.entry(conversation.clone()).or_insert_with(empty)
+    }
+
     fn conversation(&mut self, row: ConversationRow, unread: u64, now: Instant) -> Vec<Effect> {
         let conversation = row.conversation.clone();
-        match self.conversations.get_mut(&conversation) {
-            Some(view) => view.update(row, unread),
-            None => drop(self.conversations.insert(conversation.clone(), ConversationView::new(row))),
-        }
+        self.view(&conversation).update(row, unread);
         self.settle_later(now);
         // Who talks to nobody talks to the first who writes.
         if self.current == Current::Nobody && self.news.contains(&conversation) {
@@ -281,14 +315,15 @@ impl Room {
                 if let Some(view) = self.conversations.get_mut(&conversation) {
                     view.stored(stored.position);
                 }
-                let elsewhere = self.current != Current::In(conversation);
+                let elsewhere = self.elsewhere(&conversation);
                 self.ticks_at.get_or_insert(now + TICKS_SETTLE);
-                vec![Effect::Say(if shown || elsewhere { text::stored_late(seq, &line) } else { text::stored(seq) })]
+                let late = shown || elsewhere.is_some();
+                vec![Effect::Say(if late { text::stored_late(seq, &line, elsewhere.as_deref()) } else { text::stored(seq) })]
             }
             OutgoingState::Failed(refusal) => {
                 let Some(Pending { line, .. }) = self.own.failed(&name) else { return vec![] };
                 vec![
-                    Effect::Say(text::not_sent(&line, &text::refused(&refusal))),
+                    Effect::Say(text::not_sent(&line, self.elsewhere(&conversation).as_deref(), &text::refused(&refusal))),
                     Effect::Do(Act::Discard { conversation, client_message_id: id }),
                 ]
             }
@@ -296,23 +331,9 @@ impl Room {
     }
 
     fn opened(&mut self, user: &UserId, conversation: &ConversationId) -> Vec<Effect> {
-        let view = self
-            .conversations
-            .entry(conversation.clone())
-            .or_insert_with(|| ConversationView::new(ConversationRow::empty(conversation.clone())));
-        view.row.with.get_or_insert_with(|| user.clone());
+        self.view(conversation).row.with.get_or_insert_with(|| user.clone());
         let mut effects = if self.current == Current::Opening(user.clone()) { self.turn(conversation.clone()) } else { vec![] };
-        effects.extend(self.own.release(user).map(|line| compose(conversation.clone(), line)));
-        effects
-    }
-
-    fn open_failed(&mut self, user: &UserId, refusal: &Refusal) -> Vec<Effect> {
-        if self.current == Current::Opening(user.clone()) {
-            self.current = Current::Nobody;
-        }
-        let why = text::refused(refusal);
-        let mut effects = vec![Effect::Say(format!("· cannot talk to {}: {why}", text::visible(user.as_str())))];
-        effects.extend(self.own.release(user).map(|line| Effect::Say(text::not_sent(&line, &why))));
+        effects.extend(self.own.release(user).map(|line| self.compose(conversation, line)));
         effects
     }
 
@@ -341,11 +362,11 @@ impl Room {
     }
 
     fn settled(&mut self, now: Instant) -> Vec<String> {
-        let mut lines = self.own.show_waiting(None);
+        let mut lines = self.waiting(None);
         lines.extend(self.connection.say(now));
         for conversation in std::mem::take(&mut self.news) {
-            if let Some(view) = self.conversations.get(&conversation).filter(|view| view.unread > 0) {
-                lines.push(format!("{} · /with {}", listed(view, false), view.name()));
+            if let Some(view) = self.conversations.get(&conversation).filter(|view| view.unread() > 0) {
+                lines.push(format!("{} · /with {}", view.listed(false), view.name()));
             }
         }
         lines
@@ -358,27 +379,14 @@ impl Room {
 
     /// The last words: what was typed and has no end.
     pub(super) fn farewell(&mut self) -> Vec<String> {
-        self.own.farewell()
+        let mut lines = self.waiting(None);
+        for (user, line) in self.own.take_held() {
+            let elsewhere = (self.current != Current::Opening(user.clone())).then(|| text::visible(user.as_str()));
+            lines.push(text::not_sent(&line, elsewhere.as_deref(), "the conversation was not there yet"));
+        }
+        lines.extend(self.own.kept_here());
+        lines
     }
-}
-
-fn compose(conversation: ConversationId, line: String) -> Effect {
-    match Body::text(line.clone()) {
-        Ok(body) => Effect::Compose { conversation, body, line },
-        Err(error) => Effect::Say(text::not_sent(&line, &error.to_string())),
-    }
-}
-
-/// What is on the screen is read.
-fn read_up_to(view: &ConversationView) -> Option<Effect> {
-    let position = view.shown();
-    (position.seq > view.row.read.seq).then(|| Effect::Do(Act::MarkRead { conversation: view.row.conversation.clone(), position }))
-}
-
-fn listed(view: &ConversationView, here: bool) -> String {
-    let name = view.name();
-    let unread = if view.unread == 0 { "nothing new".to_owned() } else { format!("{} unread", view.unread) };
-    if here { format!("· {name}: {unread} (here)") } else { format!("· {name}: {unread}") }
 }
 
 #[cfg(test)]

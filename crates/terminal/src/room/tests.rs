@@ -2,7 +2,7 @@
 
 use chatlane_protocol::frames::{MemberCursors, Stored};
 use chatlane_protocol::{ErrorCode, Refusal, UnixMillis};
-use chatlane_session::{OutboxRow, OutboxState};
+use chatlane_session::{Failure, OutboxRow, OutboxState};
 
 use super::*;
 
@@ -258,18 +258,18 @@ fn a_message_that_failed_in_a_former_run_is_shown_and_given_up() {
     };
     let mut room = Room::new(user("alice"), Restored { conversations: vec![row("d1", "bob", 1)], outbox: vec![failed] });
     let effects = room.begin(None, Instant::now());
-    assert!(effects.contains(&Effect::Say("  ✗ not sent: too_large: [image/png, 9 bytes]".to_owned())), "{effects:?}");
+    assert!(effects.contains(&Effect::Say("  ✗ not sent: too_large: to bob: [image/png, 9 bytes]".to_owned())), "{effects:?}");
     assert!(effects.contains(&Effect::Do(Act::Discard { conversation: conversation("d1"), client_message_id: id("m1") })), "{effects:?}");
     assert!(!room.is_busy());
 }
 
 #[test]
-fn a_message_that_ends_while_the_user_is_elsewhere_is_shown_with_its_words() {
+fn a_message_that_ends_while_the_user_is_elsewhere_is_shown_with_its_words_and_whom_it_went_to() {
     let mut scene = Scene::of(vec![row("d1", "bob", 1), row("d2", "carol", 1)]);
     scene.room.begin(None, scene.now);
-    scene.types("to bob", "m1");
+    scene.types("hello", "m1");
     scene.room.typed(b"/with carol");
-    assert_eq!(said(scene.outgoing("m1", stored(2))), ["  ✓ #2 to bob"]);
+    assert_eq!(said(scene.outgoing("m1", stored(2))), ["  ✓ #2 to bob: hello"]);
 }
 
 #[test]
@@ -337,4 +337,60 @@ fn a_conversation_that_opens_behind_the_users_back_takes_only_its_lines() {
     assert_eq!((to, line.as_str()), (&conversation("d1"), "for bob"));
     let effects = scene.room.typed(b"for carol");
     assert!(matches!(&effects[..], [Effect::Compose { conversation: to, .. }] if *to == conversation("d2")), "{effects:?}");
+}
+
+#[test]
+fn whatever_becomes_of_another_conversation_names_it() {
+    let mut scene = Scene::of(vec![row("d1", "bob", 1), row("d2", "carol", 1)]);
+    scene.room.begin(None, scene.now);
+    scene.types("one", "m1");
+    scene.types("two", "m2");
+    scene.room.typed(b"/with carol");
+    assert_eq!(scene.later(), ["  ○ to bob: one", "  ○ to bob: two", "· connecting…"]);
+    let refused = OutgoingState::Failed(Refusal::new(ErrorCode::Forbidden, ""));
+    assert_eq!(said(scene.outgoing("m1", refused)), ["  ✗ not sent: forbidden: to bob: one"]);
+    let refusal = Refusal::new(ErrorCode::Busy, "");
+    let history = Failure::History { conversation: conversation("d1"), refusal: refusal.clone() };
+    assert_eq!(said(scene.shows(Shown::Failed(history))), ["· no history with bob: busy"]);
+    let gone = ConversationRow { with: None, ..row("d1", "bob", 1) };
+    scene.shows(Shown::Conversation { row: gone, unread: 0 });
+    let gone = Shown::Failed(Failure::NoConversation(conversation("d1")));
+    assert_eq!(said(scene.shows(gone)), ["· this conversation with bob is not there any more"]);
+
+    scene.room.typed(b"/with dave");
+    scene.room.typed(b"early");
+    scene.room.typed(b"/with erin");
+    scene.room.typed(b"later");
+    let failed = Failure::Open { user: user("dave"), refusal };
+    assert_eq!(said(scene.shows(Shown::Failed(failed))), ["· cannot talk to dave: busy", "  ✗ not sent: busy: to dave: early"]);
+    let last = ["  ✗ not sent: the conversation was not there yet: later", "· 1 message waits on this device; it is sent the next time"];
+    assert_eq!(scene.room.farewell(), last);
+}
+
+#[test]
+fn what_the_user_wrote_elsewhere_is_not_unread() {
+    let mut scene = Scene::with_bob(1);
+    for (sender, seq) in [("carol", 1), ("alice", 2), ("alice", 3), ("carol", 4)] {
+        let entry = entry(sender, seq, "hi");
+        scene.shows(Shown::Entry { conversation: conversation("d2"), entry });
+        scene.shows(Shown::Conversation { row: row("d2", "carol", seq), unread: seq });
+    }
+    assert_eq!(scene.later(), ["· carol: 2 unread · /with carol"]);
+    assert_eq!(said(scene.room.typed(b"/list")), ["· carol: 2 unread", "· bob: 1 unread (here)"]);
+    let read = ConversationRow { read: at(1), read_count: 1, ..row("d2", "carol", 4) };
+    scene.shows(Shown::Conversation { row: read, unread: 3 });
+    assert_eq!(said(scene.room.typed(b"/list")), ["· bob: 1 unread (here)", "· carol: 1 unread"]);
+    scene.shows(Shown::RolledBack { conversation: conversation("d2"), position: at(1) });
+    scene.shows(Shown::Conversation { row: row("d2", "carol", 1), unread: 1 });
+    assert_eq!(said(scene.room.typed(b"/list")), ["· bob: 1 unread (here)", "· carol: 1 unread"]);
+}
+
+#[test]
+fn whom_one_turns_to_is_remembered_once_they_are_there() {
+    let mut scene = Scene::with_bob(1);
+    let remembered = |effects: Vec<Effect>| effects.into_iter().filter(|effect| matches!(effect, Effect::Remember(_))).collect::<Vec<_>>();
+    assert_eq!(remembered(scene.room.typed(b"/with carol")), []);
+    let opened = Shown::Opened { user: user("carol"), conversation: conversation("d2") };
+    assert_eq!(remembered(scene.shows(opened)), [Effect::Remember(user("carol"))]);
+    assert_eq!(remembered(scene.room.typed(b"/with bob")), [Effect::Remember(user("bob"))]);
 }
