@@ -158,6 +158,11 @@ impl Store {
         &self.user
     }
 
+    /// The file, if the store has one.
+    pub fn path(&self) -> Option<&Path> {
+        self.connection.path().filter(|path| !path.is_empty()).map(Path::new)
+    }
+
     /// Makes all of these changes, in their order, or none. They survive a crash of the machine when this returns.
     pub fn apply<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) -> Result<(), StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

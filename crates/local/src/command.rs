@@ -1,6 +1,5 @@
 //! The command line: run the stack, or chat.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use axum::body::Bytes;
 use chatlane_client::device::DeviceOptions;
 use chatlane_functions::Function;
 use chatlane_protocol::{DeviceId, Token, UserId};
-use chatlane_terminal::{ChatOptions, chat};
+use chatlane_terminal::{ChatOptions, Editor, chat};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::client::legacy::Client;
@@ -223,11 +222,16 @@ async fn run_chat(options: Chat) -> anyhow::Result<()> {
         let user = user.clone();
         async move { fetch_token(port, &user).await.map_err(Into::into) }
     };
-    let input = tokio::io::BufReader::new(tokio::io::stdin());
-    let mut output = std::io::stdout();
-    let chatted = chat(options, store, tokens, input, &mut output).await;
-    output.flush()?;
-    Ok(chatted?)
+    let Some((mut editor, input, output)) = Editor::open().context("cannot use this terminal")? else {
+        let input = tokio::io::BufReader::new(tokio::io::stdin());
+        return Ok(chat(options, store, tokens, input, std::io::stdout()).await?);
+    };
+    tokio::select! {
+        chatted = chat(options, store, tokens, input, output) => chatted?,
+        () = editor.left() => {}
+        () = terminated() => {} // and the terminal is as it was
+    }
+    Ok(())
 }
 
 /// A token of the development issuer that the stack runs.

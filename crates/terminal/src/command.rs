@@ -1,17 +1,15 @@
-//! What a typed line asks for, and what that is answered.
+//! What a typed line asks for.
 
 use chatlane_protocol::UserId;
-use chatlane_session::{Act, Failure, Shown};
-
-use super::text;
+use chatlane_session::Act;
 
 /// What `/help` shows.
 pub(super) const HELP: [&str; 6] = [
-    "a line of text: send it to the one you are talking to",
+    "a line of text: send it to the one you are talking to · //: the same for a line that begins with /",
     "/with NAME: talk to NAME from now on · /list: your conversations, with what is unread",
     "/history: what was said before",
     "/connect: try again now",
-    "/quit or Ctrl-D: end · /help: this",
+    "/quit: end at once · Ctrl-D: end when all is sent · /help: this",
     "○ kept here, to be sent · ✓ stored, at its number · ✓✓ delivered, read · ✗ not sent",
 ];
 
@@ -42,6 +40,9 @@ pub(super) fn read(line: &[u8]) -> Command {
         return Command::Nothing;
     }
     let Some(command) = line.strip_prefix('/') else { return Command::Say(line.to_owned()) };
+    if command.starts_with('/') {
+        return Command::Say(command.to_owned());
+    }
     match command.trim().split_once(char::is_whitespace).unwrap_or((command.trim(), "")) {
         ("quit", "") => Command::Quit,
         ("help", "") => Command::Help,
@@ -53,17 +54,12 @@ pub(super) fn read(line: &[u8]) -> Command {
     }
 }
 
-/// The line that answers a command, where the answer changes nothing else on the screen.
-pub(super) fn answered(shown: &Shown) -> Option<String> {
-    match shown {
-        Shown::Failed(Failure::History { refusal, .. }) => Some(format!("· no history: {}", text::refused(refusal))),
-        Shown::Failed(Failure::OtherUser(user)) => {
-            Some(format!("· the token is one of {}: it opens nothing of what is here; sign in as before", text::visible(user.as_str())))
-        }
-        Shown::Storing(false) => Some("· this device cannot store anything at the moment: what is new is shown when it can".to_owned()),
-        Shown::Storing(true) => Some("· this device can store again".to_owned()),
-        Shown::Failed(Failure::NoConversation(_)) => Some("· this conversation is not there any more".to_owned()),
-        _ => None,
+/// The line that says how the device's store is.
+pub(super) const fn storing(stores: bool) -> &'static str {
+    if stores {
+        "· this device can store again"
+    } else {
+        "· this device cannot store anything at the moment: what is new is shown when it can"
     }
 }
 
@@ -105,6 +101,13 @@ mod tests {
         ];
         for (line, command) in simple {
             assert_eq!(read(line), command);
+        }
+    }
+
+    #[test]
+    fn two_slashes_send_a_line_that_begins_with_one() {
+        for (line, said) in [("//help", "/help"), ("//", "/"), ("///x", "//x"), (" /help", " /help")] {
+            assert_eq!(read(line.as_bytes()), Command::Say(said.to_owned()));
         }
     }
 

@@ -1,18 +1,24 @@
 //! One conversation as the terminal shows it: what is on the screen, and which ticks one's own messages have.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use chatlane_protocol::frames::MemberCursors;
 use chatlane_protocol::{Entry, EntryKind, Position, Seq, UserId};
 
 use super::text;
-use chatlane_session::ConversationRow;
+use chatlane_session::{Act, ConversationRow};
 
 /// One conversation.
 #[derive(Debug)]
 pub(super) struct ConversationView {
     pub(super) row: ConversationRow,
-    pub(super) unread: u64,
+    /// With whom it was when that was known: its name goes on to be that.
+    was_with: Option<UserId>,
+    /// What the session counts: one's own messages behind unread ones are among them.
+    unread: u64,
+    /// Those of them that the device has.
+    own_unread: BTreeSet<Seq>,
     /// All up to here is on the screen, or was before.
     shown: Position,
     /// The first on the screen.
@@ -26,12 +32,51 @@ pub(super) struct ConversationView {
 impl ConversationView {
     pub(super) const fn new(row: ConversationRow) -> Self {
         let unread = row.unread();
-        Self { row, unread, shown: Position::ZERO, oldest: None, own: BTreeSet::new(), ticked: (Seq::ZERO, Seq::ZERO) }
+        Self {
+            row,
+            was_with: None,
+            unread,
+            own_unread: BTreeSet::new(),
+            shown: Position::ZERO,
+            oldest: None,
+            own: BTreeSet::new(),
+            ticked: (Seq::ZERO, Seq::ZERO),
+        }
     }
 
     /// With whom, for a line.
     pub(super) fn name(&self) -> String {
-        self.row.with.as_ref().map_or_else(|| self.row.conversation.to_string(), |with| text::visible(with.as_str()))
+        self.row
+            .with
+            .as_ref()
+            .or(self.was_with.as_ref())
+            .map_or_else(|| self.row.conversation.to_string(), |with| text::visible(with.as_str()))
+    }
+
+    /// Messages of others that the user has not read.
+    pub(super) fn unread(&self) -> u64 {
+        let own = self.own_unread.range((Bound::Excluded(self.row.read.seq), Bound::Unbounded)).count();
+        self.unread.saturating_sub(own.try_into().unwrap_or(u64::MAX))
+    }
+
+    /// The device has this message of one's own, wherever it was written.
+    pub(super) fn wrote(&mut self, seq: Seq) {
+        self.own_unread.insert(seq);
+    }
+
+    /// The line of the list.
+    pub(super) fn listed(&self, here: bool) -> String {
+        let (name, here) = (self.name(), if here { " (here)" } else { "" });
+        match self.unread() {
+            0 => format!("· {name}: nothing new{here}"),
+            unread => format!("· {name}: {unread} unread{here}"),
+        }
+    }
+
+    /// What is on the screen is read.
+    pub(super) fn mark_read(&self) -> Option<Act> {
+        let position = self.shown;
+        (position.seq > self.row.read.seq).then(|| Act::MarkRead { conversation: self.row.conversation.clone(), position })
     }
 
     /// Notes entries that come onto the screen: the newer ones behind, or older ones before what is there. Answers those that are not on
@@ -67,6 +112,7 @@ impl ConversationView {
     /// Everything beyond is gone; the screen begins anew if nothing stays.
     pub(super) fn roll_back(&mut self, position: Position) {
         self.own.retain(|seq| *seq <= position.seq);
+        self.own_unread.retain(|seq| *seq <= position.seq);
         self.ticked = (self.ticked.0.min(position.seq), self.ticked.1.min(position.seq));
         self.shown = if self.shown.seq > position.seq { position } else { self.shown };
         self.oldest = self.oldest.filter(|oldest| *oldest <= position.seq);
@@ -74,9 +120,10 @@ impl ConversationView {
 
     /// The row has changed. It was read before it was stored: cursors of others that came since are not in it.
     pub(super) fn update(&mut self, row: ConversationRow, unread: u64) {
-        let others = std::mem::replace(&mut self.row, row).others;
-        self.unread = unread;
-        for cursors in others {
+        self.own_unread.retain(|seq| *seq > row.read.seq);
+        let before = std::mem::replace(&mut self.row, row);
+        (self.was_with, self.unread) = (before.with.or(self.was_with.take()), unread);
+        for cursors in before.others {
             self.moved(cursors);
         }
     }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use chatlane_protocol::UserId;
@@ -19,10 +20,13 @@ use chatlane_session::{Act, ConnectionState, Shown};
 
 mod command;
 mod conversation_view;
+mod editor;
+mod last_peer;
 mod room;
 mod status;
 mod text;
 
+pub use editor::Editor;
 use room::{Effect, PAGE, Room};
 use status::Status;
 
@@ -34,7 +38,8 @@ const LAST_WORDS_WAIT: Duration = Duration::from_secs(10);
 pub struct ChatOptions {
     /// Where to connect to, and the device's patience.
     pub device: DeviceOptions,
-    /// Whom to talk to. Without: alice and bob talk to each other, others to the first who writes to them.
+    /// Whom to talk to. Without: whom the last chat on this store talked to last; before there was one, alice and bob talk to each other,
+    /// others to the first who writes to them.
     pub peer: Option<UserId>,
 }
 
@@ -63,14 +68,14 @@ pub async fn chat(
     input: impl AsyncBufRead + Unpin,
     output: impl Write,
 ) -> Result<(), ChatError> {
-    let restored = store.restore()?;
-    let user = store.user().clone();
+    let mut room = room(&store)?;
+    // Beside the store, not in it: it is nothing that the device has to keep.
+    let last_peer = store.path().map(|path| path.with_extension("peer"));
     let (device, mut shown) = Device::start(options.device, store, tokens)?;
     let mut screen = Screen { output };
-    let mut room = Room::new(user, restored);
-    let begun = room.begin(options.peer, Instant::now());
+    let begun = room.begin(options.peer.or_else(|| last_peer::read(last_peer.as_deref()?)), Instant::now());
 
-    let mut chat = Chat { device: &device, room: &mut room, screen: &mut screen };
+    let mut chat = Chat { device: &device, room: &mut room, screen: &mut screen, last_peer };
     let ended = match chat.carry_out(begun).await {
         Ok(ControlFlow::Continue(())) => chat.run(input, &mut shown).await,
         Ok(ControlFlow::Break(())) => Ok(()),
@@ -94,6 +99,26 @@ pub async fn chat(
         screen.say(&line)?;
     }
     Ok(())
+}
+
+/// What the store holds, as far as the chat begins with it.
+fn room(store: &Store) -> Result<Room, StoreError> {
+    let restored = store.restore()?;
+    let unread: Vec<_> =
+        restored.conversations.iter().filter(|row| row.unread() > 0).map(|row| (row.conversation.clone(), row.read)).collect();
+    let mut room = Room::new(store.user().clone(), restored);
+    for (conversation, read) in unread {
+        let mut before = None;
+        loop {
+            let entries = store.entries(&conversation, before, PAGE)?;
+            entries.iter().for_each(|entry| room.has(&conversation, entry));
+            before = entries.first().map(|first| first.position.seq);
+            if before.is_none_or(|first| first <= read.seq) {
+                break;
+            }
+        }
+    }
+    Ok(room)
 }
 
 /// Why the loop ends.
@@ -141,6 +166,7 @@ struct Chat<'a, W> {
     device: &'a Device,
     room: &'a mut Room,
     screen: &'a mut Screen<W>,
+    last_peer: Option<PathBuf>,
 }
 
 impl<W: Write> Chat<'_, W> {
@@ -211,6 +237,11 @@ impl<W: Write> Chat<'_, W> {
                 }
                 Effect::Do(act) => self.device.act(act),
                 Effect::Open(user) => self.device.open_with(user),
+                Effect::Remember(user) => {
+                    if let Some(file) = &self.last_peer {
+                        last_peer::write(file, &user);
+                    }
+                }
                 Effect::Quit => return Ok(ControlFlow::Break(())),
             }
         }

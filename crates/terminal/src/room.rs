@@ -6,15 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, EntryKind, Position, Refusal, Seq, UserId};
+use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, EntryKind, Position, Seq, UserId};
 
 use super::command::{self, Command};
 use super::conversation_view::ConversationView;
 use super::status::{Status, StatusLine};
 use super::text;
-use chatlane_session::{Act, ConversationRow, Failure, OutgoingState, Restored, Shown};
+use chatlane_session::{Act, ConversationRow, OutgoingState, Restored, Shown};
 
 mod effect;
+mod failed;
 mod own_lines;
 
 pub(super) use effect::Effect;
@@ -43,6 +44,8 @@ pub(super) struct Room {
     me: UserId,
     conversations: BTreeMap<ConversationId, ConversationView>,
     current: Current,
+    /// Conversations that the server does not know any more, with whom they were.
+    lost: BTreeMap<ConversationId, UserId>,
     own: OwnLines,
     news: BTreeSet<ConversationId>,
     connection: StatusLine,
@@ -57,6 +60,7 @@ impl Room {
             me,
             conversations: BTreeMap::new(),
             current: Current::Nobody,
+            lost: BTreeMap::new(),
             own: OwnLines::restored(restored.outbox, restored.held),
             news: BTreeSet::new(),
             connection: StatusLine::new(),
@@ -73,8 +77,8 @@ impl Room {
     pub(super) fn begin(&mut self, peer: Option<UserId>, now: Instant) -> Vec<Effect> {
         let mut effects = vec![Effect::Say(format!("· you are {}; /help lists what you can type", text::visible(self.me.as_str())))];
         let peer = peer.or_else(|| command::default_peer(&self.me));
-        let unread = self.conversations.values().filter(|view| view.unread > 0 && view.row.with != peer);
-        effects.extend(unread.map(|view| Effect::Say(listed(view, false))));
+        let unread = self.conversations.values().filter(|view| view.unread() > 0 && view.row.with != peer);
+        effects.extend(unread.map(|view| Effect::Say(view.listed(false))));
         for ((conversation, id), refusal) in self.own.take_failed() {
             effects.extend(self.outgoing(conversation, id, OutgoingState::Failed(refusal), now));
         }
@@ -110,10 +114,13 @@ impl Room {
 
     fn say(&mut self, line: String) -> Vec<Effect> {
         match &self.current {
-            Current::In(conversation) => vec![compose(conversation.clone(), line)],
+            Current::In(conversation) => vec![self.compose(conversation, line)],
             Current::Opening(peer) => {
                 let user = peer.clone();
-                vec![say(line, |body, line| Effect::ComposeTo { user, body, line })]
+                match Body::text(line.clone()) {
+                    Ok(body) => vec![Effect::ComposeTo { user, body, line }],
+                    Err(error) => vec![Effect::Say(text::not_sent(&line, None, &error.to_string()))],
+                }
             }
             Current::Nobody => vec![Effect::Say("· nobody to talk to yet: /with NAME".to_owned())],
         }
@@ -145,7 +152,36 @@ impl Room {
         let missing = view.row.have.seq.get().saturating_sub(view.shown().seq.get());
         // What this run has shown is still on the screen: all that is new is put behind it.
         let entries = if view.oldest().is_none() { PAGE } else { usize::try_from(missing).unwrap_or(usize::MAX) };
-        vec![Effect::Say(format!("· talking to {}", view.name())), Effect::Turn { conversation, entries }]
+        let mut effects = vec![Effect::Say(format!("· talking to {}", view.name())), Effect::Turn { conversation, entries }];
+        effects.extend(view.row.with.clone().map(Effect::Remember));
+        effects
+    }
+
+    /// With whom, for a line about a conversation that the user is not in.
+    fn elsewhere(&self, conversation: &ConversationId) -> Option<String> {
+        let view = (self.current != Current::In(conversation.clone())).then(|| self.conversations.get(conversation))?;
+        Some(view.map_or_else(|| conversation.to_string(), ConversationView::name))
+    }
+
+    /// The `○` of the lines, in one conversation or in all, that have none on the screen yet.
+    fn waiting(&mut self, only: Option<&ConversationId>) -> Vec<String> {
+        let lines = self.own.show_waiting(only);
+        let mut lines: Vec<String> =
+            lines.iter().map(|(conversation, line)| text::waiting(line, self.elsewhere(conversation).as_deref())).collect();
+        if only.is_none() {
+            for (user, line) in self.own.show_held() {
+                let elsewhere = (self.current != Current::Opening(user.clone())).then(|| text::visible(user.as_str()));
+                lines.push(text::waiting(&line, elsewhere.as_deref()));
+            }
+        }
+        lines
+    }
+
+    fn compose(&self, conversation: &ConversationId, line: String) -> Effect {
+        match Body::text(line.clone()) {
+            Ok(body) => Effect::Compose { conversation: conversation.clone(), body, line },
+            Err(error) => Effect::Say(text::not_sent(&line, self.elsewhere(conversation).as_deref(), &error.to_string())),
+        }
     }
 
     /// The store's last entries of a conversation that the user has turned to.
@@ -163,8 +199,8 @@ impl Room {
         if nothing_here {
             effects.push(Effect::Do(Act::LoadHistory { conversation: conversation.clone(), before: None }));
         }
-        effects.extend(read_up_to(view));
-        effects.extend(self.own.show_waiting(Some(conversation)).into_iter().map(Effect::Say));
+        effects.extend(view.mark_read().map(Effect::Do));
+        effects.extend(self.waiting(Some(conversation)).into_iter().map(Effect::Say));
         effects
     }
 
@@ -180,7 +216,7 @@ impl Room {
         effects.extend(entries.iter().map(|entry| Effect::Say(view.line(entry, &self.me))));
         let begins = done || entries.first().is_some_and(|first| first.position.seq <= Seq::FIRST);
         effects.push(Effect::Say(if begins { "· that is the beginning" } else { "· further back: /history" }.to_owned()));
-        effects.extend(read_up_to(view));
+        effects.extend(view.mark_read().map(Effect::Do));
         effects
     }
 
@@ -189,9 +225,9 @@ impl Room {
             return vec![Effect::Say("· no conversations yet: /with NAME".to_owned())];
         }
         let mut conversations: Vec<&ConversationView> = self.conversations.values().collect();
-        conversations.sort_by_key(|view| (std::cmp::Reverse(view.unread), view.name()));
+        conversations.sort_by_key(|view| (std::cmp::Reverse(view.unread()), view.name()));
         let here = |view: &ConversationView| self.current == Current::In(view.row.conversation.clone());
-        conversations.into_iter().map(|view| Effect::Say(listed(view, here(view)))).collect()
+        conversations.into_iter().map(|view| Effect::Say(view.listed(here(view)))).collect()
     }
 
     /// The connection is in another state.
@@ -236,8 +272,9 @@ impl Room {
                 self.settle_later(now);
                 vec![]
             }
-            Shown::Failed(Failure::Open { user, refusal }) => self.open_failed(&user, &refusal),
-            other => command::answered(&other).map(Effect::Say).into_iter().collect(),
+            Shown::Failed(failure) => self.failed(failure),
+            Shown::Storing(stores) => vec![Effect::Say(command::storing(stores).to_owned())],
+            Shown::Connection(_) => vec![],
         }
     }
 
@@ -246,6 +283,7 @@ impl Room {
         if from_other {
             self.connection.received();
         }
+        self.has(conversation, &entry);
         if self.current != Current::In(conversation.clone()) {
             if from_other {
                 self.news.insert(conversation.clone());
@@ -258,16 +296,32 @@ impl Room {
         let Some(view) = self.conversations.get_mut(conversation) else { return vec![] };
         let put = view.put(vec![entry], &self.me);
         let mut effects: Vec<_> = put.iter().filter(|_| !on_screen).map(|entry| Effect::Say(text::entry(entry))).collect();
-        effects.extend(read_up_to(view));
+        effects.extend(view.mark_read().map(Effect::Do));
         self.settle_later(now);
         effects
     }
 
+    /// The device has this entry.
+    pub(super) fn has(&mut self, conversation: &ConversationId, entry: &Entry) {
+        if entry.sender == self.me && matches!(entry.kind, EntryKind::Message { .. }) {
+            self.view(conversation).wrote(entry.position.seq);
+        }
+    }
+
+    /// The conversation, also where its row is yet to come.
+    fn view(&mut self, conversation: &ConversationId) -> &mut ConversationView {
+        let empty = || ConversationView::new(ConversationRow::empty(conversation.clone()));
+        self.conversations.entry(conversation.clone()).or_insert_with(empty)
+    }
+
     fn conversation(&mut self, row: ConversationRow, unread: u64, now: Instant) -> Vec<Effect> {
         let conversation = row.conversation.clone();
-        match self.conversations.get_mut(&conversation) {
-            Some(view) => view.update(row, unread),
-            None => drop(self.conversations.insert(conversation.clone(), ConversationView::new(row))),
+        let with = row.with.clone();
+        let view = self.view(&conversation);
+        let before = view.row.with.clone();
+        view.update(row, unread);
+        if let (Some(user), None) = (before, with) {
+            self.lost.insert(conversation.clone(), user);
         }
         self.settle_later(now);
         // Who talks to nobody talks to the first who writes.
@@ -291,14 +345,15 @@ impl Room {
                 if let Some(view) = self.conversations.get_mut(&conversation) {
                     view.stored(stored.position);
                 }
-                let elsewhere = self.current != Current::In(conversation);
+                let elsewhere = self.elsewhere(&conversation);
                 self.ticks_at.get_or_insert(now + TICKS_SETTLE);
-                vec![Effect::Say(if shown || elsewhere { text::stored_late(seq, &line) } else { text::stored(seq) })]
+                let late = shown || elsewhere.is_some();
+                vec![Effect::Say(if late { text::stored_late(seq, &line, elsewhere.as_deref()) } else { text::stored(seq) })]
             }
             OutgoingState::Failed(refusal) => {
                 let Some(Pending { line, .. }) = self.own.failed(&name) else { return vec![] };
                 vec![
-                    Effect::Say(text::not_sent(&line, &text::refused(&refusal))),
+                    Effect::Say(text::not_sent(&line, self.elsewhere(&conversation).as_deref(), &text::refused(&refusal))),
                     Effect::Do(Act::Discard { conversation, client_message_id: id }),
                 ]
             }
@@ -306,22 +361,20 @@ impl Room {
     }
 
     fn opened(&mut self, user: &UserId, conversation: &ConversationId) -> Vec<Effect> {
-        let view = self
-            .conversations
-            .entry(conversation.clone())
-            .or_insert_with(|| ConversationView::new(ConversationRow::empty(conversation.clone())));
-        view.row.with.get_or_insert_with(|| user.clone());
+        self.view(conversation).row.with.get_or_insert_with(|| user.clone());
         self.own.release(user, conversation);
-        if self.current == Current::Opening(user.clone()) { self.turn(conversation.clone()) } else { vec![] }
-    }
-
-    fn open_failed(&mut self, user: &UserId, refusal: &Refusal) -> Vec<Effect> {
         if self.current == Current::Opening(user.clone()) {
-            self.current = Current::Nobody;
+            return self.turn(conversation.clone());
         }
-        let why = text::refused(refusal);
-        let mut effects = vec![Effect::Say(format!("· cannot talk to {}: {why}", text::visible(user.as_str())))];
-        effects.extend(self.own.refuse(user).map(|line| Effect::Say(text::not_sent(&line, &why))));
+        // Of the one on the screen the server knows nothing any more: a restore has lost it, or this is another deployment.
+        let lost = matches!(&self.current, Current::In(here) if here != conversation && self.lost.get(here) == Some(user));
+        let mut effects = vec![];
+        if lost {
+            effects.push(Effect::Say(
+                "· the server does not know this conversation any more; what is written from here on is in a new one".to_owned(),
+            ));
+            effects.extend(self.turn(conversation.clone()));
+        }
         effects
     }
 
@@ -350,11 +403,11 @@ impl Room {
     }
 
     fn settled(&mut self, now: Instant) -> Vec<String> {
-        let mut lines = self.own.show_waiting(None);
+        let mut lines = self.waiting(None);
         lines.extend(self.connection.say(now));
         for conversation in std::mem::take(&mut self.news) {
-            if let Some(view) = self.conversations.get(&conversation).filter(|view| view.unread > 0) {
-                lines.push(format!("{} · /with {}", listed(view, false), view.name()));
+            if let Some(view) = self.conversations.get(&conversation).filter(|view| view.unread() > 0) {
+                lines.push(format!("{} · /with {}", view.listed(false), view.name()));
             }
         }
         lines
@@ -367,31 +420,10 @@ impl Room {
 
     /// The last words: what was typed and has no end.
     pub(super) fn farewell(&mut self) -> Vec<String> {
-        self.own.farewell()
+        let mut lines = self.waiting(None);
+        lines.extend(self.own.kept_here());
+        lines
     }
-}
-
-fn compose(conversation: ConversationId, line: String) -> Effect {
-    say(line, |body, line| Effect::Compose { conversation, body, line })
-}
-
-fn say(line: String, compose: impl FnOnce(Body, String) -> Effect) -> Effect {
-    match Body::text(line.clone()) {
-        Ok(body) => compose(body, line),
-        Err(error) => Effect::Say(text::not_sent(&line, &error.to_string())),
-    }
-}
-
-/// What is on the screen is read.
-fn read_up_to(view: &ConversationView) -> Option<Effect> {
-    let position = view.shown();
-    (position.seq > view.row.read.seq).then(|| Effect::Do(Act::MarkRead { conversation: view.row.conversation.clone(), position }))
-}
-
-fn listed(view: &ConversationView, here: bool) -> String {
-    let name = view.name();
-    let unread = if view.unread == 0 { "nothing new".to_owned() } else { format!("{} unread", view.unread) };
-    if here { format!("· {name}: {unread} (here)") } else { format!("· {name}: {unread}") }
 }
 
 #[cfg(test)]

@@ -3,19 +3,50 @@
 
 use chatlane_protocol::frames::encode;
 use chatlane_protocol::{Content, Entry, EntryKind, Refusal, Seq};
+use unicode_segmentation::UnicodeSegmentation as _;
 
-/// The text with what a terminal would obey, or show in another place, escaped as in Rust: `\u{1b}`, `\n`.
+/// Around a text with right-to-left characters: it is laid out by itself and does not reorder the rest of its line (UAX #9, §2.3).
+const FIRST_STRONG_ISOLATE: char = '\u{2068}';
+const POP_DIRECTIONAL_ISOLATE: char = '\u{2069}';
+
+/// The text with what a terminal would obey, show in another place or not show at all, escaped as in Rust: `\u{1b}`, `\n`.
 pub(super) fn visible(text: &str) -> String {
+    let right_to_left = text.chars().any(is_right_to_left);
     let mut shown = String::with_capacity(text.len());
+    if right_to_left {
+        shown.push(FIRST_STRONG_ISOLATE);
+    }
     for c in text.chars() {
-        if c.is_control() || is_layout(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+        let is_plain = if is_mark(c) { right_to_left } else { !(c.is_control() || is_layout(c) || is_hidden(c)) };
+        if is_plain { shown.push(c) } else { shown.extend(c.escape_default()) }
+    }
+    if right_to_left {
+        shown.push(POP_DIRECTIONAL_ISOLATE);
     }
     shown
 }
 
-/// Line and paragraph separators, and the marks, embeddings, overrides and isolates of the Unicode Bidirectional Algorithm (UAX #9, §2).
+/// The blocks of right-to-left scripts (`DerivedBidiClass.txt`, the default classes R and AL), and the marks that act like a letter of one.
+const fn is_right_to_left(c: char) -> bool {
+    let of_a_script = matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefe}' | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}');
+    of_a_script || c == '\u{200f}'
+}
+
+/// The marks of the Unicode Bidirectional Algorithm (UAX #9, §2.6): who writes from right to left needs them, within the text.
+const fn is_mark(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}')
+}
+
+/// Line and paragraph separators, and the embeddings, overrides and isolates of the Unicode Bidirectional Algorithm (UAX #9, §2).
 const fn is_layout(c: char) -> bool {
-    matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
+    matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Format characters (general category Cf) without a shape: soft hyphen, zero-width space, word joiner, tags and the like. Not the joiners
+/// U+200C and U+200D, of which emoji and scripts are made.
+const fn is_hidden(c: char) -> bool {
+    let short = matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}');
+    short || matches!(c, '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// An entry that is shown: who, what, where in the conversation.
@@ -37,13 +68,13 @@ pub(super) fn stored(seq: Seq) -> String {
 }
 
 /// One's own line is kept on this device and will be sent.
-pub(super) fn waiting(line: &str) -> String {
-    format!("  ○ {}", excerpt(line))
+pub(super) fn waiting(line: &str, to: Option<&str>) -> String {
+    format!("  ○ {}", excerpt(line, to))
 }
 
 /// One's own line is stored, long after it was typed.
-pub(super) fn stored_late(seq: Seq, line: &str) -> String {
-    format!("  ✓ #{seq} {}", excerpt(line))
+pub(super) fn stored_late(seq: Seq, line: &str, to: Option<&str>) -> String {
+    format!("  ✓ #{seq} {}", excerpt(line, to))
 }
 
 /// One's own messages up to here have reached a device of the other.
@@ -57,8 +88,8 @@ pub(super) fn read(seq: Seq, by: &str) -> String {
 }
 
 /// One's own line is not stored and will not be.
-pub(super) fn not_sent(line: &str, why: &str) -> String {
-    format!("  ✗ not sent: {why}: {}", excerpt(line))
+pub(super) fn not_sent(line: &str, to: Option<&str>, why: &str) -> String {
+    format!("  ✗ not sent: {why}: {}", excerpt(line, to))
 }
 
 /// Why the server refuses: the code is what the documents explain, the message what the user reads.
@@ -68,13 +99,13 @@ pub(super) fn refused(refusal: &Refusal) -> String {
     if refusal.message.is_empty() { code.to_owned() } else { format!("{} ({code})", visible(&refusal.message)) }
 }
 
-/// The beginning of a text: enough to know it again.
-fn excerpt(text: &str) -> String {
-    const CHARS: usize = 40;
-    let mut chars = text.chars();
-    let beginning: String = chars.by_ref().take(CHARS).collect();
-    let goes_on = chars.next().is_some();
-    format!("{}{}", visible(&beginning), if goes_on { "…" } else { "" })
+/// The beginning of a line, enough to know it again; and to whom it went (in the form of a line), if that is not whom one talks to now.
+fn excerpt(line: &str, to: Option<&str>) -> String {
+    const CHARACTERS: usize = 40;
+    let end = line.grapheme_indices(true).nth(CHARACTERS).map(|(end, _)| end);
+    let beginning = visible(&line[..end.unwrap_or(line.len())]);
+    let to = to.map(|name| format!("to {name}: ")).unwrap_or_default();
+    format!("{to}{beginning}{}", if end.is_some() { "…" } else { "" })
 }
 
 #[cfg(test)]
@@ -117,19 +148,49 @@ mod tests {
         let line = shown("b\u{7}b", message(Body::text("\u{1b}[2J\r\na\u{9b}1m\u{202e}\u{2028}\u{0}\tß").unwrap()));
         assert_eq!(line, r"b\u{7}b: \u{1b}[2J\r\na\u{9b}1m\u{202e}\u{2028}\u{0}\tß  #3");
         assert_eq!(refused(&Refusal::new(ErrorCode::NotFound, "\u{1b}c")), r"\u{1b}c (not_found)");
-        assert_eq!(waiting("\u{1b}"), r"  ○ \u{1b}");
+        assert_eq!(waiting("\u{1b}", None), r"  ○ \u{1b}");
     }
 
     #[test]
     fn a_refusal_names_its_code() {
         assert_eq!(refused(&Refusal::new(ErrorCode::Busy, "")), "busy");
-        assert_eq!(not_sent("hi", &refused(&Refusal::new(ErrorCode::Forbidden, "closed"))), "  ✗ not sent: closed (forbidden): hi");
+        assert_eq!(not_sent("hi", None, &refused(&Refusal::new(ErrorCode::Forbidden, "closed"))), "  ✗ not sent: closed (forbidden): hi");
     }
 
     #[test]
     fn a_long_line_is_shown_by_its_beginning() {
         let line = "ä".repeat(41);
-        assert_eq!(waiting(&line[..80]), format!("  ○ {}", "ä".repeat(40)));
-        assert_eq!(waiting(&line), format!("  ○ {}…", "ä".repeat(40)));
+        assert_eq!(waiting(&line[..80], None), format!("  ○ {}", "ä".repeat(40)));
+        assert_eq!(waiting(&line, None), format!("  ○ {}…", "ä".repeat(40)));
+    }
+
+    #[test]
+    fn an_excerpt_ends_between_characters_as_a_reader_sees_them_and_names_whom_it_went_to() {
+        let (family, accented) = ("👩‍👩‍👧", "e\u{301}");
+        let line = format!("{}{family}{accented}", family.repeat(39));
+        assert_eq!(waiting(&line, Some("bob")), format!("  ○ to bob: {}…", family.repeat(40)));
+        let line = accented.repeat(41);
+        assert_eq!(stored_late(Seq::FIRST, &line, Some("bob")), format!("  ✓ #1 to bob: {}…", accented.repeat(40)));
+        assert_eq!(not_sent("hi", Some("bob"), "busy"), "  ✗ not sent: busy: to bob: hi");
+    }
+
+    #[test]
+    fn a_text_from_right_to_left_does_not_reorder_its_line() {
+        let line = shown("דוד", message(Body::text("שלום 1").unwrap()));
+        assert_eq!(line, "\u{2068}דוד\u{2069}: \u{2068}שלום 1\u{2069}  #3");
+        assert_eq!(visible("مرحبا"), "\u{2068}مرحبا\u{2069}");
+        assert_eq!(visible("שלום\u{200e}!\u{200f}\u{61c}"), "\u{2068}שלום\u{200e}!\u{200f}\u{61c}\u{2069}", "marks act within");
+        assert_eq!(visible("\u{200f}!"), "\u{2068}\u{200f}!\u{2069}");
+        assert_eq!(visible("abc\u{200e}"), r"abc\u{200e}", "without need it only hides");
+        assert_eq!(visible("ש\u{2069}\u{202e}\u{2067}"), "\u{2068}ש\\u{2069}\\u{202e}\\u{2067}\u{2069}", "nobody gets out");
+    }
+
+    #[test]
+    fn what_would_hide_is_shown_and_what_joins_stays() {
+        assert_eq!(visible("a\u{ad}b\u{200b}c\u{2060}d\u{feff}"), r"a\u{ad}b\u{200b}c\u{2060}d\u{feff}");
+        assert_eq!(visible("\u{e0041}\u{e007f}\u{fff9}\u{180e}\u{2063}"), r"\u{e0041}\u{e007f}\u{fff9}\u{180e}\u{2063}");
+        for text in ["👩‍👩‍👧", "❤\u{fe0f}", "क्\u{200c}ष", "e\u{301}"] {
+            assert_eq!(visible(text), text);
+        }
     }
 }

@@ -66,7 +66,10 @@ const ALLOWED: [(&str, &[&str]); 8] = [
             "uuid",
         ],
     ),
-    ("chatlane-terminal", &["chatlane-client", "chatlane-protocol", "chatlane-session", "thiserror", "tokio"]),
+    (
+        "chatlane-terminal",
+        &["chatlane-client", "chatlane-protocol", "chatlane-session", "nix", "rustyline", "thiserror", "tokio", "unicode-segmentation"],
+    ),
     (
         "chatlane-local",
         &[

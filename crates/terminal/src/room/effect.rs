@@ -34,5 +34,7 @@ pub enum Effect {
     },
     /// A conversation with this user; the device makes the request's id.
     Open(UserId),
+    /// This is whom the next run begins with.
+    Remember(UserId),
     Quit,
 }

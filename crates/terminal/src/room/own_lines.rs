@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use chatlane_protocol::{Body, ClientMessageId, Content, ConversationId, Refusal, UserId};
 use chatlane_session::{HeldRow, OutboxRow, OutboxState};
 
-use crate::text;
-
 /// Names a message of this device.
 pub type MessageName = (ConversationId, ClientMessageId);
 
@@ -115,19 +113,13 @@ impl OwnLines {
         self.placed.remove(name) || self.pending.contains_key(name)
     }
 
-    /// The `○` of the lines, in one conversation or in all, that are kept and have none on the screen yet: in the order of typing, once
-    /// each.
-    pub fn show_waiting(&mut self, conversation: Option<&ConversationId>) -> Vec<String> {
+    /// The lines, in one conversation or in all, that are kept and whose `○` is not on the screen yet: in the order of typing, once each.
+    pub fn show_waiting(&mut self, conversation: Option<&ConversationId>) -> Vec<(ConversationId, String)> {
         let mut lines = vec![];
-        let held = self.held.iter_mut().filter(|_| conversation.is_none()).map(|(.., pending)| pending);
-        for pending in held.filter(|pending| pending.kept && !pending.shown) {
-            pending.shown = true;
-            lines.push(text::waiting(&pending.line));
-        }
         for name in self.typed.iter().filter(|name| conversation.is_none_or(|only| name.0 == *only)) {
             if let Some(pending) = self.pending.get_mut(name).filter(|pending| pending.kept && !pending.shown) {
                 pending.shown = true;
-                lines.push(text::waiting(&pending.line));
+                lines.push((name.0.clone(), pending.line.clone()));
             }
         }
         lines
@@ -138,16 +130,24 @@ impl OwnLines {
         !(self.pending.is_empty() && self.held.is_empty())
     }
 
-    /// The last words: what was typed and has not ended.
-    pub fn farewell(&mut self) -> Vec<String> {
-        let mut lines = self.show_waiting(None);
+    /// The lines to somebody new that are kept and whose `○` is not on the screen yet, with whom they are for.
+    pub fn show_held(&mut self) -> Vec<(UserId, String)> {
+        let new = self.held.iter_mut().filter(|(.., pending)| pending.kept && !pending.shown);
+        new.map(|(user, _, pending)| {
+            pending.shown = true;
+            (user.clone(), pending.line.clone())
+        })
+        .collect()
+    }
+
+    /// What is kept and has not ended, as a line.
+    pub fn kept_here(&self) -> Option<String> {
         let held = self.held.iter().map(|(.., pending)| pending);
         match self.pending.values().chain(held).filter(|pending| pending.kept).count() {
-            0 => {}
-            1 => lines.push("· 1 message waits on this device; it is sent the next time".to_owned()),
-            many => lines.push(format!("· {many} messages wait on this device; they are sent the next time")),
+            0 => None,
+            1 => Some("· 1 message waits on this device; it is sent the next time".to_owned()),
+            many => Some(format!("· {many} messages wait on this device; they are sent the next time")),
         }
-        lines
     }
 }
 

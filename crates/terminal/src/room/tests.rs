@@ -2,7 +2,7 @@
 
 use chatlane_protocol::frames::{MemberCursors, Stored};
 use chatlane_protocol::{ErrorCode, Refusal, UnixMillis};
-use chatlane_session::{OutboxRow, OutboxState};
+use chatlane_session::{Failure, OutboxRow, OutboxState};
 
 use super::*;
 
@@ -83,10 +83,17 @@ impl Scene {
     /// A line is typed and given to the device under this name, and the store has it.
     fn types(&mut self, line: &str, name: &str) {
         for act in self.room.typed(line.as_bytes()) {
-            if let Effect::Compose { conversation, line, .. } = act {
-                self.room.composed(conversation.clone(), id(name), line);
-                let state = OutgoingState::Waiting;
-                self.shows(Shown::Outgoing { conversation, client_message_id: id(name), state });
+            match act {
+                Effect::Compose { conversation, line, .. } => {
+                    self.room.composed(conversation.clone(), id(name), line);
+                    let state = OutgoingState::Waiting;
+                    self.shows(Shown::Outgoing { conversation, client_message_id: id(name), state });
+                }
+                Effect::ComposeTo { user, line, .. } => {
+                    self.room.held(user.clone(), id(name), line);
+                    self.shows(Shown::Held { user, client_message_id: id(name) });
+                }
+                _ => {}
             }
         }
     }
@@ -258,18 +265,18 @@ fn a_message_that_failed_in_a_former_run_is_shown_and_given_up() {
     };
     let mut room = Room::new(user("alice"), Restored { conversations: vec![row("d1", "bob", 1)], outbox: vec![failed], held: vec![] });
     let effects = room.begin(None, Instant::now());
-    assert!(effects.contains(&Effect::Say("  ✗ not sent: too_large: [image/png, 9 bytes]".to_owned())), "{effects:?}");
+    assert!(effects.contains(&Effect::Say("  ✗ not sent: too_large: to bob: [image/png, 9 bytes]".to_owned())), "{effects:?}");
     assert!(effects.contains(&Effect::Do(Act::Discard { conversation: conversation("d1"), client_message_id: id("m1") })), "{effects:?}");
     assert!(!room.is_busy());
 }
 
 #[test]
-fn a_message_that_ends_while_the_user_is_elsewhere_is_shown_with_its_words() {
+fn a_message_that_ends_while_the_user_is_elsewhere_is_shown_with_its_words_and_whom_it_went_to() {
     let mut scene = Scene::of(vec![row("d1", "bob", 1), row("d2", "carol", 1)]);
     scene.room.begin(None, scene.now);
-    scene.types("to bob", "m1");
+    scene.types("hello", "m1");
     scene.room.typed(b"/with carol");
-    assert_eq!(said(scene.outgoing("m1", stored(2))), ["  ✓ #2 to bob"]);
+    assert_eq!(said(scene.outgoing("m1", stored(2))), ["  ✓ #2 to bob: hello"]);
 }
 
 #[test]
@@ -339,5 +346,74 @@ fn a_conversation_that_opens_behind_the_users_back_takes_only_its_lines() {
     scene.room.typed(b"/with carol");
     assert!(scene.shows(Shown::Opened { user: user("bob"), conversation: conversation("d1") }).is_empty());
     let effects = scene.room.typed(b"for carol");
+    assert!(matches!(&effects[..], [Effect::Compose { conversation: to, .. }] if *to == conversation("d2")), "{effects:?}");
+}
+
+#[test]
+fn whatever_becomes_of_another_conversation_names_it() {
+    let mut scene = Scene::of(vec![row("d1", "bob", 1), row("d2", "carol", 1)]);
+    scene.room.begin(None, scene.now);
+    scene.types("one", "m1");
+    scene.types("two", "m2");
+    scene.room.typed(b"/with carol");
+    assert_eq!(scene.later(), ["  ○ to bob: one", "  ○ to bob: two", "· connecting…"]);
+    let refused = OutgoingState::Failed(Refusal::new(ErrorCode::Forbidden, ""));
+    assert_eq!(said(scene.outgoing("m1", refused)), ["  ✗ not sent: forbidden: to bob: one"]);
+    let refusal = Refusal::new(ErrorCode::Busy, "");
+    let history = Failure::History { conversation: conversation("d1"), refusal: refusal.clone() };
+    assert_eq!(said(scene.shows(Shown::Failed(history))), ["· no history with bob: busy"]);
+    let gone = ConversationRow { with: None, ..row("d1", "bob", 1) };
+    scene.shows(Shown::Conversation { row: gone, unread: 0 });
+    let gone = Shown::Failed(Failure::NoConversation(conversation("d1")));
+    assert_eq!(said(scene.shows(gone)), ["· this conversation with bob is not there any more"]);
+
+    scene.room.typed(b"/with dave");
+    scene.types("early", "m3");
+    scene.room.typed(b"/with erin");
+    scene.types("later", "m4");
+    let failed = Failure::Open { user: user("dave"), refusal };
+    assert_eq!(said(scene.shows(Shown::Failed(failed))), ["· cannot talk to dave: busy", "  ✗ not sent: busy: to dave: early"]);
+    let last = ["  ○ later", "· 2 messages wait on this device; they are sent the next time"];
+    assert_eq!(scene.room.farewell(), last);
+}
+
+#[test]
+fn what_the_user_wrote_elsewhere_is_not_unread() {
+    let mut scene = Scene::with_bob(1);
+    for (sender, seq) in [("carol", 1), ("alice", 2), ("alice", 3), ("carol", 4)] {
+        let entry = entry(sender, seq, "hi");
+        scene.shows(Shown::Entry { conversation: conversation("d2"), entry });
+        scene.shows(Shown::Conversation { row: row("d2", "carol", seq), unread: seq });
+    }
+    assert_eq!(scene.later(), ["· carol: 2 unread · /with carol"]);
+    assert_eq!(said(scene.room.typed(b"/list")), ["· carol: 2 unread", "· bob: 1 unread (here)"]);
+    let read = ConversationRow { read: at(1), read_count: 1, ..row("d2", "carol", 4) };
+    scene.shows(Shown::Conversation { row: read, unread: 3 });
+    assert_eq!(said(scene.room.typed(b"/list")), ["· bob: 1 unread (here)", "· carol: 1 unread"]);
+    scene.shows(Shown::RolledBack { conversation: conversation("d2"), position: at(1) });
+    scene.shows(Shown::Conversation { row: row("d2", "carol", 1), unread: 1 });
+    assert_eq!(said(scene.room.typed(b"/list")), ["· bob: 1 unread (here)", "· carol: 1 unread"]);
+}
+
+#[test]
+fn whom_one_turns_to_is_remembered_once_they_are_there() {
+    let mut scene = Scene::with_bob(1);
+    let remembered = |effects: Vec<Effect>| effects.into_iter().filter(|effect| matches!(effect, Effect::Remember(_))).collect::<Vec<_>>();
+    assert_eq!(remembered(scene.room.typed(b"/with carol")), []);
+    let opened = Shown::Opened { user: user("carol"), conversation: conversation("d2") };
+    assert_eq!(remembered(scene.shows(opened)), [Effect::Remember(user("carol"))]);
+    assert_eq!(remembered(scene.room.typed(b"/with bob")), [Effect::Remember(user("bob"))]);
+}
+
+/// After a restore without it, or where another deployment answers: the device has opened it again.
+#[test]
+fn a_conversation_that_the_server_has_lost_is_left_for_the_new_one() {
+    let mut scene = Scene::with_bob(3);
+    let row = ConversationRow { with: None, ..row("d1", "bob", 3) };
+    scene.shows(Shown::Conversation { row, unread: 0 });
+    let effects = scene.shows(Shown::Opened { user: user("bob"), conversation: conversation("d2") });
+    let lines = ["· the server does not know this conversation any more; what is written from here on is in a new one", "· talking to bob"];
+    assert_eq!(said(effects), lines);
+    let effects = scene.room.typed(b"hello?");
     assert!(matches!(&effects[..], [Effect::Compose { conversation: to, .. }] if *to == conversation("d2")), "{effects:?}");
 }

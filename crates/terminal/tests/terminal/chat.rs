@@ -3,6 +3,8 @@
 use std::io;
 
 use chatlane_client::store::{Store, StoreError};
+use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, EntryKind, Position, Seq, UnixMillis};
+use chatlane_session::{Change, ConversationRow};
 use chatlane_terminal::{ChatError, chat};
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt as _, BufReader};
@@ -259,7 +261,7 @@ async fn history_comes_from_the_device_first() {
 async fn help_and_mistakes_are_answered_here() {
     let mut scene = Scene::alice_with_bob().await;
     scene.user.types("/help").await;
-    scene.user.sees("· a line of text: send it to the one you are talking to").await;
+    scene.user.sees("· a line of text: send it to the one you are talking to · //: the same for a line that begins with /").await;
     for _ in 0..5 {
         assert!(soon(scene.user.lines.recv()).await.unwrap().starts_with("· "));
     }
@@ -357,6 +359,68 @@ async fn a_terminal_that_is_gone_ends_the_chat() {
     drop(scene.user.lines);
     scene.peer.push_text("bob", 2, "x").await;
     assert!(matches!(soon(scene.user.chat).await.unwrap(), Err(ChatError::Output(_))));
+}
+
+#[tokio::test]
+async fn two_slashes_send_a_line_that_begins_with_one() {
+    let mut scene = Scene::alice_with_bob().await;
+    scene.user.types("//help").await;
+    let send = scene.peer.quietly("send").await;
+    assert_eq!(send["messages"][0]["body"]["text"], "/help");
+}
+
+#[tokio::test]
+async fn a_line_of_12_000_bytes_is_sent_whole() {
+    let mut scene = Scene::alice_with_bob().await;
+    let line = "ä".repeat(6_000);
+    scene.user.types(&line).await;
+    let send = scene.peer.quietly("send").await;
+    assert_eq!(send["messages"][0]["body"]["text"], line);
+}
+
+#[tokio::test]
+async fn the_next_start_talks_to_whom_one_talked_last() {
+    let mut scene = Scene::connected("alice", None).await;
+    scene.peer.greet("alice", &json!([])).await;
+    let of_bob = scene.peer.quietly("open").await;
+    assert_eq!(of_bob["with"], "bob");
+    scene.user.types("/with carol").await;
+    scene.opens("carol").await;
+    scene.user.sees("· talking to carol").await;
+    scene.user.types("/quit").await;
+    soon(&mut scene.user.chat).await.unwrap().unwrap();
+    scene.again("alice").await;
+    scene.user.sees("· talking to carol").await;
+}
+
+#[tokio::test]
+async fn what_the_user_wrote_on_another_device_is_not_unread_after_a_restart_either() {
+    let mut store = Store::in_memory(&user_id("alice")).unwrap();
+    let conversation = ConversationId::new("d1").unwrap();
+    let position = |seq: u64| Position::new(1, Seq::try_from(seq).unwrap());
+    let entries = (1..=30).map(|seq| Entry {
+        position: position(seq),
+        sender: user_id(if seq % 2 == 0 { "alice" } else { "bob" }),
+        client_message_id: ClientMessageId::new(format!("m{seq}")).unwrap(),
+        time_ms: UnixMillis::ZERO,
+        count: seq,
+        kind: EntryKind::Message { body: Body::text("hi").unwrap() },
+        as_it_came: None,
+    });
+    let row = ConversationRow {
+        with: Some(user_id("bob")),
+        have: position(30),
+        have_count: 30,
+        head: position(30),
+        head_count: 30,
+        read: position(2),
+        read_count: 2,
+        ..ConversationRow::empty(conversation.clone())
+    };
+    store.apply(&[Change::Conversation(row), Change::Entries { conversation, entries: entries.collect() }]).unwrap();
+    let mut offline = User::sits_down("ws://127.0.0.1:9/dev", store, Some("carol"));
+    offline.sees("· you are alice; /help lists what you can type").await;
+    offline.sees("· bob: 14 unread").await;
 }
 
 /// A keyboard that is pulled out.
