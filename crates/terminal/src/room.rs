@@ -17,6 +17,7 @@ use chatlane_session::{Act, ConversationRow, OutgoingState, Restored, Shown};
 mod effect;
 mod failed;
 mod own_lines;
+mod turning;
 
 pub(super) use effect::Effect;
 use own_lines::{OwnLines, Pending};
@@ -134,27 +135,6 @@ impl Room {
     /// A typed line to somebody new was given to the device under this name.
     pub(super) fn held(&mut self, user: UserId, id: ClientMessageId, line: String) {
         self.own.hold(user, id, line);
-    }
-
-    fn turn_to(&mut self, peer: UserId) -> Vec<Effect> {
-        let known = self.conversations.values().find(|view| view.row.with.as_ref() == Some(&peer));
-        if let Some(conversation) = known.map(|view| view.row.conversation.clone()) {
-            return self.turn(conversation);
-        }
-        self.current = Current::Opening(peer.clone());
-        vec![Effect::Open(peer)]
-    }
-
-    fn turn(&mut self, conversation: ConversationId) -> Vec<Effect> {
-        self.current = Current::In(conversation.clone());
-        self.news.remove(&conversation);
-        let Some(view) = self.conversations.get(&conversation) else { return vec![] };
-        let missing = view.row.have.seq.get().saturating_sub(view.shown().seq.get());
-        // What this run has shown is still on the screen: all that is new is put behind it.
-        let entries = if view.oldest().is_none() { PAGE } else { usize::try_from(missing).unwrap_or(usize::MAX) };
-        let mut effects = vec![Effect::Say(format!("· talking to {}", view.name())), Effect::Turn { conversation, entries }];
-        effects.extend(view.row.with.clone().map(Effect::Remember));
-        effects
     }
 
     /// With whom, for a line about a conversation that the user is not in.
@@ -358,24 +338,6 @@ impl Room {
                 ]
             }
         }
-    }
-
-    fn opened(&mut self, user: &UserId, conversation: &ConversationId) -> Vec<Effect> {
-        self.view(conversation).row.with.get_or_insert_with(|| user.clone());
-        self.own.release(user, conversation);
-        if self.current == Current::Opening(user.clone()) {
-            return self.turn(conversation.clone());
-        }
-        // Of the one on the screen the server knows nothing any more: a restore has lost it, or this is another deployment.
-        let lost = matches!(&self.current, Current::In(here) if here != conversation && self.lost.get(here) == Some(user));
-        let mut effects = vec![];
-        if lost {
-            effects.push(Effect::Say(
-                "· the server does not know this conversation any more; what is written from here on is in a new one".to_owned(),
-            ));
-            effects.extend(self.turn(conversation.clone()));
-        }
-        effects
     }
 
     fn settle_later(&mut self, now: Instant) {
