@@ -35,7 +35,8 @@ const CUT_AT: usize = if cfg!(target_os = "macos") { 1_024 } else { 4_095 };
 pub struct Editor {
     terminal: OwnedFd,
     found: Termios,
-    printed: mpsc::Receiver<()>,
+    /// Disconnected when all is printed.
+    ended: mpsc::Receiver<()>,
     left: oneshot::Receiver<()>,
 }
 
@@ -63,7 +64,7 @@ impl Editor {
         // No limit: the thread must go on to the next line, where it prints, whether the chat reads or prints.
         let (typed, input) = duplex(usize::MAX);
         let (lines, to_print) = mpsc::channel();
-        let (has_printed, printed) = mpsc::channel();
+        let (end, ended) = mpsc::channel();
         let (leaving, left) = oneshot::channel();
         let runtime = Handle::current();
         thread::spawn(move || {
@@ -73,9 +74,9 @@ impl Editor {
         // The editor takes one line at a time, and none while the user searches the history: the chat does not wait for that.
         thread::spawn(move || {
             print(printer, to_print);
-            drop(has_printed);
+            drop(end);
         });
-        Ok(Some((Self { terminal, found, printed, left }, BufReader::new(input), Screen { line: vec![], lines })))
+        Ok(Some((Self { terminal, found, ended, left }, BufReader::new(input), Screen { line: vec![], lines })))
     }
 
     /// The same where there is no editor: at how many bytes the input cuts a line off.
@@ -93,7 +94,7 @@ impl Editor {
 impl Drop for Editor {
     fn drop(&mut self) {
         // A terminal that is gone has no mode, and nobody looks at it.
-        let _printed = self.printed.recv_timeout(LAST_LINES_WAIT);
+        let _ended = self.ended.recv_timeout(LAST_LINES_WAIT);
         // The thread that waits for a key has no terminal any more: it takes nothing that is typed from here on, and changes no mode.
         let _taken = File::open("/dev/null").map(dup2_stdin);
         let _restored = tcsetattr(&self.terminal, SetArg::TCSADRAIN, &self.found);

@@ -113,7 +113,9 @@ fn room(store: &Store) -> Result<Room, StoreError> {
         let mut before = None;
         loop {
             let entries = store.entries(&conversation, before, PAGE)?;
-            entries.iter().for_each(|entry| room.has(&conversation, entry));
+            for entry in &entries {
+                room.has(&conversation, entry);
+            }
             before = entries.first().map(|first| first.position.seq);
             if before.is_none_or(|first| first <= read.seq) {
                 break;
