@@ -217,13 +217,14 @@ async fn run_chat(options: Chat) -> anyhow::Result<()> {
         Err(error) => device_store::last(&options.data, &user)?.ok_or(error)?,
     };
     let port = options.port;
-    let options = ChatOptions { device: DeviceOptions::new(format!("ws://127.0.0.1:{port}/{STAGE}"), &store), peer };
+    let options = ChatOptions { device: DeviceOptions::new(format!("ws://127.0.0.1:{port}/{STAGE}"), &store), peer, cut_at: None };
     let tokens = move || {
         let user = user.clone();
         async move { fetch_token(port, &user).await.map_err(Into::into) }
     };
     let Some((mut editor, input, output)) = Editor::open().context("cannot use this terminal")? else {
         let input = tokio::io::BufReader::new(tokio::io::stdin());
+        let options = ChatOptions { cut_at: Editor::cut_at(), ..options };
         return Ok(chat(options, store, tokens, input, std::io::stdout()).await?);
     };
     tokio::select! {

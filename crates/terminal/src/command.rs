@@ -9,7 +9,7 @@ pub(super) const HELP: [&str; 6] = [
     "/with NAME: talk to NAME from now on · /list: your conversations, with what is unread",
     "/history: what was said before",
     "/connect: try again now",
-    "/quit: end at once · Ctrl-D: end when all is sent · /help: this",
+    "/quit or Ctrl-C: end at once · Ctrl-D: end when all is sent · /help: this",
     "○ kept here, to be sent · ✓ stored, at its number · ✓✓ delivered, read · ✗ not sent",
 ];
 

@@ -41,6 +41,8 @@ pub struct ChatOptions {
     /// Whom to talk to. Without: whom the last chat on this store talked to last; before there was one, alice and bob talk to each other,
     /// others to the first who writes to them.
     pub peer: Option<UserId>,
+    /// A line of so many bytes may have been cut off by the input: it is refused.
+    pub cut_at: Option<usize>,
 }
 
 /// Why a chat could not begin, or could not go on.
@@ -75,7 +77,7 @@ pub async fn chat(
     let mut screen = Screen { output };
     let begun = room.begin(options.peer.or_else(|| last_peer::read(last_peer.as_deref()?)), Instant::now());
 
-    let mut chat = Chat { device: &device, room: &mut room, screen: &mut screen, last_peer };
+    let mut chat = Chat { device: &device, room: &mut room, screen: &mut screen, last_peer, cut_at: options.cut_at };
     let ended = match chat.carry_out(begun).await {
         Ok(ControlFlow::Continue(())) => chat.run(input, &mut shown).await,
         Ok(ControlFlow::Break(())) => Ok(()),
@@ -111,7 +113,9 @@ fn room(store: &Store) -> Result<Room, StoreError> {
         let mut before = None;
         loop {
             let entries = store.entries(&conversation, before, PAGE)?;
-            entries.iter().for_each(|entry| room.has(&conversation, entry));
+            for entry in &entries {
+                room.has(&conversation, entry);
+            }
             before = entries.first().map(|first| first.position.seq);
             if before.is_none_or(|first| first <= read.seq) {
                 break;
@@ -167,6 +171,7 @@ struct Chat<'a, W> {
     room: &'a mut Room,
     screen: &'a mut Screen<W>,
     last_peer: Option<PathBuf>,
+    cut_at: Option<usize>,
 }
 
 impl<W: Write> Chat<'_, W> {
@@ -194,6 +199,9 @@ impl<W: Write> Chat<'_, W> {
                     vec![]
                 }
                 Happened::Shown(event) => self.room.shown(event, now),
+                Happened::Typed(Some(line)) if self.cut_at.is_some_and(|bytes| line.len() >= bytes) => {
+                    vec![Effect::Say(format!("· not sent: this terminal cuts a line off at {} bytes", line.len()))]
+                }
                 Happened::Typed(Some(line)) => self.room.typed(&line),
                 Happened::Typed(None) => {
                     end_of_input = Some(now + LAST_WORDS_WAIT);

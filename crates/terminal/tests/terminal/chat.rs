@@ -370,9 +370,11 @@ async fn two_slashes_send_a_line_that_begins_with_one() {
 }
 
 #[tokio::test]
-async fn a_line_of_12_000_bytes_is_sent_whole() {
+async fn a_line_of_12_000_bytes_is_sent_whole_and_one_that_may_be_cut_off_is_not_sent() {
     let mut scene = Scene::alice_with_bob().await;
     let line = "ä".repeat(6_000);
+    scene.user.types(&"x".repeat(20_000)).await; // where the input of these tests cuts off
+    scene.user.sees("· not sent: this terminal cuts a line off at 20000 bytes").await;
     scene.user.types(&line).await;
     let send = scene.peer.quietly("send").await;
     assert_eq!(send["messages"][0]["body"]["text"], line);

@@ -46,7 +46,7 @@ pub fn user_id(name: &str) -> UserId {
 }
 
 pub fn options(url: &str, store: &Store, peer: Option<&str>) -> ChatOptions {
-    ChatOptions { device: impatient(url, store), peer: peer.map(user_id) }
+    ChatOptions { device: impatient(url, store), peer: peer.map(user_id), cut_at: Some(20_000) }
 }
 
 impl User {

@@ -1,13 +1,16 @@
 //! One started program, its lines and its children.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chatlane_tests_e2e::patiently;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use nix::pty::{OpenptyResult, Winsize, openpty};
+use tokio::fs::File;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 /// How often to look at what nobody announces: the end of somebody else's child.
@@ -64,26 +67,29 @@ impl Lines {
 
 pub struct Program {
     child: Child,
-    input: Option<ChildStdin>,
+    input: Option<Box<dyn AsyncWrite + Send + Unpin>>,
     pub out: Lines,
     pub err: Lines,
 }
 
 impl Program {
     pub fn start(program: &Path, arguments: &[&str]) -> Self {
-        let mut child = Command::new(program)
-            .args(arguments)
-            .env_remove("_HANDLER")
-            .env_remove("AWS_LAMBDA_RUNTIME_API")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+        let mut command = command(program, arguments);
+        let mut child = spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
+        let input = child.stdin.take().expect("piped");
         let out = Lines::of(child.stdout.take().expect("piped"));
         let err = Lines::of(child.stderr.take().expect("piped"));
-        Self { input: child.stdin.take(), child, out, err }
+        Self { child, input: Some(Box::new(input)), out, err }
+    }
+
+    /// The same at a terminal, whose one side is the test's and whose other is the program's. What is typed has no end; the lines of the
+    /// output also hold what moves the cursor.
+    pub fn start_at(terminal: &OwnedFd, of_program: OwnedFd, program: &Path, arguments: &[&str]) -> Self {
+        let clone = |side: &OwnedFd| side.try_clone().expect("a file descriptor");
+        let mut child = spawn(command(program, arguments).env("TERM", "xterm").stdin(clone(&of_program)).stdout(of_program));
+        let [keyboard, screen] = [clone(terminal), clone(terminal)].map(|side| File::from_std(side.into()));
+        let err = Lines::of(child.stderr.take().expect("piped"));
+        Self { child, input: Some(Box::new(keyboard)), out: Lines::of(screen), err }
     }
 
     fn id(&self) -> u32 {
@@ -91,8 +97,13 @@ impl Program {
     }
 
     pub async fn type_line(&mut self, line: &str) {
+        self.press(&format!("{line}\n")).await;
+    }
+
+    pub async fn press(&mut self, keys: &str) {
         let input = self.input.as_mut().expect("the input is open");
-        input.write_all(format!("{line}\n").as_bytes()).await.expect("it reads");
+        input.write_all(keys.as_bytes()).await.expect("it reads");
+        input.flush().await.expect("it reads");
     }
 
     pub fn end_input(&mut self) {
@@ -123,6 +134,21 @@ impl Program {
         let processes = std::fs::read_dir("/proc").expect("/proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         processes.filter(|process| parent_and_state(*process).is_some_and(|(parent, state)| parent == self.id() && state != 'Z')).collect()
     }
+}
+
+fn command(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).env_remove("_HANDLER").env_remove("AWS_LAMBDA_RUNTIME_API").stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
+}
+
+/// A terminal of 100 columns: `master` is the test's side, `slave` the program's.
+pub fn terminal() -> OpenptyResult {
+    openpty(&Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 }, None).expect("a terminal")
 }
 
 /// Waits until none of these processes runs any more.
