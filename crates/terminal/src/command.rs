@@ -3,6 +3,8 @@
 use chatlane_protocol::UserId;
 use chatlane_session::Act;
 
+use super::text;
+
 /// What `/help` shows.
 pub(super) const HELP: [&str; 6] = [
     "a line of text: send it to the one you are talking to · //: the same for a line that begins with /",
@@ -49,7 +51,9 @@ pub(super) fn read(line: &[u8]) -> Command {
         ("list", "") => Command::List,
         ("history", "") => Command::History,
         ("connect", "") => Command::Do(Act::ConnectNow),
-        ("with", name) => UserId::new(name.trim()).map_or(Command::Wrong("`/with` needs a name of 1 to 128 bytes"), Command::With),
+        // A name from right to left comes with its isolates where it is copied from the screen.
+        ("with", name) => UserId::new(name.trim().trim_matches(text::ISOLATES))
+            .map_or(Command::Wrong("`/with` needs a name of 1 to 128 bytes"), Command::With),
         _ => Command::Wrong("no such command; /help lists them"),
     }
 }
@@ -98,6 +102,7 @@ mod tests {
             (b"/history", Command::History),
             (b"/connect\r", Command::Do(Act::ConnectNow)),
             (b"/with  auth0|a b", Command::With(user("auth0|a b"))),
+            ("/with \u{2068}דוד\u{2069}".as_bytes(), Command::With(user("דוד"))),
         ];
         for (line, command) in simple {
             assert_eq!(read(line), command);

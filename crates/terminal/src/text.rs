@@ -6,6 +6,7 @@ use chatlane_protocol::{Content, Entry, EntryKind, Refusal, Seq};
 use unicode_segmentation::UnicodeSegmentation as _;
 
 /// Around a text with right-to-left characters: it is laid out by itself and does not reorder the rest of its line (UAX #9, §2.3).
+pub(super) const ISOLATES: [char; 2] = [FIRST_STRONG_ISOLATE, POP_DIRECTIONAL_ISOLATE];
 const FIRST_STRONG_ISOLATE: char = '\u{2068}';
 const POP_DIRECTIONAL_ISOLATE: char = '\u{2069}';
 
