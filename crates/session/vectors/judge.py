@@ -55,7 +55,7 @@ class Names:
         if isinstance(ours, list) and isinstance(theirs, list):
             return len(ours) == len(theirs) and all(self.same(one, other, key) for one, other in zip(ours, theirs))
         if key in self.KINDS and isinstance(theirs, (str, int, tuple)):
-            return self.bind(self.KINDS[key], ours, theirs)
+            return self.bind(self.KINDS[key], ours[1] if isinstance(ours, tuple) else ours, theirs)
         return type(ours) is type(theirs) and ours == theirs
 
     def tell(self, value, key=None):
