@@ -15,7 +15,7 @@ use chatlane_session::{Moment, Output, Session, Shown};
 use serde_json::{Value, json};
 
 /// So that none is lost unseen.
-const VECTORS: usize = 67;
+const VECTORS: usize = 70;
 
 /// The requests of a vector: the action and conversation of each id in the file, and the newest id of each now, both by socket. An answer
 /// belongs to the newest such request. Its id in the file is that one's, until the session sends one request more or less: then it gets the
