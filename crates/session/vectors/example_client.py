@@ -87,7 +87,7 @@ class Client:
 
     def fail(self, retry, after_ms=None):
         bound = min(self.settings["back_off_min_ms"] << min(retry.failures, 16), self.settings["back_off_max_ms"])
-        retry.failures, retry.at = retry.failures + 1, self.now + (after_ms or 0) + random.randint(0, bound)
+        retry.failures, retry.at = retry.failures + 1, self.now + (after_ms or 0) + random.randint(1, bound)
 
     def forget(self, retry):
         retry.failures = retry.at = 0
@@ -1061,6 +1061,7 @@ class Client:
         pass
 
 
+random.seed(*sys.argv[1:])
 client = None
 for line in sys.stdin:
     line = json.loads(line)

@@ -4,8 +4,11 @@
 //! them and writes what the session does, and its maker sees to it that this is what the story says. The test plays all vectors, and is red
 //! if one is not, to the byte, as it stands in its file.
 
+mod coverage;
 mod json;
+mod judged;
 mod read;
+mod schema;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,7 +18,9 @@ use chatlane_session::{Moment, Output, Session, Shown};
 use serde_json::{Value, json};
 
 /// So that none is lost unseen.
-const VECTORS: usize = 70;
+const VECTORS: usize = 73;
+
+const SCHEMA: &str = "schema.json";
 
 /// The requests of a vector: the action and conversation of each id in the file, and the newest id of each now, both by socket. An answer
 /// belongs to the newest such request. Its id in the file is that one's, until the session sends one request more or less: then it gets the
@@ -39,7 +44,8 @@ impl Requests {
         for (outputs, is_now) in [(in_file, false), (now, true)] {
             for output in outputs.as_array().into_iter().flatten().filter(|output| output["type"] == "send") {
                 let field = |name: &str| output["frame"][name].as_str().unwrap_or_default().to_owned();
-                let (socket, id, what) = (output["socket"].as_u64().unwrap_or_default(), field("id"), field("action") + &field("conversation"));
+                let (socket, id, what) =
+                    (output["socket"].as_u64().unwrap_or_default(), field("id"), field("action") + &field("conversation"));
                 if is_now {
                     self.newest.insert((socket, what), id);
                 } else {
@@ -118,8 +124,11 @@ fn play(vector: &Value) -> Value {
 fn the_conformance_vectors_say_what_the_session_does() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors");
     let files = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
-    let files: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect();
+    let files: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "json") && !path.ends_with(SCHEMA)).collect();
     assert_eq!(files.len(), VECTORS);
+    let schema = serde_json::from_str(&fs::read_to_string(folder.join(SCHEMA)).unwrap()).unwrap();
+    let mut vectors = vec![];
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
         let vector: Value = serde_json::from_str(&text).unwrap();
@@ -135,5 +144,10 @@ fn the_conformance_vectors_say_what_the_session_does() {
             assert!(step == kept, "{name}, step {number}: the session does {step:#}\nand not {kept:#}; CHATLANE_UPDATE=1 writes it anew");
         }
         assert!(file(&played) == text, "{name} is written otherwise; CHATLANE_UPDATE=1 writes it anew");
+        assert_eq!(schema::fault(&schema, &schema, &vector), None, "{name}");
+        vectors.push(vector);
+    }
+    if !vectors.is_empty() {
+        coverage::check(&vectors);
     }
 }
