@@ -5,8 +5,10 @@
 //! if one is not, to the byte, as it stands in its file.
 
 mod coverage;
+#[path = "../../examples/stdio/json.rs"]
 mod json;
 mod judged;
+#[path = "../../examples/stdio/read.rs"]
 mod read;
 mod schema;
 

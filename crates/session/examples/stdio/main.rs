@@ -1,9 +1,7 @@
 //! The session as a client of the judge (`vectors/judge.py`): one JSON line of standard input is a step, one of standard output is what the
 //! session does. `stdio SEED` draws its own random numbers, as a client in the profile *free* does; without it the steps bring them.
 
-#[path = "../tests/vectors/json.rs"]
 mod json;
-#[path = "../tests/vectors/read.rs"]
 mod read;
 
 use std::io::{self, BufRead, Write};
