@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A client in the profile *free*, written from docs/PROTOCOL.md and README.md beside this file: own ids, own sockets, own pauses.
-judge.py python3 example_client.py. Its store and its screen are the judge's: it keeps all in memory and says what it does."""
+"""A client in the profile *free*, by docs/PROTOCOL.md and README.md beside this file: own ids, own sockets, own pauses. It shares no code with
+the session. judge.py python3 example_client.py [SEED]. Its store and its screen are the judge's: it keeps all in memory and says what it does."""
 import json, random, sys, uuid
 from types import SimpleNamespace as Object
 
