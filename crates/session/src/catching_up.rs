@@ -103,7 +103,7 @@ impl Session {
     pub(super) fn plan_gaps(&mut self, step: &mut Step) {
         let gap_wait_ms = self.limits.gap_wait_ms;
         for local in self.conversations.values_mut() {
-            local.plan(|| step.now.plus_ms(gap_wait_ms.saturating_add(step.dice.up_to(gap_wait_ms))));
+            local.plan(|| step.now.plus_ms(gap_wait_ms.saturating_add(step.dice.up_to(gap_wait_ms, "gap"))));
         }
     }
 

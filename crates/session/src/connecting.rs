@@ -154,7 +154,7 @@ impl Session {
     /// Waits for a new token, to be used not before `until`; after a while the old one is tried again.
     fn rest_for_token(&mut self, until: Moment, why: TokenNeed, step: &mut Step) {
         let (half, max) = (self.settings.back_off_max_ms / 2, self.settings.back_off_max_ms);
-        let retry_at = until.plus_ms(half + step.dice.up_to(max - half));
+        let retry_at = until.plus_ms(half + step.dice.up_to(max - half, "old_token"));
         self.rest(Rest::NoToken { until, retry_at }, step);
         self.tokens.ask(why, step);
     }

@@ -40,7 +40,7 @@ pub use input::{Input, OpenFailure};
 pub use output::{Change, ConnectionState, Failure, OutgoingState, Output, TokenNeed};
 pub use row::{ConversationRow, HeldRow, OutboxRow, OutboxState, Restored};
 pub use settings::Settings;
-pub use values::{BatchId, Moment, SocketId, Text};
+pub use values::{BatchId, Draw, Moment, SocketId, Text};
 
 use catching_up::CatchingUp;
 use conversation::Asked;
@@ -246,6 +246,7 @@ pub struct Session {
     writes: Writes,
     shown: ConnectionState,
     wake: Option<Moment>,
+    draws: Vec<Draw>,
 }
 
 impl Session {
@@ -266,6 +267,7 @@ impl Session {
             writes: Writes::default(),
             shown: ConnectionState::Waiting { until: Moment(u64::MAX) },
             wake: None,
+            draws: vec![],
         }
     }
 
@@ -292,6 +294,7 @@ impl Session {
             step.show(Shown::Connection(state));
         }
         self.wake = step.wake;
+        self.draws = step.dice.draws;
         step.outputs
     }
 
@@ -299,6 +302,11 @@ impl Session {
     /// later than the call before.
     pub const fn wake_at(&self) -> Option<Moment> {
         self.wake
+    }
+
+    /// The random numbers that the last call of [`Self::handle`] drew, in their order.
+    pub fn draws(&self) -> &[Draw] {
+        &self.draws
     }
 
     /// The conversations that the device knows, in the order of their ids.

@@ -115,7 +115,7 @@ impl Session {
         if !self.openings.again.insert(conversation.clone()) {
             return;
         }
-        let name = format!("open-{:016x}", step.dice.up_to(u64::MAX - 1));
+        let name = format!("open-{:013x}", step.dice.up_to((1 << 52) - 1, "name"));
         if let Ok(client_message_id) = ClientMessageId::new(name) {
             self.openings.want(user, client_message_id);
         }

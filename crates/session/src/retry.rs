@@ -24,7 +24,7 @@ impl Retry {
     pub(super) fn fail(&mut self, step: &mut Step, retry_after_ms: Option<u64>) {
         let (min, max) = (step.settings.back_off_min_ms, step.settings.back_off_max_ms);
         let doubled = min.saturating_mul(1 << self.failures.min(16));
-        let jitter_ms = step.dice.up_to(doubled.min(max));
+        let jitter_ms = step.dice.up_to(doubled.min(max), "back_off");
         self.failures = self.failures.saturating_add(1);
         self.not_before = step.now.plus_ms(retry_after_ms.unwrap_or(0).saturating_add(jitter_ms));
     }

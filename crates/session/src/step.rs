@@ -5,29 +5,35 @@ use std::sync::Arc;
 
 use chatlane_protocol::{ConversationId, Position};
 
-use super::{Change, Moment, Output, Settings, Shown};
+use super::{Change, Draw, Moment, Output, Settings, Shown};
 
 /// Random numbers of one call, all from the one that the caller gave.
 #[derive(Debug)]
-pub(super) struct Dice(u64);
+pub(super) struct Dice {
+    state: u64,
+    pub(super) draws: Vec<Draw>,
+}
 
 impl Dice {
     pub(super) const fn new(random: u64) -> Self {
-        Self(random)
+        Self { state: random, draws: vec![] }
     }
 
     /// `splitmix64` (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
 
     /// 0 to `max`, both included.
-    pub(super) fn up_to(&mut self, max: u64) -> u64 {
-        self.next() % max.saturating_add(1)
+    pub(super) fn up_to(&mut self, max: u64, purpose: &'static str) -> u64 {
+        let modulus = max.saturating_add(1);
+        let value = self.next() % modulus;
+        self.draws.push(Draw { purpose, modulus, value });
+        value
     }
 }
 
@@ -111,12 +117,12 @@ mod tests {
     fn one_random_number_makes_many_and_always_the_same() {
         let roll = |seed| {
             let mut dice = Dice::new(seed);
-            [dice.up_to(1_000_000), dice.up_to(1_000_000), dice.up_to(1_000_000)]
+            [dice.up_to(1_000_000, "a"), dice.up_to(1_000_000, "b"), dice.up_to(1_000_000, "c")]
         };
         assert_eq!(roll(7), roll(7));
         assert_ne!(roll(7), roll(8));
         assert_ne!(roll(7)[0], roll(7)[1]);
-        assert_eq!(Dice::new(7).up_to(0), 0);
+        assert_eq!(Dice::new(7).up_to(0, "a"), 0);
     }
 
     #[test]

@@ -12,6 +12,17 @@ pub struct SocketId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchId(pub u64);
 
+/// One random number that [`super::Session::handle`] drew: whoever ports the session can compare draw by draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw {
+    /// What for: `back_off`, `gap` or `old_token`.
+    pub purpose: &'static str,
+    /// One more than the largest that it could have been.
+    pub modulus: u64,
+    /// What it was.
+    pub value: u64,
+}
+
 impl Moment {
     /// So much later; saturates.
     #[must_use]

@@ -4,21 +4,28 @@
 //! them and writes what the session does, and its maker sees to it that this is what the story says. The test plays all vectors, and is red
 //! if one is not, to the byte, as it stands in its file.
 
+mod coverage;
+#[path = "../../examples/stdio/json.rs"]
 mod json;
+mod judged;
+#[path = "../../examples/stdio/read.rs"]
 mod read;
+mod schema;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::{env, fs};
 
-use chatlane_session::{Moment, Session};
+use chatlane_session::{Moment, Output, Session, Shown};
 use serde_json::{Value, json};
 
 /// So that none is lost unseen.
-const VECTORS: usize = 41;
+const VECTORS: usize = 78;
 
-/// The requests of a vector: the action of each id in the file, and the newest id of each action now, both by socket. An answer belongs to
-/// the newest request of its action. Its id in the file is that one's, until the session sends one request more or less: then it gets the
+const SCHEMA: &str = "schema.json";
+
+/// The requests of a vector: the action and conversation of each id in the file, and the newest id of each now, both by socket. An answer
+/// belongs to the newest such request. Its id in the file is that one's, until the session sends one request more or less: then it gets the
 /// new one, or all vectors would have to be numbered anew by hand.
 #[derive(Default)]
 struct Requests {
@@ -36,27 +43,79 @@ impl Requests {
     }
 
     fn were_sent(&mut self, in_file: &Value, now: &Value) {
-        for (outputs, requests, from, to) in [(in_file, &mut self.in_file, "id", "action"), (now, &mut self.newest, "action", "id")] {
+        for (outputs, is_now) in [(in_file, false), (now, true)] {
             for output in outputs.as_array().into_iter().flatten().filter(|output| output["type"] == "send") {
                 let field = |name: &str| output["frame"][name].as_str().unwrap_or_default().to_owned();
-                requests.insert((output["socket"].as_u64().unwrap_or_default(), field(from)), field(to));
+                let (socket, id, what) =
+                    (output["socket"].as_u64().unwrap_or_default(), field("id"), field("action") + &field("conversation"));
+                if is_now {
+                    self.newest.insert((socket, what), id);
+                } else {
+                    self.in_file.insert((socket, id), what);
+                }
             }
         }
     }
+}
+
+/// A vector as a file: a line for each input and each output, so that people can read it and a change is a small difference.
+fn file(vector: &Value) -> String {
+    let steps = vector["steps"].as_array().into_iter().flatten();
+    let steps: Vec<String> = steps
+        .map(|step| {
+            let expect: Vec<String> = step["expect"].as_array().into_iter().flatten().map(|output| format!("\n    {output}")).collect();
+            format!(
+                "  {{\"at_ms\": {}, \"random\": {}, \"input\":\n    {},\n   \"expect\": [{}],\n   \"draws\": {}, \"wake_at_ms\": {}}}",
+                step["at_ms"],
+                step["random"],
+                step["input"],
+                expect.join(","),
+                step["draws"],
+                step["wake_at_ms"]
+            )
+        })
+        .collect();
+    format!(
+        "{{\n\"name\": {},\n\"story\": {},\n\"rules\": {},\n\"settings\": {},\n\"restored\": {},\n\"steps\": [\n{}\n]\n}}\n",
+        vector["name"],
+        vector["story"],
+        vector["rules"],
+        vector["settings"],
+        vector["restored"],
+        steps.join(",\n")
+    )
+}
+
+/// Whether another client must do this too, in its way: all but what may be shown more or less often.
+const fn acts(output: &Output) -> bool {
+    !matches!(output, Output::Show(Shown::Conversation { .. } | Shown::Connection(_)))
 }
 
 /// A vector with what the session does now.
 fn play(vector: &Value) -> Value {
     let mut session = Session::new(read::settings(&vector["settings"]), read::restored(&vector["restored"]));
     let mut requests = Requests::default();
+    let mut steps_of_batches = BTreeMap::new();
     let mut played = vector.clone();
-    for step in played["steps"].as_array_mut().into_iter().flatten() {
+    for (index, step) in played["steps"].as_array_mut().into_iter().flatten().enumerate() {
         requests.name_the_answered(&mut step["input"]);
+        if let Some(of) = step["input"]["batch"].as_u64().and_then(|batch| steps_of_batches.get(&batch)) {
+            step["input"]["step"] = json!(of);
+        }
         let number = |name: &str| step[name].as_u64().unwrap_or_else(|| panic!("`{name}` of {step}"));
         let outputs = session.handle(Moment(number("at_ms")), number("random"), read::input(&step["input"]));
         let expect = json!(outputs.iter().map(json::output).collect::<Vec<_>>());
         requests.were_sent(&step["expect"], &expect);
+        for output in &outputs {
+            if let Output::Commit { batch, .. } = output {
+                steps_of_batches.insert(batch.0, index);
+            }
+        }
+        if step["input"]["type"] == "tick" {
+            step["input"]["wait"] = json!(if outputs.iter().any(acts) { "over" } else { "not yet" });
+        }
         step["expect"] = expect;
+        step["draws"] = json!(session.draws().iter().map(json::draw).collect::<Vec<_>>());
         step["wake_at_ms"] = json!(session.wake_at().map(|wake| wake.0));
     }
     played
@@ -67,8 +126,11 @@ fn play(vector: &Value) -> Value {
 fn the_conformance_vectors_say_what_the_session_does() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors");
     let files = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
-    let files: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect();
+    let files: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "json") && !path.ends_with(SCHEMA)).collect();
     assert_eq!(files.len(), VECTORS);
+    let schema = serde_json::from_str(&fs::read_to_string(folder.join(SCHEMA)).unwrap()).unwrap();
+    let mut vectors = vec![];
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
         let vector: Value = serde_json::from_str(&text).unwrap();
@@ -76,13 +138,18 @@ fn the_conformance_vectors_say_what_the_session_does() {
         assert_eq!(path.file_stem().unwrap(), name);
         let played = play(&vector);
         if env::var("CHATLANE_UPDATE").is_ok() {
-            fs::write(&path, json::file(&played)).unwrap();
+            fs::write(&path, file(&played)).unwrap();
             continue;
         }
         let steps = |vector: &Value| vector["steps"].as_array().cloned().unwrap_or_default();
         for (number, (step, kept)) in steps(&played).into_iter().zip(steps(&vector)).enumerate() {
             assert!(step == kept, "{name}, step {number}: the session does {step:#}\nand not {kept:#}; CHATLANE_UPDATE=1 writes it anew");
         }
-        assert!(json::file(&played) == text, "{name} is written otherwise; CHATLANE_UPDATE=1 writes it anew");
+        assert!(file(&played) == text, "{name} is written otherwise; CHATLANE_UPDATE=1 writes it anew");
+        assert_eq!(schema::fault(&schema, &schema, &vector), None, "{name}");
+        vectors.push(vector);
+    }
+    if !vectors.is_empty() {
+        coverage::check(&vectors);
     }
 }

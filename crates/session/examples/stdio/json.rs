@@ -1,35 +1,9 @@
 //! Outputs of a session as JSON, for people who write a client in another language.
 
 use chatlane_session::{
-    Change, ConnectionState, ConversationRow, Failure, OutboxRow, OutboxState, OutgoingState, Output, Shown, TokenNeed,
+    Change, ConnectionState, ConversationRow, Draw, Failure, OutboxRow, OutboxState, OutgoingState, Output, Shown, TokenNeed,
 };
 use serde_json::{Value, json};
-
-/// A vector as a file: a line for each input and each output, so that people can read it and a change is a small difference.
-pub fn file(vector: &Value) -> String {
-    let steps = vector["steps"].as_array().into_iter().flatten();
-    let steps: Vec<String> = steps
-        .map(|step| {
-            let expect: Vec<String> = step["expect"].as_array().into_iter().flatten().map(|output| format!("\n    {output}")).collect();
-            format!(
-                "  {{\"at_ms\": {}, \"random\": {}, \"input\":\n    {},\n   \"expect\": [{}],\n   \"wake_at_ms\": {}}}",
-                step["at_ms"],
-                step["random"],
-                step["input"],
-                expect.join(","),
-                step["wake_at_ms"]
-            )
-        })
-        .collect();
-    format!(
-        "{{\n\"name\": {},\n\"story\": {},\n\"settings\": {},\n\"restored\": {},\n\"steps\": [\n{}\n]\n}}\n",
-        vector["name"],
-        vector["story"],
-        vector["settings"],
-        vector["restored"],
-        steps.join(",\n")
-    )
-}
 
 fn conversation(row: &ConversationRow) -> Value {
     let mut json = json!({
@@ -54,6 +28,10 @@ fn outbox(row: &OutboxRow) -> Value {
         "conversation": row.conversation, "order": row.order, "client_message_id": row.client_message_id, "anchor": row.anchor,
         "body": row.body, "state": state,
     })
+}
+
+pub fn draw(draw: &Draw) -> Value {
+    json!({"for": draw.purpose, "modulus": draw.modulus, "value": draw.value})
 }
 
 /// A text of the wire: JSON where it is JSON.

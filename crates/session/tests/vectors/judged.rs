@@ -1,0 +1,83 @@
+//! The judge (`vectors/judge.py`) finds nothing in the session and in a client that shares no code with it, and finds a client
+//! that breaks a rule, and the rule.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+fn vectors() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors")
+}
+
+/// Whether the vectors hold, and what the judge says.
+fn judge(arguments: &[&str], client: &[&str]) -> (bool, String) {
+    let output = Command::new("python3").arg(vectors().join("judge.py")).args(arguments).args(client).output().expect("python3 is there");
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The example, which stands beside the folder of the tests.
+fn session() -> String {
+    let path = env::current_exe().unwrap().parent().and_then(Path::parent).unwrap().join("examples/stdio");
+    path.to_string_lossy().into_owned()
+}
+
+#[test]
+fn the_session_plays_all_vectors_exactly_over_stdio() {
+    let (holds, said) = judge(&["--profile", "exact"], &[&session()]);
+    assert!(holds, "{said}");
+}
+
+#[test]
+fn the_session_plays_all_vectors_freely_whatever_its_random_choices() {
+    for seed in ["1", "2", "3"] {
+        let (holds, said) = judge(&[], &[&session(), seed]);
+        assert!(holds, "seed {seed}: {said}");
+    }
+}
+
+#[test]
+fn a_client_that_shares_no_code_with_the_session_plays_all_vectors() {
+    let client = vectors().join("example_client.py");
+    for seed in ["1", "2", "3"] {
+        let (holds, said) = judge(&["--profile", "free"], &["python3", &client.to_string_lossy(), seed]);
+        assert!(holds, "seed {seed}: {said}");
+    }
+}
+
+/// What breaks the client (a text of it and what is put in its place), the vector that finds it, and the rule that it names.
+const BREAKS: [(&str, &str, &str, &str); 8] = [
+    ("\"anchor\": as_json(message.anchor)", "\"anchor\": as_json(one.head)", "lost-answer", "§6.1 retrying"),
+    ("if message.unwritten:", "if False:", "send", "§6.2 the row is durable"),
+    ("one.doubts += at[0] > one.have[0]\n", "self.take(one, entry)\n", "entry-old", "§7.1 seq ≤ that of `have`"),
+    ("if epoch > one.have[0] and one.have != ZERO:", "if False:", "later-epoch", "of a higher epoch"),
+    ("wait + random.randint(0, wait)", "random.randint(0, wait // 2)", "gap", "§7.1 seq higher"),
+    (
+        "retry.at = retry.failures + 1, self.now + (after_ms or 0)",
+        "retry.at = retry.failures + 1, self.now",
+        "shut-out",
+        "§9 `rate_limited` f",
+    ),
+    ("self.message_failed(one, message, \"bad_request\")", "self.settle(one, result)", "conflict", "§6.1 `conflict`"),
+    ("self.then.append(lambda: self.show(**what))", "self.show(**what)", "entry-next", "§7.1 stored, then shown"),
+];
+
+#[test]
+fn a_client_that_breaks_a_rule_is_found_with_the_rule() {
+    let whole = fs::read_to_string(vectors().join("example_client.py")).unwrap();
+    for (number, (text, instead, vector, rule)) in BREAKS.into_iter().enumerate() {
+        assert_eq!(whole.matches(text).count(), 1, "`{text}` is not once in the client");
+        let path = env::temp_dir().join(format!("chatlane-broken-client-{}-{number}.py", std::process::id()));
+        fs::write(&path, whole.replace(text, instead)).unwrap();
+        let (holds, said) = judge(&["--only", vector], &["python3", &path.to_string_lossy(), "1"]);
+        fs::remove_file(&path).unwrap();
+        assert!(!holds && said.starts_with(&format!("{vector}, step ")) && said.contains(rule), "{text}: {said}");
+    }
+}
+
+#[test]
+fn a_client_that_ends_or_says_something_else_is_found() {
+    for program in ["", "for line in open(0): print('[]', flush=True)"] {
+        let (holds, said) = judge(&["--only", "send"], &["python3", "-c", program]);
+        assert!(!holds && said.contains("the client answered no line"), "{said}");
+    }
+}
