@@ -40,13 +40,14 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// $4.32 a day. The heaviest honest use, a login with 500 conversations and 10,000 missed entries, spends an eighth of the burst; five messages a second are 300 units.
+    /// $4.32 a day. The heaviest honest use, a login with 500 conversations and 10,000 missed entries, spends an eighth of the burst; five
+    /// messages a second are 300 units.
     pub const DEFAULT: Self = Self { units_per_s: 400, burst: 120_000, charged_min: 500 };
 
-    /// So many windows count. Who spends steadily is overdrawn within them at a fifteenth more than the budget.
-    const WINDOWS: u64 = 60;
+    /// So many windows count before the current one. Who spends steadily is overdrawn within them at a fifteenth more than the budget.
+    pub const WINDOWS: u64 = 60;
 
-    /// How long a window is: a minute, in which a fifth of the burst is earned.
+    /// How long a window is: a fifth of the burst is earned in it; a minute where the budget is the default.
     fn window_ms(self) -> u64 {
         (self.burst.saturating_mul(200) / self.units_per_s).max(1)
     }

@@ -152,7 +152,7 @@ impl<T: Tokens> Driver<T> {
         loop {
             let happened = self.next(&mut asked).await?;
             if self.clock.has_slept(Instant::now(), SystemTime::now()) {
-                self.take(Input::Do(Act::ConnectNow)); // whether the connection has survived that is worth a question
+                self.take(Input::Do(Act::Woke));
             }
             match happened {
                 Happened::Asked(Some(Command::Do(act))) => self.take(Input::Do(act)),

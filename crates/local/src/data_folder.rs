@@ -53,7 +53,7 @@ impl DataFolder {
             }
         }
         // What SQLite makes beside them has their mode.
-        for name in [DYNAMODB, QUEUE, PLACES] {
+        for name in [DYNAMODB, QUEUE] {
             private(name)?;
         }
         Ok(folder)
@@ -102,6 +102,7 @@ impl Places {
     /// # Errors
     /// The folder cannot be written to.
     pub fn write(&self, folder: &DataFolder) -> anyhow::Result<()> {
+        private(&folder.path.join(PLACES))?;
         Ok(fs::write(folder.path.join(PLACES), serde_json::to_string(self)?)?)
     }
 }
@@ -138,7 +139,10 @@ mod tests {
     fn a_new_folder_is_its_owners_alone() {
         let folder = Folder::new();
         let path = folder.file("data");
-        let _held = DataFolder::open(&path, false).unwrap();
+        let held = DataFolder::open(&path, false).unwrap();
+        assert!(Places::read(&path).unwrap_err().to_string().starts_with("no Chatlane has used"));
+        let places = Places { dynamodb: String::new(), connections: String::new() };
+        places.write(&held).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o700);
         for name in [LOCK, DYNAMODB, QUEUE, PLACES] {

@@ -177,8 +177,10 @@ fn what_was_done(calls: &[Call]) -> String {
                 let seq = or_unknown(head::raised_to(&call.request));
                 parts.push(if call.status == 200 { format!("head → {seq}") } else { format!("head is at {seq} already") });
             }
-            (Service::DynamoDb, "UpdateItem", "users") if spent::charges(&call.request) => parts.push("user charged".into()),
-            (Service::DynamoDb, "UpdateItem", "users") => parts.push(sessions::does(&call.request).into()),
+            (Service::DynamoDb, "UpdateItem", "users") => {
+                let does = if spent::charges(&call.request) { "user charged" } else { sessions::does(&call.request) };
+                parts.push(if call.status == 200 { does.into() } else { format!("{does}: refused") });
+            }
             (Service::Sqs, "SendMessage", _) => parts.push("fan-out queued".into()),
             (Service::Connections, "PostToConnection", _) => {
                 if call.status == 410 {

@@ -55,7 +55,8 @@ pub struct ReadMark {
     pub read_count: u64,
 }
 
-/// A request was refused whole, and changed nothing.
+/// A request was refused whole. What it asked for may have been done where the code is `unavailable` or `rate_limited`; else it changed
+/// nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorFrame {
     /// Of the request, where it had a good one.

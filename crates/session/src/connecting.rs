@@ -13,6 +13,9 @@ use super::{ConnectionState, Moment, OpenFailure, Output, Purpose, Session, Sock
 /// After so many sockets in a row that could not be opened, the token is suspected.
 const BLIND_MAX: u32 = 2;
 
+/// What a user has spent shuts them out for an hour at most.
+const SHUT_MS_MAX: u64 = 3_600_000;
+
 impl Session {
     /// The state of the connection.
     pub(super) fn state(&self) -> ConnectionState {
@@ -31,11 +34,17 @@ impl Session {
     pub(super) fn connect_now(&mut self, step: &mut Step) {
         match (&self.sockets.current, self.sockets.rest) {
             (None, Rest::UpgradeRequired) => {}
+            (None, Rest::Asleep | Rest::NoToken { .. } | Rest::Displaced) => self.connect(step), // the user may know better
+            _ => self.woke(step),
+        }
+    }
+
+    /// The machine has slept, or its network is another one.
+    pub(super) fn woke(&mut self, step: &mut Step) {
+        match (&self.sockets.current, self.sockets.rest) {
             (None, Rest::BackOff { .. }) => self.connect_anew(step),
-            (None, _) => self.connect(step), // the user may know better
-            // The network has changed: whether this socket has survived that is worth a question.
             (Some(link), _) if link.is_ready() => self.looking.ping = true,
-            (Some(_), _) => {}
+            _ => {}
         }
     }
 
@@ -83,12 +92,13 @@ impl Session {
         let current = self.sockets.is_current(socket);
         let successor = self.sockets.is_successor(socket);
         let Some(link) = self.sockets.remove(socket) else { return };
-        let stage = link.stage;
+        let (stage, shut_until) = (link.stage, link.shut_until);
         self.lose_all(link, step);
         if current {
             self.sockets.current = self.sockets.successor.take();
             if self.sockets.current.is_none() {
-                self.back_off(stage, retry_after_ms, step);
+                let shut_ms = shut_until.0.saturating_sub(step.now.0);
+                self.back_off(stage, retry_after_ms.max(Some(shut_ms)), step);
             }
         } else if successor {
             self.sockets.replace.fail(step, retry_after_ms);
@@ -102,8 +112,7 @@ impl Session {
 
     fn back_off(&mut self, stage: Stage, retry_after_ms: Option<u64>, step: &mut Step) {
         self.forgive_if_lasted(stage, step);
-        let shut_ms = self.sockets.shut_until.0.saturating_sub(step.now.0);
-        self.sockets.connect.fail(step, retry_after_ms.max(Some(shut_ms)));
+        self.sockets.connect.fail(step, retry_after_ms);
         self.sockets.rest = Rest::BackOff { until: self.sockets.connect.not_before() };
         if matches!(stage, Stage::Opening { .. }) {
             self.sockets.blind += 1;
@@ -193,6 +202,7 @@ impl Session {
 
     pub(super) fn received(&mut self, socket: SocketId, text: &str, step: &mut Step) {
         let Some(link) = self.sockets.get(socket) else { return };
+        link.shut_until = Moment(0);
         match wire::read(text) {
             Arrival::Answer(id, answer) => {
                 let late = link.late.remove(&id);
@@ -257,8 +267,9 @@ impl Session {
             ErrorCode::UpgradeRequired => self.rest(Rest::UpgradeRequired, step),
             ErrorCode::Resync => self.greet_again(socket),
             ErrorCode::RateLimited => {
-                // If the server closes the socket now, the user is shut out for as long.
-                self.sockets.shut_until = step.now.plus_ms(refusal.retry_after_ms.unwrap_or_default());
+                if let Some(link) = self.sockets.get(socket) {
+                    link.shut_until = step.now.plus_ms(refusal.retry_after_ms.unwrap_or_default().min(SHUT_MS_MAX));
+                }
                 return false;
             }
             _ => return false,

@@ -60,6 +60,9 @@ use writes::Writes;
 pub enum Act {
     /// Connect, if there is no connection: at the start, when the network is back, or because the user acted after a displacement.
     ConnectNow,
+    /// The machine has slept, or its network has changed: whether the connection has survived that is asked at once, and a pause before the
+    /// next attempt is over. It takes no place back and tries no refused token again, as [`Act::ConnectNow`] does.
+    Woke,
     /// Write a message into a conversation that the session knows. The id is new.
     Compose {
         /// Which.
@@ -341,6 +344,7 @@ impl Session {
     fn act(&mut self, act: Act, step: &mut Step) {
         match act {
             Act::ConnectNow => self.connect_now(step),
+            Act::Woke => self.woke(step),
             Act::Compose { conversation, client_message_id, body } => self.compose(conversation, client_message_id, body, step),
             Act::ComposeTo { user, client_message_id, opening, body } => self.compose_to(user, client_message_id, opening, body, step),
             Act::OpenWith { user, client_message_id } => self.open_with(user, client_message_id, step),

@@ -17,6 +17,8 @@ pub(super) struct Link {
     pub(super) hello: Retry,
     /// The server has given this socket up for another one.
     pub(super) displaced: bool,
+    /// The last frame refused a request until then: if the server closes the socket behind it, the user is shut out for as long.
+    pub(super) shut_until: Moment,
     /// When something last showed that the server pushes to this socket: a push, or an answer to `ping` or to the first page of `hello`.
     /// Other answers come also on a connection that the server pushes nothing to.
     pub(super) pushes_at: Moment,
@@ -62,6 +64,7 @@ impl Link {
             page: None,
             hello: Retry::NEW,
             displaced: false,
+            shut_until: Moment(0),
             pushes_at: now,
             in_flight: BTreeMap::new(),
             late: BTreeMap::new(),

@@ -41,10 +41,13 @@ impl Openings {
         openings
     }
 
-    fn want(&mut self, with: UserId, client_message_id: ClientMessageId) {
-        if !self.asked.values().any(|open| open.with == with) {
-            self.asked.insert(client_message_id, Opening { with, retry: Retry::NEW });
+    /// Answers the id under which it is asked for: another one, if it was wanted before.
+    fn want(&mut self, with: UserId, client_message_id: ClientMessageId) -> ClientMessageId {
+        if let Some((asked, _)) = self.asked.iter().find(|(_, open)| open.with == with) {
+            return asked.clone();
         }
+        self.asked.insert(client_message_id.clone(), Opening { with, retry: Retry::NEW });
+        client_message_id
     }
 
     /// Takes the messages to this user, whose rows go.
@@ -96,7 +99,7 @@ impl Session {
         if self.openings.held.iter().any(|row| row.client_message_id == client_message_id) {
             return; // a double tap
         }
-        self.openings.want(user.clone(), opening.clone());
+        let opening = self.openings.want(user.clone(), opening);
         let row = HeldRow {
             user: user.clone(),
             order: self.conversations.next_order(),

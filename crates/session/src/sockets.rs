@@ -27,8 +27,6 @@ pub(super) struct Sockets {
     pub(super) lost_hello: Option<SocketId>,
     /// Sockets in a row that could not be opened.
     pub(super) blind: u32,
-    /// Until then the server answers this user nothing, as it has said.
-    pub(super) shut_until: Moment,
     pub(super) connect: Retry,
     pub(super) replace: Retry,
     pub(super) last: SocketId,
@@ -61,7 +59,6 @@ impl Default for Sockets {
             replace_at: None,
             lost_hello: None,
             blind: 0,
-            shut_until: Moment(0),
             connect: Retry::NEW,
             replace: Retry::NEW,
             last: SocketId(0),

@@ -37,6 +37,7 @@ mod testing;
 
 use std::collections::HashMap;
 
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chatlane_chat::log::Role;
 use chatlane_chat::ports::Failure;
@@ -88,6 +89,12 @@ fn n(number: impl Into<u64>) -> AttributeValue {
 
 fn map<'a>(pairs: impl IntoIterator<Item = (&'a str, AttributeValue)>) -> Item {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Removes attributes, whose names are letters and digits and no reserved words; refused where there is no such item.
+pub fn forget(update: UpdateItemFluentBuilder, key: Item, names: &[String]) -> UpdateItemFluentBuilder {
+    let there: Vec<String> = key.keys().map(|name| format!("attribute_exists({name})")).collect();
+    update.set_key(Some(key)).update_expression(format!("REMOVE {}", names.join(", "))).condition_expression(there.join(" AND "))
 }
 
 /// A user as a part of a key: up to 384 bytes.

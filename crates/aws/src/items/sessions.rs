@@ -15,9 +15,9 @@
 //! | `ttl` | N | when `DynamoDB` may remove the item, seconds since 1970; never lowered |
 //!
 //! Table: users. Scope: one user; removed by its `ttl` 2 h 10 min after the last hello, because the gateway ends every connection after 2
-//! h, or 2 h 10 min after its gate opens again. Written by `connect` (`p:`), `hello` (makes a `p:` a `c:`), `refresh` (`x` alone),
-//! `disconnect`, `hello` and `fan_out` (remove connections), and by every function where a gate is shut. Read by key with all connections
-//! (batch) or one, and from the answer of the update.
+//! h, or 2 h 10 min after its gate opens again. Written by `connect` (`p:`, and removes one that is refused after all), `hello` (makes a `p:`
+//! a `c:`), `refresh` (`x` alone), `disconnect`, `hello` and `fan_out` (remove connections), by every function where a gate is shut, and by
+//! an operator who shuts one. Read by key with all connections (batch) or one, and from the answer of the update.
 
 use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
@@ -43,9 +43,6 @@ const PENDING_PREFIX: &str = "p:";
 
 /// The start of the attribute of a minute.
 const HELLOS_PREFIX: &str = "h";
-
-/// Minutes before this one whose count a hello removes. Others go with the item.
-const MINUTES_REMOVED: u64 = 10;
 
 /// How long the item outlives its last hello.
 const LIFE_MS: u64 = (2 * 60 + 10) * 60 * 1000;
@@ -129,6 +126,13 @@ pub fn hellos(item: &Item, now: UnixMillis) -> Result<u64, Failure> {
     Ok(Read::of(item, ATTEMPTED).optional(&hellos_name(minute(now)), Read::number)?.unwrap_or_default())
 }
 
+/// The attributes of other minutes than this one.
+pub fn other_minutes(item: &Item, now: UnixMillis) -> Vec<String> {
+    let this = hellos_name(minute(now));
+    let is_minute = |name: &&String| name.strip_prefix(HELLOS_PREFIX).is_some_and(|number| number.parse::<u64>().is_ok()) && **name != this;
+    item.keys().filter(is_minute).cloned().collect()
+}
+
 fn pending_name(connection: &ConnectionId) -> String {
     format!("{PENDING_PREFIX}{connection}")
 }
@@ -148,8 +152,8 @@ fn read_value(connection: &str, value: &AttributeValue) -> Result<Connection, Fa
     })
 }
 
-/// Writes the session in the place of what was admitted, counts it in this minute, and writes the `ttl` unless it is to stay; refused where that would lower the session's `expires` or the `ttl`. Answers the
-/// item as it is then, or as it is where it is refused.
+/// Writes the session in the place of what was admitted, counts it in this minute, and writes the `ttl` unless it is to stay; refused where
+/// that would lower the session's `expires` or the `ttl`. Answers the item as it is then, or as it is where it is refused.
 pub fn register(
     update: UpdateItemFluentBuilder,
     user: &UserId,
@@ -157,9 +161,7 @@ pub fn register(
     now: UnixMillis,
     ttl: Option<u64>,
 ) -> UpdateItemFluentBuilder {
-    let this = minute(now);
-    let before: Vec<String> = (this.saturating_sub(MINUTES_REMOVED)..this).map(hellos_name).collect();
-    let rest = format!("REMOVE #p, {} ADD {} :one", before.join(", "), hellos_name(this));
+    let rest = format!("REMOVE #p ADD {} :one", hellos_name(minute(now)));
     let not_lowered = "(attribute_not_exists(#c) OR #c.x <= :x)";
     let update = update
         .set_key(Some(key(user)))
@@ -189,12 +191,15 @@ pub fn admit(
     now: UnixMillis,
     ttl: Option<u64>,
 ) -> UpdateItemFluentBuilder {
-    let is_open = "(attribute_not_exists(g) OR g <= :now)";
+    // As `Gate::shut_for_ms` says it.
+    let is_open = "(attribute_not_exists(g) OR g <= :now OR (gn > :zero AND g > :far))";
     let update = update
         .set_key(Some(key(user)))
         .expression_attribute_names("#p", pending_name(&connection.connection))
         .expression_attribute_values(":p", value(connection))
         .expression_attribute_values(":now", n(now))
+        .expression_attribute_values(":zero", n(0_u64))
+        .expression_attribute_values(":far", n(now.plus_ms(Gate::FAR_MS)))
         .return_values(ReturnValue::AllNew)
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
     match ttl {
@@ -257,6 +262,7 @@ pub fn remove(update: UpdateItemFluentBuilder, user: &UserId, connections: &[Con
 pub fn does(request: &Value) -> &'static str {
     let update = request["UpdateExpression"].as_str().unwrap_or_default();
     match update.split(' ').take(2).collect::<Vec<_>>()[..] {
+        ["REMOVE", name] if name.starts_with(HELLOS_PREFIX) => "minutes forgotten",
         ["REMOVE", _] => "session removed",
         ["SET", "#p"] => "connection noted",
         ["SET", "g"] => "gate shut",

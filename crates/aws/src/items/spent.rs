@@ -8,12 +8,14 @@
 //! | `ttl` | N | when `DynamoDB` may remove the item, seconds since 1970 |
 //!
 //! Table: users. Scope: one user; removed by its `ttl` two hours after the last charge. Written by every function that answers a user, and by
-//! `fan_out`, for one frame in many; windows that count no more are removed by later charges. Read from the answer of the update.
+//! `fan_out`, for one frame in many; windows that count no more are removed by later charges: those right before the first that counts at
+//! once, others when they are many. Read from the answer of the update.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::ReturnValue;
+use chatlane_chat::limit::Budget;
 use chatlane_chat::ports::Failure;
 use chatlane_protocol::{UnixMillis, UserId};
 use serde_json::Value;
@@ -25,9 +27,6 @@ const SORT: &str = "spent";
 
 /// The start of a window's attribute.
 const WINDOW_PREFIX: &str = "w";
-
-/// Windows before the first that counts which a charge removes: as many as count. Whoever pauses for longer leaves some to the `ttl`.
-const REMOVED: u64 = 60;
 
 /// How long the item outlives its last charge.
 const LIFE_MS: u64 = 2 * 60 * 60 * 1000;
@@ -52,7 +51,8 @@ pub fn read(item: &Item) -> Result<BTreeMap<u64, u64>, Failure> {
     windows.map(|(name, window)| Ok((window, read.number(name)?))).collect()
 }
 
-fn name(window: u64) -> String {
+/// The attribute of a window.
+pub fn name(window: u64) -> String {
     format!("{WINDOW_PREFIX}{window}")
 }
 
@@ -69,7 +69,7 @@ pub fn charge(
     first: u64,
     now: UnixMillis,
 ) -> UpdateItemFluentBuilder {
-    let forgotten: Vec<String> = (first.saturating_sub(REMOVED)..first).map(name).collect();
+    let forgotten: Vec<String> = (first.saturating_sub(Budget::WINDOWS)..first).map(name).collect();
     // The names are letters and digits, and no reserved words.
     update
         .set_key(Some(key(user)))

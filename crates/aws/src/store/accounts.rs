@@ -12,6 +12,9 @@ use crate::failure::unavailable;
 use crate::items::{sessions, spent};
 use crate::meter;
 
+/// Windows that count no more which an account keeps at most, of who pauses for long.
+const OVER_MAX: usize = 100;
+
 /// Updates that only another writer can refuse.
 const UPDATES_MAX: usize = 3;
 
@@ -25,7 +28,12 @@ impl<L: Part, C: Part, I: Part, Q: Part, G: Part> Accounts for Backend<L, C, I, 
     async fn charge(&self, user: &UserId, window: u64, units: u64, first: u64, now: UnixMillis) -> Result<BTreeMap<u64, u64>, Failure> {
         let update = spent::charge(self.users.0.update_item(), user, window, units, first, now);
         let charged = update.send().await.map_err(|error| unavailable("charge a user", &error))?;
-        spent::read(&charged.attributes.unwrap_or_default())
+        let spent = spent::read(&charged.attributes.unwrap_or_default())?;
+        let over: Vec<String> = spent.range(..first).map(|(window, _)| spent::name(*window)).collect();
+        if over.len() > OVER_MAX {
+            self.users.0.forget(spent::key(user), &over, "forget what was spent").await?;
+        }
+        Ok(spent)
     }
 
     async fn gate(&self, user: &UserId) -> Result<Gate, Failure> {

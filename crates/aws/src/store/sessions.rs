@@ -10,6 +10,9 @@ use super::{Backend, Part, Users};
 use crate::failure::unavailable;
 use crate::items::sessions;
 
+/// Minutes of hellos that an item keeps beside the current one: one write in so many removes them.
+const OTHER_MINUTES_MAX: usize = 8;
+
 /// Updates of one registration: the second knows what refused the first, and only another writer refuses that.
 const UPDATES_MAX: usize = 3;
 
@@ -22,6 +25,10 @@ impl<L: Part, C: Part, I: Part, Q: Part, G: Part> Connections for Backend<L, C, 
             let error = match update.send().await {
                 Ok(written) => {
                     let item = written.attributes.unwrap_or_default();
+                    let other_minutes = sessions::other_minutes(&item, now);
+                    if other_minutes.len() > OTHER_MINUTES_MAX {
+                        self.users.0.forget(sessions::key(user), &other_minutes, "forget minutes of hellos").await?;
+                    }
                     return Ok(Registered { all: sessions::read(&item)?, in_this_minute: sessions::hellos(&item, now)? });
                 }
                 Err(error) => error,

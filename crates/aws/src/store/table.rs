@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 use chatlane_chat::ports::Failure;
 
 use crate::failure::unavailable;
-use crate::items::Item;
+use crate::items::{self, Item};
 
 /// `DynamoDB`, "Service, account, and table quotas": `BatchGetItem` takes 100 items.
 const BATCH_KEYS_MAX: usize = 100;
@@ -49,6 +49,15 @@ impl Table {
     /// A strong read of one item.
     pub fn get_item(&self) -> GetItemFluentBuilder {
         self.client.get_item().table_name(&self.name).consistent_read(true)
+    }
+
+    /// Removes these attributes of an item, if it is there.
+    pub async fn forget(&self, key: Item, names: &[String], attempted: &'static str) -> Result<(), Failure> {
+        match items::forget(self.update_item(), key, names).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if refused(&error).is_some() => Ok(()),
+            Err(error) => Err(unavailable(attempted, &error)),
+        }
     }
 
     /// A strong query.

@@ -47,10 +47,13 @@ impl Gate {
     /// For what was spent it is shut at most for so long.
     pub const SHUT_MS_MAX: u64 = 3_600_000;
 
+    /// One that is shut for longer yet was shut so by a wrong clock, and counts as open; an operator's is shut for as long as they say.
+    pub const FAR_MS: u64 = 2 * Self::SHUT_MS_MAX;
+
     /// For how long it is shut yet; `None`: it is open.
     pub fn shut_for_ms(self, now: UnixMillis) -> Option<u64> {
         let ms = self.until.since_ms(now);
-        let by_a_wrong_clock = self.times > 0 && ms > 2 * Self::SHUT_MS_MAX;
+        let by_a_wrong_clock = self.times > 0 && ms > Self::FAR_MS;
         (ms > 0 && !by_a_wrong_clock).then_some(ms)
     }
 }

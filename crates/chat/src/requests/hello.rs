@@ -214,23 +214,24 @@ async fn make_routable<P: Connections + Outbound + Clock>(ports: &P, caller: &Ca
     };
     let now = ports.now();
     let Registered { all, in_this_minute } = ports.register(&caller.user, &mine, now).await?;
+    let registered = all.iter().find(|session| session.connection == mine.connection).cloned();
+    let displaced = displaced_by(&mine, all);
+    let mut posted = 0;
+    if !displaced.is_empty() {
+        ports.remove(&caller.user, &displaced).await?;
+        if displaced.contains(&mine.connection) {
+            return Ok((None, 0));
+        }
+        let goaway = encode(&ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None }));
+        // A courtesy: the session is gone, so nothing else reaches that socket, whatever becomes of this post.
+        let outcomes = join_all(displaced.iter().map(|connection| ports.post(connection, &goaway))).await;
+        posted = outcomes.into_iter().filter(|delivery| *delivery == PostOutcome::Posted).count();
+    }
     if in_this_minute > limits::HELLOS_PER_MINUTE_MAX {
         // It is routable, which costs nothing more; what it asks for is not read.
         return Err(Refused::TooMuch { retry_after_ms: 60_000 - now.get() % 60_000 });
     }
-    let registered = all.iter().find(|session| session.connection == mine.connection).cloned();
-    let displaced = displaced_by(&mine, all);
-    if displaced.is_empty() {
-        return Ok((registered, 0));
-    }
-    ports.remove(&caller.user, &displaced).await?;
-    if displaced.contains(&mine.connection) {
-        return Ok((None, 0));
-    }
-    let goaway = encode(&ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None }));
-    // A courtesy: the session is gone, so nothing else reaches that socket, whatever becomes of this post.
-    let outcomes = join_all(displaced.iter().map(|connection| ports.post(connection, &goaway))).await;
-    Ok((registered, outcomes.into_iter().filter(|delivery| *delivery == PostOutcome::Posted).count()))
+    Ok((registered, posted))
 }
 
 /// The connections that must go after `mine` was added: older ones of the same device, and the oldest above 16; `mine` itself, if it is

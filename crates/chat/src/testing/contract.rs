@@ -126,6 +126,7 @@ macro_rules! contract_facts {
             a_removal_takes_the_named_connections_only
             a_connection_is_noted_when_it_is_admitted_and_becomes_a_session_by_hello
             hellos_are_counted_by_the_minute
+            a_gate_that_a_wrong_clock_has_shut_admits
             a_gate_is_shut_once_and_admits_nobody_until_its_time
             what_a_user_spends_adds_up_in_each_window
             one_session_is_found_by_its_connection

@@ -280,12 +280,15 @@ fn the_twenty_first_hello_of_a_minute_is_put_off_to_the_next_and_reads_nothing()
     let mut after = store.counts();
     *after.get_mut("register").unwrap() -= 1;
     assert_eq!(after, before);
+    // It is routable, in the place of the one before.
+    assert_eq!(greet(&store, &alice_on("c2", 1, 30)).unwrap_err().to_wire().code, ErrorCode::RateLimited);
+    assert_eq!((connections(&store), goaways(&store)), (vec!["c2".to_owned()], vec!["c1".to_owned()]));
     // Further pages are none.
     let page = Hello { after: Some(conversation("d000")), ..request(1) };
     assert_eq!(welcome(greet_with(&store, &alice_on("c1", 1, 0), &page, 0)).conversations.len(), 2);
     let bob = Caller { user: user("bob"), ..alice_on("c2", 2, 0) };
     assert!(greet(&store, &bob).is_ok());
     store.memory.clock.set(start().plus_ms(60_000));
-    let next = block_on(hello(&store, &settings(), 0, &alice_on("c1", 1, 0), &request(1)));
+    let next = block_on(hello(&store, &settings(), 0, &alice_on("c2", 1, 30), &request(1)));
     assert_eq!(welcome(next).conversations.len(), 3);
 }

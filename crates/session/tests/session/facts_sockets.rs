@@ -1,8 +1,9 @@
 //! Sockets: when one is opened, given up, replaced. The simple cases are vectors.
 
 use chatlane_protocol::frames::{Entries, GoawayReason, MemberCursors, Receipt};
+use chatlane_protocol::request::SendMessages;
 use chatlane_protocol::{ErrorCode, Outcome, Request, ServerFrame, Token};
-use chatlane_session::{ConnectionState, Input, OpenFailure, SocketId};
+use chatlane_session::{Act, ConnectionState, Input, OpenFailure, SocketId};
 
 use crate::phone::*;
 
@@ -269,4 +270,44 @@ fn who_asks_too_much_comes_back_when_the_server_says_and_loses_nothing() {
     phone.pass(1_000);
     assert_eq!(ids(&phone.send()), ["m"]);
     assert_eq!(phone.connects.len(), 1);
+}
+
+/// How long a phone waits whose socket ends so.
+fn pause_after(happen: impl FnOnce(&mut Phone, &SendMessages)) -> u64 {
+    let (mut phone, send) = Phone::sending(3);
+    happen(&mut phone, &send);
+    phone.closed(phone.socket());
+    let ConnectionState::Waiting { until } = phone.connection() else { panic!("{:?}", phone.connection()) };
+    until.0 - phone.now
+}
+
+#[test]
+fn only_a_refusal_right_before_the_end_says_how_long_the_user_is_shut_out_and_no_longer_than_an_hour() {
+    let a_day = refusal(ErrorCode::RateLimited).after_ms(86_400_000);
+    let refused = |phone: &mut Phone, send: &SendMessages| phone.refuse(&send.id, a_day.clone());
+    assert!((3_600_000..=3_600_500).contains(&pause_after(refused)));
+    // As it may be of an `open`: the socket stays, and ends much later for another reason.
+    let answered_since = |phone: &mut Phone, send: &SendMessages| {
+        refused(phone, send);
+        phone.push([4]);
+    };
+    assert!(pause_after(answered_since) <= 500);
+}
+
+#[test]
+fn waking_up_asks_whether_the_connection_lives_and_ends_a_pause_and_nothing_else() {
+    let mut phone = Phone::live_at(3);
+    phone.does(Act::Woke);
+    phone.ping();
+    phone.closed(CONNECTED);
+    phone.does(Act::Woke);
+    assert_eq!(phone.connects.len(), 2);
+    phone.opened();
+    phone.goaway(phone.socket(), GoawayReason::Displaced, None);
+    phone.does(Act::Woke);
+    assert_eq!((phone.connection(), phone.connects.len()), (ConnectionState::Displaced, 2));
+    phone.connect_now();
+    phone.input(Input::OpenFailed { socket: SocketId(3), failure: OpenFailure::Denied });
+    phone.does(Act::Woke);
+    assert_eq!((phone.connection(), phone.connects.len()), (ConnectionState::NoToken, 3));
 }

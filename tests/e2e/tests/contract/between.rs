@@ -3,7 +3,10 @@
 use axum::http::StatusCode;
 use chatlane_aws::items::json::from_json;
 use chatlane_aws::items::sessions;
-use chatlane_chat::ports::{Advance, Advanced, Connection, Connections as _, Created, Creations as _, InboxRow, Inboxes as _, ReadCursor};
+use chatlane_chat::limit::Budget;
+use chatlane_chat::ports::{
+    Accounts as _, Advance, Advanced, Connection, Connections as _, Created, Creations as _, InboxRow, Inboxes as _, ReadCursor,
+};
 use chatlane_chat::testing::builders::{conversation, creation, device, position, session, start, user};
 use chatlane_local::embedded::{Answer, At, Held, Hold, Matching, Recording, Service};
 use chatlane_protocol::ConversationId;
@@ -54,6 +57,38 @@ async fn a_hello_said_again_puts_the_end_of_the_item_off_also_where_it_keeps_a_r
     recording.take();
     assert_eq!(backend.store.register(&alice, &mine, start().plus_ms(60_000)).await.unwrap().all, [later]);
     assert_eq!(end_of_item(&recording), (end + 60, 2));
+}
+
+/// Of who is online for years, and of who comes back after each pause that is longer than what counts.
+#[tokio::test]
+async fn what_counts_no_more_does_not_pile_up() {
+    let backend = Backend::embedded().await;
+    let (alice, mine) = (user("alice"), session("a="));
+    let recording = backend.endpoints.record();
+    let attributes = |update: &str| {
+        let calls = recording.take();
+        assert!(calls.iter().all(|call| call.status == 200), "{update}");
+        let item = &calls[0].answer["Attributes"];
+        (item.as_object().expect("an item").len(), calls.len())
+    };
+    let (mut most, mut requests) = (0, 0);
+    for number in 0..100 {
+        backend.store.register(&alice, &mine, start().plus_ms(number * 7_200_000)).await.unwrap();
+        let (now, made) = attributes("register");
+        (most, requests) = (most.max(now), requests + made);
+    }
+    // The key, the `ttl`, the connection, and ten minutes at most.
+    assert_eq!((most, requests), (2 + 1 + 1 + 10, 100 + 11));
+    let (mut most, mut requests) = (0, 0);
+    for number in 0..10 {
+        for window in 0..60 {
+            let window = 1_000 + number * 1_000 + window;
+            backend.store.charge(&alice, window, 1, window - Budget::WINDOWS, start()).await.unwrap();
+            let (now, made) = attributes("charge");
+            (most, requests) = (most.max(now), requests + made);
+        }
+    }
+    assert!(most <= 2 + 1 + 101 + 60 && requests <= 600 + 6, "{most} attributes, {requests} requests");
 }
 
 /// The first write learns that its clock is behind; then comes a refresh of the same connection.

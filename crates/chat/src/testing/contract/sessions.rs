@@ -243,6 +243,18 @@ pub async fn a_gate_is_shut_once_and_admits_nobody_until_its_time<B: Backend>(st
     assert_eq!(of_user(store, &user).await, [session], "a gate is no session");
 }
 
+/// A gate for what was spent is shut for an hour at most. What a machine with a wrong clock has shut for longer admits; what an operator has,
+/// does not.
+pub async fn a_gate_that_a_wrong_clock_has_shut_admits<B: Backend>(store: &B) {
+    let hours = |hours: u64, times| Gate { until: start().plus_ms(hours * 3_600_000), times };
+    for (gate, admits) in [(hours(2, 1), false), (hours(3, 1), true), (hours(3, 0), false)] {
+        let (user, opening) = (fresh_user(), fresh_session());
+        store.shut(&user, Gate::default(), gate).await.unwrap();
+        let noted = if admits { vec![opening.clone()] } else { vec![] };
+        assert_eq!(store.admit(&user, &opening, start()).await.unwrap(), (gate, noted), "{gate:?}");
+    }
+}
+
 /// Windows add up, each for itself, whoever charges at the same time; those before the first are not kept for ever.
 pub async fn what_a_user_spends_adds_up_in_each_window<B: Backend>(store: &B) {
     let (user, other_user) = (fresh_user(), fresh_user());

@@ -40,6 +40,26 @@ async fn what_is_typed_survives_kill_9_of_the_chat_and_of_the_stack_and_arrives_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_line_to_somebody_new_that_was_typed_offline_survives_kill_9_and_is_sent() {
+    let data = Folder::new();
+    let mut runner = Runner::start(&data, &[]).await;
+    let port = runner.port.clone();
+    let chat = || Program::start(&program(), &["chat", "alice", "--port", &port, "--data", data.as_str()]);
+    let mut alice = chat();
+    alice.out.line("alice is there", |line| line.starts_with("· online")).await;
+    runner.program.kill().await;
+    alice.out.line("alice is alone", |line| line.starts_with("· offline")).await;
+    alice.type_line("/with newcomer").await;
+    alice.type_line("welcome").await;
+    alice.out.line("it is kept", |line| line == "  ○ welcome").await;
+    alice.kill().await;
+
+    let _again = Program::start(&program(), &["--port", &port, "--data", data.as_str()]);
+    let alice = chat();
+    alice.out.line("it is sent", |line| line.starts_with("  ✓ #2 ") && line.ends_with("welcome")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_chats_of_one_user_are_two_devices() {
     let data = Folder::new();
     let runner = Runner::start(&data, &[]).await;

@@ -207,6 +207,26 @@ async fn v_tells_one_message_as_one_short_story_and_not_what_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_has_a_line_that_says_why() {
+    let data = Folder::new();
+    let runner = Runner::start(&data, &["-v", "--concurrency", "1"]).await;
+    let out = &runner.program.out;
+    let alice = runner.device("alice").await;
+    for _ in 0..3 {
+        alice.send_text(json!({ "action": "ping", "id": "1" }).to_string()).await.unwrap();
+    }
+    out.line("a frame", |line| line.ends_with(" is not served: all 1 environments of the function are busy")).await;
+    let refused = Device::connect(&runner.url, DeviceId::from(uuid::Uuid::new_v4()), "no.token.this").await;
+    assert!(refused.is_err());
+    out.line("the authorizer's reason", |line| line.contains("a handshake was denied: the token is malformed")).await;
+    out.line("a handshake", |line| line.ends_with(" a handshake is refused: 403, the authorizer has said why")).await;
+    // A token of one's own choice.
+    let url = format!("http://127.0.0.1:{}/token?user=dave&seconds=1", runner.port);
+    let token = reqwest::get(url).await.unwrap().text().await.unwrap();
+    assert_eq!(token.split('.').count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_life_of_a_second_ends_a_connection_and_not_the_stack() {
     let data = Folder::new();
     let runner = Runner::start(&data, &["--life", "1", "--seed", "7"]).await;
