@@ -95,7 +95,7 @@ macro_rules! actions {
             $(#[doc = concat!("Answers `", $name, "`.")] #[serde(rename = $name)] $Action($Answer),)*
             /// New entries of one conversation.
             Entries(Entries),
-            /// How far another member is.
+            /// How far a member is: another one, or this user by another device.
             Receipt(Receipt),
             /// A request was refused whole.
             Error(ErrorFrame),

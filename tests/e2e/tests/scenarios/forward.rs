@@ -63,5 +63,5 @@ async fn a_device_that_is_killed_while_its_file_is_brought_forward_has_all_that_
     let before = brought_forward(&untouched);
     assert_eq!((before.conversations.len(), before.outbox.len()), (3, 3));
     assert_eq!(brought_forward(&path), before);
-    assert_eq!(version(&path), 2);
+    assert_eq!((version(&path), version(&path) > 1), (version(&untouched), true));
 }
