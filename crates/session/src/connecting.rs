@@ -24,7 +24,7 @@ impl Session {
             (Some(_), _) if self.catching_up.live => ConnectionState::Live,
             (Some(_), _) => ConnectionState::CatchingUp,
             (None, Rest::Asleep) => ConnectionState::Waiting { until: Moment(u64::MAX) },
-            (None, Rest::BackOff { until }) => ConnectionState::Waiting { until },
+            (None, Rest::BackOff { until, .. }) => ConnectionState::Waiting { until },
             (None, Rest::NoToken { .. }) => ConnectionState::NoToken,
             (None, Rest::Displaced) => ConnectionState::Displaced,
             (None, Rest::UpgradeRequired) => ConnectionState::UpgradeRequired,
@@ -34,6 +34,7 @@ impl Session {
     pub(super) fn connect_now(&mut self, step: &mut Step) {
         match (&self.sockets.current, self.sockets.rest) {
             (None, Rest::UpgradeRequired) => {}
+            (None, Rest::BackOff { .. }) => self.connect_anew(step),
             (None, Rest::Asleep | Rest::NoToken { .. } | Rest::Displaced) => self.connect(step), // the user may know better
             _ => self.woke(step),
         }
@@ -42,7 +43,7 @@ impl Session {
     /// The machine has slept, or its network is another one.
     pub(super) fn woke(&mut self, step: &mut Step) {
         match (&self.sockets.current, self.sockets.rest) {
-            (None, Rest::BackOff { .. }) => self.connect_anew(step),
+            (None, Rest::BackOff { allowed, .. }) if allowed <= step.now => self.connect_anew(step),
             (Some(link), _) if link.is_ready() => self.looking.ping = true,
             _ => {}
         }
@@ -113,7 +114,8 @@ impl Session {
     fn back_off(&mut self, stage: Stage, retry_after_ms: Option<u64>, step: &mut Step) {
         self.forgive_if_lasted(stage, step);
         self.sockets.connect.fail(step, retry_after_ms);
-        self.sockets.rest = Rest::BackOff { until: self.sockets.connect.not_before() };
+        let allowed = step.now.plus_ms(retry_after_ms.unwrap_or_default());
+        self.sockets.rest = Rest::BackOff { until: self.sockets.connect.not_before(), allowed };
         if matches!(stage, Stage::Opening { .. }) {
             self.sockets.blind += 1;
             if self.sockets.blind >= BLIND_MAX {
@@ -339,7 +341,7 @@ impl Session {
             self.abandon(link.socket, None, step);
         }
         match (&self.sockets.current, self.sockets.rest) {
-            (None, Rest::BackOff { until }) if step.reached(until) => self.connect_anew(step),
+            (None, Rest::BackOff { until, .. }) if step.reached(until) => self.connect_anew(step),
             (None, Rest::NoToken { retry_at, .. }) if step.reached(retry_at) => self.connect(step),
             _ => {}
         }

@@ -61,7 +61,7 @@ pub enum Act {
     /// Connect, if there is no connection: at the start, when the network is back, or because the user acted after a displacement.
     ConnectNow,
     /// The machine has slept, or its network has changed: whether the connection has survived that is asked at once, and a pause before the
-    /// next attempt is over. It takes no place back and tries no refused token again, as [`Act::ConnectNow`] does.
+    /// next attempt is over, unless the server has named it. It takes no place back and tries no refused token again, as [`Act::ConnectNow`] does.
     Woke,
     /// Write a message into a conversation that the session knows. The id is new.
     Compose {

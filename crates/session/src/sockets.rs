@@ -38,8 +38,8 @@ pub(super) struct Sockets {
 pub(super) enum Rest {
     /// Nobody has asked for one yet.
     Asleep,
-    /// The next attempt is at this moment.
-    BackOff { until: Moment },
+    /// The next attempt is at the first moment. The server has forbidden it before the second.
+    BackOff { until: Moment, allowed: Moment },
     /// A new token is needed, and used not before `until`. At `retry_at` the old one is tried again: a token is also refused while the
     /// server has not fetched a new key of the identity provider yet.
     NoToken { until: Moment, retry_at: Moment },

@@ -103,7 +103,8 @@ impl Session {
     pub(super) fn token_came(&mut self, token: Token, step: &Step) {
         (self.tokens.wanted, self.tokens.good_until) = (false, None);
         if let (None, Rest::NoToken { until, .. }) = (&self.sockets.current, self.sockets.rest) {
-            self.sockets.rest = Rest::BackOff { until: until.max(step.now) };
+            let until = until.max(step.now);
+            self.sockets.rest = Rest::BackOff { until, allowed: until };
         }
         // The next socket is opened with it; one that is opening may have been given the one before.
         self.tokens.newest = self.sockets.current.is_some().then_some(token);

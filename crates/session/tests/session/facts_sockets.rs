@@ -310,4 +310,13 @@ fn waking_up_asks_whether_the_connection_lives_and_ends_a_pause_and_nothing_else
     phone.input(Input::OpenFailed { socket: SocketId(3), failure: OpenFailure::Denied });
     phone.does(Act::Woke);
     assert_eq!((phone.connection(), phone.connects.len()), (ConnectionState::NoToken, 3));
+
+    let (mut phone, send) = Phone::sending(3);
+    phone.refuse(&send.id, refusal(ErrorCode::RateLimited).after_ms(60_000));
+    phone.closed(phone.socket());
+    phone.does(Act::Woke);
+    assert_eq!(phone.connects.len(), 1, "the server has named the pause");
+    phone.pass(60_000);
+    phone.does(Act::Woke);
+    assert_eq!(phone.connects.len(), 2);
 }
