@@ -44,9 +44,9 @@ pub async fn handle(
     let opening = Connection { connection: connection.clone(), device, connected_at, expires };
     let (mut admission, units) = ports.metered(admit(ports, &limit.gates, &user, &opening)).await;
     let units = FRAME_UNITS + units;
-    if admission.is_ok()
-        && let Some(retry_after_ms) = limit.charge(ports, &user, &connection, units, &event.request_context).await
-    {
+    // Who knocks at a shut gate has been charged enough; one connection too many is charged, or it could be tried for ever.
+    let is_shut = limit.gates.shut_for_ms(&user, ports.now()).is_some();
+    if !is_shut && let Some(retry_after_ms) = limit.charge(ports, &user, &connection, units, &event.request_context).await {
         admission = Err(retry_after_ms);
     }
     let offered = header(&event.multi_value_headers, &event.headers, SUBPROTOCOL_HEADER);

@@ -369,3 +369,19 @@ fn of_connections_that_say_nothing_a_user_has_32() {
     let session = block_on(store.memory.session(&user("alice"), &ConnectionId::new("c7").unwrap()));
     assert!(session.unwrap().is_some(), "what has said hello stays");
 }
+
+#[test]
+fn who_tries_one_connection_too_many_again_and_again_pays_for_it_and_is_shut_out() {
+    let (store, limit) = (world(), &UserLimit::new(Some(Budget { burst: 10_000, charged_min: 1, ..Budget::DEFAULT })));
+    for number in 0..32 {
+        assert_eq!(connects(&store, limit, &format!("c{number}"), 0), (200, None));
+    }
+    let spent = || store.memory.state().spent[&user("alice")].values().sum::<u64>();
+    let before = spent();
+    assert_eq!(connects(&store, limit, "late", 0).0, 429);
+    assert!(spent() >= before + 18, "{before}");
+    for _ in 0..1_000 {
+        connects(&store, limit, "late", 0);
+    }
+    assert_eq!((store.count("shut"), connects(&store, limit, "late", 1).0), (1, 429));
+}
