@@ -2,7 +2,7 @@
 
 use aws_lambda_events::apigw::{ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext};
 use aws_lambda_events::http::HeaderMap;
-use chatlane_chat::limit::FRAME_UNITS;
+use chatlane_chat::limit::frame_units;
 use chatlane_chat::ports::{Accounts, Clock, Connections, Meter, Outbound};
 use chatlane_chat::requests::caller::{Caller, admit, part};
 use chatlane_chat::{Done, Refused};
@@ -130,7 +130,7 @@ pub async fn answer_if_admitted<F: Into<Option<ServerFrame>>>(
         }
     };
     let (served, units) = ports.metered(Box::pin(served)).await; // it is moved often, and is large
-    let units = FRAME_UNITS + units;
+    let units = frame_units(body(event).len()) + units;
     if let Some(retry_after_ms) = limit.charge(ports, &user, &connection, units, &event.request_context).await {
         part(ports, &connection, id.as_ref(), &Refused::TooMuch { retry_after_ms }).await;
         return Ok(ProxyAnswer::NOTHING);

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use chatlane_protocol::limits::WEBSOCKET_FRAME_BYTES_MAX;
 use chatlane_protocol::{ConnectionId, UnixMillis, UserId};
 use futures_util::future::join_all;
 
@@ -18,6 +19,14 @@ use crate::ports::{Accounts, Clock, ConnectionsOfUser, Failure, Gate, Outbound, 
 
 /// What a frame costs beside what was done for it: two messages of the gateway and one invocation. (One unit: $0.125 a million.)
 pub const FRAME_UNITS: u64 = 18;
+
+/// One message of the gateway, which is 32 KB: what a client sends in several WebSocket frames is several. Answers never exceed one.
+const MESSAGE_UNITS: u64 = 8;
+
+/// What a frame of so many bytes costs beside what was done for it.
+pub const fn frame_units(bytes: usize) -> u64 {
+    FRAME_UNITS + MESSAGE_UNITS * (bytes.saturating_sub(1) / WEBSOCKET_FRAME_BYTES_MAX) as u64
+}
 
 /// What the delivery of a task costs beside that: its receive, its removal and an invocation.
 pub const DELIVERY_UNITS: u64 = 8;
@@ -186,18 +195,19 @@ pub async fn kick<P: Accounts + Outbound + Clock>(
     Err(Failure::unavailable("kick a user", "not all connections could be closed; the gate is shut: do it again"))
 }
 
-/// The gates that one environment has found shut in the current minute: who knocks again costs no request. In the next minute it looks again.
+/// Whom one environment has refused in the current minute, their gate being shut or their silent connections too many: who knocks again costs
+/// no request. In the next minute it looks again.
 #[derive(Debug, Default)]
 pub struct ShutGates(Mutex<(u64, HashMap<UserId, UnixMillis>)>);
 
 impl ShutGates {
-    /// For how long a gate is shut yet, if it is known to be.
+    /// For how long a user is shut out yet, if it is known that they are.
     pub fn shut_for_ms(&self, user: &UserId, now: UnixMillis) -> Option<u64> {
         let until = self.of_minute(now).1.get(user)?.since_ms(now);
         (until > 0).then_some(until)
     }
 
-    /// It was found shut for so long.
+    /// A user was found to be shut out for so long.
     pub fn found(&self, user: &UserId, now: UnixMillis, ms: u64) {
         self.of_minute(now).1.insert(user.clone(), now.plus_ms(ms));
     }

@@ -63,7 +63,8 @@ impl Ops {
         let pause = || tokio::time::sleep(Duration::from_secs(1));
         let closed =
             limit::kick(&ports, &user, until, async || pause().await).await.context("it may be that not all is done: do it again")?;
-        println!("{user} is shut out for {seconds} s; {closed} connections were closed");
+        let gate = if seconds == 0 { "may connect".to_owned() } else { format!("is shut out for {seconds} s") };
+        println!("{user} {gate}; {closed} connections were closed");
         Ok(())
     }
 }

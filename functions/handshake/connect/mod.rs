@@ -42,11 +42,11 @@ pub async fn handle(
 ) -> Result<HandshakeAnswer, ForeignEvent> {
     let Caller { user, device, connection, connected_at, expires } = caller(&event.request_context)?;
     let opening = Connection { connection: connection.clone(), device, connected_at, expires };
+    let was_known = limit.gates.shut_for_ms(&user, ports.now()).is_some();
     let (mut admission, units) = ports.metered(admit(ports, &limit.gates, &user, &opening)).await;
-    let units = FRAME_UNITS + units;
-    // Who knocks at a shut gate has been charged enough; one connection too many is charged, or it could be tried for ever.
-    let is_shut = limit.gates.shut_for_ms(&user, ports.now()).is_some();
-    if !is_shut && let Some(retry_after_ms) = limit.charge(ports, &user, &connection, units, &event.request_context).await {
+    // Who is known to be shut out cost nothing but invocations: a charge would be dearer.
+    let charged = if was_known { None } else { limit.charge(ports, &user, &connection, FRAME_UNITS + units, &event.request_context).await };
+    if let Some(retry_after_ms) = charged {
         admission = Err(retry_after_ms);
     }
     let offered = header(&event.multi_value_headers, &event.headers, SUBPROTOCOL_HEADER);

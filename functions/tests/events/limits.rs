@@ -95,11 +95,15 @@ fn who_knocks_at_a_shut_gate_costs_one_request_a_minute() {
 #[test]
 fn refused_and_malformed_frames_are_charged_by_what_they_cost() {
     let limit = &UserLimit::new(Some(Budget { charged_min: 1, ..Budget::DEFAULT }));
-    for (function, body) in [
-        (Function::Fallback, "no JSON"),
-        (Function::Send, r#"{"action":"send","id":"1"}"#),
-        (Function::History, r#"{"action":"history","id":"1","conversation":"none"}"#),
-        (Function::Send, text_of_sample(Function::Send).as_str()),
+    let [one_message, two, four] = [32 * 1024, 32 * 1024 + 1, 128 * 1024].map(|bytes| "x".repeat(bytes));
+    for (function, body, of_frame) in [
+        (Function::Fallback, "no JSON", 18),
+        (Function::Fallback, &one_message, 18),
+        (Function::Fallback, &two, 26),
+        (Function::Fallback, &four, 42),
+        (Function::Send, r#"{"action":"send","id":"1"}"#, 18),
+        (Function::History, r#"{"action":"history","id":"1","conversation":"none"}"#, 18),
+        (Function::Send, text_of_sample(Function::Send).as_str(), 18),
     ] {
         let store = world_until(TOKEN_MS);
         let answer = try_serve_within(limit, &store, 0, function, saying(function, body)).unwrap();
@@ -107,7 +111,7 @@ fn refused_and_malformed_frames_are_charged_by_what_they_cost() {
         let spent: u64 = store.memory.state().spent[&user("alice")].values().sum();
         let calls = store.counts();
         let of_calls: u64 = calls.iter().map(|(method, count)| cost(method) * *count as u64).sum();
-        assert_eq!(spent, 18 + of_calls - cost("charge"), "{body}: {calls:?}");
+        assert_eq!(spent, of_frame + of_calls - cost("charge"), "{} bytes: {calls:?}", body.len());
     }
 }
 
@@ -371,17 +375,21 @@ fn of_connections_that_say_nothing_a_user_has_32() {
 }
 
 #[test]
-fn who_tries_one_connection_too_many_again_and_again_pays_for_it_and_is_shut_out() {
+fn who_tries_one_connection_too_many_again_and_again_pays_for_it_once_a_minute() {
     let (store, limit) = (world(), &UserLimit::new(Some(Budget { burst: 10_000, charged_min: 1, ..Budget::DEFAULT })));
     for number in 0..32 {
         assert_eq!(connects(&store, limit, &format!("c{number}"), 0), (200, None));
     }
     let spent = || store.memory.state().spent[&user("alice")].values().sum::<u64>();
-    let before = spent();
-    assert_eq!(connects(&store, limit, "late", 0).0, 429);
-    assert!(spent() >= before + 18, "{before}");
+    let calls = || ["admit", "remove", "charge"].map(|call| store.count(call));
+    let (paid, before) = (spent(), calls());
+    assert_eq!(connects(&store, limit, "late", 0), (429, Some("60".to_owned())));
+    assert!(spent() >= paid + 18, "{paid}");
     for _ in 0..1_000 {
-        connects(&store, limit, "late", 0);
+        assert_eq!(connects(&store, limit, "late", 1).0, 429);
     }
-    assert_eq!((store.count("shut"), connects(&store, limit, "late", 1).0), (1, 429));
+    assert_eq!(calls(), before.map(|count| count + 1));
+    // The next minute looks again: the same price for each environment.
+    assert_eq!(connects(&store, limit, "late", 60_000).0, 429);
+    assert_eq!(calls(), before.map(|count| count + 2));
 }

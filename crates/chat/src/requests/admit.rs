@@ -43,5 +43,9 @@ where
     if let Err(failure) = ports.remove(user, &gone).await {
         failure.log("connections that are not there stay noted");
     }
-    if is_crowded { Err(RETRY_AFTER_MS) } else { Ok(()) }
+    if is_crowded {
+        known.found(user, now, RETRY_AFTER_MS);
+        return Err(RETRY_AFTER_MS);
+    }
+    Ok(())
 }

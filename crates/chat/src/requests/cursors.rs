@@ -27,7 +27,7 @@ use crate::settings::Settings;
 /// Rows written at once.
 const WRITES_AT_ONCE: usize = 16;
 
-/// Receipts that one request posts; the others' next `ping` brings the rest.
+/// Receipts that one request posts, shared by those whom they are for; the others' next `ping` brings the rest.
 const RECEIPTS_MAX: usize = 32;
 
 /// Which cursor a request moves.
@@ -191,10 +191,17 @@ async fn post_receipts<P: Connections + Outbound + Clock>(ports: &P, caller: &Ca
     };
     let now = ports.now();
     let live = sessions.iter().filter(|(_, session)| session.expires > now && session.connection != caller.connection);
-    let all = live.flat_map(|(user, session)| frames.get(user).into_iter().flatten().map(|frame| (&session.connection, frame)));
-    let all: Vec<_> = all.take(RECEIPTS_MAX).collect();
+    let mut all: Vec<_> = live
+        .flat_map(|(user, session)| frames.get(user).into_iter().flatten().map(move |frame| (user, &session.connection, frame)))
+        .collect();
+    // One each in turn, whatever they are called and however many devices they have; another one begins each time.
+    let users = frames.len();
+    let first = usize::try_from(now.get() % users as u64).unwrap_or_default();
+    let mut turns: BTreeMap<&UserId, usize> = frames.keys().copied().zip((first..users).chain(0..users)).collect();
+    all.sort_by_cached_key(|(user, ..)| turns.get_mut(user).map(|turn| std::mem::replace(turn, *turn + users)));
+    all.truncate(RECEIPTS_MAX);
     stream::iter(all)
-        .map(|(connection, frame)| ports.post(connection, frame))
+        .map(|(_, connection, frame)| ports.post(connection, frame))
         .buffer_unordered(WRITES_AT_ONCE)
         .filter(|delivery| std::future::ready(*delivery == PostOutcome::Posted))
         .count()

@@ -5,7 +5,7 @@ use chatlane_chat::ports::{Connection, Creations as _, Failure, InboxRow, ReadCu
 use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::requests::cursors::{Cursor, advance, answer};
 use chatlane_chat::testing::builders::{
-    caller, connection, conversation, creation, device, entry, member, position, request_id, seq, session, start, user,
+    caller, connection, conversation, creation, device, direct, entry, member, position, request_id, seq, session, start, user,
 };
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::ready::block_on;
@@ -404,6 +404,36 @@ fn a_refused_position_is_not_told() {
     let stage = online(4);
     move_to(&stage, &alice_on(1), Read, position(9));
     assert_eq!((receipts(&stage), stage.ports.count("of_users")), (vec![], 0));
+}
+
+/// How many receipts each of these users is posted for one `ack` of alice's, who has entry 1 of a conversation with each.
+fn receipts_of_one_ack(stage: &Stage, others: &[(String, usize)]) -> Vec<usize> {
+    let lanes: Vec<ConversationId> = others.iter().map(|(name, _)| direct(&user("alice"), &user(name))).collect();
+    for ((name, devices), lane) in others.iter().zip(&lanes) {
+        block_on(stage.ports.create(&creation(lane, &user("alice"), &user(name)))).unwrap();
+        (0..*devices).for_each(|number| stage.ports.memory.log_in(&user(name), session(&format!("{name}-{number}"))));
+    }
+    let to: Vec<_> = lanes.iter().map(|lane| (lane, position(1))).collect();
+    let Done { did, .. } = try_move(stage, &caller("alice"), Delivered, &to).unwrap();
+    let told = receipts(stage);
+    assert_eq!((did.posted, told.len()), (32, 32));
+    others.iter().map(|(name, _)| told.iter().filter(|(to, _)| to.starts_with(&format!("{name}-"))).count()).collect()
+}
+
+#[test]
+fn the_receipts_of_a_request_are_shared_by_those_whom_they_are_for() {
+    // Not by their names, nor by how many devices they have.
+    let others = [("a", 16), ("b", 16), ("c", 1), ("d", 3)].map(|(name, devices)| (name.to_owned(), devices));
+    assert_eq!(receipts_of_one_ack(&Stage::new(), &others), [14, 14, 1, 3]);
+    // Where there are more of them, nobody is always the last.
+    let crowd: Vec<(String, usize)> = (0..40).map(|number| (format!("u{number:02}"), 1)).collect();
+    let mut told = vec![0; 40];
+    for ms in 0..40 {
+        let stage = Stage::new();
+        stage.ports.memory.clock.advance_ms(ms);
+        told.iter_mut().zip(receipts_of_one_ack(&stage, &crowd)).for_each(|(told, now)| *told += now);
+    }
+    assert_eq!(told, [32; 40]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use chatlane_chat::limit::{DELIVERY_UNITS, FRAME_UNITS};
 use chatlane_chat::testing::builders::{device as device_id, position};
+use chatlane_protocol::limits::PENDING_CONNECTIONS_MAX;
 use chatlane_protocol::request::PositionIn;
 use chatlane_protocol::{ConversationId, DeviceId, EntryKind, Position};
 use chatlane_tests_e2e::past::Past;
@@ -183,10 +184,12 @@ const LIMIT: &str = "
 ## What the limit makes of it
 
 Everything is charged to whoever asks, and deliveries to whoever wrote what is delivered, in *units* of $0.125 a million: a read unit 1, a
-write unit 5, a post 8, a task 3, a frame with its answer 18, the delivery of a task 8. A user who spends more than 120,000 units at once, or
+write unit 5, a post 8, a task 3, a frame with its answer or a handshake 18, each 32 KB of a frame after the first 8, the delivery of a task
+8. A user who spends more than 120,000 units at once, or
 more than 400 a second for long, is shut out for a minute, and each time for twice as long, up to an hour. So whatever the frame, one
-account costs at most $4.32 a day, and a burst each time that it is let in again: $0.015. Beside that a handshake at a shut gate is one write
-unit a minute for each function's process, and the invocations of the authorizer and of `$connect`, as for anybody with a token.
+account costs at most $4.32 a day, and a burst each time that it is let in again: $0.015. Beside that, who is shut out or has 32 silent
+connections costs by each handshake the invocations of the authorizer and of `$connect`, as anybody with a token does, and once a minute for
+each process of `$connect` what the row of one too many says, or a refused write.
 
 ";
 
@@ -212,6 +215,13 @@ async fn floods(scene: &Scene<'_>) -> Vec<Row> {
     ] {
         rows.push(scene.row(what, &mallory, mallory.request(frame)).await.0);
     }
+    let mut silent = vec![];
+    for _ in 0..PENDING_CONNECTIONS_MAX {
+        silent.push(scene.stack.silent_device("knocker").await);
+    }
+    let (row, status) = scene.row("handshake too many", &mallory, scene.stack.refused("knocker")).await;
+    assert_eq!(status, 429);
+    rows.push(row);
     let mut listeners = vec![];
     for _ in 0..16 {
         listeners.push(scene.stack.device("listener").await);

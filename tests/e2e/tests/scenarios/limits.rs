@@ -12,6 +12,7 @@ use chatlane_client::store::Store;
 use chatlane_functions::environment::system_clock;
 use chatlane_local::embedded::Call;
 use chatlane_protocol::frames::Outcome;
+use chatlane_protocol::limits::PENDING_CONNECTIONS_MAX;
 use chatlane_protocol::{Body, ConversationId, Token};
 use chatlane_tests_e2e::past::Past;
 use chatlane_tests_e2e::{BUDGET, DeviceError, Running, message, patiently, program, start};
@@ -24,9 +25,9 @@ use tokio::process::Command;
 async fn who_is_kicked_is_answered_on_no_socket_and_no_handshake_is_admitted() {
     let stack = start(|_| {}).await;
     let (greeted, silent, other) = (stack.device("mallory").await, stack.silent_device("mallory").await, stack.device("alice").await);
-    let kick = async {
+    let kick = async |seconds| {
         let mut command = Command::new(program());
-        command.args(["ops", "kick", "mallory", "--for", "60", "--data"]).arg(stack.data());
+        command.args(["ops", "kick", "mallory", "--for", seconds, "--data"]).arg(stack.data());
         let done = patiently("the command ends", command.output()).await.expect("it runs");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8_lossy(&done.stdout).into_owned()
@@ -35,7 +36,7 @@ async fn who_is_kicked_is_answered_on_no_socket_and_no_handshake_is_admitted() {
     for _ in 0..3 {
         opened.push(stack.silent_device("mallory").await);
     }
-    let mut kicking = pin!(kick);
+    let mut kicking = pin!(kick("60"));
     let said = loop {
         tokio::select! {
             biased;
@@ -48,6 +49,7 @@ async fn who_is_kicked_is_answered_on_no_socket_and_no_handshake_is_admitted() {
         patiently("the socket is closed", device.closed()).await;
     }
     assert_eq!(stack.refused("mallory").await, 429);
+    assert_eq!(kick("0").await, "mallory may connect; 0 connections were closed\n");
     assert_eq!(other.request(json!({ "action": "ping" })).await.expect("others are served")["type"], "ping");
 }
 
@@ -140,6 +142,20 @@ async fn attack(stack: &Running, who: &str, connections: usize, frames: &[Value]
     }
 }
 
+/// Handshakes without end, of which nothing is asked: those above the 32nd are refused, and cost next to nothing.
+async fn knock_on_and_on(stack: &Running, who: &str, is_done: &AtomicBool) {
+    let mut silent = vec![];
+    let mut refused = 0;
+    while !is_done.load(Ordering::Relaxed) || refused < 100 {
+        match stack.knock(who).await {
+            Ok(device) => silent.push(device),
+            Err(DeviceError::Handshake(429)) => refused += 1,
+            Err(_) => {} // too many requests, for the moment
+        }
+    }
+    assert!(silent.len() <= PENDING_CONNECTIONS_MAX, "{} are admitted", silent.len());
+}
+
 /// A hundred messages, ten hellos and ten syncs, each until it is answered. How often the most unlucky one was refused after `closed`.
 async fn innocent(alice: &chatlane_tests_e2e::Device, lanes: &[ConversationId], closed: &AtomicBool) -> usize {
     let mut most = 0;
@@ -186,13 +202,17 @@ async fn whoever_makes_a_stack_work_is_shut_out_and_an_innocent_user_is_served()
         ("silent-sockets", 20, vec![json!({ "action": "dance", "id": "f" }), send, json!({ "action": "send" })]),
         ("again-and-again", 8, vec![json!({ "action": "ping", "id": "f" })]),
     ];
-    for (who, connections, frames) in attacks {
-        // Another alice each time: with so small a burst she would be shut out herself.
+    // Another alice each time: with so small a burst she would be shut out herself. And so many lanes that none of them limits her.
+    let alice_beside = async |who| {
         let alice = stack.device(&format!("alice-{who}")).await;
-        let mut lanes = vec![]; // so many that none of them limits her
+        let mut lanes = vec![];
         for other in ["bob", "carol", "dave", "erin"] {
             lanes.push(alice.open(other).await.expect("open is answered").conversation);
         }
+        (alice, lanes)
+    };
+    for (who, connections, frames) in attacks {
+        let (alice, lanes) = alice_beside(who).await;
         let closed = AtomicBool::new(false);
         let attacking = async {
             attack(&stack, who, connections, &frames).await;
@@ -203,6 +223,15 @@ async fn whoever_makes_a_stack_work_is_shut_out_and_an_innocent_user_is_served()
         assert!(most <= 1, "{who}: a frame of alice's was refused {most} times after the gate was shut");
         assert_eq!(stack.refused(who).await, 429);
     }
+    let ((alice, lanes), done) = (alice_beside("handshakes").await, AtomicBool::new(false));
+    let served = async {
+        let most = innocent(&alice, &lanes, &AtomicBool::new(true)).await;
+        done.store(true, Ordering::Relaxed);
+        most
+    };
+    let both = async { tokio::join!(knock_on_and_on(&stack, "handshakes", &done), served) };
+    let ((), most) = patiently("alice is served", both).await;
+    assert!(most <= 1, "handshakes: a frame of alice's was refused {most} times");
 }
 
 /// A login with 500 conversations and 10,000 missed entries, then five messages a second to somebody who listens: every unit is charged.
