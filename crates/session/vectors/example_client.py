@@ -627,8 +627,6 @@ class Client:
                 self.move(row, ZERO)
             else:
                 self.fail(row, error)
-        if code == "anchor_too_old":
-            self.unsure(one)
         if code == "not_found":
             self.gone(one, error)
 
@@ -891,7 +889,7 @@ class Client:
             self.unsure(one)
         elif code == "anchor_unknown" and read:
             self.read_back(one, ZERO)
-        elif code in ("anchor_unknown", "anchor_too_old"):
+        elif code == "anchor_unknown":
             self.unsure(one)
 
     def failed_ack(self, request, error):

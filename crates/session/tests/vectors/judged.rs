@@ -45,7 +45,7 @@ fn a_client_that_shares_no_code_with_the_session_plays_all_vectors() {
 }
 
 /// What breaks the client (a text of it and what is put in its place), the vector that finds it, and the rule that it names.
-const BREAKS: [(&str, &str, &str, &str); 8] = [
+const BREAKS: [(&str, &str, &str, &str); 13] = [
     ("\"anchor\": wire(row.anchor), \"body\"", "\"anchor\": wire(one.known), \"body\"", "lost-answer", "§6.1 retrying"),
     ("if row.stored != row.version or (batch", "if (batch", "send", "§6.2 the row is durable"),
     (
@@ -62,6 +62,26 @@ const BREAKS: [(&str, &str, &str, &str); 8] = [
     ("self.not_before = self.now + min(after, HOUR_MS)", "self.not_before = self.now", "shut-out", "§9 `rate_limited` f"),
     ("self.fail(row, {\"code\": \"conflict\", \"retryable\": False})", "self.settle(row, result)", "conflict", "§6.1 `conflict`"),
     ("self.write(lambda: self.entry_stored(one, entry))", "self.entry_stored(one, entry)", "entry-next", "§7.1 stored, then shown"),
+    (
+        "self.connect_at = self.not_before + random.randint(1, self.bound(self.failures))",
+        "self.connect_at = self.not_before + 1",
+        "back-off",
+        "the pauses do not grow",
+    ),
+    ("* 2 ** min(failures, 16)", "* 2 ** min(failures, 0)", "back-off", "§8.3 reconnect with full jitter"),
+    (
+        "self.now + self.set[\"ping_wait_ms\" if action == \"ping\" else \"answer_wait_ms\"]",
+        "self.now + 10 * self.set[\"ping_wait_ms\" if action == \"ping\" else \"answer_wait_ms\"]",
+        "half-open",
+        "§8.3 a dead connection",
+    ),
+    (
+        "socket.heard + self.limits[\"ping_after_idle_ms\"]",
+        "socket.heard + 10 * self.limits[\"ping_after_idle_ms\"]",
+        "half-open",
+        "§8.1 after `ping_after_idle_ms`",
+    ),
+    ("after = (error or {}).get(\"retry_after_ms\", 0)", "after = 0", "rate-limited", "§9 `rate_limited` m"),
 ];
 
 #[test]
@@ -78,9 +98,26 @@ fn a_client_that_breaks_a_rule_is_found_with_the_rule() {
 }
 
 #[test]
-fn a_client_that_ends_or_says_something_else_is_found() {
-    for program in ["", "for line in open(0): print('[]', flush=True)"] {
-        let (holds, said) = judge(&["--only", "send"], &["python3", "-c", program]);
-        assert!(!holds && said.contains("the client answered no line"), "{said}");
+fn an_integer_may_be_written_with_a_point() {
+    let whole = fs::read_to_string(vectors().join("example_client.py")).unwrap();
+    let path = env::temp_dir().join(format!("chatlane-client-with-points-{}.py", std::process::id()));
+    fs::write(&path, whole.replace("\"seq\": pair[1]}", "\"seq\": float(pair[1])}")).unwrap();
+    let (holds, said) = judge(&["--only", "send"], &["python3", &path.to_string_lossy(), "1"]);
+    fs::remove_file(&path).unwrap();
+    assert!(holds, "{said}");
+}
+
+#[test]
+fn a_client_that_ends_or_says_nothing_or_something_else_is_found() {
+    let says = |answer: &str| format!("for line in open(0): print({answer:?}, flush=True)");
+    let programs = [
+        (String::new(), "the client answered no line"),
+        ("import time; time.sleep(60)".to_owned(), "within 1.0 s"),
+        (says("[]"), "the client answered no line"),
+        (says(r#"{"outputs": [{"type": "send"}], "wake_at_ms": null}"#), "an output is not as README.md has it: KeyError('frame')"),
+    ];
+    for (program, why) in programs {
+        let (holds, said) = judge(&["--only", "send", "--patience", "1"], &["python3", "-c", &program]);
+        assert!(!holds && said.contains(why), "{program}: {said}");
     }
 }

@@ -11,6 +11,7 @@ mod judged;
 #[path = "../../examples/stdio/read.rs"]
 mod read;
 mod schema;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -64,8 +65,9 @@ fn file(vector: &Value) -> String {
     let steps: Vec<String> = steps
         .map(|step| {
             let expect: Vec<String> = step["expect"].as_array().into_iter().flatten().map(|output| format!("\n    {output}")).collect();
+            let ends = step.get("ends").map(|ends| format!(", \"ends\": {ends}")).unwrap_or_default();
             format!(
-                "  {{\"at_ms\": {}, \"random\": {}, \"input\":\n    {},\n   \"expect\": [{}],\n   \"draws\": {}, \"wake_at_ms\": {}}}",
+                "  {{\"at_ms\": {}, \"random\": {}, \"input\":\n    {},\n   \"expect\": [{}],\n   \"draws\": {}, \"wake_at_ms\": {}{ends}}}",
                 step["at_ms"],
                 step["random"],
                 step["input"],
@@ -97,11 +99,13 @@ fn play(vector: &Value) -> Value {
     let mut requests = Requests::default();
     let mut steps_of_batches = BTreeMap::new();
     let mut played = vector.clone();
+    let mut before = vec![];
     for (index, step) in played["steps"].as_array_mut().into_iter().flatten().enumerate() {
         requests.name_the_answered(&mut step["input"]);
         if let Some(of) = step["input"]["batch"].as_u64().and_then(|batch| steps_of_batches.get(&batch)) {
             step["input"]["step"] = json!(of);
         }
+        before.push(session.clone());
         let number = |name: &str| step[name].as_u64().unwrap_or_else(|| panic!("`{name}` of {step}"));
         let outputs = session.handle(Moment(number("at_ms")), number("random"), read::input(&step["input"]));
         let expect = json!(outputs.iter().map(json::output).collect::<Vec<_>>());
@@ -118,6 +122,7 @@ fn play(vector: &Value) -> Value {
         step["draws"] = json!(session.draws().iter().map(json::draw).collect::<Vec<_>>());
         step["wake_at_ms"] = json!(session.wake_at().map(|wake| wake.0));
     }
+    waits::bound(played["steps"].as_array_mut().expect("a vector has steps"), &before);
     played
 }
 
