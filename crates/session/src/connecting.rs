@@ -34,8 +34,8 @@ impl Session {
     pub(super) fn connect_now(&mut self, step: &mut Step) {
         match (&self.sockets.current, self.sockets.rest) {
             (None, Rest::UpgradeRequired) => {}
-            (None, Rest::BackOff { .. }) => self.connect_anew(step),
-            (None, Rest::Asleep | Rest::NoToken { .. } | Rest::Displaced) => self.connect(step), // the user may know better
+            (None, Rest::Asleep | Rest::BackOff { .. } | Rest::Displaced) => self.connect_anew(step),
+            (None, Rest::NoToken { .. }) => self.connect(step), // the user may know better
             _ => self.woke(step),
         }
     }

@@ -356,7 +356,7 @@ class Client:
 
     def stop(self, state):
         """Not connected again by itself; displaced: until the user acts."""
-        self.final, self.expires_at = state, None
+        self.final = state
         self.show("connection", state={"is": state})
         for socket in self.alive():
             self.emit("close", socket=socket.number)

@@ -1,6 +1,6 @@
 //! Tokens: asked for in time, given to the server in band, and what happens without a good one. The simple cases are vectors.
 
-use chatlane_protocol::frames::RefreshAnswer;
+use chatlane_protocol::frames::{GoawayReason, RefreshAnswer};
 use chatlane_protocol::{DeviceId, ErrorCode, ServerFrame, Token, UnixMillis};
 use chatlane_session::{ConnectionState, Input, OpenFailure, Output, SocketId, Text, TokenNeed};
 
@@ -135,6 +135,19 @@ fn a_token_that_has_ended_meanwhile_opens_no_socket_and_a_new_one_comes_first() 
     assert_eq!((phone.connection(), phone.connects.len()), (ConnectionState::NoToken, 1));
     phone.pass(60_000);
     assert_eq!((phone.connects.len(), phone.tokens_needed), (2, 1));
+}
+
+#[test]
+fn who_takes_a_lost_place_back_after_the_token_has_ended_gets_a_new_one_first() {
+    let mut phone = Phone::live_at(3);
+    phone.goaway(phone.socket(), GoawayReason::Displaced, None);
+    phone.now += 36_000_000;
+    phone.connect_now();
+    assert_eq!((phone.connection(), phone.needed_because), (ConnectionState::NoToken, Some(TokenNeed::Ends)));
+    assert_eq!(phone.connects.len(), 1);
+    phone.input(token("new"));
+    phone.pass(1);
+    assert_eq!(phone.connects.len(), 2);
 }
 
 #[test]
