@@ -207,11 +207,13 @@ class Client:
             self.connect_at = max(self.now, self.not_before)
 
     def on_compose(self, given):
+        if given["conversation"] not in self.conversations:
+            return self.show("no_conversation", conversation=given["conversation"])
         conversation = self.conversation(given["conversation"])
         row = Row(conversation, str(uuid.uuid4()), conversation.known, given["body"])
         self.outbox.append(row)
         self.keep(row)
-        self.outgoing(row, "waiting")
+        return self.outgoing(row, "waiting")
 
     def keep(self, row):
         """The row is not used before it is durable as it is now (§6.2)."""
@@ -628,7 +630,7 @@ class Client:
             else:
                 self.fail(row, error)
         if code == "not_found":
-            self.gone(one, error)
+            self.gone(one)
 
     # ---- entries (§7.1)
 
@@ -741,16 +743,12 @@ class Client:
         self.ping_wanted = True
         self.head_wanted.add(one.name)
 
-    def gone(self, one, error):
-        """No such conversation: one of two is opened again, once; else its messages have failed (§9, not_found)."""
+    def gone(self, one):
+        """No such conversation: one of two is opened again, once (§9, not_found)."""
         one.give_up()
-        for row in self.rows(one):
-            self.fail(row, error)
         if one.partner and one.name not in self.reopened:
             self.reopened.add(one.name)
             self.opens.setdefault(one.partner, str(uuid.uuid4()))
-            return
-        self.show("no_conversation", conversation=one.name)
 
     # ---- sync and history (§7.2, §7.3)
 
@@ -788,7 +786,7 @@ class Client:
         elif code == "epoch_changed":
             self.roll_back(one, pos(error["common"]))
         elif code == "not_found":
-            self.gone(one, error)
+            self.gone(one)
         elif code in ("anchor_unknown", "anchor_too_old"):
             self.begin_anew(one)
         else:
