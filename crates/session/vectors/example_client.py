@@ -42,6 +42,7 @@ class Conversation:
         self.buffer = {}    # seq -> entry: came too early (§7.1)
         self.due = None     # when `sync` is asked; None: nothing is missing
         self.doubt = False  # `have` may not be in the log any more
+        self.log = 0        # how often it turned out to be another one: what was asked of it before says nothing any more
         self.time = 0       # of the latest entry
         self.single = False  # a `send` of several was refused whole: one by one
         self.shown_unread = None
@@ -603,6 +604,8 @@ class Client:
             self.refused(request.rows[0], error)
 
     def answered_probe(self, request, frame):
+        if request.log != request.about.log:
+            return
         found, reached = {one["client_message_id"]: one for one in frame["found"]}, pos(frame["reached"])
         for row in request.rows:
             if row not in self.outbox:
@@ -716,16 +719,18 @@ class Client:
 
     def cut(self, one, common):
         """Entries beyond `common` are dropped, and what was known of them."""
+        one.log += 1
         epoch, count = max(self.epoch, one.have[0] + 1), one.count_at(common)
         one.buffer = {seq: entry for seq, entry in one.buffer.items() if entry["position"]["epoch"] >= epoch}
         one.have_count = count if common < one.have else one.have_count
+        if common < one.have:
+            self.show_stored("rolled_back", conversation=one.name, position=wire(common))
         one.have, one.stored, one.acked, one.start = (min(old, common) for old in (one.have, one.stored, one.acked, one.start))
         one.head, one.head_count = one.have, one.have_count
         one.forget_beyond()
         one.taken = [entry for entry in one.taken if pos(entry["position"]) <= common]
         one.counts = {seq: known for seq, known in one.counts.items() if (known[0], seq) <= common}
         self.read_back(one, common, count)
-        self.show_stored("rolled_back", conversation=one.name, position=wire(common))
 
     def roll_back(self, one, common):
         """The log was restored: what is beyond `common` is not in it any more (§9, epoch_changed)."""
@@ -762,8 +767,8 @@ class Client:
             if one not in request.about:
                 continue
             request.about.remove(one)
-            if one.have < request.after[one.name] or not self.storing:
-                continue  # it went back meanwhile, or nothing can be taken: `due` stays
+            if one.log != request.logs[one.name] or not self.storing:
+                continue  # nothing can be taken of this: `due` stays
             (self.refused_page if page["status"] == "refused" else self.taken_page)(one, page)
 
     def taken_page(self, one, page):
@@ -994,7 +999,7 @@ class Client:
                 if self.free(("send", one)):
                     anchor = min(row.anchor for row in look)
                     request = self.request(socket, "probe", one, conversation=one.name, anchor=wire(anchor), ids=[row.name for row in look])
-                    request.rows, request.anchor = look, anchor
+                    request.rows, request.anchor, request.log = look, anchor, one.log
                 continue
             batch, size = [], 200
             for row in [row for row in rows if row.state == "waiting"][:1 if one.single else self.limits["messages_per_send_max"]]:
@@ -1021,7 +1026,7 @@ class Client:
         told = self.to_tell()
         request = self.request(socket, "sync", due, conversations=[{"conversation": one.name, "after": wire(one.have)} for one in due],
                                ack=self.positions(told) or None)
-        request.told, request.after = told, {one.name: one.have for one in due}
+        request.told, request.logs = told, {one.name: one.log for one in due}
         if told:
             self.tell_since = None
 

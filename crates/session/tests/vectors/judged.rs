@@ -45,7 +45,7 @@ fn a_client_that_shares_no_code_with_the_session_plays_all_vectors() {
 }
 
 /// What breaks the client (a text of it and what is put in its place), the vector that finds it, and the rule that it names.
-const BREAKS: [(&str, &str, &str, &str); 13] = [
+const BREAKS: [(&str, &str, &str, &str); 20] = [
     ("\"anchor\": wire(row.anchor), \"body\"", "\"anchor\": wire(one.known), \"body\"", "lost-answer", "§6.1 retrying"),
     ("if row.stored != row.version or (batch", "if (batch", "send", "§6.2 the row is durable"),
     (
@@ -82,6 +82,13 @@ const BREAKS: [(&str, &str, &str, &str); 13] = [
         "§8.1 after `ping_after_idle_ms`",
     ),
     ("after = (error or {}).get(\"retry_after_ms\", 0)", "after = 0", "rate-limited", "§9 `rate_limited` m"),
+    ("socket.live and self.now - socket.since >= STEADY_MS", "socket.live", "short-connections", "the pauses do not grow"),
+    ("socket.live and self.now - socket.since >= STEADY_MS", "False", "short-connections", "§8.3 reconnect with full jitter"),
+    ("if len(one.buffer) > self.set[\"ahead_entries_max\"]:", "if False:", "buffer-bound", "§7.1 seq higher"),
+    ("(batch and size > self.limits[\"request_bytes_max\"])", "False", "send-bytes", "§3 `request_bytes_max`"),
+    ("one.log != request.logs[one.name] or not self.storing", "not self.storing", "old-sync", "§9 `epoch_changed` m"),
+    ("if request.log != request.about.log:", "if False:", "old-probe", "§6.2 the anchor moves to `reached`"),
+    ("self.lost_hello = False\n            self.ping_wanted", "self.ping_wanted", "lost-hello", "§8.3 displaced by one's own `hello`"),
 ];
 
 #[test]
