@@ -121,6 +121,10 @@ class Client:
         self.pauses = {}          # what is put off -> (until, failures)
         self.looked, self.ping_wanted, self.head_wanted = [], False, set()
         self.opens, self.histories, self.reopened = {}, [], set()
+        self.held = []            # messages to users with whom there is no conversation yet (§13.4)
+        for row in sorted(restored.get("held", []), key=lambda row: row["order"]):
+            self.held.append((row["user"], row["client_message_id"], row["body"]))
+            self.opens.setdefault(row["user"], row["opening"])
         self.tell_since, self.told_at = None, None
         self.page_step = self.committed = -1  # the step of the last page of `sync`; what is durable
 
@@ -210,11 +214,25 @@ class Client:
     def on_compose(self, given):
         if given["conversation"] not in self.conversations:
             return self.show("no_conversation", conversation=given["conversation"])
-        conversation = self.conversation(given["conversation"])
-        row = Row(conversation, str(uuid.uuid4()), conversation.known, given["body"])
+        return self.compose(self.conversation(given["conversation"]), str(uuid.uuid4()), given["body"])
+
+    def on_compose_to(self, given):
+        user, name = given["user"], str(uuid.uuid4())
+        conversation = self.conversation_with(user)
+        if conversation:
+            return self.compose(conversation, name, given["body"])
+        self.held.append((user, name, given["body"]))
+        self.opens.setdefault(user, str(uuid.uuid4()))
+        return self.show_stored("held", user=user, client_message_id=name)
+
+    def conversation_with(self, user):
+        return next((one for one in self.conversations.values() if one.partner == user), None)
+
+    def compose(self, conversation, name, body):
+        row = Row(conversation, name, conversation.known, body)
         self.outbox.append(row)
         self.keep(row)
-        return self.outgoing(row, "waiting")
+        self.outgoing(row, "waiting")
 
     def keep(self, row):
         """The row is not used before it is durable as it is now (§6.2)."""
@@ -226,10 +244,11 @@ class Client:
         self.show_stored("outgoing", conversation=row.conversation.name, client_message_id=row.name, state={"is": state, **more})
 
     def on_open_with(self, given):
-        for conversation in self.conversations.values():
-            if conversation.partner == given["user"]:
-                return self.show("opened", user=given["user"], conversation=conversation.name)
-        self.opens.setdefault(given["user"], str(uuid.uuid4()))
+        conversation = self.conversation_with(given["user"])
+        if conversation:
+            self.show("opened", user=given["user"], conversation=conversation.name)
+        else:
+            self.opens.setdefault(given["user"], str(uuid.uuid4()))
 
     def on_mark_read(self, given):
         conversation, position = self.conversation(given["conversation"]), pos(given["position"])
@@ -520,9 +539,18 @@ class Client:
         one.partner = user
         one.note(pos(frame["head"]))
         self.show_stored("opened", user=user, conversation=one.name)
+        for _, name, body in self.release(user):
+            self.compose(one, name, body)
+
+    def release(self, user):
+        """What was kept for this user, and is no longer."""
+        released, self.held = [one for one in self.held if one[0] == user], [one for one in self.held if one[0] != user]
+        self.changed = self.changed or bool(released)
+        return released
 
     def failed_open(self, request, error):
         self.opens.pop(request.about, None)
+        self.release(request.about)
         self.show("failed_open", user=request.about, refusal=refusal(error))
 
     # ---- send and probe (§6)

@@ -136,14 +136,14 @@ def wait(client, soonest, latest, now, wake_at):
 def free(vector, client, at):
     names, unread, wake_at, ahead, times, lines, waited = Names(), {}, None, 0, [], [], []
     seen = {row["conversation"]: row["head_count"] - row["read_count"] for row in vector["restored"]["conversations"]}
-    names.of["message"] = {row["client_message_id"]: row["client_message_id"] for row in vector["restored"]["outbox"]}
+    rows = vector["restored"]["outbox"] + vector["restored"].get("held", [])
+    names.of["message"] = {row[key]: row[key] for row in rows for key in ("client_message_id", "opening") if key in row}
     for step in vector["steps"]:
         at.append(step)
         told, ends = names.tell({key: value for key, value in step["input"].items() if key != "batch"}), step.get("ends")
-        if told["type"] in ("compose", "open_with"):
-            del told["client_message_id"]  # the client makes one
-        if "step" in told:
-            told["step"] = lines[told["step"]]
+        if told["type"] in ("compose", "compose_to", "open_with"):
+            told = {key: value for key, value in told.items() if key not in ("client_message_id", "opening")}  # the client makes them
+        told |= {"step": lines[told["step"]]} if "step" in told else {}
         if ends:
             began, latest = times[ends["since"]], times[ends["since"]] + ends["late_ms"] * 11 // 10
             wake_at = wait(client, began + ends["early_ms"], latest, times[-1], wake_at)

@@ -46,8 +46,9 @@ impl Device {
     /// In the profile *free* the store answers for steps, and whoever writes a message makes its id.
     fn inputs(&mut self, input: &Value) -> Vec<Value> {
         let mut input = input.clone();
-        if matches!(input["type"].as_str(), Some("compose" | "open_with")) && input["client_message_id"].is_null() {
+        if matches!(input["type"].as_str(), Some("compose" | "compose_to" | "open_with")) && input["client_message_id"].is_null() {
             input["client_message_id"] = json!(format!("own-{}", self.steps));
+            input["opening"] = json!(format!("opening-{}", self.steps));
         }
         let Some(until) = input["step"].as_u64().filter(|_| self.seed.is_some()) else { return vec![input] };
         let failed = input["type"] == "not_stored";
