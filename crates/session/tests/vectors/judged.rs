@@ -45,7 +45,7 @@ fn a_client_that_shares_no_code_with_the_session_plays_all_vectors() {
 }
 
 /// What breaks the client (a text of it and what is put in its place), the vector that finds it, and the rule that it names.
-const BREAKS: [(&str, &str, &str, &str); 21] = [
+const BREAKS: [(&str, &str, &str, &str); 22] = [
     ("\"anchor\": wire(row.anchor), \"body\"", "\"anchor\": wire(one.known), \"body\"", "lost-answer", "§6.1 retrying"),
     ("if row.stored != row.version or (batch", "if (batch", "send", "§6.2 the row is durable"),
     (
@@ -89,6 +89,7 @@ const BREAKS: [(&str, &str, &str, &str); 21] = [
     ("one.log != request.logs[one.name] or not self.storing", "not self.storing", "old-sync", "§9 `epoch_changed` m"),
     ("if request.log != request.about.log:", "if False:", "old-probe", "§6.2 the anchor moves to `reached`"),
     ("self.opens.setdefault(row[\"user\"], row[\"opening\"])", "pass", "held-restart", "§13.4 written before there is a conversation"),
+    ("min(after, HOUR_MS)", "after", "shut-out-an-hour", "§9 `rate_limited` f"),
     ("self.lost_hello = False\n            self.ping_wanted", "self.ping_wanted", "lost-hello", "§8.3 displaced by one's own `hello`"),
 ];
 
