@@ -1,5 +1,5 @@
 """What `sam validate --lint` does not know of infra/template.yaml. It also accepts a reference to a resource that SAM should make and does
-not, so the facts are read from the template after SAM's own transformation. Run by `tests/run lint facts`, with the SAM CLI's Python.
+not, so the facts are read from the template after SAM's own transformation. Run by `tests/run lint facts`, with the Python of cfn-lint.
 Each fact is shown to be one: template_breaks.py has changes that would break a deployment, and the fact that notices each."""
 
 import json
@@ -8,7 +8,7 @@ import re
 import unittest
 from pathlib import Path
 
-from samcli.yamlhelper import yaml_parse
+from cfnlint.decode import decode
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
@@ -39,7 +39,8 @@ LOGS_POLICY = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 
 def transformed(change=lambda resources: None) -> dict:
     """The template as CloudFormation gets it; `change` may first change the resources as they are written."""
-    template = yaml_parse((ROOT / "infra/template.yaml").read_text())
+    template, errors = decode(str(ROOT / "infra/template.yaml"))
+    assert not errors, errors
     template = json.loads(json.dumps(template))  # an alias becomes a copy, as `sam build` writes it: a change of one function is of that one
     change(template["Resources"])
     template["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"  # as after `sam package`

@@ -88,7 +88,8 @@ def build(selection: "list[str]") -> Path:
     command = ["cargo", "build", "--locked", *selection, "--bin", "mutated", "--test", "simulation", "--message-format", "json-render-diagnostics"]
     for package in ("protocol", "chat", "session", "tests-simulation", "tests-checker"):
         command += ["--config", f"profile.dev.package.chatlane-{package}.opt-level=0"]  # few runs are needed: the build is what takes its time
-    done = subprocess.run(command, cwd=COPY, env=os.environ | {"CARGO_TARGET_DIR": str(TARGET)}, stdout=subprocess.PIPE, text=True)
+    env = {name: value for name, value in os.environ.items() if name != "RUSTC_WORKSPACE_WRAPPER"}  # a mutation need not be good style
+    done = subprocess.run(command, cwd=COPY, env=env | {"CARGO_TARGET_DIR": str(TARGET)}, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise NotCaught("the mutated code does not compile")
     made = (json.loads(line) for line in done.stdout.splitlines())

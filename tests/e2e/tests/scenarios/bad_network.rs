@@ -33,7 +33,7 @@ enum Cause {
 
 impl Cause {
     /// All, with how often they must befall each phone.
-    const ALL: [(Self, usize); 3] = [(Self::Killed, 8), (Self::Cut, 8), (Self::Silent, 3)];
+    const ALL: [(Self, usize); 3] = [(Self::Killed, 4), (Self::Cut, 4), (Self::Silent, 2)];
 }
 
 /// How often each cause has struck.

@@ -26,7 +26,7 @@ const FILES: usize = 237;
 const LANGUAGES: usize = 28;
 
 /// Conversations of a file that the sample takes, at most.
-const SAMPLED: usize = 2;
+const SAMPLED: usize = 1;
 
 /// Languages that are talked at the same time. Each has one request on its way, so no function needs more processes than it may have.
 const AT_ONCE: usize = 8;

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 const DEVICES: usize = 2 * CONNECTIONS_PER_USER_MAX;
 
 /// Of each device.
-const MESSAGES: u64 = 40;
+const MESSAGES: u64 = 20;
 
 /// With the documented bound. Every device writes all its messages at once, so all their anchors are at the head that it knew at the start,
 /// and most are too far behind when it is their turn: the clients catch up and go on.

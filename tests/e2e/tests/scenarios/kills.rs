@@ -3,6 +3,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use chatlane_aws::Store;
 use chatlane_chat::Entry;
@@ -41,8 +42,12 @@ struct Scene {
 
 impl Scene {
     async fn set() -> Self {
-        // No limit for receives: a task that shares its batch with a task to be killed for dies with it, as often as that happens.
-        let without_giving_up = |settings: &mut Settings| settings.max_receive_count = 1000;
+        let without_giving_up = |settings: &mut Settings| {
+            // A task that shares its batch with a task to be killed for dies with it, as often as that happens.
+            settings.max_receive_count = 1000;
+            // Work that takes longer is handed out again before it is done: a slow machine would never finish what ten pairs have queued.
+            settings.visibility_timeout = Duration::from_secs(2);
+        };
         let (stack, seed) = (start(without_giving_up).await, seed());
         let mut pairs = vec![];
         for number in 0..PAIRS {
