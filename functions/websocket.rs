@@ -4,7 +4,7 @@ use aws_lambda_events::apigw::{ApiGatewayWebsocketProxyRequest, ApiGatewayWebsoc
 use aws_lambda_events::http::HeaderMap;
 use chatlane_chat::limit::frame_units;
 use chatlane_chat::ports::{Accounts, Clock, Connections, Meter, Outbound};
-use chatlane_chat::requests::caller::{Caller, admit, part};
+use chatlane_chat::requests::caller::{Caller, part, unexpired};
 use chatlane_chat::{Done, Refused};
 use chatlane_protocol::frames::{ErrorFrame, encode};
 use chatlane_protocol::request::{Exchange, parse};
@@ -120,7 +120,7 @@ pub async fn answer_if_admitted<F: Into<Option<ServerFrame>>>(
         if !limit.takes(ports, &user) {
             return Err(Refused::TooMuch { retry_after_ms: 1000 });
         }
-        match admit(ports, caller, id.as_ref()).await {
+        match unexpired(ports, caller, id.as_ref()).await {
             Ok(None) => Ok(None), // posted, and closed
             Ok(Some(caller)) => serve(caller).await.map(Into::into),
             Err(failure) => {

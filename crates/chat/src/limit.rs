@@ -195,30 +195,44 @@ pub async fn kick<P: Accounts + Outbound + Clock>(
     Err(Failure::unavailable("kick a user", "not all connections could be closed; the gate is shut: do it again"))
 }
 
+/// What one environment remembers of users, until the next period begins.
+#[derive(Debug)]
+struct Remembered<T>(Mutex<(u64, HashMap<UserId, T>)>);
+
+impl<T> Default for Remembered<T> {
+    fn default() -> Self {
+        Self(Mutex::new((0, HashMap::new())))
+    }
+}
+
+impl<T> Remembered<T> {
+    /// In the period of this number, or nothing yet.
+    fn in_period(&self, number: u64) -> MutexGuard<'_, (u64, HashMap<UserId, T>)> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.0 != number {
+            *all = (number, HashMap::new());
+        }
+        all
+    }
+}
+
 /// Whom one environment has refused in the current minute, their gate being shut or their silent connections too many: who knocks again costs
 /// no request. In the next minute it looks again.
 #[derive(Debug, Default)]
-pub struct ShutGates(Mutex<(u64, HashMap<UserId, UnixMillis>)>);
+pub struct ShutGates(Remembered<UnixMillis>);
 
 impl ShutGates {
+    const PERIOD_MS: u64 = 60_000;
+
     /// For how long a user is shut out yet, if it is known that they are.
     pub fn shut_for_ms(&self, user: &UserId, now: UnixMillis) -> Option<u64> {
-        let until = self.of_minute(now).1.get(user)?.since_ms(now);
+        let until = self.0.in_period(now.get() / Self::PERIOD_MS).1.get(user)?.since_ms(now);
         (until > 0).then_some(until)
     }
 
     /// A user was found to be shut out for so long.
     pub fn found(&self, user: &UserId, now: UnixMillis, ms: u64) {
-        self.of_minute(now).1.insert(user.clone(), now.plus_ms(ms));
-    }
-
-    fn of_minute(&self, now: UnixMillis) -> MutexGuard<'_, (u64, HashMap<UserId, UnixMillis>)> {
-        let minute = now.get() / 60_000;
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.0 != minute {
-            *known = (minute, HashMap::new());
-        }
-        known
+        self.0.in_period(now.get() / Self::PERIOD_MS).1.insert(user.clone(), now.plus_ms(ms));
     }
 }
 
@@ -227,16 +241,12 @@ const FRAMES_PER_S_MAX: u32 = 50;
 
 /// Counts the frames of each user in the current second.
 #[derive(Debug, Default)]
-pub struct Sieve(Mutex<(u64, HashMap<UserId, u32>)>);
+pub struct Sieve(Remembered<u32>);
 
 impl Sieve {
     /// Whether this one passes.
     pub fn takes(&self, user: &UserId, now: UnixMillis) -> bool {
-        let second = now.get() / 1000;
-        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counted.0 != second {
-            *counted = (second, HashMap::new());
-        }
+        let mut counted = self.0.in_period(now.get() / 1000);
         let frames = counted.1.entry(user.clone()).or_default();
         *frames += 1;
         *frames <= FRAMES_PER_S_MAX

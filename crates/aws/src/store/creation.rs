@@ -43,8 +43,8 @@ impl<Q: Part, G: Part> Creations for Backend<Log, Conversations, Inboxes, Users,
             match service.err() {
                 TransactWriteItemsError::TransactionCanceledException(canceled) => {
                     let reasons = canceled.cancellation_reasons();
-                    let first = |code: &str| reasons.iter().position(|reason| reason.code() == Some(code));
-                    match (first("ConditionalCheckFailed"), first("TransactionConflict")) {
+                    let item_with = |code: &str| reasons.iter().position(|reason| reason.code() == Some(code));
+                    match (item_with("ConditionalCheckFailed"), item_with("TransactionConflict")) {
                         (Some(item), None) if item + 1 == reasons.len() => return Ok(Created::TooMany),
                         (Some(item), _) if item + 1 < reasons.len() => return Ok(Created::Exists),
                         (_, Some(_)) => return Ok(Created::Contended),

@@ -21,10 +21,10 @@ pub struct Caller {
     pub expires: UnixMillis,
 }
 
-/// Whether the caller's token has not expired. The gateway replays what the authorizer said at the handshake, so nothing is read before
+/// The caller, if their token has not expired. The gateway replays what the authorizer said at the handshake, so nothing is read before
 /// that time; after it the session is, which a `refresh` may have prolonged. An expired caller is posted `token_expired`, and then the
 /// connection is closed: `None`, and there is nothing left to answer.
-pub async fn admit<P: Connections + Outbound + Clock>(
+pub async fn unexpired<P: Connections + Outbound + Clock>(
     ports: &P,
     caller: Caller,
     request: Option<&RequestId>,

@@ -56,9 +56,8 @@ where
 }
 
 /// Moves the cursors, and posts receipts: to the other users of direct conversations, as far as theirs moved for them, and to the caller's
-/// other devices. `Err`: nothing was
-/// moved. A position whose write failed is refused with `unavailable`; the others are not harmed. What is there already costs the reading
-/// of its row and nothing else.
+/// other devices. `Err`: nothing was moved. A position whose write failed is refused with `unavailable`; the others are not harmed. What is
+/// there already costs the reading of its row and nothing else.
 pub async fn advance<P>(
     ports: &P,
     settings: &Settings,

@@ -1,7 +1,7 @@
 //! How long a connection may ask: the token's time, what `refresh` makes of it, and how it ends.
 
 use chatlane_chat::ports::{Connection, Failure};
-use chatlane_chat::requests::caller::{Caller, admit};
+use chatlane_chat::requests::caller::{Caller, unexpired};
 use chatlane_chat::requests::refresh::refresh;
 use chatlane_chat::testing::builders::{caller, connection, device, request_id, session, start, unavailable, user};
 use chatlane_chat::testing::faulty::{Fault, Faulty};
@@ -20,7 +20,7 @@ const TOKEN_EXPIRED: &str = concat!(
 /// Alice's request so long after the start.
 fn ask(store: &Faulty, ms: u64) -> Result<Option<Caller>, Failure> {
     store.memory.clock.set(start().plus_ms(ms));
-    block_on(admit(store, caller("alice"), Some(&request_id("r-1"))))
+    block_on(unexpired(store, caller("alice"), Some(&request_id("r-1"))))
 }
 
 fn with_session(session: Connection) -> Faulty {
@@ -81,7 +81,7 @@ fn whose_time_is_over_is_told_once_and_then_the_connection_is_closed() {
 fn a_request_without_a_good_id_is_told_without_one() {
     let store = Faulty::new(start());
     store.memory.clock.set(start().plus_ms(HOUR_MS));
-    let admitted = block_on(admit(&store, caller("alice"), None)).unwrap();
+    let admitted = block_on(unexpired(&store, caller("alice"), None)).unwrap();
     assert_eq!(admitted, None);
     assert_eq!(posts(&store), [("alice-1".to_owned(), TOKEN_EXPIRED.replace(r#""id":"r-1","#, ""))]);
 }

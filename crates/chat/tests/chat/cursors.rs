@@ -1,7 +1,7 @@
 //! `ack` and `read`: C1, cursors only move forward and never pass an entry that exists; and what the other user is told of it.
 
 use chatlane_chat::allowance::Allowances;
-use chatlane_chat::ports::{Connection, Creations as _, Failure, InboxRow, ReadCursor};
+use chatlane_chat::ports::{Connection, Created, Creations as _, Failure, InboxRow, ReadCursor};
 use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::requests::cursors::{Cursor, advance, answer};
 use chatlane_chat::testing::builders::{
@@ -410,7 +410,7 @@ fn a_refused_position_is_not_told() {
 fn receipts_of_one_ack(stage: &Stage, others: &[(String, usize)]) -> Vec<usize> {
     let lanes: Vec<ConversationId> = others.iter().map(|(name, _)| direct(&user("alice"), &user(name))).collect();
     for ((name, devices), lane) in others.iter().zip(&lanes) {
-        block_on(stage.ports.create(&creation(lane, &user("alice"), &user(name)))).unwrap();
+        assert!(matches!(block_on(stage.ports.create(&creation(lane, &user("alice"), &user(name)))), Ok(Created::New)));
         (0..*devices).for_each(|number| stage.ports.memory.log_in(&user(name), session(&format!("{name}-{number}"))));
     }
     let to: Vec<_> = lanes.iter().map(|lane| (lane, position(1))).collect();
