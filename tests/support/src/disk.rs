@@ -60,12 +60,17 @@ impl Disk {
         rows
     }
 
+    /// What waits for its conversation, in the order of writing.
+    pub fn held(&self) -> impl Iterator<Item = &HeldRow> {
+        self.held.values()
+    }
+
     /// What a new life of the app finds.
     pub fn restored(&self) -> Restored {
         Restored {
             conversations: self.conversations.values().cloned().collect(),
             outbox: self.outbox(),
-            held: self.held.values().cloned().collect(),
+            held: self.held().cloned().collect(),
         }
     }
 }

@@ -48,7 +48,6 @@ impl World {
             }
             Shown::Outgoing { conversation, client_message_id: id, state } => match state {
                 OutgoingState::Waiting => {
-                    self.phones[number].held.remove(&id);
                     if self.phones[number].composed.insert(id.clone()) {
                         self.note(number, json!({"what": "composed", "conversation": conversation, "id": id}));
                     }
@@ -65,8 +64,7 @@ impl World {
                 let (of, delivered, read) = (cursors.user, cursors.delivered, cursors.read);
                 self.note(number, json!({"what": "cursors", "conversation": conversation, "of": of, "delivered": delivered, "read": read}));
             }
-            Shown::Held { client_message_id, .. } => drop(self.phones[number].held.insert(client_message_id)),
-            Shown::Conversation { .. } | Shown::Opened { .. } | Shown::Storing(_) | Shown::Failed(_) => {}
+            Shown::Held { .. } | Shown::Conversation { .. } | Shown::Opened { .. } | Shown::Storing(_) | Shown::Failed(_) => {}
         }
     }
 

@@ -40,8 +40,6 @@ pub(crate) struct Phone {
     written_ms: u64,
     pub(crate) made: u64,
     pub(crate) composed: BTreeSet<ClientMessageId>,
-    /// Kept without a conversation.
-    pub(crate) held: BTreeSet<ClientMessageId>,
     /// Given up by its user.
     pub(crate) discarded: BTreeSet<ClientMessageId>,
     /// It is not told why a socket could not be opened, as pages in browsers are not.
@@ -67,7 +65,6 @@ impl Phone {
             written_ms: 0,
             made: 0,
             composed: BTreeSet::new(),
-            held: BTreeSet::new(),
             discarded: BTreeSet::new(),
             blind,
             doubled: false,

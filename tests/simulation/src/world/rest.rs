@@ -222,8 +222,8 @@ impl World {
             if let Some(row) = session.outbox().find(|row| !matches!(row.state, OutboxState::Failed(_))) {
                 return unrest(format!("device {number} has not sent {} with anchor {}", row.client_message_id, row.anchor));
             }
-            if let Some(held) = phone.held.first() {
-                return unrest(format!("device {number} holds {held}, and has no conversation for it"));
+            if let Some(row) = phone.disk.held().next() {
+                return unrest(format!("device {number} holds {}, and has no conversation for it", row.client_message_id));
             }
             if !phone.writing.is_empty() {
                 return unrest(format!("the store of device {number} is writing"));
