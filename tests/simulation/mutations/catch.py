@@ -86,6 +86,7 @@ def make_copy(files: "dict[str, bytes]") -> None:
 def build(selection: "list[str]") -> Path:
     """The simulation of the copy."""
     command = ["cargo", "build", "--locked", *selection, "--bin", "mutated", "--test", "simulation", "--message-format", "json-render-diagnostics"]
+    command += ["--config", "profile.dev.debug=false"]
     for package in ("protocol", "chat", "session", "tests-simulation", "tests-checker"):
         command += ["--config", f"profile.dev.package.chatlane-{package}.opt-level=0"]  # few runs are needed: the build is what takes its time
     env = {name: value for name, value in os.environ.items() if name != "RUSTC_WORKSPACE_WRAPPER"}  # a mutation need not be good style
