@@ -95,7 +95,7 @@ pub async fn respond<E: Exchange, F: Into<Option<ServerFrame>>>(
 ) -> Answered {
     let request = parse::<E>(body(event));
     let id = request.as_ref().map_or_else(|bad| bad.id.clone(), |request| Some(E::id(request).clone()));
-    answer_if_admitted(ports, limit, event, id, async |caller| match request {
+    answer_unexpired(ports, limit, event, id, async |caller| match request {
         Err(bad) => Ok(Some(error(bad.id, bad.refusal))),
         Ok(request) => {
             let served = serve(caller, &request).await.map(Into::into);
@@ -107,7 +107,7 @@ pub async fn respond<E: Exchange, F: Into<Option<ServerFrame>>>(
 
 /// Answers a caller whose token has not expired, and charges them for what that cost; `id` is the request's, where it has a good one. Who has
 /// spent too much is told so, instead of what they asked, and the connection is closed.
-pub async fn answer_if_admitted<F: Into<Option<ServerFrame>>>(
+pub async fn answer_unexpired<F: Into<Option<ServerFrame>>>(
     ports: &(impl Connections + Outbound + Clock + Accounts + Meter),
     limit: &UserLimit,
     event: &Event,

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use chatlane_protocol::limits::WEBSOCKET_FRAME_BYTES_MAX;
+use chatlane_protocol::limits::{SHUT_OUT_MS_MAX, WEBSOCKET_FRAME_BYTES_MAX};
 use chatlane_protocol::{ConnectionId, UnixMillis, UserId};
 use futures_util::future::join_all;
 
@@ -80,10 +80,10 @@ impl Budget {
 }
 
 impl Gate {
-    /// Shut again. So long after it was opened the next time is the first one again as it is shut at most.
+    /// Shut again. Who has kept the peace for longer than the longest shut-out begins again at a minute.
     fn again(self, now: UnixMillis) -> Self {
-        let times = if now.since_ms(self.until) > Self::SHUT_MS_MAX { 0 } else { self.times };
-        let ms = SHUT_MS.saturating_mul(1 << times.min(6)).min(Self::SHUT_MS_MAX);
+        let times = if now.since_ms(self.until) > SHUT_OUT_MS_MAX { 0 } else { self.times };
+        let ms = SHUT_MS.saturating_mul(1 << times.min(6)).min(SHUT_OUT_MS_MAX);
         Self { until: now.plus_ms(ms), times: times.saturating_add(1) }
     }
 }

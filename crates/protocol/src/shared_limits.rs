@@ -50,6 +50,9 @@ pub const HELLOS_PER_MINUTE_MAX: u64 = 20;
 /// Conversations that one user creates on one day (UTC). Ours.
 pub const OPENED_A_DAY_MAX: u64 = 50;
 
+/// For so long a user is shut out at most for what they have spent. Ours.
+pub const SHUT_OUT_MS_MAX: u64 = 3_600_000;
+
 /// A token as presented. Ours: API Gateway allows 10,240 bytes for all headers together.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 

@@ -2,6 +2,7 @@
 
 use chatlane_protocol::ErrorCode;
 use chatlane_protocol::frames::{ErrorFrame, Goaway, GoawayReason, ReadMark, Receipt};
+use chatlane_protocol::limits::SHUT_OUT_MS_MAX;
 use chatlane_protocol::{ConversationId, Refusal, ServerFrame};
 
 use super::link::{HelloPage, InFlight, Link, Stage};
@@ -12,9 +13,6 @@ use super::{ConnectionState, Moment, OpenFailure, Output, Purpose, Session, Sock
 
 /// After so many sockets in a row that could not be opened, the token is suspected.
 const BLIND_MAX: u32 = 2;
-
-/// What a user has spent shuts them out for an hour at most.
-const SHUT_MS_MAX: u64 = 3_600_000;
 
 impl Session {
     /// The state of the connection.
@@ -270,7 +268,9 @@ impl Session {
             ErrorCode::Resync => self.greet_again(socket),
             ErrorCode::RateLimited => {
                 if let Some(link) = self.sockets.get(socket) {
-                    link.shut_until = step.now.plus_ms(refusal.retry_after_ms.unwrap_or_default().min(SHUT_MS_MAX));
+                    // Longer ones are of what may be asked on a day, and the connection stays.
+                    let shut_ms = refusal.retry_after_ms.filter(|ms| *ms <= SHUT_OUT_MS_MAX);
+                    link.shut_until = step.now.plus_ms(shut_ms.unwrap_or_default());
                 }
                 return false;
             }

@@ -203,7 +203,7 @@ class Client:
     # ---- the user
 
     def on_connect_now(self, _):
-        """The app starts, the network changed, or the user acts (§8.1, §8.3)."""
+        """The app starts or comes to the front, or the user acts (§8.3)."""
         self.wanted = True
         if self.current and self.current.live:
             self.ping_wanted = True
@@ -319,7 +319,7 @@ class Client:
             return  # a successor is on its way
         if socket.live and self.now - socket.since >= STEADY_MS:
             self.failures = 0
-        self.not_before = self.now + min(after, HOUR_MS)
+        self.not_before = self.now + (after if after <= HOUR_MS else 0)
         self.connect_at = self.not_before + random.randint(1, self.bound(self.failures))
         self.failures += 1
 

@@ -21,12 +21,12 @@ class Client:
 
     def ask(self, line):
         self.line = -1 if line.get("type") == "start" else self.line + 1
-        patience = threading.Timer(self.patience_s, self.process.kill)
-        patience.start()
+        (patience := threading.Timer(self.patience_s, self.process.kill)).start()
         try:
             self.process.stdin.write(json.dumps(line, ensure_ascii=False) + "\n")
             self.process.stdin.flush()
             answer = json.loads(self.process.stdout.readline())
+            if answer["wake_at_ms"] is not None and answer["wake_at_ms"] <= line.get("at_ms", -1): raise ValueError("its wait is over before now")
             return [*answer["outputs"]], answer["wake_at_ms"], answer.get("draws")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Broken(f"the client answered no line with `outputs` and `wake_at_ms` within {self.patience_s} s: {error!r}") from None

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chatlane_aws::{Backend, Gateway, Users};
 use chatlane_chat::limit::FRAME_UNITS;
 use chatlane_chat::ports::{Accounts, Clock, Connection, Connections, Meter, Outbound};
-use chatlane_chat::requests::admit::admit;
+use chatlane_chat::requests::admit::{admit, forget};
 use chatlane_chat::requests::caller::Caller;
 use chatlane_protocol::SUBPROTOCOL;
 use serde::Serialize;
@@ -47,6 +47,7 @@ pub async fn handle(
     // Who is known to be shut out cost nothing but invocations: a charge would be dearer.
     let charged = if was_known { None } else { limit.charge(ports, &user, &connection, FRAME_UNITS + units, &event.request_context).await };
     if let Some(retry_after_ms) = charged {
+        forget(ports, &user, &connection).await;
         admission = Err(retry_after_ms);
     }
     let offered = header(&event.multi_value_headers, &event.headers, SUBPROTOCOL_HEADER);

@@ -6,7 +6,7 @@ use chatlane_protocol::request::refuse;
 
 use crate::limit::UserLimit;
 use crate::start::route;
-use crate::websocket::{Answered, Event, answer_if_admitted, body, error};
+use crate::websocket::{Answered, Event, answer_unexpired, body, error};
 
 route! {
     ports: Backend<(), (), (), Users, (), Gateway>;
@@ -17,5 +17,5 @@ route! {
 /// Answers with the one typed error that fits.
 pub async fn handle(ports: &(impl Connections + Outbound + Clock + Accounts + Meter), limit: &UserLimit, event: Event) -> Answered {
     let bad = refuse(body(&event));
-    answer_if_admitted(ports, limit, &event, bad.id.clone(), async |_| Ok(error(bad.id, bad.refusal))).await
+    answer_unexpired(ports, limit, &event, bad.id.clone(), async |_| Ok(error(bad.id, bad.refusal))).await
 }

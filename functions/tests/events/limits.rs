@@ -70,7 +70,7 @@ fn a_handshake_is_charged_too_and_a_gate_is_shut_for_longer_each_time() {
     let mut ms = 0;
     for minutes in [1_u64, 2, 4, 8, 16, 32, 60, 60] {
         assert_eq!(connects(&store, limit, "c", ms), (429, Some((60 * minutes).to_string())));
-        assert_eq!(store.count("charge"), store.count("shut"));
+        assert_eq!((store.count("charge"), pending(&store)), (store.count("shut"), 0));
         ms += minutes * 60_000;
     }
 }

@@ -12,9 +12,9 @@
 //! | `h<number>` | N | how many hellos there were in this minute since 1970 |
 //! | `g` | N | the gate: shut until then, ms; missing: it never was |
 //! | `gn` | N | how often it was shut in a row; there if `g` is |
-//! | `ttl` | N | when `DynamoDB` may remove the item, seconds since 1970; never lowered |
+//! | `ttl` | N | when `DynamoDB` may remove the item, seconds since 1970; lowered only by a gate |
 //!
-//! Table: users. Scope: one user; removed by its `ttl` 2 h 10 min after the last hello, because the gateway ends every connection after 2
+//! Table: users. Scope: one user; removed by its `ttl` 2 h 10 min after the last handshake or hello, because the gateway ends every connection after 2
 //! h, or 2 h 10 min after its gate opens again. Written by `connect` (`p:`, and removes one that is refused after all), `hello` (makes a `p:`
 //! a `c:`), `refresh` (`x` alone), `disconnect`, `hello` and `fan_out` (remove connections), by every function where a gate is shut, and by
 //! an operator who shuts one. Read by key with all connections (batch) or one, and from the answer of the update.
@@ -44,12 +44,12 @@ const PENDING_PREFIX: &str = "p:";
 /// The start of the attribute of a minute.
 const HELLOS_PREFIX: &str = "h";
 
-/// How long the item outlives its last hello.
+/// How long the item outlives its last handshake or hello.
 const LIFE_MS: u64 = (2 * 60 + 10) * 60 * 1000;
 
 const ATTEMPTED: &str = "read a session";
 
-/// The `ttl` of an item that a hello writes now.
+/// The `ttl` of an item that a handshake or a hello writes now.
 pub const fn ttl_at(now: UnixMillis) -> u64 {
     now.plus_ms(LIFE_MS).get() / 1000
 }

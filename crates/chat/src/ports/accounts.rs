@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chatlane_protocol::limits::SHUT_OUT_MS_MAX;
 use chatlane_protocol::{ConnectionId, UnixMillis, UserId};
 
 use super::{Connection, Failure, port};
@@ -44,11 +45,8 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// For what was spent it is shut at most for so long.
-    pub const SHUT_MS_MAX: u64 = 3_600_000;
-
     /// One that is shut for longer yet was shut so by a wrong clock, and counts as open; an operator's is shut for as long as they say.
-    pub const FAR_MS: u64 = 2 * Self::SHUT_MS_MAX;
+    pub const FAR_MS: u64 = 2 * SHUT_OUT_MS_MAX;
 
     /// For how long it is shut yet; `None`: it is open.
     pub fn shut_for_ms(self, now: UnixMillis) -> Option<u64> {

@@ -34,7 +34,7 @@ pub struct Registered {
     pub in_this_minute: u64,
 }
 
-/// One routable connection of a user.
+/// One connection of a user; once it has said hello, its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// The gateway's name for it.

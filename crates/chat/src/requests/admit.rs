@@ -12,6 +12,13 @@ const LIFE_MS: u64 = 2 * 60 * 60 * 1000;
 /// When who has too many connections may try again.
 const RETRY_AFTER_MS: u64 = 60_000;
 
+/// A connection that was admitted is refused after all: it is noted no more.
+pub async fn forget<P: Connections>(ports: &P, user: &UserId, connection: &ConnectionId) {
+    if let Err(failure) = ports.remove(user, std::slice::from_ref(connection)).await {
+        failure.log("a connection that is refused stays noted");
+    }
+}
+
 /// Admits a connection, which is noted; or answers after how many milliseconds to try again. Where that cannot be found out, it is admitted.
 pub async fn admit<P>(ports: &P, known: &ShutGates, user: &UserId, connection: &Connection) -> Result<(), u64>
 where

@@ -55,8 +55,8 @@ where
     Ok(Done { answer: (!is_silent).then(|| CursorsAnswer { id: request.id.clone(), results }), did })
 }
 
-/// Moves the cursors, and posts receipts: to the other users of direct conversations, as far as theirs moved for them, and to the caller's
-/// other devices. `Err`: nothing was moved. A position whose write failed is refused with `unavailable`; the others are not harmed. What is
+/// Moves the cursors, and posts receipts: to the other user of a direct conversation where what they see of this one has moved, and to
+/// the caller's other devices. `Err`: nothing was moved. A position whose write failed is refused with `unavailable`; the others are not harmed. What is
 /// there already costs the reading of its row and nothing else.
 pub async fn advance<P>(
     ports: &P,

@@ -81,8 +81,8 @@ fn whose_time_is_over_is_told_once_and_then_the_connection_is_closed() {
 fn a_request_without_a_good_id_is_told_without_one() {
     let store = Faulty::new(start());
     store.memory.clock.set(start().plus_ms(HOUR_MS));
-    let admitted = block_on(unexpired(&store, caller("alice"), None)).unwrap();
-    assert_eq!(admitted, None);
+    let found = block_on(unexpired(&store, caller("alice"), None)).unwrap();
+    assert_eq!(found, None);
     assert_eq!(posts(&store), [("alice-1".to_owned(), TOKEN_EXPIRED.replace(r#""id":"r-1","#, ""))]);
 }
 

@@ -59,7 +59,7 @@ const BREAKS: [(&str, &str, &str, &str); 22] = [
     ),
     ("(position[0] == one.have[0] or source == \"sync\" or one.have[1] == 0)", "True", "later-epoch", "of a higher epoch"),
     ("self.now + wait + random.randint(0, wait)", "self.now + random.randint(0, wait // 2)", "gap", "§7.1 seq higher"),
-    ("self.not_before = self.now + min(after, HOUR_MS)", "self.not_before = self.now", "shut-out", "§9 `rate_limited` f"),
+    ("self.not_before = self.now + (after if after <= HOUR_MS else 0)", "self.not_before = self.now", "shut-out", "§9 `rate_limited` f"),
     ("self.fail(row, {\"code\": \"conflict\", \"retryable\": False})", "self.settle(row, result)", "conflict", "§6.1 `conflict`"),
     ("self.write(lambda: self.entry_stored(one, entry))", "self.entry_stored(one, entry)", "entry-next", "§7.1 stored, then shown"),
     (
@@ -89,7 +89,7 @@ const BREAKS: [(&str, &str, &str, &str); 22] = [
     ("one.log != request.logs[one.name] or not self.storing", "not self.storing", "old-sync", "§9 `epoch_changed` m"),
     ("if request.log != request.about.log:", "if False:", "old-probe", "§6.2 the anchor moves to `reached`"),
     ("self.opens.setdefault(row[\"user\"], row[\"opening\"])", "pass", "held-restart", "§13.4 written before there is a conversation"),
-    ("min(after, HOUR_MS)", "after", "shut-out-an-hour", "§9 `rate_limited` f"),
+    ("after if after <= HOUR_MS else 0", "after", "open-next-day", "§9 `rate_limited` f"),
     ("self.lost_hello = False\n            self.ping_wanted", "self.ping_wanted", "lost-hello", "§8.3 displaced by one's own `hello`"),
 ];
 
@@ -123,6 +123,7 @@ fn a_client_that_ends_or_says_nothing_or_something_else_is_found() {
         (String::new(), "the client answered no line"),
         ("import time; time.sleep(60)".to_owned(), "within 1.0 s"),
         (says("[]"), "the client answered no line"),
+        (says(r#"{"outputs": [], "wake_at_ms": 0}"#), "its wait is over before now"),
         (says(r#"{"outputs": [{"type": "send"}], "wake_at_ms": null}"#), "an output is not as README.md has it: KeyError('frame')"),
     ];
     for (program, why) in programs {
