@@ -7,7 +7,6 @@ use chatlane_chat::ports::{Accounts, Clock, Connections, Deployments, Heads, Inb
 use chatlane_chat::requests::hello::{self, Greeting};
 use chatlane_chat::settings::Deployed;
 use chatlane_protocol::ServerFrame;
-use chatlane_protocol::frames::{Goaway, GoawayReason};
 use chatlane_protocol::request::exchange;
 use lambda_runtime::{Error, service_fn};
 
@@ -49,8 +48,8 @@ pub async fn handle(
     respond::<exchange::Hello, _>(ports, limit, &event, async |caller, request| {
         let settings = deployed.settings(ports).await?;
         Ok(match hello::hello(ports, &settings, spread, &caller, request).await?.answer {
-            Greeting::Welcome(answer) => ServerFrame::Hello(answer),
-            Greeting::Displaced => ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None }),
+            Greeting::Welcome(answer) => Some(ServerFrame::Hello(answer)),
+            Greeting::Parted => None,
         })
     })
     .await

@@ -39,7 +39,8 @@ fn who_has_spent_too_much_is_told_so_on_every_route_and_shut_out() {
     for function in requests().chain([Function::Fallback]) {
         let store = world_until(TOKEN_MS);
         // Another connection of alice's, and one that has not said hello.
-        let other = Connection { connection: ConnectionId::new("other").unwrap(), ..session(&store) };
+        let device = DeviceId::new("3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf002").unwrap();
+        let other = Connection { connection: ConnectionId::new("other").unwrap(), device, ..session(&store) };
         store.memory.log_in(&user("alice"), other.clone());
         assert_eq!(connects(&store, &UserLimit::new(None), "silent", 0), (200, None));
 

@@ -314,8 +314,11 @@ fn a_hello_behind_a_newer_connection_of_its_device_is_answered_by_goaway() {
     let Caller { device, expires, .. } = alice();
     let connection = ConnectionId::new("newer").unwrap();
     store.memory.log_in(&user("alice"), Connection { connection, device, connected_at: time(CONNECTED_AT_MS + 1), expires });
-    let answer = serve(&store, 2, Function::Hello, socket_event(Function::Hello));
-    assert_eq!(answer, json!({"type": "goaway", "reason": "displaced"}));
+    let answer = try_serve(&store, 2, Function::Hello, socket_event(Function::Hello)).unwrap();
+    assert_eq!(answer.body, "");
+    let told = std::mem::take(&mut store.memory.state().posts);
+    assert_eq!(told, [(alice().connection, r#"{"type":"goaway","reason":"displaced"}"#.to_owned())]);
+    assert!(store.memory.state().gone.contains(&alice().connection));
 }
 
 #[test]

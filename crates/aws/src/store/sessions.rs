@@ -29,7 +29,8 @@ impl<L: Part, C: Part, I: Part, Q: Part, G: Part> Connections for Backend<L, C, 
                     if other_minutes.len() > OTHER_MINUTES_MAX {
                         self.users.0.forget(sessions::key(user), &other_minutes, "forget minutes of hellos").await?;
                     }
-                    return Ok(Registered { all: sessions::read(&item)?, in_this_minute: sessions::hellos(&item, now)? });
+                    let (all, in_this_minute) = (sessions::read(&item)?, sessions::hellos(&item, now)?);
+                    return Ok(Registered { all, in_this_minute, gate: sessions::gate(&item)? });
                 }
                 Err(error) => error,
             };

@@ -2,6 +2,7 @@
 
 use chatlane_protocol::{ConnectionId, DeviceId, UnixMillis, UserId};
 
+use super::gate::Gate;
 use super::{Failure, port};
 
 port! {
@@ -32,6 +33,8 @@ pub struct Registered {
     pub all: Vec<Connection>,
     /// How many were registered in this minute, this one included.
     pub in_this_minute: u64,
+    /// The user's gate.
+    pub gate: Gate,
 }
 
 /// One connection of a user; once it has said hello, its session.

@@ -11,6 +11,7 @@ mod creation;
 mod define;
 mod deployment;
 mod failure;
+mod gate;
 mod heads;
 mod inboxes;
 mod log;
@@ -22,12 +23,13 @@ mod queue;
 
 use define::port;
 
-pub use accounts::{Accounts, ConnectionsOfUser, Gate};
+pub use accounts::{Accounts, ConnectionsOfUser};
 pub use clock::Clock;
 pub use connections::{Connection, Connections, Registered};
 pub use creation::{Created, Creation, Creations};
 pub use deployment::Deployments;
 pub use failure::Failure;
+pub use gate::Gate;
 pub use heads::Heads;
 pub use inboxes::{Advance, Advanced, InboxPlace, InboxRow, Inboxes, ReadCursor};
 pub use log::{MessageLog, Put, ReadBound, Run, last, read_run};

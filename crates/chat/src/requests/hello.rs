@@ -3,9 +3,11 @@
 //! D2 rests on the order: the session is written first, the inbox and the heads are read after it; a fan-out worker writes the head
 //! first and reads the sessions after it. Whichever comes second sees the other.
 
-use chatlane_protocol::frames::{ConversationHead, ConversationRow, Goaway, GoawayReason, HelloAnswer, Limits, Versions, encode};
+use chatlane_protocol::frames::{
+    ConversationHead, ConversationRow, ErrorFrame, Goaway, GoawayReason, HelloAnswer, Limits, Versions, encode,
+};
 use chatlane_protocol::request::{Hello, Known};
-use chatlane_protocol::{ConnectionId, ConversationId, Seq, ServerFrame, limits};
+use chatlane_protocol::{ConnectionId, ConversationId, RequestId, Seq, ServerFrame, limits};
 use futures_util::future::join_all;
 
 use super::caller::Caller;
@@ -27,8 +29,9 @@ const LAST_ENTRIES_AT_ONCE: usize = 8;
 pub enum Greeting {
     /// Welcome.
     Welcome(Box<HelloAnswer>),
-    /// Not registered: this device has a newer connection, or this user already has 16 newer ones. This connection receives no pushes.
-    Displaced,
+    /// Not registered: this device has a newer connection, or this user already has 16 newer ones, or they are shut out. This connection was
+    /// told so, and is closed.
+    Parted,
 }
 
 /// Greets. `spread` is a random number: reconnects of many clients are spread by it.
@@ -41,11 +44,11 @@ where
     }
     let (mut expires, mut did) = (caller.expires, Did::default());
     if request.after.is_none() {
-        let (session, posted) = make_routable(ports, caller).await?;
+        let (session, posted) = make_routable(ports, caller, &request.id).await?;
         did.posted = posted;
         match session {
             Some(session) => expires = session.expires,
-            None => return Ok(Done { answer: Greeting::Displaced, did }),
+            None => return Ok(Done { answer: Greeting::Parted, did }),
         }
     }
     let now = ports.now();
@@ -203,9 +206,15 @@ async fn add_last_entries<P: MessageLog>(ports: &P, answer: &mut HelloAnswer, vi
     Ok(())
 }
 
-/// Writes the session and displaces what it replaces. Answers the session as it stands, `None` if this connection is not the one that
-/// stays, and how many `goaway`s the gateway took.
-async fn make_routable<P: Connections + Outbound + Clock>(ports: &P, caller: &Caller) -> Result<(Option<Connection>, usize), Refused> {
+/// Writes the session and displaces what it replaces. Answers the session as it stands, `None` if this connection is not one that
+/// stays, and how many frames the gateway took for those that do not.
+///
+/// Whoever goes is closed, and forgotten behind that: an open connection that nobody knows could not be closed where its user is shut out.
+async fn make_routable<P: Connections + Outbound + Clock>(
+    ports: &P,
+    caller: &Caller,
+    request: &RequestId,
+) -> Result<(Option<Connection>, usize), Refused> {
     let mine = Connection {
         connection: caller.connection.clone(),
         device: caller.device,
@@ -213,19 +222,31 @@ async fn make_routable<P: Connections + Outbound + Clock>(ports: &P, caller: &Ca
         expires: caller.expires,
     };
     let now = ports.now();
-    let Registered { all, in_this_minute } = ports.register(&caller.user, &mine, now).await?;
+    let Registered { all, in_this_minute, gate } = ports.register(&caller.user, &mine, now).await?;
     let registered = all.iter().find(|session| session.connection == mine.connection).cloned();
-    let displaced = displaced_by(&mine, all);
-    let mut posted = 0;
-    if !displaced.is_empty() {
-        ports.remove(&caller.user, &displaced).await?;
-        if displaced.contains(&mine.connection) {
-            return Ok((None, 0));
+    let (leaving, farewell) = match gate.shut_for_ms(now) {
+        Some(retry_after_ms) => {
+            let refusal = Refused::TooMuch { retry_after_ms }.to_wire();
+            (vec![mine.connection.clone()], ServerFrame::Error(ErrorFrame { id: Some(request.clone()), refusal }))
         }
-        let goaway = encode(&ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None }));
-        // A courtesy: the session is gone, so nothing else reaches that socket, whatever becomes of this post.
-        let outcomes = join_all(displaced.iter().map(|connection| ports.post(connection, &goaway))).await;
-        posted = outcomes.into_iter().filter(|delivery| *delivery == PostOutcome::Posted).count();
+        None => (displaced_by(&mine, all), ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None })),
+    };
+    let mut posted = 0;
+    if !leaving.is_empty() {
+        let farewell = encode(&farewell);
+        let parted = join_all(leaving.into_iter().map(async |connection| {
+            let told = ports.post(&connection, &farewell).await;
+            (told, ports.close(&connection).await, connection)
+        }));
+        let parted = parted.await;
+        posted = parted.iter().filter(|(told, ..)| *told == PostOutcome::Posted).count();
+        let stays = parted.iter().all(|(.., connection)| *connection != mine.connection);
+        // What could not be closed is displaced once more by the next hello, or closed with the others when the gate is shut.
+        let closed = parted.into_iter().filter(|(_, closed, _)| matches!(closed, PostOutcome::Posted | PostOutcome::Gone));
+        ports.remove(&caller.user, &closed.map(|(.., connection)| connection).collect::<Vec<_>>()).await?;
+        if !stays {
+            return Ok((None, posted));
+        }
     }
     if in_this_minute > limits::HELLOS_PER_MINUTE_MAX {
         // It is routable, which costs nothing more; what it asks for is not read.

@@ -288,7 +288,8 @@ impl Connections for Memory {
         sessions.insert(session.connection.clone(), session.clone());
         let all = sessions.values().cloned().collect();
         state.pending.entry(user.clone()).or_default().remove(&session.connection);
-        Ok(Registered { all, in_this_minute })
+        let gate = state.gates.get(user).copied().unwrap_or_default();
+        Ok(Registered { all, in_this_minute, gate })
     }
 
     async fn remove(&self, user: &UserId, connections: &[ConnectionId]) -> Result<(), Failure> {

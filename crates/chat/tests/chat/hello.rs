@@ -1,8 +1,10 @@
 //! `hello`: routable first, then told where everything stands; one connection of a device, sixteen of a user. Pages, and what a device
 //! knows already, have a file of their own.
 
+use std::collections::BTreeSet;
+
 use chatlane_chat::log::Head;
-use chatlane_chat::ports::{Connection, Connections as _, Creations as _, ReadCursor};
+use chatlane_chat::ports::{Connection, Connections as _, Creations as _, Gate, ReadCursor};
 use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::requests::hello::{Greeting, hello};
 use chatlane_chat::testing::builders::{
@@ -159,8 +161,9 @@ fn a_newer_connection_displaces_the_older_ones_of_its_device_and_tells_them() {
     welcome(greet(&store, &alice_on("tablet", 2, 5)));
     assert_eq!(greet(&store, &alice_on("new", 1, 20)).unwrap().did, Did { posted: 1, ..Did::default() });
     assert_eq!((connections(&store), goaways(&store)), (vec!["new".to_owned(), "tablet".to_owned()], vec!["old".to_owned()]));
-    // The session goes first: whatever becomes of the courtesy, nothing else reaches that socket.
-    assert!(store.is_answered_before("remove", "post"));
+    // It is told, closed and forgotten, in this order.
+    assert!(store.is_answered_before("post", "close") && store.is_answered_before("close", "remove"));
+    assert_eq!(store.memory.state().gone, BTreeSet::from([connection("old")]));
 }
 
 // holds: D2
@@ -168,8 +171,9 @@ fn a_newer_connection_displaces_the_older_ones_of_its_device_and_tells_them() {
 fn a_late_hello_of_an_older_connection_removes_itself_and_nothing_else() {
     let store = Faulty::new(start());
     welcome(greet(&store, &alice_on("new", 1, 20)));
-    assert_eq!(greet(&store, &alice_on("old", 1, 10)).unwrap(), Done::read(Greeting::Displaced));
-    assert_eq!((connections(&store), goaways(&store)), (vec!["new".to_owned()], vec![]));
+    let did = Did { posted: 1, ..Did::default() };
+    assert_eq!(greet(&store, &alice_on("old", 1, 10)).unwrap(), Done { answer: Greeting::Parted, did });
+    assert_eq!((connections(&store), goaways(&store)), (vec!["new".to_owned()], vec!["old".to_owned()]));
     assert_eq!(store.count("inbox"), 1, "the displaced one is told nothing");
 }
 
@@ -184,8 +188,8 @@ fn the_seventeenth_connection_of_a_user_displaces_the_oldest() {
     welcome(greet(&store, &alice_on("c-17", 17, 17)));
     assert_eq!((connections(&store).len(), goaways(&store)), (16, vec!["c-01".to_owned()]));
     // One that is older than all of them is the one too many itself.
-    assert_eq!(greet(&store, &alice_on("c-00", 18, 0)).unwrap().answer, Greeting::Displaced);
-    assert_eq!((connections(&store).len(), goaways(&store)), (16, vec![]));
+    assert_eq!(greet(&store, &alice_on("c-00", 18, 0)).unwrap().answer, Greeting::Parted);
+    assert_eq!((connections(&store).len(), goaways(&store)), (16, vec!["c-00".to_owned()]));
 }
 
 #[test]
@@ -196,7 +200,36 @@ fn a_displaced_connection_that_cannot_be_told_is_displaced_all_the_same() {
     assert_eq!(greet(&store, &alice_on("stuck", 1, 2)).unwrap().did, Did::default());
     store.memory.state().stuck.insert(connection("stuck"));
     assert_eq!(greet(&store, &alice_on("new", 1, 3)).unwrap().did, Did::default());
+    assert_eq!(connections(&store), ["new", "stuck"]);
+    store.memory.state().stuck.clear();
+    assert_eq!(greet(&store, &alice_on("new", 1, 3)).unwrap().did, Did { posted: 1, ..Did::default() });
     assert_eq!(connections(&store), ["new"]);
+}
+
+/// It would be an open socket that nobody knows, and that nobody could close.
+#[test]
+fn a_connection_that_could_not_be_closed_is_known_until_it_is() {
+    let store = Faulty::new(start());
+    welcome(greet(&store, &alice_on("old", 1, 1)));
+    store.on("close", Fault::RequestLost);
+    welcome(greet(&store, &alice_on("new", 1, 2)));
+    assert_eq!(connections(&store), ["new", "old"]);
+    welcome(greet(&store, &alice_on("new", 1, 2)));
+    assert_eq!(connections(&store), ["new"]);
+}
+
+#[test]
+fn who_is_shut_out_is_told_so_and_closed_and_asks_for_nothing() {
+    let store = Faulty::new(start());
+    welcome(greet(&store, &alice_on("open", 1, 1)));
+    store.memory.state().gates.insert(user("alice"), Gate { until: start().plus_ms(7_000), times: 0 });
+    let inboxes = store.count("inbox");
+    assert_eq!(greet(&store, &alice_on("late", 2, 2)).unwrap().answer, Greeting::Parted);
+    let (to, told) = store.memory.state().posts.pop().unwrap();
+    assert_eq!(to, connection("late"));
+    assert!(told.contains(r#""id":"r-1","code":"rate_limited","retryable":true,"retry_after_ms":6995"#), "{told}");
+    assert!(store.memory.state().gone.contains(&connection("late")));
+    assert_eq!((connections(&store), store.count("inbox")), (vec!["open".to_owned()], inboxes));
 }
 
 #[test]

@@ -12,10 +12,11 @@ use chatlane_client::store::Store;
 use chatlane_functions::environment::system_clock;
 use chatlane_local::embedded::Call;
 use chatlane_protocol::frames::Outcome;
-use chatlane_protocol::limits::PENDING_CONNECTIONS_MAX;
+use chatlane_protocol::limits::{CONNECTIONS_PER_USER_MAX, PENDING_CONNECTIONS_MAX};
 use chatlane_protocol::{Body, ConversationId, Token};
 use chatlane_tests_e2e::past::Past;
 use chatlane_tests_e2e::{BUDGET, DeviceError, Running, message, patiently, program, start};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -25,6 +26,9 @@ use tokio::process::Command;
 async fn who_is_kicked_is_answered_on_no_socket_and_no_handshake_is_admitted() {
     let stack = start(|_| {}).await;
     let (greeted, silent, other) = (stack.device("mallory").await, stack.silent_device("mallory").await, stack.device("alice").await);
+    // One that was displaced is no socket beside those that count.
+    let crowd = join_all((0..CONNECTIONS_PER_USER_MAX).map(|_| stack.device("mallory"))).await;
+    patiently("the displaced socket is closed", greeted.closed()).await;
     let kick = async |seconds| {
         let mut command = Command::new(program());
         command.args(["ops", "kick", "mallory", "--for", seconds, "--data"]).arg(stack.data());
@@ -45,7 +49,7 @@ async fn who_is_kicked_is_answered_on_no_socket_and_no_handshake_is_admitted() {
         }
     };
     assert!(said.starts_with("mallory is shut out for 60 s;"), "{said}");
-    for device in opened.iter().chain([&greeted, &silent]) {
+    for device in opened.iter().chain(&crowd).chain([&silent]) {
         patiently("the socket is closed", device.closed()).await;
     }
     assert_eq!(stack.refused("mallory").await, 429);

@@ -7,7 +7,7 @@ use chatlane_protocol::{ConnectionId, Position, UnixMillis, UserId};
 use super::Mutation;
 use super::names::{conversation, users};
 use crate::log::Head;
-use crate::ports::{Clock, Connection, Connections as _, Failure, Heads as _, Registered};
+use crate::ports::{Clock, Connection, Connections as _, Failure, Gate, Heads as _, Registered};
 use crate::testing::builders::start;
 use crate::testing::desk::{AtDesk, SharedDesk, lock};
 use crate::testing::memory::Memory;
@@ -65,7 +65,7 @@ impl Wrapper for Ports {
         match (call.method, self.mutation) {
             ("register", Some(Mutation::SessionInConnect)) => {
                 let all: Vec<Connection> = call.argument().cloned().into_iter().collect();
-                return same(Ok::<_, Failure>(Registered { all, in_this_minute: 1 }));
+                return same(Ok::<_, Failure>(Registered { all, in_this_minute: 1, gate: Gate::default() }));
             }
             ("register", Some(Mutation::HeadsBeforeSession)) => {
                 let heads = self.waiting.heads(&[conversation()]).await;
