@@ -30,6 +30,9 @@ const WRITES_AT_ONCE: usize = 16;
 /// Receipts that one request posts, shared by those whom they are for; the others' next `ping` brings the rest.
 const RECEIPTS_MAX: usize = 32;
 
+/// Connections of another user that one request tells: it is the caller who pays, and not whoever has sixteen.
+const RECEIPTS_OF_ANOTHER_MAX: usize = 4;
+
 /// Which cursor a request moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cursor {
@@ -190,14 +193,20 @@ async fn post_receipts<P: Connections + Outbound + Clock>(ports: &P, caller: &Ca
     };
     let now = ports.now();
     let live = sessions.iter().filter(|(_, session)| session.expires > now && session.connection != caller.connection);
-    let mut all: Vec<_> = live
-        .flat_map(|(user, session)| frames.get(user).into_iter().flatten().map(move |frame| (user, &session.connection, frame)))
-        .collect();
     // One each in turn, whatever they are called and however many devices they have; another one begins each time.
     let users = frames.len();
     let first = usize::try_from(now.get() % users as u64).unwrap_or_default();
     let mut turns: BTreeMap<&UserId, usize> = frames.keys().copied().zip((first..users).chain(0..users)).collect();
-    all.sort_by_cached_key(|(user, ..)| turns.get_mut(user).map(|turn| std::mem::replace(turn, *turn + users)));
+    let mut all = vec![];
+    for (user, session) in live {
+        let Some(turn) = turns.get_mut(user) else { continue };
+        let is_told = *turn < users * RECEIPTS_OF_ANOTHER_MAX || *user == caller.user;
+        for frame in frames.get(user).into_iter().flatten().filter(|_| is_told) {
+            all.push((*turn, &session.connection, frame));
+            *turn += users;
+        }
+    }
+    all.sort_by_key(|(turn, ..)| *turn);
     all.truncate(RECEIPTS_MAX);
     stream::iter(all)
         .map(|(_, connection, frame)| ports.post(connection, frame))

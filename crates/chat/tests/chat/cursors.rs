@@ -416,15 +416,15 @@ fn receipts_of_one_ack(stage: &Stage, others: &[(String, usize)]) -> Vec<usize> 
     let to: Vec<_> = lanes.iter().map(|lane| (lane, position(1))).collect();
     let Done { did, .. } = try_move(stage, &caller("alice"), Delivered, &to).unwrap();
     let told = receipts(stage);
-    assert_eq!((did.posted, told.len()), (32, 32));
+    assert_eq!(did.posted, told.len());
     others.iter().map(|(name, _)| told.iter().filter(|(to, _)| to.starts_with(&format!("{name}-"))).count()).collect()
 }
 
 #[test]
 fn the_receipts_of_a_request_are_shared_by_those_whom_they_are_for() {
-    // Not by their names, nor by how many devices they have.
+    // Not by their names; of another user four devices are told, and the others find it by their next `ping`.
     let others = [("a", 16), ("b", 16), ("c", 1), ("d", 3)].map(|(name, devices)| (name.to_owned(), devices));
-    assert_eq!(receipts_of_one_ack(&Stage::new(), &others), [14, 14, 1, 3]);
+    assert_eq!(receipts_of_one_ack(&Stage::new(), &others), [4, 4, 1, 3]);
     // Where there are more of them, nobody is always the last.
     let crowd: Vec<(String, usize)> = (0..40).map(|number| (format!("u{number:02}"), 1)).collect();
     let mut told = vec![0; 40];
