@@ -47,7 +47,9 @@ pub async fn handle(
     // Who is known to be shut out cost nothing but invocations: a charge would be dearer.
     let charged = if was_known { None } else { limit.charge(ports, &user, &connection, FRAME_UNITS + units, &event.request_context).await };
     if let Some(retry_after_ms) = charged {
-        forget(ports, &user, &connection).await;
+        if admission.is_ok() {
+            forget(ports, &user, &connection).await;
+        }
         admission = Err(retry_after_ms);
     }
     let offered = header(&event.multi_value_headers, &event.headers, SUBPROTOCOL_HEADER);

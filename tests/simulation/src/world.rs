@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex};
 
 use chatlane_chat::deployment::EPOCH_FIRST;
 use chatlane_chat::limit::Budget;
+use chatlane_chat::ports::Gate;
 use chatlane_chat::settings::{AnchorBound, Deployed, Limits};
 use chatlane_chat::testing::builders;
 use chatlane_chat::testing::desk::lock;
@@ -95,7 +96,7 @@ pub(crate) enum Event {
     /// An item of a transaction can be seen.
     Reveal { conversation: ConversationId },
     /// A flood is over.
-    Flooded { socket: u64, epoch: u32 },
+    Flooded { socket: u64, epoch: u32, before: Gate },
     /// A worker looks for messages.
     Poll,
     /// What was stored is given to the sweeper.
@@ -286,7 +287,7 @@ impl World {
             Event::Answer { call, comes } => self.answer(call, comes),
             Event::Dies { invocation } => self.dies(invocation),
             Event::Reveal { conversation } => self.reveal(&conversation),
-            Event::Flooded { socket, epoch } => self.flooded(socket, epoch),
+            Event::Flooded { socket, epoch, before } => self.flooded(socket, epoch, before),
             Event::Poll => self.poll_queue(),
             Event::WindowEnds => self.window_ends(),
             Event::Sweep { swept } => self.sweep(swept),

@@ -14,8 +14,8 @@
 //! | `gn` | N | how often it was shut in a row; there if `g` is |
 //! | `ttl` | N | when `DynamoDB` may remove the item, seconds since 1970; lowered only by a gate |
 //!
-//! Table: users. Scope: one user; removed by its `ttl` 2 h 10 min after the last handshake or hello, because the gateway ends every connection after 2
-//! h, or 2 h 10 min after its gate opens again. Written by `connect` (`p:`, and removes one that is refused after all), `hello` (makes a `p:`
+//! Table: users. Scope: one user; removed by its `ttl` 2 h 10 min after the last handshake or hello, because the gateway ends every
+//! connection after 2 h, or 2 h 10 min after its gate opens again. Written by `connect` (`p:`, and removes one that is refused after all), `hello` (makes a `p:`
 //! a `c:`), `refresh` (`x` alone), `disconnect`, `hello` and `fan_out` (remove connections), by every function where a gate is shut, and by
 //! an operator who shuts one. Read by key with all connections (batch) or one, and from the answer of the update.
 

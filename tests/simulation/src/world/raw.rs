@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use chatlane_chat::ports::Gate;
 use chatlane_chat::testing::builders;
-use chatlane_protocol::{ConversationId, DeviceId, UserId};
+use chatlane_protocol::{ConversationId, DeviceId, UnixMillis, UserId};
 use serde_json::{Value, json};
 
 use super::gateway::{Owner, Socket, Stage};
@@ -131,14 +132,20 @@ impl World {
             let action = if number % 2 == 0 { "ping" } else { "dance" };
             self.leaves(socket, json!({"action": action, "id": format!("f{number}")}).to_string());
         }
-        self.at(FLOOD_IS_OVER_MS, Event::Flooded { socket, epoch: self.epoch });
+        self.at(FLOOD_IS_OVER_MS, Event::Flooded { socket, epoch: self.epoch, before: self.gate_of_the_flooder() });
         true
     }
 
-    /// Whoever has flooded was shut out (by a clock that is slow it may be over), and their socket is closed; unless a restore has forgotten it.
-    pub(crate) fn flooded(&mut self, socket: u64, epoch: u32) {
-        let gate = self.memory.state().gates.get(&self.raws[FLOODER].user).copied().unwrap_or_default();
-        if epoch == self.epoch && (gate.times == 0 || self.sockets[&socket].held) {
+    fn gate_of_the_flooder(&self) -> Gate {
+        self.memory.state().gates.get(&self.raws[FLOODER].user).copied().unwrap_or_default()
+    }
+
+    /// Whoever has flooded is shut out now, or was since by a clock that is slow, and their socket is closed; unless a restore has forgotten it.
+    pub(crate) fn flooded(&mut self, socket: u64, epoch: u32, before: Gate) {
+        let now = UnixMillis::ZERO.plus_ms(START_MS + self.now_ms);
+        let gate = self.gate_of_the_flooder();
+        let was_shut = gate != before || gate.shut_for_ms(now).is_some();
+        if epoch == self.epoch && (!was_shut || self.sockets[&socket].held) {
             self.violated("budget", format!("{FLOOD_FRAMES} frames at once shut nobody out: {gate:?}"));
         }
     }
