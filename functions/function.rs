@@ -1,10 +1,11 @@
 //! The list of functions.
 
+use chatlane_protocol::Action;
 use lambda_runtime::Error;
 
 use crate::environment::Environment;
 use crate::handshake::{authorize, connect, disconnect};
-use crate::routes::{ack, fallback, hello, history, open, ping, probe, read, refresh, send, sync};
+use crate::routes::{ack, fallback, hello, history, look, manage, open, ping, probe, read, refresh, send, sync};
 use crate::workers::{fan_out, sweep};
 
 /// Makes the enum from one line for each function: its documentation, its variant, and the name that is its handler and its module.
@@ -55,6 +56,10 @@ functions! {
     Hello = hello,
     /// Route `open`.
     Open = open,
+    /// Routes `create`, `add`, `remove`, `leave`, `role`, `settings` and `close`.
+    Manage = manage,
+    /// Routes `info` and `members`.
+    Look = look,
     /// Route `send`.
     Send = send,
     /// Route `sync`.
@@ -80,6 +85,24 @@ functions! {
 }
 
 impl Function {
+    /// The function that answers this action.
+    pub const fn answering(action: Action) -> Self {
+        match action {
+            Action::Hello => Self::Hello,
+            Action::Open => Self::Open,
+            Action::Send => Self::Send,
+            Action::Sync => Self::Sync,
+            Action::History => Self::History,
+            Action::Probe => Self::Probe,
+            Action::Ack => Self::Ack,
+            Action::Read => Self::Read,
+            Action::Create | Action::Add | Action::Remove | Action::Leave | Action::Role | Action::Settings | Action::Close => Self::Manage,
+            Action::Info | Action::Members => Self::Look,
+            Action::Refresh => Self::Refresh,
+            Action::Ping => Self::Ping,
+        }
+    }
+
     /// The function of a `_HANDLER`.
     pub fn from_handler(handler: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|function| function.name() == handler)

@@ -7,7 +7,7 @@ use chatlane_chat::ports::{Accounts, Clock, Connections, Meter, Outbound};
 use chatlane_chat::requests::caller::{Caller, part, unexpired};
 use chatlane_chat::{Done, Refused};
 use chatlane_protocol::frames::{ErrorFrame, encode};
-use chatlane_protocol::request::{Exchange, parse};
+use chatlane_protocol::request::{Action, Exchange, parse};
 use chatlane_protocol::{ConnectionId, DeviceId, Refusal, RequestId, ServerFrame, UnixMillis, UserId};
 use serde::Serialize;
 
@@ -136,6 +136,16 @@ pub async fn answer_unexpired<F: Into<Option<ServerFrame>>>(
         return Ok(ProxyAnswer::NOTHING);
     }
     Ok(served.unwrap_or_else(|refused| Some(error(id, refused.to_wire()))).map_or(ProxyAnswer::NOTHING, |frame| ProxyAnswer::of(&frame)))
+}
+
+/// The action of the route by which the gateway invoked a function that has several.
+pub fn action(event: &Event) -> Option<Action> {
+    Action::from_name(event.request_context.route_key.as_deref()?)
+}
+
+/// A function was invoked by a route that is not one of its own.
+pub const fn not_routed() -> Answered {
+    Err(ForeignEvent("a route of this function"))
 }
 
 /// The text of the frame.

@@ -43,7 +43,7 @@ VARIABLES = "test_a_function_may_use_what_its_variables_name_and_nothing_else"
 QUEUE = "test_a_task_stays_invisible_for_six_time_limits_and_ends_in_the_dead_letters"
 SWEPT = "test_what_is_stored_is_swept_after_a_minute_and_what_fails_is_parted_from_the_rest"
 RESPONSES = "test_every_route_that_answers_has_a_route_response"
-CALLED = "test_every_route_calls_the_function_of_its_name"
+CALLED = "test_every_route_calls_its_function"
 CALLABLE = "test_the_gateway_may_call_the_authorizer_and_every_function_behind_a_route"
 AUTHORIZED = "test_a_socket_is_authorized_without_a_declared_identity_source"
 TABLES = "test_tables_have_their_keys_outlive_the_stack_and_can_be_restored"
@@ -63,6 +63,8 @@ BREAKS = [
     ("the queue's tasks may not be received", PERMITTED, lambda r: statement(r, "FanOut", 3)["Action"].remove("sqs:ReceiveMessage")),
     ("history may not send a caller off", PERMITTED, lambda r: statement(r, "History", 4)["Resource"].pop(0)),
     ("history may not look whether somebody is a member", PERMITTED, lambda r: of(r, "History")["Policies"][0]["Statement"].pop(1)),
+    ("nobody may leave a group", PERMITTED, lambda r: statement(r, "Manage", 1)["Action"].remove("dynamodb:DeleteItem")),
+    ("the members of a group may not be listed", PERMITTED, lambda r: statement(r, "Look", 1)["Action"].remove("dynamodb:Query")),
     ("send may read the log in a way that it does not", PERMITTED, lambda r: widen(r, "Send", 0, "dynamodb:GetItem")),
     ("ping may query sessions", PERMITTED, lambda r: widen(r, "Ping", 2, "dynamodb:Query")),
     ("connect may post", PERMITTED, lambda r: of(r, "Connect").update(Policies=of(r, "Fallback")["Policies"])),
@@ -71,6 +73,8 @@ BREAKS = [
     ("send is not told the queue", VARIABLES, lambda r: of(r, "Send")["Environment"]["Variables"].pop("CHATLANE_FAN_OUT_QUEUE_URL")),
     ("read may do everything with the log", NARROW, lambda r: widen(r, "Read", 0, "dynamodb:*")),
     ("ack may remove entries", NARROW, lambda r: widen(r, "Ack", 0, "dynamodb:DeleteItem")),
+    ("manage may remove entries", NARROW, lambda r: widen(r, "Manage", 0, "dynamodb:DeleteItem")),
+    ("manage may forget users", NARROW, lambda r: widen(r, "Manage", 3, "dynamodb:DeleteItem")),
     ("sync may read every table", NARROW, lambda r: statement(r, "Sync", 0).update(Resource="*")),
     ("open has a managed policy", STATEMENTS, lambda r: of(r, "Open")["Policies"].append("AmazonDynamoDBFullAccess")),
     ("open is denied what it needs", STATEMENTS, lambda r: statement(r, "Open", 0).update(Effect="Deny")),
@@ -98,9 +102,12 @@ BREAKS = [
     ("send may write for half a minute", LIMITS, lambda r: of(r, "Send").update(Timeout=29)),
     ("the answers of send reach nobody", RESPONSES, lambda r: r.pop("SendRouteResponse")),
     ("the answers of ping are not selected", RESPONSES, lambda r: route(r, "ping").pop("RouteResponseSelectionExpression")),
+    ("the answers of close reach nobody", RESPONSES, lambda r: r.pop("CloseRouteResponse")),
     ("ack has no route", RESPONSES, lambda r: (of(r, "Sockets")["Routes"].pop("ack"), r.pop("AckRouteResponse"))),
     ("a route response is of no route", TARGETS, lambda r: of(r, "Sockets")["Routes"].pop("ack")),
     ("read is answered by ack", CALLED, lambda r: route(r, "read").update(FunctionArn=arn("Ack"))),
+    ("leave is answered by open", CALLED, lambda r: route(r, "leave").update(FunctionArn=arn("Open"))),
+    ("members are managed, not told", CALLED, lambda r: route(r, "members").update(FunctionArn=arn("Manage"))),
     ("read may not be called", CALLABLE, lambda r: of(r, "Sockets")["Routes"].pop("read")),
     ("everybody may connect", AUTHORIZED, lambda r: of(r, "Sockets").pop("Auth")),
     ("connect authorizes", AUTHORIZED, lambda r: of(r, "Sockets")["Auth"].update(AuthArn=arn("Connect"))),

@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::log::hash::{BodyKey, UserKey};
-use crate::log::kinds::created::PairKey;
+use crate::log::kinds::created::IdKey;
 
 /// The epoch of a deployment that was never restored.
 pub const EPOCH_FIRST: u32 = 1;
@@ -52,7 +52,9 @@ pub struct Keys {
     /// For the hashes of bodies.
     pub bodies: BodyKey,
     /// For the ids of direct conversations.
-    pub pairs: PairKey,
+    pub pairs: IdKey,
+    /// For the ids of groups.
+    pub groups: IdKey,
     /// For the hashes of users.
     pub users: UserKey,
 }
@@ -62,7 +64,8 @@ impl Keys {
     pub fn of(secret: &Secret) -> Self {
         Self {
             bodies: BodyKey::new(secret.key("chatlane body hash")),
-            pairs: PairKey::new(secret.key("chatlane direct conversation")),
+            pairs: IdKey::new(secret.key("chatlane direct conversation")),
+            groups: IdKey::new(secret.key("chatlane group")),
             users: UserKey::new(secret.key("chatlane member")),
         }
     }

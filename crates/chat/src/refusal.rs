@@ -4,7 +4,7 @@ use std::fmt;
 
 use chatlane_protocol::{ErrorCode, Position, Refusal, limits};
 
-use crate::ports::Failure;
+use crate::ports::{Failure, Span};
 
 /// When to come back after `busy` and `unavailable`, in milliseconds.
 pub const RETRY_AFTER_MS: u64 = 100;
@@ -15,9 +15,21 @@ pub enum Refused {
     /// No such conversation, or not for this user: always the same answer (R1).
     #[error("no such conversation")]
     NotFound,
+    /// The same to the client, but of `sync`: who asks is no member any more.
+    #[error("no such conversation")]
+    Ended(Span),
     /// The policy at the tail.
     #[error("the conversation does not take this from this member")]
     Forbidden,
+    /// So many members, or owners, a group has at most.
+    #[error("the group has no room for more of them")]
+    MembersFull,
+    /// Somebody has to be an owner.
+    #[error("the last owner leaves with a successor")]
+    LastOwner,
+    /// Whoever the request gives something to.
+    #[error("the request names somebody who is no member")]
+    NoMember,
     /// The live frame.
     #[error("the entry's live frame would have {frame_bytes} bytes")]
     TooLarge {
@@ -107,8 +119,11 @@ impl Refused {
     /// The code.
     const fn code(&self) -> ErrorCode {
         match self {
-            Self::NotFound => ErrorCode::NotFound,
+            Self::NotFound | Self::Ended(_) => ErrorCode::NotFound,
             Self::Forbidden => ErrorCode::Forbidden,
+            Self::MembersFull => ErrorCode::MembersFull,
+            Self::LastOwner => ErrorCode::LastOwner,
+            Self::NoMember => ErrorCode::NoMember,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
             Self::PositionUnknown => ErrorCode::AnchorUnknown,
             Self::PositionTooOld => ErrorCode::AnchorTooOld,

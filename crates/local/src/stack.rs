@@ -76,7 +76,7 @@ impl Settings {
     pub fn new(program: impl Into<PathBuf>, data: impl Into<PathBuf>) -> Self {
         let others = [("$connect", Function::Connect), ("$disconnect", Function::Disconnect), ("$default", Function::Fallback)];
         // A request's function has the name of its action.
-        let requests = Action::ALL.iter().map(|action| (action.name(), action.name()));
+        let requests = Action::ALL.iter().map(|action| (action.name(), Function::answering(*action).name()));
         let routes = others.map(|(key, function)| (key, function.name())).into_iter().chain(requests);
         Self {
             program: program.into(),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::body::Body;
+use crate::group::{GroupSettings, Role};
 use crate::ids::{ClientMessageId, UserId};
 use crate::position::{Position, UnixMillis};
 
@@ -71,7 +72,7 @@ impl<'de> Deserialize<'de> for Entry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EntryKind {
-    /// Entry 1: the conversation exists and these are its members.
+    /// Entry 1 of a direct conversation: it exists and these are its members.
     Created {
         /// In the order of their ids.
         members: Vec<UserId>,
@@ -81,6 +82,43 @@ pub enum EntryKind {
         /// As the sender gave it.
         body: Body,
     },
+    /// Entry 1 of a group: its members, of whom the sender is the owner.
+    GroupCreated {
+        /// In the order of their ids.
+        members: Vec<UserId>,
+        /// All of them.
+        settings: GroupSettings,
+    },
+    /// These users are members from here on.
+    Added {
+        /// In the order of their ids.
+        users: Vec<UserId>,
+    },
+    /// These users are members no more; this entry is the last that is for them.
+    Removed {
+        /// In the order of their ids.
+        users: Vec<UserId>,
+    },
+    /// The sender is a member no more; this entry is the last that is for them.
+    Left {
+        /// Who is an owner from here on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        successor: Option<UserId>,
+    },
+    /// This member has this role from here on.
+    Role {
+        /// Who.
+        user: UserId,
+        /// Which.
+        role: Role,
+    },
+    /// These settings hold from here on.
+    Settings {
+        /// Those that were changed.
+        settings: GroupSettings,
+    },
+    /// The last entry: nothing is appended behind it.
+    Closed,
     /// A kind of a later version: [`Entry::as_it_came`] has its name and what it says.
     #[serde(other)]
     Unknown,

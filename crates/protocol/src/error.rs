@@ -24,6 +24,12 @@ pub enum ErrorCode {
     NotFound,
     /// The conversation's policy does not let this member do that.
     Forbidden,
+    /// A group has 200 members, and 20 owners, at most.
+    MembersFull,
+    /// The last owner of a group leaves only with a successor.
+    LastOwner,
+    /// Whoever is to get a role, or to succeed, is no member.
+    NoMember,
     /// The entry's live frame, as encoded, would exceed `entry_bytes_max`.
     TooLarge,
     /// The anchor, or a position in its place (of `sync`, `probe`, `ack`, `read`), names no entry of this conversation.

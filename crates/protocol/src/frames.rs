@@ -7,13 +7,14 @@ pub use crate::actions::ServerFrame;
 pub use crate::actions::cursors::{CursorOutcome, CursorResult, CursorsAnswer};
 pub use crate::actions::hello::{ConversationRow, HelloAnswer, Limits, Versions};
 pub use crate::actions::history::HistoryAnswer;
+pub use crate::actions::look::{ConversationInfo, GroupInfo, InfoAnswer, InfoOutcome, MemberInfo, MembersAnswer};
+pub use crate::actions::manage::{ChangeAnswer, ChangeOutcome};
 pub use crate::actions::open::{ConversationHead, OpenAnswer};
 pub use crate::actions::ping::{ConversationStatus, PingAnswer};
 pub use crate::actions::probe::{Found, ProbeAnswer};
 pub use crate::actions::refresh::RefreshAnswer;
 pub use crate::actions::send::{MessageResult, Outcome, SendAnswer, Stored};
 pub use crate::actions::sync::{Missed, Skip, SyncAnswer, SyncOutcome, SyncPage};
-use crate::body::Body;
 use crate::entry::{Entry, EntryKind};
 use crate::ids::{ClientMessageId, ConversationId, UserId};
 use crate::position::{Position, Seq, UnixMillis};
@@ -49,16 +50,16 @@ pub fn live_frame(conversation: &ConversationId, entries: &[String]) -> String {
 
 /// Here and not beside [`Entry`], because it measures the frame around one.
 impl Entry {
-    /// Bytes of the live frame that carries only this message, with the longest position, time and count: what is compared with
+    /// Bytes of the live frame that carries only such an entry, with the longest position, time and count: what is compared with
     /// [`crate::limits::ENTRY_BYTES_MAX`], so that the answer does not depend on where the entry lands.
-    pub fn live_frame_bytes_max(conversation: &ConversationId, sender: &UserId, id: &ClientMessageId, body: &Body) -> usize {
+    pub fn live_frame_bytes_max(conversation: &ConversationId, sender: &UserId, id: &ClientMessageId, kind: EntryKind) -> usize {
         let entry = Self {
             position: Position::new(u32::MAX, Seq::MAX),
             sender: sender.clone(),
             client_message_id: id.clone(),
             time_ms: UnixMillis::MAX,
             count: INTEGER_MAX,
-            kind: EntryKind::Message { body: body.clone() },
+            kind,
             as_it_came: None,
         };
         live_frame(conversation, &[encode(&entry)]).len()

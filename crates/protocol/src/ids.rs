@@ -16,6 +16,12 @@ pub struct BadId {
     rule: &'static str,
 }
 
+impl BadId {
+    pub(crate) const fn new(what: &'static str, rule: &'static str) -> Self {
+        Self { what, rule }
+    }
+}
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $check:expr) => {
         $(#[$doc])*

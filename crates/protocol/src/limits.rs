@@ -7,6 +7,7 @@ pub use crate::actions::hello::{
     HELLO_ROWS_MAX, KNOWN_BYTES_MAX, LAST_ENTRIES_MAX, RECONNECT_IN_MS, RECONNECT_IN_MS_MIN, RECONNECT_SPREAD_MS, VERSION_MAX, VERSION_MIN,
 };
 pub use crate::actions::history::HISTORY_ENTRIES_MAX;
+pub use crate::actions::look::{INFO_CONVERSATIONS_MAX, MEMBERS_PAGE_MAX};
 pub use crate::actions::ping::{OPEN_CONVERSATIONS_MAX, PING_AFTER_IDLE_MS};
 pub use crate::actions::probe::{PROBE_BYTES_MAX, PROBED_IDS_MAX};
 pub use crate::actions::refresh::REFRESH_BEFORE_MS;

@@ -90,6 +90,12 @@ impl UnixMillis {
         if sum > INTEGER_MAX { Self(INTEGER_MAX) } else { Self(sum) }
     }
 
+    /// This time and `ms` less, not below 0.
+    #[must_use]
+    pub const fn minus_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_sub(ms))
+    }
+
     /// Milliseconds from `earlier` to this; 0 when `earlier` is later.
     pub const fn since_ms(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)

@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::{ConversationId, RequestId};
+use crate::ids::{ConversationId, RequestId, UserId};
 use crate::shared_limits::CONVERSATIONS_PER_REQUEST_MAX;
 
 /// A text that is no request: the error to answer, with the request's `id` where one could be read.
@@ -142,6 +142,11 @@ pub fn are_bounded<'a>(min: usize, conversations: impl ExactSizeIterator<Item = 
     (min..=CONVERSATIONS_PER_REQUEST_MAX).contains(&count) && conversations.collect::<BTreeSet<_>>().len() == count
 }
 
+/// Whether no user is named twice: they become keys of one transaction, which refuses a key that is repeated.
+pub fn are_distinct(users: &[UserId]) -> bool {
+    users.iter().collect::<BTreeSet<_>>().len() == users.len()
+}
+
 /// For fields: an optional list. Null counts as missing, as in every optional field.
 pub fn list_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(field)?.unwrap_or_default())
@@ -155,6 +160,11 @@ pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Resul
 /// For fields: an optional object. Null counts as missing.
 pub fn object_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
     Ok(Option::deserialize(field)?.map(|Object(value)| value))
+}
+
+/// For fields: an object that may be left out. Null counts as missing.
+pub fn object_or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(field: D) -> Result<T, D::Error> {
+    Ok(object_or_null(field)?.unwrap_or_default())
 }
 
 /// For fields: an optional switch, off if it is missing or null.

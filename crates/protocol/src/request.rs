@@ -4,6 +4,8 @@
 pub use crate::actions::cursors::{PositionIn, Positions};
 pub use crate::actions::hello::{Hello, Known};
 pub use crate::actions::history::History;
+pub use crate::actions::look::{Info, Members};
+pub use crate::actions::manage::{Add, Close, Create, Leave, Remove, SetRole, SetSettings};
 pub use crate::actions::open::Open;
 pub use crate::actions::ping::Ping;
 pub use crate::actions::probe::Probe;

@@ -50,6 +50,27 @@ pub const HELLOS_PER_MINUTE_MAX: u64 = 20;
 /// Conversations that one user creates on one day (UTC). Ours.
 pub const OPENED_A_DAY_MAX: u64 = 50;
 
+/// Members of a group. Ours: one read finds them all, and each entry is posted to all of them.
+pub const MEMBERS_MAX: usize = 200;
+
+/// Owners of a group. Ours.
+pub const OWNERS_MAX: usize = 20;
+
+/// Users that one entry brings into a group. Ours: with two items each they are one transaction of `DynamoDB`, which takes 100.
+pub const USERS_PER_ENTRY_MAX: usize = 40;
+
+/// Users that one entry removes from a group. Ours: with four items each they are one transaction.
+pub const REMOVED_PER_ENTRY_MAX: usize = 20;
+
+/// Conversations of one user, beyond which nobody adds them to a further group. Ours: a login reads them all.
+pub const CONVERSATIONS_OF_A_USER_MAX: usize = 2000;
+
+/// The title of a group. Ours.
+pub const TITLE_BYTES_MAX: usize = 200;
+
+/// The metadata of a group. Ours.
+pub const METADATA_BYTES_MAX: usize = 1024;
+
 /// For so long a user is shut out at most for what they have spent. Ours.
 pub const SHUT_OUT_MS_MAX: u64 = 3_600_000;
 

@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 
 use chatlane_protocol::frames::{
-    ConversationHead, ConversationRow, ConversationStatus, CursorOutcome, CursorResult, CursorsAnswer, Entries, ErrorFrame, Found, Goaway,
-    GoawayReason, HelloAnswer, HistoryAnswer, Limits, MemberCursors, Missed, OpenAnswer, PingAnswer, ProbeAnswer, ReadMark, Receipt,
-    RefreshAnswer, SendAnswer, Skip, Stored, SyncAnswer, SyncOutcome, SyncPage, Versions, encode, live_frame,
+    ChangeAnswer, ChangeOutcome, ConversationHead, ConversationInfo, ConversationRow, ConversationStatus, CursorOutcome, CursorResult,
+    CursorsAnswer, Entries, ErrorFrame, Found, Goaway, GoawayReason, GroupInfo, HelloAnswer, HistoryAnswer, InfoAnswer, InfoOutcome,
+    Limits, MemberCursors, MemberInfo, MembersAnswer, Missed, OpenAnswer, PingAnswer, ProbeAnswer, ReadMark, Receipt, RefreshAnswer,
+    SendAnswer, Skip, Stored, SyncAnswer, SyncOutcome, SyncPage, Versions, encode, live_frame,
 };
 use chatlane_protocol::request::{
-    Hello, History, Known, NewMessage, Open, Ping, PositionIn, Positions, Probe, Refresh, SendMessages, Sync, SyncFrom,
+    Add, Close, Create, Hello, History, Info, Known, Leave, Members, NewMessage, Open, Ping, PositionIn, Positions, Probe, Refresh, Remove,
+    SendMessages, SetRole, SetSettings, Sync, SyncFrom,
 };
 use chatlane_protocol::{
-    Action, Body, ClientMessageId, Content, ConversationId, DeviceId, Entry, EntryKind, ErrorCode, MessageResult, Outcome, Position,
-    Refusal, Request, RequestId, Seq, ServerFrame, Token, UnixMillis, UserId, limits,
+    Action, Body, ClientMessageId, Content, ConversationId, DeviceId, Entry, EntryKind, ErrorCode, GroupMarks, GroupSettings,
+    History as Visible, MessageResult, Metadata, Outcome, Position, Refusal, Request, RequestId, Role, Seq, ServerFrame, Title, Token,
+    UnixMillis, UserId, limits,
 };
 use serde_json::{Value, json};
 
@@ -31,6 +34,10 @@ fn conversation() -> ConversationId {
 /// One whose id comes after that of [`conversation`].
 fn second_conversation() -> ConversationId {
     ConversationId::new("dU2Vjb25kLWV4YW1wbGUtb2YtaWQ").unwrap()
+}
+
+fn group() -> ConversationId {
+    ConversationId::new("gR3JvdXAtb2YtdGhlLWV4YW1wbGU").unwrap()
 }
 
 fn message_id() -> ClientMessageId {
@@ -57,7 +64,75 @@ fn message(seq: u64, body: Body) -> Entry {
     }
 }
 
+fn seq(seq: u64) -> Seq {
+    Seq::try_from(seq).unwrap()
+}
+
+/// A group with a title and metadata, for which the rest is as in every new one.
+fn named(title: &str) -> GroupSettings {
+    let (title, metadata) = (Title::new(title).unwrap(), Metadata::new(r#"{"color":"green"}"#).unwrap());
+    GroupSettings { title: Some(title), metadata: Some(metadata), ..GroupSettings::default() }
+}
+
+/// All that a new group has beside title and metadata.
+fn policy() -> GroupSettings {
+    GroupSettings {
+        send: Some(Role::Member),
+        add: Some(Role::Admin),
+        manage: Some(Role::Admin),
+        locked: Some(false),
+        history: Some(Visible::Joined),
+        ..GroupSettings::default()
+    }
+}
+
+/// All settings of a group.
+fn all(title: &str) -> GroupSettings {
+    let GroupSettings { title, metadata, .. } = named(title);
+    GroupSettings { title, metadata, ..policy() }
+}
+
 fn requests() -> Vec<(&'static str, Request)> {
+    [requests_of_conversations(), requests_of_groups()].concat()
+}
+
+fn requests_of_groups() -> Vec<(&'static str, Request)> {
+    let create = Create { id: id(), client_message_id: message_id(), users: vec![], settings: GroupSettings::default() };
+    let settings = GroupSettings { send: Some(Role::Moderator), history: Some(Visible::All), ..named("Friends of the tram") };
+    let (conversation, client_message_id, anchor) = (group(), message_id(), position(4));
+    let users = || vec![user("carol"), user("dave")];
+    let leave =
+        Leave { id: id(), conversation: conversation.clone(), client_message_id: client_message_id.clone(), anchor, successor: None };
+    let members = Members { id: id(), conversation: conversation.clone(), after: None, limit: None };
+    vec![
+        ("create", Request::Create(Create { users: vec![user("carol"), user("bob")], settings: named("Tram"), ..create.clone() })),
+        ("create_alone", Request::Create(create)),
+        ("add", {
+            let (conversation, client_message_id) = (conversation.clone(), client_message_id.clone());
+            Request::Add(Add { id: id(), conversation, client_message_id, anchor, users: users() })
+        }),
+        ("remove", {
+            let (conversation, client_message_id) = (conversation.clone(), client_message_id.clone());
+            Request::Remove(Remove { id: id(), conversation, client_message_id, anchor, users: users() })
+        }),
+        ("leave", Request::Leave(leave.clone())),
+        ("leave_to_a_successor", Request::Leave(Leave { successor: Some(user("bob")), ..leave })),
+        ("role", {
+            let (conversation, client_message_id) = (conversation.clone(), client_message_id.clone());
+            Request::Role(SetRole { id: id(), conversation, client_message_id, anchor, user: user("bob"), role: Role::Admin })
+        }),
+        ("settings", {
+            let (conversation, client_message_id) = (conversation.clone(), client_message_id.clone());
+            Request::Settings(SetSettings { id: id(), conversation, client_message_id, anchor, settings })
+        }),
+        ("close", Request::Close(Close { id: id(), conversation: conversation.clone(), client_message_id, anchor })),
+        ("info", Request::Info(Info { id: id(), conversations: vec![conversation, self::conversation(), second_conversation()] })),
+        ("members", Request::Members(members.clone())),
+        ("members_next_page", Request::Members(Members { after: Some(user("bob")), limit: Some(200), ..members })),
+    ]
+}
+
+fn requests_of_conversations() -> Vec<(&'static str, Request)> {
     let hello = Hello { id: id(), v: 1, after: None, known: vec![], known_to: None };
     let known = |conversation| Known { conversation, have: position(2), read: position(1) };
     let acked = || vec![PositionIn::new(conversation(), position(3))];
@@ -111,18 +186,104 @@ fn requests() -> Vec<(&'static str, Request)> {
 }
 
 fn frames() -> Vec<(&'static str, ServerFrame)> {
-    [frames_of_a_connection(), frames_of_sending(), frames_of_entries(), frames_of_cursors()].concat()
+    [frames_of_a_connection(), frames_of_sending(), frames_of_entries(), frames_of_cursors(), frames_of_groups()].concat()
+}
+
+fn frames_of_groups() -> Vec<(&'static str, ServerFrame)> {
+    let stored = Stored { position: position(5), time_ms: time(), count: 1 };
+    let answer = |outcome| ChangeAnswer { id: id(), conversation: group(), outcome };
+    let created = Stored { position: position(1), count: 0, ..stored };
+    let info = GroupInfo {
+        at: seq(5),
+        settings: GroupSettings { send: Some(Role::Moderator), ..all("Tram") },
+        closed: false,
+        members: 4,
+        role: Role::Owner,
+        membership_changed: seq(5),
+        settings_changed: seq(3),
+    };
+    let of_a_closed_one =
+        GroupInfo { at: seq(9), settings: policy(), closed: true, role: Role::Member, settings_changed: seq(9), ..info.clone() };
+    let direct = GroupSettings { add: None, manage: None, ..policy() };
+    let of_a_direct_one = GroupInfo {
+        at: seq(2),
+        settings: direct,
+        members: 2,
+        role: Role::Member,
+        membership_changed: Seq::FIRST,
+        settings_changed: Seq::ZERO,
+        ..info.clone()
+    };
+    let told = |conversation, outcome| ConversationInfo { conversation, outcome };
+    let closed = ConversationId::new("gQ2xvc2VkLWdyb3VwLWV4YW1wbGU").unwrap();
+    let infos = vec![
+        told(group(), InfoOutcome::Ok(info)),
+        told(closed, InfoOutcome::Ok(of_a_closed_one)),
+        told(conversation(), InfoOutcome::Ok(of_a_direct_one)),
+        told(second_conversation(), InfoOutcome::Refused(Refusal::new(ErrorCode::NotFound, "no such conversation"))),
+    ];
+    let member = |name, role| MemberInfo { user: user(name), role };
+    let members = vec![member("alice", Role::Owner), member("bob", Role::Admin)];
+    let members = MembersAnswer { id: id(), conversation: group(), members, next: None };
+    let refused = |code, message: &str| ServerFrame::Error(ErrorFrame { id: Some(id()), refusal: Refusal::new(code, message) });
+    vec![
+        ("create", ServerFrame::Create(answer(ChangeOutcome::Ok(created)))),
+        ("add", ServerFrame::Add(answer(ChangeOutcome::Ok(stored)))),
+        ("remove", ServerFrame::Remove(answer(ChangeOutcome::Duplicate(stored)))),
+        ("leave", ServerFrame::Leave(answer(ChangeOutcome::Ok(stored)))),
+        ("role", ServerFrame::Role(answer(ChangeOutcome::Conflict(stored)))),
+        ("settings", ServerFrame::Settings(answer(ChangeOutcome::Unchanged))),
+        ("close", ServerFrame::Close(answer(ChangeOutcome::Ok(stored)))),
+        ("error_members_full", refused(ErrorCode::MembersFull, "the group has no room for more of them")),
+        ("error_last_owner", refused(ErrorCode::LastOwner, "the last owner leaves with a successor")),
+        ("error_no_member", refused(ErrorCode::NoMember, "the request names somebody who is no member")),
+        ("info", ServerFrame::Info(InfoAnswer { id: id(), conversations: infos })),
+        ("members", ServerFrame::Members(members.clone())),
+        ("members_more", ServerFrame::Members(MembersAnswer { next: Some(user("bob")), ..members })),
+        ("entries_of_a_group", ServerFrame::Entries(Entries { conversation: group(), entries: entries_of_a_group() })),
+    ]
+}
+
+/// One of each kind that only groups have.
+fn entries_of_a_group() -> Vec<Entry> {
+    let changed = GroupSettings { title: named("Friends of the tram").title, locked: Some(true), ..GroupSettings::default() };
+    let kinds = [
+        EntryKind::GroupCreated { members: vec![user("alice"), user("bob")], settings: all("Tram") },
+        EntryKind::Added { users: vec![user("carol"), user("dave")] },
+        EntryKind::Removed { users: vec![user("dave")] },
+        EntryKind::Role { user: user("bob"), role: Role::Admin },
+        EntryKind::Settings { settings: changed },
+        EntryKind::Left { successor: Some(user("bob")) },
+        EntryKind::Left { successor: None },
+        EntryKind::Closed,
+    ];
+    let senders = ["alice", "alice", "alice", "alice", "alice", "alice", "carol", "bob"];
+    let entries = (1..).zip(senders).zip(kinds);
+    entries.map(|((seq, sender), kind)| Entry { count: 0, sender: user(sender), kind, ..message(seq, Body::text("-").unwrap()) }).collect()
 }
 
 fn frames_of_a_connection() -> Vec<(&'static str, ServerFrame)> {
     let bad = |id, code, message: &str| ServerFrame::Error(ErrorFrame { id, refusal: Refusal::new(code, message) });
     let row = ConversationRow {
         conversation: ConversationHead { conversation: conversation(), with: Some(user("bob")), head: position(2) },
+        role: None,
+        group: None,
         count: 1,
         time_ms: time(),
         read: position(1),
         read_count: 0,
         last: Some(message(2, Body::text("hi").unwrap())),
+    };
+    let marks = GroupMarks { members: 3, membership_changed: position(4).seq, settings_changed: position(1).seq, large: false };
+    let of_group = ConversationRow {
+        conversation: ConversationHead { conversation: group(), with: None, head: position(9) },
+        role: Some(Role::Admin),
+        group: Some(marks),
+        count: 5,
+        read: position(7),
+        read_count: 4,
+        last: None,
+        ..row.clone()
     };
     let hello = HelloAnswer {
         id: id(),
@@ -134,7 +295,7 @@ fn frames_of_a_connection() -> Vec<(&'static str, ServerFrame)> {
         reconnect_in_ms: limits::RECONNECT_IN_MS,
         expires_ms: time().plus_ms(3_660_000),
         limits: Limits::DEFAULT,
-        conversations: vec![row],
+        conversations: vec![row, of_group],
         gone: vec![ConversationId::new("dR29uZS1leGFtcGxlLW9mLWlk").unwrap()],
         next: Some(conversation()),
     };
@@ -189,9 +350,12 @@ fn frames_of_entries() -> Vec<(&'static str, ServerFrame)> {
         let pages = outcomes.into_iter().map(|outcome| SyncPage { conversation: conversation(), outcome }).collect();
         ServerFrame::Sync(SyncAnswer { id: id(), pages, done, acked })
     };
+    let removed = EntryKind::Removed { users: vec![user("bob")] };
+    let removal = vec![Entry { kind: removed, count: 40, ..message(42, Body::text("-").unwrap()) }];
     let every_form = vec![
-        SyncOutcome::Ok(Missed { skip: None, entries: vec![], done: true }),
-        SyncOutcome::Ok(Missed { skip: Some(Skip { to: position(40) }), entries: hi(41), done: true }),
+        SyncOutcome::Ok(Missed { skip: None, entries: vec![], done: true, ended: None }),
+        SyncOutcome::Ok(Missed { skip: Some(Skip { to: position(40) }), entries: hi(41), done: true, ended: None }),
+        SyncOutcome::Ok(Missed { skip: None, entries: removal, done: true, ended: Some(position(42)) }),
         SyncOutcome::Refused(Refusal::new(ErrorCode::NotFound, "no such conversation")),
         SyncOutcome::Refused(epoch_changed()),
     ];
@@ -201,7 +365,7 @@ fn frames_of_entries() -> Vec<(&'static str, ServerFrame)> {
     let entries = [vec![created], hi(2), vec![image]].concat();
     vec![
         ("entries", ServerFrame::Entries(Entries { conversation: conversation(), entries })),
-        ("sync", sync(vec![SyncOutcome::Ok(Missed { skip: None, entries: hi(4), done: false })], false, true)),
+        ("sync", sync(vec![SyncOutcome::Ok(Missed { skip: None, entries: hi(4), done: false, ended: None })], false, true)),
         ("sync_of_every_form", sync(every_form, true, false)),
         ("history", ServerFrame::History(HistoryAnswer { id: id(), conversation: conversation(), entries: hi(2), done: false })),
     ]
@@ -287,6 +451,9 @@ fn every_error_code_has_its_word_and_says_whether_to_retry() {
         ErrorCode::Resync,
         ErrorCode::NotFound,
         ErrorCode::Forbidden,
+        ErrorCode::MembersFull,
+        ErrorCode::LastOwner,
+        ErrorCode::NoMember,
         ErrorCode::TooLarge,
         ErrorCode::AnchorUnknown,
         ErrorCode::AnchorStale,
@@ -374,5 +541,8 @@ fn the_measured_size_is_that_of_the_longest_live_frame() {
         ..message(2, body.clone())
     };
     let frame = ServerFrame::Entries(Entries { conversation: conversation(), entries: vec![longest] });
-    assert_eq!(Entry::live_frame_bytes_max(&conversation(), &user("alice"), &message_id(), &body), encode(&frame).len());
+    assert_eq!(
+        Entry::live_frame_bytes_max(&conversation(), &user("alice"), &message_id(), EntryKind::Message { body }),
+        encode(&frame).len()
+    );
 }

@@ -53,6 +53,9 @@ fn a_refusal_never_repeats_what_the_client_sent() {
         request("refresh", json!({ "token": "SECRET".repeat(2_000) })),
         request("sync", json!({ "conversations": [{ "conversation": "SECRET#", "after": { "epoch": 1, "seq": 1 } }] })),
         request("probe", json!({ "conversation": "d1", "anchor": "SECRET", "ids": ["m"] })),
+        request("create", json!({ "client_message_id": "m", "settings": { "title": "SECRET\n" } })),
+        request("create", json!({ "client_message_id": "m", "settings": { "send": "SECRET" } })),
+        request("create", json!({ "client_message_id": "m", "users": ["SECRET", "SECRET"] })),
     ];
     for text in secrets {
         assert!(!bad(&text, Some("7")).contains("SECRET"), "{text}");
@@ -85,6 +88,13 @@ fn null_in_an_optional_field_counts_as_missing() {
         ("sync", json!({ "conversations": list("after", &conversations(1)) }), json!({ "ack": null })),
         ("history", json!({ "conversation": "d1" }), json!({ "before": null, "limit": null })),
         ("ping", json!({}), json!({ "open": null })),
+        ("create", json!({ "client_message_id": "m" }), json!({ "users": null, "settings": null })),
+        (
+            "create",
+            json!({ "client_message_id": "m", "settings": {} }),
+            json!({ "settings": { "title": null, "locked": null, "send": null } }),
+        ),
+        ("members", json!({ "conversation": "d1" }), json!({ "after": null, "limit": null })),
     ];
     for (action, fields, nulls) in rows {
         let mut with_nulls = fields.clone();
@@ -145,6 +155,9 @@ fn lists_hold_as_many_as_their_limits_say() {
     let open = |count| json!({ "open": conversations(count) });
     let probe = |count| json!({ "conversation": "d1", "anchor": position, "ids": conversations(count) });
     let history = |limit: usize| json!({ "conversation": "d1", "limit": limit });
+    let create = |count| json!({ "client_message_id": "m", "users": conversations(count) });
+    let users = |count| json!({ "conversation": "d1", "client_message_id": "m", "anchor": position, "users": conversations(count) });
+    let info = |count| json!({ "conversations": conversations(count) });
     for (action, both) in [
         ("sync", [sync(1), sync(ALL)]),
         ("sync", [sync_ack(0), sync_ack(ALL)]),
@@ -153,6 +166,11 @@ fn lists_hold_as_many_as_their_limits_say() {
         ("ping", [open(0), open(limits::OPEN_CONVERSATIONS_MAX)]),
         ("probe", [probe(1), probe(limits::PROBED_IDS_MAX)]),
         ("history", [history(1), history(limits::HISTORY_ENTRIES_MAX)]),
+        ("create", [create(0), create(limits::USERS_PER_ENTRY_MAX - 1)]),
+        ("add", [users(1), users(limits::USERS_PER_ENTRY_MAX)]),
+        ("remove", [users(1), users(limits::REMOVED_PER_ENTRY_MAX)]),
+        ("info", [info(1), info(limits::INFO_CONVERSATIONS_MAX)]),
+        ("members", [history(1), history(limits::MEMBERS_PAGE_MAX)]),
     ] {
         for fields in both {
             good(&request(action, fields));

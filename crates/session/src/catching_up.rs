@@ -152,7 +152,7 @@ impl Session {
                     self.cursors_taken(told);
                 }
                 let brings = |page: &SyncPage| match &page.outcome {
-                    SyncOutcome::Ok(Missed { skip, entries, done }) => *done || skip.is_some() || !entries.is_empty(),
+                    SyncOutcome::Ok(Missed { skip, entries, done, .. }) => *done || skip.is_some() || !entries.is_empty(),
                     SyncOutcome::Refused(refusal) => !refusal.retryable,
                 };
                 let put_off = |page: &SyncPage| match &page.outcome {
@@ -187,7 +187,7 @@ impl Session {
         }
     }
 
-    fn page_came(&mut self, asked: &Asked, Missed { skip, entries, done }: Missed, step: &mut Step) {
+    fn page_came(&mut self, asked: &Asked, Missed { skip, entries, done, .. }: Missed, step: &mut Step) {
         let conversation = &asked.conversation;
         let local = self.conversations.entry(conversation);
         let ConversationRow { have, head, read, .. } = local.row;

@@ -2,7 +2,7 @@
 //! or pretend to be another line.
 
 use chatlane_protocol::frames::encode;
-use chatlane_protocol::{Content, Entry, EntryKind, Refusal, Seq};
+use chatlane_protocol::{Content, Entry, EntryKind, Refusal, Role, Seq, UserId};
 use unicode_segmentation::UnicodeSegmentation as _;
 
 /// Around a text with right-to-left characters: it is laid out by itself and does not reorder the rest of its line (UAX #9, §2.3).
@@ -59,7 +59,32 @@ pub(super) fn entry(entry: &Entry) -> String {
             Content::Text(text) => format!("{sender}: {}  #{seq}", visible(text)),
             Content::Data(data) => format!("{sender}: [{}, {} bytes]  #{seq}", visible(body.content_type()), data.len()),
         },
+        EntryKind::GroupCreated { settings, .. } => {
+            let title = settings.title.as_ref().map(|title| format!(" {}", visible(title.as_str()))).unwrap_or_default();
+            format!("· {sender} created the group{title}  #{seq}")
+        }
+        EntryKind::Added { users } => format!("· {sender} added {}  #{seq}", names(users)),
+        EntryKind::Removed { users } => format!("· {sender} removed {}  #{seq}", names(users)),
+        EntryKind::Left { successor: None } => format!("· {sender} left  #{seq}"),
+        EntryKind::Left { successor: Some(user) } => format!("· {sender} left, {} is an owner now  #{seq}", visible(user.as_str())),
+        EntryKind::Role { user, role } => format!("· {sender} made {} {}  #{seq}", visible(user.as_str()), role_name(*role)),
+        EntryKind::Settings { .. } => format!("· {sender} changed the settings  #{seq}"),
+        EntryKind::Closed => format!("· {sender} closed the group  #{seq}"),
         EntryKind::Unknown => format!("· {sender}: something that this version cannot show  #{seq}"),
+    }
+}
+
+fn names(users: &[UserId]) -> String {
+    users.iter().map(|user| visible(user.as_str())).collect::<Vec<_>>().join(", ")
+}
+
+const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Member => "a member",
+        Role::Moderator => "a moderator",
+        Role::Admin => "an admin",
+        Role::Owner => "an owner",
+        Role::Later => "something that this version does not know",
     }
 }
 
@@ -111,7 +136,7 @@ fn excerpt(line: &str, to: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use chatlane_protocol::{Body, ClientMessageId, ErrorCode, Position, UnixMillis, UserId};
+    use chatlane_protocol::{Body, ClientMessageId, ErrorCode, GroupSettings, Position, Title, UnixMillis};
 
     use super::*;
 
@@ -135,6 +160,21 @@ mod tests {
     fn an_entry_shows_who_what_and_where() {
         assert_eq!(shown("bob", message(Body::text("hi \u{1f44b}").unwrap())), "bob: hi \u{1f44b}  #3");
         assert_eq!(shown("bob", EntryKind::Created { members: vec![] }), "· bob opened the conversation  #3");
+        let users = || ["carol", "dave"].map(|name| UserId::new(name).unwrap()).to_vec();
+        let carol = UserId::new("carol").unwrap();
+        let titled = GroupSettings { title: Some(Title::new("Tea").unwrap()), ..GroupSettings::default() };
+        for (kind, line) in [
+            (EntryKind::GroupCreated { members: users(), settings: titled.clone() }, "· bob created the group Tea  #3"),
+            (EntryKind::Added { users: users() }, "· bob added carol, dave  #3"),
+            (EntryKind::Removed { users: users() }, "· bob removed carol, dave  #3"),
+            (EntryKind::Left { successor: None }, "· bob left  #3"),
+            (EntryKind::Left { successor: Some(carol.clone()) }, "· bob left, carol is an owner now  #3"),
+            (EntryKind::Role { user: carol, role: Role::Admin }, "· bob made carol an admin  #3"),
+            (EntryKind::Settings { settings: titled }, "· bob changed the settings  #3"),
+            (EntryKind::Closed, "· bob closed the group  #3"),
+        ] {
+            assert_eq!(shown("bob", kind), line);
+        }
         assert_eq!(shown("bob", EntryKind::Unknown), "· bob: something that this version cannot show  #3");
     }
 

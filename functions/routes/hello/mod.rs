@@ -3,7 +3,9 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Users};
-use chatlane_chat::ports::{Accounts, Clock, Connections, Deployments, Heads, Inboxes as InboxesPort, MessageLog, Meter, Outbound};
+use chatlane_chat::ports::{
+    Accounts, Clock, Connections, Deployments, Heads, Inboxes as InboxesPort, Memberships, MessageLog, Meter, Outbound,
+};
 use chatlane_chat::requests::hello::{self, Greeting};
 use chatlane_chat::settings::Deployed;
 use chatlane_protocol::ServerFrame;
@@ -39,7 +41,7 @@ pub async fn run(env: Environment) -> Result<(), Error> {
 
 /// Answers one `hello`; `spread` is a random number.
 pub async fn handle(
-    ports: &(impl Connections + InboxesPort + Heads + MessageLog + Deployments + Outbound + Clock + Accounts + Meter),
+    ports: &(impl Connections + InboxesPort + Memberships + Heads + MessageLog + Deployments + Outbound + Clock + Accounts + Meter),
     deployed: &Deployed,
     limit: &UserLimit,
     spread: u64,

@@ -36,7 +36,7 @@ fn pending(store: &Faulty) -> usize {
 #[test]
 fn who_has_spent_too_much_is_told_so_on_every_route_and_shut_out() {
     let limit = &UserLimit::new(Some(NOTHING));
-    for function in requests().chain([Function::Fallback]) {
+    for (function, event) in requests_and_others() {
         let store = world_until(TOKEN_MS);
         // Another connection of alice's, and one that has not said hello.
         let device = DeviceId::new("3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf002").unwrap();
@@ -44,17 +44,12 @@ fn who_has_spent_too_much_is_told_so_on_every_route_and_shut_out() {
         store.memory.log_in(&user("alice"), other.clone());
         assert_eq!(connects(&store, &UserLimit::new(None), "silent", 0), (200, None));
 
-        let answer = try_serve_within(limit, &store, 7, function, socket_event(function)).unwrap();
-        assert_eq!((answer.status_code, answer.body.as_str()), (200, ""), "{}", function.name());
+        let answer = try_serve_within(limit, &store, 7, function, event.clone()).unwrap();
+        assert_eq!((answer.status_code, answer.body.as_str()), (200, ""), "{}", route(&event));
         let told = std::mem::take(&mut store.memory.state().posts).pop().unwrap();
-        assert_eq!(
-            (told.0, serde_json::from_str::<Value>(&told.1).unwrap()),
-            (alice().connection, too_much(60_000)),
-            "{}",
-            function.name()
-        );
+        assert_eq!((told.0, serde_json::from_str::<Value>(&told.1).unwrap()), (alice().connection, too_much(60_000)), "{}", route(&event));
         let closed = store.memory.state().gone.clone();
-        assert_eq!(closed.len(), 3, "{}: {closed:?}", function.name());
+        assert_eq!(closed.len(), 3, "{}: {closed:?}", route(&event));
 
         assert_eq!(connects(&store, limit, "next", 60_006), (429, Some("1".to_owned())));
         assert_eq!(connects(&store, &UserLimit::new(None), "next", 60_007), (200, None));
@@ -176,7 +171,7 @@ fn delivered(limit: &UserLimit, store: &Faulty, change: impl FnOnce(&mut Task)) 
     let mut task: Task = serde_json::from_str(event.records[0].body.as_deref().unwrap()).unwrap();
     change(&mut task);
     event.records[0].body = Some(serde_json::to_string(&task).unwrap());
-    assert!(block_on(fan_out::handle(store, limit, event, u64::MAX)).batch_item_failures.is_empty());
+    assert!(block_on(fan_out::handle(store, &deployed(), limit, event, u64::MAX)).batch_item_failures.is_empty());
     let state = store.memory.state();
     ["alice", "bob"].map(|name| state.spent.get(&user(name)).map_or(0, |spent| spent.values().sum()))
 }
@@ -229,7 +224,7 @@ fn what_is_posted_again_to_those_who_do_not_read_is_charged_to_them() {
     assert!(of_alice > 16 && of_bob == 0);
     let overtaken = world();
     assert!(matches!(block_on(overtaken.memory.put(&entry(&lane(), 3, "bob"))), Ok(Put::Stored)));
-    assert_eq!(left(&overtaken, 1), [8 + 1, 0]);
+    assert_eq!(left(&overtaken, 1), [8 + 2, 0]); // the tail, and the deployment's item
 }
 
 #[test]

@@ -7,17 +7,18 @@ mod tokens;
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use chatlane_chat::ports::{Connection, Created, Creations as _, MessageLog as _, Put};
+use chatlane_chat::ports::{Connection, Created, Creations as _, MessageLog as _, Put, ReadBound};
 use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::settings::{Deployed, Limits};
 use chatlane_chat::testing::builders::{SECRET, creation, entry, head, user};
 use chatlane_chat::testing::faulty::{Fault, Faulty};
+use chatlane_chat::testing::memory::State;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::workers::task::{Task, Undelivered};
 use chatlane_functions::Function;
 use chatlane_functions::handshake::{connect, disconnect};
 use chatlane_functions::limit::UserLimit;
-use chatlane_functions::routes::{ack, fallback, hello, history, open, ping, probe, read, refresh, send, sync};
+use chatlane_functions::routes::{ack, fallback, hello, history, look, manage, open, ping, probe, read, refresh, send, sync};
 use chatlane_functions::websocket::{ForeignEvent, ProxyAnswer, caller};
 use chatlane_functions::workers::fan_out;
 use chatlane_protocol::{Action, ConnectionId, ConversationId, DeviceId, Position, Request, Seq, ServerFrame, UnixMillis, UserId};
@@ -31,9 +32,48 @@ const CONNECTED_AT_MS: u64 = 1_795_000_000_000;
 /// When the samples' token is over, leeway included: so long after the socket was accepted.
 const TOKEN_MS: u64 = 3_660_000;
 
-/// The routes that take a request of their own name: one for each action.
-fn requests() -> impl Iterator<Item = Function> {
-    Action::ALL.iter().map(|action| Function::from_handler(action.name()).expect("an action has a function of its name"))
+/// What a client asks by each action: the function that answers it, and the event.
+fn requests() -> impl Iterator<Item = (Function, ApiGatewayWebsocketProxyRequest)> {
+    Action::ALL.iter().map(|action| (Function::answering(*action), asking(*action)))
+}
+
+/// And what is no action.
+fn requests_and_others() -> impl Iterator<Item = (Function, ApiGatewayWebsocketProxyRequest)> {
+    requests().chain([(Function::Fallback, socket_event(Function::Fallback))])
+}
+
+/// The sample of the function that answers the action; on the action's own route, where the function has several.
+fn asking(action: Action) -> ApiGatewayWebsocketProxyRequest {
+    let sample = socket_event(Function::answering(action));
+    if route(&sample) == action.name() {
+        return sample;
+    }
+    let of_a_change = |said: Value| {
+        let mut request = json!({ "conversation": group(), "client_message_id": "m-2", "anchor": { "epoch": 1, "seq": 1 } });
+        request.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+        request
+    };
+    let mut request = match action {
+        Action::Create => json!({ "client_message_id": "m-2", "users": ["bob", "carol"] }),
+        Action::Remove => of_a_change(json!({ "users": ["bob"] })),
+        Action::Leave => of_a_change(json!({ "successor": "bob" })),
+        Action::Role => of_a_change(json!({ "user": "bob", "role": "moderator" })),
+        Action::Settings => of_a_change(json!({ "settings": { "title": "Friends of the tram" } })),
+        Action::Close => of_a_change(json!({})),
+        Action::Members => json!({ "conversation": group() }),
+        _ => panic!("{} is the sample of its function", action.name()),
+    };
+    request.as_object_mut().unwrap().extend([("action".to_owned(), json!(action.name())), ("id".to_owned(), json!("1"))]);
+    on_route(with_body(sample, &request.to_string()), Some(action.name()))
+}
+
+fn route(event: &ApiGatewayWebsocketProxyRequest) -> &str {
+    event.request_context.route_key.as_deref().unwrap()
+}
+
+fn on_route(mut event: ApiGatewayWebsocketProxyRequest, route: Option<&str>) -> ApiGatewayWebsocketProxyRequest {
+    event.request_context.route_key = route.map(ToOwned::to_owned);
+    event
 }
 
 fn time(ms: u64) -> UnixMillis {
@@ -55,9 +95,16 @@ fn socket_event(function: Function) -> ApiGatewayWebsocketProxyRequest {
 
 /// The event of `function` with another text from the client.
 fn saying(function: Function, body: &str) -> ApiGatewayWebsocketProxyRequest {
-    let mut event = socket_event(function);
+    with_body(socket_event(function), body)
+}
+
+fn with_body(mut event: ApiGatewayWebsocketProxyRequest, body: &str) -> ApiGatewayWebsocketProxyRequest {
     event.body = Some(body.to_owned());
     event
+}
+
+fn deployed() -> Deployed {
+    Deployed::founding(Limits::DEFAULT, SECRET)
 }
 
 /// What the route of `function` answers so long after the socket was accepted.
@@ -74,11 +121,13 @@ fn try_serve_within(
     event: ApiGatewayWebsocketProxyRequest,
 ) -> Result<ProxyAnswer, ForeignEvent> {
     store.memory.clock.set(time(CONNECTED_AT_MS + ms));
-    let (deployed, inline) = (&Deployed::founding(Limits::DEFAULT, SECRET), &inline(signed_sample().0));
+    let (deployed, inline) = (&deployed(), &inline(signed_sample().0));
     block_on(async {
         match function {
             Function::Hello => hello::handle(store, deployed, limit, 0, event).await,
             Function::Open => open::handle(store, deployed, limit, event).await,
+            Function::Manage => manage::handle(store, deployed, limit, event).await,
+            Function::Look => look::handle(store, limit, event).await,
             Function::Send => send::handle(store, deployed, limit, event).await,
             Function::Sync => sync::handle(store, deployed, limit, event).await,
             Function::History => history::handle(store, limit, event).await,
@@ -108,13 +157,21 @@ fn answered(answer: &ProxyAnswer) -> Value {
     serde_json::from_str(&answer.body).unwrap()
 }
 
-/// What the samples speak of: alice's conversation with bob, who has written entry 2; its delivery has begun. Alice has no session.
+/// What the samples speak of: alice's conversation with bob, who has written entry 2; its delivery has begun; and her group with him. Alice
+/// has no session.
 fn world() -> Faulty {
     let (store, id) = (Faulty::new(time(CONNECTED_AT_MS)), lane());
     assert!(matches!(block_on(store.memory.create(&creation(&id, &user("alice"), &user("bob")))), Ok(Created::New)));
     assert!(matches!(block_on(store.memory.put(&entry(&id, 2, "bob"))), Ok(Put::Stored)));
     store.memory.state().heads.insert(id, head(2));
-    store
+    let create = json!({ "action": "create", "id": "1", "client_message_id": "m-1", "users": ["bob"], "settings": { "title": "Tram" } });
+    let event = on_route(saying(Function::Manage, &create.to_string()), Some("create"));
+    let answer = serve(&store, 0, Function::Manage, event);
+    assert_eq!((&answer["status"], &answer["conversation"]), (&json!("ok"), &json!(group())), "{answer}");
+    // Nobody has made a request of this world yet.
+    let asked = Faulty::new(time(CONNECTED_AT_MS));
+    *asked.memory.state() = State { queue: vec![], ..store.memory.state().clone() };
+    asked
 }
 
 /// And alice has said hello, with a token that is over so long after the socket was accepted.
@@ -128,6 +185,11 @@ fn world_until(ms: u64) -> Faulty {
 
 fn lane() -> ConversationId {
     ConversationId::new("dQ2hhdGxhbmUtZXhhbXBsZS1pZCE").unwrap()
+}
+
+/// Of the group that alice has made as `m-1`.
+fn group() -> ConversationId {
+    ConversationId::new("g0sbdWMe-T_752cso1Ciuadh-QKU").unwrap()
 }
 
 fn alice() -> Caller {
@@ -153,19 +215,18 @@ fn is_closed(store: &Faulty) -> bool {
 
 #[test]
 fn every_event_of_a_socket_names_its_caller() {
-    for function in requests().chain([Function::Connect, Function::Disconnect, Function::Fallback]) {
-        assert_eq!(caller(&socket_event(function).request_context).unwrap(), alice(), "{}", function.name());
+    let handshakes = [Function::Connect, Function::Disconnect].map(|function| (function, socket_event(function)));
+    for (_, event) in requests_and_others().chain(handshakes) {
+        assert_eq!(caller(&event.request_context).unwrap(), alice(), "{}", route(&event));
     }
 }
 
 #[test]
 fn each_route_gets_the_request_of_its_name() {
-    for function in requests() {
-        let event = socket_event(function);
-        assert_eq!(event.request_context.route_key.as_deref(), Some(function.name()));
+    for (_, event) in requests() {
         let request = Request::parse(event.body.as_deref().unwrap()).unwrap();
         let said: Value = serde_json::to_value(request).unwrap();
-        assert_eq!(said["action"], function.name());
+        assert_eq!(said["action"], route(&event));
     }
 }
 
@@ -187,7 +248,7 @@ fn a_message_that_is_no_task_goes_back_to_the_queue_and_no_other() {
     let mut poison = event.records[0].clone();
     (poison.message_id, poison.body) = (Some("poison".to_owned()), Some("{}".to_owned()));
     event.records.push(poison);
-    let answer = block_on(fan_out::handle(&world(), &UserLimit::new(None), event, u64::MAX));
+    let answer = block_on(fan_out::handle(&world(), &deployed(), &UserLimit::new(None), event, u64::MAX));
     let failed: Vec<&str> = answer.batch_item_failures.iter().map(|item| item.item_identifier.as_str()).collect();
     assert_eq!(failed, ["poison"]);
 }
@@ -203,7 +264,7 @@ fn posted_to_bob(change: impl FnOnce(&mut SqsMessage)) -> usize {
     store.memory.state().heads.insert(lane(), head(3));
     let mut event: SqsEvent = sample(Function::FanOut);
     change(&mut event.records[0]);
-    let answer = block_on(fan_out::handle(&store, &UserLimit::new(None), event, u64::MAX));
+    let answer = block_on(fan_out::handle(&store, &deployed(), &UserLimit::new(None), event, u64::MAX));
     assert!(answer.batch_item_failures.is_empty());
     store.memory.state().posts.len()
 }
@@ -230,7 +291,7 @@ fn a_message_that_does_not_say_how_often_or_when_it_was_sent_is_delivered() {
 fn a_message_without_an_id_that_fails_is_named_by_the_empty_one() {
     let mut event: SqsEvent = sample(Function::FanOut);
     (event.records[0].message_id, event.records[0].body) = (None, None);
-    let answer = block_on(fan_out::handle(&world(), &UserLimit::new(None), event, u64::MAX));
+    let answer = block_on(fan_out::handle(&world(), &deployed(), &UserLimit::new(None), event, u64::MAX));
     assert_eq!(answer.batch_item_failures.iter().map(|item| item.item_identifier.as_str()).collect::<Vec<_>>(), [""]);
 }
 
@@ -244,7 +305,7 @@ fn posting_ends_before_the_function_does() {
             let connection = ConnectionId::new(format!("bobs-{number}")).unwrap();
             store.memory.log_in(&user("bob"), Connection { connection, device, connected_at, expires });
         }
-        block_on(fan_out::handle(&store, &UserLimit::new(None), sample(Function::FanOut), ends_ms));
+        block_on(fan_out::handle(&store, &deployed(), &UserLimit::new(None), sample(Function::FanOut), ends_ms));
         let state = store.memory.state();
         let left: usize = state.queue.iter().filter_map(|(task, _)| task.undelivered.as_ref()).map(|rest| rest.targets.len()).sum();
         assert_eq!((state.posts.len(), left), (taken, 40 - taken), "{ends_ms}");
@@ -273,27 +334,69 @@ fn connect_echoes_the_subprotocol_where_it_is_offered_and_never_the_token() {
 
 #[test]
 fn every_route_answers_its_sample() {
-    for function in requests() {
+    for &action in Action::ALL {
         let store = world_until(TOKEN_MS);
-        let answer = serve(&store, 7, function, socket_event(function));
-        let expected = if function == Function::Refresh { "error" } else { function.name() };
+        let answer = serve(&store, 7, Function::answering(action), asking(action));
+        let expected = if action == Action::Refresh { "error" } else { action.name() };
         assert_eq!((&answer["type"], &answer["id"]), (&json!(expected), &json!("1")), "{answer}");
-        let says = match function {
-            Function::Hello => {
+        let says = match action {
+            Action::Hello => {
                 answer["conversations"][0]["last"]["client_message_id"] == "bob-2" && answer["expires_ms"] == CONNECTED_AT_MS + TOKEN_MS
             }
-            Function::Open => answer["with"] == "bob" && answer["head"]["seq"] == 1,
-            Function::Send => answer["results"][0]["status"] == "ok" && answer["results"][0]["position"]["seq"] == 3,
-            Function::Sync => answer["pages"][0]["entries"][0]["position"]["seq"] == 2 && answer["done"] == true,
-            Function::History => answer["entries"][1]["position"]["seq"] == 2 && answer["done"] == true,
-            Function::Probe => answer["found"] == json!([]) && answer["reached"]["seq"] == 2 && answer["done"] == true,
-            Function::Ack | Function::Read => answer["results"] == json!([{"conversation": lane(), "status": "ok"}]),
-            Function::Refresh => answer["code"] == "token_refused", // nobody signed the sample's
-            Function::Ping => answer == json!({"type": "ping", "id": "1", "server_time_ms": CONNECTED_AT_MS + 7}),
-            _ => false,
+            Action::Open => answer["with"] == "bob" && answer["head"]["seq"] == 1,
+            Action::Create | Action::Add | Action::Remove | Action::Leave | Action::Role | Action::Settings | Action::Close => {
+                answer["status"] == "ok" && kind_at(&store, &answer) == kind_of(action)
+            }
+            Action::Info => {
+                let told = &answer["conversations"][0];
+                told["settings"]["title"] == "Tram" && told["members"] == 2 && told["role"] == "owner"
+            }
+            Action::Members => answer["members"] == json!([{"user": "alice", "role": "owner"}, {"user": "bob", "role": "member"}]),
+            Action::Send => answer["results"][0]["status"] == "ok" && answer["results"][0]["position"]["seq"] == 3,
+            Action::Sync => answer["pages"][0]["entries"][0]["position"]["seq"] == 2 && answer["done"] == true,
+            Action::History => answer["entries"][1]["position"]["seq"] == 2 && answer["done"] == true,
+            Action::Probe => answer["found"] == json!([]) && answer["reached"]["seq"] == 2 && answer["done"] == true,
+            Action::Ack | Action::Read => answer["results"] == json!([{"conversation": lane(), "status": "ok"}]),
+            Action::Refresh => answer["code"] == "token_refused", // nobody signed the sample's
+            Action::Ping => answer == json!({"type": "ping", "id": "1", "server_time_ms": CONNECTED_AT_MS + 7}),
         };
         assert!(says, "{answer}");
         assert!(!is_closed(&store) && posts(&store).is_empty());
+    }
+}
+
+/// The kind of the entry that this answer places.
+fn kind_at(store: &Faulty, answer: &Value) -> Value {
+    let conversation = ConversationId::new(answer["conversation"].as_str().unwrap()).unwrap();
+    let seq = Seq::try_from(answer["position"]["seq"].as_u64().unwrap()).unwrap();
+    let entries = block_on(store.memory.read(&conversation, seq, ReadBound::ONE)).unwrap();
+    serde_json::to_value(entries[0].to_wire()).unwrap()["kind"].clone()
+}
+
+const fn kind_of(change: Action) -> &'static str {
+    match change {
+        Action::Create => "group_created",
+        Action::Add => "added",
+        Action::Remove => "removed",
+        Action::Leave => "left",
+        Action::Close => "closed",
+        same => same.name(),
+    }
+}
+
+/// A gateway that is not of the template.
+#[test]
+fn a_route_that_is_none_of_the_functions_own_is_foreign() {
+    let of_others =
+        |function| Action::ALL.iter().filter(move |action| Function::answering(**action) != function).map(|action| action.name());
+    for function in [Function::Manage, Function::Look] {
+        for route in of_others(function).chain(["dance", "$default", function.name()]).map(Some).chain([None]) {
+            let store = world_until(TOKEN_MS);
+            let before = format!("{:?}", store.memory.state());
+            let error = try_serve(&store, 0, function, on_route(socket_event(function), route)).unwrap_err();
+            assert_eq!(error.to_string(), "the event lacks a route of this function, which the authorizer or the gateway gives");
+            assert_eq!(format!("{:?}", store.memory.state()), before, "{route:?}");
+        }
     }
 }
 
@@ -323,34 +426,50 @@ fn a_hello_behind_a_newer_connection_of_its_device_is_answered_by_goaway() {
 
 #[test]
 fn a_request_that_is_refused_whole_is_an_error() {
-    for (function, body, code) in [
-        (Function::Hello, json!({"action": "hello", "id": "1", "v": 0}), "upgrade_required"),
-        (Function::Open, json!({"action": "open", "id": "1", "with": "alice", "client_message_id": "m-1"}), "bad_request"),
-        (Function::History, json!({"action": "history", "id": "1", "conversation": "dNobodys"}), "not_found"),
+    let change = |conversation: &str, more: Value| {
+        let mut request = json!({"conversation": conversation, "client_message_id": "m-2", "anchor": Position::ZERO});
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        request
+    };
+    let group = group();
+    let group = group.as_str();
+    for (action, mut request, code) in [
+        (Action::Hello, json!({"v": 0}), "upgrade_required"),
+        (Action::Open, json!({"with": "alice", "client_message_id": "m-1"}), "bad_request"),
+        (Action::History, json!({"conversation": "dNobodys"}), "not_found"),
+        (Action::Probe, json!({"conversation": "dNobodys", "anchor": Position::ZERO, "ids": ["m-1"]}), "not_found"),
         (
-            Function::Probe,
-            json!({"action": "probe", "id": "1", "conversation": "dNobodys", "anchor": Position::ZERO, "ids": ["m-1"]}),
-            "not_found",
+            Action::Create,
+            json!({"client_message_id": "m-1", "users": (0..39).map(|n| format!("{n}{}", "\u{1}".repeat(126))).collect::<Vec<_>>()}),
+            "too_large",
         ),
+        (Action::Add, change(lane().as_str(), json!({"users": ["carol"]})), "forbidden"),
+        (Action::Remove, change(group, json!({"users": ["alice"]})), "forbidden"),
+        (Action::Leave, change(group, json!({})), "last_owner"),
+        (Action::Role, change(group, json!({"user": "carol", "role": "admin"})), "no_member"),
+        (Action::Settings, change("gNobodys", json!({"settings": {"locked": true}})), "not_found"),
+        (Action::Close, change(lane().as_str(), json!({})), "forbidden"),
+        (Action::Info, json!({"conversations": []}), "bad_request"),
+        (Action::Members, json!({"conversation": "gNobodys"}), "not_found"),
     ] {
-        let answer = serve(&world(), 0, function, saying(function, &body.to_string()));
-        assert_eq!((&answer["type"], &answer["id"], &answer["code"]), (&json!("error"), &json!("1"), &json!(code)));
+        request.as_object_mut().unwrap().extend([("action".to_owned(), json!(action.name())), ("id".to_owned(), json!("1"))]);
+        let answer = serve(&world(), 0, Function::answering(action), with_body(asking(action), &request.to_string()));
+        assert_eq!((&answer["type"], &answer["id"], &answer["code"]), (&json!("error"), &json!("1"), &json!(code)), "{request}");
     }
 }
 
 #[test]
 fn a_request_on_another_route_is_an_unknown_action() {
-    for function in requests().chain([Function::Fallback]) {
-        let another = if function == Function::Ping { Function::Hello } else { Function::Ping };
-        let store = world();
-        let answer = serve(&store, 0, function, saying(function, &socket_event(another).body.unwrap()));
-        assert_eq!(
-            (&answer["type"], &answer["code"], &answer["id"]),
-            (&json!("error"), &json!("unknown_action"), &json!("1")),
-            "{}",
-            function.name()
-        );
-        assert_eq!(store.count("register") + store.count("session"), 0, "{}", function.name());
+    // Of the same function too.
+    let bodies: Vec<String> = requests().map(|(_, event)| event.body.unwrap()).collect();
+    for ((function, event), of_another) in requests_and_others().zip(bodies.iter().cycle().skip(1)) {
+        let (store, event) = (world(), with_body(event, of_another));
+        let before = format!("{:?}", store.memory.state());
+        let answer = serve(&store, 0, function, event.clone());
+        let told = (&answer["type"], &answer["code"], &answer["id"]);
+        assert_eq!(told, (&json!("error"), &json!("unknown_action"), &json!("1")), "{}", route(&event));
+        assert_eq!(store.count("register") + store.count("session"), 0, "{}", route(&event));
+        assert_eq!(format!("{:?}", store.memory.state()), before, "{}", route(&event));
     }
 }
 
@@ -390,55 +509,64 @@ fn when_the_tokens_time_is_over_the_connection_is_told_and_closed_on_every_route
         "type": "error", "id": "1", "code": "token_expired", "retryable": false,
         "message": "the token has expired: connect again with a new one",
     });
-    for function in requests().chain([Function::Fallback]) {
+    for (function, event) in requests_and_others() {
         let store = world_until(TOKEN_MS);
         let before = store.memory.state().clone();
-        let answer = try_serve(&store, TOKEN_MS, function, socket_event(function)).unwrap();
-        assert_eq!((answer.status_code, answer.body.as_str()), (200, ""), "{}", function.name());
-        assert!(posts(&store) == [over.clone()] && is_closed(&store), "{}", function.name());
+        let answer = try_serve(&store, TOKEN_MS, function, event.clone()).unwrap();
+        assert_eq!((answer.status_code, answer.body.as_str()), (200, ""), "{}", route(&event));
+        assert!(posts(&store) == [over.clone()] && is_closed(&store), "{}", route(&event));
         let after = store.memory.state();
-        assert!(before.log == after.log && before.sessions == after.sessions && before.queue == after.queue, "{}", function.name());
+        assert!(before.log == after.log && before.sessions == after.sessions && before.queue == after.queue, "{}", route(&event));
         drop(after);
 
         let store = world_until(TOKEN_MS);
-        let bad = try_serve(&store, TOKEN_MS, function, saying(function, "{")).unwrap();
-        assert_eq!((bad.body.as_str(), posts(&store)[0].get("id"), is_closed(&store)), ("", None, true), "{}", function.name());
+        let bad = try_serve(&store, TOKEN_MS, function, with_body(event.clone(), "{")).unwrap();
+        assert_eq!((bad.body.as_str(), posts(&store)[0].get("id"), is_closed(&store)), ("", None, true), "{}", route(&event));
     }
     assert_eq!(serve(&world_until(TOKEN_MS), TOKEN_MS - 1, Function::Ping, socket_event(Function::Ping))["type"], "ping");
 }
 
 #[test]
 fn what_the_backend_does_not_answer_is_unavailable_with_the_requests_id() {
-    for (function, method) in [
-        (Function::Hello, "register"),
-        (Function::Open, "read"),
-        (Function::Send, "enqueue"),
-        (Function::Sync, "inbox_rows"),
-        (Function::History, "read_back"),
-        (Function::Probe, "read"),
-        (Function::Ack, "at"),
-        (Function::Read, "at"),
-        (Function::Ping, "session"),
-    ] {
+    let answered_by = |action: Action, method: &'static str| {
         let store = world_until(TOKEN_MS);
         store.on(method, Fault::RequestLost);
-        is_unavailable(&serve(&store, 0, function, socket_event(function)));
+        let before = format!("{:?}", store.memory.state());
+        is_unavailable(&serve(&store, 0, Function::answering(action), asking(action)));
+        (before, format!("{:?}", store.memory.state()))
+    };
+    let changes = [Action::Add, Action::Remove, Action::Leave, Action::Role, Action::Settings, Action::Close];
+    for (action, method) in [
+        (Action::Hello, "register"),
+        (Action::Open, "read"),
+        (Action::Create, "create"),
+        (Action::Info, "descriptions"),
+        (Action::Members, "members"),
+        (Action::Send, "enqueue"),
+        (Action::Sync, "inbox_rows"),
+        (Action::History, "read_back"),
+        (Action::Probe, "read"),
+        (Action::Ack, "at"),
+        (Action::Read, "at"),
+        (Action::Ping, "session"),
+    ]
+    .into_iter()
+    .chain(changes.map(|action| (action, "change")))
+    {
+        answered_by(action, method);
     }
     // Without the deployment's item nothing is begun.
-    let need_it = [Function::Hello, Function::Open, Function::Send, Function::Sync, Function::Probe, Function::Ack, Function::Read];
-    for function in need_it {
-        let store = world_until(TOKEN_MS);
-        store.on("deployment", Fault::RequestLost);
-        let before = format!("{:?}", store.memory.state());
-        is_unavailable(&serve(&store, 0, function, socket_event(function)));
-        assert_eq!(format!("{:?}", store.memory.state()), before, "{}", function.name());
+    let need_it = [Action::Hello, Action::Open, Action::Create, Action::Send, Action::Sync, Action::Probe, Action::Ack, Action::Read];
+    for action in need_it.into_iter().chain(changes) {
+        let (before, after) = answered_by(action, "deployment");
+        assert_eq!(before, after, "{}", action.name());
     }
     // Whether a refresh has prolonged the connection: no reason to close it.
-    for function in requests().chain([Function::Fallback]) {
+    for (function, event) in requests_and_others() {
         let store = world_until(2 * TOKEN_MS);
         store.on("session", Fault::RequestLost);
-        is_unavailable(&serve(&store, TOKEN_MS, function, socket_event(function)));
-        assert_eq!((posts(&store), is_closed(&store)), (vec![], false), "{}", function.name());
+        is_unavailable(&serve(&store, TOKEN_MS, function, event.clone()));
+        assert_eq!((posts(&store), is_closed(&store)), (vec![], false), "{}", route(&event));
     }
 }
 
@@ -468,9 +596,9 @@ fn a_closed_connection_is_forgotten_and_no_other() {
 
 #[test]
 fn an_event_without_the_authorizers_context_is_foreign() {
-    for function in requests().chain([Function::Fallback, Function::Disconnect]) {
+    for (function, asked) in requests_and_others().chain([(Function::Disconnect, socket_event(Function::Disconnect))]) {
         for field in ["user", "device", "expires"] {
-            let mut event = socket_event(function);
+            let mut event = asked.clone();
             event.request_context.authorizer.fields.remove(field);
             let error = try_serve(&world(), 0, function, event).unwrap_err().to_string();
             assert!(error.contains(field), "{error}");

@@ -12,7 +12,7 @@ use chatlane_functions::limit::UserLimit;
 use chatlane_functions::workers::{fan_out, sweep};
 use serde_json::{Value, json};
 
-use super::{CONNECTED_AT_MS, lane, sample, text, time, world};
+use super::{CONNECTED_AT_MS, deployed, lane, sample, text, time, world};
 
 /// What the sample speaks of: entry 2, whose delivery has not begun.
 fn not_begun() -> Faulty {
@@ -47,7 +47,7 @@ fn the_sample_of_the_stream_gets_a_check_where_no_worker_has_begun() {
 
     let mut message: SqsEvent = sample(Function::FanOut);
     message.records[0].body = Some(serde_json::to_string(&check).expect("a task is JSON"));
-    assert_eq!(block_on(fan_out::handle(&store, &UserLimit::new(None), message, u64::MAX)).batch_item_failures.len(), 0);
+    assert_eq!(block_on(fan_out::handle(&store, &deployed(), &UserLimit::new(None), message, u64::MAX)).batch_item_failures.len(), 0);
     assert_eq!(queued(&store), [(Task { check: false, ..check }, 0)]);
 }
 

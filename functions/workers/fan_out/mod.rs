@@ -3,7 +3,10 @@
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use chatlane_aws::{Backend, Conversations, Gateway, Log, Queue, Users};
 use chatlane_chat::limit::DELIVERY_UNITS;
-use chatlane_chat::ports::{Accounts, Clock, Connections, Failure, FanOutQueue, Heads, Memberships, MessageLog, Meter, Outbound, last};
+use chatlane_chat::ports::{
+    Accounts, Clock, Connections, Deployments, Failure, FanOutQueue, Heads, Memberships, MessageLog, Meter, Outbound,
+};
+use chatlane_chat::settings::Deployed;
 use chatlane_chat::workers::fan_out::{self, FanOutOutcome, Received};
 use chatlane_chat::workers::task::Task;
 use chatlane_protocol::UnixMillis;
@@ -12,36 +15,35 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 use crate::environment::{Environment, PortsToBe};
 use crate::limit::UserLimit;
-use crate::start::{nowhere, open_connection};
+use crate::start::open_connection;
 
 /// The ports that it is given.
 pub type Ports = Backend<Log, Conversations, (), Users, Queue, Gateway>;
 
 /// What it is given.
-pub fn asks(env: &mut Environment) -> (PortsToBe<Ports>, UserLimit) {
-    (env.ports(), env.limit())
+pub fn asks(env: &mut Environment) -> (PortsToBe<Ports>, Deployed, UserLimit) {
+    (env.ports(), env.deployed(), env.limit())
 }
 
 /// Runs its loop.
 pub async fn run(env: Environment) -> Result<(), Error> {
-    let (ports, limit) = &env.give(asks)?;
+    let (ports, deployed, limit) = &env.give(asks)?;
     let ports = &ports.make().await;
-    let nowhere = nowhere();
-    tokio::join!(open_connection(last(ports, &nowhere)), open_connection(ports.gateway.open_connection()));
+    tokio::join!(open_connection(deployed.settings(ports)), open_connection(ports.gateway.open_connection()));
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
-        Ok::<_, Error>(handle(ports, limit, event.payload, event.context.deadline).await)
+        Ok::<_, Error>(handle(ports, deployed, limit, event.payload, event.context.deadline).await)
     }))
     .await
 }
 
 /// Delivers a batch in the time until `ends_ms` (since 1970), when Lambda ends the function; answers which messages the queue must hand
 /// out again. After its last receive a message is in the dead-letter queue.
-pub async fn handle<P>(ports: &P, limit: &UserLimit, event: SqsEvent, ends_ms: u64) -> SqsBatchResponse
+pub async fn handle<P>(ports: &P, deployed: &Deployed, limit: &UserLimit, event: SqsEvent, ends_ms: u64) -> SqsBatchResponse
 where
-    P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Outbound + Clock + Accounts + Meter,
+    P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock + Accounts + Meter,
 {
     let deliver = |message: SqsMessage| async move {
-        let (delivered, units) = ports.metered(deliver(ports, &message, time(ends_ms))).await;
+        let (delivered, units) = ports.metered(deliver(ports, deployed, &message, time(ends_ms))).await;
         if let Ok(outcome) = &delivered {
             limit.charge_shares(ports, &outcome.payers, DELIVERY_UNITS + units, message.message_id.as_deref()).await;
         }
@@ -81,9 +83,9 @@ fn time(ms: u64) -> UnixMillis {
     UnixMillis::try_from(ms).unwrap_or(UnixMillis::MAX)
 }
 
-async fn deliver<P>(ports: &P, message: &SqsMessage, ends: UnixMillis) -> Result<FanOutOutcome, Failure>
+async fn deliver<P>(ports: &P, deployed: &Deployed, message: &SqsMessage, ends: UnixMillis) -> Result<FanOutOutcome, Failure>
 where
-    P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Outbound + Clock,
+    P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock,
 {
     let body = message.body.as_deref().unwrap_or_default();
     let task: Task =
@@ -93,5 +95,6 @@ where
     let times = number("ApproximateReceiveCount").and_then(|times| u32::try_from(times).ok()).unwrap_or(2);
     // Without the time it is taken for a redriven one, with the same effect.
     let accepted = number("SentTimestamp").map_or(UnixMillis::MAX, time);
-    fan_out::fan_out(ports, &task, Received { times, accepted }, ends).await
+    let settings = deployed.settings(ports).await?;
+    fan_out::fan_out(ports, &settings.keys.users, &task, Received { times, accepted }, ends).await
 }

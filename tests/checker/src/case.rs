@@ -1,9 +1,10 @@
 //! Both inputs together, and what they say about a position, a message, a conversation.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::dump::{Entry, Kind, Tables};
 use crate::history::{Device, History, Line, Sight, Status, What};
+use crate::standing::Standing;
 use crate::words::{Message, Name, Names, Position};
 
 /// What is to be judged.
@@ -17,8 +18,8 @@ pub(crate) struct Case {
     /// The answers that name a position, in their order.
     pub claims: Vec<Claim>,
     restores: Vec<Restore>,
-    /// Conversations with entries that this program does not know: they may change who is a member.
-    unknown_kinds: HashSet<Name>,
+    /// Who belongs to each conversation at its end, where the log says so.
+    standings: HashMap<Name, Standing>,
 }
 
 /// Some answer has said that a message is there.
@@ -60,9 +61,8 @@ impl Case {
         for entry in tables.logs.values().flatten() {
             places.entry(entry.message).or_insert(entry.position);
         }
-        let unknown = tables.logs.values().flatten().filter(|entry| entry.kind == Kind::Other);
-        let unknown_kinds = unknown.map(|entry| entry.message.conversation).collect();
-        let mut case = Self { names, history, tables, places, claims: vec![], restores: vec![], unknown_kinds };
+        let standings = tables.logs.iter().filter_map(|(conversation, log)| Some((*conversation, standing(log)?))).collect();
+        let mut case = Self { names, history, tables, places, claims: vec![], restores: vec![], standings };
         for (index, Line { number: line, what, .. }) in case.history.lines.iter().enumerate() {
             match what {
                 What::Outcome(outcome) => {
@@ -70,7 +70,7 @@ impl Case {
                         Status::Acknowledged(position) => (position, true, true),
                         Status::Found(position) => (position, false, true),
                         Status::Conflict(position) => (position, false, false),
-                        Status::Refused(_) | Status::NotAttempted => continue,
+                        Status::Refused(_) | Status::NotAttempted | Status::Unchanged => continue,
                     };
                     let (message, count, time) = (outcome.message, outcome.count, outcome.time);
                     case.claims.push(Claim { message, position, count, time, acknowledged, settles, index, line: *line });
@@ -144,18 +144,25 @@ impl Case {
         }
     }
 
-    /// The members, if the log says so and holds nothing that may have changed them.
-    pub(crate) fn members(&self, conversation: Name) -> Option<&[Name]> {
-        let first = self.slot(conversation, 1)?;
-        match &first.kind {
-            Kind::Created(members) if !self.unknown_kinds.contains(&conversation) => Some(members),
-            Kind::Created(_) | Kind::Message(_) | Kind::Other => None,
-        }
+    /// Who belongs to a conversation at the end of its log, and what holds there; if the log says so: it has all its entries, and none of a
+    /// kind that this program does not know.
+    pub(crate) fn standing(&self, conversation: Name) -> Option<&Standing> {
+        self.standings.get(&conversation)
     }
 
-    /// Whether the log says that this user is none of the members.
-    pub(crate) fn is_no_member(&self, conversation: Name, user: Name) -> bool {
-        self.members(conversation).is_some_and(|members| !members.contains(&user))
+    /// Whether it is of two users, none of whom ever leaves.
+    pub(crate) fn is_direct(&self, conversation: Name) -> bool {
+        self.slot(conversation, 1).is_none_or(|first| matches!(first.kind, Kind::Created(_)))
+    }
+
+    /// Whether the log says that this user is a member in the end.
+    pub(crate) fn is_member(&self, conversation: Name, user: Name) -> bool {
+        self.standing(conversation).is_some_and(|standing| standing.members.contains_key(&user))
+    }
+
+    /// Whether the log says that this user is no member, and never was.
+    pub(crate) fn is_stranger(&self, conversation: Name, user: Name) -> bool {
+        self.standing(conversation).is_some_and(|standing| !standing.knows(user))
     }
 
     /// A position of a conversation, for people.
@@ -167,4 +174,14 @@ impl Case {
     pub(crate) fn message(&self, message: &Message) -> String {
         format!("`{}` of {} in {}", self.text(message.id), self.text(message.sender), self.text(message.conversation))
     }
+}
+
+/// At the end of a log.
+fn standing(log: &[Entry]) -> Option<Standing> {
+    let mut standing = Standing::of_first(log.first().filter(|first| first.position.seq == 1)?)?;
+    // Nothing that is missing in a direct conversation changes who belongs to it.
+    let is_whole = log.iter().map(|entry| entry.position.seq).eq(1..=log.len() as u64);
+    let is_known = is_whole || log.iter().skip(1).all(|entry| matches!(entry.kind, Kind::Message(_) | Kind::Created(_)));
+    log.iter().skip(1).try_for_each(|entry| standing.follow(entry))?;
+    is_known.then_some(standing)
 }

@@ -5,8 +5,19 @@ const OPEN: [&str; 8] =
     ["rate_limited", "busy", "unavailable", "anchor_stale", "anchor_unknown", "epoch_changed", "token_expired", "resync"];
 
 /// All others: this attempt stored nothing, and the same message will not be stored by another.
-const FOR_GOOD: [&str; 8] =
-    ["bad_request", "unknown_action", "upgrade_required", "token_refused", "not_found", "forbidden", "too_large", "anchor_too_old"];
+const FOR_GOOD: [&str; 11] = [
+    "bad_request",
+    "unknown_action",
+    "upgrade_required",
+    "token_refused",
+    "not_found",
+    "forbidden",
+    "too_large",
+    "anchor_too_old",
+    "members_full",
+    "last_owner",
+    "no_member",
+];
 
 /// Whether the list has it.
 pub(crate) fn is_known(code: &str) -> bool {

@@ -115,14 +115,16 @@ fn shown(case: &Case, told: &Told, verdict: &mut Verdict) {
         for (position, told) in [(delivered, &told.delivered), (read, &told.read)] {
             exists(case, (conversation, position), &lines, verdict);
             let most = told.get(&(of, conversation)).map(|(most, _)| *most).unwrap_or_default();
-            verdict.check(Check::CursorsTold, position <= most, lines.clone(), || {
+            let holds = position <= most || came_by_joining(case, (of, conversation), position);
+            verdict.check(Check::CursorsTold, holds, lines.clone(), || {
                 format!("{} is shown to be at {}, and told {most}", case.text(of), case.at(conversation, position))
             });
         }
         let of_life = last.entry(device).or_default();
         if let Some((before, of_restore, number)) = of_life.insert((conversation, of), (*reached, restores, line.number)) {
             let forward = |before: Position, now: Position| {
-                now >= before || of_restore < restores || case.fate(conversation, before) == Fate::TakenBack
+                let anew = began_anew(case, (of, conversation), before);
+                now >= before || of_restore < restores || case.fate(conversation, before) == Fate::TakenBack || anew
             };
             let holds = forward(before.delivered, delivered) && forward(before.read, read);
             verdict.check(Check::Forward, holds, Lines::history([number, line.number]), || {
@@ -143,15 +145,28 @@ fn exists(case: &Case, (conversation, position): (Name, Position), lines: &Lines
     }
 }
 
+/// Who joins a group has read what was there; whoever that was in a log that does not say so, and before a restore.
+fn came_by_joining(case: &Case, (user, conversation): (Name, Name), position: Position) -> bool {
+    !case.is_direct(conversation)
+        && case.standing(conversation).is_none_or(|standing| case.is_restored() || position.seq <= standing.read_at_joining(user))
+}
+
+/// The rows of who leaves a group go, with the cursors.
+fn began_anew(case: &Case, (user, conversation): (Name, Name), position: Position) -> bool {
+    !case.is_direct(conversation)
+        && case.standing(conversation).is_none_or(|standing| case.is_restored() || standing.may_have_begun_anew(user, position.seq))
+}
+
 fn tables(case: &Case, told: &Told, verdict: &mut Verdict) {
     for ((user, conversation), row) in &case.tables.inboxes {
         let read = row.read.map(|(read, _)| (*user, read, &told.read));
         let delivered = row.delivered.iter().map(|(device, position)| (*device, *position, &told.by_device));
         for (of, position, told) in read.into_iter().chain(delivered) {
-            let lines = Lines::dump([row.line]);
+            let lines = Lines::dump([row.row.line]);
             exists(case, (*conversation, position), &lines, verdict);
             let most = told.get(&(of, *conversation)).map(|(most, _)| *most).unwrap_or_default();
-            verdict.check(Check::CursorsTold, position <= most, lines, || {
+            let holds = position <= most || came_by_joining(case, (*user, *conversation), position);
+            verdict.check(Check::CursorsTold, holds, lines, || {
                 format!("the cursor of {} is at {}, and told was {most}", case.text(of), case.at(*conversation, position))
             });
         }
@@ -185,13 +200,16 @@ fn kept(case: &Case, verdict: &mut Verdict) {
     let delivered = delivered.into_iter().map(|((device, conversation), most)| ((device.user, conversation), Some(device.id), most));
     let read = read.into_iter().map(|(key, most)| (key, None, most));
     for ((user, conversation), device, (position, line)) in delivered.chain(read) {
+        if began_anew(case, (user, conversation), position) {
+            continue;
+        }
         let row = case.tables.inboxes.get(&(user, conversation));
         let kept = row.and_then(|row| match device {
             Some(device) => row.delivered.iter().find(|(of, _)| *of == device).map(|(_, kept)| *kept),
             None => row.read.map(|(kept, _)| kept),
         });
         let kept = kept.unwrap_or_default();
-        let lines = Lines::history([line]).and_dump(row.map(|row| row.line));
+        let lines = Lines::history([line]).and_dump(row.map(|row| row.row.line));
         verdict.check(Check::CursorsKept, kept >= position, lines, || {
             let of = case.text(device.unwrap_or(user));
             format!("the server took {} of {of}, and has {kept}", case.at(conversation, position))

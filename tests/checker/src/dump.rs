@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::fields::{Fields, Malformed, objects};
+use crate::policy::{Policy, Role, Settings};
 use crate::words::{Body, Message, Name, Names, Position};
 
 /// All tables.
@@ -14,12 +15,16 @@ pub struct Tables {
     pub logs: BTreeMap<Name, Vec<Entry>>,
     /// The begun position of each conversation.
     pub heads: BTreeMap<Name, Head>,
-    /// The members of each conversation, with the line.
-    pub members: BTreeMap<(Name, Name), usize>,
-    /// The settings of each conversation, with the line.
-    pub metas: BTreeMap<Name, usize>,
+    /// The members of each conversation: by (conversation, user).
+    pub members: BTreeMap<(Name, Name), Row>,
+    /// That each conversation exists, and what it is called.
+    pub metas: BTreeMap<Name, Meta>,
     /// By (user, conversation).
     pub inboxes: BTreeMap<(Name, Name), Inbox>,
+    /// When users were members who have left: by (conversation, user), with the line.
+    pub left: BTreeMap<(Name, Name), (Vec<Span>, usize)>,
+    /// Who once left which conversation: by (user, conversation), with the line.
+    pub was: BTreeMap<(Name, Name), usize>,
     /// Users with sessions: the line, and the devices.
     pub sessions: BTreeMap<Name, (usize, Vec<Name>)>,
 }
@@ -37,6 +42,8 @@ pub struct Entry {
     pub count: u64,
     /// What it is.
     pub kind: Kind,
+    /// What it says about members and settings, if it does.
+    pub facts: Option<Facts>,
     /// Where in the dump.
     pub line: usize,
 }
@@ -44,12 +51,122 @@ pub struct Entry {
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The creation, with the members.
+    /// The creation of a direct conversation, with the members.
     Created(Vec<Name>),
     /// A message.
     Message(Body),
+    /// The creation of a group, with the members.
+    GroupCreated(Vec<Name>, Settings),
+    /// These are members from here on.
+    Added(Vec<Name>),
+    /// These are members no more.
+    Removed(Vec<Name>),
+    /// The sender is a member no more; this user is an owner.
+    Left(Option<Name>),
+    /// This user has this role.
+    Role(Name, Role),
+    /// This is set.
+    Settings(Settings),
+    /// It is the last entry.
+    Closed,
     /// Something that this program does not know.
     Other,
+}
+
+impl Kind {
+    /// As clients are told it, if this program knows it.
+    pub const fn word(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Created(_) => "created",
+            Self::Message(_) => "message",
+            Self::GroupCreated(..) => "group_created",
+            Self::Added(_) => "added",
+            Self::Removed(_) => "removed",
+            Self::Left(_) => "left",
+            Self::Role(..) => "role",
+            Self::Settings(_) => "settings",
+            Self::Closed => "closed",
+            Self::Other => return None,
+        })
+    }
+
+    /// Of a change of a group, in the words of the wire. `None`: there is something in them that this program does not know.
+    fn of_words(kind: &str, words: &str, names: &mut Names) -> Option<Self> {
+        let Value::Object(said) = serde_json::from_str::<Value>(words).ok()? else { return None };
+        let fields = Fields(&said);
+        if fields.text("kind").ok()? != kind {
+            return None;
+        }
+        let mut users =
+            |field: &str| -> Option<Vec<Name>> { Some(fields.texts(field).ok()?.into_iter().map(|user| names.name(user)).collect()) };
+        let settings = || Settings::read(fields.object("settings").ok()?);
+        let (read, fields_known) = match kind {
+            "group_created" => (Self::GroupCreated(users("members")?, settings()?), 3),
+            "added" => (Self::Added(users("users")?), 2),
+            "removed" => (Self::Removed(users("users")?), 2),
+            "left" => {
+                let successor = fields.maybe_text("successor").ok()?.map(|user| names.name(user));
+                (Self::Left(successor), 1 + usize::from(successor.is_some()))
+            }
+            "role" => (Self::Role(names.name(fields.text("user").ok()?), Role::of_word(fields.text("role").ok()?)?), 3),
+            "settings" => (Self::Settings(settings()?), 2),
+            "closed" => (Self::Closed, 1),
+            _ => return None,
+        };
+        (fields.names().count() == fields_known).then_some(read)
+    }
+}
+
+/// What an entry says about the log up to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// How many members there are.
+    pub members: u64,
+    /// How many of them are owners.
+    pub owners: u64,
+    /// The seq of the last change of any member.
+    pub changed: u64,
+    /// The seq of the last change of settings; 0: none.
+    pub settings: u64,
+    /// The seq of the last removal; 0: none.
+    pub removed: u64,
+    /// The sum of the members' hashes.
+    pub sum: Option<u64>,
+    /// What holds, if this program knows all of it.
+    pub policy: Option<Policy>,
+}
+
+/// What a conversation is called; empty: nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Meta {
+    /// Its title.
+    pub title: String,
+    /// What an app keeps with it.
+    pub metadata: String,
+    /// Where in the dump.
+    pub line: usize,
+}
+
+/// What a row says of a member. `role`: `None` is one that this program does not know.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// What they may do.
+    pub role: Option<Role>,
+    /// The seq of the first entry that they may see.
+    pub from: u64,
+    /// The seq of the entry that wrote the row.
+    pub version: u64,
+    /// Where in the dump.
+    pub line: usize,
+}
+
+/// When somebody was a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The seq of the first entry that they could see.
+    pub from: u64,
+    /// The entry that removed them.
+    pub end: Position,
 }
 
 /// A conversation's begun position.
@@ -64,14 +181,14 @@ pub struct Head {
 }
 
 /// One conversation of one user.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Inbox {
+    /// The membership.
+    pub row: Row,
     /// How far the user has read, and the messages up to there.
     pub read: Option<(Position, u64)>,
     /// How far each device has the entries.
     pub delivered: Vec<(Name, Position)>,
-    /// Where in the dump.
-    pub line: usize,
 }
 
 /// Reads a dump.
@@ -108,7 +225,7 @@ impl Tables {
                 };
                 Kind::Message(Body::of(item.text("ct")?, form, content))
             }
-            _ => Kind::Other,
+            kind => item.maybe("W", "S")?.and_then(|words| Kind::of_words(kind, words, names)).unwrap_or(Kind::Other),
         };
         let entry = Entry {
             position: item.position()?,
@@ -116,6 +233,7 @@ impl Tables {
             time: item.number("t")?,
             count: item.number("n")?,
             kind,
+            facts: item.facts()?,
             line: item.line,
         };
         self.logs.entry(conversation).or_default().push(entry);
@@ -126,15 +244,18 @@ impl Tables {
         let (conversation, line) = (names.name(item.text("c")?), item.line);
         match item.text("k")? {
             "meta" => {
-                self.metas.insert(conversation, line);
+                let text = |name| Ok::<_, String>(item.maybe(name, "S")?.unwrap_or_default().to_owned());
+                self.metas.insert(conversation, Meta { title: text("ti")?, metadata: text("md")?, line });
             }
             "head" => {
-                let count = item.maybe("n", "N")?.map(|_| item.number("n")).transpose()?;
+                let count = item.maybe_number("n")?;
                 self.heads.insert(conversation, Head { position: item.position()?, count, line });
             }
             key => {
                 if let Some(user) = key.strip_prefix("member#") {
-                    self.members.insert((conversation, names.name(&decoded(user)?)), line);
+                    self.members.insert((conversation, names.name(&decoded(user)?)), item.row("r")?);
+                } else if let Some(user) = key.strip_prefix("left#") {
+                    self.left.insert((conversation, names.name(&decoded(user)?)), (item.spans()?, line));
                 }
             }
         }
@@ -143,7 +264,7 @@ impl Tables {
 
     fn inbox(&mut self, item: Item<'_>, names: &mut Names) -> Result<(), String> {
         let key = (names.name(&decoded(item.text("u")?)?), names.name(item.text("c")?));
-        let mut row = Inbox { line: item.line, ..Inbox::default() };
+        let mut row = Inbox { row: item.row("o")?, read: None, delivered: vec![] };
         if item.maybe("r", "N")?.is_some() {
             row.read = Some((item.cursor("r")?, item.number("rn")?));
         }
@@ -158,7 +279,9 @@ impl Tables {
 
     fn user(&mut self, item: Item<'_>, names: &mut Names) -> Result<(), String> {
         let user = names.name(&decoded(item.text("u")?)?);
-        if item.text("k")? == "sessions" {
+        if let Some(conversation) = item.text("k")?.strip_prefix("was#") {
+            self.was.insert((user, names.name(conversation)), item.line);
+        } else if item.text("k")? == "sessions" {
             let mut devices = vec![];
             for name in item.fields.names().filter(|name| name.starts_with("c:")) {
                 let connection = item.fields.object(name)?.object("M")?;
@@ -200,6 +323,42 @@ impl<'a> Item<'a> {
 
     fn number<T: std::str::FromStr>(self, name: &str) -> Result<T, String> {
         self.value(name, "N")?.parse().map_err(|_| format!("attribute `{name}` is not an integer"))
+    }
+
+    fn maybe_number<T: std::str::FromStr>(self, name: &str) -> Result<Option<T>, String> {
+        self.maybe(name, "N")?.map(|_| self.number(name)).transpose()
+    }
+
+    /// There if the last change of members is.
+    fn facts(self) -> Result<Option<Facts>, String> {
+        let Some(changed) = self.maybe_number("mc")? else { return Ok(None) };
+        Ok(Some(Facts {
+            members: self.number("nm")?,
+            owners: self.number("no")?,
+            changed,
+            settings: self.maybe_number("sc")?.unwrap_or_default(),
+            removed: self.number("rm")?,
+            sum: self.maybe_number("ms")?,
+            policy: self.fields.maybe_object("p")?.and_then(|policy| Policy::read(policy.object("M").ok()?)),
+        }))
+    }
+
+    /// A membership, with the role in this attribute. What is missing is as at the creation of a direct conversation.
+    fn row(self, role: &str) -> Result<Row, String> {
+        let role = self.maybe(role, "S")?.map_or(Some(Role::Member), Role::of_letter);
+        let (from, version) = (self.maybe_number("f")?.unwrap_or(1), self.maybe_number("v")?.unwrap_or(1));
+        Ok(Row { role, from, version, line: self.line })
+    }
+
+    fn spans(self) -> Result<Vec<Span>, String> {
+        const NO_SPANS: &str = "attribute `sp` is no list of spans";
+        let list = self.fields.get("sp").and_then(|list| list.get("L")).and_then(Value::as_array).ok_or(NO_SPANS)?;
+        let span = |span: &'a Value| {
+            let fields = span.get("M").and_then(Value::as_object).map(Fields).ok_or(NO_SPANS)?;
+            let item = Item { fields, line: self.line };
+            Ok(Span { from: item.number("f")?, end: item.cursor("e")? })
+        };
+        list.iter().map(span).collect()
     }
 
     fn position(self) -> Result<Position, String> {

@@ -110,11 +110,13 @@ impl<'a> Fields<'a> {
 
     /// A position, if it is there.
     pub fn maybe_position(self, name: &str) -> Result<Option<Position>, String> {
-        let position = |value: &'a Value| {
-            let part = |part| value.get(part).and_then(Value::as_u64);
-            Some(Position { epoch: part("epoch")?, seq: part("seq")? })
-        };
         self.maybe(name, "a position {\"epoch\", \"seq\"}", position)
+    }
+
+    /// A list of positions.
+    pub fn positions(self, name: &str) -> Result<Vec<Position>, String> {
+        let positions = |value: &'a Value| value.as_array()?.iter().map(position).collect();
+        Self::need(name, self.maybe(name, "a list of positions", positions)?)
     }
 
     /// A position.
@@ -140,4 +142,9 @@ impl<'a> Fields<'a> {
     pub fn body(self, name: &str) -> Result<Body, String> {
         Self::need(name, self.maybe_body(name)?)
     }
+}
+
+fn position(value: &Value) -> Option<Position> {
+    let part = |part| value.get(part).and_then(Value::as_u64);
+    Some(Position { epoch: part("epoch")?, seq: part("seq")? })
 }

@@ -83,6 +83,8 @@ pub enum Status {
     Refused(Name),
     /// One before it was not stored.
     NotAttempted,
+    /// All was so already: this attempt stored nothing.
+    Unchanged,
 }
 
 /// A stretch of a log that a device's store has: the entries in (`from`, `have`].
@@ -126,8 +128,12 @@ pub enum What {
     Away,
     /// A new life begins, with this in the store and in the outbox.
     Restart { has: Option<Vec<Stretch>>, outbox: Option<Vec<Message>> },
-    /// `open` left the device.
+    /// `open` or `create` left the device.
     Open { id: Name },
+    /// A change of a group left the device: the kind of entry that it asks for.
+    Change { request: Option<Name>, message: Message, kind: Name },
+    /// Entries came to the device, whatever it does with them.
+    Received { conversation: Name, positions: Vec<Position> },
     /// `open` was answered.
     Opened { conversation: Name, head: Position },
     /// A message is in the outbox, durably.
@@ -249,6 +255,8 @@ impl Reading<'_> {
             }
             "open" => What::Open { id: self.name("id")? },
             "opened" => What::Opened { conversation: self.name("conversation")?, head: fields.position("head")? },
+            "change" => What::Change { request: self.maybe_name("request")?, message: self.message(fields)?, kind: self.name("kind")? },
+            "received" => What::Received { conversation: self.name("conversation")?, positions: fields.positions("positions")? },
             "composed" => What::Composed(self.message(fields)?),
             "attempt" => self.attempt()?,
             "result" => What::Outcome(self.outcome()?),
@@ -332,6 +340,7 @@ impl Reading<'_> {
             "conflict" => Status::Conflict(fields.position("position")?),
             "refused" => Status::Refused(self.name("code")?),
             "not_attempted" => Status::NotAttempted,
+            "unchanged" => Status::Unchanged,
             other => return Err(format!("`status` is `{other}`, which the README does not know")),
         };
         Ok(Outcome {

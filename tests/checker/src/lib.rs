@@ -2,7 +2,7 @@
 //!
 //! It shares no code with what it judges, so that no fault can hide in both. The formats of its inputs, and what it cannot see, are in
 //! `README.md`. One module for each group of guarantees: `log` (L1, L2, L3, count), `order` (L5), `delivery` (D1), `quiescence` (L4, D2,
-//! live), `cursors` (C1), `rights` (M1, R1). None of them loops over lines within lines: what they compare they look up.
+//! live), `cursors` (C1), `members` (M1), `rights` (R1). None of them loops over lines within lines: what they compare they look up.
 
 mod case;
 mod codes;
@@ -12,9 +12,12 @@ mod dump;
 mod fields;
 mod history;
 mod log;
+mod members;
 mod order;
+mod policy;
 mod quiescence;
 mod rights;
+mod standing;
 mod verdict;
 mod words;
 
@@ -33,6 +36,7 @@ pub fn judge(history: &str, dump: &str) -> Result<Verdict, Malformed> {
     let phones = delivery::judge(&case, &mut verdict);
     quiescence::judge(&case, &counts, &phones, &mut verdict);
     cursors::judge(&case, &mut verdict);
+    members::judge(&case, &mut verdict);
     rights::judge(&case, &mut verdict);
     Ok(verdict.sorted())
 }

@@ -39,10 +39,16 @@ impl Counts {
                 counts.insert(*conversation, counted);
             }
         }
-        for (conversation, line) in &case.tables.metas {
-            let has_log = case.tables.logs.contains_key(conversation) || case.is_restored();
-            verdict
-                .check(Check::Slots, has_log, Lines::dump([*line]), || format!("{} has settings and no entry", case.text(*conversation)));
+        for (conversation, meta) in &case.tables.metas {
+            let (has_log, lines) = (case.tables.logs.contains_key(conversation) || case.is_restored(), Lines::dump([meta.line]));
+            let what = || format!("{} has a title, or none, and no entry", case.text(*conversation));
+            verdict.check(Check::Slots, has_log, lines.clone(), what);
+            // The backups of two tables may be of two moments.
+            let Some(standing) = case.standing(*conversation).filter(|_| !case.is_restored()) else { continue };
+            verdict.check(Check::Titles, (&meta.title, &meta.metadata) == (&standing.title, &standing.metadata), lines, || {
+                let set = (&standing.title, &standing.metadata);
+                format!("{} is called {:?}, and its log has set {set:?}", case.text(*conversation), (&meta.title, &meta.metadata))
+            });
         }
         Self(counts)
     }
@@ -70,7 +76,7 @@ fn is_whole(case: &Case, log: &[Entry], verdict: &mut Verdict) -> bool {
     for entry in log {
         let at = || case.at(entry.message.conversation, entry.position);
         let next = before.map_or(1, |before| before.position.seq + 1);
-        let created = matches!(entry.kind, Kind::Created(_));
+        let created = matches!(entry.kind, Kind::Created(_) | Kind::GroupCreated(..));
         let lines = || Lines::dump(before.map(|before| before.line).into_iter().chain([entry.line]));
         whole &= entry.position.seq == next;
         verdict.check(Check::Slots, entry.position.seq == next, lines(), || {
@@ -112,7 +118,7 @@ fn heads(case: &Case, counts: &Counts, verdict: &mut Verdict) {
     for ((user, conversation), row) in &case.tables.inboxes {
         let Some((read, told)) = row.read else { continue };
         if let Some(count) = counts.at(case, *conversation, read) {
-            verdict.check(Check::StoredCounts, told == count, Lines::dump([row.line]), || {
+            verdict.check(Check::StoredCounts, told == count, Lines::dump([row.row.line]), || {
                 format!("{} has read {}, where it says {told} messages: there are {count}", case.text(*user), case.at(*conversation, read))
             });
         }
@@ -212,17 +218,13 @@ fn sights(case: &Case, counts: &Counts, lost: &HashSet<(Name, Position)>, verdic
 
 /// In what an entry on a device differs from the stored one.
 fn difference(case: &Case, sight: &Sight, stored: &Entry) -> Option<&'static str> {
-    let (kind, body) = match &stored.kind {
-        Kind::Created(_) => (Some("created"), None),
-        Kind::Message(body) => (Some("message"), Some(*body)),
-        Kind::Other => (None, None),
-    };
+    let body = if let Kind::Message(body) = &stored.kind { Some(*body) } else { None };
     let other = |seen: Option<&str>, stored: Option<&str>| seen.is_some() && stored.is_some() && seen != stored;
     if sight.sender != stored.message.sender {
         Some("sender")
     } else if sight.id != stored.message.id {
         Some("id")
-    } else if other(sight.kind.map(|kind| case.text(kind)), kind) {
+    } else if other(sight.kind.map(|kind| case.text(kind)), stored.kind.word()) {
         Some("kind")
     } else if sight.body.is_some_and(|seen| body.is_some_and(|stored: Body| stored != seen)) {
         Some("body")

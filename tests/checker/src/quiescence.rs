@@ -62,8 +62,7 @@ fn has_everything(case: &Case, phone: &Phone, verdict: &mut Verdict) {
         return;
     }
     for (conversation, head) in &case.tables.heads {
-        let is_members = case.members(*conversation).is_some_and(|members| members.contains(&phone.device.user));
-        if is_members && case.fate(*conversation, head.position) == Fate::Stored {
+        if case.is_member(*conversation, phone.device.user) && case.fate(*conversation, head.position) == Fate::Stored {
             let (have, line) = phone.runs.get(conversation).map_or((Position::ZERO, phone.line), |run| (run.have, run.line));
             let lines = Lines::history([line, phone.line]).and_dump([head.line]);
             verdict.check(Check::Everything, have.seq >= head.position.seq, lines, || {
@@ -72,7 +71,8 @@ fn has_everything(case: &Case, phone: &Phone, verdict: &mut Verdict) {
             });
         }
     }
-    for (conversation, run) in &phone.runs {
+    // Of what its user does not belong to any more, nobody tells it.
+    for (conversation, run) in phone.runs.iter().filter(|(conversation, _)| !is_left(case, **conversation, phone.device.user)) {
         for (position, line) in &run.shown {
             let fate = case.fate(*conversation, *position);
             verdict.check(Check::NoneTakenBack, fate != Fate::TakenBack, Lines::history([*line, phone.line]), || {
@@ -80,6 +80,11 @@ fn has_everything(case: &Case, phone: &Phone, verdict: &mut Verdict) {
             });
         }
     }
+}
+
+fn is_left(case: &Case, conversation: Name, user: Name) -> bool {
+    let has_left = case.standing(conversation).is_some_and(|standing| !standing.members.contains_key(&user));
+    has_left || !case.is_direct(conversation) && !case.tables.inboxes.contains_key(&(user, conversation))
 }
 
 fn caught_up(phones: &[Phone], verdict: &mut Verdict) {
@@ -116,7 +121,7 @@ fn settled(case: &Case, quiescent: usize, connected: &HashMap<Device, &Phone>, v
             }
             What::Outcome(outcome) => match outcome.status {
                 Status::Acknowledged(_) | Status::Found(_) => drop(of_device.remove(&outcome.message)),
-                Status::Conflict(_) | Status::Refused(_) | Status::NotAttempted => {}
+                Status::Conflict(_) | Status::Refused(_) | Status::NotAttempted | Status::Unchanged => {}
             },
             What::Shown(sight) | What::Older(sight) => {
                 of_device.remove(&Message { conversation: sight.place.0, sender: sight.sender, id: sight.id });
@@ -167,17 +172,20 @@ fn unread(case: &Case, counts: &Counts, connected: &HashMap<Device, &Phone>, ver
     if case.is_restored() {
         return;
     }
+    let greets = |what: &What| matches!(what, What::Hello | What::Told { .. });
+    let greeters: BTreeSet<(Name, Name)> =
+        case.of_devices().filter(|(_, line, _)| greets(&line.what)).map(|(.., device)| (device.id, device.user)).collect();
     for (_, line, device) in case.of_devices() {
         let What::End { transcripts, .. } = &line.what else { continue };
         if connected.get(&device).is_none_or(|phone| phone.connection != Connection::Live) {
             continue;
         }
-        let alone = case.history.devices.values().filter(|user| **user == device.user).count() == 1;
-        for kept in transcripts {
+        let alone = greeters.iter().filter(|(_, user)| *user == device.user).count() == 1;
+        for kept in transcripts.iter().filter(|kept| !is_left(case, kept.conversation, device.user)) {
             let Some((unread, count)) = kept.unread.zip(counts.at(case, kept.conversation, kept.have)) else { continue };
             let read = case.tables.inboxes.get(&(device.user, kept.conversation)).and_then(|row| row.read);
             let expected = count.saturating_sub(read.map_or(0, |(_, count)| count));
-            let is_exact = alone && case.members(kept.conversation).is_some();
+            let is_exact = alone && case.standing(kept.conversation).is_some_and(|standing| standing.is_direct);
             let holds = if is_exact { unread == expected } else { (expected..=count).contains(&unread) };
             verdict.check(Check::Unread, holds, Lines::history([line.number]), || {
                 format!("{unread} messages of {} are shown as unread: there are {expected}", case.text(kept.conversation))

@@ -1,7 +1,4 @@
-//! M1 and R1: nobody writes or reads beyond their membership; bad input changes nothing; a stranger learns nothing.
-//!
-//! Members are those that the first entry names: nobody joins or leaves a direct conversation. A log with an entry of an unknown kind may
-//! say otherwise, and is not judged by M1.
+//! R1: bad input changes nothing; a stranger learns nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -13,8 +10,6 @@ use crate::verdict::{Check, Excuse, Lines, Verdict};
 use crate::words::{Message, Name};
 
 pub(crate) fn judge(case: &Case, verdict: &mut Verdict) {
-    members(case, verdict);
-    readers(case, verdict);
     rows(case, verdict);
     let sent = Sent::of(case);
     forged(case, &sent, verdict);
@@ -23,52 +18,13 @@ pub(crate) fn judge(case: &Case, verdict: &mut Verdict) {
     strangers(case, verdict);
 }
 
-/// M1: every entry is a member's, and every member has the two rows that were written with the membership.
-fn members(case: &Case, verdict: &mut Verdict) {
-    for (conversation, log) in &case.tables.logs {
-        let Some(members) = case.members(*conversation) else {
-            verdict.excuse(Excuse::MembersUnknown, 1);
-            continue;
-        };
-        for entry in log {
-            verdict.check(Check::Senders, members.contains(&entry.message.sender), Lines::dump([entry.line]), || {
-                format!("{} is of {}, who is no member", case.at(*conversation, entry.position), case.text(entry.message.sender))
-            });
-        }
-        // The backups of two tables may be of two moments.
-        for user in members.iter().filter(|_| !case.is_restored()) {
-            let has_row = case.tables.members.contains_key(&(*conversation, *user));
-            let has_inbox = case.tables.inboxes.contains_key(&(*user, *conversation));
-            verdict.check(Check::Rows, has_row && has_inbox, Lines::dump(log.first().map(|entry| entry.line)), || {
-                format!("{} is a member of {} without both rows", case.text(*user), case.text(*conversation))
-            });
-        }
-    }
-}
-
-fn readers(case: &Case, verdict: &mut Verdict) {
-    let sights = case.sights().map(|(line, device, sight)| (line, device, sight.place.0));
-    let others = case.of_devices().filter_map(|(_, line, device)| match line.what {
-        What::Status { conversation, .. } | What::Opened { conversation, .. } => Some((line, device, conversation)),
-        What::Cursors(reached) => Some((line, device, reached.conversation)),
-        _ => None,
-    });
-    for (line, device, conversation) in sights.chain(others) {
-        if case.members(conversation).is_some() {
-            verdict.check(Check::Readers, !case.is_no_member(conversation, device.user), Lines::history([line.number]), || {
-                format!("{} was shown something of {} and is no member", case.text(device.user), case.text(conversation))
-            });
-        }
-    }
-}
-
 /// R1: no rows for strangers.
 fn rows(case: &Case, verdict: &mut Verdict) {
-    let of_members = case.tables.members.iter().map(|((conversation, user), line)| (*conversation, *user, *line));
-    let inboxes = case.tables.inboxes.iter().map(|((user, conversation), row)| (*conversation, *user, row.line));
+    let of_members = case.tables.members.iter().map(|((conversation, user), row)| (*conversation, *user, row.line));
+    let inboxes = case.tables.inboxes.iter().map(|((user, conversation), inbox)| (*conversation, *user, inbox.row.line));
     for (conversation, user, line) in of_members.chain(inboxes) {
         let exists = case.tables.logs.contains_key(&conversation) || case.is_restored();
-        verdict.check(Check::StrangersRows, exists && !case.is_no_member(conversation, user), Lines::dump([line]), || {
+        verdict.check(Check::StrangersRows, exists && !case.is_stranger(conversation, user), Lines::dump([line]), || {
             format!("{} has a row in {} and is no member", case.text(user), case.text(conversation))
         });
     }
@@ -91,6 +47,8 @@ struct Sent {
     refused: HashMap<Message, HashSet<(usize, Name)>>,
     /// Users and the ids that they gave to `open`.
     opened: HashSet<(Name, Name)>,
+    /// Changes of groups, and the kinds of entries that they asked for.
+    changes: HashMap<Message, Vec<Name>>,
 }
 
 impl Sent {
@@ -109,6 +67,10 @@ impl Sent {
                 What::Open { id } => {
                     sent.opened.insert((device.user, *id));
                 }
+                What::Change { request, message, kind } => {
+                    sent.attempts.entry(*message).or_default().push((life, *request));
+                    sent.changes.entry(*message).or_default().push(*kind);
+                }
                 What::Attempt { request, messages } => {
                     for (message, _) in messages {
                         sent.attempts.entry(*message).or_default().push((life, *request));
@@ -117,7 +79,7 @@ impl Sent {
                 What::Outcome(outcome) => {
                     let nothing_stored = match outcome.status {
                         Status::Refused(code) => is_for_good(case.text(code)),
-                        Status::NotAttempted => true,
+                        Status::NotAttempted | Status::Unchanged => true,
                         Status::Acknowledged(_) | Status::Found(_) | Status::Conflict(_) => false,
                     };
                     if let (true, Some(request)) = (nothing_stored, outcome.request) {
@@ -136,9 +98,10 @@ fn forged(case: &Case, sent: &Sent, verdict: &mut Verdict) {
     for entry in case.tables.logs.values().flatten() {
         let message = &entry.message;
         let by_its_sender = match entry.kind {
-            Kind::Created(_) => sent.opened.contains(&(message.sender, message.id)),
+            Kind::Created(_) | Kind::GroupCreated(..) => sent.opened.contains(&(message.sender, message.id)),
             Kind::Message(_) => sent.attempts.contains_key(message),
             Kind::Other => continue,
+            _ => sent.changes.get(message).is_some_and(|kinds| kinds.iter().any(|kind| entry.kind.word() == Some(case.text(*kind)))),
         };
         verdict.check(Check::Forged, by_its_sender, Lines::dump([entry.line]), || {
             format!("{} is stored and no device of the sender sent it", case.message(message))
@@ -201,7 +164,7 @@ fn strangers(case: &Case, verdict: &mut Verdict) {
         }
         if !case.tables.logs.contains_key(conversation) {
             of_none.entry(*action).or_default().insert(answer);
-        } else if case.is_no_member(*conversation, device.user) {
+        } else if case.is_stranger(*conversation, device.user) {
             of_others.push((line.number, *action, answer));
         }
     }

@@ -74,6 +74,7 @@ checks! {
     Seen: L1, "entries that a device has: the stored ones";
     Sent: L1, "stored bodies: what their sender sent";
     LostAlike: L1, "entries that a restore took back: the same for everybody";
+    Titles: L1, "titles and metadata in the tables: what their log has set";
     HeadsExist: L1, "heads, in the tables and as told: entries";
     NoneTakenBack: L1, "entries that live devices have at quiescence: none that a restore took back";
     OneEntry: L2, "entries: the only one of their message";
@@ -93,8 +94,12 @@ checks! {
     ToldWhatIsThere: C1, "cursors told: at what the device (read: the user) was shown, at most";
     Forward: C1, "cursors of others as shown: not below what was shown before";
     Senders: M1, "entries: of members";
-    Readers: M1, "entries and heads that a device was shown: of its user's conversations";
-    Rows: M1, "members: with their two rows";
+    Permitted: M1, "entries: permitted at the entry before";
+    Facts: M1, "what entries tell of members and settings: what their log makes it";
+    Readers: M1, "entries and heads that a device was shown: of its user's time as a member";
+    Received: M1, "entries that came to a device: of its user's time as a member";
+    Rows: M1, "members: with their two rows, as the log made them";
+    Left: M1, "users who left: with their spans, and without rows";
     Forged: R1, "entries: sent by a device of their sender";
     BadInput: R1, "ids in bad requests: not in the log";
     Refused: R1, "messages of which every attempt was refused for good: not in the log";
@@ -104,6 +109,7 @@ checks! {
     StoredCounts: Count, "counts in the tables: messages up to there";
     ToldCounts: Count, "counts as told: messages up to there";
     Unread: Count, "unread at the end, on live devices: the count less the count that was read";
+    ReadAtJoining: Count, "members of groups: have read what was there when they joined";
     Settled: Live, "messages of connected devices at quiescence: acknowledged, met or given up";
     CaughtUp: Live, "connected devices at quiescence: nothing left to catch up with";
 }

@@ -10,8 +10,8 @@ use chatlane_chat::deployment::Keys;
 use chatlane_chat::log::admission::Bucket;
 use chatlane_chat::log::hash::{BodyHash, BodyKey};
 use chatlane_chat::log::kinds::direct_conversation;
-use chatlane_chat::log::{Facts, Head, MessageEntry, Policy};
-use chatlane_chat::ports::{Creation, Deployments as _, InboxRow};
+use chatlane_chat::log::{Facts, MessageEntry, Policy};
+use chatlane_chat::ports::{Creation, Deployments as _, Joining};
 use chatlane_chat::testing::builders;
 use chatlane_chat::{Entry, Kind};
 use chatlane_protocol::{ConversationId, UnixMillis};
@@ -51,14 +51,12 @@ impl Past {
     pub fn conversation(&mut self, one: &str, other: &str, last: u64) -> ConversationId {
         let users = [builders::user(one), builders::user(other)];
         let conversation = direct_conversation(&self.keys.pairs, &users[0], &users[1]);
-        let Creation { entry, members, .. } = builders::creation(&conversation, &users[0], &users[1]);
+        let Creation { entry, members, description, .. } = builders::creation(&conversation, &users[0], &users[1]);
         let entry = at(entry, now());
-        self.items.push(("conversations", meta::item(&entry.conversation, entry.time)));
-        for member in &members {
-            let with = users.iter().find(|user| **user != member.user);
+        self.items.push(("conversations", meta::item(&entry.conversation, entry.time, &description)));
+        for Joining { member, row } in &members {
             self.items.push(("conversations", member::item(&conversation, member)));
-            let row = InboxRow::new(conversation.clone(), with.cloned(), member);
-            self.items.push(("inboxes", inbox::item(&member.user, &row)));
+            self.items.push(("inboxes", inbox::item(&member.user, row)));
         }
         self.entry(&entry);
         if last > 1 {
@@ -100,7 +98,7 @@ impl Past {
 
     /// Where delivery has begun: here, as if all of it had.
     fn head(&mut self, last: &Entry) {
-        let head = Head { position: last.position, count: last.facts.count, time: last.time };
+        let head = last.head();
         self.items.push(("conversations", head::item(&last.conversation, head)));
     }
 

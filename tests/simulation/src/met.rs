@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use chatlane_chat::log::Kind;
 use chatlane_session::{ConnectionState, OutgoingState, Shown};
+use serde_json::Value;
 
 /// The rarer answers of the server, and what a user sees rarely: that they were met shows that the repairs that they lead to have run.
 #[derive(Clone, Debug, Default)]
@@ -30,11 +32,38 @@ impl Met {
         (r#"{"type":"sync""#, r#""done":false"#, "sync: not done"),
     ];
     const SIGHTS: [&'static str; 4] = ["shown: displaced", "shown: failed", "shown: rolled back", "shown: skipped"];
+    /// Kinds of entries of groups, as the log takes them.
+    const STORED: [&'static str; 7] =
+        ["stored: added", "stored: closed", "stored: group_created", "stored: left", "stored: removed", "stored: role", "stored: settings"];
+    /// Answers to changes of groups: what is in their frames.
+    const CHANGES: [(&'static str, &'static str, &'static str); 6] = [
+        ("code", "forbidden", "change: forbidden"),
+        ("code", "last_owner", "change: last_owner"),
+        ("code", "no_member", "change: no_member"),
+        ("code", "not_found", "change: not_found"),
+        ("status", "duplicate", "change: duplicate"),
+        ("status", "unchanged", "change: unchanged"),
+    ];
     const CHECKED: &'static str = "swept: checked again";
     const REMOVED: &'static str = "removed between row and log";
 
     pub(crate) fn answered(&mut self, text: &str) {
         for (_, _, name) in Self::ANSWERS.iter().filter(|(begin, word, _)| text.starts_with(begin) && text.contains(word)) {
+            *self.0.entry(name).or_default() += 1;
+        }
+    }
+
+    /// The log has taken an entry.
+    pub(crate) fn stored(&mut self, kind: &Kind) {
+        let kind = serde_json::to_value(kind.to_wire()).map_or(Value::Null, |wire| wire["kind"].clone());
+        for name in Self::STORED.iter().filter(|name| name.strip_prefix("stored: ") == kind.as_str()) {
+            *self.0.entry(name).or_default() += 1;
+        }
+    }
+
+    /// Somebody who changes groups is answered.
+    pub(crate) fn changed(&mut self, frame: &Value) {
+        for (.., name) in Self::CHANGES.iter().filter(|(field, word, _)| frame[field] == *word) {
             *self.0.entry(name).or_default() += 1;
         }
     }
@@ -68,6 +97,7 @@ impl Met {
 
     pub(crate) fn missing(&self) -> impl Iterator<Item = &'static str> {
         let all = Self::ANSWERS.iter().map(|(_, _, name)| *name).chain(Self::SIGHTS).chain([Self::CHECKED, Self::REMOVED]);
+        let all = all.chain(Self::STORED).chain(Self::CHANGES.iter().map(|(.., name)| *name));
         all.filter(|name| !self.0.contains_key(name))
     }
 }

@@ -139,11 +139,50 @@ pub enum Operation {
         /// So many milliseconds old.
         back_ms: u64,
     },
+    /// Somebody makes a group, by hand.
+    Create {
+        /// Who, by number.
+        by: usize,
+        /// Of whom: a bit for each user.
+        users: u8,
+        /// Whether who joins sees all of it.
+        all: bool,
+    },
+    /// Somebody changes a group, by hand.
+    Change {
+        /// Who: of the members by rank, the highest first, and behind them of those who are none.
+        by: usize,
+        /// Which of the groups.
+        pick: usize,
+        /// How.
+        wish: Wish,
+    },
+    /// Somebody asks by hand for what there is in a group.
+    Ask {
+        /// Who, as in `Change`.
+        by: usize,
+        /// Which of the groups.
+        pick: usize,
+        /// By which request.
+        action: usize,
+    },
     /// A function of a later version adds a guest to a conversation, who asks for it.
     Invite {
         /// To which.
         pick: usize,
     },
+}
+
+/// How somebody changes a group. Users are numbers, or a bit for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "wants", rename_all = "snake_case")]
+pub enum Wish {
+    Add { users: u8 },
+    Remove { users: u8 },
+    Leave { successor: Option<usize> },
+    Role { user: usize, role: usize },
+    Set { form: usize },
+    Close,
 }
 
 impl Operation {
@@ -165,16 +204,24 @@ impl Operation {
             Self::Double { .. } => "another client",
             Self::Flood => "flood",
             Self::Restore { .. } => "restore",
+            Self::Create { .. } => "group: create",
+            Self::Change { wish: Wish::Add { .. }, .. } => "group: add",
+            Self::Change { wish: Wish::Remove { .. }, .. } => "group: remove",
+            Self::Change { wish: Wish::Leave { .. }, .. } => "group: leave",
+            Self::Change { wish: Wish::Role { .. }, .. } => "group: role",
+            Self::Change { wish: Wish::Set { .. }, .. } => "group: settings",
+            Self::Change { wish: Wish::Close, .. } => "group: close",
+            Self::Ask { .. } => "group: ask",
             Self::Invite { .. } => "a later version writes",
         }
     }
 }
 
 /// The users: the first two have two devices each.
-pub(crate) const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
+pub(crate) const USERS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 
 /// The devices, by the number of their user.
-pub(crate) const DEVICES: [usize; 6] = [0, 0, 1, 1, 2, 3];
+pub(crate) const DEVICES: [usize; 7] = [0, 0, 1, 1, 2, 3, 4];
 
 /// A backup so old holds nothing.
 const ALL_OF_A_RUN_MS: u64 = 1_000_000_000;
@@ -190,6 +237,7 @@ impl Script {
         let mut steps: Vec<Step> = (0..DEVICES.len()).map(|device| step(20, Operation::Connect { device })).collect();
         let opens = [(0, 1), (2, 2), (4, 0), (5, 1)];
         steps.extend(opens.map(|(device, with)| step(300, Operation::Open { device, with })));
+        steps.extend((0..2).map(|by| step(300, Operation::Create { by, users: 0b1_1110 >> by, all: by == 0 })));
         while steps.len() + RUSH < operations {
             let after_ms = match dice.below(20) {
                 0..12 => dice.between(0, 150),
@@ -237,7 +285,7 @@ impl Script {
 fn operation(dice: &mut Dice) -> Operation {
     let device = dice.below(DEVICES.len());
     let (pick, kept) = (dice.below(8), dice.below(3));
-    match dice.below(100) {
+    match dice.below(118) {
         0..42 => {
             let messages = match dice.below(40) {
                 0 => 30,
@@ -261,8 +309,27 @@ fn operation(dice: &mut Dice) -> Operation {
         84..89 => Operation::Advance { ms: if dice.one_in(40) { 7_800_000 } else { dice.between(5_000, 300_000) } },
         89..94 => Operation::Stranger { action: dice.below(6), pick },
         94..98 => Operation::Bad { form: dice.below(crate::bad::BAD.len()) },
-        _ => Operation::Discard { device },
+        98..100 => Operation::Discard { device },
+        100..105 => Operation::Ask { by: dice.below(USERS.len()), pick, action: dice.below(5) },
+        _ => change(dice, pick),
     }
+}
+
+/// Mostly by those who may.
+fn change(dice: &mut Dice, pick: usize) -> Operation {
+    let by = if dice.one_in(2) { 0 } else { dice.below(USERS.len()) };
+    let user = dice.below(USERS.len());
+    let users = u8::try_from(1 << user | if dice.one_in(3) { 1 << dice.below(USERS.len()) } else { 0 }).unwrap_or(1);
+    let wish = match dice.below(40) {
+        0..13 => Wish::Add { users },
+        13..21 => Wish::Remove { users },
+        21..25 => Wish::Leave { successor: dice.one_in(2).then_some(user) },
+        25..31 => Wish::Role { user, role: dice.below(4) },
+        31..38 => Wish::Set { form: dice.below(24) },
+        38 => Wish::Close,
+        _ => return Operation::Create { by: user, users: u8::try_from(dice.below(32)).unwrap_or_default(), all: dice.one_in(2) },
+    };
+    Operation::Change { by, pick, wish }
 }
 
 /// Operations by name: how many, and how many of them took effect.

@@ -2,11 +2,11 @@
 //! thread or iterates over a map without an order: one script always makes the same run.
 
 mod checks;
-mod creation;
 mod dump;
 mod gateway;
 mod lambda;
 mod later;
+mod manage;
 mod notes;
 mod perform;
 mod phone;
@@ -17,6 +17,7 @@ mod rest;
 mod restore;
 mod small;
 mod sweeper;
+mod transaction;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,19 +38,24 @@ use chatlane_session::{Input, OpenFailure};
 use chatlane_tests_support::Dice;
 use serde_json::{Value, json};
 
-use self::creation::Unseen;
 use self::gateway::{Socket, Stage};
 use self::lambda::{Invocation, Waiting};
-use self::later::Guest;
+use self::later::{GUEST, Guest};
+use self::manage::Asked;
 use self::phone::Phone;
 use self::queue::Queue;
-use self::raw::{RAW, Raw};
+use self::raw::Raw;
 use self::sweeper::{LogStream, Swept};
+use self::transaction::{Half, Undo};
 use self::watch::{Ever, is_there};
 use crate::fault::Faults;
 use crate::issuer;
 use crate::met::Met;
 use crate::script::{DEVICES, Performed, Script, USERS};
+
+/// Whose sockets they are: of somebody who is in no conversation, of a member, of somebody who asks too much, and of a guest. Behind them
+/// each user has one more, for groups.
+pub(crate) const RAW: [&str; 4] = ["mallory", USERS[0], "trudy", GUEST];
 
 /// The true time at the start of a run.
 pub(crate) const START_MS: u64 = 1_795_000_000_000;
@@ -94,7 +100,11 @@ pub(crate) enum Event {
     /// A function dies.
     Dies { invocation: u64 },
     /// An item of a transaction can be seen.
-    Reveal { conversation: ConversationId },
+    Reveal { transaction: u64 },
+    /// Somebody repeats a change of a group, if it has no answer.
+    AskAgain { name: String },
+    /// Somebody writes a word, if they know the conversation.
+    Says { device: usize, conversation: ConversationId },
     /// A flood is over.
     Flooded { socket: u64, epoch: u32, before: Gate },
     /// A worker looks for messages.
@@ -127,8 +137,12 @@ pub(crate) struct World {
     pub(crate) memory: Memory,
     /// What the log has held, for the checks.
     pub(crate) ever: Ever,
-    /// Creations that can be seen in part.
-    pub(crate) half: BTreeMap<ConversationId, Vec<Unseen>>,
+    /// Transactions that can be seen in part.
+    pub(crate) half: BTreeMap<u64, Half>,
+    /// What changes of groups have written over, in their order.
+    pub(crate) undo: Vec<Undo>,
+    /// Changes of groups that somebody has asked for, by their client message ids.
+    pub(crate) asked: BTreeMap<String, Asked>,
     pub(crate) queue: Queue,
     pub(crate) stream: LogStream,
     pub(crate) guest: Option<Guest>,
@@ -172,7 +186,7 @@ impl World {
             Phone::new(user, device(number + 1), token, number % 2 == 1)
         };
         let phones = DEVICES.iter().enumerate().map(phone).collect();
-        let raws = RAW.iter().enumerate().map(|(number, name)| Raw::new(name, device(0xa0 + number))).collect();
+        let raws = RAW.iter().chain(&USERS).enumerate().map(|(number, name)| Raw::new(name, device(0xa0 + number))).collect();
         // So small that short scripts meet it.
         let anchor = AnchorBound { entries_max: 20, bytes_max: 16 * 1024 };
         let mut limits = Limits { anchor, ..Limits::DEFAULT };
@@ -189,6 +203,8 @@ impl World {
             memory: Memory::new(),
             ever: Ever::default(),
             half: BTreeMap::new(),
+            undo: vec![],
+            asked: BTreeMap::new(),
             queue: Queue::default(),
             stream: LogStream::default(),
             guest: None,
@@ -286,7 +302,13 @@ impl World {
             Event::Effect { call } => self.effect(call),
             Event::Answer { call, comes } => self.answer(call, comes),
             Event::Dies { invocation } => self.dies(invocation),
-            Event::Reveal { conversation } => self.reveal(&conversation),
+            Event::Reveal { transaction } => self.reveal(transaction),
+            Event::AskAgain { name } => self.attempt_again(&name),
+            Event::Says { device, conversation } => {
+                if self.known(device).contains(&conversation) {
+                    self.say(device, &conversation, 1, 0);
+                }
+            }
             Event::Flooded { socket, epoch, before } => self.flooded(socket, epoch, before),
             Event::Poll => self.poll_queue(),
             Event::WindowEnds => self.window_ends(),

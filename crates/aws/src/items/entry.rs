@@ -8,7 +8,7 @@
 //! | `u` | S | the sender |
 //! | `i` | S | the client message id |
 //! | `t` | N | when it was accepted, ms |
-//! | `k` | S | the kind: `c` created, `m` message; any other text: of a later version |
+//! | `k` | S | the kind: `c` created, `m` message; any other: its name on the wire, also of a later version |
 //! | `m` | L of S | created: the members, ascending |
 //! | `ct` | S | message: the content type |
 //! | `x` | S | message: the content, if it is text |
@@ -18,6 +18,7 @@
 //! | `v` | N | the version of the facts, 1; a later one still has those below |
 //! | `n` | N | countable messages so far |
 //! | `mc` | N | the seq of the last change of membership |
+//! | `sc` | N | the seq of the last change of settings; missing: there was none |
 //! | `rm` | N | the seq of the last removal of a member, 0 if there was none |
 //! | `p` | M | the [`policy`](super::policy) |
 //! | `nm` | N | members |
@@ -45,7 +46,8 @@ use chatlane_chat::log::admission::{Bucket, RECENT};
 use chatlane_chat::log::hash::BodyHash;
 use chatlane_chat::log::{CreatedEntry, Entry, Facts, Kind, LaterEntry, MessageEntry};
 use chatlane_chat::ports::Failure;
-use chatlane_protocol::{Body, ClientMessageId, Content, ConversationId, Seq, UserId};
+use chatlane_protocol::frames::encode;
+use chatlane_protocol::{Body, ClientMessageId, Content, ConversationId, EntryKind, Seq, UserId};
 use serde_json::Value;
 
 use super::json::from_json;
@@ -80,7 +82,8 @@ pub fn item(entry: &Entry) -> Item {
         ("bt", n(facts.bucket.time)),
         ("br", AttributeValue::B(Blob::new(recent))),
     ]));
-    let numbers = [("ms", facts.members_sum), ("un", facts.unanswered.map(u64::from))];
+    let settings_changed = Some(facts.settings_changed).filter(|seq| *seq > Seq::ZERO);
+    let numbers = [("ms", facts.members_sum), ("un", facts.unanswered.map(u64::from)), ("sc", settings_changed.map(u64::from))];
     item.extend(map(numbers.into_iter().filter_map(|(name, number)| Some((name, n(number?))))));
     item.extend(kept::to_item(&facts.later));
     item.extend(match &entry.kind {
@@ -94,6 +97,12 @@ pub fn item(entry: &Entry) -> Item {
             };
             map([("k", s("m")), ("ct", s(body.content_type())), content, ("h", AttributeValue::B(Blob::new(hash_bytes(*hash))))])
         }
+        // As a function of before reads it, and tells it (K1).
+        Kind::GroupCreated(_) | Kind::Change(_) => {
+            let wire = encode(&entry.kind.to_wire());
+            let name = serde_json::from_str::<Value>(&wire).ok().and_then(|said| said["kind"].as_str().map(s));
+            map([("k", name), ("W", Some(s(wire)))].into_iter().filter_map(|(name, text)| Some((name, text?))))
+        }
         // Only in tests and dumps: no use case makes one.
         Kind::Later(LaterEntry { kind, wire }) => {
             map([("k", Some(kind)), ("W", wire.as_ref())].into_iter().filter_map(|(name, text)| Some((name, s(text?)))))
@@ -103,18 +112,27 @@ pub fn item(entry: &Entry) -> Item {
 }
 
 /// The attributes of an entry that are no facts of a later version.
-const KNOWN: [&str; 24] =
-    ["c", "s", "e", "u", "i", "t", "k", "m", "ct", "x", "d", "h", "v", "n", "mc", "rm", "p", "nm", "no", "ms", "un", "bk", "bt", "br"];
+const KNOWN: [&str; 25] = [
+    "c", "s", "e", "u", "i", "t", "k", "m", "ct", "x", "d", "h", "v", "n", "mc", "sc", "rm", "p", "nm", "no", "ms", "un", "bk", "bt", "br",
+];
 
 fn kind(read: &Read<'_>) -> Result<Kind, Failure> {
     let name = read.text("k")?;
     let known = match name.as_str() {
         "c" => created(read),
         "m" => message(read),
-        _ => None,
+        _ => read.text("W").ok().and_then(|wire| of_wire(&wire)),
     };
     let later = || LaterEntry { kind: name, wire: read.text("W").ok() };
     Ok(known.unwrap_or_else(|| Kind::Later(later())))
+}
+
+/// The kind that these words are, if this version writes them as they are here: what a later one has added is kept otherwise (K1).
+fn of_wire(wire: &str) -> Option<Kind> {
+    let said: Value = serde_json::from_str(wire).ok()?;
+    let kind: EntryKind = serde_json::from_value(said.clone()).ok()?;
+    let again: Value = serde_json::from_str(&encode(&kind)).ok()?;
+    (again == said).then(|| Kind::of_wire(kind))?
 }
 
 fn created(read: &Read<'_>) -> Option<Kind> {
@@ -150,6 +168,7 @@ pub fn read(item: &Item) -> Result<Entry, Failure> {
         facts: Facts {
             count: read.number("n")?,
             membership_changed: read.seq("mc")?,
+            settings_changed: read.optional("sc", Read::seq)?.unwrap_or(Seq::ZERO),
             removed: read.seq("rm")?,
             policy: policy::read(read.map("p")?)?,
             members: read.small("nm")?,
@@ -211,9 +230,12 @@ pub fn put(put: PutItemFluentBuilder, entry: &Entry) -> PutItemFluentBuilder {
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
 }
 
-/// The same in a transaction; a refusal answers nothing.
+/// The same in a transaction.
 pub fn create(entry: &Entry) -> PutBuilder {
-    Put::builder().set_item(Some(item(entry))).condition_expression(NEW)
+    Put::builder()
+        .set_item(Some(item(entry)))
+        .condition_expression(NEW)
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
 }
 
 #[cfg(test)]
@@ -231,7 +253,7 @@ mod tests {
     }
 
     /// Without one of these an entry has another kind; without the last two it is one of before.
-    const NOT_NEEDED: [&str; 8] = ["m", "W", "ct", "x", "d", "h", "ms", "un"];
+    const NOT_NEEDED: [&str; 9] = ["m", "W", "ct", "x", "d", "h", "ms", "un", "sc"];
 
     #[test]
     fn every_attribute_is_documented_and_each_that_is_needed_is_missed() {

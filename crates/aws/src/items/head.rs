@@ -8,20 +8,24 @@
 //! | `s` | N | its seq |
 //! | `n` | N | countable messages up to it; missing in items of before: 0 |
 //! | `t` | N | when it was accepted, ms; missing in items of before: 0 |
+//! | `nm` | N | members up to it; missing, with the next three: a direct conversation, or no entry since it is written |
+//! | `mc` | N | the seq of the last change of membership or roles up to it |
+//! | `sc` | N | the seq of the last change of settings up to it |
+//! | `z` | BOOL | whether it is large |
 //!
 //! Table: conversations. Scope: one conversation; kept for ever. Written at zero by `open`, then raised by `fan_out`, never lowered. Read
 //! by key (batch), and from the answer of the update. A hint: the log decides.
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::builders::PutBuilder;
-use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure};
 pub use chatlane_chat::log::Head;
 use chatlane_chat::ports::Failure;
-use chatlane_protocol::{ConversationId, Seq, UnixMillis};
+use chatlane_protocol::{ConversationId, GroupMarks, Seq, UnixMillis};
 use serde_json::{Value, json};
 
 use super::json::{from_json, to_json};
-use super::{Item, Read, conversation_key, map, n};
+use super::{Item, Read, conversation_key, n};
 
 /// The sort key.
 const SORT: &str = "head";
@@ -34,10 +38,19 @@ pub fn key(conversation: &ConversationId) -> Item {
     conversation_key(conversation, SORT)
 }
 
+fn attributes(head: Head) -> Vec<(&'static str, AttributeValue)> {
+    let mut all = vec![("e", n(head.position.epoch)), ("s", n(head.position.seq)), ("n", n(head.count)), ("t", n(head.time))];
+    if let Some(group) = head.group {
+        let seqs = [("mc", n(group.membership_changed)), ("sc", n(group.settings_changed))];
+        all.extend(seqs.into_iter().chain([("nm", n(group.members)), ("z", AttributeValue::Bool(group.large))]));
+    }
+    all
+}
+
 /// A head's item.
 pub fn item(conversation: &ConversationId, head: Head) -> Item {
     let mut item = key(conversation);
-    item.extend(map([("e", n(head.position.epoch)), ("s", n(head.position.seq)), ("n", n(head.count)), ("t", n(head.time))]));
+    item.extend(attributes(head).into_iter().map(|(name, value)| (name.to_owned(), value)));
     item
 }
 
@@ -48,6 +61,16 @@ pub fn read(item: &Item) -> Result<Head, Failure> {
         position: read.position()?,
         count: if read.has("n") { read.number("n")? } else { 0 },
         time: if read.has("t") { read.time("t")? } else { UnixMillis::ZERO },
+        group: if read.has("nm") { Some(group(&read)?) } else { None },
+    })
+}
+
+fn group(read: &Read<'_>) -> Result<GroupMarks, Failure> {
+    Ok(GroupMarks {
+        members: read.small("nm")?,
+        membership_changed: read.seq("mc")?,
+        settings_changed: read.seq("sc")?,
+        large: read.boolean("z")?,
     })
 }
 
@@ -65,7 +88,10 @@ pub fn create(conversation: &ConversationId) -> PutBuilder {
 pub fn raise(update: UpdateItemFluentBuilder, conversation: &ConversationId, to: Head) -> UpdateItemFluentBuilder {
     update
         .set_key(Some(key(conversation)))
-        .update_expression("SET e = :e, s = :s, n = :n, t = :t")
+        .update_expression(format!(
+            "SET {}",
+            attributes(to).iter().map(|(name, _)| format!("{name} = :{name}")).collect::<Vec<_>>().join(", ")
+        ))
         .condition_expression("attribute_exists(c) AND (e < :e OR (e = :e AND s < :s))")
         .set_expression_attribute_values(Some(raise_values(to)))
         .return_values(ReturnValue::AllOld)
@@ -73,7 +99,7 @@ pub fn raise(update: UpdateItemFluentBuilder, conversation: &ConversationId, to:
 }
 
 fn raise_values(to: Head) -> Item {
-    map([(":e", n(to.position.epoch)), (":s", n(to.position.seq)), (":n", n(to.count)), (":t", n(to.time))])
+    attributes(to).into_iter().map(|(name, value)| (format!(":{name}"), value)).collect()
 }
 
 /// The seq that [`raise`] asks for in a request's JSON: for who watches requests.
@@ -102,14 +128,16 @@ mod tests {
         assert_eq!(read(&item).unwrap(), Head { position: builders::position(7), ..Head::default() });
     }
 
+    const MARKS: GroupMarks = GroupMarks { members: 3, membership_changed: Seq::FIRST, settings_changed: Seq::FIRST, large: false };
+
     proptest! {
         #[test]
         fn a_head_is_read_as_it_was_written(id in any::conversation(), head in any::head()) {
-            let item = item(&id, head);
+            let (item, marked) = (item(&id, head), item(&id, Head { group: Some(MARKS), ..head }));
             prop_assert_eq!((conversation(&item).unwrap(), read(&item).unwrap()), (id, head));
             prop_assert_eq!(raised_to(&raise_request(head)).unwrap(), head.position.seq);
-            form::is_needed(&item, &["c", "k", "n", "t"], read);
-            form::is_documented(include_str!("head.rs"), [item]);
+            form::is_needed(&item, &["c", "k", "n", "t", "nm"], read);
+            form::is_documented(include_str!("head.rs"), [marked]);
         }
     }
 }

@@ -7,23 +7,25 @@
 //! | `w` | S | the other member of a direct conversation; else missing |
 //! | `f` | N | the seq of the first entry that the user may see; never changes |
 //! | `v` | N | the seq of the entry that wrote the membership; missing in rows of before, all of direct conversations: 1 |
+//! | `o` | S | the role, as in the member's item; missing: `m` |
 //! | `r` | N | the read cursor, epoch × 10¹⁶ + seq; missing: nothing is read |
 //! | `rn` | N | countable messages up to it; there if `r` is |
 //! | `d:<device>` | N | the delivered cursor of a device (32 hexadecimal digits), as `r`, of the 16 furthest; missing: it never said so |
 //!
-//! Table: inboxes. Scope: one membership. Written without cursors by `open`; `ack` and `read` move cursors, each only forward, and make
-//! no row. Read by key (batch), a user's in the order of the conversations' ids by a query, and from the answer of the update.
+//! Table: inboxes. Scope: one membership. Made, without cursors by `open`, with the read cursor by `manage`, and removed by `manage` with the
+//! member's item; `ack` and `read` move cursors, each only forward, and make no row. Read by key (batch), a user's in the order of the conversations' ids by a query, and from the answer of the update.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::builders::PutBuilder;
-use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use chatlane_chat::ports::{Advance, Failure, InboxRow, ReadCursor};
+use aws_sdk_dynamodb::types::builders::{DeleteBuilder, PutBuilder, UpdateBuilder};
+use aws_sdk_dynamodb::types::{Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, Update};
+use chatlane_chat::log::Role;
+use chatlane_chat::ports::{Advance, Failure, InboxRow, Member, ReadCursor};
 use chatlane_protocol::{ConversationId, DeviceId, Seq, UserId};
 
-use super::{Item, Read, cursor, map, n, s, user_key};
+use super::{Item, Read, cursor, map, n, role_letter, s, user_key};
 
 /// The start of a device's attribute.
 const DELIVERED_PREFIX: &str = "d:";
@@ -38,6 +40,7 @@ pub fn item(user: &UserId, row: &InboxRow) -> Item {
     let mut item = key(user, &row.conversation);
     item.extend(map([("f", n(row.visible_from)), ("v", n(row.version))]));
     item.extend(map(row.with.iter().map(|with| ("w", s(with.as_str())))));
+    item.extend(map((row.role != Role::Member).then(|| ("o", s(role_letter(row.role))))));
     if row.read != ReadCursor::NONE {
         item.extend(map([("r", cursor(row.read.position)), ("rn", n(row.read.count))]));
     }
@@ -57,6 +60,7 @@ pub fn read(item: &Item) -> Result<InboxRow, Failure> {
         with: if read.has("w") { Some(read.user("w")?) } else { None },
         visible_from: read.seq("f")?,
         version: read.optional("v", Read::seq)?.unwrap_or(Seq::FIRST),
+        role: read.optional("o", Read::role)?.unwrap_or(Role::Member),
         read: if read.has("r") { ReadCursor { position: read.cursor("r")?, count: read.number("rn")? } } else { ReadCursor::NONE },
         delivered,
     })
@@ -80,6 +84,21 @@ fn delivered_device(name: &str) -> Option<DeviceId> {
 /// Puts it, whatever is there; in a transaction.
 pub fn create(user: &UserId, row: &InboxRow) -> PutBuilder {
     Put::builder().set_item(Some(item(user, row)))
+}
+
+/// Gives the role of this member, and the version, to the row; makes none; in a transaction.
+pub fn set_role(conversation: &ConversationId, member: &Member) -> UpdateBuilder {
+    Update::builder()
+        .set_key(Some(key(&member.user, conversation)))
+        .update_expression("SET o = :o, v = :v")
+        .condition_expression("attribute_exists(u)")
+        .expression_attribute_values(":o", s(role_letter(member.role)))
+        .expression_attribute_values(":v", n(member.version))
+}
+
+/// Removes it, if it is there; in a transaction.
+pub fn remove(user: &UserId, conversation: &ConversationId) -> DeleteBuilder {
+    Delete::builder().set_key(Some(key(user, conversation)))
 }
 
 /// A user's rows, in the order of their conversations' ids. A page of it begins behind the [`key`] of a row.
@@ -178,7 +197,7 @@ mod tests {
         let items: Vec<Item> = any::some((any::user(), any::row())).iter().map(|(user, row)| item(user, row)).collect();
         for item in &items {
             let cursors = item.keys().map(String::as_str).filter(|name| name.starts_with(DELIVERED_PREFIX));
-            form::is_needed(item, &cursors.chain(["u", "w", "v", "r"]).collect::<Vec<_>>(), read);
+            form::is_needed(item, &cursors.chain(["u", "w", "v", "o", "r"]).collect::<Vec<_>>(), read);
         }
         form::is_documented(include_str!("inbox.rs"), items);
     }

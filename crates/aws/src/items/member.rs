@@ -9,16 +9,17 @@
 //! | `f` | N | the seq of the first entry that the member may see; never changes |
 //! | `v` | N | the seq of the entry that wrote this item |
 //!
-//! Table: conversations. Scope: one membership. Written by `open`, in the transaction that writes entry 1. Read by key, by key in a
+//! Table: conversations. Scope: one membership. Written by `open` and `manage`, in the transaction that writes the entry, and removed by
+//! `manage`, which leaves [`left`](super::left). Read by key, by key in a
 //! transaction, and all of a conversation by a query.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
-use aws_sdk_dynamodb::types::Put;
-use aws_sdk_dynamodb::types::builders::PutBuilder;
+use aws_sdk_dynamodb::types::builders::{DeleteBuilder, PutBuilder, UpdateBuilder};
+use aws_sdk_dynamodb::types::{Delete, Put, Update};
 use chatlane_chat::ports::{Failure, Member};
-use chatlane_protocol::{ConversationId, UserId};
+use chatlane_protocol::{ConversationId, Seq, UserId};
 
-use super::{Item, Read, conversation_key, map, n, role_letter, s, user_key};
+use super::{Item, NEW, Read, conversation_key, map, n, role_letter, s, user_key};
 
 /// The start of the sort key.
 const SORT_PREFIX: &str = "member#";
@@ -46,9 +47,28 @@ pub fn read(item: &Item) -> Result<Member, Failure> {
     Ok(Member { user: read.user("u")?, role: read.role("r")?, visible_from: read.seq("f")?, version: read.seq("v")? })
 }
 
-/// Puts it, whatever is there; in a transaction.
+/// Gives the member's role and version to the item that had this version; in a transaction.
+pub fn set_role(conversation: &ConversationId, member: &Member, was: Seq) -> UpdateBuilder {
+    Update::builder()
+        .set_key(Some(key(conversation, &member.user)))
+        .update_expression("SET r = :r, v = :v")
+        .condition_expression("v = :was")
+        .expression_attribute_values(":r", s(role_letter(member.role)))
+        .expression_attribute_values(":v", n(member.version))
+        .expression_attribute_values(":was", n(was))
+}
+
+/// Removes it if it still has this version; in a transaction.
+pub fn remove(conversation: &ConversationId, member: &Member) -> DeleteBuilder {
+    Delete::builder()
+        .set_key(Some(key(conversation, &member.user)))
+        .condition_expression("v = :was")
+        .expression_attribute_values(":was", n(member.version))
+}
+
+/// Puts it if there is none; in a transaction.
 pub fn create(conversation: &ConversationId, member: &Member) -> PutBuilder {
-    Put::builder().set_item(Some(item(conversation, member)))
+    Put::builder().set_item(Some(item(conversation, member))).condition_expression(NEW)
 }
 
 /// All members of a conversation, in the order of their keys.

@@ -6,13 +6,15 @@
 //! |---|---|---|---|---|
 //! | log | `c` conversation | `s` seq (N) | [`entry`], with a [`policy`] in it | once |
 //! | conversations | `c` `#deployment` | `k` `settings` | [`deployment`] | once; its epoch by a restore |
-//! | conversations | `c` conversation | `k` `meta` | [`meta`] | once |
+//! | conversations | `c` conversation | `k` `meta` | [`meta`] | at creation, then with the title and the metadata |
 //! | conversations | `c` conversation | `k` `head` | [`head`] | at creation, then by every delivery |
 //! | conversations | `c` conversation | `k` `member#<user>` | [`member`] | with the membership |
+//! | conversations | `c` conversation | `k` `left#<user>` | [`left`] | when the membership ends |
 //! | inboxes | `u` user | `c` conversation | [`inbox`] | with the membership, then by `ack` and `read` |
 //! | users | `u` user | `k` `sessions` | [`sessions`] | by handshakes, `hello`, `refresh`, disconnects and where a gate is shut |
 //! | users | `u` user | `k` `spent` | [`spent`] | for one frame in many |
 //! | users | `u` user | `k` `day#<day>` | [`day`] | by creations |
+//! | users | `u` user | `k` `was#<conversation>` | [`was`] | when a membership ends |
 //!
 //! Types in these pages are those of `DynamoDB`'s API: `S` text, `N` number, `B` bytes, `BOOL`, `L` list, `M` map. Times are milliseconds
 //! since 1970 where nothing else is said. Names are one or two letters: they are paid for in every item, and a quiet message must fit one
@@ -27,6 +29,7 @@ pub mod head;
 pub mod inbox;
 pub mod json;
 mod kept;
+pub mod left;
 pub mod member;
 pub mod meta;
 pub mod policy;
@@ -34,6 +37,7 @@ pub mod sessions;
 pub mod spent;
 #[cfg(test)]
 mod testing;
+pub mod was;
 
 use std::collections::HashMap;
 
@@ -170,6 +174,10 @@ impl<'a> Read<'a> {
 
     fn small(&self, name: &str) -> Result<u32, Failure> {
         u32::try_from(self.number(name)?).map_err(|_| self.bad(name))
+    }
+
+    fn boolean(&self, name: &str) -> Result<bool, Failure> {
+        self.value(name)?.as_bool().copied().map_err(|_| self.bad(name))
     }
 
     /// Of an attribute that may be missing.

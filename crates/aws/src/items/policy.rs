@@ -9,6 +9,7 @@
 //! | `c` | BOOL | `true`: closed; else missing |
 //! | `l` | BOOL | `true`: locked; else missing |
 //! | `z` | BOOL | `true`: large; else missing |
+//! | `h` | BOOL | `true`: later members see all entries; else missing |
 //!
 //! A later version may add attributes, and roles: they are carried into the next entry as they are (K1). A role that is not known here permits
 //! nobody below owner.
@@ -18,6 +19,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use chatlane_chat::log::{Policy, Role, SizeClass};
 use chatlane_chat::ports::Failure;
+use chatlane_protocol::History;
 
 use super::{Item, Read, kept, map, n, role_letter, s};
 
@@ -25,12 +27,13 @@ use super::{Item, Read, kept, map, n, role_letter, s};
 const ROLES: [&str; 3] = ["s", "a", "g"];
 
 /// All attributes that this code knows.
-const KNOWN: [&str; 7] = ["r", "s", "a", "g", "c", "l", "z"];
+const KNOWN: [&str; 8] = ["r", "s", "a", "g", "c", "l", "z", "h"];
 
 /// A policy as a map.
 pub fn item(policy: &Policy) -> Item {
     let mut item = map([("r", n(policy.admitted_per_s))]);
-    let flags = [("c", policy.closed), ("l", policy.locked), ("z", policy.size == SizeClass::Large)];
+    let all = policy.history == History::All;
+    let flags = [("c", policy.closed), ("l", policy.locked), ("z", policy.size == SizeClass::Large), ("h", all)];
     item.extend(map(flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| (name, AttributeValue::Bool(true)))));
     let roles = [("s", Some(policy.send)), ("a", policy.add), ("g", policy.manage)];
     item.extend(map(roles.into_iter().filter_map(|(name, role)| Some((name, s(role_letter(role?)))))));
@@ -51,6 +54,7 @@ pub fn read(item: &Item) -> Result<Policy, Failure> {
         send: role("s")?,
         add: optional("a")?,
         manage: optional("g")?,
+        history: if read.has("h") { History::All } else { History::Joined },
         size: if read.has("z") { SizeClass::Large } else { SizeClass::Small },
         admitted_per_s: read.small("r")?,
         later: kept::of_item(item, attempted, |name| KNOWN.contains(&name) && !is_later(name))?,
@@ -59,6 +63,7 @@ pub fn read(item: &Item) -> Result<Policy, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use chatlane_chat::log::Deed;
     use proptest::prelude::*;
 
     use super::*;
@@ -77,7 +82,7 @@ mod tests {
         later.extend(map([("s", s("guest")), ("g", s("elder")), ("q", n(3u64))]));
         let read = read(&later).unwrap();
         assert_eq!((read.send, read.add, read.manage), (Role::Owner, None, Some(Role::Owner)));
-        assert!(!read.permits_sending(Role::Admin) && read.permits_sending(Role::Owner));
+        assert!(!read.permits(Role::Admin, Deed::Send) && read.permits(Role::Owner, Deed::Send));
         assert_eq!(item(&read), later);
     }
 

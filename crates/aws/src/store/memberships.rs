@@ -1,15 +1,11 @@
 //! Who belongs where.
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
-use aws_sdk_dynamodb::types::{Get, TransactGetItem};
-use chatlane_chat::ports::{Failure, Member, Memberships};
+use chatlane_chat::ports::{Description, Failure, Member, Membership, Memberships};
 use chatlane_protocol::{ConversationId, UserId};
 
-use super::table::{ROUNDS_MAX, each, pause};
+use super::table::each;
 use super::{Backend, Conversations, Part};
-use crate::failure::unavailable;
-use crate::items::member;
+use crate::items::{Item, left, member, meta};
 
 impl<L: Part, I: Part, U: Part, Q: Part, G: Part> Memberships for Backend<L, Conversations, I, U, Q, G> {
     async fn member(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Member>, Failure> {
@@ -18,32 +14,31 @@ impl<L: Part, I: Part, U: Part, Q: Part, G: Part> Memberships for Backend<L, Con
     }
 
     async fn member_consistent(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Member>, Failure> {
-        let attempted = "read a member in a transaction";
-        let key = Some(member::key(conversation, user));
-        let get = Get::builder().table_name(&self.conversations.0.name).set_key(key).build();
-        let get = get.map_err(|_| Failure::unavailable(attempted, "the request could not be made"))?;
-        for round in 0..ROUNDS_MAX {
-            pause(round).await;
-            let item = TransactGetItem::builder().get(get.clone()).build();
-            let error = match self.conversations.0.client().transact_get_items().transact_items(item).send().await {
-                Ok(answer) => {
-                    let item = answer.responses.unwrap_or_default().into_iter().next().and_then(|response| response.item);
-                    return item.filter(|item| !item.is_empty()).as_ref().map(member::read).transpose();
-                }
-                Err(error) => error,
+        let table = &self.conversations.0;
+        let items = table.get_in_transaction(vec![member::key(conversation, user)], "read a member in a transaction").await?;
+        items.into_iter().next().flatten().as_ref().map(member::read).transpose()
+    }
+
+    async fn memberships(&self, conversation: &ConversationId, users: &[UserId]) -> Result<Vec<Membership>, Failure> {
+        let keys = users.iter().flat_map(|user| [member::key(conversation, user), left::key(conversation, user)]).collect();
+        let items = self.conversations.0.get_in_transaction(keys, "read memberships in a transaction").await?;
+        let of = |(user, items): (&UserId, &[Option<Item>])| {
+            let [member, left] = items else {
+                return Err(Failure::unavailable("read memberships in a transaction", "not all were answered"));
             };
-            let conflict = match &error {
-                SdkError::ServiceError(service) => {
-                    matches!(service.err(), TransactGetItemsError::TransactionCanceledException(canceled)
-                        if canceled.cancellation_reasons().iter().any(|reason| reason.code() == Some("TransactionConflict")))
-                }
-                _ => false,
-            };
-            if !conflict {
-                return Err(unavailable(attempted, &error));
-            }
-        }
-        Err(Failure::unavailable(attempted, "other transactions were in the way"))
+            Ok(Membership {
+                user: user.clone(),
+                member: member.as_ref().map(member::read).transpose()?,
+                spans: left.as_ref().map(left::read).transpose()?.unwrap_or_default(),
+            })
+        };
+        users.iter().zip(items.chunks(2)).map(of).collect()
+    }
+
+    async fn descriptions(&self, conversations: &[ConversationId]) -> Result<Vec<Option<Description>>, Failure> {
+        let keys = conversations.iter().map(meta::key).collect();
+        let items = self.conversations.0.get_in_transaction(keys, "read what conversations are called").await?;
+        items.iter().map(|item| item.as_ref().map(meta::read).transpose()).collect()
     }
 
     async fn members(&self, conversation: &ConversationId) -> Result<Vec<Member>, Failure> {

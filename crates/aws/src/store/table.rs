@@ -7,10 +7,11 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::KeysAndAttributes;
 use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
+use aws_sdk_dynamodb::types::{Get, KeysAndAttributes, TransactGetItem};
 use chatlane_chat::ports::Failure;
 
 use crate::failure::unavailable;
@@ -20,10 +21,10 @@ use crate::items::{self, Item};
 const BATCH_KEYS_MAX: usize = 100;
 
 /// Rounds of a batch read that answers only a part, and of a transactional read that meets a transaction.
-pub const ROUNDS_MAX: u32 = 5;
+const ROUNDS_MAX: u32 = 5;
 
 /// Before a further round: 25 ms, doubled each time (`DynamoDB` asks for a back-off where it answers a part).
-pub async fn pause(round: u32) {
+async fn pause(round: u32) {
     if round > 0 {
         tokio::time::sleep(Duration::from_millis(25 << (round - 1))).await;
     }
@@ -89,6 +90,38 @@ impl Table {
                 self.get_many(keys, attempted).await
             }
         }
+    }
+
+    /// The items of these keys, at most 100, in their order: as they all stood at one moment, with no transaction seen half. Waits out
+    /// transactions that are in the way.
+    pub async fn get_in_transaction(&self, keys: Vec<Item>, attempted: &'static str) -> Result<Vec<Option<Item>>, Failure> {
+        let get = |key| {
+            let get = Get::builder().table_name(&self.name).set_key(Some(key)).build();
+            let get = get.map_err(|_| Failure::unavailable(attempted, "the request could not be made"))?;
+            Ok(TransactGetItem::builder().get(get).build())
+        };
+        let gets: Vec<TransactGetItem> = keys.into_iter().map(get).collect::<Result<_, Failure>>()?;
+        for round in 0..ROUNDS_MAX {
+            pause(round).await;
+            let error = match self.client.transact_get_items().set_transact_items(Some(gets.clone())).send().await {
+                Ok(answer) => {
+                    let responses = answer.responses.unwrap_or_default().into_iter();
+                    return Ok(responses.map(|response| response.item.filter(|item| !item.is_empty())).collect());
+                }
+                Err(error) => error,
+            };
+            let conflict = match &error {
+                SdkError::ServiceError(service) => {
+                    matches!(service.err(), TransactGetItemsError::TransactionCanceledException(canceled)
+                        if canceled.cancellation_reasons().iter().any(|reason| reason.code() == Some("TransactionConflict")))
+                }
+                _ => false,
+            };
+            if !conflict {
+                return Err(unavailable(attempted, &error));
+            }
+        }
+        Err(Failure::unavailable(attempted, "other transactions were in the way"))
     }
 
     /// Items of these keys, in no order.

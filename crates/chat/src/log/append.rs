@@ -5,25 +5,24 @@
 //! hands, so an earlier success of the same message is always seen before a second could be written: no clock, no lock, no transaction.
 //!
 //! The steps, in this order: read the member's row, then the log from the anchor, then the row again where the log may be newer
-//! ([`super::recheck`]); look for the sender's own message; judge rights and admission at the tail; put at tail + 1; if another was faster,
+//! ([`super::recheck`]); look for the sender's own entry; judge it at the tail and store it at tail + 1 ([`super::draft`]); if another was faster,
 //! read again *from the tail* and look again. Models found that every other order fails (removal against send, stale rows, restores) or
 //! tells strangers what exists (the log first). Work is bounded: one window of entries, six puts.
 
-use chatlane_protocol::{ClientMessageId, ConversationId, Position, Seq, UserId};
+use chatlane_protocol::{ConversationId, Entry as WireEntry, Position, Seq, UserId};
 
-use super::admission::Admission;
 use super::anchor::judge;
+use super::draft::{Behind, Draft, Drafted, Tried};
 use super::entry::Entry;
-use super::kinds::Kind;
 use crate::allowance::Allowance;
-use crate::ports::{Clock, Member, Memberships, MessageLog, Put, ReadBound, Run, last, read_run};
+use crate::ports::{Clock, Member, Membership, Memberships, MessageLog, Put, ReadBound, Run, Span, last, read_run};
 use crate::refusal::{Distance, Refused};
-use crate::settings::{AdmissionLimit, AnchorBound, Settings};
+use crate::settings::{AnchorBound, Settings};
 
 /// Puts of one message before `busy`: each lost one means that somebody else's entry got in.
 pub const ATTEMPTS_MAX: usize = 6;
 
-/// What became of a message.
+/// What became of a draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Appended {
@@ -31,19 +30,10 @@ pub enum Appended {
     New(Entry),
     /// Stored by an earlier attempt (L2).
     Duplicate(Entry),
-    /// The sender used the id for this entry, whose body is another.
+    /// The sender used the id for this entry, which says something else.
     Conflict(Entry),
-}
-
-/// An entry that somebody wants to append.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft {
-    /// The sender's name for it (L2).
-    pub client_message_id: ClientMessageId,
-    /// The highest position that the client knew when it made the draft; the same for every retry.
-    pub anchor: Position,
-    /// What it is.
-    pub kind: Kind,
+    /// It would change nothing; nothing was stored.
+    Unchanged,
 }
 
 /// Appends what one sender drafts for one conversation, for the length of one request. The drafts of a request share what was read.
@@ -75,8 +65,8 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
     }
 
     /// Appends the draft, or finds it. The module's text says how.
-    pub async fn append(&mut self, draft: &Draft) -> Result<Appended, Refused> {
-        let frame_bytes = draft.kind.live_frame_bytes_max(self.conversation, self.sender, &draft.client_message_id);
+    pub async fn append<K: Drafted<P>>(&mut self, draft: &Draft<K>) -> Result<Appended, Refused> {
+        let frame_bytes = WireEntry::live_frame_bytes_max(self.conversation, self.sender, &draft.client_message_id, draft.kind.to_wire());
         if frame_bytes > self.settings.limits.entry_bytes_max {
             return Err(Refused::TooLarge { frame_bytes });
         }
@@ -95,18 +85,24 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
                 return Err(Refused::Busy); // the row of a conversation whose creation is half seen
             };
             let tail_position = tail.position;
-            let entry = self.next_entry(tail, draft)?;
+            let member = self.member.as_ref().ok_or(Refused::NotFound)?;
+            let behind = Behind { settings: self.settings, tail, member, client_message_id: &draft.client_message_id };
             self.puts += 1;
-            match self.ports.put(&entry).await? {
-                Put::Stored => {
+            let occupant = match draft.kind.store(self.ports, behind).await? {
+                Tried::Nothing => return Ok(Appended::Unchanged),
+                Tried::Put(entry, Put::Stored) => {
                     self.stored.push(entry.position.seq);
                     self.window.0.push(entry.clone());
                     return Ok(Appended::New(entry));
                 }
+                Tried::Put(_, Put::Taken(occupant)) => Some(*occupant),
+                Tried::Put(_, Put::Contended) => None,
+                Tried::Taken(occupant) => Some(occupant),
+            };
+            match occupant {
                 // L2: my own put, whose answer was lost and which the SDK sent again.
-                Put::Taken(occupant) if occupant.is_from(self.sender, &draft.client_message_id) => self.window.0.push(*occupant),
-                Put::Taken(occupant) => self.catch_up(tail_position, Some(*occupant)).await?,
-                Put::Contended => self.catch_up(tail_position, None).await?,
+                Some(occupant) if occupant.is_from(self.sender, &draft.client_message_id) => self.window.0.push(occupant),
+                occupant => self.catch_up(tail_position, occupant).await?,
             }
         }
         self.own(draft).ok_or(Refused::Busy)
@@ -125,10 +121,13 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
     async fn look_first(&mut self, from: Seq, anchor: Position) -> Result<(), Refused> {
         self.asked_ms = self.ports.steady_ms();
         let row = match self.ports.member(self.conversation, self.sender).await? {
-            None => self.ports.member_consistent(self.conversation, self.sender).await?,
+            None => match self.ports.memberships(self.conversation, std::slice::from_ref(self.sender)).await?.pop() {
+                Some(Membership { member: Some(row), .. }) => Some(row),
+                Some(Membership { spans, .. }) => return self.look_within(anchor, spans.last()).await,
+                None => None,
+            },
             row => row,
         };
-        // R1: who is no member has nothing read that depends on whether the conversation exists.
         self.member = Some(row.ok_or(Refused::NotFound)?);
         let run = read_run(self.ports, self.conversation, from, self.window_behind(anchor)).await?;
         self.settle_member(run.last()).await?;
@@ -136,6 +135,18 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
             Run::Whole(entries) => self.window = Window(entries),
             Run::Broken(_) if self.member.is_some() => return Err(Refused::PositionTooOld),
             Run::Broken(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Who is no member any more still learns where an own entry is that they wrote while they were one. R1: of who never was, nothing is read
+    /// that depends on whether the conversation exists.
+    async fn look_within(&mut self, anchor: Position, span: Option<&Span>) -> Result<(), Refused> {
+        let from = anchor.seq.max(Seq::FIRST);
+        let end = span.filter(|span| span.end.seq >= from).ok_or(Refused::NotFound)?.end;
+        if let Run::Whole(mut entries) = read_run(self.ports, self.conversation, from, self.window_behind(anchor)).await? {
+            entries.retain(|entry| entry.position.seq <= end.seq);
+            self.window = Window(entries);
         }
         Ok(())
     }
@@ -200,35 +211,9 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
     }
 
     /// The sender's entry of this id, if the window holds it.
-    fn own(&self, draft: &Draft) -> Option<Appended> {
+    fn own<K: Drafted<P>>(&self, draft: &Draft<K>) -> Option<Appended> {
         let entry = self.window.0.iter().find(|entry| entry.is_from(self.sender, &draft.client_message_id))?.clone();
         Some(if draft.kind.is_the_same_as(&entry.kind) { Appended::Duplicate(entry) } else { Appended::Conflict(entry) })
-    }
-
-    /// Judges the draft at the tail and makes the entry after it.
-    fn next_entry(&self, tail: &Entry, draft: &Draft) -> Result<Entry, Refused> {
-        let Some(member) = &self.member else { return Err(Refused::NotFound) };
-        let policy = &tail.facts.policy;
-        if !draft.kind.is_permitted(policy, member.role) {
-            return Err(Refused::Forbidden);
-        }
-        let now = self.ports.now();
-        let mut entry = Entry {
-            conversation: self.conversation.clone(),
-            position: Position::new(self.settings.epoch.max(tail.position.epoch), tail.position.seq.next()),
-            sender: self.sender.clone(),
-            client_message_id: draft.client_message_id.clone(),
-            time: now,
-            facts: draft.kind.facts_after(&tail.facts, tail.sender == *self.sender),
-            kind: draft.kind.clone(),
-        };
-        if self.settings.limits.admission == AdmissionLimit::PerConversation && draft.kind.is_admitted_by_rate() {
-            match tail.facts.bucket.admit(self.settings.keys.users.sender(self.sender), entry.stored_bytes(), now, policy.admitted_per_s) {
-                Admission::Admitted(bucket) => entry.facts.bucket = bucket,
-                Admission::Wait { retry_after_ms } => return Err(Refused::RateLimited { retry_after_ms }),
-            }
-        }
-        Ok(entry)
     }
 
     /// Reads again from the tail: never one slot after the other, which livelocks. `seen` is the occupant of tail + 1, if known.

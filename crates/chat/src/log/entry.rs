@@ -1,6 +1,6 @@
 //! An entry as it is stored.
 
-use chatlane_protocol::{ClientMessageId, ConversationId, Position, UnixMillis, UserId};
+use chatlane_protocol::{ClientMessageId, ConversationId, GroupMarks, Position, UnixMillis, UserId};
 
 use super::facts::Facts;
 use super::kinds::Kind;
@@ -39,7 +39,7 @@ impl Entry {
 
     /// The head of its conversation when its delivery has begun.
     pub fn head(&self) -> Head {
-        Head { position: self.position, count: self.facts.count, time: self.time }
+        Head { position: self.position, count: self.facts.count, time: self.time, group: self.facts.group_marks() }
     }
 
     /// As clients see it.
@@ -55,7 +55,7 @@ impl Entry {
         };
         match &self.kind {
             Kind::Later(later) => entry.saying(later.said().unwrap_or_default()),
-            Kind::Created(_) | Kind::Message(_) => entry,
+            Kind::Created(_) | Kind::GroupCreated(_) | Kind::Message(_) | Kind::Change(_) => entry,
         }
     }
 }
@@ -69,4 +69,6 @@ pub struct Head {
     pub count: u64,
     /// When it was accepted.
     pub time: UnixMillis,
+    /// What a group is up to it. `None`: a direct conversation, or not known.
+    pub group: Option<GroupMarks>,
 }

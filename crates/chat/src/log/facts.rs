@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chatlane_protocol::Seq;
+use chatlane_protocol::{GroupMarks, GroupSettings, History, Role, Seq};
 
 use super::admission::Bucket;
 
@@ -15,8 +15,10 @@ pub type Kept = BTreeMap<String, String>;
 pub struct Facts {
     /// Countable messages so far. Never goes down.
     pub count: u64,
-    /// Seq of the last change of membership.
+    /// Seq of the last entry that changed any member's row, roles included.
     pub membership_changed: Seq,
+    /// Seq of the last change of settings; 0 if there was none.
+    pub settings_changed: Seq,
     /// Seq of the last removal of a member; 0 if there was none.
     pub removed: Seq,
     /// What a writer may do.
@@ -36,6 +38,18 @@ pub struct Facts {
     pub later: Kept,
 }
 
+impl Facts {
+    /// What a group is; of a direct conversation nothing.
+    pub fn group_marks(&self) -> Option<GroupMarks> {
+        self.policy.is_group().then_some(GroupMarks {
+            members: self.members,
+            membership_changed: self.membership_changed,
+            settings_changed: self.settings_changed,
+            large: self.policy.size == SizeClass::Large,
+        })
+    }
+}
+
 /// What a writer needs of the conversation's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -49,6 +63,8 @@ pub struct Policy {
     pub add: Option<Role>,
     /// The lowest role that may change settings and roles; `None`: nobody.
     pub manage: Option<Role>,
+    /// Which entries later members see.
+    pub history: History,
     /// How it is delivered.
     pub size: SizeClass,
     /// Tokens per second: what is [admitted](crate::log::admission) for long; the burst is 3 seconds of it.
@@ -66,53 +82,158 @@ pub enum SizeClass {
     Large,
 }
 
-/// What a member may do. Ordered: a later one may all that an earlier one may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// One of a later version: here it may nothing but read.
-    Later,
-    /// Reads and, where the policy allows, sends.
-    Member,
-    /// Keeps order.
-    Moderator,
-    /// Manages members and settings.
-    Admin,
-    /// All of it; a group always has one.
-    Owner,
-}
-
 impl Policy {
     /// Of a direct conversation: both send, nobody joins, leaves or manages.
-    pub const DIRECT: Self = Self {
-        closed: false,
-        locked: false,
-        send: Role::Member,
-        add: None,
-        manage: None,
-        size: SizeClass::Small,
-        admitted_per_s: chatlane_protocol::limits::ADMISSION_PER_S,
-        later: Kept::new(),
-    };
+    pub const DIRECT: Self = Self::of(None);
 
-    /// M1: whether a member of this role may append a message.
-    pub fn permits_sending(&self, role: Role) -> bool {
-        !self.closed && role >= self.send && (!self.locked || role >= Role::Admin)
+    /// Of a new group, where its creator says nothing else.
+    pub const GROUP: Self = Self::of(Some(Role::Admin));
+
+    const fn of(managers: Option<Role>) -> Self {
+        Self {
+            closed: false,
+            locked: false,
+            send: Role::Member,
+            add: managers,
+            manage: managers,
+            history: History::Joined,
+            size: SizeClass::Small,
+            admitted_per_s: chatlane_protocol::limits::ADMISSION_PER_S,
+            later: Kept::new(),
+        }
     }
+
+    /// Whether somebody manages it: a direct conversation has nobody who does.
+    pub const fn is_group(&self) -> bool {
+        self.manage.is_some()
+    }
+
+    /// As `settings` say, where they say anything.
+    pub fn set(&mut self, settings: &GroupSettings) {
+        self.send = settings.send.unwrap_or(self.send);
+        self.add = settings.add.or(self.add);
+        self.manage = settings.manage.or(self.manage);
+        self.locked = settings.locked.unwrap_or(self.locked);
+        self.history = settings.history.unwrap_or(self.history);
+    }
+
+    /// The settings that are in the policy: all but title and metadata.
+    pub fn settings(&self) -> GroupSettings {
+        GroupSettings {
+            title: None,
+            metadata: None,
+            send: Some(self.send),
+            add: self.add,
+            manage: self.manage,
+            locked: Some(self.locked),
+            history: Some(self.history),
+        }
+    }
+
+    /// M1: the table of permissions. Whether a member of this role may do that.
+    pub fn permits(&self, role: Role, deed: Deed) -> bool {
+        // What a role of a later version may is not known: nobody here is above it.
+        let is_above = |other: Role| other != Role::Later && other < role;
+        if self.closed || (self.locked && role < Role::Admin && deed != Deed::Leave) {
+            return false;
+        }
+        match deed {
+            Deed::Send => role >= self.send,
+            Deed::Add => self.add.is_some_and(|lowest| role >= lowest),
+            Deed::Remove { of } => role >= Role::Moderator && is_above(of),
+            Deed::SetRole { from, to } => {
+                self.manage.is_some_and(|lowest| role >= lowest)
+                    && is_above(from)
+                    && (is_above(to) || (role, to) == (Role::Owner, Role::Owner))
+            }
+            Deed::Set => self.manage.is_some_and(|lowest| role >= lowest),
+            Deed::Close => role == Role::Owner,
+            Deed::Leave => self.is_group(), // nobody leaves a direct conversation
+        }
+    }
+}
+
+/// What a member wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Append a message.
+    Send,
+    /// Add members.
+    Add,
+    /// Remove a member of this role.
+    Remove {
+        /// Their role.
+        of: Role,
+    },
+    /// Give another role to a member.
+    SetRole {
+        /// The role they have.
+        from: Role,
+        /// The role they are to have.
+        to: Role,
+    },
+    /// Change settings.
+    Set,
+    /// Close it.
+    Close,
+    /// Be a member no more.
+    Leave,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ROLES: [Role; 5] = [Role::Later, Role::Member, Role::Moderator, Role::Admin, Role::Owner];
+
+    /// The roles that may do that.
+    fn permitted(policy: &Policy, deed: Deed) -> Vec<Role> {
+        ROLES.into_iter().filter(|role| policy.permits(*role, deed)).collect()
+    }
+
     // holds: M1
     #[test]
-    fn a_policy_permits_by_role_lock_and_closing() {
-        let policy = || Policy::DIRECT;
-        assert!(policy().permits_sending(Role::Member));
-        assert!(!policy().permits_sending(Role::Later));
-        assert!(!Policy { closed: true, ..policy() }.permits_sending(Role::Owner));
-        assert!(!Policy { locked: true, ..policy() }.permits_sending(Role::Moderator));
-        assert!(Policy { locked: true, ..policy() }.permits_sending(Role::Admin));
-        assert!(!Policy { send: Role::Moderator, ..policy() }.permits_sending(Role::Member));
+    fn a_policy_permits_messages_by_role_lock_and_closing() {
+        let sending = |policy: Policy| permitted(&policy, Deed::Send);
+        assert_eq!(sending(Policy::DIRECT), ROLES[1..]);
+        assert_eq!(sending(Policy { closed: true, ..Policy::DIRECT }), []);
+        assert_eq!(sending(Policy { locked: true, ..Policy::DIRECT }), ROLES[3..]);
+        assert_eq!(sending(Policy { send: Role::Moderator, ..Policy::DIRECT }), ROLES[2..]);
+    }
+
+    // holds: M1
+    #[test]
+    fn nobody_manages_or_leaves_a_direct_conversation() {
+        let set_role = Deed::SetRole { from: Role::Member, to: Role::Admin };
+        for deed in [Deed::Add, set_role, Deed::Set, Deed::Leave] {
+            assert_eq!(permitted(&Policy::DIRECT, deed), [], "{deed:?}");
+        }
+    }
+
+    // holds: M1
+    #[test]
+    fn what_each_role_may_in_a_group_is_the_table_of_the_protocol() {
+        let group = Policy::GROUP;
+        assert_eq!(permitted(&group, Deed::Add), ROLES[3..]);
+        assert_eq!(permitted(&group, Deed::Set), ROLES[3..]);
+        assert_eq!(permitted(&group, Deed::Close), [Role::Owner]);
+        assert_eq!(permitted(&group, Deed::Leave), ROLES);
+        for (of, by) in [(Role::Later, &[][..]), (Role::Member, &ROLES[2..]), (Role::Moderator, &ROLES[3..]), (Role::Admin, &ROLES[4..])] {
+            assert_eq!(permitted(&group, Deed::Remove { of }), by, "{of:?}");
+        }
+        assert_eq!(permitted(&group, Deed::Remove { of: Role::Owner }), []);
+        let set = |from, to| permitted(&group, Deed::SetRole { from, to });
+        assert_eq!(set(Role::Member, Role::Moderator), ROLES[3..]);
+        assert_eq!(set(Role::Moderator, Role::Admin), [Role::Owner]);
+        assert_eq!(set(Role::Admin, Role::Owner), [Role::Owner]);
+        assert_eq!(set(Role::Admin, Role::Member), [Role::Owner]);
+        assert_eq!([set(Role::Owner, Role::Member), set(Role::Later, Role::Member), set(Role::Member, Role::Later)], [[], [], []]);
+        // A lock leaves everything to admins and owners, but for leaving.
+        let locked = Policy { locked: true, add: Some(Role::Member), ..Policy::GROUP };
+        assert_eq!(permitted(&locked, Deed::Add), ROLES[3..]);
+        assert_eq!(permitted(&locked, Deed::Remove { of: Role::Member }), ROLES[3..]);
+        assert_eq!(permitted(&locked, Deed::Leave), ROLES);
+        let closed = Policy { closed: true, ..Policy::GROUP };
+        assert_eq!([permitted(&closed, Deed::Leave), permitted(&closed, Deed::Close), permitted(&closed, Deed::Set)], [[], [], []]);
     }
 }

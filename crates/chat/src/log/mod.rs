@@ -3,12 +3,15 @@
 pub mod admission;
 pub mod anchor;
 pub mod append;
+pub mod change;
+pub mod draft;
 pub mod entry;
 pub mod facts;
 pub mod hash;
 pub mod kinds;
 pub mod recheck;
 
+pub use chatlane_protocol::Role;
 pub use entry::{Entry, Head};
-pub use facts::{Facts, Kept, Policy, Role, SizeClass};
-pub use kinds::{CreatedEntry, Kind, LaterEntry, MessageEntry};
+pub use facts::{Deed, Facts, Kept, Policy, SizeClass};
+pub use kinds::{ChangeEntry, CreatedEntry, GroupCreatedEntry, Kind, LaterEntry, MessageEntry};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chatlane_protocol::{ConversationId, DeviceId, Position, Seq, UserId};
+use chatlane_protocol::{ConversationId, DeviceId, Position, Role, Seq, UserId};
 
 use super::{Failure, Member, port};
 
@@ -43,6 +43,8 @@ pub struct InboxRow {
     pub visible_from: Seq,
     /// The seq of the entry that wrote the membership, as in the member's row.
     pub version: Seq,
+    /// What the user may do, as in the member's row.
+    pub role: Role,
     /// How far the user has read.
     pub read: ReadCursor,
     /// How far each of the user's devices has the entries; devices that never said so are missing.
@@ -52,8 +54,8 @@ pub struct InboxRow {
 impl InboxRow {
     /// Of a user who has just become this member.
     pub const fn new(conversation: ConversationId, with: Option<UserId>, member: &Member) -> Self {
-        let Member { visible_from, version, .. } = *member;
-        Self { conversation, with, visible_from, version, read: ReadCursor::NONE, delivered: BTreeMap::new() }
+        let Member { visible_from, version, role, .. } = *member;
+        Self { conversation, with, visible_from, version, role, read: ReadCursor::NONE, delivered: BTreeMap::new() }
     }
 
     /// Which delivered positions of other devices are dropped when this device moves to `to`: those furthest behind it, until there are

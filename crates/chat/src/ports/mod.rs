@@ -2,7 +2,8 @@
 //! [`crate::testing::contract`] is the test of all traits on every backend.
 //!
 //! All reads are strong: they see every write that was answered before they began. A write whose answer is [`Failure::Unavailable`] may
-//! or may not have taken effect, now or later. A port belongs to one table, but for [`Creations`], which spans three in one transaction.
+//! or may not have taken effect, now or later. A port belongs to one table, but for [`Creations`], whose
+//! transactions span all four.
 
 mod accounts;
 mod clock;
@@ -26,14 +27,14 @@ use define::port;
 pub use accounts::{Accounts, ConnectionsOfUser};
 pub use clock::Clock;
 pub use connections::{Connection, Connections, Registered};
-pub use creation::{Created, Creation, Creations};
+pub use creation::{Change, Created, Creation, Creations, Joining, RowChange};
 pub use deployment::Deployments;
 pub use failure::Failure;
 pub use gate::Gate;
 pub use heads::Heads;
 pub use inboxes::{Advance, Advanced, InboxPlace, InboxRow, Inboxes, ReadCursor};
 pub use log::{MessageLog, Put, ReadBound, Run, last, read_run};
-pub use memberships::{Member, Memberships};
+pub use memberships::{Description, Member, Membership, Memberships, Span};
 pub use meter::Meter;
 pub use outbound::Outbound;
 pub use post_outcome::PostOutcome;

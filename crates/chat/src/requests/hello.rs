@@ -11,10 +11,13 @@ use chatlane_protocol::{ConnectionId, ConversationId, RequestId, Seq, ServerFram
 use futures_util::future::join_all;
 
 use super::caller::Caller;
+use super::rows::Standing;
 use crate::done::{Did, Done};
-use crate::log::Head;
+use crate::log::{Entry, Head};
 use crate::page::Page;
-use crate::ports::{Clock, Connection, Connections, Failure, Heads, InboxRow, Inboxes, MessageLog, Outbound, PostOutcome, Registered};
+use crate::ports::{
+    Clock, Connection, Connections, Failure, Heads, InboxRow, Inboxes, Memberships, MessageLog, Outbound, PostOutcome, Registered,
+};
 use crate::refusal::Refused;
 use crate::settings::Settings;
 
@@ -37,7 +40,7 @@ pub enum Greeting {
 /// Greets. `spread` is a random number: reconnects of many clients are spread by it.
 pub async fn hello<P>(ports: &P, settings: &Settings, spread: u64, caller: &Caller, request: &Hello) -> Result<Done<Greeting>, Refused>
 where
-    P: Connections + Inboxes + Heads + MessageLog + Outbound + Clock,
+    P: Connections + Inboxes + Memberships + Heads + MessageLog + Outbound + Clock,
 {
     if request.v < limits::VERSION_MIN {
         return Err(Refused::UpgradeRequired);
@@ -81,7 +84,7 @@ where
 
 /// Puts as many conversations into the answer as its page may have bytes, at least one; and the last entries of the most recent of them,
 /// as far as there is room.
-async fn fill<P: Inboxes + Heads + MessageLog>(
+async fn fill<P: Inboxes + Memberships + Heads + MessageLog + Clock>(
     ports: &P,
     epoch: u32,
     caller: &Caller,
@@ -92,8 +95,9 @@ async fn fill<P: Inboxes + Heads + MessageLog>(
     let mut known = request.known.iter().peekable();
     let mut page = Page::new(REST_OF_THE_ANSWER);
     let (mut reached, mut looked_at) = (request.after.clone(), 0);
-    let mut visible_from = vec![];
+    let mut standings = vec![];
     'page: loop {
+        let asked_ms = ports.steady_ms();
         let mut rows = ports.inbox(&caller.user, reached.clone(), BATCH_ROWS_MAX).await?;
         let mut more = rows.len() == BATCH_ROWS_MAX;
         if let Some(end) = &request.known_to {
@@ -121,13 +125,14 @@ async fn fill<P: Inboxes + Heads + MessageLog>(
             let readable = row.inspect_err(|failure| failure.log("a conversation is left out")).ok();
             let news = readable.filter(|row| known.is_none_or(|known| !is_as_known(known, row, head, epoch)));
             if let Some(row) = news {
-                visible_from.push(row.visible_from);
+                let standing = Standing::new(row.clone(), asked_ms);
                 let row = wire_row(row, head);
                 if !page.take(encode(&row).len() + 1) {
                     answer.next = reached;
                     break 'page;
                 }
                 answer.conversations.push(row);
+                standings.push(standing);
             }
             reached = Some(conversation);
         }
@@ -146,7 +151,7 @@ async fn fill<P: Inboxes + Heads + MessageLog>(
             break;
         }
     }
-    add_last_entries(ports, answer, &visible_from, page).await
+    add_last_entries(ports, caller, &request.known, answer, standings, page).await
 }
 
 /// Tells the device that it has a conversation which is not the caller's, if the page has room for that.
@@ -166,8 +171,11 @@ fn is_as_known(known: &Known, row: &InboxRow, head: Head, epoch: u32) -> bool {
 }
 
 fn wire_row(row: InboxRow, head: Head) -> ConversationRow {
+    let is_group = row.with.is_none();
     ConversationRow {
         conversation: ConversationHead { conversation: row.conversation, with: row.with, head: head.position },
+        role: Some(row.role).filter(|_| is_group),
+        group: head.group,
         count: head.count,
         time_ms: head.time,
         read: row.read.position,
@@ -176,9 +184,19 @@ fn wire_row(row: InboxRow, head: Head) -> ConversationRow {
     }
 }
 
-async fn add_last_entries<P: MessageLog>(ports: &P, answer: &mut HelloAnswer, visible_from: &[Seq], mut page: Page) -> Result<(), Failure> {
-    let rows = answer.conversations.iter().zip(visible_from).enumerate();
-    let dispatched = rows.filter(|(_, (row, from))| row.conversation.head.seq >= **from && row.conversation.head.seq > Seq::ZERO);
+/// Adds the entries at the heads. M1: a row was read before its head and before that entry; to whoever was removed between them the
+/// conversation is gone. (A direct conversation is left by nobody.)
+async fn add_last_entries<P: MessageLog + Memberships + Clock>(
+    ports: &P,
+    caller: &Caller,
+    known: &[Known],
+    answer: &mut HelloAnswer,
+    standings: Vec<Standing>,
+    mut page: Page,
+) -> Result<(), Failure> {
+    let rows = answer.conversations.iter().zip(&standings).enumerate();
+    let is_for_them = |row: &ConversationRow, standing: &Standing| row.conversation.head.seq >= standing.row.visible_from;
+    let dispatched = rows.filter(|(_, (row, standing))| is_for_them(row, standing) && row.conversation.head.seq > Seq::ZERO);
     let mut recent: Vec<(usize, &ConversationRow)> = dispatched.map(|(index, (row, _))| (index, row)).collect();
     recent.sort_by_key(|(_, row)| std::cmp::Reverse(row.time_ms));
     recent.truncate(limits::LAST_ENTRIES_MAX);
@@ -187,11 +205,29 @@ async fn add_last_entries<P: MessageLog>(ports: &P, answer: &mut HelloAnswer, vi
     }
     let recent: Vec<(usize, (ConversationId, Seq))> =
         recent.into_iter().map(|(index, row)| (index, (row.conversation.conversation.clone(), row.conversation.head.seq))).collect();
+    let mut gone = vec![];
     for some in recent.chunks(LAST_ENTRIES_AT_ONCE) {
         let mut all_fit = true;
         let (indexes, slots): (Vec<usize>, Vec<_>) = some.iter().cloned().unzip();
-        for (index, entry) in indexes.into_iter().zip(ports.at(&slots).await?) {
-            let Some(entry) = entry.map(|entry| entry.to_wire()) else { continue };
+        let entries: Vec<(usize, Entry)> =
+            indexes.into_iter().zip(ports.at(&slots).await?).filter_map(|(index, entry)| Some((index, entry?))).collect();
+        let standing = entries.iter().map(|(index, entry)| async {
+            let is_direct = !entry.facts.policy.is_group();
+            if is_direct { Ok(None) } else { standings[*index].holds_behind(ports, &caller.user, Some(entry)).await }
+        });
+        for ((index, entry), holds) in entries.iter().zip(join_all(standing).await) {
+            let (index, entry) = (*index, entry.to_wire());
+            match holds {
+                Ok(_) => {}
+                Err(Refused::NotFound | Refused::Ended(_)) => {
+                    gone.push(index);
+                    continue;
+                }
+                Err(refused) => {
+                    refused.log("a last entry is left out");
+                    continue;
+                }
+            }
             let bytes = encode(&entry).len() + r#","last":"#.len();
             let row = &mut answer.conversations[index];
             if entry.position == row.conversation.head {
@@ -202,6 +238,14 @@ async fn add_last_entries<P: MessageLog>(ports: &P, answer: &mut HelloAnswer, vi
         if !all_fit {
             break;
         }
+    }
+    gone.sort_unstable();
+    for index in gone.into_iter().rev() {
+        // The delivery of the removal may have begun before this session was there: then nothing else would tell the device.
+        let row = answer.conversations.remove(index);
+        answer
+            .gone
+            .extend(known.iter().find(|known| known.conversation == row.conversation.conversation).map(|_| row.conversation.conversation));
     }
     Ok(())
 }

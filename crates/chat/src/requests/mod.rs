@@ -5,6 +5,8 @@ pub mod caller;
 pub mod cursors;
 pub mod hello;
 pub mod history;
+pub mod look;
+pub mod manage;
 pub mod open;
 pub mod ping;
 pub mod probe;

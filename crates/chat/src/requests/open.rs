@@ -9,7 +9,9 @@ use crate::done::{Did, Done};
 use crate::log::append::ATTEMPTS_MAX;
 use crate::log::kinds::direct_conversation;
 use crate::log::{CreatedEntry, Entry, Head, Kind, Role};
-use crate::ports::{Clock, Created, Creation, Creations, FanOutQueue, Heads, Member, MessageLog, ReadBound};
+use crate::ports::{
+    Clock, Created, Creation, Creations, Description, FanOutQueue, Heads, InboxRow, Joining, Member, MessageLog, ReadBound,
+};
 use crate::refusal::Refused;
 use crate::settings::Settings;
 use crate::workers::dispatch;
@@ -46,7 +48,7 @@ where
         };
         if head < first {
             // L4: created just now, or by somebody who died before this line.
-            let head = Head { position: first, count: 0, time }; // entry 1 is no message
+            let head = Head { position: first, time, ..Head::default() }; // entry 1 is no message
             let sender = settings.keys.users.sender(&caller.user);
             ports.enqueue(&dispatch::task(&conversation, (first.seq, head), sender, ports.now()), 0).await?;
             did.tasks = 1;
@@ -61,7 +63,12 @@ fn creation<P: Clock>(ports: &P, settings: &Settings, conversation: Conversation
     let now = ports.now();
     let created = CreatedEntry::direct(&caller.user, &request.with);
     let member = |user: &UserId| Member { user: user.clone(), role: Role::Member, visible_from: Seq::FIRST, version: Seq::FIRST };
-    let members: Vec<Member> = created.members.iter().map(member).collect();
+    let joining = |user: &UserId| {
+        let member = member(user);
+        let with = created.other_than(user).cloned();
+        Joining { row: InboxRow::new(conversation.clone(), with, &member), member }
+    };
+    let members = created.members.iter().map(joining).collect();
     let entry = Entry {
         conversation,
         position: Position::new(settings.epoch, Seq::FIRST),
@@ -71,5 +78,5 @@ fn creation<P: Clock>(ports: &P, settings: &Settings, conversation: Conversation
         facts: created.direct_facts(&settings.keys.users, now),
         kind: Kind::Created(created),
     };
-    Creation { entry, members, a_day_max: settings.limits.opened_a_day_max }
+    Creation { entry, members, description: Description::default(), a_day_max: settings.limits.opened_a_day_max }
 }

@@ -8,12 +8,12 @@ use chatlane_protocol::limits::PROBE_BYTES_MAX;
 use chatlane_protocol::request::Probe;
 
 use super::caller::Caller;
-use super::rows;
+use super::rows::{self, Reader};
 use crate::allowance::Allowance;
 use crate::done::{Did, Done};
 use crate::log::Entry;
 use crate::log::anchor::judge;
-use crate::ports::{Clock, FanOutQueue, Heads, Inboxes, Memberships, MessageLog, ReadBound, Run, read_run};
+use crate::ports::{Clock, FanOutQueue, Heads, Inboxes, Memberships, MessageLog, ReadBound, read_run};
 use crate::refusal::Refused;
 use crate::settings::Settings;
 use crate::workers::dispatch;
@@ -25,16 +25,17 @@ where
     P: MessageLog + Inboxes + Memberships + Heads + FanOutQueue + Clock,
 {
     let Probe { id, conversation, anchor, ids } = request;
-    let standing = rows::read_one(ports, &caller.user, conversation).await?;
+    let mut reader = Reader::of(conversation, rows::read_one(ports, &caller.user, conversation).await)?;
+    if reader.ended().is_some_and(|end| anchor.seq > end.seq) {
+        return Err(Refused::NotFound); // nothing there was for them
+    }
     let anchored = anchor.seq > Seq::ZERO;
     let bound = ReadBound::bytes(PROBE_BYTES_MAX).behind(anchored);
     let run = read_run(ports, conversation, anchor.seq.max(Seq::FIRST), bound).await?;
-    standing.holds_behind(ports, &caller.user, run.last()).await?;
-    let Run::Whole(entries) = run else { return Err(Refused::PositionTooOld) };
+    let (entries, done) = reader.may_see(ports, &caller.user, run, bound).await?;
     if anchored {
         judge(ports, settings.epoch, conversation, *anchor, entries.first().map(|entry| entry.position), &Allowance::of(1)).await?;
     }
-    let done = !bound.is_reached_by(&entries);
     let reached = entries.last().map_or(Position::ZERO, |last| last.position);
     let is_found = |entry: &Entry| entry.sender == caller.user && ids.contains(&entry.client_message_id);
     let own: Vec<Entry> = entries.into_iter().filter(is_found).collect();

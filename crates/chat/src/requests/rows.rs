@@ -1,12 +1,12 @@
 //! The caller's inbox rows: read before anything else of a conversation (R1), and judged again behind what was read of its log (M1).
 
-use chatlane_protocol::{ConversationId, UserId};
+use chatlane_protocol::{ConversationId, Position, Seq, UserId};
 use futures_util::future::join_all;
 
 use crate::allowance::Allowance;
 use crate::log::Entry;
 use crate::log::recheck::Recheck;
-use crate::ports::{Clock, Failure, InboxRow, Inboxes, Memberships};
+use crate::ports::{Clock, Failure, InboxRow, Inboxes, Member, Membership, Memberships, ReadBound, Run, Span};
 use crate::refusal::Refused;
 
 /// The row of a member, and when it was asked for.
@@ -16,7 +16,14 @@ pub(crate) struct Standing {
     asked_ms: u64,
 }
 
-/// The user's rows of these conversations, in their order; of others [`Refused::NotFound`], or [`Refused::Busy`] beyond what `settled` allows. A row that cannot be read
+impl Standing {
+    /// A row that was asked for at this time.
+    pub(crate) const fn new(row: InboxRow, asked_ms: u64) -> Self {
+        Self { row, asked_ms }
+    }
+}
+
+/// The user's rows of these conversations, in their order; of others [`Refused::NotFound`], of those in which they were [`Refused::Ended`], or [`Refused::Busy`] beyond what `settled` allows. A row that cannot be read
 /// is the failure of its conversation only.
 /// Nothing that depends on whether those exist was read.
 pub(crate) async fn read<P: Inboxes + Memberships + Clock>(
@@ -32,7 +39,7 @@ pub(crate) async fn read<P: Inboxes + Memberships + Clock>(
         if !settled.takes() {
             return Err(Refused::Busy);
         }
-        ports.member_consistent(conversation, user).await?.ok_or(Refused::NotFound)?;
+        membership(ports, conversation, user).await?;
         let row = ports.inbox_rows(user, std::slice::from_ref(conversation)).await?;
         row.into_iter().next().transpose()?.flatten().ok_or(Refused::NotFound)
     };
@@ -46,6 +53,15 @@ pub(crate) async fn read<P: Inboxes + Memberships + Clock>(
     Ok(join_all(standings).await)
 }
 
+/// Makes sure that the user is a member: [`Refused::Ended`] of one who was, [`Refused::NotFound`] of all others.
+async fn membership<P: Memberships>(ports: &P, conversation: &ConversationId, user: &UserId) -> Result<(), Refused> {
+    match ports.memberships(conversation, std::slice::from_ref(user)).await?.pop() {
+        Some(Membership { member: Some(_), .. }) => Ok(()),
+        Some(Membership { spans, .. }) => Err(spans.last().map_or(Refused::NotFound, |span| Refused::Ended(*span))),
+        None => Err(Refused::NotFound),
+    }
+}
+
 /// The same of one conversation.
 pub(crate) async fn read_one<P: Inboxes + Memberships + Clock>(
     ports: &P,
@@ -57,17 +73,94 @@ pub(crate) async fn read_one<P: Inboxes + Memberships + Clock>(
 }
 
 impl Standing {
-    /// Makes sure that the row still held when the log was read, of which `last` is the highest entry that was.
-    pub(crate) async fn holds_behind<P: Memberships + Clock>(&self, ports: &P, user: &UserId, last: Option<&Entry>) -> Result<(), Refused> {
+    /// Makes sure that the row still held when the log was read, of which `last` is the highest entry that was. Answers the member's row, if it
+    /// was read for that.
+    pub(crate) async fn holds_behind<P: Memberships + Clock>(
+        &self,
+        ports: &P,
+        user: &UserId,
+        last: Option<&Entry>,
+    ) -> Result<Option<Member>, Refused> {
         let apart_ms = ports.steady_ms().saturating_sub(self.asked_ms);
         if !Recheck::DEFAULT.is_due(self.row.version, last, apart_ms) {
-            return Ok(());
+            return Ok(None);
         }
-        let member = ports.member_consistent(&self.row.conversation, user).await?.ok_or(Refused::NotFound)?;
+        let conversation = &self.row.conversation;
+        let Some(member) = ports.member_consistent(conversation, user).await? else {
+            membership(ports, conversation, user).await?;
+            return Err(changed_meanwhile()); // removed, and added again
+        };
         if member.visible_from != self.row.visible_from {
-            // Removed and added again meanwhile: still a member, so not `not_found`.
-            return Err(Failure::unavailable("read the log", "the membership changed meanwhile").into());
+            return Err(changed_meanwhile());
         }
-        Ok(())
+        Ok(Some(member))
     }
+}
+
+/// Whom a log is read for: a member, or one who was.
+pub(crate) enum Reader {
+    /// A member.
+    Member(Standing),
+    /// Somebody who was one, up to the end of their last span.
+    Former(ConversationId, Span),
+}
+
+impl Reader {
+    pub(crate) fn of(conversation: &ConversationId, standing: Result<Standing, Refused>) -> Result<Self, Refused> {
+        match standing {
+            Ok(standing) => Ok(Self::Member(standing)),
+            Err(Refused::Ended(span)) => Ok(Self::Former(conversation.clone(), span)),
+            Err(refused) => Err(refused),
+        }
+    }
+
+    pub(crate) const fn conversation(&self) -> &ConversationId {
+        match self {
+            Self::Member(standing) => &standing.row.conversation,
+            Self::Former(conversation, _) => conversation,
+        }
+    }
+
+    pub(crate) const fn visible_from(&self) -> Seq {
+        match self {
+            Self::Member(standing) => standing.row.visible_from,
+            Self::Former(_, span) => span.from,
+        }
+    }
+
+    pub(crate) const fn ended(&self) -> Option<Position> {
+        match self {
+            Self::Member(_) => None,
+            Self::Former(_, span) => Some(span.end),
+        }
+    }
+
+    /// What was read, as far as it is for them; and whether that is all that is for them, where the bound did not end it.
+    pub(crate) async fn may_see<P: Memberships + Clock>(
+        &mut self,
+        ports: &P,
+        user: &UserId,
+        run: Run,
+        bound: ReadBound,
+    ) -> Result<(Vec<Entry>, bool), Refused> {
+        if let Self::Member(standing) = self {
+            match standing.holds_behind(ports, user, run.last()).await {
+                Ok(_) => {}
+                Err(Refused::Ended(span)) => *self = Self::Former(standing.row.conversation.clone(), span),
+                Err(refused) => return Err(refused),
+            }
+        }
+        let Run::Whole(mut entries) = run else { return Err(Refused::PositionTooOld) };
+        let mut is_all = !bound.is_reached_by(&entries);
+        if let Some(end) = self.ended() {
+            is_all |= entries.last().is_some_and(|last| last.position.seq >= end.seq);
+            entries.retain(|entry| entry.position.seq <= end.seq);
+        }
+        Ok((entries, is_all))
+    }
+}
+
+/// Still a member, so not `not_found`: the next request finds the row as it is now.
+fn changed_meanwhile() -> Refused {
+    Failure::unavailable("read the log", "the membership changed meanwhile").into()
 }

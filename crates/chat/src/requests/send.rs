@@ -6,9 +6,10 @@ use chatlane_protocol::{MessageResult, NewMessage, Outcome};
 
 use super::caller::Caller;
 use crate::done::{Did, Done};
-use crate::log::append::{Appended, Appender, Draft};
+use crate::log::append::{Appended, Appender};
+use crate::log::draft::Draft;
 use crate::log::hash::BodyKey;
-use crate::log::{Entry, Head, Kind, MessageEntry};
+use crate::log::{Entry, Head, MessageEntry};
 use crate::ports::{Clock, Failure, FanOutQueue, Heads, Memberships, MessageLog};
 use crate::settings::Settings;
 use crate::workers::dispatch;
@@ -34,6 +35,7 @@ where
                 Outcome::Duplicate(stored(&entry))
             }
             Ok(Appended::Conflict(entry)) => Outcome::Conflict(stored(&entry)),
+            Ok(Appended::Unchanged) => Outcome::NotAttempted, // a message always changes something
             Err(refused) => {
                 refused.log(&format!("append to conversation {}", request.conversation));
                 Outcome::Refused(refused.to_wire())
@@ -56,8 +58,8 @@ where
     Ok(Done { answer, did })
 }
 
-fn draft(message: &NewMessage, key: &BodyKey) -> Draft {
-    let kind = Kind::Message(MessageEntry::new(message.body.clone(), key));
+fn draft(message: &NewMessage, key: &BodyKey) -> Draft<MessageEntry> {
+    let kind = MessageEntry::new(message.body.clone(), key);
     Draft { client_message_id: message.client_message_id.clone(), anchor: message.anchor, kind }
 }
 

@@ -10,13 +10,13 @@ use futures_util::future::{join_all, try_join};
 
 use super::caller::Caller;
 use super::cursors::{self, Cursor};
-use super::rows::{self, Standing};
+use super::rows::{self, Reader, Standing};
 use crate::allowance::Allowances;
 use crate::done::{Did, Done};
 use crate::log::anchor::judge;
 use crate::log::{Entry, Head};
 use crate::page::Page;
-use crate::ports::{Clock, Connections, Failure, FanOutQueue, Heads, Inboxes, Memberships, MessageLog, Outbound, ReadBound, Run, read_run};
+use crate::ports::{Clock, Connections, Failure, FanOutQueue, Heads, Inboxes, Memberships, MessageLog, Outbound, ReadBound, read_run};
 use crate::refusal::Refused;
 use crate::settings::Settings;
 use crate::workers::dispatch;
@@ -56,7 +56,7 @@ where
 fn own(page: &SyncPage, caller: &UserId) -> Vec<Head> {
     let SyncOutcome::Ok(missed) = &page.outcome else { return vec![] };
     let own = missed.entries.iter().filter(|entry| entry.sender == *caller);
-    own.map(|entry| Head { position: entry.position, count: entry.count, time: entry.time_ms }).collect()
+    own.map(|entry| Head { position: entry.position, count: entry.count, time: entry.time_ms, group: None }).collect()
 }
 
 /// Conversations that are read at once.
@@ -117,7 +117,7 @@ async fn pages<P: MessageLog + Inboxes + Memberships + Clock>(
 
 /// What was found of one conversation, before it is cut to the page.
 struct Found {
-    standing: Standing,
+    reader: Reader,
     /// The entries follow on this, or on `after`.
     skip: Option<Skip>,
     entries: Vec<Entry>,
@@ -137,11 +137,10 @@ impl Found {
         let bytes: usize = self.entries.iter().map(Entry::stored_bytes).sum();
         let Some(last) = self.entries.last().filter(|_| !self.ended && bytes < room) else { return Ok(self) };
         let bound = ReadBound::bytes(room - bytes).behind(true);
-        let run = read_run(ports, &self.standing.row.conversation, last.position.seq, bound).await?;
+        let run = read_run(ports, self.reader.conversation(), last.position.seq, bound).await?;
         allowances.has_read(run.stored_bytes());
-        self.standing.holds_behind(ports, &caller.user, run.last()).await?;
-        let Run::Whole(more) = run else { return Err(Refused::PositionTooOld) };
-        self.ended = !bound.is_reached_by(&more);
+        let (more, is_all) = self.reader.may_see(ports, &caller.user, run, bound).await?;
+        self.ended = is_all;
         self.entries.extend(more.into_iter().skip(1));
         Ok(self)
     }
@@ -158,16 +157,17 @@ async fn missed<P: MessageLog + Memberships + Clock>(
     allowances: &Allowances,
 ) -> Result<Found, Refused> {
     let SyncFrom { conversation, after } = from;
-    let standing = standing?;
+    let mut reader = Reader::of(conversation, standing)?;
+    if reader.ended().is_some_and(|end| after.seq >= end.seq) {
+        return Ok(Found { reader, skip: None, entries: vec![], ended: true }); // and nothing is read that is not for them
+    }
     // What lies below is not for this user.
-    let last_hidden = standing.row.visible_from.minus(1);
+    let last_hidden = reader.visible_from().minus(1);
     let has = after.seq.max(last_hidden);
     let bound = ReadBound::bytes(room).behind(has > Seq::ZERO);
     let run = read_run(ports, conversation, has.max(Seq::FIRST), bound).await?;
     allowances.has_read(run.stored_bytes());
-    standing.holds_behind(ports, &caller.user, run.last()).await?;
-    let Run::Whole(mut entries) = run else { return Err(Refused::PositionTooOld) };
-    let ended = !bound.is_reached_by(&entries);
+    let (mut entries, ended) = reader.may_see(ports, &caller.user, run, bound).await?;
     let mut skip = None;
     if after.seq < last_hidden {
         if entries.is_empty() {
@@ -179,12 +179,12 @@ async fn missed<P: MessageLog + Memberships + Clock>(
         judge(ports, settings.epoch, conversation, *after, entries.first().map(|entry| entry.position), &allowances.searches).await?;
         entries.remove(0);
     }
-    Ok(Found { standing, skip, entries, ended })
+    Ok(Found { reader, skip, entries, ended })
 }
 
 /// As much as the page takes; its first conversation takes one entry whatever its size. `None`: nothing of it fits.
 fn cut(found: Result<Found, Refused>, page: &mut Page) -> Option<SyncOutcome> {
-    let Found { skip, entries, ended, .. } = match found {
+    let Found { reader, skip, entries, ended } = match found {
         Err(refused) => {
             let refusal = refused.to_wire();
             return page.take(encode(&refusal).len()).then_some(SyncOutcome::Refused(refusal));
@@ -204,5 +204,5 @@ fn cut(found: Result<Found, Refused>, page: &mut Page) -> Option<SyncOutcome> {
         return None;
     }
     let done = ended && taken.len() == all;
-    Some(SyncOutcome::Ok(Missed { skip, entries: taken, done }))
+    Some(SyncOutcome::Ok(Missed { skip, entries: taken, done, ended: reader.ended() }))
 }

@@ -2,16 +2,16 @@
 #![expect(clippy::missing_panics_doc, reason = "said once for all, in the first lines")]
 
 use chatlane_protocol::{
-    Body, ClientMessageId, ConnectionId, ConversationId, DeviceId, ErrorCode, NewMessage, Position, Refusal, RequestId, Seq, UnixMillis,
-    UserId, limits,
+    Body, ClientMessageId, ConnectionId, ConversationId, DeviceId, EntryKind, ErrorCode, GroupSettings, Metadata, NewMessage, Position,
+    Refusal, RequestId, Seq, Title, UnixMillis, UserId, limits,
 };
 
 use crate::Settings;
 use crate::deployment::{Deployment, Keys, Secret};
 use crate::log::admission::Bucket;
 use crate::log::kinds::direct_conversation;
-use crate::log::{CreatedEntry, Entry, Facts, Head, Kept, Kind, MessageEntry, Policy, Role};
-use crate::ports::{Connection, Creation, InboxPlace, InboxRow, Member};
+use crate::log::{CreatedEntry, Entry, Facts, GroupCreatedEntry, Head, Kept, Kind, MessageEntry, Policy, Role};
+use crate::ports::{Connection, Creation, Description, InboxPlace, InboxRow, Joining, Member};
 use crate::requests::caller::Caller;
 use crate::settings::Limits;
 use crate::workers::task::Task;
@@ -92,6 +92,7 @@ pub fn facts(number: u64) -> Facts {
     Facts {
         count: number.saturating_sub(1),
         membership_changed: Seq::FIRST,
+        settings_changed: Seq::ZERO,
         removed: Seq::ZERO,
         policy: Policy::DIRECT,
         members: 2,
@@ -125,7 +126,7 @@ pub fn message_kind(body: Body) -> Kind {
 
 /// The head when the delivery of entry `number` of a direct conversation has begun.
 pub fn head(number: u64) -> Head {
-    Head { position: position(number), count: facts(number).count, time: start() }
+    Head { position: position(number), count: facts(number).count, time: start(), group: None }
 }
 
 /// Entry `number`, which says this.
@@ -141,7 +142,12 @@ pub fn entry_of_bytes(conversation: &ConversationId, number: u64, sender: &str, 
 /// Bob's largest entry that any version of `send` has taken: its live frame with the longest numbers is 30 KB.
 pub fn largest_entry(conversation: &ConversationId, number: u64) -> Entry {
     let one = entry(conversation, number, "bob");
-    let rest = chatlane_protocol::Entry::live_frame_bytes_max(conversation, &one.sender, &one.client_message_id, &text("x")) - 1;
+    let rest = chatlane_protocol::Entry::live_frame_bytes_max(
+        conversation,
+        &one.sender,
+        &one.client_message_id,
+        EntryKind::Message { body: text("x") },
+    ) - 1;
     let mut one = entry_of_bytes(conversation, number, "bob", limits::PAGE_BYTES_MAX - rest);
     (one.time, one.facts.count, one.position.epoch) = (UnixMillis::MAX, limits::INTEGER_MAX, u32::MAX);
     one
@@ -154,10 +160,23 @@ pub fn wire(entries: &[Entry]) -> Vec<chatlane_protocol::Entry> {
 
 /// The task of entries `first` to `last` of a direct conversation, none of which is its sender's own.
 pub fn task(conversation: &ConversationId, first: u64, last: u64) -> Task {
-    let Head { position, count, time } = head(last);
+    let Head { position, count, time, group } = head(last);
     let conversation = conversation.clone();
     let (own, queued, first) = (vec![], start(), seq(first));
-    Task { conversation, first, last: position, count, time, own, queued, origin: None, sender: None, undelivered: None, check: false }
+    Task {
+        conversation,
+        first,
+        last: position,
+        count,
+        time,
+        own,
+        queued,
+        origin: None,
+        sender: None,
+        group,
+        undelivered: None,
+        check: false,
+    }
 }
 
 /// The same, queued by a request of this user.
@@ -183,7 +202,7 @@ pub fn place(row: InboxRow) -> InboxPlace {
 /// The creation of a direct conversation; the first of the two creates it.
 pub fn creation(conversation: &ConversationId, one: &UserId, other: &UserId) -> Creation {
     let created = CreatedEntry::direct(one, other);
-    let members = created.members.iter().map(member).collect();
+    let members = created.members.iter().map(|user| joining(conversation, created.other_than(user), &member(user))).collect();
     let entry = Entry {
         conversation: conversation.clone(),
         position: position(1),
@@ -193,7 +212,29 @@ pub fn creation(conversation: &ConversationId, one: &UserId, other: &UserId) -> 
         facts: created.direct_facts(&settings().keys.users, start()),
         kind: Kind::Created(created),
     };
-    Creation { entry, members, a_day_max: u64::MAX }
+    Creation { entry, members, description: Description::default(), a_day_max: u64::MAX }
+}
+
+/// The creation of a group by the first of these, all of whom have had their roles from entry 1 on.
+pub fn group_creation(conversation: &ConversationId, members: &[(&str, Role)]) -> Creation {
+    let users: Vec<UserId> = members.iter().map(|(name, _)| user(name)).collect();
+    let created = GroupCreatedEntry::new(&users[0], &users[1..], GroupSettings::default());
+    let owners = members.iter().filter(|(_, role)| *role == Role::Owner).count();
+    let facts = Facts { owners: u32::try_from(owners).expect("a few"), ..created.facts(&settings().keys.users, start()) };
+    let member = |(user, (_, role)): (&UserId, &(&str, Role))| Member { role: *role, ..member(user) };
+    let members = users.iter().zip(members).map(member).map(|member| joining(conversation, None, &member)).collect();
+    let entry = Entry { facts, kind: Kind::GroupCreated(created), ..creation(conversation, &users[0], &users[0]).entry };
+    Creation { entry, members, description: Description::default(), a_day_max: u64::MAX }
+}
+
+/// A group's title and metadata.
+pub fn description(title: &str, metadata: &str) -> Description {
+    Description { title: Title::new(title).expect("a title"), metadata: Metadata::new(metadata).expect("metadata") }
+}
+
+/// The rows of a new member, who has read nothing.
+pub fn joining(conversation: &ConversationId, with: Option<&UserId>, member: &Member) -> Joining {
+    Joining { member: member.clone(), row: InboxRow::new(conversation.clone(), with.cloned(), member) }
 }
 
 /// A session of device 1, accepted at the start, with an hour left.

@@ -5,6 +5,7 @@
 //! same time and again on what an earlier run left behind. It panics where the backend breaks it.
 #![expect(clippy::missing_panics_doc, reason = "said once for all, in the lines above")]
 
+mod changes;
 mod creation;
 mod cursors;
 mod deployment;
@@ -16,6 +17,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use chatlane_protocol::{ConversationId, UserId};
 
+pub use self::changes::*;
 pub use self::creation::*;
 pub use self::cursors::*;
 pub use self::deployment::*;
@@ -103,6 +105,14 @@ macro_rules! contract_facts {
             strangers_and_unknown_conversations_have_no_row
             all_members_come_in_the_order_of_their_ids
             an_inbox_comes_in_pages_in_the_order_of_its_conversations
+            // --- changes of groups
+            a_member_comes_goes_and_comes_again
+            a_role_changes_in_both_rows_and_leaves_the_cursors
+            a_change_whose_slot_is_taken_changes_no_row
+            a_change_of_a_row_that_is_another_stores_nothing
+            of_changes_and_messages_at_once_exactly_one_is_stored
+            forty_join_and_twenty_leave_in_one_step
+            descriptions_come_in_the_order_asked
             // --- the deployment's item
             a_deployment_is_founded_once_and_everybody_is_answered_the_one_that_stands
             // --- cursors
@@ -158,5 +168,5 @@ fn fresh_user() -> UserId {
 
 /// Entry `number`, which came a second after the one before it.
 fn head(number: u64) -> Head {
-    Head { position: builders::position(number), count: number - 1, time: builders::start().plus_ms(1000 * number) }
+    Head { position: builders::position(number), count: number - 1, time: builders::start().plus_ms(1000 * number), group: None }
 }

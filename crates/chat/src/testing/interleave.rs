@@ -1,12 +1,15 @@
-//! A seeded interleaver: runs the real [`crate::requests::send::send`], and with it the append, of many writers on one thread, and
-//! decides between any two awaits who goes on, what is lost and who dies.
+//! A seeded interleaver: runs the real [`crate::requests::send::send`] and [`crate::requests::manage::change`], and with them the append,
+//! of many writers on one thread, and decides between any two awaits who goes on, what is lost and who dies.
 //!
 //! Every call of a port is two steps of the schedule: it takes effect, and it is answered. Between them, and before the first, anything
 //! else may run. A seed fixes the whole schedule: who sends what from which anchor, the order of all steps and all faults. Tasks go to
 //! the real [`crate::workers::fan_out::fan_out`], one step each. After each answer and at the end a judge compares log, answers and
 //! posted frames with L1 to L5, with M1 where alice is removed, and with R1 where a stranger sends too.
 //!
-//! The scenario is that of the models that the design was checked with (attempts of one message that overlap, stale writers, zombies
+//! There are two scenes. In a group ([`Scene::Group`]) users also add, remove, leave, give roles, lock and close, transactions are seen
+//! half, and the judge folds the log itself: who was permitted what (M1), and what facts, rows and refusals have to be.
+//!
+//! The scenario of the direct conversation is that of the models that the design was checked with (attempts of one message that overlap, stale writers, zombies
 //! with a put in flight, SDK re-sends, batches, a restore), on the real code instead of a sketch of it. The same scenario run with one
 //! [`Mutation`] in the ports must break; that is how the schedules show that they reach the places that matter.
 //!
@@ -14,8 +17,12 @@
 //! one fan-out worker, whose raise of the head is always answered here (`tests/fan_out.rs` has the cases).
 
 mod device;
+mod frame;
+mod group;
+mod half;
 mod judge;
 mod mutations;
+mod races;
 mod rng;
 mod script;
 mod steps;
@@ -26,23 +33,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use chatlane_protocol::frames::SendAnswer;
-use chatlane_protocol::request::{Open, SendMessages};
-use chatlane_protocol::{ClientMessageId, ConnectionId, ConversationId, DeviceId, RequestId, UnixMillis, UserId};
+use chatlane_protocol::request::Open;
+use chatlane_protocol::{ClientMessageId, ConnectionId, ConversationId, DeviceId, RequestId, Seq, UnixMillis, UserId};
 use futures_util::FutureExt as _;
 
 use self::device::{Anchors, Device, Wish};
+use self::frame::{Answer, Request, Wanted};
+use self::half::Half;
 use self::judge::Judge;
 pub use self::judge::{Guarantee, Violation};
 pub use self::mutations::Mutation;
 use self::rng::Rng;
-pub use self::tally::{Fault, Tally};
-use crate::done::Done;
+pub use self::tally::{Fault, Race, Tally};
 use crate::log::recheck::Recheck;
 use crate::ports::{Connection, Connections as _, Failure};
 use crate::requests::caller::Caller;
 use crate::requests::open::open;
-use crate::requests::send::send;
 use crate::settings::Settings;
 use crate::testing::builders;
 use crate::testing::desk::{AtDesk, SharedDesk, Waiting};
@@ -58,6 +64,36 @@ const STEPS_MAX: u32 = 100_000;
 
 /// When the schedules happen.
 const START_MS: u64 = 1_800_000_000_000;
+
+/// Where the schedules happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    /// Alice and bob write to each other; alice may be removed, the log restored.
+    Direct,
+    /// Five users, four of them members, write and change the group.
+    Group,
+}
+
+impl Scene {
+    const fn users(self) -> &'static [&'static str] {
+        match self {
+            Self::Direct => &["alice", "bob"],
+            Self::Group => &["alice", "bob", "carol", "dave", "erin"],
+        }
+    }
+
+    /// Devices take turns: the first is alice's, the next bob's.
+    fn caller(self, index: usize) -> Caller {
+        let users = self.users();
+        Caller {
+            user: UserId::new(users[index % users.len()]).expect("this is a user id"),
+            device: DeviceId::new(&format!("3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf00{index}")).expect("this is a UUID"),
+            connection: ConnectionId::new(format!("connection-{index}")).expect("this is a connection id"),
+            connected_at: now(0),
+            expires: UnixMillis::MAX,
+        }
+    }
+}
 
 /// One schedule that has run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,24 +118,24 @@ pub struct Explored {
 }
 
 /// Runs the schedules of these seeds, of the real append (`None`) or with a mutation, up to the first that breaks a guarantee.
-pub fn explore(seeds: Range<u64>, mutation: Option<Mutation>) -> Explored {
+pub fn explore(scene: Scene, seeds: Range<u64>, mutation: Option<Mutation>) -> Explored {
     let mut tally = Tally::default();
     for seed in seeds {
-        let schedule = Run::new(seed, mutation, None).finish();
+        let schedule = Run::new(scene, seed, mutation, None).finish();
         tally.add(&schedule.tally);
         if schedule.violation.is_some() {
-            return Explored { tally, broken: Some(repeat(seed, mutation)) };
+            return Explored { tally, broken: Some(repeat(scene, seed, mutation)) };
         }
     }
     Explored { tally, broken: None }
 }
 
 /// Runs one schedule and records its script.
-pub fn repeat(seed: u64, mutation: Option<Mutation>) -> Schedule {
-    Run::new(seed, mutation, Some(Vec::new())).finish()
+pub fn repeat(scene: Scene, seed: u64, mutation: Option<Mutation>) -> Schedule {
+    Run::new(scene, seed, mutation, Some(Vec::new())).finish()
 }
 
-type Sending = Pin<Box<dyn Future<Output = Result<Done<SendAnswer>, Failure>> + Send>>;
+type Serving = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send>>;
 
 /// One attempt of a frame.
 struct Attempt {
@@ -112,14 +148,17 @@ struct Attempt {
     desk: SharedDesk<Memory>,
     /// Whether its last call was answered and it has not gone on since.
     answered: bool,
+    wanted: Wanted,
+    /// The last entry when it began to run.
+    from: Seq,
     stage: Stage,
 }
 
 enum Stage {
     /// On its way to a function: what a restore does not stop.
-    Travelling(SendMessages),
+    Travelling(Request),
     /// A function runs.
-    Running(Sending),
+    Running(Serving),
 }
 
 /// A step that can be next.
@@ -129,9 +168,11 @@ enum Step {
     Attempt(usize),
     InFlight(usize),
     Worker,
+    Settle,
 }
 
 struct Run {
+    scene: Scene,
     seed: u64,
     rng: Rng,
     mutation: Option<Mutation>,
@@ -139,9 +180,14 @@ struct Run {
     conversation: ConversationId,
     settings: Settings,
     devices: Vec<Device>,
-    /// Messages made so far by each of the two users: ids are unique per user, not across users.
-    numbers: [u32; 2],
+    users: Vec<UserId>,
+    /// Whom most changes of a group are about.
+    focus: Option<UserId>,
+    /// What each of the users made so far: ids are unique per user, not across users.
+    numbers: Vec<u32>,
     attempts: Vec<Attempt>,
+    /// A transaction that is seen half.
+    half: Option<Half>,
     /// Writes whose writer is dead or was answered "unavailable".
     in_flight: Vec<Waiting<Memory>>,
     /// Tasks that a worker had and did not delete, and how often they will have been received.
@@ -161,7 +207,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64, mutation: Option<Mutation>, script: Option<Vec<String>>) -> Self {
+    fn new(scene: Scene, seed: u64, mutation: Option<Mutation>, script: Option<Vec<String>>) -> Self {
         let mut rng = Rng::new(seed);
         let mut settings = builders::settings();
         if rng.one_in(8) {
@@ -175,40 +221,34 @@ impl Run {
             Some(Mutation::RowReadAgainForRecentChangesOnly) => Recheck { apart_ms: u64::MAX, ..SOON },
             _ => settings.limits.recheck,
         };
-        let restored = rng.one_in(4);
+        let restored = scene == Scene::Direct && rng.one_in(4);
         let restore_at = restored.then(|| 60 + count(rng.below(300)));
-        let removal_at = (!restored && rng.one_in(3)).then(|| 10 + count(rng.below(120)));
-        // A restore needs traffic before and after it.
-        let (frames_max, attempts_min) = if restored { (3, 4) } else { (2, 2) };
-        let attempts_max = attempts_min + rng.below(4);
-        let mut devices: Vec<Device> = (0..2 + rng.below(3))
-            .map(|index| {
-                let anchors = match mutation {
-                    Some(Mutation::NewerAnchorOnRetry) => Anchors::Refreshed,
-                    _ if rng.one_in(12) => Anchors::Beyond,
-                    _ => Anchors::Known,
-                };
-                let frames = 1 + rng.below(frames_max);
-                Device::new(caller(index), anchors, count(frames), count(attempts_max))
-            })
-            .collect();
-        // Other mutations read too much for anybody.
-        if matches!(mutation, None | Some(Mutation::LogBeforeRow)) && rng.one_in(4) {
-            let stranger = Caller { user: UserId::new("mallory").expect("this is a user id"), ..caller(devices.len()) };
-            devices.push(Device::new(stranger, Anchors::Known, 1, 2));
-        }
+        let removal_at = (scene == Scene::Direct && !restored && rng.one_in(3)).then(|| 10 + count(rng.below(120)));
+        let devices = devices(scene, mutation, restored, &mut rng);
         let memory = Memory::at(now(0));
-        let conversation = created(&memory, &settings, &devices[0].caller, &devices[1].caller.user);
-        watch(&memory, &devices[1].caller);
+        let users: Vec<UserId> = (0..scene.users().len()).map(|index| scene.caller(index).user).collect();
+        let conversation = match scene {
+            Scene::Direct => created(&memory, &settings, &devices[0].caller, &users[1]),
+            Scene::Group => group::created(&memory, &settings, &mut rng),
+        };
+        match scene {
+            Scene::Direct => watch(&memory, &devices[1].caller),
+            Scene::Group => (0..users.len()).for_each(|index| watch(&memory, &scene.caller(index))),
+        }
+        let judge = Judge::new(scene, mutation.is_none(), settings.keys.users.clone(), &memory.state().log[&conversation]);
         Self {
+            scene,
             seed,
             mutation,
             memory,
             conversation,
             settings,
             devices,
-            numbers: [0; 2],
+            numbers: vec![0; users.len()],
+            focus: (scene == Scene::Group).then(|| group::focus(&mut rng, &users)),
+            users,
             attempts: Vec::new(),
+            half: None,
             in_flight: Vec::new(),
             visible_again: Vec::new(),
             fault_one_in: [0, 40, 15, 6][rng.below(4)],
@@ -216,7 +256,7 @@ impl Run {
             removal_at,
             steps: 0,
             time: Arc::default(),
-            judge: Judge::new(mutation.is_none()),
+            judge,
             tally: Tally { schedules: 1, ..Tally::default() },
             script,
             rng,
@@ -247,19 +287,23 @@ impl Run {
                 Step::Attempt(index) => self.attempt(index),
                 Step::InFlight(index) => self.arrive(index),
                 Step::Worker => self.worker(),
+                Step::Settle => self.settle(),
             }
         }
-        {
+        if self.judge.is_satisfied() {
             let state = self.memory.state();
-            let log = &state.log[&self.conversation];
-            self.tally.stored = log.len() as u64 - 1;
-            self.judge.at_the_end(log);
+            self.tally.stored = (state.log[&self.conversation].len() as u64).saturating_sub(self.judge.given());
+            self.judge.at_the_end(&self.conversation, &state);
         }
         let violation = self.judge.into_violation();
         Schedule { seed: self.seed, tally: self.tally, violation, script: self.script.unwrap_or_default() }
     }
 
     fn possible(&self, steps: &mut Vec<Step>) {
+        if self.half.is_some() {
+            steps.extend((0..self.attempts.len()).map(Step::Attempt));
+            return steps.push(Step::Settle);
+        }
         let clients = self.devices.iter().enumerate().filter(|(_, device)| device.wish() != Wish::Rest);
         steps.extend(clients.map(|(index, _)| Step::Client(index)));
         steps.extend((0..self.attempts.len()).map(Step::Attempt));
@@ -273,11 +317,39 @@ impl Run {
 /// All ports of one writer.
 type Ports = AtDesk<Memory, Box<dyn Fn() -> UnixMillis + Send + Sync>>;
 
-fn sending(mutation: Option<Mutation>, ports: Ports, draw: u64, settings: Settings, caller: Caller, request: SendMessages) -> Sending {
+fn serving(mutation: Option<Mutation>, ports: Ports, draw: u64, settings: Settings, caller: Caller, request: Request) -> Serving {
     match mutation {
-        None => Box::pin(async move { send(&ports, &settings, &caller, &request).await }),
-        Some(mutation) => Box::pin(async move { mutations::send_through(mutation, ports, draw, &settings, &caller, request).await }),
+        None => Box::pin(async move { frame::answer(&ports, &settings, &caller, &request).await }),
+        Some(mutation) => Box::pin(async move { mutations::answer_through(mutation, ports, draw, &settings, &caller, request).await }),
     }
+}
+
+fn devices(scene: Scene, mutation: Option<Mutation>, restored: bool, rng: &mut Rng) -> Vec<Device> {
+    // A restore needs traffic before and after it.
+    let (frames_max, attempts_min) = if restored { (3, 4) } else { (2, 2) };
+    let attempts_max = attempts_min + rng.below(4);
+    let (devices, beyond_one_in) = match scene {
+        Scene::Direct => (2 + rng.below(3), 12),
+        Scene::Group => (4 + rng.below(4), 6),
+    };
+    let mut devices: Vec<Device> = (0..devices)
+        .map(|index| {
+            let anchors = match mutation {
+                Some(Mutation::NewerAnchorOnRetry) => Anchors::Refreshed,
+                Some(Mutation::NewerAnchorOnRetryOfAChange) => Anchors::RefreshedForChanges,
+                _ if rng.one_in(beyond_one_in) => Anchors::Beyond,
+                _ => Anchors::Known,
+            };
+            let frames = 1 + rng.below(frames_max);
+            Device::new(scene.caller(index), anchors, count(frames), count(attempts_max))
+        })
+        .collect();
+    // Other mutations read too much for anybody.
+    if scene == Scene::Direct && matches!(mutation, None | Some(Mutation::LogBeforeRow)) && rng.one_in(4) {
+        let stranger = Caller { user: UserId::new("mallory").expect("this is a user id"), ..scene.caller(devices.len()) };
+        devices.push(Device::new(stranger, Anchors::Known, 1, 2));
+    }
+    devices
 }
 
 /// The direct conversation of the two, with nothing in it.
@@ -291,21 +363,9 @@ fn created(memory: &Memory, settings: &Settings, caller: &Caller, with: &UserId)
     opened.expect("the memory backend never waits nor refuses a conversation").answer.conversation.conversation
 }
 
-/// Devices take turns: even ones are alice's, odd ones bob's.
-fn caller(index: usize) -> Caller {
-    let user = if index.is_multiple_of(2) { "alice" } else { "bob" };
-    Caller {
-        user: UserId::new(user).expect("this is a user id"),
-        device: DeviceId::new(&format!("3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf00{index}")).expect("this is a UUID"),
-        connection: ConnectionId::new(format!("connection-{index}")).expect("this is a connection id"),
-        connected_at: now(0),
-        expires: UnixMillis::MAX,
-    }
-}
-
-/// One who receives everything: what the judge sees of the deliveries.
+/// One who receives everything that is for this user: what the judge sees of the deliveries.
 fn watch(memory: &Memory, caller: &Caller) {
-    let connection = ConnectionId::new("watch").expect("this is a connection id");
+    let connection = ConnectionId::new(caller.user.as_str()).expect("this is a connection id");
     let session = Connection { connection, device: caller.device, connected_at: caller.connected_at, expires: UnixMillis::MAX };
     let registered = memory.register(&caller.user, &session, now(0)).now_or_never();
     registered.expect("the memory backend never waits").expect("the memory backend never fails");

@@ -7,10 +7,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
 
 use crate::deployment::Deployment;
-use crate::log::{Entry, Head, Kind};
+use crate::log::{Entry, Head};
 use crate::ports::{
-    Accounts, Advance, Advanced, Clock, Connection, Connections, Created, Creation, Creations, Deployments, Failure, FanOutQueue, Heads,
-    InboxPlace, InboxRow, Inboxes, Member, Memberships, MessageLog, Meter, Outbound, PostOutcome, Put, ReadBound, Registered,
+    Accounts, Advance, Advanced, Change, Clock, Connection, Connections, Created, Creation, Creations, Deployments, Description, Failure,
+    FanOutQueue, Heads, InboxPlace, InboxRow, Inboxes, Joining, Member, Membership, Memberships, MessageLog, Meter, Outbound, PostOutcome,
+    Put, ReadBound, Registered, RowChange, Span,
 };
 use crate::ports::{ConnectionsOfUser, Gate};
 use crate::workers::task::Task;
@@ -32,6 +33,10 @@ pub struct State {
     pub log: BTreeMap<ConversationId, BTreeMap<Seq, Entry>>,
     /// How far delivery has begun.
     pub heads: BTreeMap<ConversationId, Head>,
+    /// What conversations are called.
+    pub descriptions: BTreeMap<ConversationId, Description>,
+    /// The spans of those who have left.
+    pub left: BTreeMap<(ConversationId, UserId), Vec<Span>>,
     /// Rows of members.
     pub members: BTreeMap<(ConversationId, UserId), Member>,
     /// Inboxes.
@@ -101,6 +106,15 @@ impl Memory {
 }
 
 impl State {
+    fn version(&self, conversation: &ConversationId, user: &UserId) -> Option<Seq> {
+        Some(self.members.get(&(conversation.clone(), user.clone()))?.version)
+    }
+
+    fn join(&mut self, conversation: &ConversationId, Joining { member, row }: &Joining) {
+        self.members.insert((conversation.clone(), member.user.clone()), member.clone());
+        self.inboxes.entry(member.user.clone()).or_default().insert(conversation.clone(), row.clone());
+    }
+
     fn readable(&self, user: &UserId, conversation: &ConversationId) -> Result<(), Failure> {
         let damaged = self.damaged.contains(&(user.clone(), conversation.clone()));
         if damaged { Err(Failure::unreadable("read an inbox row", "it is damaged")) } else { Ok(()) }
@@ -179,16 +193,49 @@ impl Creations for Memory {
         *opened += 1;
         state.heads.insert(conversation.clone(), Head::default());
         state.log.entry(conversation.clone()).or_default().insert(entry.position.seq, entry.clone());
-        for member in &creation.members {
-            state.members.insert((conversation.clone(), member.user.clone()), member.clone());
-            let with = match &entry.kind {
-                Kind::Created(created) => created.other_than(&member.user).cloned(),
-                Kind::Message(_) | Kind::Later(_) => None,
-            };
-            let row = InboxRow::new(conversation.clone(), with, member);
-            state.inboxes.entry(member.user.clone()).or_default().insert(conversation.clone(), row);
+        state.descriptions.insert(conversation.clone(), creation.description.clone());
+        for joining in &creation.members {
+            state.join(conversation, joining);
         }
         Ok(Created::New)
+    }
+
+    async fn change(&self, change: &Change) -> Result<Put, Failure> {
+        let mut state = self.state();
+        let Change { entry, rows, description } = change;
+        let conversation = &entry.conversation;
+        if let Some(occupant) = state.log.get(conversation).and_then(|log| log.get(&entry.position.seq)) {
+            return Ok(Put::Taken(Box::new(occupant.clone())));
+        }
+        let is_as_it_was = |row: &RowChange| match row {
+            RowChange::Join(Joining { member, .. }) => state.version(conversation, &member.user).is_none(),
+            RowChange::Role { member, was } => state.version(conversation, &member.user) == Some(*was),
+            RowChange::Leave { member, .. } => state.version(conversation, &member.user) == Some(member.version),
+        };
+        if !rows.iter().all(is_as_it_was) {
+            return Ok(Put::Contended);
+        }
+        state.log.entry(conversation.clone()).or_default().insert(entry.position.seq, entry.clone());
+        for row in rows {
+            match row {
+                RowChange::Join(joining) => state.join(conversation, joining),
+                RowChange::Role { member, .. } => {
+                    state.members.insert((conversation.clone(), member.user.clone()), member.clone());
+                    if let Some(row) = state.inboxes.get_mut(&member.user).and_then(|rows| rows.get_mut(conversation)) {
+                        (row.role, row.version) = (member.role, member.version);
+                    }
+                }
+                RowChange::Leave { member, spans } => {
+                    state.members.remove(&(conversation.clone(), member.user.clone()));
+                    if let Some(rows) = state.inboxes.get_mut(&member.user) {
+                        rows.remove(conversation);
+                    }
+                    state.left.insert((conversation.clone(), member.user.clone()), spans.clone());
+                }
+            }
+        }
+        state.descriptions.extend(description.clone().map(|description| (conversation.clone(), description)));
+        Ok(Put::Stored)
     }
 }
 
@@ -211,6 +258,21 @@ impl Memberships for Memory {
 
     async fn member_consistent(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Member>, Failure> {
         self.member(conversation, user).await
+    }
+
+    async fn memberships(&self, conversation: &ConversationId, users: &[UserId]) -> Result<Vec<Membership>, Failure> {
+        let state = self.state();
+        let of = |user: &UserId| {
+            let key = (conversation.clone(), user.clone());
+            let spans = state.left.get(&key).cloned().unwrap_or_default();
+            Membership { user: user.clone(), member: state.members.get(&key).cloned(), spans }
+        };
+        Ok(users.iter().map(of).collect())
+    }
+
+    async fn descriptions(&self, conversations: &[ConversationId]) -> Result<Vec<Option<Description>>, Failure> {
+        let state = self.state();
+        Ok(conversations.iter().map(|conversation| state.descriptions.get(conversation).cloned()).collect())
     }
 
     async fn members(&self, conversation: &ConversationId) -> Result<Vec<Member>, Failure> {
@@ -265,7 +327,7 @@ impl Heads for Memory {
         let head = state.heads.get_mut(conversation).ok_or_else(missing)?;
         let before = head.position;
         if to.position > before {
-            *head = to;
+            *head = Head { group: to.group.or(head.group), ..to };
         }
         Ok(before)
     }

@@ -1,15 +1,21 @@
-//! Alice and bob have a direct conversation: where most tests of the use cases begin.
+//! Alice and bob have a direct conversation, or alice and others a group: where most tests of the use cases begin.
 
+use chatlane_protocol::frames::ChangeAnswer;
 use chatlane_protocol::request::SendMessages;
-use chatlane_protocol::{ConversationId, NewMessage, Outcome, Refusal, UserId};
+use chatlane_protocol::{ConversationId, NewMessage, Outcome, Position, Refusal, UserId};
 
-use super::builders::{caller, creation, direct, entry, head, request_id, seq, settings, start, user};
+use super::builders::{
+    caller, conversation, creation, direct, entry, group_creation, head, message_id, request_id, seq, settings, start, user,
+};
 use super::faulty::Faulty;
 use super::ready::block_on;
 use crate::Settings;
 use crate::done::{Did, Done};
-use crate::log::{Entry, Facts};
-use crate::ports::{Created, Creations as _, Failure, Heads as _, InboxRow, MessageLog as _, Put};
+use crate::log::draft::Draft;
+use crate::log::{ChangeEntry, Entry, Facts, Role};
+use crate::ports::{Created, Creation, Creations as _, Failure, Heads as _, InboxRow, MessageLog as _, Put};
+use crate::refusal::Refused;
+use crate::requests::manage::{Asked, change};
 use crate::requests::send::send;
 use crate::workers::task::Task;
 
@@ -19,7 +25,7 @@ pub struct Stage {
     pub ports: Faulty,
     /// The documented defaults.
     pub settings: Settings,
-    /// Of alice and bob.
+    /// Of alice and bob, or the group.
     pub conversation: ConversationId,
 }
 
@@ -29,9 +35,17 @@ impl Stage {
     /// Alice has created the conversation; its delivery has begun.
     pub fn new() -> Self {
         let (alice, bob) = (user("alice"), user("bob"));
-        let conversation = direct(&alice, &bob);
-        let stage = Self { ports: Faulty::new(start()), settings: settings(), conversation };
-        let created = block_on(stage.ports.memory.create(&creation(&stage.conversation, &alice, &bob)));
+        Self::created(&creation(&direct(&alice, &bob), &alice, &bob))
+    }
+
+    /// A group of these, which the first of them has created; its delivery has begun.
+    pub fn group(members: &[(&str, Role)]) -> Self {
+        Self::created(&group_creation(&conversation("gGroup"), members))
+    }
+
+    fn created(creation: &Creation) -> Self {
+        let stage = Self { ports: Faulty::new(start()), settings: settings(), conversation: creation.entry.conversation.clone() };
+        let created = block_on(stage.ports.memory.create(creation));
         assert!(matches!(created, Ok(Created::New)), "an empty backend");
         stage.deliver_up_to(1);
         stage
@@ -138,6 +152,15 @@ impl Stage {
         let asked = request.messages.iter().map(|message| &message.client_message_id);
         assert!(asked.eq(answer.results.iter().map(|result| &result.client_message_id)), "one result for each, in order");
         Ok(Done { answer: answer.results.into_iter().map(|result| result.outcome).collect(), did })
+    }
+
+    /// A change that `who` asks for under this id. Also asserts that the answer names the request and the conversation.
+    pub fn change(&self, who: &str, id: &str, anchor: Position, kind: ChangeEntry) -> Result<Done<ChangeAnswer>, Refused> {
+        let draft = Draft { client_message_id: message_id(id), anchor, kind };
+        let asked = Asked { id: request_id("r-1"), conversation: self.conversation.clone(), draft };
+        let done = block_on(change(&self.ports, &self.settings, &caller(who), &asked))?;
+        assert_eq!((&done.answer.id, &done.answer.conversation), (&asked.id, &asked.conversation));
+        Ok(done)
     }
 
     /// One message of alice.

@@ -18,6 +18,7 @@
 //! fail while their process lives (`tests/fan_out.rs` and `tests/hello.rs` have these).
 
 mod actors;
+pub mod membership;
 mod mutated;
 mod names;
 mod search;

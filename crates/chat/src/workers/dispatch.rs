@@ -29,6 +29,7 @@ pub(crate) fn task(conversation: &ConversationId, (first, last): (Seq, Head), se
         queued: now,
         origin: None,
         sender: Some(sender),
+        group: last.group,
         undelivered: None,
         check: false,
     }

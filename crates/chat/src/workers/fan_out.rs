@@ -5,16 +5,18 @@
 //! until a worker ends well (L4). Receivers drop what they have (D1), so posting twice is harmless and missing is not.
 
 mod leaving;
+mod members;
 mod plan;
 mod posting;
 mod range;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chatlane_protocol::{ConnectionId, Position, UnixMillis, UserId};
-use futures_util::future::{try_join, try_join_all, try_join3};
+use futures_util::future::{try_join_all, try_join3};
 
 use self::leaving::leave;
+use self::members::{agreed, named, settled, writes_rows};
 use self::plan::plan;
 pub use self::posting::POSTING_ENDS_MS_BEFORE;
 use self::posting::post_all;
@@ -22,13 +24,18 @@ use self::range::{lowest, read_range};
 use super::sweep;
 use super::task::Task;
 use crate::log::Entry;
+use crate::log::hash::UserKey;
 use crate::ports::{Clock, Connections, Failure, FanOutQueue, Heads, Memberships, MessageLog, Outbound, ReadBound};
 
 /// A task that the queue accepted so much later than it was made is a redriven dead letter: SQS takes those for new messages, with a
 /// new time and a receive count that begins again ("Learn how to configure a dead-letter queue redrive").
 pub const REDRIVEN_AFTER_MS: u64 = 60_000;
 
+/// When a task comes again whose members were not to be seen.
+const AGAIN_AFTER_S: u32 = 1;
+
 /// What a worker did with a task.
+#[expect(clippy::struct_excessive_bools, reason = "each says of one thing whether it happened")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FanOutOutcome {
     /// The task was received before, or is a redriven dead letter: what the head was is not known any more.
@@ -49,6 +56,8 @@ pub struct FanOutOutcome {
     pub given_up: usize,
     /// It was a check, and nobody had begun the delivery: the task is queued now.
     pub swept: bool,
+    /// Who the members are was not to be seen, for transactions that were in the way: the task is queued again.
+    pub unsettled: bool,
     /// The first reason why connections were left, skipped or given up.
     pub cause: Option<Failure>,
     /// Who is charged for it, in equal shares; a user may have several: the senders of what was read, or, where connections do not read what
@@ -65,8 +74,8 @@ pub struct Received {
     pub accepted: UnixMillis,
 }
 
-/// Delivers one task; `ends` is when the function's time is over. `Err`: nothing is lost, the queue repeats it.
-pub async fn fan_out<P>(ports: &P, task: &Task, received: Received, ends: UnixMillis) -> Result<FanOutOutcome, Failure>
+/// Delivers one task. `key` is the deployment's for users; `ends` is when the function's time is over. `Err`: nothing is lost, the queue repeats it.
+pub async fn fan_out<P>(ports: &P, key: &UserKey, task: &Task, received: Received, ends: UnixMillis) -> Result<FanOutOutcome, Failure>
 where
     P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Outbound + Clock,
 {
@@ -83,18 +92,33 @@ where
     let (head, members, entries) = try_join3(begin(ports, task), ports.members(conversation), entries).await?;
     let repeated = received.times > 1 || received.accepted.since_ms(task.queued) >= REDRIVEN_AFTER_MS;
     let head = head.filter(|_| !repeated);
-    if head.is_some_and(|head| head > task.last) {
+    // A change of members may have been seen half by whoever went before, and by a hello at that time: its own task comes when it is whole.
+    if head.is_some_and(|head| head > task.last) && !entries.iter().any(writes_rows) {
         return Ok(FanOutOutcome { superseded: true, payers: payers(task, &entries), ..FanOutOutcome::default() });
     }
 
+    let members = match entries.last() {
+        None => members,
+        Some(last) => match agreed(ports, key, task, members, last).await? {
+            Some(members) => members,
+            None if repeated => settled(ports, task).await?,
+            None => {
+                // Its time is set back, so that every version takes it for a task that was received before, which no later one covers.
+                let again = Task { queued: task.queued.minus_ms(REDRIVEN_AFTER_MS), ..task.clone() };
+                ports.enqueue(&again, AGAIN_AFTER_S).await?;
+                return Ok(FanOutOutcome { unsettled: true, payers: payers(task, &entries), ..FanOutOutcome::default() });
+            }
+        },
+    };
     let from = lowest(task, head);
-    let users: Vec<UserId> = members.iter().map(|member| member.user.clone()).collect();
-    let earlier = async { if from < task.first { read_range(ports, conversation, from, task.first.minus(1)).await } else { Ok(vec![]) } };
-    let (sessions, mut all) = try_join(ports.of_users(&users), earlier).await?;
+    let mut all = if from < task.first { read_range(ports, conversation, from, task.first.minus(1)).await? } else { vec![] };
     all.extend(entries.into_iter().filter(|entry| entry.position.seq >= from));
     if let Some(head) = head {
         all.retain(|entry| entry.position.seq >= task.first || entry.position > head);
     }
+    let users: BTreeSet<&UserId> = members.iter().map(|member| &member.user).chain(all.iter().flat_map(named)).collect();
+    let users: Vec<UserId> = users.into_iter().cloned().collect();
+    let sessions = ports.of_users(&users).await?;
 
     let all_outgoing = plan(task, &all, &members, sessions, ports.now());
     let posted = post_all(ports, all_outgoing, ends).await;
@@ -103,6 +127,7 @@ where
         repeated,
         superseded: false,
         swept: false,
+        unsettled: false,
         posted: posted.taken,
         gone: posted.gone.len(),
         throttled: posted.throttled.len(),

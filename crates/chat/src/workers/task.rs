@@ -1,6 +1,6 @@
 //! What the queue carries from the functions that append, and from the sweeper, to those that deliver.
 
-use chatlane_protocol::{ConnectionId, ConversationId, Position, Seq, UnixMillis, UserId};
+use chatlane_protocol::{ConnectionId, ConversationId, GroupMarks, Position, Seq, UnixMillis, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::log::Head;
@@ -28,6 +28,9 @@ pub struct Task {
     /// senders. Tasks of before have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender: Option<u32>,
+    /// What a group is up to the highest ([`Head::group`]). Tasks of before have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupMarks>,
     /// Set when this is what an earlier worker could not post.
     #[serde(rename = "remainder", default, skip_serializing_if = "Option::is_none")]
     pub undelivered: Option<Undelivered>,
@@ -59,7 +62,7 @@ const fn is_zero(number: &u32) -> bool {
 impl Task {
     /// What the head is raised to.
     pub const fn head(&self) -> Head {
-        Head { position: self.last, count: self.count, time: self.time }
+        Head { position: self.last, count: self.count, time: self.time, group: self.group }
     }
 }
 

@@ -317,7 +317,7 @@ fn of_many_conversations_that_are_not_the_callers_sixteen_are_told_at_a_time() {
     assert_eq!(results.pop().unwrap().outcome, CursorOutcome::Ok, "it harms no other");
     let codes: Vec<ErrorCode> = results.into_iter().map(|result| refusal(result.outcome).code).collect();
     assert_eq!((&codes[..16], &codes[16..]), (&[ErrorCode::NotFound; 16][..], &[ErrorCode::Busy; 4][..]));
-    assert_eq!(stage.ports.count("member_consistent"), 16);
+    assert_eq!(stage.ports.count("memberships"), 16);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The fan-out worker: which entries of a task go to whom, in which frames, and what happens to connections that do not take them.
 
+mod groups;
 mod not_taken;
 
 use chatlane_chat::log::{Entry, Head};
@@ -35,7 +36,7 @@ fn try_deliver(stage: &Stage, task: &Task, receives: u32) -> Result<FanOutOutcom
 
 /// The outcome, without who is charged for it.
 fn receive(stage: &Stage, task: &Task, received: Received) -> Result<FanOutOutcome, Failure> {
-    let outcome = block_on(fan_out(&stage.ports, task, received, UnixMillis::MAX))?;
+    let outcome = block_on(fan_out(&stage.ports, &stage.settings.keys.users, task, received, UnixMillis::MAX))?;
     Ok(FanOutOutcome { payers: vec![], ..outcome })
 }
 
@@ -98,7 +99,7 @@ fn the_head_is_told_what_the_task_says_of_its_last_entry() {
     let stage = online(4);
     let last = Task { count: 40, time: start().plus_ms(9), ..task(&stage, 2, 4) };
     deliver(&stage, &last);
-    let expected = Head { position: position(4), count: 40, time: start().plus_ms(9) };
+    let expected = Head { position: position(4), count: 40, time: start().plus_ms(9), group: None };
     assert_eq!(stage.ports.memory.state().heads[&stage.conversation], expected);
     // A task that comes late does not take it back.
     deliver(&stage, &task(&stage, 2, 3));
@@ -235,8 +236,8 @@ fn the_largest_entry_has_a_frame_of_its_own() {
     let stage = online(1);
     let empty = entry_of_bytes(&stage.conversation, 2, "bob", 1);
     let wire = |entry: &Entry| {
-        let chatlane_protocol::EntryKind::Message { body } = entry.to_wire().kind else { panic!("a message") };
-        chatlane_protocol::Entry::live_frame_bytes_max(&stage.conversation, &entry.sender, &entry.client_message_id, &body)
+        let kind = entry.to_wire().kind;
+        chatlane_protocol::Entry::live_frame_bytes_max(&stage.conversation, &entry.sender, &entry.client_message_id, kind)
     };
     let fits = limits::PAGE_BYTES_MAX - wire(&empty) + 1;
     for (number, bytes) in [(2, 100), (3, fits), (4, 100)] {

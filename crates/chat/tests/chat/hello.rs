@@ -73,6 +73,8 @@ fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
     let read = ReadCursor { position: position(4), count: 3 };
     store.memory.change_row(&user("alice"), &ids[1], |row| row.read = read);
     let nothing = ConversationRow {
+        role: None,
+        group: None,
         conversation: ConversationHead { conversation: ids[0].clone(), with: Some(user("user-0")), head: Position::ZERO },
         count: 0,
         time_ms: UnixMillis::ZERO,
@@ -81,6 +83,8 @@ fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
         last: None,
     };
     let unread = ConversationRow {
+        role: None,
+        group: None,
         conversation: ConversationHead { conversation: ids[1].clone(), with: Some(user("user-1")), head: position(9) },
         count: 8,
         time_ms: start().plus_ms(1),

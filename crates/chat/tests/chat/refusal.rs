@@ -1,9 +1,9 @@
 //! How refusals look to a client: one code each, and when to come back.
 
 use chatlane_chat::Refused;
-use chatlane_chat::ports::Failure;
+use chatlane_chat::ports::{Failure, Span};
 use chatlane_chat::refusal::{Distance, RETRY_AFTER_MS};
-use chatlane_chat::testing::builders::position;
+use chatlane_chat::testing::builders::{position, seq};
 use chatlane_protocol::ErrorCode;
 use chatlane_protocol::request::refuse;
 
@@ -11,7 +11,12 @@ use chatlane_protocol::request::refuse;
 fn refusals() -> Vec<(Refused, ErrorCode, Option<u64>)> {
     vec![
         (Refused::NotFound, ErrorCode::NotFound, None),
+        // Of `sync` only something else.
+        (Refused::Ended(Span { from: seq(1), end: position(3) }), ErrorCode::NotFound, None),
         (Refused::Forbidden, ErrorCode::Forbidden, None),
+        (Refused::MembersFull, ErrorCode::MembersFull, None),
+        (Refused::LastOwner, ErrorCode::LastOwner, None),
+        (Refused::NoMember, ErrorCode::NoMember, None),
         (Refused::TooLarge { frame_bytes: 40_000 }, ErrorCode::TooLarge, None),
         (Refused::PositionUnknown, ErrorCode::AnchorUnknown, None),
         (Refused::PositionTooOld, ErrorCode::AnchorTooOld, None),

@@ -13,7 +13,7 @@ use chatlane_chat::testing::stage::Stage;
 use chatlane_chat::workers::task::Task;
 use chatlane_chat::{Did, Done};
 use chatlane_protocol::frames::Stored;
-use chatlane_protocol::{Body, Content, Entry as WireEntry, ErrorCode, NewMessage, Outcome, Position, Refusal, Seq, limits};
+use chatlane_protocol::{Body, Content, Entry as WireEntry, EntryKind, ErrorCode, NewMessage, Outcome, Position, Refusal, Seq, limits};
 
 /// The place of message `number` of a direct conversation, accepted at the start.
 fn stored(number: u64) -> Stored {
@@ -259,7 +259,12 @@ fn an_entry_is_measured_by_its_encoded_live_frame_before_anything_is_read() {
     // A quote takes two bytes on the wire: the encoded form counts.
     let quotes = |count: usize| NewMessage { body: text(&"\"".repeat(count)), ..message("m-1", position(1)) };
     let frame_bytes = |message: &NewMessage| {
-        WireEntry::live_frame_bytes_max(&stage.conversation, &user("alice"), &message.client_message_id, &message.body)
+        WireEntry::live_frame_bytes_max(
+            &stage.conversation,
+            &user("alice"),
+            &message.client_message_id,
+            EntryKind::Message { body: message.body.clone() },
+        )
     };
     let fits = (limits::ENTRY_BYTES_MAX - frame_bytes(&quotes(1))) / 2 + 1;
     let refusal = stage.refusal(quotes(fits + 1));
@@ -313,7 +318,7 @@ fn without_admission_everything_is_taken_and_the_bucket_stays_as_it_was() {
 #[test]
 fn a_strangers_row_that_cannot_be_settled_is_no_answer() {
     let stage = Stage::new();
-    stage.ports.on("member_consistent", Fault::RequestLost);
+    stage.ports.on("memberships", Fault::RequestLost);
     let outcomes = stage.send("mallory", vec![message("m-1", position(1))]).unwrap();
     assert_eq!(code(&outcomes[0]), ErrorCode::Unavailable);
 }

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use chatlane_chat::log::draft::Draft;
+use chatlane_chat::log::{ChangeEntry, Role};
 use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::requests::cursors::{self, Cursor};
-use chatlane_chat::requests::{history, ping, probe, send, sync};
-use chatlane_chat::testing::builders::{caller, conversation, message, message_id, position, request_id, seq};
+use chatlane_chat::requests::manage::{self, Asked};
+use chatlane_chat::requests::{history, look, ping, probe, send, sync};
+use chatlane_chat::testing::builders::{caller, conversation, message, message_id, position, request_id, seq, user};
 use chatlane_chat::testing::faulty::Faulty;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
-use chatlane_protocol::frames::SyncOutcome;
-use chatlane_protocol::request::{History, Ping, PositionIn, Positions, Probe, SendMessages, Sync, SyncFrom};
-use chatlane_protocol::{Action, ConversationId, MessageResult, Outcome, Position, RequestId, Seq};
+use chatlane_protocol::frames::{InfoOutcome, SyncOutcome};
+use chatlane_protocol::request::{History, Info, Members, Ping, PositionIn, Positions, Probe, SendMessages, Sync, SyncFrom};
+use chatlane_protocol::{Action, ConversationId, GroupSettings, MessageResult, Outcome, Position, RequestId, Seq, Title};
 
 /// What a request about the conversation costs: how often each method of a port is called. The rows that are read have one size.
 fn cost(stage: &Stage, who: &Caller, action: Action, to: &ConversationId, named: Position) -> BTreeMap<&'static str, usize> {
@@ -44,8 +47,25 @@ fn cost(stage: &Stage, who: &Caller, action: Action, to: &ConversationId, named:
             block_on(cursors::answer(ports, settings, who, &request, cursor)).unwrap().answer.is_some()
         }
         Action::Ping => block_on(ping::ping(ports, who, &Ping { id, open: vec![conversation] })).unwrap().answer.conversations.is_empty(),
-        // Neither names a conversation by its id.
-        Action::Hello | Action::Open | Action::Refresh => true,
+        Action::Add | Action::Remove | Action::Leave | Action::Role | Action::Settings | Action::Close => {
+            let kind = match action {
+                Action::Add => ChangeEntry::Added(vec![user("mallory")]),
+                Action::Remove => ChangeEntry::Removed(vec![user("bob")]),
+                Action::Leave => ChangeEntry::Left { successor: Some(user("bob")) },
+                Action::Role => ChangeEntry::Role { user: user("mallory"), role: Role::Owner },
+                Action::Settings => ChangeEntry::Settings(GroupSettings { title: Some(Title::default()), ..GroupSettings::default() }),
+                _ => ChangeEntry::Closed,
+            };
+            let asked = Asked { id, conversation, draft: Draft { client_message_id: message_id("m-1"), anchor: named, kind } };
+            block_on(manage::change(ports, settings, who, &asked)).is_err()
+        }
+        Action::Info => {
+            let answer = block_on(look::info(ports, who, &Info { id, conversations: vec![conversation] })).unwrap().answer;
+            matches!(answer.conversations[0].outcome, InfoOutcome::Refused(_))
+        }
+        Action::Members => block_on(look::members(ports, who, &Members { id, conversation, after: None, limit: None })).is_err(),
+        // None names a conversation by its id.
+        Action::Hello | Action::Open | Action::Create | Action::Refresh => true,
     };
     assert!(refused, "{action:?} {named}");
     let mut counts = ports.counts();
@@ -69,7 +89,7 @@ fn every_action_costs_a_stranger_the_same_whether_the_conversation_exists_or_not
             for stage in [&short, &long, &broken] {
                 assert_eq!(cost(stage, &mallory, *action, &stage.conversation, named), none, "{action:?} {named}");
             }
-            let of_the_log = ["read", "read_back", "at", "put", "advance"];
+            let of_the_log = ["read", "read_back", "at", "put", "change", "advance", "descriptions", "members"];
             assert!(of_the_log.iter().all(|call| !none.contains_key(call)), "{action:?}: {none:?}");
         }
     }

@@ -32,7 +32,7 @@ fn check(stage: &Stage, first: u64, last: u64) -> Task {
 }
 
 fn receive(stage: &Stage, task: &Task) -> Result<FanOutOutcome, Failure> {
-    block_on(fan_out(&stage.ports, task, Received { times: 1, accepted: start() }, UnixMillis::MAX))
+    block_on(fan_out(&stage.ports, &stage.settings.keys.users, task, Received { times: 1, accepted: start() }, UnixMillis::MAX))
 }
 
 /// What a check came to that nobody had to wait for.

@@ -2,6 +2,7 @@
 //! theirs; and what is read depends on what is missing.
 
 mod acks;
+mod ended;
 mod pages;
 mod refused;
 

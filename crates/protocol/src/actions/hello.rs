@@ -10,6 +10,7 @@ use super::open::ConversationHead;
 use super::ping::PING_AFTER_IDLE_MS;
 use super::send::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX, MESSAGES_PER_SEND_MAX};
 use crate::entry::Entry;
+use crate::group::{GroupMarks, Role};
 use crate::ids::{ConversationId, DeviceId, RequestId, UserId};
 use crate::integer::{Small, small};
 use crate::position::{Position, Seq, UnixMillis};
@@ -201,6 +202,12 @@ pub struct ConversationRow {
     /// Which, with whom, how far.
     #[serde(flatten)]
     pub conversation: ConversationHead,
+    /// The caller's role in a group; absent for a direct conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// What a group is at the head; absent where no delivery has begun yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupMarks>,
     /// Countable messages up to the head. Unread: `count` − `read_count`.
     pub count: u64,
     /// When the entry at the head was accepted; 0 where there is no head yet. For the order of a list.

@@ -5,6 +5,8 @@
 pub mod cursors;
 pub mod hello;
 pub mod history;
+pub mod look;
+pub mod manage;
 pub mod open;
 pub mod ping;
 pub mod probe;
@@ -170,6 +172,24 @@ actions! {
     Ack "ack" => cursors::Positions, cursors::CursorsAnswer;
     /// The user has read.
     Read "read" => cursors::Positions, cursors::CursorsAnswer;
+    /// Make a group.
+    Create "create" => manage::Create, manage::ChangeAnswer;
+    /// Make users members of a group.
+    Add "add" => manage::Add, manage::ChangeAnswer;
+    /// Take members out of a group.
+    Remove "remove" => manage::Remove, manage::ChangeAnswer;
+    /// Be a member of a group no more.
+    Leave "leave" => manage::Leave, manage::ChangeAnswer;
+    /// Give a member another role.
+    Role "role" => manage::SetRole, manage::ChangeAnswer;
+    /// Change the settings of a group.
+    Settings "settings" => manage::SetSettings, manage::ChangeAnswer;
+    /// End a group.
+    Close "close" => manage::Close, manage::ChangeAnswer;
+    /// What are these conversations called, and how are they set?
+    Info "info" => look::Info, look::InfoAnswer;
+    /// Who belongs to this conversation?
+    Members "members" => look::Members, look::MembersAnswer;
     /// A new token for this connection.
     Refresh "refresh" => refresh::Refresh, refresh::RefreshAnswer;
     /// Is this connection alive, and what is the status of these conversations?

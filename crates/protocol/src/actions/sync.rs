@@ -84,6 +84,9 @@ pub struct Missed {
     pub entries: Vec<Entry>,
     /// Whether that is all there was when it was read.
     pub done: bool,
+    /// The caller is no member any more: the entry that says so, the last that is for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Position>,
 }
 
 /// Entries that are not for this user.

@@ -39,7 +39,7 @@ fn what_a_sync_has_acknowledged_is_not_acknowledged_again_and_what_it_has_not_is
         phone.pass(999);
         let sync = phone.sync();
         assert_eq!(sync.ack[0].position, at(5));
-        let outcome = SyncOutcome::Ok(Missed { skip: None, entries: vec![], done: true });
+        let outcome = SyncOutcome::Ok(Missed { skip: None, entries: vec![], done: true, ended: None });
         let pages = vec![SyncPage { conversation: d1(), outcome }];
         phone.receive(&ServerFrame::Sync(SyncAnswer { id: sync.id, pages, done: true, acked }));
         phone.pass(10_000);

@@ -139,7 +139,7 @@ fn at_most_a_hundred_conversations_are_asked_for_and_those_looked_at_first() {
     phone.go_live((0..150).map(|number| row_of(id(number), 4)));
     let sync = phone.sync();
     assert_eq!((sync.conversations.len(), &sync.conversations[0].conversation), (100, &id(149)));
-    let page = |_| SyncOutcome::Ok(Missed { skip: None, entries: vec![entry(1, 4)], done: true });
+    let page = |_| SyncOutcome::Ok(Missed { skip: None, entries: vec![entry(1, 4)], done: true, ended: None });
     phone.pages(&sync, (0..100).map(page), true);
     phone.ping();
     assert_eq!(phone.sync().conversations.len(), 50);

@@ -52,7 +52,7 @@ fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
             let outcome = if number.is_multiple_of(7) {
                 SyncOutcome::Refused(some_refusal(seq, epoch))
             } else {
-                SyncOutcome::Ok(Missed { skip, entries, done })
+                SyncOutcome::Ok(Missed { skip, entries, done, ended: None })
             };
             ServerFrame::Sync(SyncAnswer {
                 id: sync.id,
@@ -85,7 +85,8 @@ fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
             let status = ConversationStatus { head: at_epoch(epoch, seq), ..status(seq, 1) };
             return phone.pong(&ping, number.is_multiple_of(5), vec![status]);
         }
-        Request::Open(open) => return phone.refuse(&open.id, some_refusal(seq, epoch)),
+        // The session asks for no more than these.
+        other => return phone.refuse(other.id(), some_refusal(seq, epoch)),
     };
     phone.receive(&frame);
 }

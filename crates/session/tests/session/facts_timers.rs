@@ -107,7 +107,7 @@ fn refusals_inside_answers_make_the_pauses_grow_until_an_answer_brings_something
     assert!(pauses_of_syncs.iter().any(|ms| *ms > LONG_MS), "{pauses_of_syncs:?}");
     assert!(pauses_of_syncs[0] <= SHORT_MS, "one answer is one failure: {pauses_of_syncs:?}");
     let sync = phone.sync();
-    let brought = SyncOutcome::Ok(Missed { skip: None, entries: vec![entry(1, 4)], done: true });
+    let brought = SyncOutcome::Ok(Missed { skip: None, entries: vec![entry(1, 4)], done: true, ended: None });
     phone.pages(&sync, [brought, refused()], false);
     phone.pass(SHORT_MS);
     assert_eq!(phone.sync().conversations[0].conversation, d2());

@@ -104,6 +104,8 @@ pub fn restored_to(common: Position) -> Refusal {
 /// `d1` as `hello` answers it.
 pub fn row(head: Position, read: Position) -> frames::ConversationRow {
     frames::ConversationRow {
+        role: None,
+        group: None,
         conversation: ConversationHead { conversation: d1(), with: Some(user("bob")), head },
         count: head.seq.get().saturating_sub(1),
         time_ms: UnixMillis::ZERO,

@@ -141,13 +141,13 @@ impl Phone {
     }
 
     pub fn page(&mut self, sync: &Sync, entries: Vec<Entry>, done: bool) {
-        let outcome = SyncOutcome::Ok(Missed { skip: None, entries, done });
+        let outcome = SyncOutcome::Ok(Missed { skip: None, entries, done, ended: None });
         self.pages(sync, [outcome], done);
     }
 
     /// The page of `d1` skips what is up to `to`.
     pub fn skips(&mut self, sync: &Sync, to: u64, entries: Vec<Entry>, done: bool) {
-        let outcome = SyncOutcome::Ok(Missed { skip: Some(Skip { to: at(to) }), entries, done });
+        let outcome = SyncOutcome::Ok(Missed { skip: Some(Skip { to: at(to) }), entries, done, ended: None });
         self.pages(sync, [outcome], done);
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chatlane_tests_checker::{Check, Guarantee, Violation};
 use serde_json::{Value, json};
 
-use crate::story::{Story, answered, at, attempt, body, cursor, entry, item, of_d1, told};
+use crate::story::{Story, answered, at, attempt, body, changed, cursor, entry, item, of_d1, of_g1, told};
 use Guarantee::{C1, Count, D1, D2, L1, L2, L3, L4, L5, Live, M1, R1};
 
 const HEAD: (&str, &str, &str) = ("conversations", "k", "head");
@@ -225,9 +225,99 @@ const RESTORED: &[Mutation] = &[
     }),
 ];
 
+const META: (&str, &str, &str) = ("conversations", "k", "meta");
+const DAVES: (&str, &str, &str) = ("conversations", "k", "member#dave");
+const DAVES_INBOX: (&str, &str, &str) = ("inboxes", "u", "dave");
+
+/// The same, of the third story.
+const GROUP: &[Mutation] = &[
+    ("who has left writes", &[M1], |s| {
+        let mut attempt = attempt("desk", "99", &["m9"]);
+        attempt["conversation"] = "g1".into();
+        s.before_quiescence(attempt);
+        s.before_quiescence(of_g1("desk", "given_up", json!({"id": "m9"})));
+        let mut entry = item(12, 1, "bob", "m9");
+        (entry["item"]["c"], entry["item"]["n"]) = (json!({"S": "g1"}), json!({"N": "4"}));
+        s.dump.push(entry);
+    }),
+    ("a member writes in a locked group", &[M1], |s| {
+        let mut attempt = attempt("watch", "99", &["m9"]);
+        attempt["conversation"] = "g1".into();
+        s.before_quiescence(attempt);
+        s.before_quiescence(of_g1("watch", "given_up", json!({"id": "m9"})));
+        let mut entry = item(12, 1, "dave", "m9");
+        (entry["item"]["c"], entry["item"]["n"]) = (json!({"S": "g1"}), json!({"N": "4"}));
+        s.dump.push(entry);
+    }),
+    ("a member adds somebody", &[M1], |s| changed(s, "watch", &json!({"kind": "added", "users": ["erin"]}))),
+    ("who is a member is added", &[M1], |s| changed(s, "phone", &json!({"kind": "added", "users": ["dave"]}))),
+    ("nobody is added", &[M1], |s| changed(s, "phone", &json!({"kind": "added", "users": []}))),
+    ("a member removes the owner", &[M1], |s| changed(s, "watch", &json!({"kind": "removed", "users": ["alice"]}))),
+    ("who is no member is removed", &[M1], |s| changed(s, "phone", &json!({"kind": "removed", "users": ["bob"]}))),
+    ("the last owner leaves", &[M1], |s| changed(s, "phone", &json!({"kind": "left"}))),
+    ("the owner leaves the group to who is no member", &[M1], |s| changed(s, "phone", &json!({"kind": "left", "successor": "bob"}))),
+    ("a member makes an owner", &[M1], |s| changed(s, "watch", &json!({"kind": "role", "user": "carol", "role": "owner"}))),
+    ("a role is given that was there", &[M1], |s| changed(s, "phone", &json!({"kind": "role", "user": "carol", "role": "member"}))),
+    ("a member sets something", &[M1, L1], |s| changed(s, "watch", &json!({"kind": "settings", "settings": {"title": "mine"}}))),
+    ("something is set that was set", &[M1], |s| changed(s, "phone", &json!({"kind": "settings", "settings": {"locked": true}}))),
+    ("a member closes the group", &[M1], |s| changed(s, "watch", &json!({"kind": "closed"}))),
+    ("an entry tells another number of members", &[M1], |s| s.stored(6)["nm"] = json!({"N": "4"})),
+    ("an entry tells another number of owners", &[M1], |s| s.stored(4)["no"] = json!({"N": "2"})),
+    ("a change of a role is no change of members", &[M1], |s| s.stored(4)["mc"] = json!({"N": "3"})),
+    ("an entry tells another change of settings", &[M1], |s| s.stored(5)["sc"] = json!({"N": "1"})),
+    ("an entry tells another removal", &[M1], |s| s.stored(11)["rm"] = json!({"N": "6"})),
+    ("an entry tells another policy", &[M1], |s| s.stored(11)["p"]["M"]["l"] = Value::Null),
+    ("the same members come back, and their sum does not", &[M1], |s| s.stored(8)["ms"] = json!({"N": "111"})),
+    ("who was removed is shown what was written since", &[M1], |s| {
+        let entry = s.line("phone", "shown", 9).clone();
+        s.before_quiescence(of_g1("desk", "shown", entry.clone()));
+        let kept = &mut s.line("desk", "end", 0)["transcripts"][0];
+        kept["have"] = at(1, 10);
+        kept["entries"].as_array_mut().expect("entries").push(entry);
+    }),
+    ("who joins is shown what was before", &[M1], |s| {
+        let entry = s.line("phone", "shown", 1).clone();
+        s.before_quiescence(of_g1("watch", "older", entry));
+    }),
+    ("who was removed is told the head", &[M1], |s| s.before_quiescence(of_g1("desk", "status", json!({"head": at(1, 11), "count": 3})))),
+    ("an entry is sent to who was removed", &[M1], |s| s.before_quiescence(of_g1("desk", "received", json!({"positions": [at(1, 10)]})))),
+    ("a member may see what was before they joined", &[M1], |s| s.set(DAVES, "f", json!({"N": "1"}))),
+    ("the two rows have different roles", &[M1], |s| s.set(DAVES_INBOX, "o", json!({"S": "a"}))),
+    ("a row is of an older entry", &[M1], |s| s.set(("conversations", "k", "member#carol"), "v", json!({"N": "1"}))),
+    ("who left still has a row", &[M1], |s| {
+        s.dump.push(json!({"table": "inboxes", "item": {"u": {"S": "bob"}, "c": {"S": "g1"}, "f": {"N": "1"}}}));
+    }),
+    ("who left has no spans", &[M1], |s| {
+        let left = s.find_item("conversations", "k", "left#bob");
+        s.dump.remove(left);
+    }),
+    ("a span ends elsewhere", &[M1], |s| {
+        s.set(("conversations", "k", "left#carol"), "sp", json!({"L": [{"M": {"f": {"N": "1"}, "e": cursor(1, 7)}}]}));
+    }),
+    ("who never left has spans", &[M1], |s| {
+        s.dump.push(json!({"table": "conversations", "item": {"c": {"S": "g1"}, "k": {"S": "left#dave"}, "sp": {"L": []}}}));
+    }),
+    ("that somebody was a member is forgotten", &[M1], |s| {
+        let was = s.find_item("users", "k", "was#g1");
+        s.dump.remove(was);
+    }),
+    ("the title is the one of before", &[L1], |s| s.set(META, "ti", json!({"S": "trip"}))),
+    ("a change is stored that nobody asked for", &[R1], |s| s.line("phone", "change", 0)["kind"] = "removed".into()),
+    ("a change is stored that was to change nothing", &[R1], |s| {
+        changed(s, "phone", &json!({"kind": "settings", "settings": {"locked": false}}));
+        let last = s.dump.len();
+        s.stored(last)["i"] = json!({"S": "g8"});
+    }),
+    ("who joins has not read what was there", &[Count], |s| {
+        s.set(DAVES_INBOX, "r", Value::Null);
+        s.line("watch", "end", 0)["transcripts"][0]["unread"] = 3.into();
+    }),
+];
+
 #[test]
 fn every_mutation_is_found_every_guarantee_is_broken_alone_by_one_and_every_check_by_one() {
-    let all = [(Story::good(), LOG), (Story::good(), DELIVERY), (Story::good(), ROWS), (Story::restored(), RESTORED)];
+    let all =
+        [(Story::good(), LOG), (Story::good(), DELIVERY), (Story::good(), ROWS), (Story::restored(), RESTORED), (Story::group(), GROUP)];
     let (mut alone, mut checks, mut names) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (story, mutations) in all {
         for (name, expected, spoil) in mutations {
@@ -245,7 +335,7 @@ fn every_mutation_is_found_every_guarantee_is_broken_alone_by_one_and_every_chec
             alone.extend(expected.first().filter(|_| expected.len() == 1));
         }
     }
-    assert!(names.len() >= 60, "{} mutations", names.len());
+    assert!(names.len() >= 100, "{} mutations", names.len());
     let guarantees: BTreeSet<Guarantee> = Check::ALL.iter().map(|check| check.guarantee()).collect();
     assert_eq!(alone, guarantees);
     let all: BTreeSet<Check> = Check::ALL.iter().copied().collect();
@@ -255,7 +345,7 @@ fn every_mutation_is_found_every_guarantee_is_broken_alone_by_one_and_every_chec
 /// Whatever a producer forgets, repeats or exchanges: a judgement, never a panic.
 #[test]
 fn whatever_line_is_missing_doubled_or_too_early_the_rest_is_judged() {
-    for story in [Story::good(), Story::restored()] {
+    for story in [Story::good(), Story::restored(), Story::group()] {
         for index in 0..story.history.len() {
             let mut spoiled = [story.clone(), story.clone(), story.clone()];
             spoiled[0].history.remove(index);

@@ -1,8 +1,10 @@
-//! Two good histories with their dumps, in `stories`, and the small changes that spoil them.
+//! Three good histories with their dumps, in `stories`, and the small changes that spoil them.
 //!
 //! In the first, alice (`phone`, later `tablet`) opens a conversation with bob (`desk`); each writes, an answer of bob's is lost and
 //! repeated, bob's device dies and comes back, alice gives up a message that is too large, and carol (`spy`), who is a stranger, gets
-//! nothing. In the second, the service is restored from a backup that lacks the last message: at 1:3 there had been bob's `m2`.
+//! nothing. In the second, the service is restored from a backup that lacks the last message: at 1:3 there had been bob's `m2`. In the third,
+//! alice makes a group of bob, carol and herself, adds dave (`watch`), makes bob a moderator, names it anew and opens its history to who joins;
+//! bob removes carol, alice adds her again, bob leaves, and alice locks it.
 
 use std::fmt::Write as _;
 
@@ -62,6 +64,7 @@ fn owner(device: &str) -> &'static str {
     match device {
         "phone" | "tablet" => "alice",
         "desk" => "bob",
+        "watch" => "dave",
         _ => "carol",
     }
 }
@@ -78,6 +81,22 @@ pub fn told(device: &str, what: &str, mut fields: Value) -> Value {
 pub fn of_d1(device: &str, what: &str, mut fields: Value) -> Value {
     fields["conversation"] = "d1".into();
     told(device, what, fields)
+}
+
+/// One line of a device about the group.
+pub fn of_g1(device: &str, what: &str, mut fields: Value) -> Value {
+    fields["conversation"] = "g1".into();
+    told(device, what, fields)
+}
+
+/// A change of the group is asked for by this device, and becomes an entry behind the last; it tells no facts.
+pub fn changed(story: &mut Story, device: &str, said: &Value) {
+    let kind = &said["kind"];
+    story.before_quiescence(of_g1(device, "change", json!({"id": "g99", "kind": kind})));
+    let mut item = item(12, 1, owner(device), "g99");
+    let attributes = json!({"c": {"S": "g1"}, "n": {"N": "3"}, "k": {"S": kind}, "W": {"S": said.to_string()}});
+    item["item"].as_object_mut().expect("an item").extend(attributes.as_object().expect("attributes").clone());
+    story.dump.push(item);
 }
 
 /// An attempt of some messages.
@@ -101,6 +120,11 @@ impl Story {
     /// The second story.
     pub fn restored() -> Self {
         Self::of(include_str!("stories/restored-history.jsonl"), include_str!("stories/restored-dump.jsonl"))
+    }
+
+    /// The third story.
+    pub fn group() -> Self {
+        Self::of(include_str!("stories/group-history.jsonl"), include_str!("stories/group-dump.jsonl"))
     }
 
     fn of(history: &str, dump: &str) -> Self {

@@ -9,20 +9,24 @@ use chatlane_aws::items::{self, Item, inbox, meta};
 use chatlane_chat::Refused;
 use chatlane_chat::deployment::Deployment;
 use chatlane_chat::log::admission::{Bucket, RECENT};
-use chatlane_chat::log::append::{Appended, Appender, Draft};
+use chatlane_chat::log::append::{Appended, Appender};
+use chatlane_chat::log::draft::Draft;
 use chatlane_chat::log::hash::{BodyHash, BodyKey};
-use chatlane_chat::log::{CreatedEntry, Entry, Facts, Head, Kept, Kind, LaterEntry, MessageEntry, Policy, Role, SizeClass};
+use chatlane_chat::log::{
+    ChangeEntry, CreatedEntry, Entry, Facts, GroupCreatedEntry, Head, Kept, Kind, LaterEntry, MessageEntry, Policy, Role, SizeClass,
+};
 use chatlane_chat::ports::Gate;
 use chatlane_chat::ports::{
-    Accounts as _, Advance, Connection, Connections as _, Created, Creation, Creations as _, Deployments as _, FanOutQueue as _,
-    Heads as _, InboxRow, Inboxes as _, Member, Memberships as _, MessageLog as _, Put, ReadBound, ReadCursor, last,
+    Accounts as _, Advance, Change, Connection, Connections as _, Created, Creation, Creations as _, Deployments as _, Description,
+    FanOutQueue as _, Heads as _, InboxRow, Inboxes as _, Joining, Member, Memberships as _, MessageLog as _, Put, ReadBound, ReadCursor,
+    RowChange, Span, last,
 };
 use chatlane_chat::testing::builders::{
-    connection, conversation, creation, deployment, device, entry, facts, head, member, message_id, place, position, seq, session,
-    settings, start, task, text, user,
+    connection, conversation, creation, deployment, description, device, entry, facts, head, joining, member, message_id, place, position,
+    seq, session, settings, start, task, text, user,
 };
 use chatlane_chat::workers::task::{Task, Undelivered};
-use chatlane_protocol::{Body, Content, Position, Seq, UnixMillis, UserId};
+use chatlane_protocol::{Body, Content, GroupSettings, History, Metadata, Position, Seq, Title, UnixMillis, UserId};
 use chatlane_tests_e2e::dynamodb;
 use serde_json::{Value, json};
 
@@ -51,16 +55,18 @@ fn full(mut entry: Entry) -> Entry {
 /// Between them they have every role; the owner is alone and so has no other.
 fn creations() -> [Creation; 3] {
     let of_roles = |mut creation: Creation, roles: &[Role], number: u64| {
-        for (member, role) in creation.members.iter_mut().zip(roles) {
-            *member = Member { role: *role, visible_from: seq(number), version: seq(number), ..member.clone() };
+        let conversation = creation.entry.conversation.clone();
+        for (one, role) in creation.members.iter_mut().zip(roles) {
+            let member = Member { role: *role, visible_from: seq(number), version: seq(number), ..one.member.clone() };
+            *one = joining(&conversation, one.row.with.as_ref(), &member);
         }
         creation
     };
     let alone = Kind::Created(CreatedEntry { members: vec![user("alice")] });
     let group = creation(&conversation("g-1"), &user("alice"), &user("bob"));
     let facts = Facts { members: 1, owners: 1, ..facts(1) };
-    let group =
-        Creation { entry: Entry { kind: alone, facts, ..group.entry }, members: vec![member(&user("alice"))], a_day_max: group.a_day_max };
+    let members = vec![joining(&conversation("g-1"), None, &member(&user("alice")))];
+    let group = Creation { entry: Entry { kind: alone, facts, ..group.entry }, members, ..group };
     let creations = [
         of_roles(creation(&conversation("d-1"), &user("alice"), &odd()), &[Role::Member, Role::Moderator], 1),
         of_roles(creation(&conversation("d-2"), &user("bob"), &user("carol")), &[Role::Admin, Role::Admin], 7),
@@ -80,12 +86,13 @@ fn messages() -> [Entry; 6] {
         Entry { time: start().plus_ms(number), facts, ..entry(&conversation("g-1"), number, "alice") }
     };
     let bucket = Bucket { tokens_milli: u32::MAX, time: UnixMillis::MAX, recent: [u32::MAX; RECENT] };
-    let value = to_json(&meta::item(&conversation("last"), start()))["t"].to_string();
+    let value = to_json(&meta::item(&conversation("last"), start(), &Description::default()))["t"].to_string();
     let later = || Kept::from([("zz".to_owned(), value.clone())]);
     let policy = Policy { admitted_per_s: u32::MAX, later: later(), ..Policy::DIRECT };
     let facts = Facts {
         count: u64::MAX,
         membership_changed: Seq::MAX,
+        settings_changed: Seq::ZERO,
         removed: Seq::MAX,
         policy,
         members: u32::MAX,
@@ -145,6 +152,64 @@ fn as_of(generation: usize, mut entry: Entry) -> Entry {
     }
 }
 
+const GROUP: &str = "g-2";
+
+/// A group of its own users, and all changes there are, each of the entry after the one before.
+fn group() -> (Creation, Vec<Change>) {
+    let (lane, erin) = (conversation(GROUP), user("erin"));
+    let settings = GroupSettings { title: Some(Title::new("Grüße 😀").unwrap()), send: Some(Role::Member), ..GroupSettings::default() };
+    let created = GroupCreatedEntry::new(&erin, &[user("frank")], settings);
+    let joins = |name: &str, number: u64, role: Role| {
+        let member = Member { role, visible_from: seq(number), version: seq(number), ..member(&user(name)) };
+        let read = ReadCursor { position: position(number), count: 0 };
+        Joining::of_group(&lane, member, read)
+    };
+    let facts = created.facts(&self::settings().keys.users, start());
+    let first = Entry { kind: Kind::GroupCreated(created), facts: facts.clone(), ..entry(&lane, 1, "erin") };
+    let members = vec![joins("erin", 1, Role::Owner), joins("frank", 1, Role::Member)];
+    let creation = Creation { entry: first, members, description: description("Grüße 😀", ""), a_day_max: 9 };
+    let change = |number: u64, kind: ChangeEntry, rows: Vec<RowChange>| {
+        let policy = Policy { history: History::All, ..Policy::GROUP };
+        let facts = Facts { membership_changed: seq(number), settings_changed: seq(number), policy, ..facts.clone() };
+        Change { entry: Entry { kind: Kind::Change(kind), facts, ..entry(&lane, number, "erin") }, rows, description: None }
+    };
+    let (grace, frank) = (joins("grace", 2, Role::Member), joins("frank", 1, Role::Member).member);
+    let admin = Member { role: Role::Admin, version: seq(3), ..frank.clone() };
+    let leave = |member: &Member, number| RowChange::Leave {
+        member: member.clone(),
+        spans: vec![Span { from: member.visible_from, end: position(number) }],
+    };
+    let set = GroupSettings {
+        locked: Some(false),
+        history: Some(History::All),
+        metadata: Some(Metadata::new("{}").unwrap()),
+        ..GroupSettings::default()
+    };
+    let changes = vec![
+        change(2, ChangeEntry::Added(vec![user("grace")]), vec![RowChange::Join(grace.clone())]),
+        change(3, ChangeEntry::Role { user: user("frank"), role: Role::Admin }, vec![RowChange::Role { member: admin, was: seq(1) }]),
+        Change { description: Some(description("Grüße 😀", "{}")), ..change(4, ChangeEntry::Settings(set), vec![]) },
+        change(5, ChangeEntry::Removed(vec![user("grace")]), vec![leave(&grace.member, 5)]),
+        change(6, ChangeEntry::Left { successor: None }, vec![]),
+        change(7, ChangeEntry::Closed, vec![]),
+    ];
+    (creation, changes)
+}
+
+async fn assert_group_written(store: &Store) {
+    let (lane, (creation, changes)) = (conversation(GROUP), group());
+    let log: Vec<Entry> = std::iter::once(creation.entry).chain(changes.into_iter().map(|change| change.entry)).collect();
+    assert_eq!(store.read(&lane, Seq::FIRST, ReadBound::entries(9)).await.unwrap(), log);
+    assert_eq!(store.descriptions(std::slice::from_ref(&lane)).await.unwrap(), [Some(description("Grüße 😀", "{}"))]);
+    let all = store.memberships(&lane, &["erin", "frank", "grace"].map(user)).await.unwrap();
+    let known: Vec<_> =
+        all.iter().map(|one| (one.member.as_ref().map(|member| (member.role, member.version)), one.spans.clone())).collect();
+    let spans = vec![Span { from: seq(2), end: position(5) }];
+    assert_eq!(known, [(Some((Role::Owner, seq(1))), vec![]), (Some((Role::Admin, seq(3))), vec![]), (None, spans)]);
+    let rows = store.inbox_rows(&user("frank"), &[lane]).await.unwrap();
+    assert_eq!(rows.into_iter().next().unwrap().unwrap().unwrap().role, Role::Admin);
+}
+
 /// All of it, by each of the store's ways to write.
 async fn write(store: &Store) {
     assert_eq!(store.found(&deployment()).await.unwrap(), deployment());
@@ -153,6 +218,11 @@ async fn write(store: &Store) {
     }
     for message in messages() {
         assert_eq!(store.put(&message).await.unwrap(), Put::Stored);
+    }
+    let (creation, changes) = group();
+    assert_eq!(store.create(&creation).await.unwrap(), Created::New);
+    for change in changes {
+        assert_eq!(store.change(&change).await.unwrap(), Put::Stored);
     }
     assert_eq!(store.raise_head(&conversation("d-1"), head(3)).await.unwrap(), Position::ZERO);
     for (user, number, to) in advances() {
@@ -174,7 +244,7 @@ async fn assert_written(store: &Store, generation: usize) {
     let all = ReadBound::entries(usize::MAX);
     for creation in creations() {
         let id = &creation.entry.conversation;
-        assert_eq!(store.members(id).await.unwrap(), creation.members);
+        assert_eq!(store.members(id).await.unwrap(), creation.members.iter().map(|one| one.member.clone()).collect::<Vec<_>>());
         let messages = messages().into_iter().filter(|message| message.conversation == *id).map(|message| as_of(generation, message));
         let log: Vec<Entry> = std::iter::once(as_of(generation, creation.entry.clone())).chain(messages).collect();
         assert_eq!(store.read(id, Seq::FIRST, all).await.unwrap(), log);
@@ -185,18 +255,22 @@ async fn assert_written(store: &Store, generation: usize) {
     let ids = ["d-1", "d-2", "g-1"].map(conversation);
     assert_eq!(store.heads(&ids).await.unwrap(), [head(3), Head::default(), Head::default()]);
 
-    let row = |id: &str, with: Option<UserId>, from: u64| {
-        // Before generation 4 a row did not say when the membership was written.
+    let row = |id: &str, with: Option<UserId>, from: u64, role: Role| {
+        // Before generation 4 a row did not say when the membership was written, and before generation 8 not the role.
         let version = if generation < 4 { Seq::FIRST } else { seq(from) };
-        InboxRow::new(conversation(id), with, &Member { visible_from: seq(from), version, ..member(&user("alice")) })
+        let role = if generation < 8 { Role::Member } else { role };
+        InboxRow::new(conversation(id), with, &Member { visible_from: seq(from), version, role, ..member(&user("alice")) })
     };
     let [(alice, _, first), (_, _, second), (other, _, third)] = advances();
     let delivered = BTreeMap::from([(device(1), first.delivered.unwrap()), (device(2), second.delivered.unwrap())]);
-    let direct = InboxRow { read: first.read.unwrap(), delivered, ..row("d-1", Some(odd()), 1) };
-    assert_eq!(store.inbox(&alice, None, 9).await.unwrap(), [direct, row("g-1", None, 1)].map(place));
+    let direct = InboxRow { read: first.read.unwrap(), delivered, ..row("d-1", Some(odd()), 1, Role::Member) };
+    assert_eq!(store.inbox(&alice, None, 9).await.unwrap(), [direct, row("g-1", None, 1, Role::Owner)].map(place));
     let delivered = BTreeMap::from([(device(3), third.delivered.unwrap())]);
-    assert_eq!(store.inbox(&other, None, 9).await.unwrap(), [InboxRow { delivered, ..row("d-1", Some(alice.clone()), 1) }].map(place));
-    assert_eq!(store.inbox(&user("bob"), None, 9).await.unwrap(), [row("d-2", Some(user("carol")), 7)].map(place));
+    assert_eq!(
+        store.inbox(&other, None, 9).await.unwrap(),
+        [InboxRow { delivered, ..row("d-1", Some(alice.clone()), 1, Role::Moderator) }].map(place)
+    );
+    assert_eq!(store.inbox(&user("bob"), None, 9).await.unwrap(), [row("d-2", Some(user("carol")), 7, Role::Admin)].map(place));
 
     let is_new = generation >= 5;
     assert_eq!(store.gate(&other).await.unwrap(), if is_new { SHUT } else { Gate::default() });
@@ -205,6 +279,9 @@ async fn assert_written(store: &Store, generation: usize) {
     let spent = store.charge(&other, 8, 1, 1, start()).await.unwrap();
     assert_eq!(spent, if is_new { BTreeMap::from([(7, 500), (8, 1)]) } else { BTreeMap::from([(8, 1)]) });
 
+    if generation >= 8 {
+        assert_group_written(store).await;
+    }
     let mut found = store.of_users(&[alice, other]).await.unwrap();
     found.sort_by_key(|(user, session)| (user.clone(), session.connected_at));
     assert_eq!(found, sessions());
@@ -278,7 +355,7 @@ async fn what_a_later_version_has_added_is_read_and_stays() {
 
     let append = async |who: &str, id: &str, anchor| {
         let (settings, who) = (settings(), user(who));
-        let kind = Kind::Message(MessageEntry::new(text(id), &settings.keys.bodies));
+        let kind = MessageEntry::new(text(id), &settings.keys.bodies);
         Appender::new(store, &settings, &lane, &who)
             .append(&Draft { client_message_id: message_id(id), anchor: position(anchor), kind })
             .await

@@ -21,7 +21,7 @@ use crate::embedded::Backend;
 /// The SDK's own attempts at one request.
 const ATTEMPTS: usize = 3;
 
-const HEAD: Head = Head { position: Position::new(1, Seq::FIRST), count: 0, time: UnixMillis::ZERO };
+const HEAD: Head = Head { position: Position::new(1, Seq::FIRST), count: 0, time: UnixMillis::ZERO, group: None };
 
 const EVERYTHING: ReadBound = ReadBound::entries(usize::MAX);
 

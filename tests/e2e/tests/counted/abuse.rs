@@ -10,6 +10,7 @@ use chatlane_tests_e2e::{Device, Running, message, padded, wire_log};
 use serde_json::{Value, json};
 
 use crate::scene::Scene;
+use crate::stranger::{group_that_removed, questions_about_a_group};
 use crate::table::Row;
 
 const INTRODUCTION: &str = "\
@@ -22,7 +23,8 @@ Counted by `tests/e2e/tests/counted` from the requests that reach the embedded e
 $2.25 (two messages of the gateway and a Lambda invocation), a post $1, a task $1.72 (three requests of SQS and an invocation). An honest
 message is the measure. *Before* is what the same frame cost while logs were read before rows, reads were bounded by entries, and positions
 were not compared with their row. *Fat*: 62 entries of 28 KB. *Mixed*: entries of 300 bytes, of which the first eight are read, and then fat
-ones: nobody can know before. What really moves cursors (`ack of 100`, `read of 100`) is work, not abuse.
+ones: nobody can know before. *Removed*: who was a member of the group. What really moves cursors (`ack of 100`, `read of 100`) is work, not
+abuse.
 
 Sockets that do not read: ten messages to eight of them come to 112 posts and 23 tasks (before: 284 and 26), which is 3 × an honest message
 for each: `sockets_that_do_not_read_multiply_neither_posts_nor_tasks` in `crates/chat/tests/chat/fan_out` counts them.
@@ -158,8 +160,42 @@ async fn attacks(scene: &Scene<'_>, targets: &Targets) -> Vec<Attack> {
     let again = json!({ "action": "send", "conversation": chat, "messages": messages });
     attacks.push(attack(scene, &member, "25 duplicates, descending anchors", "645 / 0, $85", 4.0, again).await);
     attacks.push(one_device_more(scene, targets).await);
+    let removed = scene.stack.device("removed").await;
+    let (group, _owner) = group_that_removed(scene.stack, "removed").await;
+    for (who, of, names) in [(&stranger, fat, STRANGER), (&removed, &group, REMOVED)] {
+        for (what, (action, frame)) in names.into_iter().zip(questions_about_a_group(of, position(1))) {
+            assert!(what.contains(action), "{what} is not {action}");
+            attacks.push(attack(scene, who, what, "", 1.0, frame).await);
+        }
+    }
+    let info = |of: &[ConversationId]| json!({ "action": "info", "conversations": of });
+    for (who, what, at_most) in [(&stranger, "stranger: info of 20", 4.0), (&member, "info of 20", 4.0)] {
+        attacks.push(attack(scene, who, what, "", at_most, info(&hundred[..20])).await);
+    }
     attacks
 }
+
+const STRANGER: [&str; 8] = [
+    "stranger: add, fat",
+    "stranger: remove, fat",
+    "stranger: leave, fat",
+    "stranger: role, fat",
+    "stranger: settings, fat",
+    "stranger: close, fat",
+    "stranger: info, fat",
+    "stranger: members, fat",
+];
+
+const REMOVED: [&str; 8] = [
+    "removed: add",
+    "removed: remove",
+    "removed: leave",
+    "removed: role",
+    "removed: settings",
+    "removed: close",
+    "removed: info",
+    "removed: members",
+];
 
 /// However many there were before: a row keeps sixteen.
 async fn one_device_more(scene: &Scene<'_>, Targets { chat, .. }: &Targets) -> Attack {
@@ -214,6 +250,21 @@ async fn floods(scene: &Scene<'_>) -> Vec<Row> {
         ("open with a ghost", json!({ "action": "open", "with": "nobody at all", "client_message_id": "c" })),
     ] {
         rows.push(scene.row(what, &mallory, mallory.request(frame)).await.0);
+    }
+    let users = |from: usize| (from..from + 39).map(|number| format!("crowd-{number:03}")).collect::<Vec<_>>();
+    let create = json!({ "action": "create", "client_message_id": "crowd", "users": users(0) });
+    let (row, answer) = scene.row("create of a group of 40", &mallory, mallory.request(create)).await;
+    rows.push(row);
+    let group = answer.expect("an answer")["conversation"].clone();
+    for (what, action, number, users) in [
+        ("add of 39", "add", 1, users(39)),
+        ("remove of 20", "remove", 2, users(0)[..20].to_vec()),
+        ("remove of 20 who are gone", "remove", 3, users(0)[..20].to_vec()),
+    ] {
+        let change = json!({
+            "action": action, "conversation": group, "client_message_id": format!("c-{number}"), "anchor": position(number), "users": users,
+        });
+        rows.push(scene.row(what, &mallory, mallory.request(change)).await.0);
     }
     let mut silent = vec![];
     for _ in 0..PENDING_CONNECTIONS_MAX {

@@ -5,6 +5,7 @@
 //! authorizer asks of the identity provider.
 
 mod abuse;
+mod groups;
 mod long_ago;
 mod reading;
 mod scene;
@@ -55,6 +56,8 @@ async fn measure(stack: &Running, long_ago: &LongAgo, attempt: usize) -> Vec<Row
     rows.push(scene.both_cursors().await);
     rows.extend(scene.ten_acks(long_ago).await);
     rows.extend(scene.pings().await);
+    rows.extend(scene.groups().await);
+    rows.extend(scene.changes().await);
     rows.extend(scene.swept(long_ago).await);
     rows
 }
@@ -110,6 +113,11 @@ async fn everything_costs_what_the_table_says() {
     let reads = quiet.calls.iter().filter(|call| call.caller.function() == "send" && is_strong(call) == Some(true)).count();
     assert_eq!((request.write_units.to_string().as_str(), reads, request.operations["SendMessage"]), ("1", 2, 1), "the send path");
     assert_eq!((whole.write_units.to_string().as_str(), whole.operations["SendMessage"], whole.calls()), ("2", 1, 9), "the whole message");
+
+    // However many the members are, nothing more is asked before the answer.
+    for row in rows.iter().filter(|row| row.scene.starts_with("a message in a group of ")) {
+        assert_eq!(row.request(), request, "{}", row.scene);
+    }
 
     // What is delivered costs the sweeper one read unit a conversation and minute.
     let swept = |scene: &str| rows.iter().find(|row| row.scene == scene).expect("a row").whole();

@@ -101,6 +101,8 @@ impl Scene<'_> {
             json!({ "action": "probe", "conversation": "d", "anchor": Position::ZERO, "ids": ["x"] }),
             json!({ "action": "ack", "positions": of(position(1)) }),
             json!({ "action": "read", "positions": of(position(1)) }),
+            json!({ "action": "members", "conversation": "g" }),
+            json!({ "action": "close", "conversation": "g", "client_message_id": "x", "anchor": Position::ZERO }),
             json!({ "action": "ping" }),
             self.new_token(&self.user("warms", 0)),
         ] {

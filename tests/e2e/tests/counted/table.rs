@@ -12,7 +12,8 @@ Counted by `tests/e2e/tests/counted` from the requests that reach the embedded e
 `CHATLANE_UPDATE=1 cargo nextest run -p chatlane-tests-e2e --test counted` writes this file.
 
 *Sent* and *answered* are the bytes of the client's request and of its answer. In the rows of messages, cursors and `ping` both users
-have one connected device each and an earlier message in the conversation; with ten conversations the other users are not connected.
+have one connected device each and an earlier message in the conversation; with ten conversations the other users are not connected. Of a
+group a fifth of the members is connected, but at least two; its messages are of whoever became a member last.
 A write unit (WCU) is 1 KB written, a read unit (RCU) 4 KB read; every read is strong. A refused conditional write costs its units too.
 *Request* is the function that answers the client, *fan-out* the queue's worker; a post by the former is a receipt. In the rows of the
 sweeper *request* is the sweeper: it looks at each conversation in which something was stored within a minute. Not counted: the receives
@@ -30,7 +31,7 @@ pub struct Row {
 }
 
 /// What some calls come to.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Count {
     pub operations: BTreeMap<String, usize>,
     pub write_units: f64,

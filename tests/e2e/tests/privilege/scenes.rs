@@ -16,7 +16,7 @@ use chatlane_tests_e2e::{Device, DeviceError, Refusing, Running, message, patien
 use serde_json::{Value, json};
 
 /// What a device can ask, each by another function; the last has no route.
-const ACTIONS: [&str; 11] = ["hello", "open", "send", "sync", "history", "probe", "ack", "read", "refresh", "ping", "dance"];
+const ACTIONS: [&str; 13] = ["hello", "open", "add", "info", "send", "sync", "history", "probe", "ack", "read", "refresh", "ping", "dance"];
 
 /// A stack, and what its functions have asked so far.
 pub struct Scene<'a> {
@@ -53,6 +53,7 @@ impl<'a> Scene<'a> {
         self.not_delivered(&actors).await;
         self.not_queued(&actors).await;
         self.swept(&actors).await;
+        self.grouped(&actors).await;
         self.expired().await;
         self.overdrawn().await;
         self.stack.quiet().await;
@@ -256,6 +257,66 @@ impl<'a> Scene<'a> {
         self.stack.quiet().await;
     }
 
+    /// `manage` and `look`: a group from its creation to its end, by all their routes; what was done before, what changes nothing, what is
+    /// of several conversations, and what somebody asks who is a member no more, or never was.
+    async fn grouped(&self, Actors { alice, bob, all, .. }: &Actors) {
+        let create =
+            json!({ "action": "create", "client_message_id": "group", "users": ["bob", "carol"], "settings": { "title": "Tram" } });
+        let created = did(alice, &create).await;
+        assert_eq!([&created["status"], &did(alice, &create).await["status"]], ["ok", "duplicate"]);
+        self.stack.quiet().await;
+        assert_eq!(did(alice, &create).await["status"], "duplicate");
+        let group: ConversationId = serde_json::from_value(created["conversation"].clone()).expect("a conversation");
+        let several = [std::slice::from_ref(&group), all].concat();
+        let info = |of: &[ConversationId]| json!({ "action": "info", "conversations": of });
+        let members = json!({ "action": "members", "conversation": group });
+        for of in [&several[..1], &several[..]] {
+            let told = did(alice, &info(of)).await;
+            assert_eq!(told["conversations"].as_array().map(Vec::len), Some(of.len()), "{told}");
+            assert_eq!(told["conversations"][0]["settings"]["title"], "Tram", "{told}");
+        }
+        assert_eq!(did(bob, &members).await["members"].as_array().map(Vec::len), Some(3));
+
+        let change = |(action, named, value): (&str, &str, Value), id: String| json!({ "action": action, "conversation": group, "client_message_id": id, "anchor": position(1), named: value });
+        let in_turn = [
+            ("add", "users", json!(["dave"])),
+            ("role", "user", json!("bob")),
+            ("settings", "settings", json!({ "locked": true })),
+            ("settings", "settings", json!({ "title": "Friends of the tram" })),
+            ("remove", "users", json!(["dave"])),
+            ("leave", "successor", Value::Null),
+            ("close", "nothing", Value::Null),
+        ];
+        for (number, said) in in_turn.into_iter().enumerate() {
+            let who = if said.0 == "leave" { bob } else { alice };
+            let asked = |id: String| {
+                let mut asked = change(said.clone(), id);
+                if said.0 == "role" {
+                    asked["role"] = json!("admin");
+                }
+                asked
+            };
+            let first = asked(format!("change-{number}"));
+            assert_eq!(did(who, &first).await["status"], "ok", "{first}");
+            self.stack.quiet().await;
+            assert_eq!(did(who, &first).await["status"], "duplicate", "{first}");
+            match said.0 {
+                "leave" => assert_eq!(did(who, &members).await["code"], "not_found", "{first}"),
+                "close" => assert_eq!(did(who, &asked("again".to_owned())).await["code"], "forbidden", "{first}"),
+                _ => assert_eq!(did(who, &asked("again".to_owned())).await["status"], "unchanged", "{first}"),
+            }
+        }
+        let eve = self.stack.device("eve").await;
+        for who in [bob, &eve] {
+            for asked in [members.clone(), change(("add", "users", json!(["eve"])), "mine".to_owned())] {
+                assert_eq!(did(who, &asked).await["code"], "not_found", "{asked}");
+            }
+            assert_eq!(did(who, &info(&several[..1])).await["conversations"][0]["code"], "not_found");
+        }
+        eve.close().await;
+        self.stack.quiet().await;
+    }
+
     /// Whatever a caller asks whose token's time is over: who answers tells them and closes their connection.
     async fn expired(&self) {
         let clock = self.stack.device("clock").await;
@@ -306,6 +367,10 @@ impl<'a> Scene<'a> {
         let minute = now.get() / 60_000;
         self.stack.store().await.charge(&user(who), minute, budget.burst * 2, minute, now).await.expect("they are charged");
     }
+}
+
+async fn did(who: &Device, asked: &Value) -> Value {
+    who.request(asked.clone()).await.expect("an answer")
 }
 
 /// What became of the one message of a frame.

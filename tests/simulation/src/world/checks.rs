@@ -9,6 +9,8 @@ use chatlane_protocol::request::{PositionIn, Positions, SendMessages, Sync};
 use chatlane_protocol::{ConnectionId, ConversationId, Entry, Position, Request};
 use chatlane_session::{Change, ConnectionState, OutboxState, OutgoingState, Output, Shown, SocketId};
 
+use serde_json::json;
+
 use super::World;
 use super::gateway::Stage;
 use super::phone::Phone;
@@ -116,7 +118,10 @@ impl Phone {
         let Some(row) = self.disk.conversations.get(conversation) else {
             return holds(!self.disk.entries.contains_key(conversation), "D1", || format!("entries of {conversation}, and no row"));
         };
+        // Below it there may be what was for its user before they left, and came back.
         let entries = self.disk.entries.get(conversation);
+        let entries = entries.map(|entries| entries.range(row.from.seq.next()..).collect::<BTreeMap<_, _>>());
+        let entries = entries.as_ref();
         let length = row.have.seq.get().checked_sub(row.from.seq.get());
         let ends = entries.and_then(|entries| Some((entries.first_key_value()?.1.position.seq, entries.last_key_value()?.1.position)));
         let whole = entries.map_or(0, BTreeMap::len) as u64 == length.unwrap_or(u64::MAX)
@@ -169,7 +174,8 @@ impl Phone {
     }
 
     /// The session, its store and the tables say the same.
-    fn check_rest(&self, state: &State, later: &BTreeSet<ConversationId>) -> Result<(), Broken> {
+    fn check_rest(&self, state: &State, later: &BTreeSet<ConversationId>, restored: bool) -> Result<(), Broken> {
+        let is_member = |conversation: &ConversationId| state.members.contains_key(&(conversation.clone(), self.user.clone()));
         let Some(session) = &self.session else { return Ok(()) };
         let mut outbox: Vec<_> = session.outbox().cloned().collect();
         outbox.sort_by_key(|row| row.order);
@@ -179,13 +185,15 @@ impl Phone {
             let mut own = log.filter(|entry| entry.sender == self.user && entry.client_message_id == row.client_message_id);
             holds(own.next().is_none(), "I8", || format!("{} failed, and is in the log", row.client_message_id))?;
         }
-        session.conversations().try_for_each(|row| {
+        session.conversations().filter(|row| is_member(&row.conversation)).try_for_each(|row| {
             let log = state.log.get(&row.conversation);
             let count = |at: Position| log.and_then(|log| log.get(&at.seq)).map_or(0, |entry| entry.head().count);
-            // Of a mark that it has not taken lately a device counts every entry behind it as a message; those of later kinds are none.
-            let is_exact = !later.contains(&row.conversation);
+            // Of a mark that it has not taken lately a device counts every entry behind it as a message; those of other kinds are none.
+            let is_group = log.and_then(|log| log.values().next()).is_some_and(|first| first.facts.policy.is_group());
+            let is_exact = !is_group && !later.contains(&row.conversation);
             let read = if is_exact { row.read_count == count(row.read) } else { row.read_count <= count(row.read) };
-            let exact = row.head_count == count(row.head) && read;
+            // So it counts those that a restore took back.
+            let exact = restored && !is_exact || row.head_count == count(row.head) && read;
             holds(exact, "I18", || format!("the log counts {} and {}: {row:?}", count(row.head), count(row.read)))
         })
     }
@@ -204,6 +212,7 @@ impl World {
         let Some(log) = state.log.get(&entry.conversation) else { return };
         let is_new = self.ever.get(&entry.conversation, entry.position).is_none();
         if is_new && log.get(&entry.position.seq) == Some(entry) {
+            self.met.stored(&entry.kind);
             let before = log.get(&entry.position.seq.minus(1)).map_or(Position::ZERO, |before| before.position);
             self.ever.add(&entry.conversation, Kept { entry: entry.to_wire(), before, at_ms: self.now_ms });
             drop(state);
@@ -239,6 +248,14 @@ impl World {
     pub(crate) fn store(&mut self, number: usize, changes: Vec<Change>) {
         let phone = &mut self.phones[number];
         let mut looked = Ok(());
+        let skips = |change: &Change| match change {
+            Change::Conversation(row) => {
+                let had = phone.disk.conversations.get(&row.conversation).map_or(Position::ZERO, |had| had.have);
+                (row.from.seq > had.seq).then(|| (row.conversation.clone(), row.from))
+            }
+            _ => None,
+        };
+        let skipped: Vec<(ConversationId, Position)> = changes.iter().filter_map(skips).collect();
         let mut touched: BTreeMap<ConversationId, BTreeSet<Position>> = BTreeMap::new();
         for change in &changes {
             let (conversation, entries) = match change {
@@ -259,12 +276,15 @@ impl World {
             looked = looked.and_then(|()| phone.check_run(conversation, new, &self.ever));
         }
         self.found(number, looked);
+        for (conversation, to) in skipped {
+            self.note(number, json!({"what": "skipped", "conversation": conversation, "to": to}));
+        }
     }
 
     /// At rest. Whoever failed to be at rest is known by now.
     pub(crate) fn check_rest(&mut self) {
         for number in 0..self.phones.len() {
-            let looked = self.phones[number].check_rest(&self.memory.state(), &self.later);
+            let looked = self.phones[number].check_rest(&self.memory.state(), &self.later, self.epoch > 1);
             self.found(number, looked);
         }
         self.check_facts();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use chatlane_aws::items::json::to_json;
-use chatlane_aws::items::{Item, entry, head, inbox, member, meta, sessions};
+use chatlane_aws::items::{Item, entry, head, inbox, left, member, meta, sessions, was};
 use chatlane_protocol::UnixMillis;
 use serde_json::json;
 
@@ -21,13 +21,19 @@ impl World {
         }
         for (conversation, log) in &state.log {
             let created = log.values().next().map_or(UnixMillis::ZERO, |entry| entry.time);
-            add("conversations", &meta::item(conversation, created));
+            let description = state.descriptions.get(conversation).cloned().unwrap_or_default();
+            add("conversations", &meta::item(conversation, created, &description));
         }
         for (conversation, head) in &state.heads {
             add("conversations", &head::item(conversation, *head));
         }
         for ((conversation, _), member) in &state.members {
             add("conversations", &member::item(conversation, member));
+        }
+        for ((conversation, user), spans) in &state.left {
+            add("conversations", &left::item(conversation, user, spans));
+            // The memory keeps it in the spans.
+            add("users", &was::item(user, conversation, UnixMillis::ZERO));
         }
         for (user, rows) in &state.inboxes {
             for row in rows.values() {

@@ -11,7 +11,7 @@ use chatlane_session::{Input, OpenFailure, SocketId, Text};
 use serde_json::{Value, json};
 
 use super::port::{Call, machine_clock};
-use super::{Event, START_MS, World};
+use super::{Event, RAW, START_MS, World};
 use crate::fault::Fault;
 use crate::issuer;
 
@@ -145,17 +145,17 @@ impl World {
         if self.sockets.get(&number).is_none_or(|socket| socket.stage != Stage::Open) {
             return;
         }
-        let by_session = self.by_session(number);
+        let may_suffer = self.may_suffer(number);
         let latency = self.network_ms();
-        if by_session && self.faults.strike(Fault::RequestLost).is_some() {
+        if may_suffer && self.faults.strike(Fault::RequestLost).is_some() {
             return;
         }
-        if by_session && self.faults.strike(Fault::SocketCut).is_some() {
+        if may_suffer && self.faults.strike(Fault::SocketCut).is_some() {
             self.at(latency, Event::ToGateway { socket: number, text });
             self.cut(number);
             return;
         }
-        if by_session && let Some(mut dice) = self.faults.strike(Fault::HalfOpen) {
+        if may_suffer && let Some(mut dice) = self.faults.strike(Fault::HalfOpen) {
             if dice.one_in(2) {
                 self.at(latency, Event::ToGateway { socket: number, text });
             }
@@ -227,7 +227,7 @@ impl World {
     pub(crate) fn route_answered(&mut self, number: u64, answered: Answered) {
         match answered {
             Ok(answer) if answer.body.is_empty() => {}
-            Ok(_) if self.by_session(number) && self.faults.strike(Fault::AnswerLost).is_some() => {}
+            Ok(_) if self.may_suffer(number) && self.faults.strike(Fault::AnswerLost).is_some() => {}
             Ok(answer) => self.toward_device(number, answer.body),
             Err(foreign) => self.violated("handler", format!("a handler does not know the gateway's event: {foreign}")),
         }
@@ -279,7 +279,7 @@ impl World {
             self.log(format_args!("{connection} is throttled"));
             return PostOutcome::Throttled(Failure::unavailable("post to a connection", "it is throttled"));
         }
-        if self.by_session(number) && self.faults.strike(Fault::PushLost).is_some() {
+        if self.may_suffer(number) && self.faults.strike(Fault::PushLost).is_some() {
             return PostOutcome::Posted;
         }
         if let Some(mut dice) = self.faults.strike(Fault::PushDoubled) {
@@ -293,7 +293,7 @@ impl World {
     fn is_throttled(&mut self, number: u64) -> bool {
         let now_ms = self.now_ms;
         let until_ms = self.sockets[&number].throttled_until_ms;
-        if now_ms < until_ms || !self.by_session(number) {
+        if now_ms < until_ms || !self.may_suffer(number) {
             return now_ms < until_ms;
         }
         let Some(mut dice) = self.faults.strike(Fault::PostsThrottled) else { return false };
@@ -337,8 +337,13 @@ impl World {
         }
     }
 
-    fn by_session(&self, number: u64) -> bool {
-        matches!(self.sockets[&number].owner, Owner::Phone { .. })
+    /// Whether what goes wrong on the way is taken into account at the other end.
+    fn may_suffer(&self, number: u64) -> bool {
+        match self.sockets[&number].owner {
+            Owner::Phone { .. } => true,
+            Owner::Raw(raw) => raw >= RAW.len(),
+            Owner::Double => false,
+        }
     }
 
     pub(crate) fn named(&self, connection: &ConnectionId) -> Option<(u64, Socket)> {

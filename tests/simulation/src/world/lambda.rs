@@ -13,13 +13,13 @@ use chatlane_chat::testing::desk::{Outcome, SharedDesk, lock};
 use chatlane_chat::testing::memory::Memory;
 use chatlane_chat::testing::wrapper::Effect;
 use chatlane_functions::handshake::disconnect;
-use chatlane_functions::routes::{ack, fallback, hello, history, open, ping, probe, read, refresh, send, sync};
+use chatlane_functions::routes::{ack, fallback, hello, history, look, manage, open, ping, probe, read, refresh, send, sync};
 use chatlane_functions::websocket::Answered;
 use chatlane_functions::workers::sweep::StreamEvent;
 use chatlane_functions::workers::{fan_out, sweep};
 use chatlane_protocol::Action;
 
-use super::port::{Call, Ports, ends, machine_clock, settles, what};
+use super::port::{Call, Ports, ends, machine_clock, reads_settled, what};
 use super::queue::Tried;
 use super::sweeper::Swept;
 use super::{Event, START_MS, World};
@@ -115,6 +115,10 @@ impl World {
                 Some(Action::Probe) => probe::handle(ports, deployed, limit, event).await,
                 Some(Action::Ack) => ack::handle(ports, deployed, limit, event).await,
                 Some(Action::Read) => read::handle(ports, deployed, limit, event).await,
+                Some(Action::Create | Action::Add | Action::Remove | Action::Leave | Action::Role | Action::Settings | Action::Close) => {
+                    manage::handle(ports, deployed, limit, event).await
+                }
+                Some(Action::Info | Action::Members) => look::handle(ports, limit, event).await,
                 Some(Action::Refresh) => refresh::handle(ports, &issuer::keys(), &issuer::policy(), limit, event).await,
                 Some(Action::Ping) => ping::handle(ports, limit, event).await,
                 None => fallback::handle(ports, limit, event).await,
@@ -131,8 +135,8 @@ impl World {
 
     pub(crate) fn invoke_fan_out(&mut self, messages: Vec<u64>, tried: Tried, event: SqsEvent) {
         let (desk, ports) = self.machine();
-        let (limit, ends_ms) = (Arc::clone(&self.limit), START_MS + self.now_ms + FUNCTION_MS);
-        let future = async move { Ended::Batch(fan_out::handle(&ports, &limit, event, ends_ms).await) };
+        let (deployed, limit, ends_ms) = (Arc::clone(&self.deployed), Arc::clone(&self.limit), START_MS + self.now_ms + FUNCTION_MS);
+        let future = async move { Ended::Batch(fan_out::handle(&ports, &deployed, &limit, event, ends_ms).await) };
         self.begin(format!("worker of {messages:?}"), Job::Batch { messages, tried }, desk, Box::pin(future));
     }
 
@@ -207,7 +211,7 @@ impl World {
 
     pub(crate) fn effect(&mut self, number: u64) {
         let Some(waiting) = self.calls.get(&number) else { return };
-        if settles(&waiting.call).is_some_and(|conversation| self.half.contains_key(conversation)) {
+        if reads_settled(&waiting.call).iter().any(|(conversation, place)| self.conflicts(conversation, place)) {
             self.at(3, Event::Effect { call: number });
             return;
         }
@@ -229,7 +233,7 @@ impl World {
     pub(crate) fn answer(&mut self, number: u64, comes: bool) {
         let Some(waiting) = self.calls.get(&number) else { return };
         // Behind its effect, which may have had to wait, and behind the last row of a transaction.
-        let is_pending = ends(&waiting.call).is_some_and(|conversation| self.half.contains_key(conversation));
+        let is_pending = ends(&waiting.call).is_some_and(|conversation| self.is_in_hand(conversation));
         if is_pending || (comes && matches!(waiting.effect, Taken::Not)) {
             self.at(3, Event::Answer { call: number, comes });
             return;

@@ -107,6 +107,9 @@ impl World {
 
     /// A frame has reached the device.
     pub(crate) fn note_arrival(&mut self, number: usize, text: &str) {
+        for line in Self::received(text) {
+            self.note(number, line);
+        }
         let Ok(frame) = serde_json::from_str::<ServerFrame>(text) else { return };
         self.phones[number].watch.answered(&frame);
         self.met.answered(text);
@@ -231,11 +234,8 @@ impl World {
 }
 
 fn sight(what: &str, conversation: &ConversationId, entry: &Entry) -> Value {
-    let (kind, body) = match &entry.kind {
-        EntryKind::Message { body } => ("message", json!(body)),
-        EntryKind::Created { .. } => ("created", Value::Null),
-        EntryKind::Unknown => ("unknown", Value::Null),
-    };
+    let kind = json!(entry.kind)["kind"].clone();
+    let body = if let EntryKind::Message { body } = &entry.kind { json!(body) } else { Value::Null };
     json!({
         "what": what, "conversation": conversation, "position": entry.position, "sender": entry.sender, "id": entry.client_message_id,
         "kind": kind, "time_ms": entry.time_ms, "count": entry.count, "body": body,

@@ -53,6 +53,9 @@ impl World {
             Operation::Flood => self.flood(),
             Operation::Restore { back_ms } => self.restore(back_ms),
             Operation::Invite { pick } => self.invite(pick),
+            Operation::Create { by, users, all } => self.make_group(by, users, all),
+            Operation::Change { by, pick, wish } => self.change_group(by, pick, wish),
+            Operation::Ask { by, pick, action } => self.ask_for_group(by, pick, action),
         }
     }
 
@@ -85,6 +88,12 @@ impl World {
 
     pub(crate) fn compose(&mut self, device: usize, pick: usize, messages: usize, bytes: usize) -> Option<()> {
         let conversation = self.one(device, pick)?;
+        self.say(device, &conversation, messages, bytes);
+        Some(())
+    }
+
+    /// Where the app runs.
+    pub(crate) fn say(&mut self, device: usize, conversation: &ConversationId, messages: usize, bytes: usize) {
         for number in 0..messages {
             let client_message_id = self.phones[device].next_id("m");
             let mut text = format!("this is {client_message_id}");
@@ -94,7 +103,6 @@ impl World {
             let body = Body::text(text).expect("not empty");
             self.input(device, Input::Do(Act::Compose { conversation: conversation.clone(), client_message_id, body }));
         }
-        Some(())
     }
 
     fn mark_read(&mut self, device: usize, pick: usize, back: usize) -> Option<()> {

@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use chatlane_chat::log::Entry;
-use chatlane_chat::ports::{Creation, Failure, Put};
+use chatlane_chat::ports::{Change, Creation, Failure, Put};
 use chatlane_chat::testing::desk::{AtDesk, Outcome, Waiting, lock};
 use chatlane_chat::testing::memory::Memory;
 use chatlane_chat::workers::task::Task;
-use chatlane_protocol::{ConnectionId, ConversationId, UnixMillis};
+use chatlane_protocol::{ConnectionId, ConversationId, UnixMillis, UserId};
 
 use super::World;
+use super::transaction::Place;
 
 /// A call that was made and is not answered.
 pub(crate) type Call = Waiting<Memory>;
@@ -31,30 +32,50 @@ pub(crate) fn what(call: &Call) -> String {
     }
 }
 
-/// The conversation whose transaction has to be over before the call takes effect: it reads in a transaction.
-pub(crate) fn settles(call: &Call) -> Option<&ConversationId> {
-    (call.method == "member_consistent").then(|| call.argument()).flatten()
+/// What the call reads in a transaction: others that write any of it have to be over before.
+pub(crate) fn reads_settled(call: &Call) -> Vec<(&ConversationId, Place)> {
+    let users: Vec<UserId> = match call.method {
+        "member_consistent" => call.argument::<UserId>().into_iter().cloned().collect(),
+        "memberships" => call.argument().cloned().unwrap_or_default(),
+        "descriptions" => {
+            let conversations = call.argument::<Vec<ConversationId>>().into_iter().flatten();
+            return conversations.map(|conversation| (conversation, Place::Description)).collect();
+        }
+        _ => return vec![],
+    };
+    let Some(conversation) = call.argument() else { return vec![] };
+    users.into_iter().flat_map(|user| [Place::Member(user.clone()), Place::Left(user)]).map(|place| (conversation, place)).collect()
 }
 
-/// The conversation whose transaction has to be over before the call is answered: it is that transaction.
+/// The conversation whose transactions have to be over before the call is answered: it is one of them.
 pub(crate) fn ends(call: &Call) -> Option<&ConversationId> {
-    call.argument::<Creation>().map(|creation| &creation.entry.conversation)
+    let entry = call.argument::<Creation>().map(|creation| &creation.entry).or_else(|| Some(&call.argument::<Change>()?.entry));
+    entry.map(|entry| &entry.conversation)
 }
 
 impl World {
+    fn is_contended(&self, entry: &Entry) -> bool {
+        self.conflicts(&entry.conversation, &Place::Entry(entry.position.seq))
+    }
+
     /// The call takes effect; a post that is `never_throttled` is taken where its connection lives. `None`: it fails, and has none.
     pub(crate) fn take_effect(&mut self, call: &Call, never_throttled: bool) -> Option<Box<dyn Outcome>> {
         const COMPLETE: &str = "the call has its arguments";
-        let in_hand = |conversation: &ConversationId| self.half.contains_key(conversation);
         Some(match call.method {
             "create" => Box::new(self.create(call.argument().expect(COMPLETE))),
-            "put" if in_hand(&call.argument::<Entry>().expect(COMPLETE).conversation) => Box::new(Ok::<_, Failure>(Put::Contended)),
+            "change" => Box::new(self.change(call.argument().expect(COMPLETE))),
+            "put" if self.is_contended(call.argument().expect(COMPLETE)) => Box::new(Ok::<_, Failure>(Put::Contended)),
             "put" => {
                 let outcome = call.take_effect(&self.memory);
                 self.keep(call.argument().expect(COMPLETE));
                 outcome
             }
-            "advance" | "raise_head" if in_hand(call.argument().expect(COMPLETE)) => return None,
+            "raise_head" if self.conflicts(call.argument().expect(COMPLETE), &Place::Head) => return None,
+            "advance"
+                if self.conflicts(call.argument().expect(COMPLETE), &Place::Inbox(call.argument::<UserId>().expect(COMPLETE).clone())) =>
+            {
+                return None;
+            }
             "enqueue" => {
                 self.accept(call.argument::<Task>().expect(COMPLETE), *call.argument().expect(COMPLETE));
                 Box::new(Ok::<_, Failure>(()))

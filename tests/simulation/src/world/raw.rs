@@ -8,14 +8,11 @@ use chatlane_protocol::{ConversationId, DeviceId, UnixMillis, UserId};
 use serde_json::{Value, json};
 
 use super::gateway::{Owner, Socket, Stage};
-use super::later::GUEST;
-use super::{BUDGET, Event, START_MS, World};
+use super::{BUDGET, Event, RAW, START_MS, World};
 use crate::bad::BAD;
 use crate::issuer;
 use crate::script::USERS;
 
-/// Whose sockets they are: of somebody who is in no conversation, of a member, of somebody who asks too much, and of a guest.
-pub(crate) const RAW: [&str; 4] = ["mallory", USERS[0], "trudy", GUEST];
 const FLOODER: usize = 2;
 
 /// Frames of a flood: each costs 18 units at least, twice the burst in all.
@@ -47,7 +44,8 @@ impl Raw {
 impl World {
     /// A socket of this device, opened if need be.
     pub(crate) fn raw_socket(&mut self, raw: usize) -> Option<u64> {
-        if let Some(socket) = self.raws[raw].socket.filter(|socket| self.sockets[socket].held) {
+        if let Some(socket) = self.raws[raw].socket.filter(|socket| self.sockets[socket].held && self.sockets[socket].stage == Stage::Open)
+        {
             return Some(socket);
         }
         let (user, device) = (self.raws[raw].user.clone(), self.raws[raw].id);
@@ -170,6 +168,9 @@ impl World {
         }
         if raw == RAW.len() - 1 {
             return self.guest_answered(text);
+        }
+        if raw >= RAW.len() {
+            return self.group_answered(raw, text, &frame);
         }
         if let Some((action, conversation)) = self.raws[raw].open.remove(id) {
             if frame["type"] == "send" {

@@ -95,6 +95,7 @@ impl World {
     /// All apps are killed, and no sender comes back before every delivery has begun.
     fn go_away(&mut self) {
         self.events.retain(|_, event| !matches!(event, Event::Start { .. }));
+        self.give_up_all();
         for phone in 0..self.phones.len() {
             self.kill(phone, usize::MAX);
         }
@@ -153,7 +154,9 @@ impl World {
         for phone in 0..self.phones.len() {
             for conversation in self.known(phone) {
                 let from = self.phones[phone].disk.conversations.get(&conversation).map_or(Seq::ZERO, |row| row.from.seq);
-                if from > Seq::ZERO {
+                // Of what one is a member of no more there is no history.
+                let Some(visible_from) = self.visible_from(&conversation, &self.phones[phone].user) else { continue };
+                if from.next() > visible_from {
                     let why = format!("device {phone} has {conversation} from {from} on");
                     self.load_history(phone, conversation);
                     unread = Some(Unrest { why, within_ms: HELLO_WITHIN_MS });
@@ -183,6 +186,7 @@ impl World {
             (never_begun, state.members.keys().cloned().collect::<Vec<_>>())
         };
         self.never_begun += never_begun.len() as u64;
+        self.mend_groups(|group| never_begun.contains(group));
         for phone in 0..self.phones.len() {
             let conversations = self.known(phone);
             // The device knows only by an answer that a conversation is lost.
@@ -270,6 +274,9 @@ impl World {
                     return unrest(format!("the head of {conversation} is not at {tail}"));
                 }
             }
+        }
+        if let Some(name) = self.unanswered() {
+            return unrest(format!("{name} is not answered"));
         }
         if !self.invocations.is_empty() || !self.calls.is_empty() || !self.queue.is_empty() {
             let (at_work, calls) = (self.invocations.len(), self.calls.len());

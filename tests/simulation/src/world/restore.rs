@@ -16,9 +16,7 @@ impl World {
     /// The functions that were at work are gone, and what they wrote has no effect on the new tables. Queue, sessions and sockets stay; but
     /// sometimes the gateway is deployed anew too, and ends all sockets.
     pub(crate) fn restore(&mut self, back_ms: u64) -> bool {
-        while let Some(conversation) = self.half.keys().next().cloned() {
-            self.reveal(&conversation);
-        }
+        self.reveal_all(None);
         for number in self.invocations.keys().copied().collect::<Vec<_>>() {
             self.dies(number);
         }
@@ -55,6 +53,11 @@ impl World {
             lost |= log.len() < before;
             !log.is_empty()
         });
+        let mut undone = std::mem::take(&mut self.undo);
+        undone.reverse();
+        undone.retain(|undo| !undo.undo(state));
+        undone.reverse();
+        self.undo = undone;
         let tail = |conversation: &ConversationId| state.log.get(conversation).and_then(|log| log.values().next_back()).map(Entry::head);
         state.heads.retain(|conversation, _| state.log.contains_key(conversation));
         // Rows go with the entry that wrote them.

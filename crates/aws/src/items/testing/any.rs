@@ -4,9 +4,14 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chatlane_chat::log::admission::{Bucket, RECENT};
 use chatlane_chat::log::hash::BodyHash;
-use chatlane_chat::log::{CreatedEntry, Entry, Facts, Head, Kept, Kind, LaterEntry, MessageEntry, Policy, Role, SizeClass};
+use chatlane_chat::log::{
+    ChangeEntry, CreatedEntry, Entry, Facts, GroupCreatedEntry, Head, Kept, Kind, LaterEntry, MessageEntry, Policy, Role, SizeClass,
+};
 use chatlane_chat::ports::{Connection, InboxRow, Member, ReadCursor};
-use chatlane_protocol::{Body, ClientMessageId, ConnectionId, Content, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
+use chatlane_protocol::{
+    Body, ClientMessageId, ConnectionId, Content, ConversationId, DeviceId, GroupMarks, GroupSettings, History, Metadata, Position, Seq,
+    Title, UnixMillis, UserId,
+};
 use proptest::collection::{btree_map, hash_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -51,8 +56,10 @@ fn role() -> impl Strategy<Value = Role> {
 
 pub fn policy() -> impl Strategy<Value = Policy> {
     let size = prop_oneof![Just(SizeClass::Small), Just(SizeClass::Large)];
-    (any::<(bool, bool, u32)>(), role(), option::of(role()), option::of(role()), size).prop_map(
-        |((closed, locked, admitted_per_s), send, add, manage, size)| Policy {
+    let history = prop_oneof![Just(History::Joined), Just(History::All)];
+    (any::<(bool, bool, u32)>(), role(), option::of(role()), option::of(role()), size, history).prop_map(
+        |((closed, locked, admitted_per_s), send, add, manage, size, history)| Policy {
+            history,
             closed,
             locked,
             send,
@@ -69,10 +76,11 @@ fn facts() -> impl Strategy<Value = Facts> {
     let bucket =
         (any::<u32>(), time(), any::<[u32; RECENT]>()).prop_map(|(tokens_milli, time, recent)| Bucket { tokens_milli, time, recent });
     let now = any::<(u64, u32, u32, Option<u64>, Option<u32>)>();
-    (now, seq(), seq(), policy(), bucket).prop_map(
-        |((count, members, owners, members_sum, unanswered), membership_changed, removed, policy, bucket)| Facts {
+    (now, seq(), seq(), seq(), policy(), bucket).prop_map(
+        |((count, members, owners, members_sum, unanswered), membership_changed, settings_changed, removed, policy, bucket)| Facts {
             count,
             membership_changed,
+            settings_changed,
             removed,
             policy,
             members,
@@ -85,15 +93,48 @@ fn facts() -> impl Strategy<Value = Facts> {
     )
 }
 
-fn kind() -> impl Strategy<Value = Kind> {
+fn kind() -> BoxedStrategy<Kind> {
     let content = prop_oneof!["\\PC{1,20}".prop_map(Content::Text), vec(any::<u8>(), 1..20).prop_map(Content::Data)];
     let body = ("[a-z]{1,8}/[a-z]{1,8}", content).prop_map(|(content_type, content)| Body::new(content_type, content).unwrap());
     prop_oneof![
         vec(user(), 0..4).prop_map(|members| Kind::Created(CreatedEntry { members })),
         (body, any::<(Option<[u8; BodyHash::KEY_ID_BYTES]>, [u8; BodyHash::BYTES])>())
             .prop_map(|(body, (key, hash))| Kind::Message(MessageEntry { body, hash: BodyHash { key, hash } })),
+        (vec(user(), 0..4), settings()).prop_map(|(members, settings)| Kind::GroupCreated(GroupCreatedEntry { members, settings })),
+        change().prop_map(Kind::Change),
         option::of("\\PC{0,20}").prop_map(|wire| Kind::Later(LaterEntry { kind: "later".to_owned(), wire })),
     ]
+    .boxed()
+}
+
+/// Boxed, with the others: the stack of a test is small for so many strategies in one.
+fn settings() -> BoxedStrategy<GroupSettings> {
+    let texts = (option::of("\\PC{0,9}"), option::of("\\PC{0,9}"));
+    let roles = (option::of(role()), option::of(role()), option::of(role()));
+    let history = option::of(prop_oneof![Just(History::Joined), Just(History::All)]);
+    (texts, roles, any::<Option<bool>>(), history)
+        .prop_map(|((title, metadata), (send, add, manage), locked, history)| GroupSettings {
+            title: title.map(|text| Title::new(text).unwrap()),
+            metadata: metadata.map(|text| Metadata::new(text).unwrap()),
+            send,
+            add,
+            manage,
+            locked,
+            history,
+        })
+        .boxed()
+}
+
+fn change() -> BoxedStrategy<ChangeEntry> {
+    prop_oneof![
+        vec(user(), 0..4).prop_map(ChangeEntry::Added),
+        vec(user(), 0..4).prop_map(ChangeEntry::Removed),
+        option::of(user()).prop_map(|successor| ChangeEntry::Left { successor }),
+        (user(), role()).prop_map(|(user, role)| ChangeEntry::Role { user, role }),
+        settings().prop_map(ChangeEntry::Settings),
+        Just(ChangeEntry::Closed),
+    ]
+    .boxed()
 }
 
 /// An entry as this version writes it.
@@ -144,7 +185,13 @@ pub fn value() -> impl Strategy<Value = AttributeValue> {
 }
 
 pub fn head() -> impl Strategy<Value = Head> {
-    (position(), any::<u64>(), time()).prop_map(|(position, count, time)| Head { position, count, time })
+    let group = (any::<(u32, bool)>(), seq(), seq()).prop_map(|((members, large), membership_changed, settings_changed)| GroupMarks {
+        members,
+        membership_changed,
+        settings_changed,
+        large,
+    });
+    (position(), any::<u64>(), time(), option::of(group)).prop_map(|(position, count, time, group)| Head { position, count, time, group })
 }
 
 pub fn member() -> impl Strategy<Value = Member> {

@@ -2,7 +2,7 @@
 
 use chatlane_protocol::{Body, Content, EntryKind};
 
-use crate::log::facts::{Facts, Policy, Role};
+use crate::log::facts::Facts;
 use crate::log::hash::{BodyHash, BodyKey};
 
 /// A message.
@@ -18,11 +18,6 @@ impl MessageEntry {
     /// With this body, hashed under the deployment's key.
     pub fn new(body: Body, key: &BodyKey) -> Self {
         Self { hash: BodyHash::of(&body, key), body }
-    }
-
-    /// M1: whether a member of this role may append one.
-    pub fn is_permitted(policy: &Policy, role: Role) -> bool {
-        policy.permits_sending(role)
     }
 
     /// The facts behind it: one more countable message. While a direct conversation is unanswered,

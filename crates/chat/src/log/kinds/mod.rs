@@ -1,23 +1,29 @@
-//! What an entry is: one file for each kind says who may write it, how it changes the facts, and how it looks on the wire. How it is
+//! What an entry is: a file for each kind says how it changes the facts, and how it looks on the wire. How it is
 //! stored is for the backend to say.
 
+pub mod change;
 pub mod created;
 pub mod message;
 
-use chatlane_protocol::{ClientMessageId, ConversationId, Entry as WireEntry, EntryKind, UserId};
-
-use super::facts::{Facts, Policy, Role};
-pub use created::{CreatedEntry, direct_conversation};
-pub use message::MessageEntry;
+use chatlane_protocol::EntryKind;
+use chatlane_protocol::frames::encode;
 use serde_json::{Map, Value};
+
+pub use change::ChangeEntry;
+pub use created::{CreatedEntry, GroupCreatedEntry, direct_conversation, group_conversation};
+pub use message::MessageEntry;
 
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Entry 1.
+    /// Entry 1 of a direct conversation.
     Created(CreatedEntry),
+    /// Entry 1 of a group.
+    GroupCreated(GroupCreatedEntry),
     /// A message.
     Message(MessageEntry),
+    /// A change of a group.
+    Change(ChangeEntry),
     /// Of a later version of this code, met after a roll-back; or one of which a part is missing. It keeps its place, its id and its facts.
     Later(LaterEntry),
 }
@@ -39,36 +45,18 @@ impl LaterEntry {
 }
 
 impl Kind {
-    /// M1: whether a member of this role may append such an entry under this policy.
-    pub fn is_permitted(&self, policy: &Policy, role: Role) -> bool {
-        match self {
-            Self::Message(_) => MessageEntry::is_permitted(policy, role),
-            Self::Created(_) | Self::Later(_) => false, // by creation only; by a later version only
-        }
-    }
-
-    /// Whether admission takes tokens for it.
-    pub const fn is_admitted_by_rate(&self) -> bool {
-        matches!(self, Self::Message(_))
-    }
-
-    /// The facts behind such an entry, if it follows on `tail`, an entry of the same sender (`after_own`) or of another; the bucket is the
-    /// tail's.
-    pub fn facts_after(&self, tail: &Facts, after_own: bool) -> Facts {
-        match self {
-            Self::Message(_) => MessageEntry::facts_after(tail, after_own),
-            Self::Created(_) | Self::Later(_) => tail.clone(),
-        }
-    }
-
-    /// Whether an attempt to append this is the one that wrote `stored`, and not another entry under the same client message id.
-    pub fn is_the_same_as(&self, stored: &Self) -> bool {
-        match (self, stored) {
-            (Self::Message(this), Self::Message(stored)) => this.hash.may_be_of_the_same_body_as(&stored.hash), // the stored body may have been edited since
-            // What it was nobody here can tell; the sender has used the id once.
-            (_, Self::Later(_)) => true,
-            _ => false,
-        }
+    /// Of the words of the wire: what is stored in them. `None`: it is stored in another way, or the kind is not known.
+    pub fn of_wire(kind: EntryKind) -> Option<Self> {
+        Some(match kind {
+            EntryKind::GroupCreated { members, settings } => Self::GroupCreated(GroupCreatedEntry { members, settings }),
+            EntryKind::Added { users } => Self::Change(ChangeEntry::Added(users)),
+            EntryKind::Removed { users } => Self::Change(ChangeEntry::Removed(users)),
+            EntryKind::Left { successor } => Self::Change(ChangeEntry::Left { successor }),
+            EntryKind::Role { user, role } => Self::Change(ChangeEntry::Role { user, role }),
+            EntryKind::Settings { settings } => Self::Change(ChangeEntry::Settings(settings)),
+            EntryKind::Closed => Self::Change(ChangeEntry::Closed),
+            EntryKind::Created { .. } | EntryKind::Message { .. } | EntryKind::Unknown => return None,
+        })
     }
 
     /// Bytes beside what every entry has.
@@ -76,15 +64,8 @@ impl Kind {
         match self {
             Self::Created(created) => created.stored_bytes(),
             Self::Message(message) => message.stored_bytes(),
+            Self::GroupCreated(_) | Self::Change(_) => encode(&self.to_wire()).len(),
             Self::Later(later) => later.wire.as_ref().map_or(0, String::len),
-        }
-    }
-
-    /// Bytes of the live frame that carries only such an entry, as encoded, with the longest numbers.
-    pub fn live_frame_bytes_max(&self, conversation: &ConversationId, sender: &UserId, id: &ClientMessageId) -> usize {
-        match self {
-            Self::Message(message) => WireEntry::live_frame_bytes_max(conversation, sender, id, &message.body),
-            Self::Created(_) | Self::Later(_) => 0, // nobody drafts one
         }
     }
 
@@ -92,7 +73,9 @@ impl Kind {
     pub fn to_wire(&self) -> EntryKind {
         match self {
             Self::Created(created) => created.to_wire(),
+            Self::GroupCreated(created) => created.to_wire(),
             Self::Message(message) => message.to_wire(),
+            Self::Change(change) => change.to_wire(),
             Self::Later(_) => EntryKind::Unknown, // and what its writer said
         }
     }

@@ -5,8 +5,8 @@ use futures_util::future::join_all;
 
 use super::{ALL, Backend, fresh, fresh_conversation, fresh_user, head};
 use crate::log::{CreatedEntry, Entry, Head, Kind, Role};
-use crate::ports::{Created, Creation, InboxRow, Member, Put};
-use crate::testing::builders::{conversation as named, creation, member, message_id, seq, start, user};
+use crate::ports::{Created, Creation, InboxRow, Joining, Member, Put, ReadCursor};
+use crate::testing::builders::{conversation as named, creation, description, joining, member, message_id, position, seq, start, user};
 
 /// Creates; tries again while other transactions are in the way.
 pub(super) async fn create<B: Backend>(store: &B, creation: &Creation) -> Created {
@@ -26,7 +26,12 @@ pub(super) async fn create_one<B: Backend>(store: &B) -> ConversationId {
     conversation
 }
 
-async fn inbox<B: Backend>(store: &B, user: &UserId) -> Vec<InboxRow> {
+/// The members' own rows.
+fn rows(members: &[Joining]) -> Vec<Member> {
+    members.iter().map(|joining| joining.member.clone()).collect()
+}
+
+pub(super) async fn inbox<B: Backend>(store: &B, user: &UserId) -> Vec<InboxRow> {
     store.inbox(user, None, 10).await.unwrap().into_iter().map(|(_, row)| row.unwrap()).collect()
 }
 
@@ -34,19 +39,21 @@ async fn inbox<B: Backend>(store: &B, user: &UserId) -> Vec<InboxRow> {
 pub async fn a_creation_is_seen_in_all_its_parts<B: Backend>(store: &B) {
     let (conversation, alice, bob) = (fresh_conversation(), fresh_user(), fresh_user());
     let mut creation = creation(&conversation, &alice, &bob);
-    creation.members[1] = Member { role: Role::Owner, visible_from: seq(7), version: Seq::MAX, ..creation.members[1].clone() };
-    creation.members[0].role = Role::Moderator;
+    let second = Member { role: Role::Owner, visible_from: seq(7), version: Seq::MAX, ..creation.members[1].member.clone() };
+    creation.members[1] = joining(&conversation, Some(&creation.members[0].member.user), &second);
+    creation.members[0].member.role = Role::Moderator;
+    creation.members[0].row.role = Role::Moderator;
+    creation.members[0].row.read = ReadCursor { position: position(1), count: 0 };
+    creation.description = description("a title", "{}");
     assert_eq!(store.create(&creation).await.unwrap(), Created::New);
 
     assert_eq!(store.read(&conversation, Seq::FIRST, ALL).await.unwrap(), [creation.entry]);
     assert_eq!(store.heads(std::slice::from_ref(&conversation)).await.unwrap(), [Head::default()]);
-    assert_eq!(store.members(&conversation).await.unwrap(), creation.members);
-    for row in &creation.members {
-        assert_eq!(store.member(&conversation, &row.user).await.unwrap().as_ref(), Some(row));
-    }
-    for (row, with) in creation.members.iter().zip(creation.members.iter().rev()) {
-        let expected = InboxRow::new(conversation.clone(), Some(with.user.clone()), row);
-        assert_eq!(inbox(store, &row.user).await, [expected]);
+    assert_eq!(store.descriptions(std::slice::from_ref(&conversation)).await.unwrap(), [Some(creation.description)]);
+    assert_eq!(store.members(&conversation).await.unwrap(), rows(&creation.members));
+    for Joining { member, row } in &creation.members {
+        assert_eq!(store.member(&conversation, &member.user).await.unwrap().as_ref(), Some(member));
+        assert_eq!(inbox(store, &member.user).await, std::slice::from_ref(row));
     }
 }
 
@@ -73,7 +80,7 @@ pub async fn a_second_creation_changes_nothing<B: Backend>(store: &B) {
     assert_eq!(store.create(&second).await.unwrap(), Created::Exists);
 
     assert_eq!(store.read(&conversation, Seq::FIRST, ALL).await.unwrap(), [first.entry]);
-    assert_eq!(store.members(&conversation).await.unwrap(), first.members);
+    assert_eq!(store.members(&conversation).await.unwrap(), rows(&first.members));
     assert_eq!(store.heads(std::slice::from_ref(&conversation)).await.unwrap(), [head(1)]);
     assert_eq!(inbox(store, &alice).await, [InboxRow::new(conversation, Some(bob), &member(&alice))]);
     assert_eq!(inbox(store, &carol).await, []);
@@ -94,7 +101,7 @@ pub async fn of_many_creations_at_once_exactly_one_is_new<B: Backend>(store: &B)
     let winners: Vec<&Entry> = creations.iter().zip(&answers).filter(|(_, c)| **c == Created::New).map(|(c, _)| &c.entry).collect();
     assert_eq!(winners.len(), 1, "{answers:?}");
     assert_eq!(store.read(&conversation, Seq::FIRST, ALL).await.unwrap(), [winners[0].clone()]);
-    assert_eq!(store.members(&conversation).await.unwrap(), creations[0].members);
+    assert_eq!(store.members(&conversation).await.unwrap(), rows(&creations[0].members));
 }
 
 /// Each user's and each day's apart; what is refused or there already does not count, and changes nothing.
@@ -150,7 +157,7 @@ pub async fn all_members_come_in_the_order_of_their_ids<B: Backend>(store: &B) {
     let base = fresh("u");
     let mut users: Vec<UserId> = tails.iter().map(|tail| user(&format!("{base}{tail}"))).collect();
     users.extend((0..24).map(|n| user(&format!("{base}{n}-{}", "x".repeat(90)))));
-    let members: Vec<Member> = users.iter().rev().map(member).collect();
+    let members: Vec<Joining> = users.iter().rev().map(|user| joining(&conversation, None, &member(user))).collect();
     let mut creation = creation(&conversation, &users[0], &users[1]);
     creation.entry.kind = Kind::Created(CreatedEntry { members: users.clone() });
     assert_eq!(store.create(&Creation { members, ..creation }).await.unwrap(), Created::New);

@@ -6,15 +6,15 @@ use futures_util::future::join_all;
 use super::creation::{create, create_one};
 use super::{Backend, fresh_conversation, fresh_user};
 use crate::ports::{Advance, Advanced, Created, InboxRow, Member, ReadCursor};
-use crate::testing::builders::{creation, device, member, place, position, seq};
+use crate::testing::builders::{creation, device, joining, member, place, position, seq};
 
 /// A new conversation of two new users, the first of whom sees nothing before entry 3; and the row of that one.
 async fn create_row<B: Backend>(store: &B) -> (UserId, InboxRow) {
     let (conversation, alice, bob) = (fresh_conversation(), fresh_user(), fresh_user());
     let mut creation = creation(&conversation, &alice, &bob);
     let hers = Member { visible_from: seq(3), version: seq(2), ..member(&alice) };
-    for member in creation.members.iter_mut().filter(|member| member.user == alice) {
-        *member = hers.clone();
+    for one in creation.members.iter_mut().filter(|one| one.member.user == alice) {
+        *one = joining(&conversation, Some(&bob), &hers);
     }
     assert_eq!(create(store, &creation).await, Created::New);
     (alice, InboxRow::new(conversation, Some(bob), &hers))

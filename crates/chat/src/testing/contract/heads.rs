@@ -1,6 +1,6 @@
 //! Heads only rise.
 
-use chatlane_protocol::{ConversationId, Position, Seq, UnixMillis, limits};
+use chatlane_protocol::{ConversationId, GroupMarks, Position, Seq, UnixMillis, limits};
 use futures_util::future::join_all;
 
 use super::creation::{create, create_one};
@@ -13,6 +13,11 @@ async fn read<B: Backend>(store: &B, conversation: &ConversationId) -> Head {
     store.heads(std::slice::from_ref(conversation)).await.unwrap()[0]
 }
 
+fn marks(number: u64) -> GroupMarks {
+    let members = u32::try_from(number).expect("a small number");
+    GroupMarks { members, membership_changed: seq(number), settings_changed: seq(number - 1), large: number == 7 }
+}
+
 /// Compared by epoch, then seq: after a restore the log is shorter and the epoch higher. Count and time are those of the entry at the
 /// head, whatever the lower ones say.
 // holds: D2
@@ -22,9 +27,12 @@ pub async fn a_head_only_rises_and_answers_what_it_was<B: Backend>(store: &B) {
         position: Position::new(epoch, seq(number)),
         count: number - 1,
         time: start().plus_ms(u64::from(epoch) + 100 * number),
+        group: (number > 4).then(|| marks(number)),
     };
     let same_with_others = Head { count: 77, time: UnixMillis::MAX, ..at(1, 5) };
-    let highest = Head { position: Position::new(u32::MAX, Seq::MAX), count: limits::INTEGER_MAX, time: UnixMillis::MAX };
+    let highest =
+        Head { position: Position::new(u32::MAX, Seq::MAX), count: limits::INTEGER_MAX, time: UnixMillis::MAX, group: Some(marks(7)) };
+    let stays = |head| Head { group: Some(marks(10)), ..head };
     for (to, before, after) in [
         (at(1, 5), Head::default(), at(1, 5)),
         (at(1, 3), at(1, 5), at(1, 5)),
@@ -32,10 +40,11 @@ pub async fn a_head_only_rises_and_answers_what_it_was<B: Backend>(store: &B) {
         (same_with_others, at(1, 5), at(1, 5)),
         (at(1, 10), at(1, 5), at(1, 10)),
         (at(1, 9), at(1, 10), at(1, 10)),
-        (at(2, 4), at(1, 10), at(2, 4)),
-        (at(1, 11), at(2, 4), at(2, 4)),
-        (at(10, 1), at(2, 4), at(10, 1)),
-        (at(9, 2), at(10, 1), at(10, 1)),
+        // What a group is was not told: it stays.
+        (at(2, 4), at(1, 10), stays(at(2, 4))),
+        (at(1, 11), at(2, 4), stays(at(2, 4))),
+        (at(10, 1), at(2, 4), stays(at(10, 1))),
+        (at(9, 2), at(10, 1), stays(at(10, 1))),
         (highest, at(10, 1), highest),
         (at(1, 1), highest, highest),
     ] {

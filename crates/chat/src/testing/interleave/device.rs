@@ -1,16 +1,19 @@
-//! A device: makes messages, sends them in frames, and retries a frame with the same ids until all of it is answered or it gives up.
+//! A device: makes messages and changes, sends them in frames, and retries a frame with the same ids until all of it is answered or it
+//! gives up.
 
 use std::collections::BTreeMap;
 
-use chatlane_protocol::frames::SendAnswer;
 use chatlane_protocol::request::{NewMessage, SendMessages};
-use chatlane_protocol::{Body, ClientMessageId, ConversationId, ErrorCode, Outcome, Position, RequestId, Seq};
+use chatlane_protocol::{Body, ClientMessageId, ConversationId, ErrorCode, Position, RequestId, Seq};
 
+use super::frame::{Answer, Request, Told, Wanted};
 use super::rng::Rng;
-use crate::log::Entry;
+use crate::log::draft::Draft;
+use crate::log::{ChangeEntry, Entry};
 use crate::requests::caller::Caller;
+use crate::requests::manage::Asked;
 
-type Log = BTreeMap<Seq, Entry>;
+pub(super) type Log = BTreeMap<Seq, Entry>;
 
 /// How a device chooses its anchors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub(super) enum Anchors {
     Beyond,
     /// A mutation: each retry takes the tail.
     Refreshed,
+    /// The same, but of changes only.
+    RefreshedForChanges,
 }
 
 /// What a device can do next.
@@ -38,8 +43,10 @@ pub(super) enum Wish {
 
 #[derive(Debug)]
 struct Pending {
-    message: NewMessage,
-    /// Answered `ok` or `duplicate`, or found in the log.
+    id: ClientMessageId,
+    anchor: Position,
+    wanted: Wanted,
+    /// Answered with a place or for good, or found in the log.
     sent: bool,
 }
 
@@ -83,10 +90,17 @@ impl Device {
         }
     }
 
-    /// Makes the messages of the next frame. `number` counts the messages of this user.
-    pub(super) fn make(&mut self, rng: &mut Rng, log: &Log, number: &mut u32) -> impl Iterator<Item = &ClientMessageId> {
-        let messages = if rng.one_in(2) { 1 } else { rng.between(1, 4) };
-        for _ in 0..messages {
+    /// Makes the messages of the next frame, or the change. `number` counts what this user made.
+    pub(super) fn make(
+        &mut self,
+        rng: &mut Rng,
+        log: &Log,
+        number: &mut u32,
+        change: Option<ChangeEntry>,
+    ) -> impl Iterator<Item = &ClientMessageId> {
+        let drafts = if change.is_some() || rng.one_in(2) { 1 } else { rng.between(1, 4) };
+        let wanted = change.map_or(Wanted::Message, Wanted::Change);
+        for _ in 0..drafts {
             *number += 1;
             if rng.one_in(2) {
                 self.learn(rng, log);
@@ -98,11 +112,10 @@ impl Device {
                 }
                 _ => self.known,
             };
-            let client_message_id = ClientMessageId::new(format!("m{number}")).expect("this is a client message id");
-            let body = Body::text("x").expect("this is a body");
-            self.pending.push(Pending { message: NewMessage { client_message_id, anchor, body }, sent: false });
+            let id = ClientMessageId::new(format!("m{number}")).expect("this is a client message id");
+            self.pending.push(Pending { id, anchor, wanted: wanted.clone(), sent: false });
         }
-        self.pending.iter().map(|pending| &pending.message.client_message_id)
+        self.pending.iter().map(|pending| &pending.id)
     }
 
     /// Entries that came to it, without a gap: as many as it likes.
@@ -122,9 +135,10 @@ impl Device {
             self.pending.clear();
             return false;
         }
-        if self.anchors == Anchors::Refreshed {
+        let is_change = self.pending.iter().any(|pending| pending.wanted != Wanted::Message);
+        if self.anchors == Anchors::Refreshed || (self.anchors == Anchors::RefreshedForChanges && is_change) {
             let tail = tail(log).unwrap_or(Position::ZERO);
-            self.pending.iter_mut().for_each(|pending| pending.message.anchor = tail);
+            self.pending.iter_mut().for_each(|pending| pending.anchor = tail);
         } else if rng.one_in(3) {
             let tail = tail(log).map_or(0, |tail| tail.seq.get());
             let upto = if rng.one_in(2) { tail } else { rng.between(1, tail) };
@@ -137,49 +151,50 @@ impl Device {
     fn look_through(&mut self, log: &Log, upto: u64) {
         let Some(end) = at(log, upto).filter(|_| self.anchors == Anchors::Known) else { return };
         for pending in &mut self.pending {
-            let message = &mut pending.message;
-            if !stands(log, message.anchor) || message.anchor.seq >= end.seq {
+            if !stands(log, pending.anchor) || pending.anchor.seq >= end.seq {
                 continue; // `epoch_changed` will tell it
             }
-            let mut scanned = log.range(message.anchor.seq.next()..=end.seq).map(|(_, entry)| entry);
-            if scanned.any(|entry| entry.is_from(&self.caller.user, &message.client_message_id)) {
+            let mut scanned = log.range(pending.anchor.seq.next()..=end.seq).map(|(_, entry)| entry);
+            if scanned.any(|entry| entry.is_from(&self.caller.user, &pending.id)) {
                 pending.sent = true;
             } else {
-                message.anchor = end;
+                pending.anchor = end;
             }
         }
     }
 
     /// The request of the next attempt: all of the frame or what is left of it.
-    pub(super) fn request(&mut self, rng: &mut Rng, conversation: &ConversationId) -> SendMessages {
+    pub(super) fn request(&mut self, rng: &mut Rng, conversation: &ConversationId) -> Request {
         self.attempts_left = self.attempts_left.saturating_sub(1);
         self.awaited += 1;
+        let (id, conversation) = (RequestId::new("r").expect("this is a request id"), conversation.clone());
+        if let [Pending { id: client_message_id, anchor, wanted: Wanted::Change(change), .. }] = &self.pending[..] {
+            let draft = Draft { client_message_id: client_message_id.clone(), anchor: *anchor, kind: change.clone() };
+            return Request::Change(Asked { id, conversation, draft });
+        }
         let left = self.pending.iter().position(|pending| !pending.sent).unwrap_or(0);
         let from = if rng.one_in(3) { left } else { 0 };
-        SendMessages {
-            id: RequestId::new("r").expect("this is a request id"),
-            conversation: conversation.clone(),
-            messages: self.pending[from..].iter().map(|pending| pending.message.clone()).collect(),
-        }
+        let body = Body::text("x").expect("this is a body");
+        let message = |pending: &Pending| NewMessage { client_message_id: pending.id.clone(), anchor: pending.anchor, body: body.clone() };
+        Request::Messages(SendMessages { id, conversation, messages: self.pending[from..].iter().map(message).collect() })
     }
 
     /// An answer to an attempt of the present frame came.
-    pub(super) fn take(&mut self, answer: &SendAnswer, log: &Log) {
-        for result in &answer.results {
-            let id = &result.client_message_id;
-            match &result.outcome {
-                Outcome::Ok(stored) | Outcome::Duplicate(stored) => {
+    pub(super) fn take(&mut self, answer: &Answer, log: &Log) {
+        for (id, told) in answer {
+            let Some(pending) = self.pending.iter_mut().find(|pending| pending.id == *id) else { continue };
+            match told {
+                Told::Ok(stored) | Told::Duplicate(stored) => {
+                    pending.sent = true;
                     self.known = self.known.max(stored.position);
-                    if let Some(pending) = self.pending.iter_mut().find(|pending| pending.message.client_message_id == *id) {
-                        pending.sent = true;
-                    }
                 }
-                Outcome::Refused(refusal) => match (refusal.code, refusal.common) {
+                told if told.is_for_good(&pending.wanted) => self.pending.iter_mut().for_each(|pending| pending.sent = true),
+                Told::Refused(refusal) => match (refusal.code, refusal.common) {
                     (ErrorCode::EpochChanged, Some(common)) => self.go_back(common),
                     (ErrorCode::AnchorStale, _) => self.look_through(log, tail(log).map_or(0, |tail| tail.seq.get())),
                     _ => {}
                 },
-                Outcome::Conflict(_) | Outcome::NotAttempted => {}
+                Told::Conflict(_) | Told::Unchanged | Told::NotAttempted => {}
             }
         }
         self.finished();
@@ -192,7 +207,7 @@ impl Device {
 
     /// What it holds beyond `common` is gone by a restore; the outbox stays.
     fn go_back(&mut self, common: Position) {
-        let anchors = self.pending.iter_mut().map(|pending| &mut pending.message.anchor);
+        let anchors = self.pending.iter_mut().map(|pending| &mut pending.anchor);
         for position in anchors.chain([&mut self.known]) {
             if position.seq > common.seq {
                 *position = common;

@@ -1,13 +1,22 @@
 //! What must hold of a schedule: checked at each answer, and of log and deliveries at the end.
 
+mod fold;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use chatlane_protocol::frames::{SendAnswer, Stored};
-use chatlane_protocol::{ClientMessageId, ErrorCode, MessageResult, Outcome, Position, Seq, UserId};
+use chatlane_protocol::frames::Stored;
+use chatlane_protocol::{ClientMessageId, ConnectionId, ConversationId, ErrorCode, Position, Seq, UserId};
 use serde::Deserialize;
 
-use crate::log::{Entry, Kind};
+pub(super) use self::fold::Fold;
+use self::fold::Verdict;
+use super::Scene;
+use super::device::Log;
+use super::frame::{Answer, Told, Wanted};
+use crate::log::Kind;
+use crate::log::hash::UserKey;
+use crate::testing::memory::State;
 use crate::workers::task::Task;
 
 /// What was broken, by its number in `docs/GUARANTEES.md`.
@@ -23,13 +32,15 @@ pub enum Guarantee {
     L4,
     /// A device's messages keep their order.
     L5,
-    /// Who was removed writes nothing more.
+    /// Every entry was permitted at the one before it; who was removed writes nothing more.
     M1,
     /// Of a stranger's conversation nothing is read but the rows that say so.
     R1,
-    /// Counts are consecutive, epochs never go down.
+    /// Counts are consecutive, epochs never go down; the facts of a group are what its entries say.
     Facts,
-    /// A client that obeys the protocol is not told that it does not.
+    /// The rows of a group are what its entries say.
+    Rows,
+    /// A client that obeys the protocol is not told that it does not; a change is refused, or unchanged, where it is so.
     Refusal,
 }
 
@@ -48,8 +59,6 @@ impl fmt::Display for Violation {
     }
 }
 
-type Log = BTreeMap<Seq, Entry>;
-
 /// What the judge reads of a live frame.
 #[derive(Deserialize)]
 struct Posted {
@@ -67,16 +76,34 @@ struct Made {
     device: usize,
     sender: UserId,
     id: ClientMessageId,
+    /// Given up while an attempt of it may still run: it may be behind what its device made later.
+    given_up: bool,
+}
+
+/// An answer, and what its attempt could know.
+pub(super) struct Answered<'a> {
+    pub(super) sender: &'a UserId,
+    pub(super) wanted: &'a Wanted,
+    pub(super) answer: &'a Answer,
+    /// Its anchors were such as the client knew.
+    pub(super) honest: bool,
+    /// The last entry when it began.
+    pub(super) from: Seq,
 }
 
 /// Remembers what clients made and were told, and what workers posted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Judge {
+    /// The entries that the log began with: no device made them.
+    given: Seq,
+    key: UserKey,
+    /// The group at each of its entries, and before the first; empty in a direct conversation.
+    group: Vec<Fold>,
     made: Vec<Made>,
     /// Messages, by their index in `made`, that were acknowledged, and where.
     acknowledged: Vec<(usize, Position)>,
-    /// Entries that were posted to one who watches.
-    posted: BTreeSet<Position>,
+    /// Entries that were posted to those who watch.
+    posted: BTreeSet<(ConnectionId, Position)>,
     /// The epoch of the deployment, once the log was restored.
     restored: Option<u32>,
     /// Who was removed, and by which entry.
@@ -87,8 +114,39 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    pub(super) fn new(strict: bool) -> Self {
-        Self { strict, ..Self::default() }
+    pub(super) fn new(scene: Scene, strict: bool, key: UserKey, log: &Log) -> Self {
+        let given = log.keys().next_back().copied().unwrap_or(Seq::ZERO);
+        let group = if scene == Scene::Group { vec![Fold::new()] } else { vec![] };
+        let (made, acknowledged, posted) = (vec![], vec![], BTreeSet::new());
+        let mut judge = Self { given, key, group, made, acknowledged, posted, restored: None, removed: None, strict, violation: None };
+        judge.follow(log);
+        judge
+    }
+
+    /// So many entries the log began with.
+    pub(super) const fn given(&self) -> u64 {
+        self.given.get()
+    }
+
+    /// The group at this entry, if it was followed so far.
+    pub(super) fn group_at(&self, seq: Seq) -> Option<&Fold> {
+        self.group.get(usize::try_from(seq.get()).ok()?)
+    }
+
+    /// Goes on to the end of the log of a group, which no restore cuts.
+    fn follow(&mut self, log: &Log) {
+        let Some(last) = self.group.last() else { return };
+        let mut fold = last.clone();
+        let followed = Seq::try_from(self.group.len() as u64 - 1).unwrap_or(Seq::MAX);
+        for entry in log.range(followed.next()..).map(|(_, entry)| entry) {
+            if let Err(what) = fold.follow(entry) {
+                return self.broken(Guarantee::M1, || what);
+            }
+            if let Some(what) = fold.wrong_facts(entry, &self.key) {
+                return self.broken(Guarantee::Facts, || what);
+            }
+            self.group.push(fold.clone());
+        }
     }
 
     /// The first that was found.
@@ -100,15 +158,15 @@ impl Judge {
         self.violation.is_none()
     }
 
-    /// The device made this message after all that it made before.
+    /// The device made this after all that it made before.
     pub(super) fn made(&mut self, device: usize, sender: &UserId, id: &ClientMessageId) {
-        self.made.push(Made { device, sender: sender.clone(), id: id.clone() });
+        self.made.push(Made { device, sender: sender.clone(), id: id.clone(), given_up: false });
     }
 
-    /// A worker posted this frame.
-    pub(super) fn posted(&mut self, frame: &str) {
+    /// A worker posted this frame to one who watches: a connection that is called as its user.
+    pub(super) fn posted(&mut self, connection: &ConnectionId, frame: &str) {
         let frame: Posted = serde_json::from_str(frame).expect("a live frame has entries with positions");
-        self.posted.extend(frame.entries.iter().map(|entry| entry.position));
+        self.posted.extend(frame.entries.iter().map(|entry| (connection.clone(), entry.position)));
     }
 
     /// A task went to the dead letters. Only a restore takes away the entries of a task.
@@ -132,36 +190,54 @@ impl Judge {
 
     /// A port is called for this user.
     pub(super) fn called(&mut self, user: &UserId, method: &str) {
-        if user.as_str() == "mallory" && !matches!(method, "member" | "member_consistent") {
+        if user.as_str() == "mallory" && !matches!(method, "member" | "memberships") {
             self.broken(Guarantee::R1, || format!("`{method}` is called for a stranger"));
         }
     }
 
-    /// A writer answered. `honest`: its anchors were such as the client knew.
-    pub(super) fn answered(&mut self, sender: &UserId, answer: &SendAnswer, log: &Log, honest: bool) {
-        for MessageResult { client_message_id: id, outcome } in &answer.results {
-            match outcome {
-                Outcome::Ok(stored) | Outcome::Duplicate(stored) => self.acknowledged(sender, id, *stored, log),
-                Outcome::Conflict(stored) => {
+    /// A writer answered.
+    pub(super) fn answered(&mut self, answered: &Answered<'_>, log: &Log) {
+        self.follow(log);
+        let sender = answered.sender;
+        for (id, told) in answered.answer {
+            match told {
+                Told::Ok(stored) | Told::Duplicate(stored) => self.acknowledged(sender, id, *stored, log),
+                Told::Conflict(stored) => {
                     self.broken(Guarantee::L2, || format!("{id} of {sender} is said to conflict with {}", stored.position));
                 }
-                Outcome::Refused(refusal) if self.strict => {
-                    let fair = match refusal.code {
-                        ErrorCode::Unavailable | ErrorCode::Busy | ErrorCode::RateLimited | ErrorCode::AnchorStale => true,
-                        ErrorCode::EpochChanged => self.restored.is_some(),
-                        ErrorCode::AnchorUnknown => !honest,
-                        ErrorCode::NotFound => {
-                            sender.as_str() == "mallory" || self.removed.as_ref().is_some_and(|(user, _)| user == sender)
-                        }
-                        _ => false,
-                    };
-                    if !fair {
-                        self.broken(Guarantee::Refusal, || format!("{id} of {sender} was refused as {:?}", refusal.code));
+                Told::Unchanged | Told::Refused(_) => {
+                    if self.strict && !self.is_fair(answered, told) {
+                        self.broken(Guarantee::Refusal, || format!("{id} of {sender} was answered {told:?}"));
                     }
                 }
-                Outcome::Refused(_) | Outcome::NotAttempted => {}
+                Told::NotAttempted => {}
             }
         }
+        if answered.answer.iter().any(|(_, told)| told.is_for_good(answered.wanted)) {
+            let left = answered.answer.iter().filter(|(_, told)| !matches!(told, Told::Ok(_) | Told::Duplicate(_)));
+            for index in left.filter_map(|(id, _)| self.index_of(sender, id)).collect::<Vec<_>>() {
+                self.made[index].given_up = true;
+            }
+        }
+    }
+
+    fn is_fair(&self, answered: &Answered<'_>, told: &Told) -> bool {
+        let sender = answered.sender;
+        let verdict = match told {
+            Told::Refused(refusal) => match refusal.code {
+                ErrorCode::Unavailable | ErrorCode::Busy | ErrorCode::RateLimited | ErrorCode::AnchorStale => return true,
+                ErrorCode::EpochChanged => return self.restored.is_some(),
+                ErrorCode::AnchorUnknown => return !answered.honest,
+                ErrorCode::NotFound if self.group.is_empty() => {
+                    return sender.as_str() == "mallory" || self.removed.as_ref().is_some_and(|(user, _)| user == sender);
+                }
+                code => Verdict::Refused(code),
+            },
+            _ => Verdict::Unchanged,
+        };
+        // It was so at one of the entries between which the attempt ran.
+        let began = usize::try_from(answered.from.get()).unwrap_or(usize::MAX);
+        self.group.iter().skip(began).any(|group| group.verdict(sender, answered.wanted) == verdict)
     }
 
     fn acknowledged(&mut self, sender: &UserId, id: &ClientMessageId, stored: Stored, log: &Log) {
@@ -184,7 +260,19 @@ impl Judge {
     }
 
     /// Nothing runs any more and nothing is in flight.
-    pub(super) fn at_the_end(&mut self, log: &Log) {
+    pub(super) fn at_the_end(&mut self, conversation: &ConversationId, state: &State) {
+        let log = &state.log[conversation];
+        self.follow(log);
+        if let Some(what) = self.group.last().and_then(|group| group.wrong_rows(conversation, state)) {
+            self.broken(Guarantee::Rows, || what);
+        }
+        let not_theirs = |(connection, position): &&(ConnectionId, Position)| {
+            self.group.last().is_some_and(|group| !group.is_for(connection.as_str(), position.seq))
+        };
+        if let Some((connection, position)) = self.posted.iter().find(not_theirs) {
+            let what = format!("{position} was posted to {connection}, whom it is not for");
+            self.broken(Guarantee::M1, || what);
+        }
         let (mut epoch, mut count) = (0, 0);
         let mut places: Vec<Option<Seq>> = vec![None; self.made.len()];
         for (expected, (seq, entry)) in (1..).zip(log) {
@@ -197,7 +285,7 @@ impl Judge {
                 self.broken(Guarantee::Facts, || format!("count {} at {position}, after epoch {epoch}", entry.facts.count));
             }
             epoch = position.epoch;
-            if !matches!(entry.kind, Kind::Message(_)) {
+            if *seq <= self.given || matches!(entry.kind, Kind::Later(_)) {
                 continue; // no device made it
             }
             let (sender, id) = (&entry.sender, &entry.client_message_id);
@@ -219,7 +307,10 @@ impl Judge {
         // Tasks of before a restore may name entries that are gone, fail and keep others from being delivered live: clients that come
         // back sync. What was written since is delivered whatever such a task did to the head.
         let judged = |position: &Position| self.restored.is_none_or(|epoch| position.epoch >= epoch);
-        let mut undelivered = self.acknowledged.iter().filter(|(_, position)| judged(position) && !self.posted.contains(position));
+        // In a group nobody may be left whom an entry is for: there the head says that it was begun.
+        let begun = if self.group.is_empty() { Position::ZERO } else { state.heads[conversation].position };
+        let is_delivered = |position: &Position| *position <= begun || self.posted.iter().any(|(_, posted)| posted == position);
+        let mut undelivered = self.acknowledged.iter().filter(|(_, position)| judged(position) && !is_delivered(position));
         if let Some((index, position)) = undelivered.next() {
             let what = format!("{} was acknowledged at {position}, and no worker posted it", self.made[*index].id);
             self.broken(Guarantee::L4, || what);
@@ -232,7 +323,7 @@ impl Judge {
     /// L5, from where each message is.
     fn order(&mut self, places: &[Option<Seq>]) {
         let mut highest: BTreeMap<usize, Seq> = BTreeMap::new();
-        for (made, place) in self.made.iter().zip(places) {
+        for (made, place) in self.made.iter().zip(places).filter(|(made, _)| !made.given_up) {
             let Some(place) = *place else { continue };
             let before = highest.insert(made.device, place);
             if let Some(before) = before.filter(|before| *before > place) {

@@ -2,23 +2,23 @@
 
 use std::sync::Mutex;
 
-use chatlane_protocol::frames::SendAnswer;
 use chatlane_protocol::request::SendMessages;
-use chatlane_protocol::{ConversationId, MessageResult, Outcome, Position, Seq, UnixMillis, UserId};
+use chatlane_protocol::{ConversationId, Position, Seq, UnixMillis, UserId};
 
 use super::Ports;
-use crate::done::Done;
-use crate::log::{Entry, Head};
-use crate::ports::{Clock, Failure, MessageLog as _, Put, ReadBound, last};
+use super::frame::{Answer as Told, Request, Told as One, answer};
+use crate::log::{ChangeEntry, Entry, Head, Kind};
+use crate::ports::{
+    Change, Clock, Creations as _, Failure, Joining, Member, Membership, Memberships as _, MessageLog as _, Put, ReadBound, RowChange, last,
+};
 use crate::refusal::Refused;
 use crate::requests::caller::Caller;
-use crate::requests::send::send;
 use crate::settings::Settings;
 use crate::testing::desk::lock;
 use crate::testing::wrapper::{Answer, Call, Taking, Wrapper, same};
 
-/// One way to break the append. The first seven are known to lose or double messages; the next two show that L3 and L4 are judged; the last
-/// three let a removed member write, or tell a stranger what exists.
+/// One way to break the append. The first seven are known to lose or double messages; the next two show that L3 and L4 are judged; three
+/// let a removed member write, or tell a stranger what exists; the last seven are of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {
     /// A client that retries takes the tail of the moment as anchor, without having looked through the entries up to it.
@@ -45,47 +45,64 @@ pub enum Mutation {
     RowReadAgainForRecentChangesOnly,
     /// The log is read before the row.
     LogBeforeRow,
+    /// A change is judged by the row that was read before the log.
+    JudgedByTheFirstRow,
+    /// The row that was read first holds until its user is removed: a lower role is not noticed.
+    RowAgainOnRemovalOnly,
+    /// An entry that gives a role does not say that it changes the membership.
+    RoleIsNoChangeOfMembership,
+    /// The rows that a change names are read plainly, before the log, and written whatever they are by then.
+    RowsReadBefore,
+    /// The user's row is read again, but by one read, which may show a transaction half.
+    RowAgainReadPlainly,
+    /// The number of owners is not looked at.
+    OwnersNotCounted,
+    /// As [`Self::NewerAnchorOnRetry`], but of changes only.
+    NewerAnchorOnRetryOfAChange,
 }
 
-/// `send` with the mutation in it. `draw` is the writer's own chance.
-pub(super) async fn send_through(
+/// The answer to a frame with the mutation in it. `draw` is the writer's own chance.
+pub(super) async fn answer_through(
     mutation: Mutation,
     ports: Ports,
     draw: u64,
     settings: &Settings,
     caller: &Caller,
-    mut request: SendMessages,
-) -> Result<Done<SendAnswer>, Failure> {
+    mut request: Request,
+) -> Result<Told, Failure> {
+    let conversation = match &request {
+        Request::Messages(request) => request.conversation.clone(),
+        Request::Change(asked) => asked.conversation.clone(),
+    };
     match mutation {
         Mutation::TailTakenAsAnchor => {
-            if let Some(tail) = last(&ports, &request.conversation).await? {
-                request.messages.iter_mut().for_each(|message| message.anchor = tail.position);
+            if let Some(tail) = last(&ports, &conversation).await? {
+                request.anchors().into_iter().for_each(|anchor| *anchor = tail.position);
             }
         }
         Mutation::BareSeqAnchor => {
-            for message in &mut request.messages {
-                let found = ports.read(&request.conversation, message.anchor.seq, ReadBound::ONE).await?;
-                message.anchor.epoch = found.first().map_or(settings.epoch, |entry| entry.position.epoch);
+            for anchor in request.anchors() {
+                let found = ports.read(&conversation, anchor.seq, ReadBound::ONE).await?;
+                anchor.epoch = found.first().map_or(settings.epoch, |entry| entry.position.epoch);
             }
         }
         _ => {}
     }
-    let mutated = Mutated { ports, mutation, draw, disowned: Mutex::new(Vec::new()) };
+    let user = caller.user.clone();
+    let mutated = Mutated { ports, mutation, draw, user, known: Mutex::new(Known::default()) };
+    let Request::Messages(messages) = &request else { return answer(&mutated, settings, caller, &request).await };
     if mutation != Mutation::BatchGoesOn {
-        return send(&mutated, settings, caller, &request).await;
+        return answer(&mutated, settings, caller, &request).await;
     }
     let mut results = Vec::new();
-    for message in &request.messages {
-        let single = SendMessages { messages: vec![message.clone()], ..request.clone() };
-        match send(&mutated, settings, caller, &single).await {
-            Ok(done) => results.extend(done.answer.results),
-            Err(failure) => {
-                let outcome = Outcome::Refused(Refused::Failed(failure).to_wire());
-                results.push(MessageResult { client_message_id: message.client_message_id.clone(), outcome });
-            }
+    for message in &messages.messages {
+        let single = Request::Messages(SendMessages { messages: vec![message.clone()], ..messages.clone() });
+        match answer(&mutated, settings, caller, &single).await {
+            Ok(told) => results.extend(told),
+            Err(failure) => results.push((message.client_message_id.clone(), One::Refused(Refused::Failed(failure).to_wire()))),
         }
     }
-    Ok(Done::read(SendAnswer { id: request.id, conversation: request.conversation, results }))
+    Ok(results)
 }
 
 /// The ports with a mutation.
@@ -93,14 +110,91 @@ struct Mutated {
     ports: Ports,
     mutation: Mutation,
     draw: u64,
-    /// Slots whose occupants this writer does not take for its own.
-    disowned: Mutex<Vec<Seq>>,
+    user: UserId,
+    known: Mutex<Known>,
+}
+
+/// What a writer with a mutation remembers.
+#[derive(Default)]
+struct Known {
+    /// Slots whose occupants it does not take for its own.
+    disowned: Vec<Seq>,
+    /// Its user's row, as it was first read.
+    row: Option<Member>,
+    /// All rows at that time.
+    rows: Vec<Member>,
+    /// Its user's row, as a single read has shown it last.
+    plain: Option<Member>,
+    /// What the last entry that it read says of the membership.
+    membership_changed: Seq,
 }
 
 impl Mutated {
     /// The entry as this mutation shows it.
-    fn shown(&self, entry: Entry) -> Entry {
-        if lock(&self.disowned).contains(&entry.position.seq) { of_somebody_else(entry) } else { entry }
+    fn shown(&self, mut entry: Entry) -> Entry {
+        if self.mutation == Mutation::OwnersNotCounted {
+            entry.facts.owners += 1;
+        }
+        let mut known = lock(&self.known);
+        known.membership_changed = known.membership_changed.max(entry.facts.membership_changed);
+        if known.disowned.contains(&entry.position.seq) { of_somebody_else(entry) } else { entry }
+    }
+
+    /// The entry as this mutation writes it.
+    fn written(&self, mut entry: Entry) -> Entry {
+        match (self.mutation, &entry.kind) {
+            (Mutation::OwnersNotCounted, _) => entry.facts.owners -= 1,
+            (Mutation::RoleIsNoChangeOfMembership, Kind::Change(ChangeEntry::Role { .. })) => {
+                entry.facts.membership_changed = lock(&self.known).membership_changed;
+            }
+            _ => {}
+        }
+        entry
+    }
+
+    /// The user's row, read once more.
+    fn row(&self, read: Option<Member>) -> Option<Member> {
+        let known = lock(&self.known);
+        match self.mutation {
+            Mutation::JudgedByTheFirstRow => known.row.clone(),
+            Mutation::RowAgainOnRemovalOnly if read.is_some() => known.row.clone(),
+            Mutation::RowAgainReadPlainly => known.plain.clone(),
+            _ => read,
+        }
+    }
+
+    fn memberships(&self, mut all: Vec<Membership>) -> Vec<Membership> {
+        for one in &mut all {
+            if self.mutation == Mutation::RowsReadBefore && one.user != self.user {
+                one.member = lock(&self.known).rows.iter().find(|row| row.user == one.user).cloned();
+            }
+            if one.user == self.user {
+                one.member = self.row(one.member.take());
+            }
+        }
+        all
+    }
+
+    /// Writes the rows whatever they are: as if no condition were on them.
+    async fn change(&self, change: &Change) -> Result<Put, Failure> {
+        let mut change = Change { entry: self.written(change.entry.clone()), ..change.clone() };
+        if self.mutation == Mutation::RowsReadBefore {
+            let now = self.ports.members(&change.entry.conversation).await?;
+            let is = |user: &UserId| now.iter().find(|row| row.user == *user).cloned();
+            change.rows = change
+                .rows
+                .into_iter()
+                .filter_map(|row| match row {
+                    RowChange::Join(Joining { member, row }) => Some(match is(&member.user) {
+                        Some(now) => RowChange::Role { member, was: now.version },
+                        None => RowChange::Join(Joining { member, row }),
+                    }),
+                    RowChange::Role { member, .. } => is(&member.user).map(|now| RowChange::Role { member, was: now.version }),
+                    RowChange::Leave { member, spans } => is(&member.user).map(|member| RowChange::Leave { member, spans }),
+                })
+                .collect();
+        }
+        self.put(self.ports.change(&change).await)
     }
 
     async fn read(&self, call: Call<'_>, entries: Result<Vec<Entry>, Failure>) -> Result<Vec<Entry>, Failure> {
@@ -125,7 +219,7 @@ impl Mutated {
             Err(_) if self.mutation == Mutation::UnknownPutAcknowledged => Ok(Put::Stored),
             Ok(Put::Taken(occupant)) => {
                 if self.mutation == Mutation::OwnPutNotRecognised {
-                    lock(&self.disowned).push(occupant.position.seq);
+                    lock(&self.known).disowned.push(occupant.position.seq);
                 }
                 Ok(Put::Taken(Box::new(self.shown(*occupant))))
             }
@@ -154,10 +248,37 @@ impl Wrapper for Mutated {
         if let ("member", Mutation::LogBeforeRow, Some(conversation)) = (call.method, self.mutation, call.argument::<ConversationId>()) {
             let _too_early = self.ports.read(conversation, Seq::FIRST, ReadBound::ONE).await;
         }
+        if let ("member", Mutation::RowsReadBefore, Some(conversation)) = (call.method, self.mutation, call.argument::<ConversationId>()) {
+            let rows = self.ports.members(conversation).await.unwrap_or_default();
+            lock(&self.known).rows = rows;
+        }
+        if let (Mutation::RowAgainReadPlainly, "member_consistent" | "memberships", Some(conversation)) =
+            (self.mutation, call.method, call.argument::<ConversationId>())
+        {
+            let plain = self.ports.member(conversation, &self.user).await.unwrap_or_default();
+            lock(&self.known).plain = plain;
+        }
+        match (call.method, call.argument::<Entry>(), call.argument::<Change>()) {
+            ("put", Some(entry), _) => return same(self.put(self.ports.put(&self.written(entry.clone())).await)),
+            ("change", _, Some(change)) => return same(self.change(change).await),
+            _ => {}
+        }
         let answer = effect(&self.ports).await;
         match call.method {
             "read" | "read_back" => same(self.read(call, same(answer)).await),
-            "put" => same(self.put(same(answer))),
+            "member" => {
+                let row: Result<Option<Member>, Failure> = same(answer);
+                lock(&self.known).row = row.as_ref().ok().cloned().flatten();
+                same(row)
+            }
+            "member_consistent" => {
+                let row: Result<Option<Member>, Failure> = same(answer);
+                same(row.map(|row| self.row(row)))
+            }
+            "memberships" => {
+                let all: Result<Vec<Membership>, Failure> = same(answer);
+                same(all.map(|all| self.memberships(all)))
+            }
             "heads" => same(self.heads(same(answer))),
             _ => answer,
         }

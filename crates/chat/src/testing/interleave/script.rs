@@ -3,22 +3,23 @@
 use std::any::Any;
 use std::fmt::{Display, from_fn};
 
-use chatlane_protocol::Outcome;
-use chatlane_protocol::frames::SendAnswer;
-use chatlane_protocol::request::SendMessages;
-
+use super::frame::{Answer, Request, Told};
 use crate::log::Entry;
-use crate::ports::{Failure, Put};
+use crate::ports::{Change, Failure, Put};
 use crate::testing::desk::{Outcome as Answered, Waiting};
 use crate::testing::memory::Memory;
 use crate::workers::task::Task;
 
 /// What a call asks.
 pub(super) fn operation(call: &Waiting<Memory>) -> impl Display {
-    from_fn(move |f| match (call.argument::<Entry>(), call.argument::<Task>()) {
-        (Some(entry), _) => write!(f, "put {} of {} at {}", entry.client_message_id, entry.sender, entry.position),
-        (_, Some(task)) => write!(f, "enqueue #{} to {}", task.first, task.last),
-        _ => call.fmt(f),
+    from_fn(move |f| {
+        if let Some(entry) = call.argument::<Entry>().or(call.argument::<Change>().map(|change| &change.entry)) {
+            return write!(f, "{} {} of {} at {}", call.method, entry.client_message_id, entry.sender, entry.position);
+        }
+        match call.argument::<Task>() {
+            Some(task) => write!(f, "enqueue #{} to {}", task.first, task.last),
+            None => call.fmt(f),
+        }
     })
 }
 
@@ -39,26 +40,28 @@ pub(super) fn answered(answer: &dyn Answered) -> impl Display {
     })
 }
 
-/// Messages of a request.
-pub(super) fn messages(request: &SendMessages) -> impl Display {
-    from_fn(|f| {
-        request.messages.iter().enumerate().try_for_each(|(number, message)| {
+/// What is in a frame.
+pub(super) fn drafts(request: &Request) -> impl Display {
+    from_fn(move |f| match request {
+        Request::Messages(request) => request.messages.iter().enumerate().try_for_each(|(number, message)| {
             write!(f, "{}{} from {}", if number > 0 { ", " } else { "" }, message.client_message_id, message.anchor)
-        })
+        }),
+        Request::Change(asked) => write!(f, "{} from {}: {:?}", asked.draft.client_message_id, asked.draft.anchor, asked.draft.kind),
     })
 }
 
-/// Results of an answer.
-pub(super) fn results(answer: &SendAnswer) -> impl Display {
+/// What became of it.
+pub(super) fn results(answer: &Answer) -> impl Display {
     from_fn(|f| {
-        answer.results.iter().enumerate().try_for_each(|(number, result)| {
-            write!(f, "{}{} ", if number > 0 { ", " } else { "" }, result.client_message_id)?;
-            match &result.outcome {
-                Outcome::Ok(stored) => write!(f, "ok at {}", stored.position),
-                Outcome::Duplicate(stored) => write!(f, "duplicate of {}", stored.position),
-                Outcome::Conflict(stored) => write!(f, "conflict with {}", stored.position),
-                Outcome::Refused(refusal) => write!(f, "refused as {:?}", refusal.code),
-                Outcome::NotAttempted => f.write_str("not attempted"),
+        answer.iter().enumerate().try_for_each(|(number, (id, told))| {
+            write!(f, "{}{id} ", if number > 0 { ", " } else { "" })?;
+            match told {
+                Told::Ok(stored) => write!(f, "ok at {}", stored.position),
+                Told::Duplicate(stored) => write!(f, "duplicate of {}", stored.position),
+                Told::Conflict(stored) => write!(f, "conflict with {}", stored.position),
+                Told::Unchanged => f.write_str("unchanged"),
+                Told::Refused(refusal) => write!(f, "refused as {:?}", refusal.code),
+                Told::NotAttempted => f.write_str("not attempted"),
             }
         })
     })

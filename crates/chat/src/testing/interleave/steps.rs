@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-use chatlane_protocol::{ClientMessageId, Outcome, Position, UnixMillis};
+use chatlane_protocol::{ClientMessageId, Position, Seq, UnixMillis};
 use futures_util::FutureExt as _;
 
 use super::device::{Anchors, Device, Wish};
-use super::script::{answered, messages, operation, results};
+use super::frame::{Answer, Told};
+use super::half::{Half, Meeting, rows_before};
+use super::judge;
+use super::races::Met;
+use super::script::{answered, drafts, operation, results};
 use super::tally::Fault;
-use super::{Attempt, Ports, Run, Stage, caller, now, sending};
+use super::{Attempt, Ports, Run, Stage, group, now, serving};
 use crate::log::{Entry, Facts, Head, Kind, LaterEntry};
-use crate::ports::{Failure, Heads as _, Put};
+use crate::ports::{Change, Failure, Heads as _, Put};
 use crate::testing::desk::{Outcome as Answered, SharedDesk, Waiting, lock};
 use crate::testing::memory::Memory;
 use crate::workers::fan_out::{Received, fan_out};
@@ -33,7 +37,8 @@ impl Run {
             Wish::Rest => return,
             Wish::Send => {
                 let user = device.caller.user.clone();
-                for id in device.make(&mut self.rng, log, &mut self.numbers[index % 2]) {
+                let change = self.focus.as_ref().and_then(|focus| group::wish(&mut self.rng, &user, &self.users, focus));
+                for id in device.make(&mut self.rng, log, &mut self.numbers[index % self.users.len()], change) {
                     self.judge.made(index, &user, id);
                     self.tally.made += 1;
                 }
@@ -58,7 +63,7 @@ impl Run {
         drop(state);
         self.tally.attempts += 1;
         let number = usize::try_from(self.tally.attempts).unwrap_or(usize::MAX);
-        self.note(format_args!("device {index} sends {} as attempt {number}", messages(&request)));
+        self.note(format_args!("device {index} sends {} as attempt {number}", drafts(&request)));
         let slow = self.rng.one_in(3);
         self.attempts.push(Attempt {
             number,
@@ -67,6 +72,8 @@ impl Run {
             slow,
             desk: SharedDesk::default(),
             answered: false,
+            wanted: request.wanted(),
+            from: Seq::ZERO,
             stage: Stage::Travelling(request),
         });
     }
@@ -94,7 +101,11 @@ impl Run {
                 let ports = Ports { desk: Arc::clone(&attempt.desk), clock };
                 let (request, settings) = (request.clone(), self.settings.clone());
                 let caller = self.devices[attempt.device].caller.clone();
-                attempt.stage = Stage::Running(sending(self.mutation, ports, draw, settings, caller, request));
+                attempt.stage = Stage::Running(serving(self.mutation, ports, draw, settings, caller, request));
+                attempt.from = match &self.half {
+                    Some(half) => half.seen(),
+                    None => self.memory.state().log[&self.conversation].keys().next_back().copied().unwrap_or(Seq::ZERO),
+                };
             }
         }
         self.go_on(index);
@@ -104,53 +115,70 @@ impl Run {
     fn go_on(&mut self, index: usize) {
         let attempt = &mut self.attempts[index];
         attempt.answered = false;
-        let Stage::Running(sending) = &mut attempt.stage else { return };
-        let Poll::Ready(result) = sending.as_mut().poll(&mut Context::from_waker(Waker::noop())) else { return };
-        let Attempt { number, device: from, frame, .. } = self.attempts.swap_remove(index);
+        let Stage::Running(serving) = &mut attempt.stage else { return };
+        let Poll::Ready(result) = serving.as_mut().poll(&mut Context::from_waker(Waker::noop())) else { return };
+        let Attempt { number, device: of, frame, wanted, from, .. } = self.attempts.swap_remove(index);
         let lost = self.fault_one_in > 0 && self.rng.one_in(self.fault_one_in);
-        let device = &mut self.devices[from];
+        let device = &mut self.devices[of];
         let present = frame == Some(device.frame);
         if present {
             device.awaited -= 1;
         }
         match &result {
-            Ok(done) => {
-                let answer = &done.answer;
+            Ok(answer) => {
                 let state = self.memory.state();
                 let log = &state.log[&self.conversation];
-                self.judge.answered(&device.caller.user, answer, log, device.anchors != Anchors::Beyond);
+                let (sender, honest) = (&device.caller.user, device.anchors != Anchors::Beyond);
+                self.judge.answered(&judge::Answered { sender, wanted: &wanted, answer, honest, from }, log);
+                if let Some(began) = self.judge.group_at(from) {
+                    Met { user: sender, wanted: &wanted, guessed: !honest, from, began }.count(log, &mut self.tally);
+                }
                 if present && !lost {
                     device.take(answer, log);
                 }
                 drop(state);
-                for result in &answer.results {
-                    match result.outcome {
-                        Outcome::Ok(_) => self.tally.ok += 1,
-                        Outcome::Duplicate(_) => self.tally.duplicates += 1,
-                        Outcome::Refused(_) => self.tally.refused += 1,
-                        Outcome::Conflict(_) | Outcome::NotAttempted => {}
-                    }
-                }
+                self.count(answer);
                 self.note(format_args!("attempt {number} answers {}", results(answer)));
             }
             Err(failure) => self.note(format_args!("attempt {number} fails: {failure}")),
         }
         if lost {
             self.tally.hit(Fault::AnswerToClientLost);
-            self.note(format_args!("device {from} does not get it"));
+            self.note(format_args!("device {of} does not get it"));
+        }
+    }
+
+    fn count(&mut self, answer: &Answer) {
+        for (_, told) in answer {
+            match told {
+                Told::Ok(_) => self.tally.ok += 1,
+                Told::Duplicate(_) => self.tally.duplicates += 1,
+                Told::Unchanged => self.tally.unchanged += 1,
+                Told::Refused(_) => self.tally.refused += 1,
+                Told::Conflict(_) | Told::NotAttempted => {}
+            }
         }
     }
 
     /// A call reaches the backend, or something goes wrong.
     fn call(&mut self, index: usize, call: Waiting<Memory>) {
+        match self.half.as_ref().map(|half| half.meets(&call)) {
+            Some(Meeting::Waits) => return lock(&self.attempts[index].desk).calls.push(call),
+            Some(Meeting::Contended) => return self.answer_call(index, &call, None, Box::new(Ok::<_, Failure>(Put::Contended))),
+            Some(Meeting::Passes) | None => {}
+        }
         let fault = self.fault_for(&call);
         let Attempt { number, device, .. } = self.attempts[index];
         self.judge.called(&self.devices[device].caller.user, call.method);
         match fault {
+            None if call.method == "change" && self.half.is_none() && self.rng.one_in(3) => return self.begin_half(index, call),
             None => {
                 let answer = self.take_effect(&call);
-                self.note_call(number, &call, None, Some(&*answer));
-                call.answer(answer);
+                let answer = match &self.half {
+                    Some(half) => half.seen_through(&call, answer),
+                    None => answer,
+                };
+                return self.answer_call(index, &call, None, answer);
             }
             Some(Fault::PutAnswerLost | Fault::EnqueueAnswerLost) => {
                 let _lost = self.take_effect(&call);
@@ -163,9 +191,7 @@ impl Run {
                 self.in_flight.push(call);
             }
             Some(Fault::PutContended) => {
-                let answer: Box<dyn Answered> = Box::new(Ok::<_, Failure>(Put::Contended));
-                self.note_call(number, &call, fault, Some(&*answer));
-                call.answer(answer);
+                return self.answer_call(index, &call, fault, Box::new(Ok::<_, Failure>(Put::Contended)));
             }
             // The same request is on its way again.
             Some(Fault::PutResent | Fault::EnqueueResent) => {
@@ -186,6 +212,44 @@ impl Run {
         self.attempts[index].answered = true;
     }
 
+    fn answer_call(&mut self, index: usize, call: &Waiting<Memory>, fault: Option<Fault>, answer: Box<dyn Answered>) {
+        self.note_call(self.attempts[index].number, call, fault, Some(&*answer));
+        call.answer(answer);
+        self.attempts[index].answered = true;
+    }
+
+    /// A change takes effect, and is seen half until it ends.
+    fn begin_half(&mut self, index: usize, call: Waiting<Memory>) {
+        let number = self.attempts[index].number;
+        let rows = call.argument::<Change>().map(|change| rows_before(change, &self.memory.state())).unwrap_or_default();
+        let answer = self.take_effect(&call);
+        self.note_call(number, &call, None, Some(&*answer));
+        match Half::of(number, call, answer, rows) {
+            Ok(half) => {
+                self.tally.hit(Fault::HalfSeen);
+                self.half = Some(half);
+            }
+            Err((call, answer)) => {
+                call.answer(answer);
+                self.attempts[index].answered = true;
+            }
+        }
+    }
+
+    /// More of a change is seen, or all of it and its writer goes on.
+    pub(super) fn settle(&mut self) {
+        let Some(mut half) = self.half.take() else { return };
+        if half.goes_on(|hidden| self.rng.below(hidden)) {
+            self.half = Some(half);
+            return self.note(format_args!("more of the transaction is seen"));
+        }
+        if let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.number == half.attempt) {
+            attempt.answered = true;
+        }
+        half.end();
+        self.note(format_args!("the transaction is seen whole"));
+    }
+
     fn fault_for(&mut self, call: &Waiting<Memory>) -> Option<Fault> {
         const PUT: [Fault; 6] = [
             Fault::RequestLost,
@@ -200,7 +264,7 @@ impl Run {
             return None;
         }
         let fault = match call.method {
-            "put" => PUT[self.rng.below(PUT.len())],
+            "put" | "change" => PUT[self.rng.below(PUT.len())],
             "enqueue" => ENQUEUE[self.rng.below(ENQUEUE.len())],
             _ => Fault::RequestLost,
         };
@@ -261,12 +325,14 @@ impl Run {
             return self.note(format_args!("a worker raises the head for {range} and dies"));
         }
         self.memory.clock.set(now(self.steps));
-        let done = fan_out(&self.memory, &task, Received { times: receives, accepted: task.queued }, UnixMillis::MAX).now_or_never();
+        let done =
+            fan_out(&self.memory, &self.settings.keys.users, &task, Received { times: receives, accepted: task.queued }, UnixMillis::MAX)
+                .now_or_never();
         match done.expect("the memory backend never waits") {
             Ok(report) => {
                 let frames = std::mem::take(&mut self.memory.state().posts);
-                for (_, frame) in &frames {
-                    self.judge.posted(frame);
+                for (connection, frame) in &frames {
+                    self.judge.posted(connection, frame);
                 }
                 let did = if report.superseded { "leaves to a later task" } else { "delivers" };
                 self.note(format_args!("a worker {did} {range}"));
@@ -317,7 +383,7 @@ impl Run {
         }
         self.devices.iter_mut().for_each(Device::reconnect);
         // The others may all be beyond the tail and wait; one who held nothing of the old log goes on at once.
-        self.devices.push(Device::new(caller(self.devices.len()), Anchors::Known, 3, 4));
+        self.devices.push(Device::new(self.scene.caller(self.devices.len()), Anchors::Known, 3, 4));
         self.judge.restored(last.seq, self.settings.epoch);
         self.tally.hit(Fault::Restore);
         let epoch = self.settings.epoch;
@@ -336,7 +402,7 @@ impl Run {
             let facts = Facts { membership_changed: seq, removed: seq, ..tail.facts.clone() };
             let (position, sender) = (Position::new(tail.position.epoch, seq), self.devices[1].caller.user.clone());
             let client_message_id = ClientMessageId::new("removal").expect("this is a client message id");
-            let kind = Kind::Later(LaterEntry { kind: "removed".to_owned(), wire: None });
+            let kind = Kind::Later(LaterEntry { kind: "expelled".to_owned(), wire: None });
             let removal = Entry { position, sender, client_message_id, kind, facts, ..tail.clone() };
             log.insert(seq, removal);
             state.members.remove(&(self.conversation.clone(), alice.clone()));

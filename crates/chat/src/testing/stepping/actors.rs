@@ -92,7 +92,7 @@ pub(super) fn play(actor: Actor, ports: Ports, mutation: Option<Mutation>) -> Pl
         Actor::Worker { task, times } => Box::pin(async move {
             let as_if_first = matches!(mutation, Some(Mutation::SkipAtHead | Mutation::RepeatedTaskSkipped));
             let received = Received { times: if as_if_first { 1 } else { times }, accepted: task.queued };
-            fan_out(&ports, &task, received, UnixMillis::MAX).await.expect("the task is done");
+            fan_out(&ports, &settings().keys.users, &task, received, UnixMillis::MAX).await.expect("the task is done");
             Ended::FannedOut
         }),
     }

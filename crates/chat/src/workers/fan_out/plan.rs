@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chatlane_protocol::frames::{encode, live_frame};
 use chatlane_protocol::{ConnectionId, ConversationId, Seq, UnixMillis, UserId};
 
+use super::members::named;
 use crate::log::Entry;
 use crate::page::Page;
 use crate::ports::{Connection, Member};
@@ -20,7 +21,7 @@ pub(super) struct Outgoing {
     pub(super) frames: Arc<[String]>,
 }
 
-/// Decides who gets what. To each user only what the member row allows (M1); nothing to connections whose token has expired; the origin
+/// Decides who gets what. To each user only what the member row allows, and what names them (M1); nothing to connections whose token has expired; the origin
 /// connection does not get the entries of its own frame. Entries are merged into full frames: the gateway bills by 32 KB.
 pub(super) fn plan(
     task: &Task,
@@ -34,7 +35,7 @@ pub(super) fn plan(
     let mut frames_of: BTreeMap<Vec<usize>, Arc<[String]>> = BTreeMap::new();
     let mut all_outgoing = vec![];
     for (user, session) in sessions {
-        let Some(&visible_from) = visible_from.get(&user) else { continue };
+        let visible_from = visible_from.get(&user).copied();
         if session.expires <= now {
             continue;
         }
@@ -45,8 +46,10 @@ pub(super) fn plan(
         let is_origin = task.origin.as_ref() == Some(&session.connection);
         let wanted: Vec<usize> = (0..entries.len())
             .filter(|&index| {
-                let seq = entries[index].position.seq;
-                seq >= visible_from && !(is_origin && task.own.contains(&seq))
+                let entry = &entries[index];
+                let seq = entry.position.seq;
+                let is_for_them = visible_from.is_some_and(|from| seq >= from) || named(entry).contains(&user);
+                is_for_them && !(is_origin && task.own.contains(&seq))
             })
             .collect();
         if wanted.is_empty() {

@@ -309,7 +309,7 @@ fn run_slowly(stage: &Stage, task: &Task, ends_ms: u64, hangs: bool) -> (FanOutO
     let clock = Arc::clone(&now_ms);
     let ports = AtDesk { desk: Arc::clone(&desk), clock: move || start().plus_ms(*lock(&clock)) };
     let received = Received { times: 1, accepted: task.queued };
-    let mut worker = pin!(fan_out(&ports, task, received, start().plus_ms(ends_ms)));
+    let mut worker = pin!(fan_out(&ports, &stage.settings.keys.users, task, received, start().plus_ms(ends_ms)));
     let mut waiting = VecDeque::new();
     loop {
         if let Poll::Ready(outcome) = worker.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

@@ -192,7 +192,8 @@ impl World {
             move_head(false);
         }
         let accepted = start().plus_ms(self.now_ms).min(task.queued);
-        let outcome = block_on(fan_out(&self.ports, task, Received { times: 1, accepted }, UnixMillis::MAX)).unwrap();
+        let outcome =
+            block_on(fan_out(&self.ports, &settings().keys.users, task, Received { times: 1, accepted }, UnixMillis::MAX)).unwrap();
         if lower {
             move_head(true);
         }

@@ -19,7 +19,7 @@ fn what_follows_on_the_position_comes_in_order() {
     let all = wire(&stage.entries());
     for (after, expected) in [(position(2), &all[2..]), (position(1), &all[1..]), (Position::ZERO, &all[..]), (position(5), &[])] {
         let missed = only(&ask(&stage, "alice", &[from(&stage.conversation, after)]));
-        assert_eq!(missed, Missed { skip: None, entries: expected.to_vec(), done: true }, "after {after}");
+        assert_eq!(missed, Missed { skip: None, entries: expected.to_vec(), done: true, ended: None }, "after {after}");
     }
     // Nothing before the first: whatever the epoch.
     assert_eq!(only(&ask(&stage, "alice", &[from(&stage.conversation, Position::new(9, Seq::ZERO))])).entries, all);
@@ -143,7 +143,7 @@ fn a_sync_and_its_ack_look_into_sixteen_foreign_conversations_in_all() {
     let asked = ids.iter().map(|id| from(id, position(1))).collect();
     let ack = ids.iter().map(|id| at(id, 1)).collect();
     ask_with_ack(&stage, "alice", asked, ack).unwrap();
-    assert_eq!(stage.ports.count("member_consistent"), 16);
+    assert_eq!(stage.ports.count("memberships"), 16);
 }
 
 /// Where much is missing of the first, nothing is read of the others.

@@ -88,7 +88,7 @@ fn what_is_before_the_joining_is_skipped_and_the_rest_goes_on_there() {
         (position(5), None, &all[5..]),
     ] {
         let missed = only(&ask(&stage, "alice", &[from(&stage.conversation, after)]));
-        assert_eq!(missed, Missed { skip, entries: entries.to_vec(), done: true }, "after {after}");
+        assert_eq!(missed, Missed { skip, entries: entries.to_vec(), done: true, ended: None }, "after {after}");
     }
     // The other member was there from the start.
     assert_eq!(only(&ask(&stage, "bob", &[from(&stage.conversation, Position::ZERO)])).entries, all);

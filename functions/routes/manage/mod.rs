@@ -1,0 +1,62 @@
+//! Routes `create`, `add`, `remove`, `leave`, `role`, `settings` and `close`: groups, and what changes them. One function, because a group
+//! changes rarely: each of seven would be cold whenever it is called. See [`chatlane_chat::requests::manage`].
+
+use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Queue, Users};
+use chatlane_chat::ports::{
+    Accounts, Clock, Connections, Creations, Deployments, FanOutQueue, Heads, Memberships, MessageLog, Meter, Outbound,
+};
+use chatlane_chat::requests::manage::{self, Asked};
+use chatlane_chat::settings::Deployed;
+use chatlane_protocol::frames::ChangeAnswer;
+use chatlane_protocol::request::{Action, Exchange, exchange};
+
+use crate::limit::UserLimit;
+use crate::start::route;
+use crate::websocket::{Answered, Event, action, answer, not_routed};
+
+route! {
+    ports: Backend<Log, Conversations, Inboxes, Users, Queue, Gateway>;
+    given: Deployed by founding, UserLimit by limit;
+    opens: |ports| [founding.settings(ports), ports.queue.open_connection()];
+}
+
+/// Answers one request of any of its routes.
+pub async fn handle(
+    ports: &(impl MessageLog + Memberships + Creations + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock + Accounts + Meter),
+    deployed: &Deployed,
+    limit: &UserLimit,
+    event: Event,
+) -> Answered {
+    match action(&event) {
+        Some(Action::Create) => {
+            answer::<exchange::Create>(ports, limit, &event, async |caller, request| {
+                let settings = deployed.settings(ports).await?;
+                manage::create(ports, &settings, &caller, request).await
+            })
+            .await
+        }
+        Some(Action::Add) => change::<exchange::Add>(ports, deployed, limit, &event).await,
+        Some(Action::Remove) => change::<exchange::Remove>(ports, deployed, limit, &event).await,
+        Some(Action::Leave) => change::<exchange::Leave>(ports, deployed, limit, &event).await,
+        Some(Action::Role) => change::<exchange::Role>(ports, deployed, limit, &event).await,
+        Some(Action::Settings) => change::<exchange::Settings>(ports, deployed, limit, &event).await,
+        Some(Action::Close) => change::<exchange::Close>(ports, deployed, limit, &event).await,
+        _ => not_routed(),
+    }
+}
+
+async fn change<E: Exchange<Answer = ChangeAnswer>>(
+    ports: &(impl MessageLog + Memberships + Creations + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock + Accounts + Meter),
+    deployed: &Deployed,
+    limit: &UserLimit,
+    event: &Event,
+) -> Answered
+where
+    for<'a> Asked: From<&'a E::Request>,
+{
+    answer::<E>(ports, limit, event, async |caller, request| {
+        let settings = deployed.settings(ports).await?;
+        manage::change(ports, &settings, &caller, &request.into()).await
+    })
+    .await
+}
