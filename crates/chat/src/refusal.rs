@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chatlane_protocol::{ErrorCode, Position, Refusal, limits};
+use chatlane_protocol::{ErrorCode, Position, Refusal, UnixMillis, limits};
 
 use crate::ports::{Failure, Span};
 
@@ -116,6 +116,12 @@ impl fmt::Display for Distance {
 }
 
 impl Refused {
+    /// [`Refused::TooManyOpened`], at this time.
+    pub fn too_many_opened(now: UnixMillis) -> Self {
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        Self::TooManyOpened { retry_after_ms: DAY_MS - now.get() % DAY_MS }
+    }
+
     /// The code.
     const fn code(&self) -> ErrorCode {
         match self {

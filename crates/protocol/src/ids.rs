@@ -12,29 +12,19 @@ use crate::shared_limits::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} must be {rule}")]
 pub struct BadId {
-    what: &'static str,
-    rule: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) rule: &'static str,
 }
 
-impl BadId {
-    pub(crate) const fn new(what: &'static str, rule: &'static str) -> Self {
-        Self { what, rule }
-    }
-}
-
-macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $check:expr) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
-
+/// What every text has that is checked once, where it enters.
+macro_rules! checked_text {
+    ($name:ident, $what:literal, $rule:literal, $check:expr) => {
         impl $name {
             /// Checks and takes the text.
-            pub fn new(text: impl Into<String>) -> Result<Self, BadId> {
+            pub fn new(text: impl Into<String>) -> Result<Self, $crate::ids::BadId> {
                 let text = text.into();
                 let check: fn(&str) -> bool = $check;
-                if check(&text) { Ok(Self(text)) } else { Err(BadId { what: $what, rule: $rule }) }
+                if check(&text) { Ok(Self(text)) } else { Err($crate::ids::BadId { what: $what, rule: $rule }) }
             }
 
             /// The text.
@@ -44,18 +34,31 @@ macro_rules! text_id {
         }
 
         impl TryFrom<String> for $name {
-            type Error = BadId;
+            type Error = $crate::ids::BadId;
 
-            fn try_from(text: String) -> Result<Self, BadId> {
+            fn try_from(text: String) -> Result<Self, $crate::ids::BadId> {
                 Self::new(text)
             }
         }
 
         impl From<$name> for String {
-            fn from(id: $name) -> String {
-                id.0
+            fn from(text: $name) -> String {
+                text.0
             }
         }
+    };
+}
+
+pub(crate) use checked_text;
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        checked_text!($name, $what, $rule, $check);
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,33 +73,8 @@ macro_rules! text_id {
 #[serde(try_from = "String", into = "String")]
 pub struct Token(String);
 
-impl Token {
-    /// Checks the size and takes the text; only the server knows whether it is a good token.
-    pub fn new(text: impl Into<String>) -> Result<Self, BadId> {
-        let text = text.into();
-        let good = (1..=TOKEN_BYTES_MAX).contains(&text.len());
-        if good { Ok(Self(text)) } else { Err(BadId { what: "a token", rule: "1 byte to 8 KB" }) }
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for Token {
-    type Error = BadId;
-
-    fn try_from(text: String) -> Result<Self, BadId> {
-        Self::new(text)
-    }
-}
-
-impl From<Token> for String {
-    fn from(token: Token) -> String {
-        token.0
-    }
-}
+// Only the server knows whether it is a good one.
+checked_text!(Token, "a token", "1 byte to 8 KB", |text| (1..=TOKEN_BYTES_MAX).contains(&text.len()));
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

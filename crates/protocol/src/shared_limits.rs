@@ -62,9 +62,6 @@ pub const USERS_PER_ENTRY_MAX: usize = 40;
 /// Users that one entry removes from a group. Ours: with four items each they are one transaction.
 pub const REMOVED_PER_ENTRY_MAX: usize = 20;
 
-/// Conversations of one user, beyond which nobody adds them to a further group. Ours: a login reads them all.
-pub const CONVERSATIONS_OF_A_USER_MAX: usize = 2000;
-
 /// The title of a group. Ours.
 pub const TITLE_BYTES_MAX: usize = 200;
 

@@ -237,7 +237,7 @@ impl<'a, P: MessageLog + Memberships + Clock> Appender<'a, P> {
             self.window.0.push(occupant); // L1: never claim a slot below an entry that was seen
         }
         if self.window.tail().map(|tail| tail.facts.membership_changed) != changed {
-            // A new entry touches somebody's rights: mine may be among them (two admins demote each other).
+            // A new entry touches somebody's rights: mine may be among them (an owner demotes me).
             self.member = self.ports.member_consistent(self.conversation, self.sender).await?;
         }
         Ok(())

@@ -141,7 +141,7 @@ impl<P: MessageLog + Memberships + Creations + Clock> Drafted<P> for ChangeEntry
         let plan = |own: &Membership| {
             let seen = Seen {
                 tail: behind.tail,
-                // The first row may be older than the tail (two admins demote each other).
+                // The first row may be older than the tail (an owner demotes an admin meanwhile).
                 sender: own.member.as_ref()?,
                 spans: &own.spans,
                 named: &named,

@@ -1,5 +1,6 @@
 //! An entry as it is stored.
 
+use chatlane_protocol::frames::Stored;
 use chatlane_protocol::{ClientMessageId, ConversationId, GroupMarks, Position, UnixMillis, UserId};
 
 use super::facts::Facts;
@@ -35,6 +36,11 @@ impl Entry {
         const FACTS_AND_NUMBERS: usize = 220;
         let names = self.conversation.as_str().len() + self.sender.as_str().len() + self.client_message_id.as_str().len();
         FACTS_AND_NUMBERS + names + self.kind.stored_bytes()
+    }
+
+    /// What its sender is answered.
+    pub fn stored(&self) -> Stored {
+        Stored { position: self.position, time_ms: self.time, count: self.facts.count }
     }
 
     /// The head of its conversation when its delivery has begun.

@@ -18,8 +18,6 @@ use crate::refusal::Refused;
 use crate::settings::Settings;
 use crate::workers::dispatch;
 
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-
 /// Makes a group, or finds the one that an earlier attempt has made.
 pub async fn create<P>(ports: &P, settings: &Settings, caller: &Caller, request: &Create) -> Result<Done<ChangeAnswer>, Refused>
 where
@@ -47,7 +45,7 @@ where
                     did.stored = 1;
                     (creation.entry, ChangeOutcome::Ok)
                 }
-                Created::TooMany => return Err(Refused::TooManyOpened { retry_after_ms: DAY_MS - ports.now().get() % DAY_MS }),
+                Created::TooMany => return Err(Refused::too_many_opened(ports.now())),
                 // Another attempt was faster: read again.
                 Created::Exists | Created::Contended => continue,
             }
@@ -55,7 +53,7 @@ where
         // L4: created just now, or by an attempt that died before this line.
         let found = vec![(conversation.clone(), vec![entry.head()])];
         did.tasks = dispatch::queue_not_dispatched(ports, settings.keys.users.sender(&caller.user), found).await?;
-        return Ok(Done { answer: ChangeAnswer { id: request.id.clone(), conversation, outcome: became(stored(&entry)) }, did });
+        return Ok(Done { answer: ChangeAnswer { id: request.id.clone(), conversation, outcome: became(entry.stored()) }, did });
     }
     Err(Refused::Busy)
 }
@@ -149,20 +147,16 @@ where
             let head = entry.head();
             ports.enqueue(&dispatch::task(conversation, (head.position.seq, head), sender, ports.now()), 0).await?;
             did.tasks = 1;
-            ChangeOutcome::Ok(stored(&entry))
+            ChangeOutcome::Ok(entry.stored())
         }
         Appended::Duplicate(entry) => {
             did.duplicates = 1;
             // L4: the attempt that stored it may have died before its enqueue.
             did.tasks = dispatch::queue_not_dispatched(ports, sender, vec![(conversation.clone(), vec![entry.head()])]).await?;
-            ChangeOutcome::Duplicate(stored(&entry))
+            ChangeOutcome::Duplicate(entry.stored())
         }
-        Appended::Conflict(entry) => ChangeOutcome::Conflict(stored(&entry)),
+        Appended::Conflict(entry) => ChangeOutcome::Conflict(entry.stored()),
         Appended::Unchanged => ChangeOutcome::Unchanged,
     };
     Ok(Done { answer: ChangeAnswer { id: id.clone(), conversation: conversation.clone(), outcome }, did })
-}
-
-fn stored(entry: &Entry) -> Stored {
-    Stored { position: entry.position, time_ms: entry.time, count: entry.facts.count }
 }

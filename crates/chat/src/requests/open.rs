@@ -16,8 +16,6 @@ use crate::refusal::Refused;
 use crate::settings::Settings;
 use crate::workers::dispatch;
 
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-
 /// Finds or creates the conversation and sees to it that entry 1 is delivered, to all devices of both users.
 pub async fn open<P>(ports: &P, settings: &Settings, caller: &Caller, request: &Open) -> Result<Done<OpenAnswer>, Refused>
 where
@@ -41,7 +39,7 @@ where
                     did.stored = 1;
                     (creation.entry.position, creation.entry.time, Position::ZERO)
                 }
-                Created::TooMany => return Err(Refused::TooManyOpened { retry_after_ms: DAY_MS - ports.now().get() % DAY_MS }),
+                Created::TooMany => return Err(Refused::too_many_opened(ports.now())),
                 // Somebody else was faster: read again and go on.
                 Created::Exists | Created::Contended => continue,
             }

@@ -3,7 +3,7 @@
 
 use chatlane_protocol::Position;
 use chatlane_protocol::Seq;
-use chatlane_protocol::frames::{Found, ProbeAnswer, Stored};
+use chatlane_protocol::frames::{Found, ProbeAnswer};
 use chatlane_protocol::limits::PROBE_BYTES_MAX;
 use chatlane_protocol::request::Probe;
 
@@ -42,10 +42,7 @@ where
     let heads = own.iter().map(Entry::head).collect();
     let tasks =
         dispatch::queue_not_dispatched(ports, settings.keys.users.sender(&caller.user), vec![(conversation.clone(), heads)]).await?;
-    let found = own.into_iter().map(|entry| Found {
-        stored: Stored { position: entry.position, time_ms: entry.time, count: entry.facts.count },
-        client_message_id: entry.client_message_id,
-    });
+    let found = own.into_iter().map(|entry| Found { stored: entry.stored(), client_message_id: entry.client_message_id });
     let answer = ProbeAnswer { id: id.clone(), conversation: conversation.clone(), found: found.collect(), reached, done };
     Ok(Done { answer, did: Did { tasks, ..Did::default() } })
 }

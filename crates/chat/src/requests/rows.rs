@@ -16,16 +16,9 @@ pub(crate) struct Standing {
     asked_ms: u64,
 }
 
-impl Standing {
-    /// A row that was asked for at this time.
-    pub(crate) const fn new(row: InboxRow, asked_ms: u64) -> Self {
-        Self { row, asked_ms }
-    }
-}
-
-/// The user's rows of these conversations, in their order; of others [`Refused::NotFound`], of those in which they were [`Refused::Ended`], or [`Refused::Busy`] beyond what `settled` allows. A row that cannot be read
-/// is the failure of its conversation only.
-/// Nothing that depends on whether those exist was read.
+/// The user's rows of these conversations, in their order. Of those in which they are no member: [`Refused::Ended`] if they were one,
+/// [`Refused::NotFound`] if not, [`Refused::Busy`] beyond what `settled` allows. A row that cannot be read is the failure of its
+/// conversation only. Nothing that depends on whether conversations exist was read.
 pub(crate) async fn read<P: Inboxes + Memberships + Clock>(
     ports: &P,
     user: &UserId,
@@ -73,6 +66,11 @@ pub(crate) async fn read_one<P: Inboxes + Memberships + Clock>(
 }
 
 impl Standing {
+    /// A row that was asked for at this time.
+    pub(crate) const fn new(row: InboxRow, asked_ms: u64) -> Self {
+        Self { row, asked_ms }
+    }
+
     /// Makes sure that the row still held when the log was read, of which `last` is the highest entry that was. Answers the member's row, if it
     /// was read for that.
     pub(crate) async fn holds_behind<P: Memberships + Clock>(

@@ -1,6 +1,6 @@
 //! `send`: messages of one frame into one lane, in their order, acknowledged when they are durable and their delivery is queued.
 
-use chatlane_protocol::frames::{SendAnswer, Stored};
+use chatlane_protocol::frames::SendAnswer;
 use chatlane_protocol::request::SendMessages;
 use chatlane_protocol::{MessageResult, NewMessage, Outcome};
 
@@ -9,7 +9,7 @@ use crate::done::{Did, Done};
 use crate::log::append::{Appended, Appender};
 use crate::log::draft::Draft;
 use crate::log::hash::BodyKey;
-use crate::log::{Entry, Head, MessageEntry};
+use crate::log::{Head, MessageEntry};
 use crate::ports::{Clock, Failure, FanOutQueue, Heads, Memberships, MessageLog};
 use crate::settings::Settings;
 use crate::workers::dispatch;
@@ -28,13 +28,13 @@ where
         let outcome = match appender.append(&draft(message, &settings.keys.bodies)).await {
             Ok(Appended::New(entry)) => {
                 new.push(entry.head());
-                Outcome::Ok(stored(&entry))
+                Outcome::Ok(entry.stored())
             }
             Ok(Appended::Duplicate(entry)) => {
                 found.push(entry.head());
-                Outcome::Duplicate(stored(&entry))
+                Outcome::Duplicate(entry.stored())
             }
-            Ok(Appended::Conflict(entry)) => Outcome::Conflict(stored(&entry)),
+            Ok(Appended::Conflict(entry)) => Outcome::Conflict(entry.stored()),
             Ok(Appended::Unchanged) => Outcome::NotAttempted, // a message always changes something
             Err(refused) => {
                 refused.log(&format!("append to conversation {}", request.conversation));
@@ -81,8 +81,4 @@ async fn deliver<P: Heads + FanOutQueue + Clock>(
     let task = Task { own, origin: Some(caller.connection.clone()), ..dispatch::task(&request.conversation, range, sender, ports.now()) };
     ports.enqueue(&task, 0).await?;
     Ok(1)
-}
-
-fn stored(entry: &Entry) -> Stored {
-    Stored { position: entry.position, time_ms: entry.time, count: entry.facts.count }
 }

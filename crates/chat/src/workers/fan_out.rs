@@ -104,7 +104,9 @@ where
             None if repeated => settled(ports, task).await?,
             None => {
                 // Its time is set back, so that every version takes it for a task that was received before, which no later one covers.
-                let again = Task { queued: task.queued.minus_ms(REDRIVEN_AFTER_MS), ..task.clone() };
+                // It begins where this one would have: tasks between count on that.
+                let first = lowest(task, head).min(task.first);
+                let again = Task { first, queued: task.queued.minus_ms(REDRIVEN_AFTER_MS), ..task.clone() };
                 ports.enqueue(&again, AGAIN_AFTER_S).await?;
                 return Ok(FanOutOutcome { unsettled: true, payers: payers(task, &entries), ..FanOutOutcome::default() });
             }
