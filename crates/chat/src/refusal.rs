@@ -15,7 +15,7 @@ pub enum Refused {
     /// No such conversation, or not for this user: always the same answer (R1).
     #[error("no such conversation")]
     NotFound,
-    /// The same to the client, but of `sync`: who asks is no member any more.
+    /// Who asks is no member any more. `sync` and `probe` go by the span; the client is answered as by [`Refused::NotFound`].
     #[error("no such conversation")]
     Ended(Span),
     /// The policy at the tail.

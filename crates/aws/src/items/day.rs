@@ -7,7 +7,7 @@
 //! | `o` | N | conversations that they created |
 //! | `ttl` | N | when `DynamoDB` may remove the item, seconds since 1970 |
 //!
-//! Table: users. Scope: one user and day; removed by its `ttl` two days after the day began. Written by `open`, in the transaction that creates
+//! Table: users. Scope: one user and day; removed by its `ttl` two days after the day began. Written by `open` and `manage`, in the transaction that creates
 //! a conversation, and read by its condition.
 
 use aws_sdk_dynamodb::types::Update;

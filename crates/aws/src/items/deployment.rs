@@ -7,7 +7,7 @@
 //! | `s` | B | the secret from which the keys derive, 32 bytes |
 //! | `e` | N | the epoch of new entries |
 //!
-//! Table: conversations, so that it is in every copy of the data. Scope: the deployment; kept for ever. Written once, by `hello` or `open`,
+//! Table: conversations, so that it is in every copy of the data. Scope: the deployment; kept for ever. Written once, by `hello`, `open` or `manage`,
 //! whichever starts first, under the condition that there is none. The epoch is raised by an operator's command (`infra/README.md`) under
 //! the condition that it rises. Read by key. The key is one that a policy can name (`dynamodb:LeadingKeys`).
 

@@ -33,8 +33,8 @@
 //! into the next entry as it is, by a version that does not know it too (K1). A message that lacks its content or its hash, and a kind that is
 //! not known, keeps its place, id and facts.
 //!
-//! Table: log. Scope: one conversation; kept for ever. Written once, by `send` under the condition that the slot is free, and by `open` as
-//! entry 1 of a new conversation; never updated. Read by key (batch), and by queries of one conversation up and down. The table's stream
+//! Table: log. Scope: one conversation; kept for ever. Written once, by `send` and `manage` under the condition that the slot is free, and by
+//! `open` and `manage` as entry 1 of a new conversation; never updated. Read by key (batch), and by queries of one conversation up and down. The table's stream
 //! tells `sweep` the keys of each.
 
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;

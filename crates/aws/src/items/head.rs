@@ -13,7 +13,7 @@
 //! | `sc` | N | the seq of the last change of settings up to it |
 //! | `z` | BOOL | whether it is large |
 //!
-//! Table: conversations. Scope: one conversation; kept for ever. Written at zero by `open`, then raised by `fan_out`, never lowered. Read
+//! Table: conversations. Scope: one conversation; kept for ever. Written at zero by `open` and `manage`, then raised by `fan_out`, never lowered. Read
 //! by key (batch), and from the answer of the update. A hint: the log decides.
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;

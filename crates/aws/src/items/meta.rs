@@ -5,8 +5,8 @@
 //! | `c` | S | the conversation: partition key |
 //! | `k` | S | `meta`: sort key |
 //! | `t` | N | when it was created, ms |
-//! | `ti` | S | the title of a group; missing: none |
-//! | `md` | S | the metadata of a group; missing: none |
+//! | `ti` | S | the title of a group; missing or empty: none |
+//! | `md` | S | the metadata of a group; missing or empty: none |
 //!
 //! Table: conversations. Scope: one conversation; kept for ever. Made by `open` and `manage` under the condition that there is none: it is
 //! what makes a creation unique beside entry 1 (L1). Title and metadata are updated by `manage` in the transaction of their entry, and read by

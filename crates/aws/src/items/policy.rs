@@ -36,8 +36,10 @@ pub fn item(policy: &Policy) -> Item {
     let flags = [("c", policy.closed), ("l", policy.locked), ("z", policy.size == SizeClass::Large), ("h", all)];
     item.extend(map(flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| (name, AttributeValue::Bool(true)))));
     let roles = [("s", Some(policy.send)), ("a", policy.add), ("g", policy.manage)];
-    item.extend(map(roles.into_iter().filter_map(|(name, role)| Some((name, s(role_letter(role?)))))));
-    item.extend(kept::to_item(&policy.later)); // last: a role of a later version stands beside the owner that it counts as
+    item.extend(map(roles.iter().filter_map(|(name, role)| Some((*name, s(role_letter((*role)?)))))));
+    // Last: a role of a later version stands beside the owner that it counts as, unless another role was set since.
+    let is_set = |name: &str| roles.iter().any(|(of, role)| *of == name && *role != Some(Role::Owner));
+    item.extend(kept::to_item(&policy.later).into_iter().filter(|(name, _)| !is_set(name)));
     item
 }
 
@@ -84,6 +86,8 @@ mod tests {
         assert_eq!((read.send, read.add, read.manage), (Role::Owner, None, Some(Role::Owner)));
         assert!(!read.permits(Role::Admin, Deed::Send) && read.permits(Role::Owner, Deed::Send));
         assert_eq!(item(&read), later);
+        let set = item(&Policy { send: Role::Moderator, ..read });
+        assert_eq!((set.get("s"), set.get("g")), (Some(&s("o")), later.get("g")));
     }
 
     proptest! {

@@ -160,8 +160,8 @@ impl<P: MessageLog + Memberships + Creations + Clock> Drafted<P> for ChangeEntry
             Ok(None) => Ok(Tried::Nothing),
             Err(refused) => Err(refused),
         };
-        // What was read may be newer than the tail. Where something is written, its slot says that it is not; where nothing is, the log does:
-        // else a change is refused, or said to be so already, that was permitted at every entry, or is an own one that landed late.
+        // The rows may be newer than the tail. Where something is written, its slot shows that they are not. Where nothing is, the log is
+        // asked: else a change could be refused although every entry permits it, or an own one that has landed late be overlooked.
         let occupant = ports.read(conversation, behind.tail.position.seq.next(), ReadBound::ONE).await?.pop();
         occupant.map_or(nothing, |occupant| Ok(Tried::Taken(occupant)))
     }

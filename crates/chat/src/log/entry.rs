@@ -38,6 +38,11 @@ impl Entry {
         FACTS_AND_NUMBERS + names + self.kind.stored_bytes()
     }
 
+    /// Who becomes a member by it, or ceases to be one: it is for them too.
+    pub const fn named(&self) -> &[UserId] {
+        self.kind.named(&self.sender)
+    }
+
     /// What its sender is answered.
     pub fn stored(&self) -> Stored {
         Stored { position: self.position, time_ms: self.time, count: self.facts.count }

@@ -23,22 +23,22 @@ where
     P: MessageLog + Inboxes + Memberships + Clock,
 {
     let standings = rows::read(ports, &caller.user, &request.conversations, &Allowances::new().settled).await?;
-    let at_the_tail = join_all(standings.into_iter().map(|standing| at_the_tail(ports, caller, standing))).await;
+    let mut at_the_tail = join_all(standings.into_iter().map(|standing| at_the_tail(ports, caller, standing))).await;
     // Behind the tails: a title that is newer than the tail is set again by its entry, one that is older would stay.
     let found =
         at_the_tail.iter().zip(&request.conversations).filter(|(info, _)| info.is_ok()).map(|(_, conversation)| conversation.clone());
     let found: Vec<ConversationId> = found.collect();
-    let mut descriptions = if found.is_empty() { vec![] } else { ports.descriptions(&found).await? }.into_iter();
+    let descriptions = if found.is_empty() { vec![] } else { ports.descriptions(&found).await? };
+    let described = at_the_tail.iter_mut().filter(|info| info.is_ok()).zip(descriptions).map(|(info, description)| async {
+        let described = describe(ports, caller, info, description.unwrap_or_default()).await;
+        described.unwrap_or_else(|refused| *info = Err(refused));
+    });
+    join_all(described).await;
     let mut page = Page::new(REST_OF_THE_ANSWER);
     let mut conversations = vec![];
     for (info, conversation) in at_the_tail.into_iter().zip(&request.conversations) {
         let outcome = match info {
-            Ok(mut info) => {
-                let Description { title, metadata } = descriptions.next().flatten().unwrap_or_default();
-                info.settings.title = Some(title).filter(|title| !title.as_str().is_empty());
-                info.settings.metadata = Some(metadata).filter(|metadata| !metadata.as_str().is_empty());
-                InfoOutcome::Ok(info)
-            }
+            Ok((info, _)) => InfoOutcome::Ok(info),
             Err(refused) => {
                 refused.log(&format!("nothing is told of conversation {conversation}"));
                 InfoOutcome::Refused(refused.to_wire())
@@ -53,8 +53,28 @@ where
     Ok(Done::read(InfoAnswer { id: request.id.clone(), conversations }))
 }
 
-/// All but title and metadata.
-async fn at_the_tail<P>(ports: &P, caller: &Caller, standing: Result<Standing, Refused>) -> Result<GroupInfo, Refused>
+/// Adds title and metadata, if there are any: the row is judged once more behind them, for they may be newer than the tail.
+async fn describe<P>(
+    ports: &P,
+    caller: &Caller,
+    info: &mut Result<(GroupInfo, Standing), Refused>,
+    Description { title, metadata }: Description,
+) -> Result<(), Refused>
+where
+    P: MessageLog + Memberships + Clock,
+{
+    let Ok((info, standing)) = info else { return Ok(()) };
+    if !title.as_str().is_empty() || !metadata.as_str().is_empty() {
+        let tail = last(ports, &standing.row.conversation).await?;
+        standing.holds_behind(ports, &caller.user, tail.as_ref()).await?;
+    }
+    info.settings.title = Some(title).filter(|title| !title.as_str().is_empty());
+    info.settings.metadata = Some(metadata).filter(|metadata| !metadata.as_str().is_empty());
+    Ok(())
+}
+
+/// All but title and metadata, and the row by which it was told.
+async fn at_the_tail<P>(ports: &P, caller: &Caller, standing: Result<Standing, Refused>) -> Result<(GroupInfo, Standing), Refused>
 where
     P: MessageLog + Memberships + Clock,
 {
@@ -64,7 +84,7 @@ where
     let role = again.map_or(standing.row.role, |member| member.role);
     let tail = tail.ok_or_else(|| Failure::unavailable("read the tail", "the creation is seen half"))?;
     let (at, facts) = (tail.position.seq, tail.facts);
-    Ok(GroupInfo {
+    let info = GroupInfo {
         at,
         settings: GroupSettings { title: None, metadata: None, ..facts.policy.settings() },
         closed: facts.policy.closed,
@@ -72,7 +92,8 @@ where
         role,
         membership_changed: facts.membership_changed,
         settings_changed: facts.settings_changed,
-    })
+    };
+    Ok((info, standing))
 }
 
 /// Answers one page of the members.

@@ -144,6 +144,8 @@ impl Reader {
         if let Self::Member(standing) = self {
             match standing.holds_behind(ports, user, run.last()).await {
                 Ok(_) => {}
+                // Of another span than the row's, what was read is not all for them.
+                Err(Refused::Ended(span)) if span.from != standing.row.visible_from => return Err(changed_meanwhile()),
                 Err(Refused::Ended(span)) => *self = Self::Former(standing.row.conversation.clone(), span),
                 Err(refused) => return Err(refused),
             }

@@ -45,18 +45,13 @@ where
         }
     };
     let (pages, (acked, mut did)) = try_join(pages(ports, settings, caller, &request.conversations, &allowances), acknowledge).await?;
-    let own = pages.iter().map(|page| (page.conversation.clone(), own(page, &caller.user))).collect();
+    let (pages, own): (Vec<SyncPage>, Vec<Vec<Head>>) = pages.into_iter().unzip();
+    // The caller's own entries, of which a page says that they are stored.
+    let own = pages.iter().map(|page| page.conversation.clone()).zip(own).collect();
     did.tasks = dispatch::queue_not_dispatched(ports, settings.keys.users.sender(&caller.user), own).await?;
     let is_done = |page: &SyncPage| !matches!(&page.outcome, SyncOutcome::Ok(missed) if !missed.done);
     let done = pages.len() == request.conversations.len() && pages.iter().all(is_done);
     Ok(Done { answer: SyncAnswer { id: request.id.clone(), pages, done, acked }, did })
-}
-
-/// The caller's own entries, of which this page says that they are stored.
-fn own(page: &SyncPage, caller: &UserId) -> Vec<Head> {
-    let SyncOutcome::Ok(missed) = &page.outcome else { return vec![] };
-    let own = missed.entries.iter().filter(|entry| entry.sender == *caller);
-    own.map(|entry| Head { position: entry.position, count: entry.count, time: entry.time_ms, group: None }).collect()
 }
 
 /// Conversations that are read at once.
@@ -74,8 +69,8 @@ async fn pages<P: MessageLog + Inboxes + Memberships + Clock>(
     caller: &Caller,
     wanted: &[SyncFrom],
     allowances: &Allowances,
-) -> Result<Vec<SyncPage>, Failure> {
-    let mut pages: Vec<SyncPage> = vec![];
+) -> Result<Vec<(SyncPage, Vec<Head>)>, Failure> {
+    let mut pages = vec![];
     let mut page = Page::new(REST_OF_THE_ANSWER);
     let (mut wave, mut left) = (1, wanted);
     while !left.is_empty() {
@@ -99,9 +94,9 @@ async fn pages<P: MessageLog + Inboxes + Memberships + Clock>(
             };
             // One conversation that cannot be read does not keep the others back.
             let found = found.inspect_err(|refused| refused.log(&format!("conversation {} is not synced", from.conversation)));
-            let Some(outcome) = cut(found, &mut page) else { return Ok(pages) };
+            let Some((outcome, own)) = cut(found, &mut page, &caller.user) else { return Ok(pages) };
             let whole = !matches!(&outcome, SyncOutcome::Ok(missed) if !missed.done);
-            pages.push(SyncPage { conversation: from.conversation.clone(), outcome });
+            pages.push((SyncPage { conversation: from.conversation.clone(), outcome }, own));
             page.is_begun();
             if !whole || page.room() == 0 {
                 return Ok(pages);
@@ -158,7 +153,7 @@ async fn missed<P: MessageLog + Memberships + Clock>(
 ) -> Result<Found, Refused> {
     let SyncFrom { conversation, after } = from;
     let mut reader = Reader::of(conversation, standing)?;
-    if reader.ended().is_some_and(|end| after.seq >= end.seq) {
+    if reader.ended().is_some_and(|end| *after >= end) {
         return Ok(Found { reader, skip: None, entries: vec![], ended: true }); // and nothing is read that is not for them
     }
     // What lies below is not for this user.
@@ -182,27 +177,29 @@ async fn missed<P: MessageLog + Memberships + Clock>(
     Ok(Found { reader, skip, entries, ended })
 }
 
-/// As much as the page takes; its first conversation takes one entry whatever its size. `None`: nothing of it fits.
-fn cut(found: Result<Found, Refused>, page: &mut Page) -> Option<SyncOutcome> {
+/// As much as the page takes, and the caller's own of it; its first conversation takes one entry whatever its size. `None`: nothing of it
+/// fits.
+fn cut(found: Result<Found, Refused>, page: &mut Page, caller: &UserId) -> Option<(SyncOutcome, Vec<Head>)> {
     let Found { reader, skip, entries, ended } = match found {
         Err(refused) => {
             let refusal = refused.to_wire();
-            return page.take(encode(&refusal).len()).then_some(SyncOutcome::Refused(refusal));
+            return page.take(encode(&refusal).len()).then_some((SyncOutcome::Refused(refusal), vec![]));
         }
         Ok(found) => found,
     };
     let all = entries.len();
-    let mut taken: Vec<WireEntry> = vec![];
+    let (mut taken, mut own): (Vec<WireEntry>, Vec<Head>) = (vec![], vec![]);
     for entry in entries {
-        let entry = entry.to_wire();
-        if !page.take(encode(&entry).len() + 1) {
+        let wire = entry.to_wire();
+        if !page.take(encode(&wire).len() + 1) {
             break;
         }
-        taken.push(entry);
+        taken.push(wire);
+        own.extend((entry.sender == *caller).then(|| entry.head()));
     }
     if taken.is_empty() && all > 0 {
         return None;
     }
     let done = ended && taken.len() == all;
-    Some(SyncOutcome::Ok(Missed { skip, entries: taken, done, ended: reader.ended() }))
+    Some((SyncOutcome::Ok(Missed { skip, entries: taken, done, ended: reader.ended() }), own))
 }

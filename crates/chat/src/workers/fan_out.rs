@@ -16,7 +16,7 @@ use chatlane_protocol::{ConnectionId, Position, UnixMillis, UserId};
 use futures_util::future::{try_join_all, try_join3};
 
 use self::leaving::leave;
-use self::members::{agreed, named, settled, writes_rows};
+use self::members::{agreed, settled};
 use self::plan::plan;
 pub use self::posting::POSTING_ENDS_MS_BEFORE;
 use self::posting::post_all;
@@ -93,7 +93,7 @@ where
     let repeated = received.times > 1 || received.accepted.since_ms(task.queued) >= REDRIVEN_AFTER_MS;
     let head = head.filter(|_| !repeated);
     // A change of members may have been seen half by whoever went before, and by a hello at that time: its own task comes when it is whole.
-    if head.is_some_and(|head| head > task.last) && !entries.iter().any(writes_rows) {
+    if head.is_some_and(|head| head > task.last) && !entries.iter().any(|entry| entry.kind.writes_memberships()) {
         return Ok(FanOutOutcome { superseded: true, payers: payers(task, &entries), ..FanOutOutcome::default() });
     }
 
@@ -103,7 +103,8 @@ where
             Some(members) => members,
             None if repeated => settled(ports, task).await?,
             None => {
-                // Its time is set back, so that every version takes it for a task that was received before, which no later one covers.
+                // The head is raised, so a task that comes for the first time would be skipped where a later one was faster. With its time
+                // set back, every version takes this one for a redriven task, which is never skipped.
                 // It begins where this one would have: tasks between count on that.
                 let first = lowest(task, head).min(task.first);
                 let again = Task { first, queued: task.queued.minus_ms(REDRIVEN_AFTER_MS), ..task.clone() };
@@ -118,7 +119,7 @@ where
     if let Some(head) = head {
         all.retain(|entry| entry.position.seq >= task.first || entry.position > head);
     }
-    let users: BTreeSet<&UserId> = members.iter().map(|member| &member.user).chain(all.iter().flat_map(named)).collect();
+    let users: BTreeSet<&UserId> = members.iter().map(|member| &member.user).chain(all.iter().flat_map(Entry::named)).collect();
     let users: Vec<UserId> = users.into_iter().cloned().collect();
     let sessions = ports.of_users(&users).await?;
 

@@ -1,9 +1,13 @@
 //! `info` and `members`: what a group is, for those who belong to it.
 
+use chatlane_chat::log::draft::Draft;
 use chatlane_chat::log::{ChangeEntry, Role};
 use chatlane_chat::ports::{Description, InboxRow, Member};
 use chatlane_chat::requests::look::{info, members};
-use chatlane_chat::testing::builders::{caller, conversation, entry, member, position, request_id, seq, unavailable, user};
+use chatlane_chat::requests::manage::{Asked, change};
+use chatlane_chat::testing::builders::{
+    caller, conversation, entry, member, message_id, position, request_id, seq, settings, unavailable, user,
+};
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
@@ -268,4 +272,22 @@ fn what_cannot_be_read_is_asked_again() {
         }
         assert_eq!(code(&told(&stage, "alice")), None);
     }
+}
+
+/// Title and metadata are read behind the tail, and may be newer: the row is judged behind them.
+// holds: M1
+#[test]
+fn a_title_that_was_set_behind_a_removal_is_not_told() {
+    let stage = four();
+    let conversation = stage.conversation.clone();
+    stage.ports.meanwhile("descriptions", move |memory| {
+        let titled = GroupSettings { title: Some(Title::new("secret").unwrap()), ..GroupSettings::default() };
+        for (id, kind) in [("out", ChangeEntry::Removed(vec![user("dave")])), ("title", ChangeEntry::Settings(titled))] {
+            let draft = Draft { client_message_id: message_id(id), anchor: position(1), kind };
+            let asked = Asked { id: request_id("r-2"), conversation: conversation.clone(), draft };
+            block_on(change(memory, &settings(), &caller("alice"), &asked)).unwrap();
+        }
+    });
+    assert_eq!(code(&told(&stage, "dave")), Some(ErrorCode::NotFound));
+    assert!(matches!(told(&stage, "alice"), InfoOutcome::Ok(told) if told.settings.title.is_some()));
 }

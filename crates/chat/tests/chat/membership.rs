@@ -29,7 +29,6 @@ fn is_found(mutation: Mutation, change: Change, reader: Reader) {
 /// A test a scene.
 macro_rules! scenes {
     ($(fn $name:ident($change:ident, $reader:ident);)+) => {$(
-        // holds: M1, D2
         #[test]
         fn $name() {
             holds(Change::$change, Reader::$reader);
@@ -38,22 +37,31 @@ macro_rules! scenes {
 }
 
 scenes! {
+    // holds: M1, D2
     fn a_removal_against_hello(Removal, Hello);
+    // holds: M1, D2
     fn a_removal_against_sync(Removal, Sync);
+    // holds: M1, D2
     fn a_removal_against_history(Removal, History);
+    // holds: M1, D2
     fn an_addition_against_hello(Addition, Hello);
+    // holds: M1, D2
     fn an_addition_against_sync(Addition, Sync);
+    // holds: M1, D2
     fn an_addition_against_history(Addition, History);
+    // holds: M1, D2
     fn a_removal_and_an_addition_against_two_and_more_workers(Both, Nobody);
+    // holds: M1, D2
     fn a_removal_and_an_addition_against_hello(Both, Hello);
+    // holds: M1, D2
     fn a_removal_and_an_addition_against_sync(Both, Sync);
+    // holds: M1, D2
     fn a_removal_and_an_addition_against_history(Both, History);
 }
 
 /// A test a mutation, with a scene in which it does harm.
 macro_rules! mutations {
     ($(fn $name:ident($mutation:ident) in $change:ident, $reader:ident;)+) => {$(
-        // holds: M1
         #[test]
         fn $name() {
             is_found(Mutation::$mutation, Change::$change, Reader::$reader);
@@ -62,9 +70,14 @@ macro_rules! mutations {
 }
 
 mutations! {
+    // holds: M1
     fn a_row_that_is_not_read_again_in_sync_is_found(RowNotReadAgain) in Removal, Sync;
+    // holds: M1
     fn a_row_that_is_not_read_again_in_history_is_found(RowNotReadAgain) in Removal, History;
+    // holds: M1
     fn a_row_that_is_not_read_again_in_hello_is_found(RowNotReadAgain) in Removal, Hello;
+    // holds: M1
     fn a_list_of_members_that_is_kept_is_found(ListKept) in Both, Nobody;
+    // holds: M1
     fn rows_that_are_read_before_the_tail_are_found(RowsBeforeTail) in Both, Nobody;
 }

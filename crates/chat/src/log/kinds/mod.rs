@@ -5,8 +5,8 @@ pub mod change;
 pub mod created;
 pub mod message;
 
-use chatlane_protocol::EntryKind;
 use chatlane_protocol::frames::encode;
+use chatlane_protocol::{EntryKind, UserId};
 use serde_json::{Map, Value};
 
 pub use change::ChangeEntry;
@@ -57,6 +57,32 @@ impl Kind {
             EntryKind::Closed => Self::Change(ChangeEntry::Closed),
             EntryKind::Created { .. } | EntryKind::Message { .. } | EntryKind::Unknown => return None,
         })
+    }
+
+    /// Whether rows of members are written or removed with such an entry.
+    pub const fn writes_memberships(&self) -> bool {
+        match self {
+            Self::Created(_) | Self::GroupCreated(_) => true,
+            Self::Change(change) => match change {
+                ChangeEntry::Added(_) | ChangeEntry::Removed(_) | ChangeEntry::Left { .. } => true,
+                ChangeEntry::Role { .. } | ChangeEntry::Settings(_) | ChangeEntry::Closed => false,
+            },
+            Self::Message(_) | Self::Later(_) => false,
+        }
+    }
+
+    /// Who becomes a member by such an entry of `sender`, or ceases to be one: it is for them too.
+    pub const fn named<'a>(&'a self, sender: &'a UserId) -> &'a [UserId] {
+        match self {
+            Self::Change(ChangeEntry::Added(users) | ChangeEntry::Removed(users)) => users.as_slice(),
+            Self::Change(ChangeEntry::Left { .. }) => std::slice::from_ref(sender),
+            // For members only.
+            Self::Change(ChangeEntry::Role { .. } | ChangeEntry::Settings(_) | ChangeEntry::Closed)
+            | Self::Created(_)
+            | Self::GroupCreated(_)
+            | Self::Message(_)
+            | Self::Later(_) => &[],
+        }
     }
 
     /// Bytes beside what every entry has.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use chatlane_protocol::UserId;
 
 use crate::log::hash::UserKey;
-use crate::log::{ChangeEntry, Entry, Facts, Kind};
+use crate::log::{Entry, Facts};
 use crate::ports::{Failure, Member, Membership, Memberships, MessageLog, last};
 use crate::workers::task::Task;
 
@@ -41,11 +41,11 @@ pub(super) async fn agreed<P: MessageLog + Memberships>(
     Ok(None)
 }
 
-/// The same, read as a whole: of those whom a query finds, and whom the last change of members names, whose rows it may not see yet.
+/// The same, read in transactions: of those whom a query finds, and whom the entry of the last change names, whose rows it may not see yet.
 pub(super) async fn settled<P: MessageLog + Memberships>(ports: &P, task: &Task) -> Result<Vec<Member>, Failure> {
     let changed = tail(ports, task).await?.facts.membership_changed;
     let change = ports.at(&[(task.conversation.clone(), changed)]).await?;
-    let named = change.iter().flatten().flat_map(named).cloned();
+    let named = change.iter().flatten().flat_map(Entry::named).cloned();
     let found: BTreeSet<UserId> = ports.members(&task.conversation).await?.into_iter().map(|member| member.user).chain(named).collect();
     let found: Vec<UserId> = found.into_iter().collect();
     let mut members = vec![];
@@ -62,22 +62,4 @@ async fn tail<P: MessageLog>(ports: &P, task: &Task) -> Result<Entry, Failure> {
 fn are(key: &UserKey, members: &[Member], facts: &Facts) -> bool {
     let sum = key.sum(members.iter().map(|member| &member.user));
     u32::try_from(members.len()) == Ok(facts.members) && facts.members_sum.is_none_or(|told| told == sum)
-}
-
-/// Whether rows of members were written or removed with the entry.
-pub(super) const fn writes_rows(entry: &Entry) -> bool {
-    match &entry.kind {
-        Kind::Created(_) | Kind::GroupCreated(_) => true,
-        Kind::Change(change) => matches!(change, ChangeEntry::Added(_) | ChangeEntry::Removed(_) | ChangeEntry::Left { .. }),
-        Kind::Message(_) | Kind::Later(_) => false,
-    }
-}
-
-/// Whom the entry concerns, members or not: it goes to them too.
-pub(super) fn named(entry: &Entry) -> &[UserId] {
-    match &entry.kind {
-        Kind::Change(ChangeEntry::Left { .. }) => std::slice::from_ref(&entry.sender),
-        Kind::Change(change @ (ChangeEntry::Added(_) | ChangeEntry::Removed(_))) => change.users(),
-        _ => &[],
-    }
 }

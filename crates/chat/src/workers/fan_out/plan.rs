@@ -6,7 +6,6 @@ use std::sync::Arc;
 use chatlane_protocol::frames::{encode, live_frame};
 use chatlane_protocol::{ConnectionId, ConversationId, Seq, UnixMillis, UserId};
 
-use super::members::named;
 use crate::log::Entry;
 use crate::page::Page;
 use crate::ports::{Connection, Member};
@@ -48,7 +47,7 @@ pub(super) fn plan(
             .filter(|&index| {
                 let entry = &entries[index];
                 let seq = entry.position.seq;
-                let is_for_them = visible_from.is_some_and(|from| seq >= from) || named(entry).contains(&user);
+                let is_for_them = visible_from.is_some_and(|from| seq >= from) || entry.named().contains(&user);
                 is_for_them && !(is_origin && task.own.contains(&seq))
             })
             .collect();

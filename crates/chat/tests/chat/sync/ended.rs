@@ -57,7 +57,7 @@ fn who_was_removed_is_told_everything_up_to_that_and_where_it_ended() {
 #[test]
 fn behind_the_end_nothing_is_read() {
     let stage = removed();
-    for after in [position(5), position(6), position(99), Position::new(9, seq(6)), Position::new(0, seq(6))] {
+    for after in [position(5), position(6), position(99), Position::new(9, seq(6))] {
         assert_eq!(only(&ask(&stage, "bob", &[from(&stage.conversation, after)])).ended, Some(position(5)), "{after}");
     }
     assert_eq!(stage.ports.count("read") - 1, 0, "but for the one by which bob was removed");
@@ -180,4 +180,51 @@ fn a_probe_of_who_was_removed_goes_up_to_the_end() {
     for (who, anchor) in [("bob", 6), ("bob", 99), ("mallory", 1)] {
         assert!(matches!(probe(who, position(anchor), "bob-3"), Err(chatlane_chat::Refused::NotFound)), "{who} {anchor}");
     }
+}
+
+/// Removed, added again and removed again between the row and its second reading: what was read by the first row is not all for them.
+// holds: M1
+#[test]
+fn who_has_come_and_gone_while_the_log_is_read_asks_again() {
+    let stage = Stage::group(&[("alice", Role::Owner), ("bob", Role::Member)]);
+    let (lane, settings) = (stage.conversation.clone(), stage.settings.clone());
+    stage.ports.meanwhile("read", move |memory| {
+        let (out, back) = (ChangeEntry::Removed(vec![user("bob")]), ChangeEntry::Added(vec![user("bob")]));
+        for (number, kind) in [out.clone(), back, out].into_iter().enumerate() {
+            let client_message_id = chatlane_chat::testing::builders::message_id(&format!("change-{number}"));
+            let draft = chatlane_chat::log::draft::Draft { client_message_id, anchor: position(1), kind };
+            let asked = chatlane_chat::requests::manage::Asked { id: request_id("r-2"), conversation: lane.clone(), draft };
+            block_on(chatlane_chat::requests::manage::change(memory, &settings, &caller("alice"), &asked)).unwrap();
+            let tail = memory.entries(&lane).pop().unwrap();
+            let secret = chatlane_chat::Entry { facts: tail.facts, ..entry(&lane, tail.position.seq.get() + 1, "alice") };
+            assert!(block_on(chatlane_chat::ports::MessageLog::put(memory, &secret)).is_ok());
+        }
+    });
+    let asked = [from(&stage.conversation, position(1))];
+    assert_eq!(refusal(&ask(&stage, "bob", &asked)).code, ErrorCode::Unavailable);
+    let missed = only(&ask(&stage, "bob", &asked));
+    assert_eq!((missed.skip, seqs(&missed), missed.ended), (Some(Skip { to: position(3) }), vec![4, 5, 6], Some(position(6))));
+}
+
+/// What a restore has taken back is told to who was removed since, too.
+#[test]
+fn after_a_restore_the_end_is_of_its_epoch() {
+    let mut stage = removed();
+    stage.settings.epoch = 2;
+    stage.change("alice", "in", position(1), ChangeEntry::Added(vec![user("bob")])).unwrap();
+    remove(&stage, "out again");
+    let told = refusal(&ask(&stage, "bob", &[from(&stage.conversation, position(40))]));
+    assert_eq!((told.code, told.common), (ErrorCode::EpochChanged, Some(position(7))));
+    assert_eq!(only(&ask(&stage, "bob", &[from(&stage.conversation, Position::new(2, seq(9)))])).ended, Some(Position::new(2, seq(9))));
+}
+
+/// An own change whose enqueue died is queued with what the head is to tell.
+// holds: L4
+#[test]
+fn a_change_that_sync_queues_tells_what_the_group_is() {
+    let stage = removed();
+    stage.take_tasks();
+    ask(&stage, "alice", &[from(&stage.conversation, position(4))]);
+    let [(task, 0)] = &stage.take_tasks()[..] else { panic!("one task") };
+    assert_eq!((task.first, task.group), (seq(5), stage.entries().pop().unwrap().facts.group_marks()));
 }
