@@ -90,13 +90,20 @@ impl Function {
         match action {
             Action::Hello => Self::Hello,
             Action::Open => Self::Open,
-            Action::Send => Self::Send,
+            Action::Send | Action::Edit | Action::Delete | Action::React => Self::Send,
             Action::Sync => Self::Sync,
             Action::History => Self::History,
             Action::Probe => Self::Probe,
             Action::Ack => Self::Ack,
             Action::Read => Self::Read,
-            Action::Create | Action::Add | Action::Remove | Action::Leave | Action::Role | Action::Settings | Action::Close => Self::Manage,
+            Action::Create
+            | Action::Add
+            | Action::Remove
+            | Action::Leave
+            | Action::Role
+            | Action::Settings
+            | Action::Close
+            | Action::Prefs => Self::Manage,
             Action::Info | Action::Members => Self::Look,
             Action::Refresh => Self::Refresh,
             Action::Ping => Self::Ping,

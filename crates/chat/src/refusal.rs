@@ -30,6 +30,15 @@ pub enum Refused {
     /// Whoever the request gives something to.
     #[error("the request names somebody who is no member")]
     NoMember,
+    /// The target, or none that this member may see.
+    #[error("there is no such message, or not any more")]
+    NoMessage,
+    /// For its age, or the number of its edits.
+    #[error("the message is edited no more")]
+    NotEditable,
+    /// So many different ones there are at most.
+    #[error("the message has no room for another reaction")]
+    ReactionsFull,
     /// The live frame.
     #[error("the entry's live frame would have {frame_bytes} bytes")]
     TooLarge {
@@ -130,6 +139,9 @@ impl Refused {
             Self::MembersFull => ErrorCode::MembersFull,
             Self::LastOwner => ErrorCode::LastOwner,
             Self::NoMember => ErrorCode::NoMember,
+            Self::NoMessage => ErrorCode::NoMessage,
+            Self::NotEditable => ErrorCode::NotEditable,
+            Self::ReactionsFull => ErrorCode::ReactionsFull,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
             Self::PositionUnknown => ErrorCode::AnchorUnknown,
             Self::PositionTooOld => ErrorCode::AnchorTooOld,

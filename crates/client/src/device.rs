@@ -10,14 +10,14 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, Seq, UserId};
+use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, GroupSettings, Seq, UserId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use crate::store::{Store, StoreError};
-use chatlane_session::{Act, BatchId, Input, Moment, Output, Session, Settings, Shown};
+use chatlane_session::{Act, BatchId, Draft, Input, Moment, Output, Session, Settings, Shown};
 
 mod sleep;
 mod sockets;
@@ -84,10 +84,17 @@ impl Device {
         let _ended = self.commands.send(Command::Do(act));
     }
 
-    /// Writes a message; [`Shown::Outgoing`] says when it is kept, and what becomes of it. Its name comes back.
-    pub fn compose(&self, conversation: ConversationId, body: Body) -> ClientMessageId {
+    /// Writes something, a message or a change; [`Shown::Outgoing`] says when it is kept, and what becomes of it. Its name comes back.
+    pub fn compose(&self, conversation: ConversationId, draft: impl Into<Draft>) -> ClientMessageId {
+        let (client_message_id, draft) = (new_id(), draft.into());
+        self.act(Act::Compose { conversation, client_message_id: client_message_id.clone(), draft });
+        client_message_id
+    }
+
+    /// Makes a group; [`Shown::Created`] says when it is there. Its name comes back.
+    pub fn create(&self, users: Vec<UserId>, settings: GroupSettings) -> ClientMessageId {
         let client_message_id = new_id();
-        self.act(Act::Compose { conversation, client_message_id: client_message_id.clone(), body });
+        self.act(Act::Create { client_message_id: client_message_id.clone(), users, settings });
         client_message_id
     }
 

@@ -7,6 +7,7 @@
 //! The file belongs to one user and, while it is open, to one process: two would each take the other's entries for their own. It is
 //! readable by its owner only and not encrypted.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -40,7 +41,7 @@ CREATE TABLE outbox (
 ";
 
 /// From version 1 to 2, from 2 to 3, and so on. Never edited: files of every version are about.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     // Whether the server has told with whom a conversation is, or that it is with nobody in particular.
     "ALTER TABLE conversations ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
      UPDATE conversations SET told = 1 WHERE peer IS NOT NULL;",
@@ -48,10 +49,34 @@ const MIGRATIONS: [&str; 2] = [
     "CREATE TABLE held (
         client_message_id TEXT PRIMARY KEY, written INTEGER NOT NULL, peer TEXT NOT NULL, opening TEXT NOT NULL, body TEXT NOT NULL
      ) STRICT, WITHOUT ROWID;",
+    // Groups, and what changes messages; the outbox holds more than messages. What versions before have stored of it as it came is folded
+    // ([`fold_all`]).
+    r#"ALTER TABLE conversations ADD COLUMN amended INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE conversations ADD COLUMN role TEXT;
+     ALTER TABLE conversations ADD COLUMN marks TEXT;
+     ALTER TABLE conversations ADD COLUMN title TEXT;
+     ALTER TABLE conversations ADD COLUMN titled INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE conversations ADD COLUMN member_at TEXT NOT NULL DEFAULT '0:0';
+     ALTER TABLE conversations ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE outbox RENAME COLUMN body TO draft;
+     UPDATE outbox SET draft = '{"kind":"message","body":' || draft || '}';
+     CREATE TABLE groups (
+        client_message_id TEXT PRIMARY KEY, written INTEGER NOT NULL, users TEXT NOT NULL, settings TEXT NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     -- Of an edit, a deletion, a reaction: which entry it is about.
+     ALTER TABLE entries ADD COLUMN about INTEGER;
+     UPDATE entries SET about = json_extract(entry, '$.target')
+        WHERE json_extract(entry, '$.kind') IN ('edit', 'deletion', 'reaction') AND json_type(entry, '$.target') = 'integer';
+     UPDATE conversations SET amended = coalesce(
+        (SELECT max(seq) FROM entries WHERE entries.conversation = conversations.conversation AND about NOT NULL), 0);
+     CREATE INDEX entries_about ON entries (conversation, about) WHERE about NOT NULL;"#,
 ];
 
 /// The version that this program writes: the last that there is.
-const SCHEMA_VERSION: i32 = 3;
+const SCHEMA_VERSION: i32 = 4;
+
+/// From this version on the entries are folded as they are stored.
+const FOLDED: i32 = 4;
 
 const _: () = assert!(MIGRATIONS.len() + 1 == SCHEMA_VERSION as usize);
 
@@ -114,6 +139,8 @@ impl Store {
             connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "FULL")?;
+            // What was deleted is overwritten.
+            connection.pragma_update(None, "secure_delete", "ON")?;
             // In this locking mode the first write takes the file until the connection is closed ("PRAGMA locking_mode").
             connection.transaction_with_behavior(TransactionBehavior::Exclusive)?.commit()?;
             Ok(connection)
@@ -134,7 +161,7 @@ impl Store {
 
     fn of(mut connection: Connection, user: &UserId, path: &Path) -> Result<Self, StoreError> {
         let transaction = connection.transaction()?;
-        let device = match prepare(&transaction, path)? {
+        let device = match prepare(&transaction, path, user)? {
             Some((_, owner)) if owner != user.as_str() => return Err(StoreError::OtherUser),
             Some((device, _)) => DeviceId::new(&device).map_err(|_| StoreError::Damaged("the device"))?,
             None => {
@@ -167,7 +194,7 @@ impl Store {
     pub fn apply<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) -> Result<(), StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for change in changes {
-            make(&transaction, change)?;
+            make(&transaction, change, &self.user)?;
         }
         Ok(transaction.commit()?)
     }
@@ -175,7 +202,7 @@ impl Store {
     /// What a session goes on with: all conversations in the order of their ids, the outbox in the order of writing.
     pub fn restore(&self) -> Result<Restored, StoreError> {
         let (conversations, outbox) = (row::conversations(&self.connection)?, row::outbox(&self.connection)?);
-        Ok(Restored { conversations, outbox, held: row::held(&self.connection)? })
+        Ok(Restored { conversations, outbox, held: row::held(&self.connection)?, groups: row::groups(&self.connection)? })
     }
 
     /// The last `limit` entries that the device has below `before` (without: of all), ascending.
@@ -185,9 +212,7 @@ impl Store {
         let before = row::integer(before.map_or(u64::MAX, Seq::get));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let texts = statement.query_map(params![conversation.as_str(), before, limit], |row| row.get::<_, String>(0))?;
-        let mut entries = texts
-            .map(|text| serde_json::from_str(&text?).map_err(|_| StoreError::Damaged("an entry")))
-            .collect::<Result<Vec<Entry>, StoreError>>()?;
+        let mut entries = texts.map(|text| entry(&text?)).collect::<Result<Vec<Entry>, StoreError>>()?;
         entries.reverse();
         Ok(entries)
     }
@@ -211,7 +236,7 @@ fn make_file(path: &Path) -> io::Result<()> {
 
 /// Makes the tables if there are none, and brings those of an earlier version forward; answers the device and its user, if there are. All in
 /// the caller's transaction: a file is of one version or of the other, also after a crash.
-fn prepare(transaction: &Transaction<'_>, path: &Path) -> Result<Option<(String, String)>, StoreError> {
+fn prepare(transaction: &Transaction<'_>, path: &Path, me: &UserId) -> Result<Option<(String, String)>, StoreError> {
     let pragma = |name: &str| transaction.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let version = match (pragma("application_id")?, pragma("user_version")?) {
@@ -228,16 +253,61 @@ fn prepare(transaction: &Transaction<'_>, path: &Path) -> Result<Option<(String,
         transaction.execute_batch(step)?;
         transaction.pragma_update(None, "user_version", to)?;
     }
+    if version < FOLDED {
+        fold_all(transaction, me)?;
+    }
     Ok(transaction.query_row("SELECT device, user FROM device", [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
-fn make(transaction: &Transaction<'_>, change: &Change) -> Result<(), StoreError> {
+/// Applies what versions before have stored, and did not know, to the messages that it is about.
+fn fold_all(transaction: &Transaction<'_>, me: &UserId) -> Result<(), StoreError> {
+    let mut select = transaction.prepare("SELECT DISTINCT conversation, about FROM entries WHERE about NOT NULL")?;
+    let about = select.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?.collect::<Result<Vec<_>, _>>()?;
+    about.into_iter().try_for_each(|(conversation, seq)| fold(transaction, &conversation, seq, me))
+}
+
+/// Brings an entry and what is stored about it into agreement.
+fn fold(transaction: &Transaction<'_>, conversation: &str, seq: i64, me: &UserId) -> Result<(), StoreError> {
+    let read = |query: &str| -> Result<Vec<Entry>, StoreError> {
+        let mut select = transaction.prepare_cached(query)?;
+        let texts = select.query_map(params![conversation, seq], |row| row.get::<_, String>(0))?;
+        texts.map(|text| entry(&text?)).collect()
+    };
+    let mut about = read("SELECT entry FROM entries WHERE conversation = ?1 AND about = ?2 ORDER BY seq")?;
+    if about.is_empty() {
+        return Ok(());
+    }
+    let mut target = read("SELECT entry FROM entries WHERE conversation = ?1 AND seq = ?2")?.pop();
+    let before: Vec<_> = target.iter().chain(&about).cloned().collect();
+    chatlane_session::fold(target.as_mut(), &mut about, me);
+    let changed = target.iter().chain(&about).zip(&before).filter(|(after, before)| after != before);
+    changed.into_iter().try_for_each(|(entry, _)| put_entry(transaction, conversation, entry))
+}
+
+fn put_entry(transaction: &Transaction<'_>, conversation: &str, entry: &Entry) -> Result<(), StoreError> {
+    let mut insert =
+        transaction.prepare_cached("INSERT OR REPLACE INTO entries (conversation, seq, entry, about) VALUES (?1, ?2, ?3, ?4)")?;
+    let about = chatlane_session::target(entry).map(|seq| row::integer(seq.get()));
+    insert.execute(params![conversation, row::integer(entry.position.seq.get()), encode(entry), about])?;
+    Ok(())
+}
+
+fn entry(text: &str) -> Result<Entry, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::Damaged("an entry"))
+}
+
+fn make(transaction: &Transaction<'_>, change: &Change, me: &UserId) -> Result<(), StoreError> {
     match change {
         Change::Conversation(conversation) => row::put_conversation(transaction, conversation)?,
         Change::Entries { conversation, entries } => {
-            let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO entries (conversation, seq, entry) VALUES (?1, ?2, ?3)")?;
+            let mut touched = BTreeSet::new();
             for entry in entries {
-                insert.execute(params![conversation.as_str(), row::integer(entry.position.seq.get()), encode(entry)])?;
+                put_entry(transaction, conversation.as_str(), entry)?;
+                touched.insert(entry.position.seq);
+                touched.extend(chatlane_session::target(entry));
+            }
+            for seq in touched {
+                fold(transaction, conversation.as_str(), row::integer(seq.get()), me)?;
             }
         }
         Change::DropBeyond { conversation, position } => {
@@ -250,6 +320,10 @@ fn make(transaction: &Transaction<'_>, change: &Change) -> Result<(), StoreError
         Change::Held(message) => row::put_held(transaction, message)?,
         Change::HeldDone(id) => {
             transaction.prepare_cached("DELETE FROM held WHERE client_message_id = ?1")?.execute([id.as_str()])?;
+        }
+        Change::Group(group) => row::put_group(transaction, group)?,
+        Change::GroupDone(id) => {
+            transaction.prepare_cached("DELETE FROM groups WHERE client_message_id = ?1")?.execute([id.as_str()])?;
         }
         Change::Outbox(message) => row::put_outbox(transaction, message)?,
         Change::OutboxDone { conversation, client_message_id } => {

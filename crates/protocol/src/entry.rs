@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use crate::body::Body;
 use crate::group::{GroupSettings, Role};
 use crate::ids::{ClientMessageId, UserId};
-use crate::position::{Position, UnixMillis};
+use crate::position::{Position, Seq, UnixMillis};
+use crate::reaction::{Reacting, ReactionCount};
 
 /// One entry. What this version does not know of it is kept: it is written again as it came (K1). A client that does not know its `kind`
 /// keeps its place and goes on.
@@ -61,10 +62,43 @@ impl Serialize for Entry {
 impl<'de> Deserialize<'de> for Entry {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let all = Value::Object(Map::deserialize(from)?);
-        let known = Self::deserialize(&all).map_err(D::Error::custom)?;
+        // A kind of this name that says something else is one of a later version: the entry keeps its place, and its page is read.
+        let known = Self::deserialize(&all).or_else(|error| {
+            let mut later = all.clone();
+            later["kind"] = Value::from("");
+            Self::deserialize(&later).map_err(|_| D::Error::custom(error))
+        })?;
         let written = Self::serialize(&known, serde_json::value::Serializer).map_err(D::Error::custom)?;
         let as_it_came = if written == all { None } else { all.as_object().cloned() };
         Ok(Self { as_it_came, ..known })
+    }
+}
+
+/// A message: what was sent, and what has become of it up to some moment behind it. An entry about it is applied only above that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// What it says now.
+    pub body: Body,
+    /// The entry that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<Seq>,
+    /// Whom it mentions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<UserId>,
+    /// The edit by which it says this; absent: it says what was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited: Option<Seq>,
+    /// In the order of their keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reactions: Vec<ReactionCount>,
+    /// The last reaction that is counted here; absent: none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reactions_to: Option<Seq>,
+}
+
+impl From<Body> for Message {
+    fn from(body: Body) -> Self {
+        Self { body, reply_to: None, mentions: vec![], edited: None, reactions: vec![], reactions_to: None }
     }
 }
 
@@ -78,10 +112,26 @@ pub enum EntryKind {
         members: Vec<UserId>,
     },
     /// A message.
-    Message {
-        /// As the sender gave it.
-        body: Body,
+    Message(Message),
+    /// A message that was deleted: the place is left.
+    Deleted,
+    /// From here on that message, of the same sender, says something else.
+    Edit {
+        /// Which.
+        target: Seq,
+        /// What. Missing: it was deleted since.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body: Option<Body>,
     },
+    /// From here on that message is [`EntryKind::Deleted`].
+    Deletion {
+        /// Which.
+        target: Seq,
+    },
+    /// The sender puts something beside that message, or takes it away.
+    Reaction(Reacting),
+    /// An entry about one that the reader may not see: the place is left.
+    Hidden,
     /// Entry 1 of a group: its members, of whom the sender is the owner.
     GroupCreated {
         /// In the order of their ids.

@@ -30,6 +30,12 @@ pub enum ErrorCode {
     LastOwner,
     /// Whoever is to get a role, or to succeed, is no member.
     NoMember,
+    /// What is to be edited, deleted, answered or reacted to is no message, or none that the caller may see, or was deleted.
+    NoMessage,
+    /// The message is too old to be edited, or was edited too often.
+    NotEditable,
+    /// There are as many different reactions to the message as there may be.
+    ReactionsFull,
     /// The entry's live frame, as encoded, would exceed `entry_bytes_max`.
     TooLarge,
     /// The anchor, or a position in its place (of `sync`, `probe`, `ack`, `read`), names no entry of this conversation.

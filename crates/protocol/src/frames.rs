@@ -11,6 +11,7 @@ pub use crate::actions::look::{ConversationInfo, GroupInfo, InfoAnswer, InfoOutc
 pub use crate::actions::manage::{ChangeAnswer, ChangeOutcome};
 pub use crate::actions::open::{ConversationHead, OpenAnswer};
 pub use crate::actions::ping::{ConversationStatus, PingAnswer};
+pub use crate::actions::prefs::PrefsAnswer;
 pub use crate::actions::probe::{Found, ProbeAnswer};
 pub use crate::actions::refresh::RefreshAnswer;
 pub use crate::actions::send::{MessageResult, Outcome, SendAnswer, Stored};
@@ -18,7 +19,7 @@ pub use crate::actions::sync::{Missed, Skip, SyncAnswer, SyncOutcome, SyncPage};
 use crate::entry::{Entry, EntryKind};
 use crate::ids::{ClientMessageId, ConversationId, UserId};
 use crate::position::{Position, Seq, UnixMillis};
-pub use crate::pushes::{Entries, ErrorFrame, Goaway, GoawayReason, MemberCursors, ReadMark, Receipt};
+pub use crate::pushes::{Entries, ErrorFrame, Goaway, GoawayReason, MemberCursors, PrefsChanged, ReadMark, Receipt};
 use crate::shared_limits::INTEGER_MAX;
 
 /// The JSON text of a value of this crate, or of a list of them.

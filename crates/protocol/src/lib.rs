@@ -16,18 +16,22 @@ pub mod ids;
 mod integer;
 pub mod limits;
 pub mod position;
+pub mod prefs;
 pub mod pushes;
+pub mod reaction;
 mod reading;
 pub mod request;
 mod shared_limits;
 
 pub use body::{Body, Content};
-pub use entry::{Entry, EntryKind};
+pub use entry::{Entry, EntryKind, Message};
 pub use error::{ErrorCode, Refusal};
 pub use frames::{MessageResult, Outcome, ServerFrame};
 pub use group::{GroupMarks, GroupSettings, History, Metadata, Role, Title};
 pub use ids::{ClientMessageId, ConnectionId, ConversationId, DeviceId, RequestId, Token, UserId};
 pub use position::{Position, Seq, UnixMillis};
+pub use prefs::{Prefs, PrefsChange};
+pub use reaction::{Reacting, ReactionChange, ReactionCount, ReactionKey};
 pub use request::{Action, NewMessage, Request};
 
 /// The WebSocket subprotocol of this version; the handshake offers and echoes it.

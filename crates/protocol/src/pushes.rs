@@ -6,6 +6,7 @@ use crate::entry::Entry;
 use crate::error::Refusal;
 use crate::ids::{ConversationId, RequestId, UserId};
 use crate::position::Position;
+use crate::prefs::Prefs;
 
 /// How long a receipt is worth showing. Ours.
 pub const RECEIPT_TTL_MS: u64 = 30_000;
@@ -53,6 +54,15 @@ pub struct ReadMark {
     pub read: Position,
     /// Countable messages up to it.
     pub read_count: u64,
+}
+
+/// Pushed to the user's other devices when preferences change. A hint: with a lower version than the device has it is an old one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrefsChanged {
+    /// Where.
+    pub conversation: ConversationId,
+    /// All of them.
+    pub prefs: Prefs,
 }
 
 /// A request was refused whole. What it asked for may have been done where the code is `unavailable` or `rate_limited`; else it changed

@@ -62,11 +62,32 @@ pub const USERS_PER_ENTRY_MAX: usize = 40;
 /// Users that one entry removes from a group. Ours: with four items each they are one transaction.
 pub const REMOVED_PER_ENTRY_MAX: usize = 20;
 
+/// Members of a group who are told of each other's cursors. Ours: in larger groups nobody looks who has read.
+pub const CURSORS_MEMBERS_MAX: u32 = 20;
+
+/// Cursors of other members that one answer to `ping` tells: as many as conversations of that size, or fewer. Ours: a row each is read.
+pub const CURSORS_PER_PING_MAX: usize = 100;
+
 /// The title of a group. Ours.
 pub const TITLE_BYTES_MAX: usize = 200;
 
 /// The metadata of a group. Ours.
 pub const METADATA_BYTES_MAX: usize = 1024;
+
+/// Users that one message mentions. Ours: the row of each is written.
+pub const MENTIONS_MAX: usize = 20;
+
+/// Edits of one message. Ours: its deletion takes the words of all of them in one transaction.
+pub const EDITS_MAX: usize = 20;
+
+/// So long after it was sent a message is edited at most. Ours.
+pub const EDITED_WITHIN_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// What is put beside a message. Ours.
+pub const REACTION_KEY_BYTES_MAX: usize = 32;
+
+/// Different things that are put beside one message. Ours: [`ENTRY_BYTES_MAX`] and [`PAGE_BYTES_MAX`] leave room for so many.
+pub const REACTION_KEYS_MAX: usize = 20;
 
 /// For so long a user is shut out at most for what they have spent. Ours.
 pub const SHUT_OUT_MS_MAX: u64 = 3_600_000;

@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 use chatlane_protocol::frames::{
     ChangeAnswer, ChangeOutcome, ConversationHead, ConversationInfo, ConversationRow, ConversationStatus, CursorOutcome, CursorResult,
     CursorsAnswer, Entries, ErrorFrame, Found, Goaway, GoawayReason, GroupInfo, HelloAnswer, HistoryAnswer, InfoAnswer, InfoOutcome,
-    Limits, MemberCursors, MemberInfo, MembersAnswer, Missed, OpenAnswer, PingAnswer, ProbeAnswer, ReadMark, Receipt, RefreshAnswer,
-    SendAnswer, Skip, Stored, SyncAnswer, SyncOutcome, SyncPage, Versions, encode, live_frame,
+    Limits, MemberCursors, MemberInfo, MembersAnswer, Missed, OpenAnswer, PingAnswer, PrefsAnswer, PrefsChanged, ProbeAnswer, ReadMark,
+    Receipt, RefreshAnswer, SendAnswer, Skip, Stored, SyncAnswer, SyncOutcome, SyncPage, Versions, encode, live_frame,
 };
 use chatlane_protocol::request::{
-    Add, Close, Create, Hello, History, Info, Known, Leave, Members, NewMessage, Open, Ping, PositionIn, Positions, Probe, Refresh, Remove,
-    SendMessages, SetRole, SetSettings, Sync, SyncFrom,
+    Add, Close, Create, Delete, Edit, Hello, History, Info, Known, Leave, Members, NewMessage, Open, Ping, PositionIn, Positions, Probe,
+    React, Refresh, Remove, SendMessages, SetPrefs, SetRole, SetSettings, Sync, SyncFrom,
 };
 use chatlane_protocol::{
     Action, Body, ClientMessageId, Content, ConversationId, DeviceId, Entry, EntryKind, ErrorCode, GroupMarks, GroupSettings,
-    History as Visible, MessageResult, Metadata, Outcome, Position, Refusal, Request, RequestId, Role, Seq, ServerFrame, Title, Token,
-    UnixMillis, UserId, limits,
+    History as Visible, Message, MessageResult, Metadata, Outcome, Position, Prefs, PrefsChange, Reacting, ReactionChange, ReactionCount,
+    ReactionKey, Refusal, Request, RequestId, Role, Seq, ServerFrame, Title, Token, UnixMillis, UserId, limits,
 };
 use serde_json::{Value, json};
 
@@ -59,7 +59,7 @@ fn message(seq: u64, body: Body) -> Entry {
         client_message_id: message_id(),
         time_ms: time(),
         count: seq - 1,
-        kind: EntryKind::Message { body },
+        kind: EntryKind::Message(body.into()),
         as_it_came: None,
     }
 }
@@ -93,7 +93,29 @@ fn all(title: &str) -> GroupSettings {
 }
 
 fn requests() -> Vec<(&'static str, Request)> {
-    [requests_of_conversations(), requests_of_groups()].concat()
+    [requests_of_conversations(), requests_of_groups(), requests_about_messages()].concat()
+}
+
+fn requests_about_messages() -> Vec<(&'static str, Request)> {
+    let (conversation, client_message_id, anchor, target) = (conversation(), message_id(), position(4), seq(2));
+    let body = Body::text("hello").unwrap();
+    let react = |change| {
+        let key = ReactionKey::new("👍").unwrap();
+        let (conversation, client_message_id) = (conversation.clone(), client_message_id.clone());
+        Request::React(React { id: id(), conversation, client_message_id, anchor, target, key, change })
+    };
+    vec![
+        ("edit", {
+            let (conversation, client_message_id) = (conversation.clone(), client_message_id.clone());
+            Request::Edit(Edit { id: id(), conversation, client_message_id, anchor, target, body })
+        }),
+        ("delete", {
+            let (conversation, client_message_id) = (conversation.clone(), client_message_id.clone());
+            Request::Delete(Delete { id: id(), conversation, client_message_id, anchor, target })
+        }),
+        ("react", react(ReactionChange::Add)),
+        ("react_no_more", react(ReactionChange::Remove)),
+    ]
 }
 
 fn requests_of_groups() -> Vec<(&'static str, Request)> {
@@ -127,6 +149,15 @@ fn requests_of_groups() -> Vec<(&'static str, Request)> {
         }),
         ("close", Request::Close(Close { id: id(), conversation: conversation.clone(), client_message_id, anchor })),
         ("info", Request::Info(Info { id: id(), conversations: vec![conversation, self::conversation(), second_conversation()] })),
+        ("prefs", {
+            let (conversation, until) = (group(), Some(time().plus_ms(3_600_000)));
+            let prefs = PrefsChange { muted_until_ms: until, mentions: Some(true), ..PrefsChange::default() };
+            Request::Prefs(SetPrefs { id: id(), conversation, prefs })
+        }),
+        ("prefs_unmute", {
+            let prefs = PrefsChange { muted_until_ms: Some(UnixMillis::ZERO), unread: Some(true), ..PrefsChange::default() };
+            Request::Prefs(SetPrefs { id: id(), conversation: group(), prefs })
+        }),
         ("members", Request::Members(members.clone())),
         ("members_next_page", Request::Members(Members { after: Some(user("bob")), limit: Some(200), ..members })),
     ]
@@ -134,11 +165,15 @@ fn requests_of_groups() -> Vec<(&'static str, Request)> {
 
 fn requests_of_conversations() -> Vec<(&'static str, Request)> {
     let hello = Hello { id: id(), v: 1, after: None, known: vec![], known_to: None };
-    let known = |conversation| Known { conversation, have: position(2), read: position(1) };
+    let known = |conversation| Known { conversation, have: position(2), read: position(1), prefs: 0 };
     let acked = || vec![PositionIn::new(conversation(), position(3))];
     vec![
         ("hello", Request::Hello(hello.clone())),
         ("hello_known", Request::Hello(Hello { known: vec![known(conversation())], known_to: Some(conversation()), ..hello.clone() })),
+        ("hello_known_with_preferences", {
+            let known = vec![Known { prefs: 2, ..known(conversation()) }];
+            Request::Hello(Hello { known, ..hello.clone() })
+        }),
         ("hello_next_page", Request::Hello(Hello { after: Some(conversation()), known: vec![known(second_conversation())], ..hello })),
         ("open", Request::Open(Open { id: id(), with: user("bob"), client_message_id: message_id() })),
         (
@@ -147,11 +182,16 @@ fn requests_of_conversations() -> Vec<(&'static str, Request)> {
                 id: id(),
                 conversation: conversation(),
                 messages: vec![
-                    NewMessage { client_message_id: message_id(), anchor: position(1), body: Body::text("hi").unwrap() },
+                    NewMessage::new(message_id(), position(1), Body::text("hi").unwrap()),
+                    NewMessage::new(
+                        ClientMessageId::new("m-2").unwrap(),
+                        position(1),
+                        Body::new("image/x-dot", Content::Data(vec![0, 255])).unwrap(),
+                    ),
                     NewMessage {
-                        client_message_id: ClientMessageId::new("m-2").unwrap(),
-                        anchor: position(1),
-                        body: Body::new("image/x-dot", Content::Data(vec![0, 255])).unwrap(),
+                        reply_to: Some(seq(2)),
+                        mentions: vec![user("bob")],
+                        ..NewMessage::new(ClientMessageId::new("m-3").unwrap(), position(2), Body::text("hi, @bob").unwrap())
                     },
                 ],
             }),
@@ -173,12 +213,13 @@ fn requests_of_conversations() -> Vec<(&'static str, Request)> {
         ),
         ("history_from_the_end", Request::History(History { id: id(), conversation: conversation(), before: None, limit: None })),
         ("probe", Request::Probe(Probe { id: id(), conversation: conversation(), anchor: position(1), ids: vec![message_id()] })),
-        ("ack", Request::Ack(Positions { id: id(), positions: acked(), quiet: false })),
+        ("ack", Request::Ack(Positions { id: id(), positions: acked(), private: false, quiet: false })),
         ("ack_and_read", {
             let positions = vec![PositionIn { read: Some(position(2)), ..PositionIn::new(conversation(), position(3)) }];
-            Request::Ack(Positions { id: id(), positions, quiet: true })
+            Request::Ack(Positions { id: id(), positions, private: false, quiet: true })
         }),
-        ("read", Request::Read(Positions { id: id(), positions: acked(), quiet: false })),
+        ("read_in_private", Request::Read(Positions { id: id(), positions: acked(), private: true, quiet: false })),
+        ("read", Request::Read(Positions { id: id(), positions: acked(), private: false, quiet: false })),
         ("refresh", Request::Refresh(Refresh { id: id(), token: Token::new("header.claims.signature").unwrap() })),
         ("ping", Request::Ping(Ping { id: id(), open: vec![] })),
         ("ping_open", Request::Ping(Ping { id: id(), open: vec![conversation()] })),
@@ -186,7 +227,47 @@ fn requests_of_conversations() -> Vec<(&'static str, Request)> {
 }
 
 fn frames() -> Vec<(&'static str, ServerFrame)> {
-    [frames_of_a_connection(), frames_of_sending(), frames_of_entries(), frames_of_cursors(), frames_of_groups()].concat()
+    let all = [frames_of_a_connection(), frames_of_sending(), frames_of_entries(), frames_of_cursors(), frames_of_groups()];
+    [all.concat(), frames_about_messages()].concat()
+}
+
+/// Muted, but not for mentions; pinned.
+fn preferred() -> Prefs {
+    Prefs { version: 2, muted_until_ms: Some(time().plus_ms(3_600_000)), mentions: true, pinned: true, ..Prefs::default() }
+}
+
+fn frames_about_messages() -> Vec<(&'static str, ServerFrame)> {
+    let stored = Stored { position: position(5), time_ms: time(), count: 1 };
+    let answer = |outcome| ChangeAnswer { id: id(), conversation: conversation(), outcome };
+    let refused = |code, message: &str| ServerFrame::Error(ErrorFrame { id: Some(id()), refusal: Refusal::new(code, message) });
+    let (target, thumb) = (seq(2), ReactionKey::new("👍").unwrap());
+    let said = |body| Message::from(Body::text(body).unwrap());
+    let with = |seq, sender, kind| Entry { sender: user(sender), kind, ..message(seq, Body::text("-").unwrap()) };
+    let reply = Message { reply_to: Some(target), mentions: vec![user("bob")], ..said("hi, @bob") };
+    let reacting = |change| EntryKind::Reaction(Reacting { target, key: thumb.clone(), change });
+    let edit = |body| EntryKind::Edit { target, body };
+    let live = vec![
+        with(3, "alice", EntryKind::Message(reply)),
+        with(4, "alice", edit(Some(Body::text("hello").unwrap()))),
+        with(5, "bob", reacting(ReactionChange::Add)),
+        with(6, "bob", reacting(ReactionChange::Remove)),
+        with(7, "alice", EntryKind::Deletion { target }),
+        with(8, "alice", EntryKind::Hidden),
+    ];
+    let reactions = vec![ReactionCount { key: thumb.clone(), count: 2, mine: Some(true) }];
+    let edited = Message { edited: Some(seq(4)), reactions, reactions_to: Some(seq(6)), ..said("hello") };
+    let older = vec![with(2, "alice", EntryKind::Message(edited)), with(3, "alice", EntryKind::Deleted), with(4, "alice", edit(None))];
+    let history = HistoryAnswer { id: id(), conversation: conversation(), entries: older, done: false };
+    vec![
+        ("edit", ServerFrame::Edit(answer(ChangeOutcome::Ok(stored)))),
+        ("delete", ServerFrame::Delete(answer(ChangeOutcome::Duplicate(stored)))),
+        ("react", ServerFrame::React(answer(ChangeOutcome::Unchanged))),
+        ("error_no_message", refused(ErrorCode::NoMessage, "there is no such message, or not any more")),
+        ("error_not_editable", refused(ErrorCode::NotEditable, "the message is edited no more")),
+        ("error_reactions_full", refused(ErrorCode::ReactionsFull, "the message has no room for another reaction")),
+        ("entries_about_messages", ServerFrame::Entries(Entries { conversation: conversation(), entries: live })),
+        ("history_of_what_was_changed", ServerFrame::History(history)),
+    ]
 }
 
 fn frames_of_groups() -> Vec<(&'static str, ServerFrame)> {
@@ -238,6 +319,14 @@ fn frames_of_groups() -> Vec<(&'static str, ServerFrame)> {
         ("error_last_owner", refused(ErrorCode::LastOwner, "the last owner leaves with a successor")),
         ("error_no_member", refused(ErrorCode::NoMember, "the request names somebody who is no member")),
         ("info", ServerFrame::Info(InfoAnswer { id: id(), conversations: infos })),
+        ("prefs", ServerFrame::Prefs(PrefsAnswer { id: id(), conversation: group(), prefs: preferred() })),
+        (
+            "prefs_changed",
+            ServerFrame::PrefsChanged(PrefsChanged {
+                conversation: group(),
+                prefs: Prefs { version: 3, unread: true, ..Prefs::default() },
+            }),
+        ),
         ("members", ServerFrame::Members(members.clone())),
         ("members_more", ServerFrame::Members(MembersAnswer { next: Some(user("bob")), ..members })),
         ("entries_of_a_group", ServerFrame::Entries(Entries { conversation: group(), entries: entries_of_a_group() })),
@@ -272,6 +361,8 @@ fn frames_of_a_connection() -> Vec<(&'static str, ServerFrame)> {
         time_ms: time(),
         read: position(1),
         read_count: 0,
+        mentioned: None,
+        prefs: None,
         last: Some(message(2, Body::text("hi").unwrap())),
     };
     let marks = GroupMarks { members: 3, membership_changed: position(4).seq, settings_changed: position(1).seq, large: false };
@@ -279,6 +370,8 @@ fn frames_of_a_connection() -> Vec<(&'static str, ServerFrame)> {
         conversation: ConversationHead { conversation: group(), with: None, head: position(9) },
         role: Some(Role::Admin),
         group: Some(marks),
+        mentioned: Some(seq(8)),
+        prefs: Some(preferred()),
         count: 5,
         read: position(7),
         read_count: 4,
@@ -454,6 +547,9 @@ fn every_error_code_has_its_word_and_says_whether_to_retry() {
         ErrorCode::MembersFull,
         ErrorCode::LastOwner,
         ErrorCode::NoMember,
+        ErrorCode::NoMessage,
+        ErrorCode::NotEditable,
+        ErrorCode::ReactionsFull,
         ErrorCode::TooLarge,
         ErrorCode::AnchorUnknown,
         ErrorCode::AnchorStale,
@@ -542,7 +638,7 @@ fn the_measured_size_is_that_of_the_longest_live_frame() {
     };
     let frame = ServerFrame::Entries(Entries { conversation: conversation(), entries: vec![longest] });
     assert_eq!(
-        Entry::live_frame_bytes_max(&conversation(), &user("alice"), &message_id(), EntryKind::Message { body }),
+        Entry::live_frame_bytes_max(&conversation(), &user("alice"), &message_id(), EntryKind::Message(body.into())),
         encode(&frame).len()
     );
 }

@@ -135,6 +135,7 @@ fn a_thousand_conversations_fit_into_two_requests_as_known() {
             conversation: ConversationId::new(format!("d{index:027}")).unwrap(),
             have: Position::new(1, Seq::try_from(100_000).unwrap()),
             read: Position::new(1, Seq::try_from(100_000).unwrap()),
+            prefs: 0,
         })
         .collect();
     assert!(encode(&rows).len() <= 2 * limits::KNOWN_BYTES_MAX, "{}", encode(&rows).len());
@@ -228,7 +229,7 @@ fn an_integer_is_the_same_however_it_is_written() {
     assert_eq!(good(&probe("9007199254740991.0", "4294967295e0")), good(&probe("9007199254740991", "4294967295")));
     assert_eq!(good(&probe("-0", "-0.0")), good(&probe("0", "0")));
     let hello = |numbers: &str| good(&format!(r#"{{"action":"hello","id":"7","v":1.0,"known":[["d1",{numbers}]]}}"#));
-    assert_eq!(hello("1,2,3,4"), hello("1.0,2e0,30e-1,4.0,\"later\""));
+    assert_eq!(hello("1,2,3,4,5"), hello("1.0,2e0,30e-1,4.0,5e0,\"later\""));
     let history = |limit: &str| good(&format!(r#"{{"action":"history","id":"7","conversation":"d1","before":3.0,"limit":{limit}}}"#));
     assert_eq!(history("5"), history("5.0"));
     for seq in ["1.5", "-1", "-1.0", "9007199254740992", "9007199254740992.0", "1e16", "1e300", "18446744073709551616", "\"1\"", "null"] {
@@ -288,7 +289,7 @@ fn positions() -> impl Strategy<Value = Vec<PositionIn>> {
 proptest! {
     #[test]
     fn known_rows_survive_the_wire(rows in btree_map(conversation(), (position(), position()), 0..20)) {
-        let known = rows.into_iter().map(|(conversation, (have, read))| Known { conversation, have, read }).collect();
+        let known = rows.into_iter().map(|(conversation, (have, read))| Known { conversation, have, read, prefs: 0 }).collect();
         let hello = Request::Hello(Hello { id: RequestId::new("7").unwrap(), v: 1, after: None, known, known_to: None });
         prop_assert_eq!(Request::parse(&encode(&hello)), Ok(hello));
     }
@@ -298,8 +299,8 @@ proptest! {
         let id = RequestId::new(id).unwrap();
         let from = |PositionIn { conversation, position, .. }| SyncFrom { conversation, after: position };
         let requests = [
-            Request::Ack(Positions { id: id.clone(), positions: positions.clone(), quiet }),
-            Request::Read(Positions { id: id.clone(), positions: positions.clone(), quiet }),
+            Request::Ack(Positions { id: id.clone(), positions: positions.clone(), private: false, quiet }),
+            Request::Read(Positions { id: id.clone(), positions: positions.clone(), private: false, quiet }),
             Request::Sync(Sync { id, conversations: after.into_iter().map(from).collect(), ack: positions }),
         ];
         for request in requests {
@@ -328,7 +329,7 @@ proptest! {
 
 // holds: K1
 #[test]
-fn a_row_of_known_may_have_more_than_five_values() {
+fn a_row_of_known_may_have_more_than_six_values() {
     let hello = |row: Value| good(&request("hello", json!({ "v": 1, "known": [row] })));
-    assert_eq!(hello(json!(["d1", 1, 2, 1, 1, "more", { "of": [1.5, null] }])), hello(json!(["d1", 1, 2, 1, 1])));
+    assert_eq!(hello(json!(["d1", 1, 2, 1, 1, 7, { "of": [1.5, null] }])), hello(json!(["d1", 1, 2, 1, 1, 7])));
 }

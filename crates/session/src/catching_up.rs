@@ -47,8 +47,9 @@ impl Session {
     /// An entry came without having been asked for.
     pub(super) fn entry_came(&mut self, conversation: &ConversationId, entry: Entry, step: &mut Step) {
         let ahead_max = self.settings.ahead_entries_max;
+        let said = self.said([&entry]);
         let local = self.conversations.entry(conversation);
-        let head = local.row.head;
+        let (head, before_restore) = (local.row.head, entry.position.epoch < local.row.have.epoch);
         let taken = if self.writes.are_failing() {
             local.learn_head(entry.position, Some(entry.count)); // `sync` brings it when there is a place for it
             vec![]
@@ -59,6 +60,9 @@ impl Session {
             step.touch(conversation);
         }
         self.take(conversation, taken, step);
+        if !before_restore {
+            self.heed(conversation, said, step);
+        }
     }
 
     /// Entries are the next ones of the device's run: into the store, then before the user.
@@ -76,9 +80,16 @@ impl Session {
             {
                 local.row.with = Some(if *one == me { other.clone() } else { one.clone() });
             }
+            local.learn_group(entry, &me);
             step.show_committed(Shown::Entry { conversation: conversation.clone(), entry: entry.clone() });
         }
         local.has_run(step);
+        for entry in &taken {
+            self.settle_group(conversation, entry, step);
+            if let EntryKind::Deletion { target } = entry.kind {
+                self.drop_edits(conversation, target, step);
+            }
+        }
         step.changes.push(Change::Entries { conversation: conversation.clone(), entries: taken });
         step.touch(conversation);
     }
@@ -187,8 +198,12 @@ impl Session {
         }
     }
 
-    fn page_came(&mut self, asked: &Asked, Missed { skip, entries, done, .. }: Missed, step: &mut Step) {
+    fn page_came(&mut self, asked: &Asked, Missed { skip, entries, done, ended }: Missed, step: &mut Step) {
         let conversation = &asked.conversation;
+        let said = self.said(&entries);
+        // The page says it too: where the membership ended, or that the user is a member at its end.
+        let end = entries.last().map(|last| last.position).or_else(|| skip.map(|skip| skip.to)).unwrap_or(asked.have);
+        let at_end = ended.map_or((end, true), |at| (at, false));
         let local = self.conversations.entry(conversation);
         let ConversationRow { have, head, read, .. } = local.row;
         if let Some(skip) = skip {
@@ -207,6 +222,7 @@ impl Session {
             step.touch(conversation);
         }
         self.take(conversation, taken, step);
+        self.heed(conversation, said.into_iter().chain([at_end]).collect(), step);
         if skipped {
             self.look_again(conversation, step);
         }
@@ -223,16 +239,26 @@ impl Session {
             (code, _) => {
                 self.conversations.entry(conversation).at_end(asked);
                 if code == ErrorCode::NotFound {
-                    self.not_found(conversation, step);
+                    self.lost(conversation, step);
                 }
             }
+        }
+    }
+
+    /// Something other than `sync` was answered that there is no such conversation, or not for this user.
+    pub(super) fn not_found(&mut self, conversation: &ConversationId, step: &mut Step) {
+        // Of a group only `sync` says whether the user is a member.
+        if self.conversations.get(conversation).is_some_and(|local| local.row.with.is_none() && local.row.told && !local.row.ended) {
+            self.doubt_membership(conversation);
+        } else {
+            self.lost(conversation, step);
         }
     }
 
     /// The server knows no such conversation, or not for this user: a restore has lost it, perhaps. What is here of it stays; but that it
     /// is the one with somebody is known no more: whoever wants to talk to them has it opened anew, and then it is as the server says. Once
     /// it is opened again by itself, so that the next message has a place.
-    pub(super) fn not_found(&mut self, conversation: &ConversationId, step: &mut Step) {
+    fn lost(&mut self, conversation: &ConversationId, step: &mut Step) {
         let local = self.conversations.entry(conversation);
         let with = local.row.with.take();
         if with.is_some() || local.row.told {
@@ -254,7 +280,8 @@ impl Session {
     /// count is known will do, or unread would be wrong for as long as nothing comes behind it.
     fn jump_if_too_far(&mut self, conversation: &ConversationId, step: &mut Step) {
         let Some(local) = self.conversations.get(conversation) else { return };
-        if local.counted.seq > local.row.have.seq && (local.jump || self.too_far(local, local.counted)) {
+        // What has ended is told by `sync` only.
+        if !local.row.ended && local.counted.seq > local.row.have.seq && (local.jump || self.too_far(local, local.counted)) {
             let local = self.conversations.entry(conversation);
             if !local.row.is_empty() {
                 step.changes.push(Change::DropAll(conversation.clone()));
@@ -272,7 +299,10 @@ impl Session {
     /// The log was restored from a backup: `common` is the last that both have.
     pub(super) fn roll_back(&mut self, conversation: &ConversationId, common: Position, step: &mut Step) {
         let local = self.conversations.entry(conversation);
-        if local.contradicts(common) {
+        // What stays may tell of an edit, a deletion or a reaction that was taken back, and what it was before, nobody here knows.
+        if local.contradicts(common) || local.row.amended > common.seq {
+            let anchors = local.outbox.roll_back(common);
+            write_rows(anchors, step);
             self.reset(conversation, false, step);
             return;
         }

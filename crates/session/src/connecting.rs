@@ -211,8 +211,8 @@ impl Session {
                 } else if let Answer::Refused(refusal) = answer {
                     // Also under the id of a request that is settled: what is about the connection still is.
                     let _other = self.refused_for_all(socket, &refusal, step);
-                } else if let (Some(InFlight { purpose: Purpose::Send { conversation, .. }, .. }), Answer::Frame(frame)) = (late, answer) {
-                    self.late_results(&conversation, frame, step);
+                } else if let (Some(InFlight { purpose, .. }), Answer::Frame(frame)) = (late, answer) {
+                    self.late_results(purpose, frame, step);
                 }
             }
             Arrival::Push(ServerFrame::Entries(frame)) => {
@@ -310,7 +310,8 @@ impl Session {
         let draining = self.sockets.draining.as_mut().map(|(link, _)| link);
         let links = [self.sockets.current.as_mut(), self.sockets.successor.as_mut(), draining].into_iter().flatten();
         for link in links {
-            link.late.retain(|_, late| !matches!(&late.purpose, Purpose::Send { conversation: of, .. } if of == conversation));
+            let about = |late: &Purpose| matches!(late, Purpose::Send { conversation: of, .. } | Purpose::Change { conversation: of, .. } if of == conversation);
+            link.late.retain(|_, late| !about(&late.purpose));
         }
     }
 

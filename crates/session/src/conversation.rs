@@ -4,6 +4,7 @@
 //! and kept aside when it is ahead. Epochs rise with seqs within one log, so a rise that nobody has checked may be another log: the one
 //! after a restore. It is taken from the log only, whose read has checked that `have` is still in it.
 
+mod amended;
 mod read_mark;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -53,6 +54,8 @@ pub(super) struct Conversation {
     settled: u64,
     ahead: BTreeMap<Seq, Entry>,
     marks: VecDeque<Mark>,
+    /// Edits, deletions and reactions that were taken lately: a page of history that was read before them does not tell of them.
+    amendments: VecDeque<Entry>,
 }
 
 /// An entry that was taken lately.
@@ -80,6 +83,8 @@ pub(super) enum Due {
 pub(super) struct Asked {
     pub(super) conversation: ConversationId,
     pub(super) generation: u64,
+    /// What the device had.
+    pub(super) have: Position,
     /// What was thought to be the head.
     pub(super) head: Position,
     /// The read mark.
@@ -108,6 +113,7 @@ impl Conversation {
             settled: 0,
             ahead: BTreeMap::new(),
             marks: VecDeque::new(),
+            amendments: VecDeque::new(),
             row,
         }
     }
@@ -159,7 +165,14 @@ impl Conversation {
     /// What a sync is to settle: kept with the request, given back with its answer.
     pub(super) fn asked(&self) -> Asked {
         let Self { row, generation, doubts, .. } = self;
-        Asked { conversation: row.conversation.clone(), generation: *generation, head: row.head, read: row.read, doubts: *doubts }
+        Asked {
+            conversation: row.conversation.clone(),
+            generation: *generation,
+            have: row.have,
+            head: row.head,
+            read: row.read,
+            doubts: *doubts,
+        }
     }
 
     /// An entry was pushed, or is an own one that was acknowledged. Answers what is taken, in order.
@@ -263,6 +276,7 @@ impl Conversation {
         if self.marks.len() > MARKS_MAX {
             self.marks.pop_front();
         }
+        self.is_amended(&entry);
         self.read_on();
         entry
     }
@@ -308,6 +322,7 @@ impl Conversation {
         (self.row.from, self.row.have, self.looked_from) = (at, at, at);
         self.row.have_count = self.row.head_count;
         self.marks.clear();
+        self.amendments.clear();
         self.committed = Position::ZERO;
     }
 
@@ -315,7 +330,9 @@ impl Conversation {
     pub(super) fn reset(&mut self) {
         self.restart(Position::ZERO);
         self.ahead.clear();
+        self.forget_group(Position::ZERO);
         (self.row.head, self.row.head_count, self.row.have_count) = (Position::ZERO, 0, 0);
+        self.row.amended = Seq::ZERO;
         self.counted = Position::ZERO;
         // Of another log than this one; `hello` answers the one that the server has.
         (self.row.read, self.row.read_count, self.row.read_pending) = (Position::ZERO, 0, false);
@@ -345,6 +362,8 @@ impl Conversation {
         self.row.head = common.max(self.row.have);
         (self.counted, self.row.head_count) = (self.row.have, self.row.have_count);
         self.marks.retain(|mark| mark.position.seq <= common.seq);
+        self.amendments.retain(|entry| entry.position.seq <= common.seq);
+        self.forget_group(common);
         // The log of the later epoch goes on behind `common`, or will.
         self.doubt();
         self.due = Due::Now;

@@ -29,6 +29,9 @@ impl Conversation {
     /// is not sent: a device that lost it in its own end would show more as unread than there is.
     fn untold(&self, marks_are_stored: bool) -> Option<PositionIn> {
         let row = &self.row;
+        if row.ended {
+            return None; // it would be refused
+        }
         let delivered = Some(self.committed).filter(|committed| *committed > row.acked.max(self.ack_refused));
         let read = Some(row.read).filter(|_| row.read_pending && marks_are_stored);
         // Where one of the two was refused, and it is not known which: the mark goes first, alone.
@@ -79,7 +82,12 @@ impl Cursors {
         let waited = self.since.get_or_insert(step.now).plus_ms(step.settings.cursors_wait_ms);
         if step.reached(waited.max(self.next_at).max(self.retry.not_before())) {
             (self.since, self.next_at) = (None, step.now.plus_ms(every_ms));
-            sockets.ask(socket, Purpose::Ack(untold.clone()), |id| Request::Ack(Positions { id, positions: untold, quiet: false }), step);
+            sockets.ask(
+                socket,
+                Purpose::Ack(untold.clone()),
+                |id| Request::Ack(Positions { id, positions: untold, private: false, quiet: false }),
+                step,
+            );
         }
     }
 }

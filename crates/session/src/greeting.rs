@@ -34,11 +34,12 @@ impl Session {
         for local in self.conversations.after(after) {
             let row = &local.row;
             // Not known is also the one of which the device does not know whether it is with somebody, or has just forgotten all.
-            if (row.with.is_none() && !row.told) || local.headless {
+            // What has ended is not the user's: named here, it would be gone again each time.
+            if (row.with.is_none() && !row.told) || local.headless || row.ended {
                 continue;
             }
             // Not a head whose count is not known: it comes with the row, if the server answers one.
-            let next = Known { conversation: row.conversation.clone(), have: local.counted, read: row.read };
+            let next = Known { conversation: row.conversation.clone(), have: local.counted, read: row.read, prefs: 0 };
             bytes += encode(&next).len() + 1;
             if bytes > KNOWN_BYTES_MAX {
                 let known_to = known.last().map(|known: &Known| known.conversation.clone());
@@ -83,7 +84,10 @@ impl Session {
                     self.row_came(hello.epoch, row, step);
                 }
                 for conversation in hello.gone {
-                    self.doubt_membership(hello.epoch, &conversation);
+                    // It may be of before a restore, or of before the user came back.
+                    if self.conversations.get(&conversation).is_some_and(|local| hello.epoch >= local.row.have.epoch) {
+                        self.doubt_membership(&conversation);
+                    }
                 }
             }
             Answered::Refused(refusal) => self.abandon(socket, refusal.retry_after_ms, step),
@@ -117,14 +121,6 @@ impl Session {
         }
     }
 
-    /// The server does not count the user among the members. That may be of before a restore, or of before they came back: `sync` decides.
-    fn doubt_membership(&mut self, epoch: u32, conversation: &ConversationId) {
-        if let Some(local) = self.conversations.get_mut(conversation).filter(|local| epoch >= local.row.have.epoch) {
-            local.doubt();
-            local.due = Due::Now;
-        }
-    }
-
     /// The server answers the state of one conversation.
     fn row_came(&mut self, epoch: u32, row: frames::ConversationRow, step: &mut Step) {
         let frames::ConversationHead { conversation, with, head } = row.conversation;
@@ -136,6 +132,12 @@ impl Session {
         local.row.told = true;
         local.headless = false;
         local.learn_head(head, Some(row.count));
+        if head >= local.row.have {
+            (local.row.role, local.row.group) = (row.role, row.group.or(local.row.group));
+        }
+        if local.row.ended {
+            local.doubt(); // the user is a member again, or was one when this was read
+        }
         if head < local.row.have && epoch > local.row.have.epoch {
             // A deployment that was restored, to a log that may not hold what the device has.
             local.doubt();

@@ -6,11 +6,12 @@ use chatlane_protocol::{ConversationId, ErrorCode, Position, Request, Seq};
 
 use super::conversation::before;
 use super::conversations::Conversations;
+use super::outbox::ended;
 use super::retry::Retry;
 use super::sockets::Sockets;
 use super::step::Step;
 use super::wire::Answered;
-use super::{Change, Failure, Purpose, Session, Shown};
+use super::{Change, Failure, Purpose, Session, Shown, fold};
 
 /// A page that the user waits for. Kept in memory until it is answered.
 #[derive(Clone, Debug)]
@@ -50,12 +51,23 @@ impl Session {
             step.show(Shown::Failed(Failure::NoConversation(conversation)));
             return;
         };
+        if local.row.ended {
+            step.show(Shown::Failed(Failure::History { conversation, refusal: ended() }));
+            return;
+        }
         // Without a bound it is about what comes before the device's run.
         let before = before.unwrap_or_else(|| local.row.from.seq.next());
         if before <= Seq::FIRST {
             step.show(Shown::History { conversation, entries: vec![], done: true });
         } else if !self.histories.0.iter().any(|ask| ask.conversation == conversation && ask.before == before) {
             self.histories.0.push(HistoryAsk { conversation, before, retry: Retry::NEW });
+        }
+    }
+
+    /// The user is no member any more: nothing older is told them.
+    pub(super) fn histories_end(&mut self, conversation: &ConversationId, step: &mut Step) {
+        for HistoryAsk { conversation, .. } in self.histories.0.extract_if(.., |ask| ask.conversation == *conversation) {
+            step.show(Shown::Failed(Failure::History { conversation, refusal: ended() }));
         }
     }
 
@@ -93,7 +105,7 @@ impl Session {
     /// Shows a page, and keeps it if it comes right before what the device has. Answers false if the page may be of another log than the
     /// device's run: it is asked for again.
     fn history_came(&mut self, conversation: &ConversationId, generation: u64, answer: &HistoryAnswer, step: &mut Step) -> bool {
-        let local = self.conversations.entry(conversation);
+        let (local, me) = (self.conversations.entry(conversation), &self.settings.user);
         let HistoryAnswer { entries, done, .. } = answer;
         let have = local.row.have;
         let other = |at: Position| at.seq <= have.seq && at.epoch > have.epoch || at.seq == have.seq && at != have;
@@ -104,6 +116,8 @@ impl Session {
         if local.generation != generation {
             return false;
         }
+        let mut entries = entries.clone();
+        local.catch_up(&mut entries, me);
         let mut older = entries.clone();
         older.retain(|entry| entry.position.seq <= local.row.from.seq);
         let adjacent = older.last().is_some_and(|last| last.position.seq == local.row.from.seq);
@@ -111,6 +125,7 @@ impl Session {
             local.row.from = before(first.position);
             for entry in &older {
                 local.count_read(entry);
+                local.row.amended = local.row.amended.max(fold::told_up_to(entry));
             }
             local.has_run(step);
             step.changes.push(Change::Entries { conversation: conversation.clone(), entries: older });
@@ -120,7 +135,7 @@ impl Session {
         let mut reached = entries.clone();
         reached.retain(|entry| entry.position.seq <= have.seq);
         self.look_through(conversation, &reached, step);
-        step.show_committed(Shown::History { conversation: conversation.clone(), entries: entries.clone(), done: *done });
+        step.show_committed(Shown::History { conversation: conversation.clone(), entries, done: *done });
         true
     }
 }

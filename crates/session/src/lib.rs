@@ -6,16 +6,22 @@
 //!
 //! [README.md](../README.md) says what it does in which state, and which invariants it keeps by what.
 
+mod act;
 mod catching_up;
 mod connecting;
 mod conversation;
 mod conversations;
+mod creating;
 mod cursors;
+mod draft;
+mod fold;
 mod greeting;
+mod group_info;
 mod history;
 mod input;
 mod link;
 mod looking;
+mod membership;
 mod opening;
 mod outbox;
 mod output;
@@ -23,6 +29,7 @@ mod retry;
 mod row;
 mod sending;
 mod settings;
+mod shown;
 mod sockets;
 mod step;
 mod tokens;
@@ -32,20 +39,26 @@ mod writes;
 
 use std::sync::Arc;
 
-use chatlane_protocol::frames::{Limits, MemberCursors};
+use chatlane_protocol::frames::Limits;
 use chatlane_protocol::request::{PositionIn, exchange};
-use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, Position, Seq, UserId};
+use chatlane_protocol::{ClientMessageId, ConversationId, Seq, UserId};
 
+pub use act::Act;
+pub use draft::Draft;
+pub use fold::{fold, target};
 pub use input::{Input, OpenFailure};
-pub use output::{Change, ConnectionState, Failure, OutgoingState, Output, TokenNeed};
-pub use row::{ConversationRow, HeldRow, OutboxRow, OutboxState, Restored};
+pub use output::{Change, Output, TokenNeed};
+pub use row::{ConversationRow, HeldRow, NewGroup, OutboxRow, OutboxState, Restored};
 pub use settings::Settings;
+pub use shown::{ConnectionState, Failure, OutgoingState, Shown};
 pub use values::{BatchId, Draw, Moment, SocketId, Text};
 
 use catching_up::CatchingUp;
 use conversation::Asked;
 use conversations::Conversations;
+use creating::NewGroups;
 use cursors::Cursors;
+use group_info::Inquiries;
 use history::Histories;
 use looking::Looking;
 use opening::Openings;
@@ -54,147 +67,6 @@ use step::Step;
 use tokens::Tokens;
 use wire::Answer;
 use writes::Writes;
-
-/// What the user can do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Act {
-    /// Connect, if there is no connection: at the start, when the network is back, or because the user acted after a displacement.
-    ConnectNow,
-    /// The machine has slept, or its network has changed: whether the connection has survived that is asked at once, and a pause before the
-    /// next attempt is over, unless the server has named it. It takes no place back and tries no refused token again, as [`Act::ConnectNow`] does.
-    Woke,
-    /// Write a message into a conversation that the session knows. The id is new.
-    Compose {
-        /// Which.
-        conversation: ConversationId,
-        /// Made for this message.
-        client_message_id: ClientMessageId,
-        /// What it says.
-        body: Body,
-    },
-    /// Write a message to somebody, whether or not there is a conversation with them.
-    ComposeTo {
-        /// To whom.
-        user: UserId,
-        /// Made for this message.
-        client_message_id: ClientMessageId,
-        /// Made for the opening of the conversation, if that takes one.
-        opening: ClientMessageId,
-        /// What it says.
-        body: Body,
-    },
-    /// The user wants to talk to somebody.
-    OpenWith {
-        /// To whom.
-        user: UserId,
-        /// Made for this; kept until it is answered.
-        client_message_id: ClientMessageId,
-    },
-    /// The user has seen the entries up to here. A position that the device has, else it is ignored.
-    MarkRead {
-        /// Where.
-        conversation: ConversationId,
-        /// How far.
-        position: Position,
-    },
-    /// The user looks at these conversations, at most 20, instead of those before: their heads and the others' cursors are asked for.
-    Look {
-        /// Which.
-        conversations: Vec<ConversationId>,
-    },
-    /// The user scrolls up.
-    LoadHistory {
-        /// Where.
-        conversation: ConversationId,
-        /// Entries below this one.
-        before: Option<Seq>,
-    },
-    /// The user gives up a failed message: its row goes. Ignored while its outcome is open.
-    Discard {
-        /// Where.
-        conversation: ConversationId,
-        /// Which.
-        client_message_id: ClientMessageId,
-    },
-}
-
-/// Something for the user. Entries are shown once each, in order, and only after they were committed (D1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// The connection is in another state.
-    Connection(ConnectionState),
-    /// The next entry of a conversation, the user's own too.
-    Entry {
-        /// Where.
-        conversation: ConversationId,
-        /// Which.
-        entry: Entry,
-    },
-    /// Older entries that were asked for; they come before what is shown.
-    History {
-        /// Where.
-        conversation: ConversationId,
-        /// Ascending.
-        entries: Vec<Entry>,
-        /// Whether these are the first.
-        done: bool,
-    },
-    /// The conversation goes on here: what was shown beyond this position is not in the log any more (after a restore).
-    RolledBack {
-        /// Where.
-        conversation: ConversationId,
-        /// The last entry that still holds.
-        position: Position,
-    },
-    /// So much was missed that the conversation goes on behind this position; history fetches what is before.
-    Skipped {
-        /// Where.
-        conversation: ConversationId,
-        /// The next entry shown is the one after it.
-        position: Position,
-    },
-    /// The row of a conversation has changed: head, unread, read mark.
-    Conversation {
-        /// The row.
-        row: ConversationRow,
-        /// Messages that the user has not read.
-        unread: u64,
-    },
-    /// A message of the user's own is in another state.
-    Outgoing {
-        /// Where.
-        conversation: ConversationId,
-        /// Which.
-        client_message_id: ClientMessageId,
-        /// Its new state.
-        state: OutgoingState,
-    },
-    /// A message to somebody is kept on this device until there is a conversation with them: then it is [`Shown::Outgoing`].
-    Held {
-        /// To whom.
-        user: UserId,
-        /// Which.
-        client_message_id: ClientMessageId,
-    },
-    /// How far another member is. Only forward.
-    Cursors {
-        /// Where.
-        conversation: ConversationId,
-        /// Who, how far.
-        cursors: MemberCursors,
-    },
-    /// The conversation with this user is there.
-    Opened {
-        /// With whom.
-        user: UserId,
-        /// Which.
-        conversation: ConversationId,
-    },
-    /// Whether the local store takes what it is given. While it does not, nothing new is shown, acknowledged or sent.
-    Storing(bool),
-    /// Something asked for cannot be had.
-    Failed(Failure),
-}
 
 /// What a request is for: all that its answer needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,6 +86,11 @@ enum Purpose {
         generation: u64,
         ids: Vec<ClientMessageId>,
     },
+    Change {
+        conversation: ConversationId,
+        generation: u64,
+        client_message_id: ClientMessageId,
+    },
     Probe {
         conversation: ConversationId,
         generation: u64,
@@ -228,8 +105,20 @@ enum Purpose {
     Open {
         client_message_id: ClientMessageId,
     },
+    Create {
+        client_message_id: ClientMessageId,
+    },
+    Info {
+        conversations: Vec<ConversationId>,
+    },
+    Members {
+        conversation: ConversationId,
+        after: Option<UserId>,
+    },
     Refresh,
-    Ping,
+    Ping {
+        open: Vec<ConversationId>,
+    },
 }
 
 /// One device's side of Chatlane.
@@ -246,6 +135,8 @@ pub struct Session {
     looking: Looking,
     openings: Openings,
     histories: Histories,
+    groups: NewGroups,
+    inquiries: Inquiries,
     writes: Writes,
     shown: ConnectionState,
     wake: Option<Moment>,
@@ -260,6 +151,8 @@ impl Session {
             settings: Arc::new(settings),
             limits: Limits::DEFAULT,
             openings: Openings::new(restored.held.clone()),
+            groups: NewGroups::new(restored.groups.clone()),
+            inquiries: Inquiries::default(),
             conversations: Conversations::new(restored),
             sockets: Sockets::default(),
             catching_up: CatchingUp::default(),
@@ -286,11 +179,13 @@ impl Session {
         self.sync(&mut step);
         self.cursors.send(&mut self.sockets, &self.conversations, &self.writes, self.limits.cursors_every_ms, &mut step);
         self.openings.ask(&mut self.sockets, &mut step);
+        self.groups.ask(&mut self.sockets, &mut step);
+        self.inquiries.ask(&mut self.sockets, &mut step);
         self.histories.ask(&mut self.sockets, &self.conversations, &mut step);
         self.go_live();
         self.ping(&mut step);
         self.sockets.note_deadlines(&mut step);
-        self.writes.write(&mut self.conversations, &mut step);
+        self.writes.write(&mut self.conversations, &mut self.groups, &mut step);
         let state = self.state();
         if state != self.shown {
             self.shown = state;
@@ -331,7 +226,7 @@ impl Session {
         match input {
             Input::Do(act) => self.act(act, step),
             Input::NewToken(token) => self.token_came(token, step),
-            Input::Committed(batch) => self.writes.committed(batch, &mut self.conversations, step),
+            Input::Committed(batch) => self.writes.committed(batch, &mut self.conversations, &mut self.groups, step),
             Input::NotStored(batch) => self.writes.not_stored(batch, step),
             Input::Opened(socket) => self.opened(socket),
             Input::OpenFailed { socket, failure } => self.open_failed(socket, failure, step),
@@ -345,7 +240,10 @@ impl Session {
         match act {
             Act::ConnectNow => self.connect_now(step),
             Act::Woke => self.woke(step),
-            Act::Compose { conversation, client_message_id, body } => self.compose(conversation, client_message_id, body, step),
+            Act::Compose { conversation, client_message_id, draft } => self.compose(conversation, client_message_id, draft, step),
+            Act::Create { client_message_id, users, settings } => self.create(client_message_id, users, settings, step),
+            Act::AskInfo { conversations } => self.ask_info(conversations, step),
+            Act::AskMembers { conversation } => self.ask_members(conversation, step),
             Act::ComposeTo { user, client_message_id, opening, body } => self.compose_to(user, client_message_id, opening, body, step),
             Act::OpenWith { user, client_message_id } => self.open_with(user, client_message_id, step),
             Act::MarkRead { conversation, position } => self.mark_read(&conversation, position, step),
@@ -361,6 +259,8 @@ impl Session {
         self.cursors.forgive();
         self.tokens.retry.forgive();
         self.openings.forgive();
+        self.groups.forgive();
+        self.inquiries.forgive();
         self.histories.forgive();
         self.conversations.values_mut().for_each(|local| local.outbox.retry.forgive());
     }
@@ -390,8 +290,16 @@ impl Session {
                 self.history_answered(&conversation, before, generation, answer.to::<exchange::History>(), step);
             }
             Purpose::Open { client_message_id } => self.open_answered(&client_message_id, answer.to::<exchange::Open>(), step),
+            Purpose::Change { conversation, generation, client_message_id } => {
+                self.change_answered(&conversation, generation, &client_message_id, answer.into_change(), step);
+            }
+            Purpose::Create { client_message_id } => self.create_answered(&client_message_id, answer.to::<exchange::Create>(), step),
+            Purpose::Info { conversations } => self.info_answered(&conversations, answer.to::<exchange::Info>(), step),
+            Purpose::Members { conversation, after } => {
+                self.members_answered(&conversation, after.as_ref(), answer.to::<exchange::Members>(), step);
+            }
             Purpose::Refresh => self.tokens.answered(answer.to::<exchange::Refresh>(), step),
-            Purpose::Ping => self.ping_answered(socket, answer.to::<exchange::Ping>(), step),
+            Purpose::Ping { open } => self.ping_answered(socket, &open, answer.to::<exchange::Ping>(), step),
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Link {
     /// Other answers come also on a connection that the server pushes nothing to.
     pub(super) pushes_at: Moment,
     pub(super) in_flight: BTreeMap<RequestId, InFlight>,
-    /// Each `send` of which a gateway's frame has left open whether it was the one that failed. It was repeated; its answer may come yet.
+    /// Each `send` and each change of which a gateway's frame has left open whether it was the one that failed. It was repeated; its answer may come yet.
     pub(super) late: BTreeMap<RequestId, InFlight>,
 }
 
@@ -71,13 +71,13 @@ impl Link {
         }
     }
 
-    /// Nobody knows which request the gateway's frame is about. Answers what was in flight; of that, each `send` is listened for until its
+    /// Nobody knows which request the gateway's frame is about. Answers what was in flight; of that, each `send` and each change is listened for until its
     /// answer would be overdue: no function runs longer.
     pub(super) fn lose_answers(&mut self, now: Moment) -> Vec<Purpose> {
         self.late.retain(|_, late| late.until > now);
         let lost = std::mem::take(&mut self.in_flight);
-        self.late
-            .extend(lost.iter().filter(|(_, one)| matches!(one.purpose, Purpose::Send { .. })).map(|(id, one)| (id.clone(), one.clone())));
+        let writes = |one: &InFlight| matches!(one.purpose, Purpose::Send { .. } | Purpose::Change { .. });
+        self.late.extend(lost.iter().filter(|(_, one)| writes(one)).map(|(id, one)| (id.clone(), one.clone())));
         lost.into_values().map(|one| one.purpose).collect()
     }
 

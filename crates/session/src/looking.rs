@@ -42,7 +42,7 @@ impl Session {
     /// Sends a ping, if there is a reason to.
     pub(super) fn ping(&mut self, step: &mut Step) {
         let Some((socket, pushes_at)) = self.sockets.ready().map(|link| (link.socket, link.pushes_at)) else { return };
-        if self.sockets.has(|purpose| *purpose == Purpose::Ping) {
+        if self.sockets.has(|purpose| matches!(purpose, Purpose::Ping { .. })) {
             return;
         }
         // Whatever else goes to and fro: only a ping finds out that the server has given the connection up and pushes nothing.
@@ -50,20 +50,29 @@ impl Session {
         if due && step.reached(self.looking.retry.not_before()) {
             self.looking.ping = false;
             // First those whose head was forgotten, and those so far behind that they go on at a head whose count they have to know.
-            let lost = |local: &Conversation| local.headless || self.too_far(local, local.row.head) && !self.too_far(local, local.counted);
+            let lost = |local: &Conversation| {
+                !local.row.ended && (local.headless || self.too_far(local, local.row.head) && !self.too_far(local, local.counted))
+            };
             let lost_ones = self.conversations.iter().filter(|(_, local)| lost(local)).map(|(conversation, _)| conversation);
             let looked = self.looking.open.iter().filter(|conversation| !self.conversations.get(conversation).is_some_and(lost));
             let open: Vec<_> = lost_ones.chain(looked).take(OPEN_CONVERSATIONS_MAX).cloned().collect();
-            self.sockets.ask(socket, Purpose::Ping, |id| Request::Ping(Ping { id, open }), step);
+            let purpose = Purpose::Ping { open: open.clone() };
+            self.sockets.ask(socket, purpose, |id| Request::Ping(Ping { id, open }), step);
         }
     }
 
-    pub(super) fn ping_answered(&mut self, socket: SocketId, answered: Answered<PingAnswer>, step: &mut Step) {
+    pub(super) fn ping_answered(&mut self, socket: SocketId, open: &[ConversationId], answered: Answered<PingAnswer>, step: &mut Step) {
         match answered {
             Answered::Answer(PingAnswer { resync, conversations, .. }) => {
                 self.looking.retry.succeed();
                 if let Some(link) = self.sockets.get(socket) {
                     link.pushes_at = step.now;
+                }
+                // Who is no member any more is not told of a group.
+                for missing in open.iter().filter(|asked| conversations.iter().all(|status| status.conversation != **asked)) {
+                    if self.conversations.get(missing).is_some_and(|local| local.row.with.is_none() && local.row.told && !local.row.ended) {
+                        self.doubt_membership(missing);
+                    }
                 }
                 for status in conversations {
                     self.status_came(status, step);
@@ -82,7 +91,10 @@ impl Session {
     }
 
     fn status_came(&mut self, ConversationStatus { conversation, head, count, own, cursors }: ConversationStatus, step: &mut Step) {
-        if let Some(local) = self.conversations.get_mut(&conversation) {
+        if self.conversations.get(&conversation).is_some_and(|local| local.row.ended) {
+            // The user was added again, and what says so was lost on the way.
+            self.doubt_membership(&conversation);
+        } else if let Some(local) = self.conversations.get_mut(&conversation) {
             local.headless = false;
             // Its entries are on their way, probably: the gap wait runs before they are asked for.
             if local.learn_head(head, Some(count)) {
@@ -105,6 +117,6 @@ impl Session {
 
     /// Whether a ping would ask for something.
     pub(super) fn looks(&self) -> bool {
-        !self.looking.open.is_empty() || self.conversations.values().any(|local| local.headless)
+        !self.looking.open.is_empty() || self.conversations.values().any(|local| local.headless && !local.row.ended)
     }
 }

@@ -94,7 +94,7 @@ impl Session {
     ) {
         let known = self.conversations.values().find(|local| local.row.with.as_ref() == Some(&user));
         if let Some(conversation) = known.map(|local| local.row.conversation.clone()) {
-            return self.compose(conversation, client_message_id, body, step);
+            return self.compose(conversation, client_message_id, body.into(), step);
         }
         if self.openings.held.iter().any(|row| row.client_message_id == client_message_id) {
             return; // a double tap
@@ -141,7 +141,7 @@ impl Session {
                 step.touch(&conversation);
                 step.show_committed(Shown::Opened { user: user.clone(), conversation: conversation.clone() });
                 for HeldRow { client_message_id, body, .. } in self.openings.release(&user, step) {
-                    self.compose(conversation.clone(), client_message_id, body, step);
+                    self.compose(conversation.clone(), client_message_id, body.into(), step);
                 }
             }
             Answered::Refused(refusal) => {

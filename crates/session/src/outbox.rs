@@ -9,17 +9,17 @@ use std::collections::BTreeMap;
 use chatlane_protocol::frames::encode;
 use chatlane_protocol::limits::PROBED_IDS_MAX;
 use chatlane_protocol::request::SendMessages;
-use chatlane_protocol::{ClientMessageId, ConversationId, Entry, EntryKind, ErrorCode, NewMessage, Position, Refusal, Request, RequestId};
+use chatlane_protocol::{ClientMessageId, ConversationId, Entry, ErrorCode, NewMessage, Position, Refusal, Request, RequestId, Seq};
 
 use super::retry::Retry;
 use super::wire::request_id;
-use super::{OutboxRow, OutboxState};
+use super::{Draft, OutboxRow, OutboxState};
 
 /// The rows of one conversation.
 #[derive(Clone, Debug)]
 pub(super) struct Outbox {
     rows: BTreeMap<u64, Outgoing>,
-    /// Whether a `send` or `probe` is in flight: one at a time, so that sends keep their order (L5).
+    /// Whether a `send`, a change or a `probe` is in flight: one at a time, so that they keep their order (L5).
     pub(super) busy: bool,
     pub(super) retry: Retry,
     /// A whole frame was refused without saying for which message: find out.
@@ -49,6 +49,8 @@ struct Outgoing {
 pub(super) enum NextRequest {
     /// Attempt these.
     Send(Vec<NewMessage>),
+    /// Attempt this one, which is no message.
+    Change(Box<OutboxRow>),
     /// Look through the log from here for these.
     Probe { anchor: Position, ids: Vec<ClientMessageId> },
     /// This one fits into no request.
@@ -104,10 +106,9 @@ impl Outbox {
 
     /// Takes out the row that this own entry is.
     pub(super) fn remove_stored(&mut self, entry: &Entry) -> Option<OutboxRow> {
-        let row = self.get(&entry.client_message_id)?;
-        let EntryKind::Message { body } = &entry.kind else { return None };
-        // Another body under the same id is another message (`conflict`): this one is not in the log.
-        if *body == row.body { self.remove(&entry.client_message_id) } else { None }
+        // Something else under the same id is another entry (`conflict`): this one is not in the log.
+        self.get(&entry.client_message_id).filter(|row| row.draft.is(&entry.kind))?;
+        self.remove(&entry.client_message_id)
     }
 
     /// Sets a row's state. Answers the row to be written.
@@ -136,6 +137,17 @@ impl Outbox {
                 row.state = OutboxState::Refused(refusal.clone());
             }
         })
+    }
+
+    /// Nothing more of the user's is written here: what waits is refused, and so looked for. Answers the rows to be written.
+    pub(super) fn end(&mut self, refusal: &Refusal) -> Vec<OutboxRow> {
+        self.change(|row| row.state == OutboxState::Waiting, |row| row.state = OutboxState::Refused(refusal.clone()))
+    }
+
+    /// The edits of a message.
+    pub(super) fn edits(&self, of: Seq) -> Vec<ClientMessageId> {
+        let edits = |row: &&OutboxRow| matches!(row.draft, Draft::Edit { target, .. } if target == of);
+        self.rows().filter(edits).map(|row| row.client_message_id.clone()).collect()
     }
 
     /// The log has nothing beyond `common` that an anchor could mean. Answers the rows to be written.
@@ -167,7 +179,14 @@ impl Outbox {
         let mut messages = vec![];
         let open = self.rows.values().filter(|outgoing| is_open(&outgoing.row));
         for Outgoing { row, .. } in open.take_while(|outgoing| outgoing.unwritten == 0).take(most) {
-            let message = NewMessage { client_message_id: row.client_message_id.clone(), anchor: row.anchor, body: row.body.clone() };
+            let Some(message) = row.draft.message(&row.client_message_id, row.anchor) else {
+                // A change goes alone, after what was written before it.
+                return Some(match messages.is_empty() {
+                    true if encode(&change(row, longest_id())).len() <= bytes_max => NextRequest::Change(Box::new(row.clone())),
+                    true => NextRequest::TooLarge(row.client_message_id.clone()),
+                    false => NextRequest::Send(messages),
+                });
+            };
             bytes += encode(&message).len() + usize::from(!messages.is_empty());
             if bytes > bytes_max {
                 return Some(if messages.is_empty() {
@@ -195,9 +214,19 @@ pub(super) fn reason(row: &OutboxRow, otherwise: &Refusal) -> Refusal {
     }
 }
 
+/// What is written into, or asked of, a conversation that has ended for the user.
+pub(super) fn ended() -> Refusal {
+    Refusal::new(ErrorCode::NotFound, "you are no member any more")
+}
+
 /// The request that attempts messages.
 pub(super) fn send(conversation: &ConversationId, id: RequestId, messages: Vec<NewMessage>) -> Request {
     Request::Send(SendMessages { id, conversation: conversation.clone(), messages })
+}
+
+/// The request that attempts a change.
+pub(super) fn change(row: &OutboxRow, id: RequestId) -> Request {
+    row.draft.request(id, row.conversation.clone(), row.client_message_id.clone(), row.anchor)
 }
 
 /// An id as long as any that the session gives a request.

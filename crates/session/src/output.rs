@@ -1,11 +1,11 @@
 //! What a session wants to be done.
 
-use chatlane_protocol::frames::Stored;
-use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Position, Refusal, UserId};
+use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Position};
 
-use super::{BatchId, ConversationRow, HeldRow, Moment, OutboxRow, Shown, SocketId, Text};
+use super::{BatchId, ConversationRow, HeldRow, NewGroup, OutboxRow, Shown, SocketId, Text};
 
 /// Something to do, in the order of the answer.
+#[expect(clippy::large_enum_variant, reason = "it lives until it is carried out, at once")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Open a socket with the newest token; answered by `Opened` or `OpenFailed`.
@@ -48,7 +48,8 @@ pub enum TokenNeed {
 pub enum Change {
     /// Write the conversation's row, in place of the one before.
     Conversation(ConversationRow),
-    /// Store entries; those that are there are the same.
+    /// Store entries; those that are there are the same, but for what [`super::fold`] has made of them. In the same write, each message that
+    /// one of them is or is about is folded with all that is stored about it.
     Entries {
         /// Where.
         conversation: ConversationId,
@@ -70,6 +71,10 @@ pub enum Change {
     Held(HeldRow),
     /// It has one, or never will: remove it.
     HeldDone(ClientMessageId),
+    /// Keep a group that is to be made.
+    Group(NewGroup),
+    /// It is made, or never will be: remove it.
+    GroupDone(ClientMessageId),
     /// Remove a row of the outbox.
     OutboxDone {
         /// Where.
@@ -77,60 +82,4 @@ pub enum Change {
         /// Which.
         client_message_id: ClientMessageId,
     },
-}
-
-/// What cannot be had.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// A connection, with this token: it is this user's, not the device's.
-    OtherUser(UserId),
-    /// The conversation with this user, nor what was written to them.
-    Open {
-        /// With whom.
-        user: UserId,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// Older entries.
-    History {
-        /// Where.
-        conversation: ConversationId,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// A message for a conversation that the session does not know.
-    NoConversation(ConversationId),
-}
-
-/// The state of a message of the user's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OutgoingState {
-    /// In the outbox, durably; it will be sent.
-    Waiting,
-    /// In the log, at this place.
-    Stored(Stored),
-    /// Not in the log and not to be: a sync has passed since the refusal. It stays in the outbox until it is discarded.
-    Failed(Refusal),
-}
-
-/// The state of the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectionState {
-    /// Opening a socket or saying hello.
-    Connecting,
-    /// Reachable; fetching what was missed.
-    CatchingUp,
-    /// Reachable and up to date.
-    Live,
-    /// None; the next attempt is at this moment.
-    Waiting {
-        /// When.
-        until: Moment,
-    },
-    /// None; a new token is needed.
-    NoToken,
-    /// None; another connection took this device's place. Only `ConnectNow` ends this.
-    Displaced,
-    /// None; the server does not speak this client's version.
-    UpgradeRequired,
 }

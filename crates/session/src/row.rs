@@ -1,7 +1,9 @@
 //! What a device keeps: the rows of the local store.
 
 use chatlane_protocol::frames::MemberCursors;
-use chatlane_protocol::{Body, ClientMessageId, ConversationId, Position, Refusal, UserId};
+use chatlane_protocol::{Body, ClientMessageId, ConversationId, GroupMarks, GroupSettings, Position, Refusal, Role, Seq, Title, UserId};
+
+use super::Draft;
 
 /// One conversation on the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +34,20 @@ pub struct ConversationRow {
     pub read_pending: bool,
     /// How far the other members are.
     pub others: Vec<MemberCursors>,
+    /// The highest seq by which an entry of the run was changed, or changes another: a restore to before it may have taken that back.
+    pub amended: Seq,
+    /// The user's role in a group, as far as it is known.
+    pub role: Option<Role>,
+    /// What a group is: its members, its last changes, as far as they are known.
+    pub group: Option<GroupMarks>,
+    /// The name of a group (empty: it has none), as far as it is known.
+    pub title: Option<Title>,
+    /// The entry up to which the name is known to hold.
+    pub titled: Seq,
+    /// The highest position that says whether the user is a member; [`Position::ZERO`]: none has said it.
+    pub member_at: Position,
+    /// Whether it says that they are not: the conversation has ended for them there.
+    pub ended: bool,
 }
 
 impl ConversationRow {
@@ -51,6 +67,13 @@ impl ConversationRow {
             read_count: 0,
             read_pending: false,
             others: vec![],
+            amended: Seq::ZERO,
+            role: None,
+            group: None,
+            title: None,
+            titled: Seq::ZERO,
+            member_at: Position::ZERO,
+            ended: false,
         }
     }
 
@@ -65,7 +88,7 @@ impl ConversationRow {
     }
 }
 
-/// One message that the user wrote and that is not known to be in the log.
+/// One thing that the user wrote, a message or a change, and that is not known to be in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxRow {
     /// Where it goes.
@@ -77,7 +100,7 @@ pub struct OutboxRow {
     /// The highest position that the device knew when the message was made; moves only over entries that were looked through for it.
     pub anchor: Position,
     /// What it says.
-    pub body: Body,
+    pub draft: Draft,
     /// Its state.
     pub state: OutboxState,
 }
@@ -95,6 +118,19 @@ pub struct HeldRow {
     pub opening: ClientMessageId,
     /// What it says.
     pub body: Body,
+}
+
+/// A group that the user makes. It has no conversation before the server has answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewGroup {
+    /// As that of [`OutboxRow`].
+    pub order: u64,
+    /// Its name, made once (L2): it names entry 1 and, with the user, the group.
+    pub client_message_id: ClientMessageId,
+    /// The members beside the user: at most 39, none twice.
+    pub users: Vec<UserId>,
+    /// Those that are to differ from a new group's.
+    pub settings: GroupSettings,
 }
 
 /// The state of a row of the outbox.
@@ -117,4 +153,6 @@ pub struct Restored {
     pub outbox: Vec<OutboxRow>,
     /// Messages without a conversation, by `order`.
     pub held: Vec<HeldRow>,
+    /// Groups that are not made yet, by `order`.
+    pub groups: Vec<NewGroup>,
 }

@@ -1,17 +1,17 @@
 //! The way of a message from the user into the log: written, attempted, settled; repaired where its anchor is of no use any more.
 
-use chatlane_protocol::frames::{Limits, ProbeAnswer, SendAnswer, Stored};
+use chatlane_protocol::frames::{ChangeAnswer, ChangeOutcome, Limits, ProbeAnswer, SendAnswer, Stored};
 use chatlane_protocol::request::Probe;
 use chatlane_protocol::{
-    Body, ClientMessageId, ConversationId, Entry, EntryKind, ErrorCode, MessageResult, Outcome, Position, Refusal, Request, ServerFrame,
+    ClientMessageId, ConversationId, Entry, ErrorCode, MessageResult, Outcome, Position, Refusal, Request, Seq, ServerFrame,
 };
 
 use super::conversations::Conversations;
 use super::outbox::{self, NextRequest, Probing};
 use super::sockets::Sockets;
 use super::step::{Step, Then};
-use super::wire::Answered;
-use super::{Change, Failure, OutboxRow, OutboxState, OutgoingState, Purpose, Session, Shown};
+use super::wire::{self, Answered};
+use super::{Change, Draft, Failure, OutboxRow, OutboxState, OutgoingState, Purpose, Session, Shown};
 
 /// Writes rows of the outbox; they are attempted when the store has confirmed them.
 pub(super) fn write_rows(rows: Vec<OutboxRow>, step: &mut Step) {
@@ -41,6 +41,11 @@ impl Conversations {
                     let ids = messages.iter().map(|message| message.client_message_id.clone()).collect();
                     let purpose = Purpose::Send { conversation: conversation.clone(), generation, ids };
                     sockets.ask(socket, purpose, |id| outbox::send(&conversation, id, messages), step);
+                }
+                NextRequest::Change(row) => {
+                    let client_message_id = row.client_message_id.clone();
+                    let purpose = Purpose::Change { conversation, generation, client_message_id };
+                    sockets.ask(socket, purpose, |id| outbox::change(&row, id), step);
                 }
                 NextRequest::Probe { anchor, ids } => {
                     let purpose = Purpose::Probe { conversation: conversation.clone(), generation, ids: ids.clone() };
@@ -76,8 +81,8 @@ impl Conversations {
 }
 
 impl Session {
-    /// The user wrote a message.
-    pub(super) fn compose(&mut self, conversation: ConversationId, client_message_id: ClientMessageId, body: Body, step: &mut Step) {
+    /// The user wrote something.
+    pub(super) fn compose(&mut self, conversation: ConversationId, client_message_id: ClientMessageId, draft: Draft, step: &mut Step) {
         let Some(local) = self.conversations.get(&conversation) else {
             step.show(Shown::Failed(Failure::NoConversation(conversation)));
             return;
@@ -85,13 +90,18 @@ impl Session {
         if local.outbox.get(&client_message_id).is_some() {
             return; // a double tap
         }
-        let (anchor, state) = (local.row.head, OutboxState::Waiting);
-        let order = self.conversations.next_order();
-        let row = OutboxRow { conversation, order, client_message_id, anchor, body, state };
+        // Where it has ended it is kept for the user to see, and never attempted.
+        let (state, shown) = if local.row.ended {
+            (OutboxState::Failed(outbox::ended()), OutgoingState::Failed(outbox::ended()))
+        } else {
+            (OutboxState::Waiting, OutgoingState::Waiting)
+        };
+        let (anchor, order) = (local.row.head, self.conversations.next_order());
+        let row = OutboxRow { conversation, order, client_message_id, anchor, draft, state };
         self.conversations.entry(&row.conversation).outbox.add(row.clone());
         let (conversation, client_message_id) = (row.conversation.clone(), row.client_message_id.clone());
         write_rows(vec![row], step);
-        step.show_committed(Shown::Outgoing { conversation, client_message_id, state: OutgoingState::Waiting });
+        step.show_committed(Shown::Outgoing { conversation, client_message_id, state: shown });
     }
 
     /// The user gives up a failed message.
@@ -138,25 +148,65 @@ impl Session {
             let id = &result.client_message_id;
             match result.outcome {
                 Outcome::Ok(stored) | Outcome::Duplicate(stored) => self.settle(conversation, id, stored, step),
-                Outcome::Conflict(stored) => {
-                    self.conversations.entry(conversation).learn_head(stored.position, Some(stored.count));
-                    let refusal = Refusal::new(ErrorCode::BadRequest, "conflict: the id was used for another message");
-                    self.conversations.fail(conversation, id, refusal, step);
-                }
+                Outcome::Conflict(stored) => self.conflicts(conversation, id, stored, step),
                 Outcome::Refused(refusal) => self.message_refused(conversation, generation, id, refusal, step),
                 Outcome::NotAttempted => {}
             }
         }
     }
 
-    /// The answer to a `send` whose outcome was unknown, and which was repeated since. What it has stored is in the log; what it has not is
-    /// for the repetition to say.
-    pub(super) fn late_results(&mut self, conversation: &ConversationId, frame: ServerFrame, step: &mut Step) {
-        let ServerFrame::Send(answer) = frame else { return };
-        for MessageResult { client_message_id, outcome } in answer.results {
-            if let Outcome::Ok(stored) | Outcome::Duplicate(stored) = outcome {
-                self.settle(conversation, &client_message_id, stored, step);
+    /// What stands under this id in the log is something else.
+    fn conflicts(&mut self, conversation: &ConversationId, id: &ClientMessageId, stored: Stored, step: &mut Step) {
+        self.conversations.entry(conversation).learn_head(stored.position, Some(stored.count));
+        let refusal = Refusal::new(ErrorCode::BadRequest, "conflict: the id was used for another message");
+        self.conversations.fail(conversation, id, refusal, step);
+    }
+
+    pub(super) fn change_answered(
+        &mut self,
+        conversation: &ConversationId,
+        generation: u64,
+        id: &ClientMessageId,
+        answered: Answered<ChangeAnswer>,
+        step: &mut Step,
+    ) {
+        let outbox = &mut self.conversations.entry(conversation).outbox;
+        outbox.busy = false;
+        match answered {
+            Answered::Answer(answer) => {
+                outbox.retry.succeed();
+                match answer.outcome {
+                    ChangeOutcome::Ok(stored) | ChangeOutcome::Duplicate(stored) => self.settle(conversation, id, stored, step),
+                    ChangeOutcome::Conflict(stored) => self.conflicts(conversation, id, stored, step),
+                    ChangeOutcome::Unchanged => {
+                        self.done(conversation, id, OutgoingState::Unchanged, step);
+                    }
+                }
             }
+            Answered::Refused(refusal) => self.message_refused(conversation, generation, id, refusal, step),
+            Answered::TryAgain { retry_after_ms } => outbox.retry.fail(step, retry_after_ms),
+            Answered::SocketLost => {}
+        }
+    }
+
+    /// The answer to a request whose outcome was unknown, and which was repeated since. What it has stored is in the log; what it has not is
+    /// for the repetition to say.
+    pub(super) fn late_results(&mut self, asked: Purpose, frame: ServerFrame, step: &mut Step) {
+        match (asked, frame) {
+            (Purpose::Send { conversation, .. }, ServerFrame::Send(answer)) => {
+                for MessageResult { client_message_id, outcome } in answer.results {
+                    if let Outcome::Ok(stored) | Outcome::Duplicate(stored) = outcome {
+                        self.settle(&conversation, &client_message_id, stored, step);
+                    }
+                }
+            }
+            (Purpose::Change { conversation, client_message_id, .. }, frame) => {
+                if let Some(ChangeOutcome::Ok(stored) | ChangeOutcome::Duplicate(stored)) = wire::change(frame).map(|answer| answer.outcome)
+                {
+                    self.settle(&conversation, &client_message_id, stored, step);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -168,21 +218,37 @@ impl Session {
         write_rows(rows, step);
     }
 
-    /// A message is in the log, here. The server does not push it to this connection: the answer is its delivery.
-    fn settle(&mut self, conversation: &ConversationId, id: &ClientMessageId, stored: Stored, step: &mut Step) {
-        let me = self.settings.user.clone();
-        let local = self.conversations.entry(conversation);
-        let Some(row) = local.outbox.remove(id) else { return };
-        let Stored { position, time_ms, count } = stored;
-        let (client_message_id, kind) = (row.client_message_id, EntryKind::Message { body: row.body });
+    /// A row's outcome is known: it goes. Answers it.
+    fn done(&mut self, conversation: &ConversationId, id: &ClientMessageId, state: OutgoingState, step: &mut Step) -> Option<OutboxRow> {
+        let row = self.conversations.entry(conversation).outbox.remove(id)?;
+        let (conversation, client_message_id) = (conversation.clone(), id.clone());
         step.changes.push(Change::OutboxDone { conversation: conversation.clone(), client_message_id: client_message_id.clone() });
-        let shown = Shown::Outgoing {
-            conversation: conversation.clone(),
-            client_message_id: client_message_id.clone(),
-            state: OutgoingState::Stored(stored),
+        step.show_committed(Shown::Outgoing { conversation, client_message_id, state });
+        Some(row)
+    }
+
+    /// A message was deleted: the words of the edits of it that are not in the log go too.
+    pub(super) fn drop_edits(&mut self, conversation: &ConversationId, of: Seq, step: &mut Step) {
+        for id in self.conversations.entry(conversation).outbox.edits(of) {
+            let refusal = Refusal::new(ErrorCode::NoMessage, "the message was deleted");
+            self.done(conversation, &id, OutgoingState::Failed(refusal), step);
+        }
+    }
+
+    /// A message or a change is in the log, here. The server does not push a message to this connection: the answer is its delivery. What a
+    /// change has come to is said by its entry only, which is pushed, or fetched after the wait for a gap.
+    fn settle(&mut self, conversation: &ConversationId, id: &ClientMessageId, stored: Stored, step: &mut Step) {
+        let Some(OutboxRow { client_message_id, draft, .. }) = self.done(conversation, id, OutgoingState::Stored(stored), step) else {
+            return;
         };
-        step.show_committed(shown);
-        self.entry_came(conversation, Entry { position, sender: me, client_message_id, time_ms, count, kind, as_it_came: None }, step);
+        let (Stored { position, time_ms, count }, sender) = (stored, self.settings.user.clone());
+        match draft.entry() {
+            Some(kind) => {
+                self.entry_came(conversation, Entry { position, sender, client_message_id, time_ms, count, kind, as_it_came: None }, step);
+            }
+            None if self.conversations.entry(conversation).learn_head(position, Some(count)) => step.touch(conversation),
+            None => {}
+        }
     }
 
     fn message_refused(&mut self, conversation: &ConversationId, generation: u64, id: &ClientMessageId, refusal: Refusal, step: &mut Step) {

@@ -111,7 +111,7 @@ impl Sockets {
     pub(super) fn ask(&mut self, socket: SocketId, purpose: Purpose, request: impl FnOnce(RequestId) -> Request, step: &mut Step) {
         self.last_request += 1;
         let id = request_id(self.last_request);
-        let wait_ms = if purpose == Purpose::Ping { step.settings.ping_wait_ms } else { step.settings.answer_wait_ms };
+        let wait_ms = if matches!(purpose, Purpose::Ping { .. }) { step.settings.ping_wait_ms } else { step.settings.answer_wait_ms };
         let until = step.now.plus_ms(wait_ms);
         if let Some(link) = self.get(socket) {
             let text = Text(chatlane_protocol::frames::encode(&request(id.clone())));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chatlane_protocol::{ConversationId, Position};
+use chatlane_protocol::{ClientMessageId, ConversationId, Position};
 
 use super::{Change, Draw, Moment, Output, Settings, Shown};
 
@@ -38,6 +38,7 @@ impl Dice {
 }
 
 /// What becomes true when a batch is committed.
+#[expect(clippy::large_enum_variant, reason = "few wait at once")]
 #[derive(Clone, Debug)]
 pub(super) enum Then {
     /// The user may see this.
@@ -46,13 +47,15 @@ pub(super) enum Then {
     Has { conversation: ConversationId, generation: u64, position: Position },
     /// This version of an outbox row is durable.
     Written { conversation: ConversationId, order: u64 },
+    /// A group that is to be made is durable.
+    Kept(ClientMessageId),
 }
 
 /// Leaves out the entries beyond this position.
 pub(super) fn unshow_beyond(then: &mut Vec<Then>, conversation: &ConversationId, position: Position) {
     then.retain(|then| match then {
         Then::Show(Shown::Entry { conversation: of, entry }) => of != conversation || entry.position.seq <= position.seq,
-        Then::Show(_) | Then::Has { .. } | Then::Written { .. } => true,
+        Then::Show(_) | Then::Has { .. } | Then::Written { .. } | Then::Kept(_) => true,
     });
 }
 

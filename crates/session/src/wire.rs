@@ -1,6 +1,6 @@
 //! What a text from the server is: the answer to a request, a push, or the gateway's own word.
 
-use chatlane_protocol::frames::ErrorFrame;
+use chatlane_protocol::frames::{ChangeAnswer, ErrorFrame};
 use chatlane_protocol::request::Exchange;
 use chatlane_protocol::{Refusal, RequestId, ServerFrame};
 use serde_json::Value;
@@ -57,14 +57,33 @@ pub(super) enum Answered<T> {
 impl Answer {
     /// What became of a request of the action `E`.
     pub(super) fn to<E: Exchange>(self) -> Answered<E::Answer> {
+        self.into_one(E::answer)
+    }
+
+    /// What became of a change of a conversation: one answer for all of them.
+    pub(super) fn into_change(self) -> Answered<ChangeAnswer> {
+        self.into_one(change)
+    }
+
+    fn into_one<T>(self, read: impl FnOnce(ServerFrame) -> Option<T>) -> Answered<T> {
         match self {
             // A frame of another kind than the request's says nothing about the outcome.
-            Self::Frame(frame) => E::answer(frame).map_or(Answered::TryAgain { retry_after_ms: None }, Answered::Answer),
+            Self::Frame(frame) => read(frame).map_or(Answered::TryAgain { retry_after_ms: None }, Answered::Answer),
             Self::Refused(refusal) if refusal.retryable => Answered::TryAgain { retry_after_ms: refusal.retry_after_ms },
             Self::Refused(refusal) => Answered::Refused(refusal),
             Self::Lost(Loss::Answer) => Answered::TryAgain { retry_after_ms: None },
             Self::Lost(Loss::Socket) => Answered::SocketLost,
         }
+    }
+}
+
+/// The answer to a change that this frame carries.
+pub(super) fn change(frame: ServerFrame) -> Option<ChangeAnswer> {
+    use ServerFrame::{Add, Close, Delete, Edit, Leave, React, Remove, Role, Settings};
+    match frame {
+        Edit(answer) | Delete(answer) | React(answer) | Add(answer) | Remove(answer) | Leave(answer) | Role(answer) | Settings(answer)
+        | Close(answer) => Some(answer),
+        _ => None,
     }
 }
 

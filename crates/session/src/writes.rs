@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use chatlane_protocol::Position;
 
 use super::conversations::Conversations;
+use super::creating::NewGroups;
 use super::retry::Retry;
 use super::step::{Step, Then, unshow_beyond};
 use super::{BatchId, Change, Output, Shown};
@@ -63,7 +64,7 @@ impl Writes {
     }
 
     /// Gives the store what this step has changed, as one batch.
-    pub(super) fn write(&mut self, conversations: &mut Conversations, step: &mut Step) {
+    pub(super) fn write(&mut self, conversations: &mut Conversations, groups: &mut NewGroups, step: &mut Step) {
         for conversation in std::mem::take(&mut step.touched) {
             if let Some(local) = conversations.get_mut(&conversation) {
                 local.stale_in_store = false;
@@ -88,7 +89,7 @@ impl Writes {
         } else if let Some(Batch { then: behind, .. }) = self.batches.back_mut() {
             behind.extend(then); // nothing to write, but not to be shown before what was written
         } else {
-            became_true(then, conversations, step);
+            became_true(then, conversations, groups, step);
         }
         if self.batches.front().is_some_and(|batch| batch.number.is_none()) && step.reached(self.retry.not_before()) {
             let number = self.next_number();
@@ -105,14 +106,14 @@ impl Writes {
     }
 
     /// The store has made this write.
-    pub(super) fn committed(&mut self, batch: BatchId, conversations: &mut Conversations, step: &mut Step) {
+    pub(super) fn committed(&mut self, batch: BatchId, conversations: &mut Conversations, groups: &mut NewGroups, step: &mut Step) {
         // Batches come back in their order; one that does not was never ours.
         if let Some(Batch { then, .. }) = self.batches.pop_front_if(|oldest| oldest.number == Some(batch)) {
             if std::mem::take(&mut self.failing) {
                 self.retry.succeed();
                 step.show(Shown::Storing(true));
             }
-            became_true(then, conversations, step);
+            became_true(then, conversations, groups, step);
         }
     }
 
@@ -133,7 +134,7 @@ impl Writes {
     }
 }
 
-fn became_true(then: Vec<Then>, conversations: &mut Conversations, step: &mut Step) {
+fn became_true(then: Vec<Then>, conversations: &mut Conversations, groups: &mut NewGroups, step: &mut Step) {
     for then in then {
         match then {
             Then::Show(shown) => step.show(shown),
@@ -144,6 +145,7 @@ fn became_true(then: Vec<Then>, conversations: &mut Conversations, step: &mut St
                     local.committed = position;
                 }
             }
+            Then::Kept(client_message_id) => groups.kept(&client_message_id),
             Then::Written { conversation, order } => {
                 if let Some(local) = conversations.get_mut(&conversation) {
                     local.outbox.written(order);

@@ -4,14 +4,18 @@ outputs out. It never sleeps and opens nothing itself; its store and its screen 
 
 Every input changes the state; then `pump` asks for whatever the state permits now, and notes when the next wait ends. Requests that fail leave the
 state as it was, with a pause, so that `pump` asks again. What must not happen before a write is durable hangs on the step that asked for the write."""
-import json, random, sys, uuid
+import copy, json, random, sys, uuid
 from types import SimpleNamespace
 
 ZERO = (0, 0)
 LIMITS = {"request_bytes_max": 32768, "messages_per_send_max": 25, "anchor_entries_max": 200, "gap_wait_ms": 500,
           "ping_after_idle_ms": 240000, "cursors_every_ms": 1000}  # until `hello` tells them (§11)
 KNOWN_BYTES_MAX, REFRESH_BEFORE_MS, STEADY_MS, HOUR_MS = 30 * 1024, 120_000, 30_000, 3_600_000
-LOOKED_AT_MAX, PER_REQUEST_MAX, PROBED_IDS_MAX = 20, 100, 25
+LOOKED_AT_MAX, PER_REQUEST_MAX, PROBED_IDS_MAX, INFO_MAX = 20, 100, 25, 20
+CHANGES = {"edit": ("target", "body"), "delete": ("target",), "react": ("target", "key", "change"), "add": ("users",), "remove": ("users",),
+           "leave": ("successor",), "role": ("user", "role"), "settings": ("settings",), "close": ()}  # what is no message, and its fields
+MESSAGE = ("body", "reply_to", "mentions")
+ENDED = {"code": "not_found", "retryable": False}  # of what is asked of a group that has ended
 
 
 def pos(value):
@@ -21,6 +25,35 @@ def pos(value):
 
 def wire(pair):
     return {"epoch": pair[0], "seq": pair[1]}
+
+
+def target(entry):
+    """The entry that this one is about (§7.1)."""
+    fields = {"edit": ("target",), "deletion": ("target",), "reaction": ("target", "key", "change")}.get(entry["kind"])
+    return entry["target"] if fields and all(name in entry for name in fields) else None
+
+
+def fold(message, by, me):
+    """What becomes of a message by an entry about it: only what it does not tell yet."""
+    if message["kind"] != "message":
+        return
+    seq = by["position"]["seq"]
+    if by["kind"] == "edit" and "body" in by and message.get("edited", 0) < seq:
+        message["body"], message["edited"] = by["body"], seq
+    elif by["kind"] == "reaction" and message.get("reactions_to", 0) < seq:
+        counts = {one["key"]: one for one in message.get("reactions", [])}
+        one = counts.setdefault(by["key"], {"key": by["key"], "count": 0})
+        one["count"] += 1 if by["change"] == "add" else -1
+        if by["sender"] == me:
+            one["mine"] = by["change"] == "add"
+        message["reactions"] = [one for one in sorted(counts.values(), key=lambda one: one["key"].encode()) if one["count"] > 0]
+        message["reactions_to"] = seq
+        if not message["reactions"]:
+            del message["reactions"]
+    elif by["kind"] == "deletion":
+        for name in message.keys() - {"position", "sender", "client_message_id", "time_ms", "count"}:
+            del message[name]
+        message["kind"] = "deleted"
 
 
 class Conversation:
@@ -46,7 +79,15 @@ class Conversation:
         self.time = 0       # of the latest entry
         self.single = False  # a `send` of several was refused whole: one by one
         self.shown_unread = None
+        self.told = row.get("told", False)  # whom it is with, the server has told: without a partner it is a group
+        self.member_at, self.ended = pos(row.get("member_at")), row.get("ended", False)  # what says whether the user is a member (§5.3)
+        self.kept, self.kept_from = {}, self.start[1]  # entries in the store, by seq
+        self.about = []  # edits, deletions and reactions of this life
+        self.amended = row.get("amended", 0)  # the highest seq that a change of an entry here has come from
         self.apart = False  # an `ack` with both positions was refused: each alone, the mark first (§7.4)
+
+    def is_group(self):
+        return self.told and not self.partner
 
     def missing(self):
         return self.doubt or bool(self.buffer) or self.known > self.have
@@ -76,10 +117,12 @@ class Conversation:
 
 
 class Row:
-    """A message in the outbox (§6.2)."""
+    """A message or a change in the outbox (§6.2)."""
 
-    def __init__(self, conversation, name, anchor, body, state="waiting", refusal=None):
-        self.conversation, self.name, self.anchor, self.body, self.state = conversation, name, anchor, body, state
+    def __init__(self, conversation, name, anchor, draft, state="waiting", refusal=None):
+        self.conversation, self.name, self.anchor, self.state = conversation, name, anchor, state
+        self.kind = draft.get("kind", "message")
+        self.fields = {name: draft[name] for name in CHANGES.get(self.kind, MESSAGE) if name in draft}
         self.version = self.stored = 0  # durable if they are equal
         self.refusal = refusal or {"code": "unknown", "retryable": False}
         self.settled = self.refusal["code"] == "conflict"  # what has its name in the log is another message
@@ -102,7 +145,7 @@ class Client:
     def __init__(self, settings, restored):
         self.set, self.user, self.limits = settings, settings["user"], dict(LIMITS)
         self.conversations = {row["conversation"]: Conversation(row["conversation"], row) for row in restored["conversations"]}
-        self.outbox = [Row(self.conversation(row["conversation"]), row["client_message_id"], pos(row["anchor"]), row["body"],
+        self.outbox = [Row(self.conversation(row["conversation"]), row["client_message_id"], pos(row["anchor"]), row,
                            row["state"]["is"], row["state"].get("refusal"))
                        for row in sorted(restored["outbox"], key=lambda row: row["order"])]
         self.now = self.step = 0
@@ -125,6 +168,9 @@ class Client:
         for row in sorted(restored.get("held", []), key=lambda row: row["order"]):
             self.held.append((row["user"], row["client_message_id"], row["body"]))
             self.opens.setdefault(row["user"], row["opening"])
+        # Groups that are not made yet: [users, settings, whether they are durable] (§5.2)
+        self.groups = {row["client_message_id"]: [row["users"], row["settings"], True] for row in restored.get("groups", [])}
+        self.infos, self.members = [], {}  # what the user looks at (§5.4): conversations; conversation -> [members, next]
         self.tell_since, self.told_at = None, None
         self.page_step = self.committed = -1  # the step of the last page of `sync`; what is durable
 
@@ -214,13 +260,36 @@ class Client:
     def on_compose(self, given):
         if given["conversation"] not in self.conversations:
             return self.show("no_conversation", conversation=given["conversation"])
-        return self.compose(self.conversation(given["conversation"]), str(uuid.uuid4()), given["body"])
+        kind = given["type"] if given["type"] in CHANGES else "message"
+        return self.compose(self.conversation(given["conversation"]), str(uuid.uuid4()), {**given, "kind": kind})
+
+    def on_create(self, given):
+        name = str(uuid.uuid4())
+        self.groups[name] = group = [given["users"], given["settings"], False]
+        self.write(lambda: group.__setitem__(2, True))
+
+    def may_ask(self, name):
+        ended = self.conversation(name).ended
+        if ended:
+            self.show("failed_group", conversation=name, refusal=ENDED)
+        return not ended
+
+    def on_ask_info(self, given):
+        self.infos += [name for name in given["conversations"] if self.may_ask(name) and name not in self.infos]
+
+    def on_ask_members(self, given):
+        if self.may_ask(given["conversation"]):
+            self.members.setdefault(given["conversation"], [[], None])
+
+    def on_kept(self, given):
+        kept = self.conversation(given["conversation"]).kept
+        self.show("kept", conversation=given["conversation"], entries=[kept[seq] for seq in sorted(kept)])
 
     def on_compose_to(self, given):
         user, name = given["user"], str(uuid.uuid4())
         conversation = self.conversation_with(user)
         if conversation:
-            return self.compose(conversation, name, given["body"])
+            return self.compose(conversation, name, given)
         self.held.append((user, name, given["body"]))
         self.opens.setdefault(user, str(uuid.uuid4()))
         return self.show_stored("held", user=user, client_message_id=name)
@@ -228,11 +297,14 @@ class Client:
     def conversation_with(self, user):
         return next((one for one in self.conversations.values() if one.partner == user), None)
 
-    def compose(self, conversation, name, body):
-        row = Row(conversation, name, conversation.known, body)
+    def compose(self, conversation, name, draft):
+        row = Row(conversation, name, conversation.known, draft if "kind" in draft else {"body": draft["body"]})
         self.outbox.append(row)
         self.keep(row)
-        self.outgoing(row, "waiting")
+        if conversation.ended:
+            row.state = "failed"
+            return self.outgoing(row, "failed", refusal=ENDED)
+        return self.outgoing(row, "waiting")
 
     def keep(self, row):
         """The row is not used before it is durable as it is now (§6.2)."""
@@ -260,7 +332,9 @@ class Client:
         self.ping_wanted = bool(self.current and self.current.live)
 
     def on_load_history(self, given):
-        self.histories.append((given["conversation"], given.get("before")))
+        if self.conversation(given["conversation"]).ended:
+            return self.show("failed_history", conversation=given["conversation"], refusal=ENDED)
+        return self.histories.append((given["conversation"], given.get("before")))
 
     def on_discard(self, given):
         self.outbox = [row for row in self.outbox if (row.conversation.name, row.name) != (given["conversation"], given["client_message_id"])]
@@ -429,7 +503,9 @@ class Client:
             getattr(self, "answered_" + request.action)(request, frame)
 
     def key(self, request):
-        return (request.action if request.action != "probe" else "send", request.about) if request.action in ("send", "probe", "open", "history") else request.action
+        if request.action in ("open", "history", "create", "members"):
+            return (request.action, request.about)
+        return ("send", request.about) if request.action in ("send", "probe", *CHANGES) else request.action
 
     def gateway(self, socket):
         """One of the requests in flight failed, nobody knows which: all are repeated (§10)."""
@@ -467,6 +543,8 @@ class Client:
             if socket.page and name.encode() <= socket.page.encode():
                 continue
             one = self.conversations[name]
+            if one.ended:
+                continue  # it would be `gone` again each time
             row = [name, *max(one.have, one.known), *one.read]
             size += len(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()) + 1
             if size > KNOWN_BYTES_MAX:
@@ -508,7 +586,8 @@ class Client:
 
     def hello_row(self, row):
         one, head = self.conversation(row["conversation"]), pos(row["head"])
-        one.partner = row.get("with", one.partner)
+        one.partner, one.told = row.get("with", one.partner), True
+        one.doubt = one.doubt or one.ended  # the user is a member again, perhaps
         one.time = max(one.time, row["time_ms"])
         self.write()
         if pos(row["read"]) > one.read:
@@ -516,7 +595,7 @@ class Client:
         one.note(head, row["count"])
         if head < one.have and one.have[0] < self.epoch:
             one.doubt = True
-        if self.too_far(one):
+        if self.too_far(one) and not one.ended:
             self.jump(one)
         if row.get("last"):
             self.take(one, row["last"], "last")
@@ -540,7 +619,7 @@ class Client:
         one.note(pos(frame["head"]))
         self.show_stored("opened", user=user, conversation=one.name)
         for _, name, body in self.release(user):
-            self.compose(one, name, body)
+            self.compose(one, name, {"body": body})
 
     def release(self, user):
         """What was kept for this user, and is no longer."""
@@ -552,6 +631,110 @@ class Client:
         self.opens.pop(request.about, None)
         self.release(request.about)
         self.show("failed_open", user=request.about, refusal=refusal(error))
+
+    # ---- groups (§5.2 to §5.4)
+
+    def answered_create(self, request, frame):
+        if frame["status"] in ("ok", "duplicate"):
+            self.is_made(request.about, self.conversation(frame["conversation"]), pos(frame["position"]))
+        else:
+            self.failed_create(request, {"code": "conflict", "retryable": False})
+
+    def failed_create(self, request, error):
+        if self.groups.pop(request.about, None):
+            self.write()
+            self.show("failed_create", client_message_id=request.about, refusal=refusal(error))
+
+    def is_made(self, name, one, first):
+        if self.groups.pop(name, None):
+            one.told = True
+            one.note(first)
+            self.show_stored("created", client_message_id=name, conversation=one.name)
+            self.wait_for_gap(one)
+
+    def answered_change(self, request, frame):
+        row = request.rows[0]
+        if row not in self.outbox:
+            return
+        if frame["status"] in ("ok", "duplicate"):
+            self.settle_at(row, frame)
+        elif frame["status"] == "conflict" and not request.was_late:
+            row.settled = True
+            self.fail(row, dict(code="conflict", retryable=False))
+        elif frame["status"] == "unchanged" and not request.was_late:
+            self.outbox.remove(row)
+            self.outgoing(row, "unchanged")
+        self.drain(request.about)
+
+    def failed_change(self, request, error):
+        if request.rows[0] in self.outbox:
+            self.refused(request.rows[0], error)
+
+    def answered_info(self, request, frame):
+        for told in frame["conversations"]:
+            name = told["conversation"]
+            if told["status"] == "refused" and told["retryable"]:
+                self.put_off("info", told)
+                continue
+            self.infos.remove(name)
+            if told["status"] == "refused":
+                self.group_refused(name, told)
+            else:
+                self.show_stored("info", conversation=name, info={key: told[key] for key in told.keys() - {"conversation", "status"}})
+        if not frame["conversations"]:
+            self.put_off("info")
+
+    def failed_info(self, request, error):
+        for name in request.about:
+            self.infos.remove(name)
+            self.group_refused(name, error)
+
+    def answered_members(self, request, frame):
+        known = self.members[request.about]
+        known[0] += frame["members"]
+        known[1] = frame.get("next")
+        if not known[1]:
+            del self.members[request.about]
+            self.show("members", conversation=request.about, members=known[0])
+
+    def failed_members(self, request, error):
+        self.members.pop(request.about, None)
+        self.group_refused(request.about, error)
+
+    def group_refused(self, name, error):
+        self.show("failed_group", conversation=name, refusal=refusal(error))
+        if error["code"] == "not_found":
+            self.gone(self.conversation(name))
+
+    def hear(self, one, entry):
+        """What an entry says of the user's membership (§5.3)."""
+        users = entry.get("users", entry.get("members", []))
+        if entry["kind"] in ("added", "group_created") and self.user in users:
+            self.believe(one, pos(entry["position"]), True)
+        elif entry["kind"] == "removed" and self.user in users or entry["kind"] == "left" and entry["sender"] == self.user:
+            self.believe(one, pos(entry["position"]), False)
+
+    def believe(self, one, at, member):
+        """The highest position that says whether the user is a member is believed (§5.3)."""
+        if one.partner or at <= one.member_at:
+            return
+        one.member_at, was_ended, one.ended = at, one.ended, not member
+        self.write()
+        if was_ended == one.ended:
+            return
+        self.show_stored("membership", conversation=one.name, member=member)
+        if member:
+            return
+        for row in self.rows(one):
+            if row.state == "waiting":  # an attempt may be in the log
+                row.state, row.look, row.refusal = "refused", True, ENDED
+                self.keep(row)
+        for asked in [asked for asked in self.histories if asked[0] == one.name]:
+            self.histories.remove(asked)
+            self.show("failed_history", conversation=one.name, refusal=ENDED)
+        if self.members.pop(one.name, None) or one.name in self.infos:
+            self.infos = [name for name in self.infos if name != one.name]
+            self.show("failed_group", conversation=one.name, refusal=ENDED)
 
     # ---- send and probe (§6)
 
@@ -575,9 +758,11 @@ class Client:
     def settle_at(self, row, result):
         """The message is stored at this position: it is the entry there."""
         self.settle(row, result)
+        if row.kind != "message":  # what came of it, its entry says, which is pushed
+            return row.conversation.note(pos(result["position"]), result["count"])
         entry = {"position": result["position"], "sender": self.user, "client_message_id": row.name, "time_ms": result["time_ms"],
-                 "count": result["count"], "kind": "message", "body": row.body}
-        self.take(row.conversation, entry, "own")
+                 "count": result["count"], "kind": "message", **row.fields}
+        return self.take(row.conversation, entry, "own")
 
     def settle(self, row, entry):
         self.outbox.remove(row)
@@ -604,6 +789,8 @@ class Client:
                     other.look = True
         elif code == "epoch_changed":
             self.roll_back(one, pos(error["common"]))
+        elif code == "anchor_too_old":
+            row.look = True
         elif code == "anchor_unknown":
             row.look = True
             self.move(row, ZERO)
@@ -673,7 +860,7 @@ class Client:
 
     def take(self, one, entry, source):
         """The rule of §7.1 for each entry that comes."""
-        position, next_seq = pos(entry["position"]), one.have[1] + 1
+        position, next_seq, before_restore = pos(entry["position"]), one.have[1] + 1, entry["position"]["epoch"] < one.have[0]
         if not self.storing:
             return one.note(position)
         if position[0] >= one.have[0]:
@@ -693,16 +880,38 @@ class Client:
                     self.settle(row, entry)
             if own:
                 self.read_own(one)
+            if own and entry["kind"] == "group_created":
+                self.is_made(entry["client_message_id"], one, position)
+            if target(entry):
+                one.about.append(entry)
+            one.amended = max(one.amended, position[1] if target(entry) else 0, entry.get("edited", 0), entry.get("reactions_to", 0))
+            for row in self.rows(one) if entry["kind"] == "deletion" else []:
+                if row.kind == "edit" and row.fields["target"] == entry["target"]:  # its words are to go
+                    self.outbox.remove(row)
+                    self.outgoing(row, "failed", refusal={"code": "no_message", "retryable": False})
         elif position[0] >= one.have[0]:
             one.buffer[position[1]] = max(entry, one.buffer.get(position[1], entry), key=lambda one: one["position"]["epoch"])
             if len(one.buffer) > self.set["ahead_entries_max"]:
                 del one.buffer[max(one.buffer)]
+        return None if before_restore else self.hear(one, entry)
 
     def entry_stored(self, one, entry):
         if any(other is entry for other in one.taken):  # else it was dropped meanwhile
             one.taken.remove(entry)
             one.stored = pos(entry["position"])
+            self.keep_entries(one, [entry])
             self.show("entry", conversation=one.name, entry=entry)
+
+    def keep_entries(self, one, entries):
+        """Into the store, where a message is folded with all that is there about it."""
+        one.kept.update({entry["position"]["seq"]: copy.deepcopy(entry) for entry in entries})
+        for seq in {seq for entry in entries for seq in (entry["position"]["seq"], target(entry)) if seq}:
+            about = [one.kept[number] for number in sorted(one.kept) if target(one.kept[number]) == seq]
+            for by in about if seq in one.kept else []:
+                fold(one.kept[seq], by, self.user)
+            if any(by["kind"] == "deletion" for by in about) or one.kept.get(seq, {}).get("kind") == "deleted":
+                for by in about:
+                    by.pop("body", None)
 
     def drain(self, one):
         """The buffer goes on; what is still missing then is fetched after a wait."""
@@ -759,15 +968,22 @@ class Client:
         one.taken = [entry for entry in one.taken if pos(entry["position"]) <= common]
         one.counts = {seq: known for seq, known in one.counts.items() if (known[0], seq) <= common}
         self.read_back(one, common, count)
+        one.member_at = one.member_at if one.member_at[1] <= common[1] else ZERO
+        one.about = [entry for entry in one.about if pos(entry["position"]) <= common]
+        self.write(lambda: [one.kept.pop(seq) for seq in [*one.kept] if seq > common[1]])
 
     def roll_back(self, one, common):
         """The log was restored: what is beyond `common` is not in it any more (§9, epoch_changed)."""
-        self.cut(one, common)
         for row in self.rows(one):
             if row.anchor > common:
                 self.move(row, common)
         self.put_off(("send", one))
+        if one.amended > common[1]:  # what stays may tell of what was taken back
+            one.amended = 0
+            return self.begin_anew(one)
+        self.cut(one, common)
         one.doubt, one.due = True, self.now
+        return None
 
     def begin_anew(self, one):
         """What the device holds is not from this log (§9, anchor_unknown): `ping` tells the head. A message learns by its next `send` whether its anchor is."""
@@ -776,8 +992,11 @@ class Client:
         self.ping_wanted = True
         self.head_wanted.add(one.name)
 
-    def gone(self, one):
-        """No such conversation: one of two is opened again, once (§9, not_found)."""
+    def gone(self, one, by_sync=False):
+        """No such conversation: one of two is opened again, once (§9, not_found). Of a group only `sync` says whether the user is a member."""
+        if one.is_group() and not one.ended and not by_sync:
+            one.doubt, one.due = True, self.now
+            return
         one.give_up()
         if one.partner and one.name not in self.reopened:
             self.reopened.add(one.name)
@@ -797,7 +1016,13 @@ class Client:
             request.about.remove(one)
             if one.log != request.logs[one.name] or not self.storing:
                 continue  # nothing can be taken of this: `due` stays
-            (self.refused_page if page["status"] == "refused" else self.taken_page)(one, page)
+            if page["status"] == "refused":
+                self.refused_page(one, page)
+                continue
+            self.taken_page(one, page)
+            after = next(asked["after"] for asked in request.fields["conversations"] if asked["conversation"] == one.name)
+            ends = [after, *([page["skip"]["to"]] if "skip" in page else []), *(entry["position"] for entry in page["entries"])]
+            self.believe(one, pos(page.get("ended", ends[-1])), "ended" not in page)
 
     def taken_page(self, one, page):
         one.doubt = False
@@ -819,7 +1044,7 @@ class Client:
         elif code == "epoch_changed":
             self.roll_back(one, pos(error["common"]))
         elif code == "not_found":
-            self.gone(one)
+            self.gone(one, by_sync=True)
         elif code in ("anchor_unknown", "anchor_too_old"):
             self.begin_anew(one)
         else:
@@ -834,7 +1059,16 @@ class Client:
         one = self.conversation(frame["conversation"])
         if any(pos(entry["position"]) == one.have for entry in frame["entries"]):
             self.write(lambda: setattr(one, "stored", max(one.stored, one.have)))
-        self.show_stored("history", conversation=frame["conversation"], entries=frame["entries"], done=frame["done"])
+        entries = copy.deepcopy(frame["entries"])
+        for entry in entries:  # the page may have been read before what was taken since
+            for by in one.about:
+                if target(by) == entry["position"]["seq"]:
+                    fold(entry, by, self.user)
+        older = [entry for entry in entries if entry["position"]["seq"] <= one.kept_from]
+        if older and older[-1]["position"]["seq"] == one.kept_from:
+            one.kept_from = older[0]["position"]["seq"] - 1
+            self.write(lambda: self.keep_entries(one, older))
+        self.show_stored("history", conversation=frame["conversation"], entries=entries, done=frame["done"])
 
     def failed_history(self, request, error):
         self.histories.remove(request.about)
@@ -882,7 +1116,7 @@ class Client:
     def to_tell(self):
         """What an `ack` says now: (conversation, delivered, read or None)."""
         told = []
-        for one in self.conversations.values():
+        for one in [one for one in self.conversations.values() if not one.ended]:
             read = one.read if one.read_pending and one.read_stored == one.read else None
             if read and (one.apart or one.stored <= one.acked):
                 told.append((one, read, read))  # the mark alone
@@ -933,8 +1167,14 @@ class Client:
         request.socket.heard = self.now
         if frame.get("resync"):
             request.socket.greet, request.socket.page = True, None
+        for name in set(request.about) - {row["conversation"] for row in frame.get("conversations", [])}:
+            if self.conversation(name).is_group() and not self.conversation(name).ended:
+                self.conversation(name).doubt, self.conversation(name).due = True, self.now
         for row in frame.get("conversations", []):
             one = self.conversation(row["conversation"])
+            if one.ended:  # the user is a member again, perhaps (§5.3)
+                one.doubt, one.due = True, self.now
+                continue
             one.note(pos(row["head"]), row["count"])
             if "read" in row and pos(row["read"]) > one.read:
                 self.move_read(one, pos(row["read"]), row["read_count"])
@@ -975,6 +1215,14 @@ class Client:
             for user, name in self.opens.items():
                 if not self.flying("open", user) and self.free(("open", user)):
                     self.request(socket, "open", user, **{"with": user, "client_message_id": name})
+            for name, (users, settings, stored) in self.groups.items():
+                if stored and not self.flying("create", name) and self.free(("create", name)):
+                    self.request(socket, "create", name, client_message_id=name, users=users or None, settings=settings or None)
+            if self.infos and not self.flying("info") and self.free("info"):
+                self.request(socket, "info", self.infos[:INFO_MAX], conversations=self.infos[:INFO_MAX])
+            for name, (_, after) in self.members.items():
+                if not self.flying("members", name) and self.free(("members", name)):
+                    self.request(socket, "members", name, conversation=name, after=after)
             for asked in self.histories:
                 if not self.flying("history", asked) and self.free(("history", asked)):
                     self.request(socket, "history", asked, conversation=asked[0], before=asked[1])
@@ -1018,7 +1266,7 @@ class Client:
 
     def pump_outbox(self, socket):
         for one in {id(row.conversation): row.conversation for row in self.outbox}.values():
-            if self.flying("send", one) or self.flying("probe", one):
+            if any(self.flying(action, one) for action in ("send", "probe", *CHANGES)):
                 continue
             rows = self.rows(one)
             if any(row.look for row in rows):
@@ -1029,9 +1277,17 @@ class Client:
                     request = self.request(socket, "probe", one, conversation=one.name, anchor=wire(anchor), ids=[row.name for row in look])
                     request.rows, request.anchor, request.log = look, anchor, one.log
                 continue
-            batch, size = [], 200
-            for row in [row for row in rows if row.state == "waiting"][:1 if one.single else self.limits["messages_per_send_max"]]:
-                message = {"client_message_id": row.name, "anchor": wire(row.anchor), "body": row.body}
+            batch, size, waiting = [], 200, [row for row in rows if row.state == "waiting"]
+            if waiting and waiting[0].kind != "message":  # a change goes alone
+                row = waiting[0]
+                if row.stored == row.version and self.free(("send", one)):
+                    fields = {"conversation": one.name, "client_message_id": row.name, "anchor": wire(row.anchor), **row.fields}
+                    self.request(socket, row.kind, one, **fields).rows = [row]
+                continue
+            for row in waiting[:1 if one.single else self.limits["messages_per_send_max"]]:
+                if row.kind != "message":
+                    break
+                message = {"client_message_id": row.name, "anchor": wire(row.anchor), **row.fields}
                 size += len(json.dumps(message, ensure_ascii=False).encode()) + 1
                 if row.stored != row.version or (batch and size > self.limits["request_bytes_max"]):
                     break  # in their order, and none that is not durable
@@ -1045,7 +1301,7 @@ class Client:
             return
         due = [one for one in self.conversations.values() if one.due is not None and self.reached(one.due)]
         for one in due:
-            if self.too_far(one):
+            if self.too_far(one) and not one.ended:
                 self.jump(one)
         due = [one for one in due if one.due is not None and self.reached(one.due)]
         if not due or not self.free("sync"):
@@ -1075,9 +1331,15 @@ class Client:
     def pump_ping(self, socket):
         idle = self.reached(socket.heard + self.limits["ping_after_idle_ms"])
         if (idle or self.ping_wanted) and not self.flying("ping") and self.free("ping"):
-            names = [*self.head_wanted, *(name for name in self.looked if name not in self.head_wanted)][:LOOKED_AT_MAX]
+            lost = [name for name in self.head_wanted if not self.conversation(name).ended]
+            names = [*lost, *(name for name in self.looked if name not in lost)][:LOOKED_AT_MAX]
             self.ping_wanted, self.head_wanted = False, set()
             self.request(socket, "ping", names, open=names or None)
+
+
+for change in CHANGES:
+    for what in ("on_" + change, "answered_" + change, "failed_" + change):
+        setattr(Client, what, {"on": Client.on_compose, "answered": Client.answered_change, "failed": Client.failed_change}[what.partition("_")[0]])
 
 
 def refusal(error):

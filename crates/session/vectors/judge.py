@@ -5,6 +5,7 @@ judge.py [--profile exact|free] [--only NAME] [--patience S] COMMAND…    answe
 import argparse, copy, json, math, pathlib, subprocess, sys, threading
 
 IGNORED = {"quiet", "limit"}  # fields of requests that a client may set as it likes
+NAMED = {"compose", "compose_to", "open_with", "create", "edit", "delete", "react", "add", "remove", "leave", "role", "settings", "close"}
 FINAL = {"displaced", "upgrade_required"}  # states of the connection that the user must be told
 
 
@@ -136,12 +137,12 @@ def wait(client, soonest, latest, now, wake_at):
 def free(vector, client, at):
     names, unread, wake_at, ahead, times, lines, waited = Names(), {}, None, 0, [], [], []
     seen = {row["conversation"]: row["head_count"] - row["read_count"] for row in vector["restored"]["conversations"]}
-    rows = vector["restored"]["outbox"] + vector["restored"].get("held", [])
+    rows = vector["restored"]["outbox"] + vector["restored"].get("held", []) + vector["restored"].get("groups", [])
     names.of["message"] = {row[key]: row[key] for row in rows for key in ("client_message_id", "opening") if key in row}
     for step in vector["steps"]:
         at.append(step)
         told, ends = names.tell({key: value for key, value in step["input"].items() if key != "batch"}), step.get("ends")
-        if told["type"] in ("compose", "compose_to", "open_with"):
+        if told["type"] in NAMED:
             told = {key: value for key, value in told.items() if key not in ("client_message_id", "opening")}  # the client makes them
         told |= {"step": lines[told["step"]]} if "step" in told else {}
         if ends:

@@ -1,14 +1,17 @@
 //! What a typed line asks for.
 
-use chatlane_protocol::UserId;
-use chatlane_session::Act;
+use chatlane_protocol::{Body, ReactionKey, Role, Seq, Title, UserId};
+use chatlane_session::{Act, Draft};
 
 use super::text;
 
 /// What `/help` shows.
-pub(super) const HELP: [&str; 6] = [
+pub(super) const HELP: [&str; 9] = [
     "a line of text: send it to the one you are talking to · //: the same for a line that begins with /",
-    "/with NAME: talk to NAME from now on · /list: your conversations, with what is unread",
+    "/with NAME: talk to NAME, or in the group NAME, from now on · /list: your conversations, with what is unread",
+    "/edit N TEXT · /delete N · /reply N TEXT · /react N 👍 (again: takes it away): about the message #N",
+    "/group NAME USER…: a new group · /add USER… · /remove USER… · /role USER member|moderator|admin|owner",
+    "/members: who is in the group · /leave [USER]: leave it, and USER is an owner then · @USER in a text mentions a member (★)",
     "/history: what was said before",
     "/connect: try again now",
     "/quit or Ctrl-C: end at once · Ctrl-D: end when all is sent · /help: this",
@@ -22,6 +25,19 @@ pub(super) enum Command {
     Say(String),
     /// Talk to this user from now on.
     With(UserId),
+    /// Into the conversation that the user is in.
+    Write(Draft),
+    /// A reaction to this entry comes, or goes if it is there.
+    React {
+        target: Seq,
+        key: ReactionKey,
+    },
+    /// A new group.
+    Group {
+        title: Title,
+        users: Vec<UserId>,
+    },
+    Members,
     List,
     History,
     /// The device can do it.
@@ -52,8 +68,54 @@ pub(super) fn read(line: &[u8]) -> Command {
         ("history", "") => Command::History,
         ("connect", "") => Command::Do(Act::ConnectNow),
         // A name from right to left comes with its isolates where it is copied from the screen.
-        ("with", name) => UserId::new(name.trim().trim_matches(text::ISOLATES))
-            .map_or(Command::Wrong("`/with` needs a name of 1 to 128 bytes"), Command::With),
+        ("with", name) => user(name.trim()).map_or(Command::Wrong("`/with` needs a name of 1 to 128 bytes"), Command::With),
+        ("members", "") => Command::Members,
+        (name, rest) => change(name, rest.trim()),
+    }
+}
+
+fn user(name: &str) -> Option<UserId> {
+    UserId::new(name.trim_matches(text::ISOLATES)).ok()
+}
+
+/// What changes a group or a message: the command and what is behind it.
+fn change(name: &str, rest: &str) -> Command {
+    let users = || rest.split_whitespace().map(user).collect::<Option<Vec<_>>>().filter(|users| !users.is_empty());
+    let (first, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let target = || first.trim_start_matches('#').parse::<u64>().ok().and_then(|seq| Seq::try_from(seq).ok());
+    let body = || Body::text(text.trim()).ok();
+    let read = |command: Option<Command>, usage| command.unwrap_or(Command::Wrong(usage));
+    match name {
+        "group" => {
+            let users = text.split_whitespace().map(user).collect::<Option<Vec<_>>>();
+            let title = Title::new(first).ok().filter(|_| !first.is_empty());
+            read(title.zip(users).map(|(title, users)| Command::Group { title, users }), "`/group NAME USER…`")
+        }
+        "add" => read(users().map(|users| Command::Write(Draft::Add { users })), "`/add USER…`"),
+        "remove" => read(users().map(|users| Command::Write(Draft::Remove { users })), "`/remove USER…`"),
+        "leave" if rest.is_empty() => Command::Write(Draft::Leave { successor: None }),
+        "leave" => read(user(rest).map(|user| Command::Write(Draft::Leave { successor: Some(user) })), "`/leave` or `/leave USER`"),
+        "role" => {
+            let role = match text.trim() {
+                "member" => Some(Role::Member),
+                "moderator" => Some(Role::Moderator),
+                "admin" => Some(Role::Admin),
+                "owner" => Some(Role::Owner),
+                _ => None,
+            };
+            let named = user(first).zip(role).map(|(user, role)| Command::Write(Draft::Role { user, role }));
+            read(named, "`/role USER member|moderator|admin|owner`")
+        }
+        "edit" => read(target().zip(body()).map(|(target, body)| Command::Write(Draft::Edit { target, body })), "`/edit N TEXT`"),
+        "reply" => {
+            let reply = |(seq, body)| Command::Write(Draft::Message { body, reply_to: Some(seq), mentions: vec![] });
+            read(target().zip(body()).map(reply), "`/reply N TEXT`")
+        }
+        "delete" => read(target().filter(|_| text.is_empty()).map(|target| Command::Write(Draft::Delete { target })), "`/delete N`"),
+        "react" => {
+            let key = ReactionKey::new(text.trim()).ok();
+            read(target().zip(key).map(|(target, key)| Command::React { target, key }), "`/react N 👍`: 1 to 32 bytes")
+        }
         _ => Command::Wrong("no such command; /help lists them"),
     }
 }
@@ -82,7 +144,7 @@ mod tests {
     use super::*;
 
     fn user(name: &str) -> UserId {
-        UserId::new(name).unwrap()
+        super::user(name).unwrap()
     }
 
     #[test]
@@ -106,6 +168,34 @@ mod tests {
         ];
         for (line, command) in simple {
             assert_eq!(read(line), command);
+        }
+    }
+
+    #[test]
+    fn groups_and_messages_are_changed_by_commands() {
+        let (seq, name) = (Seq::try_from(3).unwrap(), user);
+        let body = || Body::text("two  words").unwrap();
+        let written = [
+            ("/add bob carol", Draft::Add { users: vec![name("bob"), name("carol")] }),
+            ("/remove bob", Draft::Remove { users: vec![name("bob")] }),
+            ("/leave", Draft::Leave { successor: None }),
+            ("/leave bob", Draft::Leave { successor: Some(name("bob")) }),
+            ("/role bob admin", Draft::Role { user: name("bob"), role: Role::Admin }),
+            ("/edit 3 two  words", Draft::Edit { target: seq, body: body() }),
+            ("/delete #3", Draft::Delete { target: seq }),
+            ("/reply #3 two  words", Draft::Message { body: body(), reply_to: Some(seq), mentions: vec![] }),
+        ];
+        for (line, draft) in written {
+            assert_eq!(text::words(&draft), line.replace('#', ""), "as it may be typed");
+            assert_eq!(read(line.as_bytes()), Command::Write(draft));
+        }
+        assert_eq!(read("/react 3 👍".as_bytes()), Command::React { target: seq, key: ReactionKey::new("👍").unwrap() });
+        let tea = Command::Group { title: Title::new("Tea").unwrap(), users: vec![name("bob"), name("carol")] };
+        assert_eq!((read(b"/group Tea bob carol"), read(b"/members")), (tea, Command::Members));
+        for line in
+            ["/group", "/add", "/role bob", "/role bob king", "/edit 3", "/edit x y", "/delete", "/delete 3 4", "/react 3", "/reply 3"]
+        {
+            assert!(matches!(read(line.as_bytes()), Command::Wrong(_)), "{line}");
         }
     }
 

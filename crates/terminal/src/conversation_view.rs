@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use chatlane_protocol::frames::MemberCursors;
-use chatlane_protocol::{Entry, EntryKind, Position, Seq, UserId};
+use chatlane_protocol::{Entry, EntryKind, Position, Seq, Title, UserId};
 
 use super::text;
 use chatlane_session::{Act, ConversationRow};
@@ -25,6 +25,10 @@ pub(super) struct ConversationView {
     oldest: Option<Seq>,
     /// One's own messages, where ticks may still change.
     own: BTreeSet<Seq>,
+    /// The members of a group, as far as they are known.
+    members: BTreeSet<UserId>,
+    /// The user has asked for them.
+    pub(super) wants_members: bool,
     /// The last own message that the screen shows as delivered, and as read.
     ticked: (Seq, Seq),
 }
@@ -40,17 +44,46 @@ impl ConversationView {
             shown: Position::ZERO,
             oldest: None,
             own: BTreeSet::new(),
+            members: BTreeSet::new(),
+            wants_members: false,
             ticked: (Seq::ZERO, Seq::ZERO),
         }
     }
 
     /// With whom, for a line.
     pub(super) fn name(&self) -> String {
-        self.row
-            .with
-            .as_ref()
-            .or(self.was_with.as_ref())
-            .map_or_else(|| self.row.conversation.to_string(), |with| text::visible(with.as_str()))
+        let with = self.row.with.as_ref().or(self.was_with.as_ref()).map(UserId::as_str);
+        let name = with.or_else(|| self.row.title.as_ref().map(Title::as_str).filter(|title| !title.is_empty()));
+        name.map_or_else(|| self.row.conversation.to_string(), text::visible)
+    }
+
+    /// Whether it is a group, as far as that is known.
+    pub(super) const fn is_group(&self) -> bool {
+        self.row.role.is_some() || self.row.group.is_some()
+    }
+
+    /// Whether this is the group's name. Of one without a name, and of one that has it with others, it is its id.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.row.conversation.as_str() == name || self.row.title.as_ref().is_some_and(|title| title.as_str() == name)
+    }
+
+    pub(super) const fn members(&self) -> &BTreeSet<UserId> {
+        &self.members
+    }
+
+    pub(super) fn know_members(&mut self, members: BTreeSet<UserId>) {
+        self.members = members;
+    }
+
+    /// What an entry makes of the members.
+    pub(super) fn follow_members(&mut self, entry: &Entry) {
+        match &entry.kind {
+            EntryKind::GroupCreated { members, .. } => self.members.extend(members.iter().cloned()),
+            EntryKind::Added { users } if !self.members.is_empty() => self.members.extend(users.iter().cloned()),
+            EntryKind::Removed { users } => self.members.retain(|member| !users.contains(member)),
+            EntryKind::Left { .. } => drop(self.members.remove(&entry.sender)),
+            _ => {}
+        }
     }
 
     /// Messages of others that the user has not read.
@@ -67,6 +100,7 @@ impl ConversationView {
     /// The line of the list.
     pub(super) fn listed(&self, here: bool) -> String {
         let (name, here) = (self.name(), if here { " (here)" } else { "" });
+        let name = if self.row.ended { format!("{name} (ended)") } else { name };
         match self.unread() {
             0 => format!("· {name}: nothing new{here}"),
             unread => format!("· {name}: {unread} unread{here}"),
@@ -140,7 +174,7 @@ impl ConversationView {
 
     /// The line of an entry: one's own with its ticks.
     pub(super) fn line(&self, entry: &Entry, me: &UserId) -> String {
-        let line = text::entry(entry);
+        let line = text::entry(entry, me);
         if entry.sender != *me || !matches!(entry.kind, EntryKind::Message { .. }) {
             return line;
         }

@@ -9,14 +9,14 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use chatlane_protocol::UserId;
+use chatlane_protocol::{ConversationId, EntryKind, GroupSettings, ReactionChange, ReactionKey, Seq, UserId};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep_until;
 
 use chatlane_client::device::{Device, DeviceOptions, Ended, Tokens};
 use chatlane_client::store::{Store, StoreError};
-use chatlane_session::{Act, ConnectionState, Shown};
+use chatlane_session::{Act, ConnectionState, Draft, Shown};
 
 mod command;
 mod conversation_view;
@@ -146,6 +146,7 @@ impl From<Ended> for End {
 }
 
 /// What a chat waits for.
+#[expect(clippy::large_enum_variant, reason = "there is one")]
 enum Happened {
     /// The device shows something.
     Shown(Shown),
@@ -235,9 +236,16 @@ impl<W: Write> Chat<'_, W> {
                         prepend(&mut effects, self.room.older(&conversation, entries, false));
                     }
                 }
-                Effect::Compose { conversation, body, line } => {
-                    let id = self.device.compose(conversation.clone(), body);
-                    self.room.composed(conversation, id, line);
+                Effect::Compose { conversation, draft, line } => self.compose(conversation, draft, line),
+                Effect::React { conversation, target, key } => {
+                    let draft = self.reaction(&conversation, target, key).await?;
+                    let line = text::words(&draft);
+                    self.compose(conversation, draft, line);
+                }
+                Effect::Create { users, title } => {
+                    let settings = GroupSettings { title: Some(title.clone()), ..GroupSettings::default() };
+                    let id = self.device.create(users, settings);
+                    self.room.creating(id, title);
                 }
                 Effect::ComposeTo { user, body, line } => {
                     let id = self.device.compose_to(user.clone(), body);
@@ -254,6 +262,24 @@ impl<W: Write> Chat<'_, W> {
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    fn compose(&mut self, conversation: ConversationId, draft: Draft, line: String) {
+        let change = !matches!(draft, Draft::Message { .. });
+        let id = self.device.compose(conversation.clone(), draft);
+        self.room.composed(conversation, id, line, change);
+    }
+
+    /// Takes the reaction away if the user has it there, as the store knows it.
+    async fn reaction(&self, conversation: &ConversationId, target: Seq, key: ReactionKey) -> Result<Draft, Ended> {
+        let stored = self.device.entries(conversation.clone(), Some(target.next()), 1).await?.pop();
+        let mine = stored.is_some_and(|entry| match entry.kind {
+            EntryKind::Message(message) if entry.position.seq == target => {
+                message.reactions.iter().any(|one| one.key == key && one.mine == Some(true))
+            }
+            _ => false,
+        });
+        Ok(Draft::react(target, key, if mine { ReactionChange::Remove } else { ReactionChange::Add }))
     }
 
     fn status(&self, state: ConnectionState) -> Status {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, EntryKind, Position, Seq, UserId};
+use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, EntryKind, Position, Title, UserId};
 
 use super::command::{self, Command};
 use super::conversation_view::ConversationView;
@@ -16,7 +16,9 @@ use chatlane_session::{Act, ConversationRow, OutgoingState, Restored, Shown};
 
 mod effect;
 mod failed;
+mod groups;
 mod own_lines;
+mod paging;
 mod turning;
 
 pub(super) use effect::Effect;
@@ -48,6 +50,8 @@ pub(super) struct Room {
     /// Conversations that the server does not know any more, with whom they were.
     lost: BTreeMap<ConversationId, UserId>,
     own: OwnLines,
+    /// The group that the user has made last, and waits for.
+    creating: Option<(ClientMessageId, Title)>,
     news: BTreeSet<ConversationId>,
     connection: StatusLine,
     settle_at: Option<Instant>,
@@ -63,6 +67,7 @@ impl Room {
             current: Current::Nobody,
             lost: BTreeMap::new(),
             own: OwnLines::restored(restored.outbox, restored.held),
+            creating: None,
             news: BTreeSet::new(),
             connection: StatusLine::new(),
             settle_at: None,
@@ -105,6 +110,13 @@ impl Room {
                 }
                 _ => vec![Effect::Say("· nobody to talk to yet: /with NAME".to_owned())],
             },
+            Command::Write(draft) => self.write(draft),
+            Command::React { target, key } => match &self.current {
+                Current::In(conversation) => vec![Effect::React { conversation: conversation.clone(), target, key }],
+                _ => vec![Effect::Say("· nobody to talk to yet: /with NAME".to_owned())],
+            },
+            Command::Group { title, users } => Self::make_group(title, users),
+            Command::Members => self.ask_members(),
             Command::Do(act) => vec![Effect::Do(act)],
             Command::Help => command::HELP.iter().map(|line| Effect::Say(format!("· {line}"))).collect(),
             Command::Wrong(why) => vec![Effect::Say(format!("· {why}"))],
@@ -115,7 +127,10 @@ impl Room {
 
     fn say(&mut self, line: String) -> Vec<Effect> {
         match &self.current {
-            Current::In(conversation) => vec![self.compose(conversation, line)],
+            Current::In(conversation) => match Body::text(line.clone()) {
+                Ok(body) => self.write(body.into()),
+                Err(error) => vec![Effect::Say(text::not_sent(&line, self.elsewhere(conversation).as_deref(), &error.to_string()))],
+            },
             Current::Opening(peer) => {
                 let user = peer.clone();
                 match Body::text(line.clone()) {
@@ -128,8 +143,8 @@ impl Room {
     }
 
     /// A typed line was given to the device under this name.
-    pub(super) fn composed(&mut self, conversation: ConversationId, id: ClientMessageId, line: String) {
-        self.own.composed((conversation, id), line);
+    pub(super) fn composed(&mut self, conversation: ConversationId, id: ClientMessageId, line: String, change: bool) {
+        self.own.composed((conversation, id), line, change);
     }
 
     /// A typed line to somebody new was given to the device under this name.
@@ -155,49 +170,6 @@ impl Room {
             }
         }
         lines
-    }
-
-    fn compose(&self, conversation: &ConversationId, line: String) -> Effect {
-        match Body::text(line.clone()) {
-            Ok(body) => Effect::Compose { conversation: conversation.clone(), body, line },
-            Err(error) => Effect::Say(text::not_sent(&line, self.elsewhere(conversation).as_deref(), &error.to_string())),
-        }
-    }
-
-    /// The store's last entries of a conversation that the user has turned to.
-    pub(super) fn turned(&mut self, conversation: &ConversationId, entries: Vec<Entry>) -> Vec<Effect> {
-        let Some(view) = self.conversations.get_mut(conversation) else { return vec![] };
-        let nothing_here = entries.is_empty() && view.oldest().is_none() && view.row.have != Position::ZERO;
-        let is_new_here = view.oldest().is_none();
-        let entries = view.put(entries, &self.me);
-        let mut effects = vec![];
-        if is_new_here && entries.first().is_some_and(|first| first.position.seq > Seq::FIRST) {
-            effects.push(Effect::Say("· earlier: /history".to_owned()));
-        }
-        effects.extend(entries.iter().map(|entry| Effect::Say(view.line(entry, &self.me))));
-        effects.extend(view.ticks_anew().map(Effect::Say));
-        if nothing_here {
-            effects.push(Effect::Do(Act::LoadHistory { conversation: conversation.clone(), before: None }));
-        }
-        effects.extend(view.mark_read().map(Effect::Do));
-        effects.extend(self.waiting(Some(conversation)).into_iter().map(Effect::Say));
-        effects
-    }
-
-    /// A page of older entries, of the store or of the server; `done`: nothing is before them.
-    pub(super) fn older(&mut self, conversation: &ConversationId, entries: Vec<Entry>, done: bool) -> Vec<Effect> {
-        let current = self.current == Current::In(conversation.clone());
-        let Some(view) = self.conversations.get_mut(conversation).filter(|_| current) else { return vec![] };
-        let entries = view.put(entries, &self.me);
-        let mut effects = vec![];
-        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
-            effects.push(Effect::Say(format!("· earlier, #{} to #{}:", first.position.seq, last.position.seq)));
-        }
-        effects.extend(entries.iter().map(|entry| Effect::Say(view.line(entry, &self.me))));
-        let begins = done || entries.first().is_some_and(|first| first.position.seq <= Seq::FIRST);
-        effects.push(Effect::Say(if begins { "· that is the beginning" } else { "· further back: /history" }.to_owned()));
-        effects.extend(view.mark_read().map(Effect::Do));
-        effects
     }
 
     fn list(&self) -> Vec<Effect> {
@@ -246,6 +218,9 @@ impl Room {
                 self.ticks_at.get_or_insert(now + TICKS_SETTLE);
                 vec![]
             }
+            Shown::Membership { conversation, member } => self.membership(&conversation, member),
+            Shown::Created { client_message_id, conversation } => self.created(&client_message_id, &conversation),
+            Shown::Members { conversation, members } => self.members(&conversation, &members),
             Shown::Opened { user, conversation } => self.opened(&user, &conversation),
             Shown::Held { client_message_id, .. } => {
                 self.own.held_kept(&client_message_id);
@@ -254,6 +229,7 @@ impl Room {
             }
             Shown::Failed(failure) => self.failed(failure),
             Shown::Storing(stores) => vec![Effect::Say(command::storing(stores).to_owned())],
+            Shown::Info { conversation, info } => self.told(&conversation, &info),
             Shown::Connection(_) => vec![],
         }
     }
@@ -269,13 +245,13 @@ impl Room {
                 self.news.insert(conversation.clone());
                 self.settle_later(now);
             }
-            return vec![];
+            return self.invited(conversation, &entry).into_iter().collect();
         }
         let name = (conversation.clone(), entry.client_message_id.clone());
         let on_screen = entry.sender == self.me && self.own.was_typed_here(&name);
         let Some(view) = self.conversations.get_mut(conversation) else { return vec![] };
         let put = view.put(vec![entry], &self.me);
-        let mut effects: Vec<_> = put.iter().filter(|_| !on_screen).map(|entry| Effect::Say(text::entry(entry))).collect();
+        let mut effects: Vec<_> = put.iter().filter(|_| !on_screen).map(|entry| Effect::Say(text::entry(entry, &self.me))).collect();
         effects.extend(view.mark_read().map(Effect::Do));
         self.settle_later(now);
         effects
@@ -283,8 +259,11 @@ impl Room {
 
     /// The device has this entry.
     pub(super) fn has(&mut self, conversation: &ConversationId, entry: &Entry) {
-        if entry.sender == self.me && matches!(entry.kind, EntryKind::Message { .. }) {
-            self.view(conversation).wrote(entry.position.seq);
+        let mine = entry.sender == self.me && matches!(entry.kind, EntryKind::Message { .. });
+        let view = self.view(conversation);
+        view.follow_members(entry);
+        if mine {
+            view.wrote(entry.position.seq);
         }
     }
 
@@ -306,7 +285,7 @@ impl Room {
         self.settle_later(now);
         // Who talks to nobody talks to the first who writes.
         if self.current == Current::Nobody && self.news.contains(&conversation) {
-            return self.turn(conversation);
+            return self.turn(&conversation);
         }
         vec![]
     }
@@ -320,15 +299,22 @@ impl Room {
                 vec![]
             }
             OutgoingState::Stored(stored) => {
-                let Some(Pending { line, shown, .. }) = self.own.stored(name) else { return vec![] };
+                let Some(Pending { line, shown, change, .. }) = self.own.stored(name) else { return vec![] };
                 let seq = stored.position.seq;
-                if let Some(view) = self.conversations.get_mut(&conversation) {
+                if let Some(view) = self.conversations.get_mut(&conversation).filter(|_| !change) {
                     view.stored(stored.position);
                 }
                 let elsewhere = self.elsewhere(&conversation);
                 self.ticks_at.get_or_insert(now + TICKS_SETTLE);
                 let late = shown || elsewhere.is_some();
+                if change && !late {
+                    return vec![]; // its entry says it
+                }
                 vec![Effect::Say(if late { text::stored_late(seq, &line, elsewhere.as_deref()) } else { text::stored(seq) })]
+            }
+            OutgoingState::Unchanged => {
+                let line = self.own.stored(name).map(|pending| format!("· it is so already: {}", text::visible(&pending.line)));
+                line.into_iter().map(Effect::Say).collect()
             }
             OutgoingState::Failed(refusal) => {
                 let Some(Pending { line, .. }) = self.own.failed(&name) else { return vec![] };

@@ -1,8 +1,10 @@
 //! The lines that the user sees. What others wrote is made harmless first: a message must not move the cursor, recolour the terminal,
 //! or pretend to be another line.
 
+use chatlane_protocol::frames::MemberInfo;
 use chatlane_protocol::frames::encode;
-use chatlane_protocol::{Content, Entry, EntryKind, Refusal, Role, Seq, UserId};
+use chatlane_protocol::{Body, Content, Entry, EntryKind, Message, Reacting, ReactionChange, Refusal, Role, Seq, UserId};
+use chatlane_session::Draft;
 use unicode_segmentation::UnicodeSegmentation as _;
 
 /// Around a text with right-to-left characters: it is laid out by itself and does not reorder the rest of its line (UAX #9, §2.3).
@@ -50,14 +52,28 @@ const fn is_hidden(c: char) -> bool {
     short || matches!(c, '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// An entry that is shown: who, what, where in the conversation.
-pub(super) fn entry(entry: &Entry) -> String {
+/// An entry that is shown to this user: who, what, where in the conversation.
+pub(super) fn entry(entry: &Entry, me: &UserId) -> String {
     let (sender, seq) = (visible(entry.sender.as_str()), entry.position.seq);
     match &entry.kind {
         EntryKind::Created { .. } => format!("· {sender} opened the conversation  #{seq}"),
-        EntryKind::Message { body } => match body.content() {
-            Content::Text(text) => format!("{sender}: {}  #{seq}", visible(text)),
-            Content::Data(data) => format!("{sender}: [{}, {} bytes]  #{seq}", visible(body.content_type()), data.len()),
+        EntryKind::Message(message) => {
+            let Message { body, reply_to, mentions, edited, reactions, .. } = message;
+            let star = if mentions.contains(me) { "★ " } else { "" };
+            let reply_to = reply_to.map(|seq| format!(" ↳ #{seq}")).unwrap_or_default();
+            let edited = if edited.is_some() { " (edited)" } else { "" };
+            let counts: Vec<_> = reactions.iter().map(|one| format!("{} {}", visible(one.key.as_str()), one.count)).collect();
+            let counts = if counts.is_empty() { String::new() } else { format!(" [{}]", counts.join(", ")) };
+            format!("{star}{sender}{reply_to}: {}{edited}{counts}  #{seq}", visible(&said(body)))
+        }
+        EntryKind::Deleted => format!("· {sender}: deleted  #{seq}"),
+        EntryKind::Hidden => format!("· {sender}: about something from before you came  #{seq}"),
+        EntryKind::Edit { target, body: Some(body) } => format!("· {sender} edited #{target}: {}  #{seq}", visible(&said(body))),
+        EntryKind::Edit { target, body: None } => format!("· {sender} edited #{target}, which was deleted since  #{seq}"),
+        EntryKind::Deletion { target } => format!("· {sender} deleted #{target}  #{seq}"),
+        EntryKind::Reaction(Reacting { target, key, change }) => match change {
+            ReactionChange::Add => format!("· {sender}: {} to #{target}  #{seq}", visible(key.as_str())),
+            ReactionChange::Remove => format!("· {sender} took {} from #{target}  #{seq}", visible(key.as_str())),
         },
         EntryKind::GroupCreated { settings, .. } => {
             let title = settings.title.as_ref().map(|title| format!(" {}", visible(title.as_str()))).unwrap_or_default();
@@ -72,6 +88,42 @@ pub(super) fn entry(entry: &Entry) -> String {
         EntryKind::Closed => format!("· {sender} closed the group  #{seq}"),
         EntryKind::Unknown => format!("· {sender}: something that this version cannot show  #{seq}"),
     }
+}
+
+/// What a body says, as one text.
+fn said(body: &Body) -> String {
+    match body.content() {
+        Content::Text(text) => text.clone(),
+        Content::Data(data) => format!("[{}, {} bytes]", body.content_type(), data.len()),
+    }
+}
+
+/// What was written on this device, as it may be typed.
+pub(super) fn words(draft: &Draft) -> String {
+    let names = |users: &[UserId]| users.iter().map(UserId::as_str).collect::<Vec<_>>().join(" ");
+    match draft {
+        Draft::Message { body, reply_to: None, .. } => said(body),
+        Draft::Message { body, reply_to: Some(seq), .. } => format!("/reply {seq} {}", said(body)),
+        Draft::Edit { target, body } => format!("/edit {target} {}", said(body)),
+        Draft::Delete { target } => format!("/delete {target}"),
+        Draft::React(Reacting { target, key, .. }) => format!("/react {target} {}", key.as_str()),
+        Draft::Add { users } => format!("/add {}", names(users)),
+        Draft::Remove { users } => format!("/remove {}", names(users)),
+        Draft::Leave { successor: None } => "/leave".to_owned(),
+        Draft::Leave { successor: Some(user) } => format!("/leave {user}"),
+        Draft::Role { user, role } => format!("/role {user} {}", encode(role).trim_matches('"')),
+        Draft::Settings { .. } => "a change of the settings".to_owned(),
+        Draft::Close => "the closing of the group".to_owned(),
+    }
+}
+
+/// Who belongs to a group.
+pub(super) fn members(members: &[MemberInfo]) -> String {
+    let member = |MemberInfo { user, role }: &MemberInfo| match role {
+        Role::Member => visible(user.as_str()),
+        role => format!("{} ({})", visible(user.as_str()), role_name(*role)),
+    };
+    format!("· members: {}", members.iter().map(member).collect::<Vec<_>>().join(", "))
 }
 
 fn names(users: &[UserId]) -> String {
@@ -136,24 +188,27 @@ fn excerpt(line: &str, to: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use chatlane_protocol::{Body, ClientMessageId, ErrorCode, GroupSettings, Position, Title, UnixMillis};
+    use chatlane_protocol::{ClientMessageId, ErrorCode, GroupSettings, Position, ReactionCount, ReactionKey, Title, UnixMillis};
 
     use super::*;
 
     fn shown(sender: &str, kind: EntryKind) -> String {
-        entry(&Entry {
-            position: Position::new(1, Seq::try_from(3).unwrap()),
-            sender: UserId::new(sender).unwrap(),
-            client_message_id: ClientMessageId::new("m").unwrap(),
-            time_ms: UnixMillis::ZERO,
-            count: 2,
-            kind,
-            as_it_came: None,
-        })
+        entry(
+            &Entry {
+                position: Position::new(1, Seq::try_from(3).unwrap()),
+                sender: UserId::new(sender).unwrap(),
+                client_message_id: ClientMessageId::new("m").unwrap(),
+                time_ms: UnixMillis::ZERO,
+                count: 2,
+                kind,
+                as_it_came: None,
+            },
+            &UserId::new("alice").unwrap(),
+        )
     }
 
     fn message(body: Body) -> EntryKind {
-        EntryKind::Message { body }
+        EntryKind::Message(body.into())
     }
 
     #[test]
@@ -172,6 +227,32 @@ mod tests {
             (EntryKind::Role { user: carol, role: Role::Admin }, "· bob made carol an admin  #3"),
             (EntryKind::Settings { settings: titled }, "· bob changed the settings  #3"),
             (EntryKind::Closed, "· bob closed the group  #3"),
+        ] {
+            assert_eq!(shown("bob", kind), line);
+        }
+        let (text, key, target) = (|| Body::text("hi").unwrap(), || ReactionKey::new("👍").unwrap(), Seq::FIRST);
+        let reactions = vec![
+            ReactionCount { key: key(), count: 2, mine: Some(true) },
+            ReactionCount { key: ReactionKey::new("+1").unwrap(), count: 1, mine: None },
+        ];
+        let full = Message {
+            reply_to: Some(target),
+            mentions: vec![UserId::new("alice").unwrap()],
+            edited: Some(target),
+            reactions,
+            ..text().into()
+        };
+        let react = |change| EntryKind::Reaction(Reacting { target, key: key(), change });
+        for (kind, line) in [
+            (EntryKind::Message(full), "★ bob ↳ #1: hi (edited) [👍 2, +1 1]  #3"),
+            (EntryKind::Message(Message { mentions: users(), ..text().into() }), "bob: hi  #3"),
+            (EntryKind::Deleted, "· bob: deleted  #3"),
+            (EntryKind::Hidden, "· bob: about something from before you came  #3"),
+            (EntryKind::Edit { target, body: Some(text()) }, "· bob edited #1: hi  #3"),
+            (EntryKind::Edit { target, body: None }, "· bob edited #1, which was deleted since  #3"),
+            (EntryKind::Deletion { target }, "· bob deleted #1  #3"),
+            (react(ReactionChange::Add), "· bob: 👍 to #1  #3"),
+            (react(ReactionChange::Remove), "· bob took 👍 from #1  #3"),
         ] {
             assert_eq!(shown("bob", kind), line);
         }

@@ -1,11 +1,15 @@
-//! Routes `create`, `add`, `remove`, `leave`, `role`, `settings` and `close`: groups, and what changes them. One function, because a group
-//! changes rarely: each of seven would be cold whenever it is called. See [`chatlane_chat::requests::manage`].
+//! Routes `create`, `add`, `remove`, `leave`, `role`, `settings`, `close` and `prefs`: groups, what changes them, and what a user prefers about
+//! a conversation. One function, because that happens rarely: each of eight would be cold whenever it is called. See [`chatlane_chat::requests::create`]
+//! and [`chatlane_chat::requests::change`].
 
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Queue, Users};
+use chatlane_chat::log::ChangeEntry;
 use chatlane_chat::ports::{
-    Accounts, Clock, Connections, Creations, Deployments, FanOutQueue, Heads, Memberships, MessageLog, Meter, Outbound,
+    Accounts, Clock, Connections, Creations, Deployments, FanOutQueue, Heads, Inboxes as InboxesPort, Memberships, MessageLog, Meter,
+    Outbound,
 };
-use chatlane_chat::requests::manage::{self, Asked};
+use chatlane_chat::requests::change::{self, Asked};
+use chatlane_chat::requests::{create, prefs};
 use chatlane_chat::settings::Deployed;
 use chatlane_protocol::frames::ChangeAnswer;
 use chatlane_protocol::request::{Action, Exchange, exchange};
@@ -22,7 +26,20 @@ route! {
 
 /// Answers one request of any of its routes.
 pub async fn handle(
-    ports: &(impl MessageLog + Memberships + Creations + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock + Accounts + Meter),
+    ports: &(
+         impl MessageLog
+         + Memberships
+         + Creations
+         + InboxesPort
+         + Heads
+         + Connections
+         + FanOutQueue
+         + Deployments
+         + Outbound
+         + Clock
+         + Accounts
+         + Meter
+     ),
     deployed: &Deployed,
     limit: &UserLimit,
     event: Event,
@@ -31,7 +48,7 @@ pub async fn handle(
         Some(Action::Create) => {
             answer::<exchange::Create>(ports, limit, &event, async |caller, request| {
                 let settings = deployed.settings(ports).await?;
-                manage::create(ports, &settings, &caller, request).await
+                create::create(ports, &settings, &caller, request).await
             })
             .await
         }
@@ -40,23 +57,39 @@ pub async fn handle(
         Some(Action::Leave) => change::<exchange::Leave>(ports, deployed, limit, &event).await,
         Some(Action::Role) => change::<exchange::Role>(ports, deployed, limit, &event).await,
         Some(Action::Settings) => change::<exchange::Settings>(ports, deployed, limit, &event).await,
+        Some(Action::Prefs) => {
+            answer::<exchange::Prefs>(ports, limit, &event, async |caller, request| prefs::prefs(ports, &caller, request).await).await
+        }
         Some(Action::Close) => change::<exchange::Close>(ports, deployed, limit, &event).await,
         _ => not_routed(),
     }
 }
 
 async fn change<E: Exchange<Answer = ChangeAnswer>>(
-    ports: &(impl MessageLog + Memberships + Creations + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock + Accounts + Meter),
+    ports: &(
+         impl MessageLog
+         + Memberships
+         + Creations
+         + InboxesPort
+         + Heads
+         + Connections
+         + FanOutQueue
+         + Deployments
+         + Outbound
+         + Clock
+         + Accounts
+         + Meter
+     ),
     deployed: &Deployed,
     limit: &UserLimit,
     event: &Event,
 ) -> Answered
 where
-    for<'a> Asked: From<&'a E::Request>,
+    for<'a> Asked<ChangeEntry>: From<&'a E::Request>,
 {
     answer::<E>(ports, limit, event, async |caller, request| {
         let settings = deployed.settings(ports).await?;
-        manage::change(ports, &settings, &caller, &request.into()).await
+        change::change(ports, &settings, &caller, &request.into()).await
     })
     .await
 }

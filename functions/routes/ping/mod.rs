@@ -1,7 +1,7 @@
 //! Route `ping`: whether the connection is known, and the status of the named conversations. See [`chatlane_chat::requests::ping`].
 
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Users};
-use chatlane_chat::ports::{Accounts, Clock, Connections, Heads, Inboxes as InboxesPort, Meter, Outbound};
+use chatlane_chat::ports::{Accounts, Clock, Connections, Heads, Inboxes as InboxesPort, Memberships, Meter, Outbound};
 use chatlane_chat::requests::ping;
 use chatlane_protocol::request::exchange;
 
@@ -17,7 +17,7 @@ route! {
 
 /// Answers one `ping`.
 pub async fn handle(
-    ports: &(impl Connections + InboxesPort + Heads + Outbound + Clock + Accounts + Meter),
+    ports: &(impl Connections + InboxesPort + Heads + Memberships + Outbound + Clock + Accounts + Meter),
     limit: &UserLimit,
     event: Event,
 ) -> Answered {

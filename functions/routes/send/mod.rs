@@ -1,14 +1,20 @@
-//! Route `send`: messages into one conversation. See [`chatlane_chat::requests::send`].
+//! Routes `send`, `edit`, `delete` and `react`: messages into one conversation, and what is done to them. One function, because they read and
+//! write the same, and the three are warm where `send` is. See [`chatlane_chat::requests::send`] and [`chatlane_chat::requests::change`].
 
 use chatlane_aws::{Backend, Conversations, Gateway, Log, Queue, Users};
-use chatlane_chat::ports::{Accounts, Clock, Connections, Deployments, FanOutQueue, Heads, Memberships, MessageLog, Meter, Outbound};
+use chatlane_chat::log::AmendmentEntry;
+use chatlane_chat::ports::{
+    Accounts, Amendments, Clock, Connections, Deployments, FanOutQueue, Heads, Memberships, MessageLog, Meter, Outbound,
+};
+use chatlane_chat::requests::change::{self, Asked};
 use chatlane_chat::requests::send;
 use chatlane_chat::settings::Deployed;
-use chatlane_protocol::request::exchange;
+use chatlane_protocol::frames::ChangeAnswer;
+use chatlane_protocol::request::{Action, Exchange, exchange};
 
 use crate::limit::UserLimit;
 use crate::start::route;
-use crate::websocket::{Answered, Event, answer};
+use crate::websocket::{Answered, Event, action, answer, not_routed};
 
 route! {
     ports: Backend<Log, Conversations, (), Users, Queue, Gateway>;
@@ -16,16 +22,40 @@ route! {
     opens: |ports| [deployed.settings(ports), ports.queue.open_connection()];
 }
 
-/// Answers one `send`.
+/// Answers one request of any of its routes.
 pub async fn handle(
-    ports: &(impl MessageLog + Memberships + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock + Accounts + Meter),
+    ports: &(impl MessageLog + Amendments + Memberships + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock + Accounts + Meter),
     deployed: &Deployed,
     limit: &UserLimit,
     event: Event,
 ) -> Answered {
-    answer::<exchange::Send>(ports, limit, &event, async |caller, request| {
+    match action(&event) {
+        Some(Action::Send) => {
+            answer::<exchange::Send>(ports, limit, &event, async |caller, request| {
+                let settings = deployed.settings(ports).await?;
+                Ok(send::send(ports, &settings, &caller, request).await?)
+            })
+            .await
+        }
+        Some(Action::Edit) => amend::<exchange::Edit>(ports, deployed, limit, &event).await,
+        Some(Action::Delete) => amend::<exchange::Delete>(ports, deployed, limit, &event).await,
+        Some(Action::React) => amend::<exchange::React>(ports, deployed, limit, &event).await,
+        _ => not_routed(),
+    }
+}
+
+async fn amend<E: Exchange<Answer = ChangeAnswer>>(
+    ports: &(impl MessageLog + Amendments + Memberships + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock + Accounts + Meter),
+    deployed: &Deployed,
+    limit: &UserLimit,
+    event: &Event,
+) -> Answered
+where
+    for<'a> Asked<AmendmentEntry>: From<&'a E::Request>,
+{
+    answer::<E>(ports, limit, event, async |caller, request| {
         let settings = deployed.settings(ports).await?;
-        Ok(send::send(ports, &settings, &caller, request).await?)
+        change::change(ports, &settings, &caller, &request.into()).await
     })
     .await
 }

@@ -7,6 +7,7 @@ mod tokens;
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use chatlane_chat::log::{Entry, MessageEntry};
 use chatlane_chat::ports::{Connection, Created, Creations as _, MessageLog as _, Put, ReadBound};
 use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::settings::{Deployed, Limits};
@@ -53,6 +54,11 @@ fn asking(action: Action) -> ApiGatewayWebsocketProxyRequest {
         request.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
         request
     };
+    let of_a_message = |said: Value| {
+        let mut request = of_a_change(said);
+        request["target"] = json!(2);
+        request
+    };
     let mut request = match action {
         Action::Create => json!({ "client_message_id": "m-2", "users": ["bob", "carol"] }),
         Action::Remove => of_a_change(json!({ "users": ["bob"] })),
@@ -61,6 +67,10 @@ fn asking(action: Action) -> ApiGatewayWebsocketProxyRequest {
         Action::Settings => of_a_change(json!({ "settings": { "title": "Friends of the tram" } })),
         Action::Close => of_a_change(json!({})),
         Action::Members => json!({ "conversation": group() }),
+        Action::Prefs => json!({ "conversation": group(), "prefs": { "pinned": true } }),
+        Action::Edit => of_a_message(json!({ "body": { "content_type": "text/plain", "text": "hello" } })),
+        Action::Delete => of_a_message(json!({})),
+        Action::React => of_a_message(json!({ "key": "👍", "change": "add" })),
         _ => panic!("{} is the sample of its function", action.name()),
     };
     request.as_object_mut().unwrap().extend([("action".to_owned(), json!(action.name())), ("id".to_owned(), json!("1"))]);
@@ -130,7 +140,7 @@ fn try_serve_within(
             Function::Look => look::handle(store, limit, event).await,
             Function::Send => send::handle(store, deployed, limit, event).await,
             Function::Sync => sync::handle(store, deployed, limit, event).await,
-            Function::History => history::handle(store, limit, event).await,
+            Function::History => history::handle(store, deployed, limit, event).await,
             Function::Probe => probe::handle(store, deployed, limit, event).await,
             Function::Ack => ack::handle(store, deployed, limit, event).await,
             Function::Read => read::handle(store, deployed, limit, event).await,
@@ -168,6 +178,8 @@ fn world() -> Faulty {
     let event = on_route(saying(Function::Manage, &create.to_string()), Some("create"));
     let answer = serve(&store, 0, Function::Manage, event);
     assert_eq!((&answer["status"], &answer["conversation"]), (&json!("ok"), &json!(group())), "{answer}");
+    let facts = MessageEntry::facts_after(&store.memory.entries(&group())[0].facts, true);
+    assert!(matches!(block_on(store.memory.put(&Entry { facts, ..entry(&group(), 2, "alice") })), Ok(Put::Stored)));
     // Nobody has made a request of this world yet.
     let asked = Faulty::new(time(CONNECTED_AT_MS));
     *asked.memory.state() = State { queue: vec![], ..store.memory.state().clone() };
@@ -351,6 +363,8 @@ fn every_route_answers_its_sample() {
                 let told = &answer["conversations"][0];
                 told["settings"]["title"] == "Tram" && told["members"] == 2 && told["role"] == "owner"
             }
+            Action::Edit | Action::Delete | Action::React => answer["status"] == "ok" && kind_at(&store, &answer) == kind_of(action),
+            Action::Prefs => answer["prefs"] == json!({"version": 1, "pinned": true}),
             Action::Members => answer["members"] == json!([{"user": "alice", "role": "owner"}, {"user": "bob", "role": "member"}]),
             Action::Send => answer["results"][0]["status"] == "ok" && answer["results"][0]["position"]["seq"] == 3,
             Action::Sync => answer["pages"][0]["entries"][0]["position"]["seq"] == 2 && answer["done"] == true,
@@ -380,6 +394,8 @@ const fn kind_of(change: Action) -> &'static str {
         Action::Remove => "removed",
         Action::Leave => "left",
         Action::Close => "closed",
+        Action::Delete => "deletion",
+        Action::React => "reaction",
         same => same.name(),
     }
 }
@@ -389,8 +405,9 @@ const fn kind_of(change: Action) -> &'static str {
 fn a_route_that_is_none_of_the_functions_own_is_foreign() {
     let of_others =
         |function| Action::ALL.iter().filter(move |action| Function::answering(**action) != function).map(|action| action.name());
-    for function in [Function::Manage, Function::Look] {
-        for route in of_others(function).chain(["dance", "$default", function.name()]).map(Some).chain([None]) {
+    for function in [Function::Manage, Function::Look, Function::Send] {
+        let own = Some(function.name()).filter(|name| Action::from_name(name).is_none());
+        for route in of_others(function).chain(["dance", "$default"]).chain(own).map(Some).chain([None]) {
             let store = world_until(TOKEN_MS);
             let before = format!("{:?}", store.memory.state());
             let error = try_serve(&store, 0, function, on_route(socket_event(function), route)).unwrap_err();
@@ -449,8 +466,12 @@ fn a_request_that_is_refused_whole_is_an_error() {
         (Action::Role, change(group, json!({"user": "carol", "role": "admin"})), "no_member"),
         (Action::Settings, change("gNobodys", json!({"settings": {"locked": true}})), "not_found"),
         (Action::Close, change(lane().as_str(), json!({})), "forbidden"),
+        (Action::Edit, change(lane().as_str(), json!({"target": 2, "body": {"content_type": "text/plain", "text": "mine"}})), "forbidden"),
+        (Action::Delete, change(lane().as_str(), json!({"target": 2})), "forbidden"),
+        (Action::React, change(lane().as_str(), json!({"target": 1, "key": "+1", "change": "add"})), "no_message"),
         (Action::Info, json!({"conversations": []}), "bad_request"),
         (Action::Members, json!({"conversation": "gNobodys"}), "not_found"),
+        (Action::Prefs, json!({"conversation": "gNobodys", "prefs": {"pinned": true}}), "not_found"),
     ] {
         request.as_object_mut().unwrap().extend([("action".to_owned(), json!(action.name())), ("id".to_owned(), json!("1"))]);
         let answer = serve(&world(), 0, Function::answering(action), with_body(asking(action), &request.to_string()));
@@ -536,12 +557,14 @@ fn what_the_backend_does_not_answer_is_unavailable_with_the_requests_id() {
         (before, format!("{:?}", store.memory.state()))
     };
     let changes = [Action::Add, Action::Remove, Action::Leave, Action::Role, Action::Settings, Action::Close];
+    let amendments = [Action::Edit, Action::Delete, Action::React];
     for (action, method) in [
         (Action::Hello, "register"),
         (Action::Open, "read"),
         (Action::Create, "create"),
         (Action::Info, "descriptions"),
         (Action::Members, "members"),
+        (Action::Prefs, "prefer"),
         (Action::Send, "enqueue"),
         (Action::Sync, "inbox_rows"),
         (Action::History, "read_back"),
@@ -552,12 +575,13 @@ fn what_the_backend_does_not_answer_is_unavailable_with_the_requests_id() {
     ]
     .into_iter()
     .chain(changes.map(|action| (action, "change")))
+    .chain(amendments.map(|action| (action, "amend")))
     {
         answered_by(action, method);
     }
     // Without the deployment's item nothing is begun.
-    let need_it = [Action::Hello, Action::Open, Action::Create, Action::Send, Action::Sync, Action::Probe, Action::Ack, Action::Read];
-    for action in need_it.into_iter().chain(changes) {
+    let need_it = [Action::Hello, Action::Open, Action::Create, Action::Send, Action::Sync, Action::History, Action::Probe];
+    for action in need_it.into_iter().chain([Action::Ack, Action::Read]).chain(changes).chain(amendments) {
         let (before, after) = answered_by(action, "deployment");
         assert_eq!(before, after, "{}", action.name());
     }

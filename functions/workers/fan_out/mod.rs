@@ -1,10 +1,11 @@
 //! The queue's worker: delivers tasks to live connections. See [`chatlane_chat::workers::fan_out`].
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use chatlane_aws::{Backend, Conversations, Gateway, Log, Queue, Users};
+use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Queue, Users};
 use chatlane_chat::limit::DELIVERY_UNITS;
 use chatlane_chat::ports::{
-    Accounts, Clock, Connections, Deployments, Failure, FanOutQueue, Heads, Memberships, MessageLog, Meter, Outbound,
+    Accounts, Clock, Connections, Deployments, Failure, FanOutQueue, Heads, Inboxes as InboxesPort, Memberships, MessageLog, Meter,
+    Outbound,
 };
 use chatlane_chat::settings::Deployed;
 use chatlane_chat::workers::fan_out::{self, FanOutOutcome, Received};
@@ -18,7 +19,7 @@ use crate::limit::UserLimit;
 use crate::start::open_connection;
 
 /// The ports that it is given.
-pub type Ports = Backend<Log, Conversations, (), Users, Queue, Gateway>;
+pub type Ports = Backend<Log, Conversations, Inboxes, Users, Queue, Gateway>;
 
 /// What it is given.
 pub fn asks(env: &mut Environment) -> (PortsToBe<Ports>, Deployed, UserLimit) {
@@ -40,7 +41,7 @@ pub async fn run(env: Environment) -> Result<(), Error> {
 /// out again. After its last receive a message is in the dead-letter queue.
 pub async fn handle<P>(ports: &P, deployed: &Deployed, limit: &UserLimit, event: SqsEvent, ends_ms: u64) -> SqsBatchResponse
 where
-    P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock + Accounts + Meter,
+    P: MessageLog + Memberships + InboxesPort + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock + Accounts + Meter,
 {
     let deliver = |message: SqsMessage| async move {
         let (delivered, units) = ports.metered(deliver(ports, deployed, &message, time(ends_ms))).await;
@@ -85,7 +86,7 @@ fn time(ms: u64) -> UnixMillis {
 
 async fn deliver<P>(ports: &P, deployed: &Deployed, message: &SqsMessage, ends: UnixMillis) -> Result<FanOutOutcome, Failure>
 where
-    P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock,
+    P: MessageLog + Memberships + InboxesPort + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock,
 {
     let body = message.body.as_deref().unwrap_or_default();
     let task: Task =

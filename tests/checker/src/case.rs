@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::dump::{Entry, Kind, Tables};
+use crate::fold::Fold;
 use crate::history::{Device, History, Line, Sight, Status, What};
 use crate::standing::Standing;
 use crate::words::{Message, Name, Names, Position};
@@ -20,6 +21,8 @@ pub(crate) struct Case {
     restores: Vec<Restore>,
     /// Who belongs to each conversation at its end, where the log says so.
     standings: HashMap<Name, Standing>,
+    /// What was done to the messages of each conversation whose log has all its entries.
+    folds: HashMap<Name, Fold>,
 }
 
 /// Some answer has said that a message is there.
@@ -62,7 +65,8 @@ impl Case {
             places.entry(entry.message).or_insert(entry.position);
         }
         let standings = tables.logs.iter().filter_map(|(conversation, log)| Some((*conversation, standing(log)?))).collect();
-        let mut case = Self { names, history, tables, places, claims: vec![], restores: vec![], standings };
+        let folds = tables.logs.iter().filter(|(_, log)| is_whole(log)).map(|(conversation, log)| (*conversation, Fold::of(log))).collect();
+        let mut case = Self { names, history, tables, places, claims: vec![], restores: vec![], standings, folds };
         for (index, Line { number: line, what, .. }) in case.history.lines.iter().enumerate() {
             match what {
                 What::Outcome(outcome) => {
@@ -150,6 +154,11 @@ impl Case {
         self.standings.get(&conversation)
     }
 
+    /// What was done to the messages of a conversation, if its log has all its entries.
+    pub(crate) fn fold(&self, conversation: Name) -> Option<&Fold> {
+        self.folds.get(&conversation)
+    }
+
     /// Whether it is of two users, none of whom ever leaves.
     pub(crate) fn is_direct(&self, conversation: Name) -> bool {
         self.slot(conversation, 1).is_none_or(|first| matches!(first.kind, Kind::Created(_)))
@@ -176,12 +185,15 @@ impl Case {
     }
 }
 
+fn is_whole(log: &[Entry]) -> bool {
+    log.iter().map(|entry| entry.position.seq).eq(1..=log.len() as u64)
+}
+
 /// At the end of a log.
 fn standing(log: &[Entry]) -> Option<Standing> {
     let mut standing = Standing::of_first(log.first().filter(|first| first.position.seq == 1)?)?;
     // Nothing that is missing in a direct conversation changes who belongs to it.
-    let is_whole = log.iter().map(|entry| entry.position.seq).eq(1..=log.len() as u64);
-    let is_known = is_whole || log.iter().skip(1).all(|entry| matches!(entry.kind, Kind::Message(_) | Kind::Created(_)));
+    let is_known = is_whole(log) || log.iter().skip(1).all(|entry| matches!(entry.kind, Kind::Message(_) | Kind::Created(_)));
     log.iter().skip(1).try_for_each(|entry| standing.follow(entry))?;
     is_known.then_some(standing)
 }

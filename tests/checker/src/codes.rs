@@ -5,7 +5,7 @@ const OPEN: [&str; 8] =
     ["rate_limited", "busy", "unavailable", "anchor_stale", "anchor_unknown", "epoch_changed", "token_expired", "resync"];
 
 /// All others: this attempt stored nothing, and the same message will not be stored by another.
-const FOR_GOOD: [&str; 11] = [
+const FOR_GOOD: [&str; 14] = [
     "bad_request",
     "unknown_action",
     "upgrade_required",
@@ -17,6 +17,9 @@ const FOR_GOOD: [&str; 11] = [
     "members_full",
     "last_owner",
     "no_member",
+    "no_message",
+    "not_editable",
+    "reactions_full",
 ];
 
 /// Whether the list has it.

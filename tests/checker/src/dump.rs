@@ -1,6 +1,6 @@
 //! What is in the tables: the items of the dump, read. The attributes are those of the README.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
@@ -27,6 +27,38 @@ pub struct Tables {
     pub was: BTreeMap<(Name, Name), usize>,
     /// Users with sessions: the line, and the devices.
     pub sessions: BTreeMap<Name, (usize, Vec<Name>)>,
+    /// What was put beside messages, counted: by (conversation, seq of the message).
+    pub reactions: BTreeMap<(Name, u64), Counters>,
+    /// What each user has put beside a message: by (conversation, seq of the message, user), with the line.
+    pub reacted: BTreeMap<(Name, u64, Name), (BTreeSet<Name>, usize)>,
+    /// Every text that stands anywhere in the tables, but for names, taken as a body of `text/plain`, with the first line that has it.
+    pub texts: HashMap<Body, usize>,
+}
+
+/// What was put beside a message, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// The seq of the last entry that is counted.
+    pub to: u64,
+    /// Nothing is put there any more.
+    pub closed: bool,
+    /// By reaction.
+    pub counts: BTreeMap<Name, u64>,
+    /// Where in the dump.
+    pub line: usize,
+}
+
+/// A message as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// What it says.
+    pub body: Body,
+    /// The seq of the entry that it answers.
+    pub reply_to: Option<u64>,
+    /// The seq of the edit by which it says this.
+    pub edited: Option<u64>,
+    /// The seqs of all its edits.
+    pub edits: Vec<u64>,
 }
 
 /// One entry.
@@ -42,10 +74,23 @@ pub struct Entry {
     pub count: u64,
     /// What it is.
     pub kind: Kind,
+    /// What is left of what the conversation admits, if it says so.
+    pub bucket: Option<Bucket>,
     /// What it says about members and settings, if it does.
     pub facts: Option<Facts>,
     /// Where in the dump.
     pub line: usize,
+}
+
+/// What is left of what a conversation admits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Thousandths of a kilobyte.
+    pub tokens: u64,
+    /// By the clock of whoever left it so.
+    pub time: u64,
+    /// Kilobytes that come back in a second.
+    pub rate: u64,
 }
 
 /// What an entry is.
@@ -54,7 +99,15 @@ pub enum Kind {
     /// The creation of a direct conversation, with the members.
     Created(Vec<Name>),
     /// A message.
-    Message(Body),
+    Message(Said),
+    /// A message that was deleted.
+    Deleted,
+    /// The message in this slot says something else; without a body: it was deleted since.
+    Edit(u64, Option<Body>),
+    /// The message in this slot is deleted.
+    Deletion(u64),
+    /// Something is put beside the message in this slot (`true`), or taken away.
+    Reaction(u64, Name, bool),
     /// The creation of a group, with the members.
     GroupCreated(Vec<Name>, Settings),
     /// These are members from here on.
@@ -79,6 +132,10 @@ impl Kind {
         Some(match self {
             Self::Created(_) => "created",
             Self::Message(_) => "message",
+            Self::Deleted => "deleted",
+            Self::Edit(..) => "edit",
+            Self::Deletion(_) => "deletion",
+            Self::Reaction(..) => "reaction",
             Self::GroupCreated(..) => "group_created",
             Self::Added(_) => "added",
             Self::Removed(_) => "removed",
@@ -90,7 +147,15 @@ impl Kind {
         })
     }
 
-    /// Of a change of a group, in the words of the wire. `None`: there is something in them that this program does not know.
+    /// The message that it is done to.
+    pub const fn target(&self) -> Option<u64> {
+        match self {
+            Self::Edit(target, _) | Self::Deletion(target) | Self::Reaction(target, ..) => Some(*target),
+            _ => None,
+        }
+    }
+
+    /// In the words of the wire. `None`: there is something in them that this program does not know.
     fn of_words(kind: &str, words: &str, names: &mut Names) -> Option<Self> {
         let Value::Object(said) = serde_json::from_str::<Value>(words).ok()? else { return None };
         let fields = Fields(&said);
@@ -111,6 +176,26 @@ impl Kind {
             "role" => (Self::Role(names.name(fields.text("user").ok()?), Role::of_word(fields.text("role").ok()?)?), 3),
             "settings" => (Self::Settings(settings()?), 2),
             "closed" => (Self::Closed, 1),
+            "message" => {
+                let (reply_to, edited) = (fields.maybe_number("reply_to").ok()?, fields.maybe_number("edited").ok()?);
+                let mentions = fields.get("mentions").is_some();
+                let more = usize::from(reply_to.is_some()) + usize::from(edited.is_some()) + usize::from(mentions);
+                (Self::Message(Said { body: fields.body("body").ok()?, reply_to, edited, edits: vec![] }), 2 + more)
+            }
+            "deleted" => (Self::Deleted, 1),
+            "edit" => {
+                let body = fields.maybe_body("body").ok()?;
+                (Self::Edit(fields.number("target").ok()?, body), 2 + usize::from(body.is_some()))
+            }
+            "deletion" => (Self::Deletion(fields.number("target").ok()?), 2),
+            "reaction" => {
+                let adds = match fields.text("change").ok()? {
+                    "add" => true,
+                    "remove" => false,
+                    _ => return None,
+                };
+                (Self::Reaction(fields.number("target").ok()?, names.name(fields.text("key").ok()?), adds), 4)
+            }
             _ => return None,
         };
         (fields.names().count() == fields_known).then_some(read)
@@ -134,6 +219,8 @@ pub struct Facts {
     pub sum: Option<u64>,
     /// What holds, if this program knows all of it.
     pub policy: Option<Policy>,
+    /// The messages of whoever opened a direct conversation, while the other has written nothing.
+    pub unanswered: Option<u64>,
 }
 
 /// What a conversation is called; empty: nothing.
@@ -196,6 +283,9 @@ pub fn parse(text: &str, names: &mut Names) -> Result<Tables, Malformed> {
     let mut tables = Tables::default();
     objects("dump", text, |line, fields| {
         let item = Item { fields: fields.object("item")?, line };
+        // Names may be words, too.
+        let others = item.fields.0.iter().filter(|(name, _)| !["c", "u", "i", "k"].contains(&name.as_str()));
+        others.for_each(|(_, value)| texts(value, line, &mut tables.texts));
         match fields.text("table")? {
             "log" => tables.log(item, names),
             "conversations" => tables.conversation(item, names),
@@ -223,9 +313,12 @@ impl Tables {
                     Some(text) => ("text", text),
                     None => ("data", item.value("d", "B")?),
                 };
-                Kind::Message(Body::of(item.text("ct")?, form, content))
+                Kind::Message(Said { body: Body::of(item.text("ct")?, form, content), reply_to: None, edited: None, edits: vec![] })
             }
-            kind => item.maybe("W", "S")?.and_then(|words| Kind::of_words(kind, words, names)).unwrap_or(Kind::Other),
+            kind => match item.maybe("W", "S")?.and_then(|words| Kind::of_words(kind, words, names)).unwrap_or(Kind::Other) {
+                Kind::Message(said) => Kind::Message(Said { edits: item.maybe_numbers("E")?, ..said }),
+                other => other,
+            },
         };
         let entry = Entry {
             position: item.position()?,
@@ -233,6 +326,7 @@ impl Tables {
             time: item.number("t")?,
             count: item.number("n")?,
             kind,
+            bucket: item.bucket()?,
             facts: item.facts()?,
             line: item.line,
         };
@@ -256,6 +350,12 @@ impl Tables {
                     self.members.insert((conversation, names.name(&decoded(user)?)), item.row("r")?);
                 } else if let Some(user) = key.strip_prefix("left#") {
                     self.left.insert((conversation, names.name(&decoded(user)?)), (item.spans()?, line));
+                } else if key.starts_with("reactions#") {
+                    self.reactions.insert((conversation, item.number("s")?), item.counters(names)?);
+                } else if let Some((target, user)) = key.strip_prefix("reaction#").and_then(|key| key.split_once('#')) {
+                    let target = target.parse().map_err(|_| format!("`{key}` names no seq"))?;
+                    let own = item.texts("r")?.into_iter().map(|key| names.name(key)).collect();
+                    self.reacted.insert((conversation, target, names.name(&decoded(user)?)), (own, line));
                 }
             }
         }
@@ -329,6 +429,31 @@ impl<'a> Item<'a> {
         self.maybe(name, "N")?.map(|_| self.number(name)).transpose()
     }
 
+    fn maybe_numbers(self, name: &str) -> Result<Vec<u64>, String> {
+        let Some(list) = self.fields.get(name) else { return Ok(vec![]) };
+        let list = list.get("L").and_then(Value::as_array);
+        let numbers = list.and_then(|list| list.iter().map(|number| number.get("N")?.as_str()?.parse().ok()).collect());
+        numbers.ok_or_else(|| format!("attribute `{name}` is not a list of numbers"))
+    }
+
+    fn bucket(self) -> Result<Option<Bucket>, String> {
+        let policy = self.fields.maybe_object("p")?.map(|policy| policy.object("M")).transpose()?;
+        let rate = policy.map(|fields| Item { fields, line: self.line }.maybe_number("r")).transpose()?.flatten();
+        let (Some(tokens), Some(rate)) = (self.maybe_number("bk")?, rate) else { return Ok(None) };
+        Ok(Some(Bucket { tokens, time: self.number("bt")?, rate }))
+    }
+
+    fn counters(self, names: &mut Names) -> Result<Counters, String> {
+        let closed = self.fields.get("x").and_then(|closed| closed.get("BOOL")).and_then(Value::as_bool).unwrap_or_default();
+        let mut counters = Counters { to: self.number("t")?, closed, counts: BTreeMap::new(), line: self.line };
+        let all = self.fields.object("r")?.object("M")?;
+        for key in all.names() {
+            let count = Item { fields: all.object(key)?.object("M")?, line: self.line }.number("n")?;
+            counters.counts.insert(names.name(key), count);
+        }
+        Ok(counters)
+    }
+
     /// There if the last change of members is.
     fn facts(self) -> Result<Option<Facts>, String> {
         let Some(changed) = self.maybe_number("mc")? else { return Ok(None) };
@@ -340,6 +465,7 @@ impl<'a> Item<'a> {
             removed: self.number("rm")?,
             sum: self.maybe_number("ms")?,
             policy: self.fields.maybe_object("p")?.and_then(|policy| Policy::read(policy.object("M").ok()?)),
+            unanswered: self.maybe_number("un")?,
         }))
     }
 
@@ -369,6 +495,23 @@ impl<'a> Item<'a> {
         let number: u128 = self.number(name)?;
         let part = |part: u128| u64::try_from(part).map_err(|_| format!("attribute `{name}` is no cursor"));
         Ok(Position { epoch: part(number / EPOCH_WEIGHT)?, seq: part(number % EPOCH_WEIGHT)? })
+    }
+}
+
+/// Every text in a value, and in the objects that a text is the JSON of.
+fn texts(value: &Value, line: usize, found: &mut HashMap<Body, usize>) {
+    match value {
+        Value::String(text) => {
+            found.entry(Body::of("text/plain", "text", text)).or_insert(line);
+            if text.starts_with('{')
+                && let Ok(said) = serde_json::from_str(text)
+            {
+                texts(&said, line, found);
+            }
+        }
+        Value::Array(all) => all.iter().for_each(|value| texts(value, line, found)),
+        Value::Object(fields) => fields.values().for_each(|value| texts(value, line, found)),
+        _ => {}
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Device {
 }
 
 /// An entry as a device has it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Sight {
     /// Where.
     pub place: (Name, Position),
@@ -52,6 +52,42 @@ pub struct Sight {
     /// Messages up to it.
     pub count: Option<u64>,
     /// What it says.
+    pub body: Option<Body>,
+    /// The message that it is done to.
+    pub target: Option<u64>,
+    /// The entry that it answers.
+    pub reply_to: Option<u64>,
+    /// The edit by which it says this.
+    pub edited: Option<u64>,
+    /// The last reaction that is counted there.
+    pub reacted: Option<u64>,
+    /// What stands beside it: each with its count, and whether it is the user's own, where that is known.
+    pub reactions: Vec<(Name, u64, Option<bool>)>,
+}
+
+/// What an entry that came to a device tells of others.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// Where.
+    pub position: Position,
+    /// What it was told as.
+    pub kind: Name,
+    /// The message that it is done to.
+    pub target: Option<u64>,
+    /// The entry that it answers.
+    pub reply_to: Option<u64>,
+    /// The edit by which it says what it says.
+    pub edited: Option<u64>,
+}
+
+/// What somebody asked to be done to a message, or to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The kind of entry.
+    pub kind: Name,
+    /// Of an edit, a deletion, a reaction: the message.
+    pub target: Option<u64>,
+    /// Of an edit.
     pub body: Option<Body>,
 }
 
@@ -130,14 +166,14 @@ pub enum What {
     Restart { has: Option<Vec<Stretch>>, outbox: Option<Vec<Message>> },
     /// `open` or `create` left the device.
     Open { id: Name },
-    /// A change of a group left the device: the kind of entry that it asks for.
-    Change { request: Option<Name>, message: Message, kind: Name },
-    /// Entries came to the device, whatever it does with them.
-    Received { conversation: Name, positions: Vec<Position> },
+    /// A change of a group, or of a message, left the device.
+    Change { request: Option<Name>, message: Message, asked: Asked },
+    /// Entries came to the device, whatever it does with them; and what some of them tell of others.
+    Received { conversation: Name, positions: Vec<Position>, told: Vec<Told> },
     /// `open` was answered.
     Opened { conversation: Name, head: Position },
-    /// A message is in the outbox, durably.
-    Composed(Message),
+    /// A message, or a change of this one, is in the outbox, durably.
+    Composed(Message, Option<u64>),
     /// `send` left the device.
     Attempt { request: Option<Name>, messages: Vec<(Message, Body)> },
     /// An answer for one message.
@@ -255,9 +291,16 @@ impl Reading<'_> {
             }
             "open" => What::Open { id: self.name("id")? },
             "opened" => What::Opened { conversation: self.name("conversation")?, head: fields.position("head")? },
-            "change" => What::Change { request: self.maybe_name("request")?, message: self.message(fields)?, kind: self.name("kind")? },
-            "received" => What::Received { conversation: self.name("conversation")?, positions: fields.positions("positions")? },
-            "composed" => What::Composed(self.message(fields)?),
+            "change" => {
+                let asked = Asked { kind: self.name("kind")?, target: fields.maybe_number("target")?, body: fields.maybe_body("body")? };
+                What::Change { request: self.maybe_name("request")?, message: self.message(fields)?, asked }
+            }
+            "received" => {
+                let told = fields.maybe_objects("told")?.unwrap_or_default();
+                let told = told.into_iter().map(|told| self.told(told)).collect::<Result<_, _>>()?;
+                What::Received { conversation: self.name("conversation")?, positions: fields.positions("positions")?, told }
+            }
+            "composed" => What::Composed(self.message(fields)?, fields.maybe_number("target")?),
             "attempt" => self.attempt()?,
             "result" => What::Outcome(self.outcome()?),
             "shown" => What::Shown(self.sight(None, fields)?),
@@ -365,6 +408,31 @@ impl Reading<'_> {
             time: fields.maybe_number("time_ms")?,
             count: fields.maybe_number("count")?,
             body: fields.maybe_body("body")?,
+            target: fields.maybe_number("target")?,
+            reply_to: fields.maybe_number("reply_to")?,
+            edited: fields.maybe_number("edited")?,
+            reacted: fields.maybe_number("reactions_to")?,
+            reactions: fields
+                .maybe_objects("reactions")?
+                .unwrap_or_default()
+                .into_iter()
+                .map(|one| self.reaction(one))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn reaction(&mut self, fields: Fields<'_>) -> Result<(Name, u64, Option<bool>), String> {
+        let mine = fields.get("mine").map(|mine| mine.as_bool().ok_or("`mine` is neither true nor false")).transpose()?;
+        Ok((self.names.name(fields.text("key")?), fields.number("count")?, mine))
+    }
+
+    fn told(&mut self, fields: Fields<'_>) -> Result<Told, String> {
+        Ok(Told {
+            position: fields.position("position")?,
+            kind: self.names.name(fields.text("kind")?),
+            target: fields.maybe_number("target")?,
+            reply_to: fields.maybe_number("reply_to")?,
+            edited: fields.maybe_number("edited")?,
         })
     }
 

@@ -2,7 +2,8 @@
 //!
 //! It shares no code with what it judges, so that no fault can hide in both. The formats of its inputs, and what it cannot see, are in
 //! `README.md`. One module for each group of guarantees: `log` (L1, L2, L3, count), `order` (L5), `delivery` (D1), `quiescence` (L4, D2,
-//! live), `cursors` (C1), `members` (M1), `rights` (R1). None of them loops over lines within lines: what they compare they look up.
+//! live), `cursors` (C1), `members` (M1), `messages` (what is done to messages: L1, M1,
+//! D2, count), `rights` (R1). None of them loops over lines within lines: what they compare they look up.
 
 mod case;
 mod codes;
@@ -10,9 +11,11 @@ mod cursors;
 mod delivery;
 mod dump;
 mod fields;
+mod fold;
 mod history;
 mod log;
 mod members;
+mod messages;
 mod order;
 mod policy;
 mod quiescence;
@@ -37,6 +40,7 @@ pub fn judge(history: &str, dump: &str) -> Result<Verdict, Malformed> {
     quiescence::judge(&case, &counts, &phones, &mut verdict);
     cursors::judge(&case, &mut verdict);
     members::judge(&case, &mut verdict);
+    messages::judge(&case, &phones, &mut verdict);
     rights::judge(&case, &mut verdict);
     Ok(verdict.sorted())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::case::{Case, Claim, Fate};
 use crate::dump::{Entry, Kind};
-use crate::history::{Sight, What};
+use crate::history::{Asked, Sight, What};
 use crate::verdict::{Check, Excuse, Lines, Verdict};
 use crate::words::{Body, Message, Name, Position};
 
@@ -63,7 +63,7 @@ impl Counts {
 
 fn counted(log: &[Entry]) -> Vec<u64> {
     let messages = log.iter().scan(0, |messages, entry| {
-        *messages += u64::from(matches!(entry.kind, Kind::Message(_)));
+        *messages += u64::from(matches!(entry.kind, Kind::Message(_) | Kind::Deleted));
         Some(*messages)
     });
     messages.collect()
@@ -218,14 +218,28 @@ fn sights(case: &Case, counts: &Counts, lost: &HashSet<(Name, Position)>, verdic
 
 /// In what an entry on a device differs from the stored one.
 fn difference(case: &Case, sight: &Sight, stored: &Entry) -> Option<&'static str> {
-    let body = if let Kind::Message(body) = &stored.kind { Some(*body) } else { None };
-    let other = |seen: Option<&str>, stored: Option<&str>| seen.is_some() && stored.is_some() && seen != stored;
+    let says = |by| case.fold(stored.message.conversation).and_then(|fold| fold.done(stored.position.seq)?.says(by));
+    // What it said before somebody edited it is in the log no more, or in an earlier edit.
+    let body = match (&stored.kind, sight.edited) {
+        // … or of an edit.
+        (Kind::Message(_), Some(_)) if case.is_restored() => None,
+        (Kind::Message(said), by) if by == said.edited => Some(said.body),
+        (Kind::Message(_), Some(by)) => says(by),
+        (Kind::Edit(_, body), _) => *body,
+        _ => None,
+    };
+    // A device keeps what a restore has taken back of a deletion.
+    let was_deleted = |seen: &str| case.is_restored() && seen == "deleted" && matches!(stored.kind, Kind::Message(_));
+    let has_become = |seen: &str| seen == "hidden" || (seen, &stored.kind) == ("message", &Kind::Deleted) || was_deleted(seen);
+    let other = |seen: Option<&str>, stored: Option<&str>| seen.is_some_and(|seen| !has_become(seen)) && stored.is_some() && seen != stored;
     if sight.sender != stored.message.sender {
         Some("sender")
     } else if sight.id != stored.message.id {
         Some("id")
     } else if other(sight.kind.map(|kind| case.text(kind)), stored.kind.word()) {
         Some("kind")
+    } else if sight.target.is_some() && sight.target != stored.kind.target() {
+        Some("target")
     } else if sight.body.is_some_and(|seen| body.is_some_and(|stored: Body| stored != seen)) {
         Some("body")
     } else {
@@ -257,8 +271,12 @@ fn statuses(case: &Case, counts: &Counts, verdict: &mut Verdict) {
 fn bodies(case: &Case, verdict: &mut Verdict) {
     let mut sent: HashMap<Message, Vec<(Body, usize)>> = HashMap::new();
     for (_, line, _) in case.of_devices() {
-        let What::Attempt { messages, .. } = &line.what else { continue };
-        for (message, body) in messages {
+        let messages = match &line.what {
+            What::Attempt { messages, .. } => messages.clone(),
+            What::Change { message, asked: Asked { body: Some(body), .. }, .. } => vec![(*message, *body)],
+            _ => continue,
+        };
+        for (message, body) in &messages {
             let bodies = sent.entry(*message).or_default();
             if bodies.iter().all(|(known, _)| known != body) {
                 bodies.push((*body, line.number));
@@ -266,7 +284,12 @@ fn bodies(case: &Case, verdict: &mut Verdict) {
         }
     }
     for entry in case.tables.logs.values().flatten() {
-        let (Kind::Message(stored), Some(bodies)) = (&entry.kind, sent.get(&entry.message)) else { continue };
+        let stored = match &entry.kind {
+            Kind::Message(said) if said.edited.is_none() => &said.body, // else what it says is an edit's
+            Kind::Edit(_, Some(body)) => body,
+            _ => continue,
+        };
+        let Some(bodies) = sent.get(&entry.message) else { continue };
         let lines = Lines::dump([entry.line]).and_history(bodies.iter().map(|(_, line)| *line));
         verdict.check(Check::Sent, bodies.iter().any(|(body, _)| body == stored), lines, || {
             format!("{} is stored with a body that was never sent", case.message(&entry.message))

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::case::{Case, Fate};
 use crate::dump::{Entry, Row};
+use crate::fold::Fold;
 use crate::history::What;
 use crate::standing::{Member, Standing};
 use crate::verdict::{Check, Excuse, Lines, Verdict};
@@ -39,16 +40,18 @@ pub(crate) fn judge(case: &Case, verdict: &mut Verdict) {
 fn entries(case: &Case, log: &[Entry], sums: &mut Sums, verdict: &mut Verdict) {
     let Some((first, others)) = log.split_first() else { return };
     let Some(mut standing) = Standing::of_first(first) else { return };
+    let mut fold = Fold::default();
     sender(case, &standing, first, verdict);
     facts(case, &standing, first, sums, verdict);
     for entry in others {
         if sender(case, &standing, entry, verdict) {
-            let forbidden = standing.forbids(entry);
+            let forbidden = standing.forbids(entry).or_else(|| fold.forbids(&standing, entry));
             verdict.check(Check::Permitted, forbidden.is_none(), Lines::dump([entry.line]), || {
                 let why = forbidden.unwrap_or_default();
                 format!("{} was not permitted: {why}", case.at(entry.message.conversation, entry.position))
             });
         }
+        fold.follow(entry);
         if standing.follow(entry).is_none() {
             return;
         }
@@ -152,7 +155,7 @@ fn readers(case: &Case, verdict: &mut Verdict) {
 /// Whatever a device makes of it.
 fn received(case: &Case, verdict: &mut Verdict) {
     for (_, line, device) in case.of_devices() {
-        let What::Received { conversation, positions } = &line.what else { continue };
+        let What::Received { conversation, positions, .. } = &line.what else { continue };
         let Some(standing) = judged(case, *conversation) else { continue };
         for position in positions {
             let may = may_see(case, standing, device.user, (*conversation, *position));

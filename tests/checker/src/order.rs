@@ -1,4 +1,4 @@
-//! L5: the messages of a device stand in a log in the order in which it attempted them first.
+//! L5: the messages of a device, and what it does to messages, stand in a log in the order in which it attempted them first.
 //!
 //! Exempt is what the guarantee exempts: a message that was refused for good, or given up, and got in all the same by an attempt whose
 //! outcome was not known; and one that a restore had taken back, and that was repeated behind others.
@@ -15,9 +15,19 @@ pub(crate) fn judge(case: &Case, verdict: &mut Verdict) {
     let exempt = exempt(case);
     let mut attempted: HashSet<(Device, Message)> = HashSet::new();
     let mut last: HashMap<(Device, Name), (Position, Message, usize)> = HashMap::new();
+    let mut composed: HashSet<(Device, Message)> = HashSet::new();
     for (_, line, device) in case.of_devices() {
-        let What::Attempt { messages, .. } = &line.what else { continue };
-        for (message, _) in messages {
+        let messages: Vec<Message> = match &line.what {
+            What::Composed(message, _) => {
+                composed.insert((device, *message));
+                continue;
+            }
+            What::Attempt { messages, .. } => messages.iter().map(|(message, _)| *message).collect(),
+            // Only what waits in an outbox keeps its order.
+            What::Change { message, .. } if composed.contains(&(device, *message)) => vec![*message],
+            _ => continue,
+        };
+        for message in &messages {
             let Some(place) = case.place(message) else { continue };
             if !attempted.insert((device, *message)) {
                 continue;

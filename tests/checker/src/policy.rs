@@ -109,8 +109,12 @@ pub struct Policy {
 /// What a member does by an entry.
 #[derive(Clone, Copy, Debug)]
 pub enum Deed {
-    /// Sends a message.
+    /// Sends a message, or edits one.
     Send,
+    /// Reacts to a message, or deletes an own one.
+    Touch,
+    /// Deletes somebody else's message.
+    Moderate,
     /// Adds members.
     Add,
     /// Removes a member of this role.
@@ -156,6 +160,8 @@ impl Policy {
             && !is_kept_back
             && match deed {
                 Deed::Send => role >= self.send,
+                Deed::Touch => true,
+                Deed::Moderate => role >= Role::Moderator,
                 Deed::Add => reaches(self.add),
                 Deed::Remove(of) => role >= Role::Moderator && of < role,
                 Deed::Give(from, to) => reaches(self.manage) && from < role && (to < role || role == Role::Owner && to == Role::Owner),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::case::{Case, Fate};
 use crate::delivery::{Connection, Phone};
+use crate::dump::Kind;
 use crate::history::{Device, Status, What};
 use crate::log::Counts;
 use crate::verdict::{Check, Excuse, Lines, Verdict};
@@ -103,11 +104,13 @@ type Open = BTreeMap<Message, usize>;
 fn settled(case: &Case, quiescent: usize, connected: &HashMap<Device, &Phone>, verdict: &mut Verdict) {
     let mut open: HashMap<Device, Open> = HashMap::new();
     let mut rows: HashMap<Device, BTreeSet<Message>> = HashMap::new();
+    let mut targets: HashMap<Message, u64> = HashMap::new();
     for (index, line, device) in case.of_devices() {
         let of_device = open.entry(device).or_default();
         match &line.what {
             _ if index > quiescent => {}
-            What::Composed(message) => {
+            What::Composed(message, target) => {
+                targets.extend(target.map(|target| (*message, target)));
                 rows.entry(device).or_default().insert(*message);
                 of_device.insert(*message, line.number);
             }
@@ -120,15 +123,15 @@ fn settled(case: &Case, quiescent: usize, connected: &HashMap<Device, &Phone>, v
                 }
             }
             What::Outcome(outcome) => match outcome.status {
-                Status::Acknowledged(_) | Status::Found(_) => drop(of_device.remove(&outcome.message)),
-                Status::Conflict(_) | Status::Refused(_) | Status::NotAttempted | Status::Unchanged => {}
+                Status::Acknowledged(_) | Status::Found(_) | Status::Unchanged => drop(of_device.remove(&outcome.message)),
+                Status::Conflict(_) | Status::Refused(_) | Status::NotAttempted => {}
             },
             What::Shown(sight) | What::Older(sight) => {
                 of_device.remove(&Message { conversation: sight.place.0, sender: sight.sender, id: sight.id });
             }
             What::GivenUp(message) => drop(of_device.remove(message)),
             What::Restart { outbox: Some(outbox), .. } => {
-                vanished(case, of_device, outbox, line.number, verdict);
+                vanished(case, (of_device, &targets), outbox, line.number, verdict);
                 *of_device = outbox.iter().map(|message| (*message, line.number)).collect();
             }
             _ => {}
@@ -156,10 +159,11 @@ fn settled(case: &Case, quiescent: usize, connected: &HashMap<Device, &Phone>, v
     }
 }
 
-/// A row leaves the outbox only when its message is in the log, or was, or is given up.
-fn vanished(case: &Case, open: &Open, outbox: &[Message], line: usize, verdict: &mut Verdict) {
+/// A row leaves the outbox only when its message is in the log, or was, or is given up; or what it was about is deleted.
+fn vanished(case: &Case, (open, targets): (&Open, &HashMap<Message, u64>), outbox: &[Message], line: usize, verdict: &mut Verdict) {
     for (message, told) in open.iter().filter(|(message, _)| !outbox.contains(message)) {
-        let holds = case.place(message).is_some() || case.is_restored();
+        let done = targets.get(message).and_then(|target| case.fold(message.conversation)?.done(*target));
+        let holds = case.place(message).is_some() || case.is_restored() || done.is_some_and(|done| done.deleted.is_some());
         verdict.check(Check::Settled, holds, Lines::history([*told, line]), || {
             format!("{} has left the outbox and is not in the log", case.message(message))
         });
@@ -185,7 +189,8 @@ fn unread(case: &Case, counts: &Counts, connected: &HashMap<Device, &Phone>, ver
             let Some((unread, count)) = kept.unread.zip(counts.at(case, kept.conversation, kept.have)) else { continue };
             let read = case.tables.inboxes.get(&(device.user, kept.conversation)).and_then(|row| row.read);
             let expected = count.saturating_sub(read.map_or(0, |(_, count)| count));
-            let is_exact = alone && case.standing(kept.conversation).is_some_and(|standing| standing.is_direct);
+            let log = case.tables.logs.get(&kept.conversation).map(Vec::as_slice).unwrap_or_default();
+            let is_exact = alone && log.iter().skip(1).all(|entry| matches!(entry.kind, Kind::Message(_) | Kind::Deleted));
             let holds = if is_exact { unread == expected } else { (expected..=count).contains(&unread) };
             verdict.check(Check::Unread, holds, Lines::history([line.number]), || {
                 format!("{unread} messages of {} are shown as unread: there are {expected}", case.text(kept.conversation))

@@ -47,7 +47,7 @@ struct Sent {
     refused: HashMap<Message, HashSet<(usize, Name)>>,
     /// Users and the ids that they gave to `open`.
     opened: HashSet<(Name, Name)>,
-    /// Changes of groups, and the kinds of entries that they asked for.
+    /// Changes of groups and of messages, and the kinds of entries that they asked for.
     changes: HashMap<Message, Vec<Name>>,
 }
 
@@ -67,9 +67,9 @@ impl Sent {
                 What::Open { id } => {
                     sent.opened.insert((device.user, *id));
                 }
-                What::Change { request, message, kind } => {
+                What::Change { request, message, asked } => {
                     sent.attempts.entry(*message).or_default().push((life, *request));
-                    sent.changes.entry(*message).or_default().push(*kind);
+                    sent.changes.entry(*message).or_default().push(asked.kind);
                 }
                 What::Attempt { request, messages } => {
                     for (message, _) in messages {
@@ -99,7 +99,7 @@ fn forged(case: &Case, sent: &Sent, verdict: &mut Verdict) {
         let message = &entry.message;
         let by_its_sender = match entry.kind {
             Kind::Created(_) | Kind::GroupCreated(..) => sent.opened.contains(&(message.sender, message.id)),
-            Kind::Message(_) => sent.attempts.contains_key(message),
+            Kind::Message(_) | Kind::Deleted => sent.attempts.contains_key(message),
             Kind::Other => continue,
             _ => sent.changes.get(message).is_some_and(|kinds| kinds.iter().any(|kind| entry.kind.word() == Some(case.text(*kind)))),
         };

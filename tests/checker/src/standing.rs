@@ -40,6 +40,9 @@ pub(crate) struct Standing {
     changed: u64,
     settings: u64,
     removed: u64,
+    opener: Name,
+    /// The opener's messages in a direct conversation, while the other has written nothing.
+    unanswered: Option<u64>,
 }
 
 impl Standing {
@@ -63,6 +66,8 @@ impl Standing {
             changed: seq,
             settings: 0,
             removed: 0,
+            opener: first.message.sender,
+            unanswered: settings.is_none().then_some(0),
         };
         if let Some(settings) = settings {
             standing.set(settings, seq);
@@ -99,7 +104,10 @@ impl Standing {
             (1..=most).contains(&users.len()) && distinct.len() == users.len()
         };
         match &entry.kind {
-            Kind::Message(_) if !may(Deed::Send) => NO_RIGHT,
+            Kind::Message(_) | Kind::Deleted if !may(Deed::Send) => NO_RIGHT,
+            Kind::Message(said) if said.reply_to.is_some_and(|target| !self.is_before(sender, target, entry)) => {
+                Some("what it answers is not there")
+            }
             Kind::Added(_) if !may(Deed::Add) => NO_RIGHT,
             Kind::Added(users) if !are_some(users, ADDED_MAX) => Some("too many or none are added"),
             Kind::Added(users) if users.iter().any(|user| self.members.contains_key(user)) => Some("who is added is a member"),
@@ -137,6 +145,11 @@ impl Standing {
         }
     }
 
+    /// Whether this user may see the entry there, and it is before this one.
+    pub(crate) fn is_before(&self, user: Name, target: u64, entry: &Entry) -> bool {
+        self.members.get(&user).is_some_and(|member| target >= member.from) && target < entry.position.seq
+    }
+
     /// Whether they set something, and nothing that is set.
     fn differ(&self, settings: &Settings) -> bool {
         let Policy { locked, send, add, manage, all, .. } = self.policy;
@@ -161,8 +174,18 @@ impl Standing {
     pub(crate) fn follow(&mut self, entry: &Entry) -> Option<()> {
         let (position, sender) = (entry.position, entry.message.sender);
         let seq = position.seq;
+        self.unanswered = self.unanswered.filter(|_| sender == self.opener);
+        if matches!(entry.kind, Kind::Message(_) | Kind::Deleted) {
+            self.unanswered = self.unanswered.map(|before| before + 1);
+        }
         match &entry.kind {
-            Kind::Message(_) | Kind::Created(_) | Kind::GroupCreated(..) => {}
+            Kind::Message(_)
+            | Kind::Deleted
+            | Kind::Edit(..)
+            | Kind::Deletion(_)
+            | Kind::Reaction(..)
+            | Kind::Created(_)
+            | Kind::GroupCreated(..) => {}
             Kind::Other => return None,
             Kind::Added(users) => {
                 let from = if self.policy.all { 1 } else { seq };
@@ -219,6 +242,8 @@ impl Standing {
             Some("last change of settings")
         } else if facts.removed != self.removed {
             Some("last removal")
+        } else if facts.unanswered != self.unanswered {
+            Some("number of messages without an answer")
         } else if facts.policy.is_some_and(|policy| policy != self.policy) {
             Some("policy")
         } else {
@@ -230,6 +255,13 @@ impl Standing {
     pub(crate) fn may_see(&self, user: Name, seq: u64) -> bool {
         let now = self.members.get(&user).is_some_and(|member| seq >= member.from);
         now || self.left.get(&user).into_iter().flatten().any(|span| (span.from..=span.end.seq).contains(&seq))
+    }
+
+    /// The spans in which this user may see the entry with this seq: the first seq of each, and its last where it has ended.
+    pub(crate) fn spans(&self, user: Name, seq: u64) -> impl Iterator<Item = (u64, u64)> {
+        let now = self.members.get(&user).map(|member| (member.from, u64::MAX));
+        let left = self.left.get(&user).into_iter().flatten().map(|span| (span.from, span.end.seq));
+        now.into_iter().chain(left).filter(move |(from, end)| (*from..=*end).contains(&seq))
     }
 
     /// Whether a log that goes up to this seq is one that this user may know of.

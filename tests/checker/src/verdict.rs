@@ -75,18 +75,21 @@ checks! {
     Sent: L1, "stored bodies: what their sender sent";
     LostAlike: L1, "entries that a restore took back: the same for everybody";
     Titles: L1, "titles and metadata in the tables: what their log has set";
+    Amended: L1, "messages in the tables: what edits and deletions have made of them";
+    Words: L1, "words of messages that were deleted: nowhere in the tables";
     HeadsExist: L1, "heads, in the tables and as told: entries";
     NoneTakenBack: L1, "entries that live devices have at quiescence: none that a restore took back";
     OneEntry: L2, "entries: the only one of their message";
     OneAnswer: L2, "answers with a position: that of the message's entry";
     Durable: L3, "acknowledgements: of entries that are stored";
     Begun: L4, "logs with entries that their senders were told of: the head has reached them at quiescence";
-    Order: L5, "messages in the log: behind those that their device attempted before";
+    Order: L5, "messages in the log, and what is done to them: behind what their device attempted before";
     Consecutive: D1, "entries shown: right behind the one before, once";
     Restarts: D1, "conversations over a restart: without a repeat or a loss";
     Skips: D1, "skips: forward";
     RollBacks: D1, "roll-backs: after a restore";
     Transcripts: D1, "transcripts at the end: consecutive, with all that was shown";
+    Held: D2, "messages on live devices at quiescence: as edits, deletions and reactions have made them";
     Everything: D2, "conversations of live devices at quiescence: up to the head";
     CursorsExist: C1, "cursors, in the tables, told and taken: at entries";
     CursorsTold: C1, "cursors, in the tables and shown: as far as a device told, at most";
@@ -98,6 +101,7 @@ checks! {
     Facts: M1, "what entries tell of members and settings: what their log makes it";
     Readers: M1, "entries and heads that a device was shown: of its user's time as a member";
     Received: M1, "entries that came to a device: of its user's time as a member";
+    ToldOf: M1, "entries about messages, as a device was told them: of its user's part of the log";
     Rows: M1, "members: with their two rows, as the log made them";
     Left: M1, "users who left: with their spans, and without rows";
     Forged: R1, "entries: sent by a device of their sender";
@@ -108,7 +112,9 @@ checks! {
     StrangersRows: R1, "rows in the tables: of members and of devices in the history";
     StoredCounts: Count, "counts in the tables: messages up to there";
     ToldCounts: Count, "counts as told: messages up to there";
+    Reactions: Count, "reactions in the tables: each user's once";
     Unread: Count, "unread at the end, on live devices: the count less the count that was read";
+    Admitted: Count, "what entries leave of what their conversation admits: what was there, less what each takes";
     ReadAtJoining: Count, "members of groups: have read what was there when they joined";
     Settled: Live, "messages of connected devices at quiescence: acknowledged, met or given up";
     CaughtUp: Live, "connected devices at quiescence: nothing left to catch up with";
@@ -125,6 +131,10 @@ pub enum Excuse {
     OutOfOrder,
     /// A log has an entry of an unknown kind, so that its members are not known.
     MembersUnknown,
+    /// Edits, deletions and reactions that a restore took back stay applied on devices.
+    KeptOverARestore,
+    /// An entry was told as hidden to somebody who was away, and who may see it by now.
+    Hidden,
     /// A stranger's answer has nothing to be compared with, or says that the outcome is unknown.
     NotComparable,
 }
@@ -137,6 +147,8 @@ impl Excuse {
             Self::BeyondTheHead => "entries beyond the head that their senders were not told of",
             Self::OutOfOrder => "messages in the log that may stand out of order",
             Self::MembersUnknown => "logs whose members are not known",
+            Self::KeptOverARestore => "messages on devices with what a restore took back of edits, deletions and reactions",
+            Self::Hidden => "messages that devices were told before their user was away",
             Self::NotComparable => "answers to strangers that could not be compared",
         }
     }

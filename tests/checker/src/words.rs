@@ -9,6 +9,11 @@ use std::rc::Rc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(usize);
 
+impl Name {
+    /// The one that was met first.
+    pub const FIRST: Self = Self(0);
+}
+
 /// All names that were met.
 #[derive(Debug, Default)]
 pub struct Names {
@@ -63,7 +68,7 @@ impl fmt::Display for Position {
 
 /// What a message says, as far as it matters here: whether two say the same. FNV-1a, 64 bits, of the content type, a line feed, `text` or
 /// `data`, a line feed, and the text or the base64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Body(pub u64);
 
 impl Body {

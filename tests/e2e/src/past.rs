@@ -136,7 +136,14 @@ fn message(conversation: &ConversationId, number: u64, sender: &str, time: UnixM
     let body = builders::text(&format!("{quotes:.<width$}{number:0DIGITS_MAX$}", width = 2 * DIGITS_MAX));
     let hash = BodyHash::of(&body, key);
     let client_message_id = builders::message_id(&format!("{sender}-{number:0DIGITS_MAX$}"));
-    at(Entry { client_message_id, kind: Kind::Message(MessageEntry { body, hash }), ..entry }, time)
+    at(
+        Entry {
+            client_message_id,
+            kind: Kind::Message(MessageEntry { body, hash, reply_to: None, mentions: vec![], edits: vec![] }),
+            ..entry
+        },
+        time,
+    )
 }
 
 /// Accepted at this time, with a full bucket: a message that is sent next is admitted. A sum of members has twenty digits, mostly.

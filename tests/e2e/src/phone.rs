@@ -66,7 +66,7 @@ pub enum Report {
         /// Which conversation.
         conversation: ConversationId,
         /// The entry.
-        entry: Entry,
+        entry: Box<Entry>,
     },
     /// Its store has a conversation up to here.
     Has(Place),
@@ -150,7 +150,7 @@ impl Told {
                 if entry.position.seq != before.seq.next() {
                     self.wrong.push(format!("D1: {conversation}: {} is shown after {before}", entry.position));
                 }
-                self.shown.entry(conversation).or_default().push(entry);
+                self.shown.entry(conversation).or_default().push(*entry);
             }
             Report::Has(Place { conversation, position }) => drop(self.has.insert(conversation, position)),
             Report::Odd(what) => self.wrong.push(what),

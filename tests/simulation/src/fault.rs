@@ -102,7 +102,7 @@ impl Fault {
             Self::GatewayThrottles => ("throttled by the gateway", "requests"),
             Self::Throttled => ("throttled", "calls"),
             Self::ResponseLost => ("response lost after commit", "writes"),
-            Self::ItemByItem => ("transaction visible item by item", "creations"),
+            Self::ItemByItem => ("transaction visible item by item", "transactions"),
             Self::Killed => ("killed between two awaits", "calls"),
             Self::KilledInFlight => ("killed, a write lands later", "writes"),
             Self::QueueDuplicate => ("queue: duplicate", "tasks"),

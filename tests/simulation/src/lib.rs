@@ -2,7 +2,7 @@
 //! seed. Time is virtual, the executor has one thread, and what is next between any two awaits is drawn.
 //!
 //! - `world` has the clock and the events; `lambda` runs invocations, whose calls (`port`) take effect and are answered at times of their
-//!   own; `creation` shows a transaction item by item; `gateway`, `queue` and `phone` are what their names say;
+//!   own; `transaction` shows one item by item; `amend` is what is done to messages; `gateway`, `queue` and `phone` are what their names say;
 //! - [`Script`] is what users do, [`Fault`] what goes wrong; both are drawn from a seed, and can be saved and shortened ([`shrink`]);
 //! - `rest` waits until everything has converged; the verdict is the independent checker's (`tests/checker`).
 //!

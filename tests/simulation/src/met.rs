@@ -11,6 +11,13 @@ use serde_json::Value;
 pub struct Met(pub(crate) BTreeMap<&'static str, u64>);
 
 impl Met {
+    /// Entries of others that somebody is told of, or not.
+    const TOLD: [(&'static str, &'static str); 4] = [
+        (r#""kind":"deleted""#, "told: deleted"),
+        (r#""edited":"#, "told: edited"),
+        (r#""kind":"hidden""#, "told: hidden"),
+        (r#""reactions_to":"#, "told: reactions"),
+    ];
     /// Answers: how their frames begin, and what is in them.
     const ANSWERS: [(&'static str, &'static str, &'static str); 17] = [
         (r#"{"type":"ack""#, r#""status":"refused""#, "ack: refused"),
@@ -33,10 +40,25 @@ impl Met {
     ];
     const SIGHTS: [&'static str; 4] = ["shown: displaced", "shown: failed", "shown: rolled back", "shown: skipped"];
     /// Kinds of entries of groups, as the log takes them.
-    const STORED: [&'static str; 7] =
-        ["stored: added", "stored: closed", "stored: group_created", "stored: left", "stored: removed", "stored: role", "stored: settings"];
+    const STORED: [&'static str; 10] = [
+        "stored: added",
+        "stored: closed",
+        "stored: deletion",
+        "stored: edit",
+        "stored: group_created",
+        "stored: left",
+        "stored: reaction",
+        "stored: removed",
+        "stored: role",
+        "stored: settings",
+    ];
+    /// Messages with more to tell than their body.
+    const TELLING: [&'static str; 2] = ["stored: message: reply_to", "stored: message: mentions"];
     /// Answers to changes of groups: what is in their frames.
-    const CHANGES: [(&'static str, &'static str, &'static str); 6] = [
+    const CHANGES: [(&'static str, &'static str, &'static str); 9] = [
+        ("code", "no_message", "change: no_message"),
+        ("code", "not_editable", "change: not_editable"),
+        ("code", "reactions_full", "change: reactions_full"),
         ("code", "forbidden", "change: forbidden"),
         ("code", "last_owner", "change: last_owner"),
         ("code", "no_member", "change: no_member"),
@@ -53,8 +75,22 @@ impl Met {
         }
     }
 
+    /// A frame has reached somebody's device.
+    pub(crate) fn told(&mut self, text: &str) {
+        for (_, name) in Self::TOLD.iter().filter(|(word, _)| text.contains(word)) {
+            *self.0.entry(name).or_default() += 1;
+        }
+    }
+
     /// The log has taken an entry.
     pub(crate) fn stored(&mut self, kind: &Kind) {
+        if let Kind::Message(message) = kind {
+            for (name, tells) in Self::TELLING.into_iter().zip([message.reply_to.is_some(), !message.mentions.is_empty()]) {
+                if tells {
+                    *self.0.entry(name).or_default() += 1;
+                }
+            }
+        }
         let kind = serde_json::to_value(kind.to_wire()).map_or(Value::Null, |wire| wire["kind"].clone());
         for name in Self::STORED.iter().filter(|name| name.strip_prefix("stored: ") == kind.as_str()) {
             *self.0.entry(name).or_default() += 1;
@@ -97,6 +133,7 @@ impl Met {
 
     pub(crate) fn missing(&self) -> impl Iterator<Item = &'static str> {
         let all = Self::ANSWERS.iter().map(|(_, _, name)| *name).chain(Self::SIGHTS).chain([Self::CHECKED, Self::REMOVED]);
+        let all = all.chain(Self::TELLING).chain(Self::TOLD.iter().map(|(_, name)| *name));
         let all = all.chain(Self::STORED).chain(Self::CHANGES.iter().map(|(.., name)| *name));
         all.filter(|name| !self.0.contains_key(name))
     }

@@ -166,6 +166,28 @@ pub enum Operation {
         /// By which request.
         action: usize,
     },
+    /// Does something to a message, on a device that has it.
+    Amend {
+        /// On which device.
+        device: usize,
+        /// In which of the conversations that the device knows.
+        pick: usize,
+        /// To which message: so many before the last.
+        back: usize,
+        /// What.
+        deed: Deed,
+    },
+    /// Somebody does something to a message of a group, by hand.
+    AmendByHand {
+        /// Who, as in `Change`.
+        by: usize,
+        /// Which of the groups.
+        pick: usize,
+        /// To which message: so many before the last.
+        back: usize,
+        /// What.
+        deed: Deed,
+    },
     /// A function of a later version adds a guest to a conversation, who asks for it.
     Invite {
         /// To which.
@@ -183,6 +205,18 @@ pub enum Wish {
     Role { user: usize, role: usize },
     Set { form: usize },
     Close,
+}
+
+/// What somebody does to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "does_to_it", rename_all = "snake_case")]
+pub enum Deed {
+    /// Has it say something else, so often. `own`: the message is one of theirs, if there is one.
+    Edit { times: usize, own: bool },
+    /// Deletes it. `own`: as above.
+    Delete { own: bool },
+    /// Puts things beside it, from this one on so many, or takes them away.
+    React { key: usize, keys: usize, adds: bool },
 }
 
 impl Operation {
@@ -213,6 +247,12 @@ impl Operation {
             Self::Change { wish: Wish::Close, .. } => "group: close",
             Self::Ask { .. } => "group: ask",
             Self::Invite { .. } => "a later version writes",
+            Self::Amend { deed: Deed::Edit { .. }, .. } => "message: edit",
+            Self::Amend { deed: Deed::Delete { .. }, .. } => "message: delete",
+            Self::Amend { deed: Deed::React { .. }, .. } => "message: react",
+            Self::AmendByHand { deed: Deed::Edit { .. }, .. } => "message: edit, by hand",
+            Self::AmendByHand { deed: Deed::Delete { .. }, .. } => "message: delete, by hand",
+            Self::AmendByHand { deed: Deed::React { .. }, .. } => "message: react, by hand",
         }
     }
 }
@@ -285,7 +325,7 @@ impl Script {
 fn operation(dice: &mut Dice) -> Operation {
     let device = dice.below(DEVICES.len());
     let (pick, kept) = (dice.below(8), dice.below(3));
-    match dice.below(118) {
+    match dice.below(150) {
         0..42 => {
             let messages = match dice.below(40) {
                 0 => 30,
@@ -311,7 +351,29 @@ fn operation(dice: &mut Dice) -> Operation {
         94..98 => Operation::Bad { form: dice.below(crate::bad::BAD.len()) },
         98..100 => Operation::Discard { device },
         100..105 => Operation::Ask { by: dice.below(USERS.len()), pick, action: dice.below(5) },
+        105..123 => {
+            let back = back(dice);
+            Operation::Amend { device, pick, back, deed: deed(dice) }
+        }
+        123..132 => {
+            let (by, back) = (dice.below(USERS.len()), back(dice));
+            Operation::AmendByHand { by, pick, back, deed: deed(dice) }
+        }
         _ => change(dice, pick),
+    }
+}
+
+/// Mostly the same few, so that they race for them.
+fn back(dice: &mut Dice) -> usize {
+    if dice.one_in(5) { dice.below(20) } else { dice.below(3) }
+}
+
+fn deed(dice: &mut Dice) -> Deed {
+    let own = !dice.one_in(5);
+    match dice.below(20) {
+        0..8 => Deed::Edit { times: if dice.one_in(40) { 22 } else { 1 }, own },
+        8..11 => Deed::Delete { own },
+        _ => Deed::React { key: dice.below(3), keys: if dice.one_in(40) { 22 } else { 1 }, adds: !dice.one_in(3) },
     }
 }
 

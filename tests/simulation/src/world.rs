@@ -1,6 +1,7 @@
 //! Everything between the real code at both ends, and a clock that jumps from event to event. Nothing here reads a real clock, starts a
 //! thread or iterates over a map without an order: one script always makes the same run.
 
+mod amend;
 mod checks;
 mod dump;
 mod gateway;

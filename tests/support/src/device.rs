@@ -293,7 +293,7 @@ impl Device {
     /// # Errors
     /// See above.
     pub fn entries(&self, conversation: &ConversationId) -> anyhow::Result<BTreeMap<Seq, Entry>> {
-        let mut entries = BTreeMap::new();
+        let mut entries: BTreeMap<Seq, Entry> = BTreeMap::new();
         for frame in self.frames() {
             if frame["type"] != "entries" || frame["conversation"] != conversation.as_str() {
                 continue;
@@ -302,7 +302,13 @@ impl Device {
             ensure!(live.entries.is_sorted_by_key(|entry| entry.position.seq), "a live frame is ascending");
             for entry in live.entries {
                 match entries.get(&entry.position.seq) {
-                    Some(known) if *known != entry => bail!("two different entries at {}", entry.position),
+                    // What a message says may have changed meanwhile; place, sender, id, time and count never do.
+                    Some(known)
+                        if (Entry { kind: known.kind.clone(), as_it_came: None, ..entry.clone() })
+                            != (Entry { as_it_came: None, ..known.clone() }) =>
+                    {
+                        bail!("two different entries at {}", entry.position)
+                    }
                     _ => entries.insert(entry.position.seq, entry),
                 };
             }

@@ -1,22 +1,30 @@
 //! A device's local store, in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Seq};
-use chatlane_session::{Change, ConversationRow, HeldRow, OutboxRow, Restored};
+use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Seq, UserId};
+use chatlane_session::{Change, ConversationRow, HeldRow, NewGroup, OutboxRow, Restored, fold, target};
 
 /// What survives the app. Batches are applied whole and in their order, as `Output::Commit` asks.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Disk {
+    user: UserId,
     /// One row each.
     pub conversations: BTreeMap<ConversationId, ConversationRow>,
     /// Of each conversation.
     pub entries: BTreeMap<ConversationId, BTreeMap<Seq, Entry>>,
     outbox: BTreeMap<(ConversationId, ClientMessageId), OutboxRow>,
     held: BTreeMap<u64, HeldRow>,
+    groups: BTreeMap<u64, NewGroup>,
 }
 
 impl Disk {
+    /// An empty one, of this user.
+    pub fn new(user: UserId) -> Self {
+        let (conversations, entries) = (BTreeMap::new(), BTreeMap::new());
+        Self { user, conversations, entries, outbox: BTreeMap::new(), held: BTreeMap::new(), groups: BTreeMap::new() }
+    }
+
     /// Applies one batch.
     pub fn apply(&mut self, changes: Vec<Change>) {
         for change in changes {
@@ -26,7 +34,14 @@ impl Disk {
                 }
                 Change::Entries { conversation, entries } => {
                     let kept = self.entries.entry(conversation).or_default();
+                    let touched: BTreeSet<Seq> =
+                        entries.iter().flat_map(|entry| [Some(entry.position.seq), target(entry)]).flatten().collect();
                     kept.extend(entries.into_iter().map(|entry| (entry.position.seq, entry)));
+                    for seq in touched {
+                        let mut about: Vec<Entry> = kept.values().filter(|entry| target(entry) == Some(seq)).cloned().collect();
+                        fold(kept.get_mut(&seq), &mut about, &self.user);
+                        kept.extend(about.into_iter().map(|entry| (entry.position.seq, entry)));
+                    }
                 }
                 Change::DropBeyond { conversation, position } => {
                     self.entries.entry(conversation).or_default().retain(|seq, _| *seq <= position.seq);
@@ -44,6 +59,10 @@ impl Disk {
                     self.held.insert(row.order, row);
                 }
                 Change::HeldDone(id) => self.held.retain(|_, row| row.client_message_id != id),
+                Change::Group(row) => {
+                    self.groups.insert(row.order, row);
+                }
+                Change::GroupDone(id) => self.groups.retain(|_, row| row.client_message_id != id),
             }
         }
     }
@@ -71,6 +90,7 @@ impl Disk {
             conversations: self.conversations.values().cloned().collect(),
             outbox: self.outbox(),
             held: self.held().cloned().collect(),
+            groups: self.groups.values().cloned().collect(),
         }
     }
 }

@@ -100,13 +100,13 @@ pub fn new_id() -> ClientMessageId {
 /// # Panics
 /// If the text is empty.
 pub fn message(text: impl Into<String>, anchor: Position) -> NewMessage {
-    NewMessage { client_message_id: new_id(), anchor, body: Body::text(text).expect("a test's text is not empty") }
+    NewMessage::new(new_id(), anchor, Body::text(text).expect("a test's text is not empty"))
 }
 
 /// What an entry says, if it is a message of text.
 pub fn text(entry: &Entry) -> Option<&str> {
     match &entry.kind {
-        EntryKind::Message { body } => match body.content() {
+        EntryKind::Message(message) => match message.body.content() {
             Content::Text(text) => Some(text),
             Content::Data(_) => None,
         },

@@ -50,7 +50,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
             "tracing-subscriber",
         ],
     ),
-    ("chatlane-session", &["chatlane-protocol", "serde_json"]),
+    ("chatlane-session", &["chatlane-protocol", "serde", "serde_json"]),
     (
         "chatlane-client",
         &[

@@ -8,13 +8,14 @@
 //! | `u` | S | the sender |
 //! | `i` | S | the client message id |
 //! | `t` | N | when it was accepted, ms |
-//! | `k` | S | the kind: `c` created, `m` message; any other: its name on the wire, also of a later version |
+//! | `k` | S | the kind: `c` created, `m` message with nothing to tell but the body; any other: its name on the wire, also of a later version |
 //! | `m` | L of S | created: the members, ascending |
 //! | `ct` | S | message: the content type |
 //! | `x` | S | message: the content, if it is text |
 //! | `d` | B | message: the content, if it is bytes |
 //! | `W` | S | a kind that is neither: the text of the wire, one JSON object with its kind and what it says |
-//! | `h` | B | message: the keyed hash of its first body: the name of the key, 4 bytes (missing in entries of before), and 16 bytes |
+//! | `h` | B | `m` and `message`: the keyed hash of its first body: the name of the key, 4 bytes (missing in entries of before), and 16 bytes |
+//! | `E` | L of N | `message`: the seqs of the entries that have edited it, ascending; missing: none has |
 //! | `v` | N | the version of the facts, 1; a later one still has those below |
 //! | `n` | N | countable messages so far |
 //! | `mc` | N | the seq of the last change of membership |
@@ -31,23 +32,25 @@
 //!
 //! A later version may add attributes. One whose name begins with a capital letter belongs to its entry. Any other is a fact: it is carried
 //! into the next entry as it is, by a version that does not know it too (K1). A message that lacks its content or its hash, and a kind that is
-//! not known, keeps its place, id and facts.
+//! not known, keeps its place, id and facts. So a message that answers something, mentions somebody or was edited is stored in the words of the
+//! wire: a function of before tells them as they are.
 //!
 //! Table: log. Scope: one conversation; kept for ever. Written once, by `send` and `manage` under the condition that the slot is free, and by
-//! `open` and `manage` as entry 1 of a new conversation; never updated. Read by key (batch), and by queries of one conversation up and down. The table's stream
+//! `open` and `manage` as entry 1 of a new conversation. What a message says is updated by `send` in the transaction of an edit or of its
+//! deletion, which takes the words of its edits too; nothing else ever is. Read by key (batch, and in a transaction), and by queries of one conversation up and down. The table's stream
 //! tells `sweep` the keys of each.
 
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::builders::PutBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::builders::{PutBuilder, UpdateBuilder};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, Update};
 use chatlane_chat::log::admission::{Bucket, RECENT};
 use chatlane_chat::log::hash::BodyHash;
 use chatlane_chat::log::{CreatedEntry, Entry, Facts, Kind, LaterEntry, MessageEntry};
 use chatlane_chat::ports::Failure;
 use chatlane_protocol::frames::encode;
-use chatlane_protocol::{Body, ClientMessageId, Content, ConversationId, EntryKind, Seq, UserId};
+use chatlane_protocol::{Body, ClientMessageId, Content, ConversationId, EntryKind, Message, Seq, UserId};
 use serde_json::Value;
 
 use super::json::from_json;
@@ -90,7 +93,8 @@ pub fn item(entry: &Entry) -> Item {
         Kind::Created(CreatedEntry { members }) => {
             map([("k", s("c")), ("m", AttributeValue::L(members.iter().map(|member| s(member.as_str())).collect()))])
         }
-        Kind::Message(MessageEntry { body, hash }) => {
+        Kind::Message(message) if !message.is_plain() => said(message),
+        Kind::Message(MessageEntry { body, hash, .. }) => {
             let content = match body.content() {
                 Content::Text(text) => ("x", s(text)),
                 Content::Data(data) => ("d", AttributeValue::B(Blob::new(data.clone()))),
@@ -98,16 +102,29 @@ pub fn item(entry: &Entry) -> Item {
             map([("k", s("m")), ("ct", s(body.content_type())), content, ("h", AttributeValue::B(Blob::new(hash_bytes(*hash))))])
         }
         // As a function of before reads it, and tells it (K1).
-        Kind::GroupCreated(_) | Kind::Change(_) => {
-            let wire = encode(&entry.kind.to_wire());
-            let name = serde_json::from_str::<Value>(&wire).ok().and_then(|said| said["kind"].as_str().map(s));
-            map([("k", name), ("W", Some(s(wire)))].into_iter().filter_map(|(name, text)| Some((name, text?))))
-        }
+        Kind::GroupCreated(_) | Kind::Change(_) | Kind::Amendment(_) | Kind::Deleted => in_words(&entry.kind.to_wire()),
         // Only in tests and dumps: no use case makes one.
         Kind::Later(LaterEntry { kind, wire }) => {
             map([("k", Some(kind)), ("W", wire.as_ref())].into_iter().filter_map(|(name, text)| Some((name, s(text?)))))
         }
     });
+    item
+}
+
+/// A kind in the words of the wire.
+fn in_words(kind: &EntryKind) -> Item {
+    let wire = encode(kind);
+    let name = serde_json::from_str::<Value>(&wire).ok().and_then(|said| said["kind"].as_str().map(s));
+    map([("k", name), ("W", Some(s(wire)))].into_iter().filter_map(|(name, text)| Some((name, text?))))
+}
+
+/// A message with more to tell than its body.
+fn said(message: &MessageEntry) -> Item {
+    let mut item = in_words(&message.to_wire());
+    item.insert("h".to_owned(), AttributeValue::B(Blob::new(hash_bytes(message.hash))));
+    if !message.edits.is_empty() {
+        item.insert("E".to_owned(), AttributeValue::L(message.edits.iter().copied().map(n).collect()));
+    }
     item
 }
 
@@ -121,18 +138,28 @@ fn kind(read: &Read<'_>) -> Result<Kind, Failure> {
     let known = match name.as_str() {
         "c" => created(read),
         "m" => message(read),
-        _ => read.text("W").ok().and_then(|wire| of_wire(&wire)),
+        _ => match read.text("W").ok().and_then(|wire| of_wire(&wire)) {
+            Some(EntryKind::Message(message)) => said_message(read, message),
+            wire => wire.and_then(Kind::of_wire),
+        },
     };
     let later = || LaterEntry { kind: name, wire: read.text("W").ok() };
     Ok(known.unwrap_or_else(|| Kind::Later(later())))
 }
 
 /// The kind that these words are, if this version writes them as they are here: what a later one has added is kept otherwise (K1).
-fn of_wire(wire: &str) -> Option<Kind> {
+fn of_wire(wire: &str) -> Option<EntryKind> {
     let said: Value = serde_json::from_str(wire).ok()?;
     let kind: EntryKind = serde_json::from_value(said.clone()).ok()?;
     let again: Value = serde_json::from_str(&encode(&kind)).ok()?;
-    (again == said).then(|| Kind::of_wire(kind))?
+    (again == said).then_some(kind)
+}
+
+fn said_message(read: &Read<'_>, Message { body, reply_to, mentions, edited, .. }: Message) -> Option<Kind> {
+    let edits = read.optional("E", Read::value).ok()?.map_or(Ok(&vec![]), AttributeValue::as_l).ok().cloned()?;
+    let edits = edits.iter().map(|seq| Seq::try_from(seq.as_n().ok()?.parse::<u64>().ok()?).ok()).collect::<Option<Vec<_>>>()?;
+    let hash = hash_of(&read.bytes("h").ok()?)?;
+    (edits.last() == edited.as_ref()).then_some(Kind::Message(MessageEntry { body, hash, reply_to, mentions, edits }))
 }
 
 fn created(read: &Read<'_>) -> Option<Kind> {
@@ -144,7 +171,8 @@ fn created(read: &Read<'_>) -> Option<Kind> {
 fn message(read: &Read<'_>) -> Option<Kind> {
     let content = if read.has("d") { Content::Data(read.bytes("d").ok()?) } else { Content::Text(read.text("x").ok()?) };
     let body = Body::new(read.text("ct").ok()?, content).ok()?;
-    Some(Kind::Message(MessageEntry { body, hash: hash_of(&read.bytes("h").ok()?)? }))
+    let hash = hash_of(&read.bytes("h").ok()?)?;
+    Some(Kind::Message(MessageEntry { body, hash, reply_to: None, mentions: vec![], edits: vec![] }))
 }
 
 /// An item as an entry.
@@ -230,6 +258,36 @@ pub fn put(put: PutItemFluentBuilder, entry: &Entry) -> PutItemFluentBuilder {
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
 }
 
+/// Makes of a message what this kind is, if it is still as it was read; in a transaction.
+pub fn becomes(was: &Entry, kind: &Kind) -> UpdateBuilder {
+    let (mut before, after) = (item(was), item(&Entry { kind: kind.clone(), ..was.clone() }));
+    let update = Update::builder().set_key(Some(key(&was.conversation, was.position.seq)));
+    // What says what a message is, in any form.
+    let (kept, gone): (Vec<&str>, Vec<&str>) = ["k", "W", "E", "ct", "x", "d", "h"].into_iter().partition(|name| after.contains_key(*name));
+    let set: Vec<String> = kept.iter().map(|name| format!("{name} = :{name}")).collect();
+    let update = update.update_expression(format!("SET {} REMOVE {}", set.join(", "), gone.join(", ")));
+    let update = after
+        .into_iter()
+        .filter(|(name, _)| kept.contains(&name.as_str()))
+        .fold(update, |update, (name, value)| update.expression_attribute_values(format!(":{name}"), value));
+    // Only edits and a deletion change it: the kind and the edits are the version of what it says.
+    let update = before.remove("k").into_iter().fold(update, |update, kind| update.expression_attribute_values(":was", kind));
+    match before.remove("E") {
+        Some(edits) => update.condition_expression("k = :was AND E = :edits").expression_attribute_values(":edits", edits),
+        None => update.condition_expression("k = :was AND attribute_not_exists(E)"),
+    }
+}
+
+/// Takes the words of an edit of the message `target`; in a transaction.
+pub fn without_words(conversation: &ConversationId, seq: Seq, target: Seq) -> UpdateBuilder {
+    let words = in_words(&EntryKind::Edit { target, body: None });
+    Update::builder()
+        .set_key(Some(key(conversation, seq)))
+        .update_expression("SET W = :W")
+        .condition_expression("k = :k")
+        .set_expression_attribute_values(Some(words.into_iter().map(|(name, value)| (format!(":{name}"), value)).collect()))
+}
+
 /// The same in a transaction.
 pub fn create(entry: &Entry) -> PutBuilder {
     Put::builder()
@@ -253,7 +311,7 @@ mod tests {
     }
 
     /// Without one of these an entry has another kind; without the last two it is one of before.
-    const NOT_NEEDED: [&str; 9] = ["m", "W", "ct", "x", "d", "h", "ms", "un", "sc"];
+    const NOT_NEEDED: [&str; 10] = ["m", "W", "E", "ct", "x", "d", "h", "ms", "un", "sc"];
 
     #[test]
     fn every_attribute_is_documented_and_each_that_is_needed_is_missed() {

@@ -10,20 +10,29 @@
 //! | `o` | S | the role, as in the member's item; missing: `m` |
 //! | `r` | N | the read cursor, epoch × 10¹⁶ + seq; missing: nothing is read |
 //! | `rn` | N | countable messages up to it; there if `r` is |
+//! | `p` | N | how far others are told that the user has read, as `r`; missing: as far as `r` |
+//! | `pv` | N | the version of the preferences; missing: nothing was ever set |
+//! | `mu` | N | until when it is muted, ms; missing: it is not |
+//! | `mo` | BOOL | mentions disturb although it is muted; there if true, as the next three |
+//! | `pi` | BOOL | pinned |
+//! | `ar` | BOOL | archived |
+//! | `un` | BOOL | to look unread |
+//! | `m` | N | the seq of the last entry that mentions the user; missing: none does |
 //! | `d:<device>` | N | the delivered cursor of a device (32 hexadecimal digits), as `r`, of the 16 furthest; missing: it never said so |
 //!
 //! Table: inboxes. Scope: one membership. Made, without cursors by `open`, with the read cursor by `manage`, and removed by `manage` with the
-//! member's item; `ack` and `read` move cursors, each only forward, and make no row. Read by key (batch), a user's in the order of the conversations' ids by a query, and from the answer of the update.
+//! member's item; `ack` and `read` move cursors, each only forward, `manage` sets
+//! preferences, and `fan_out` notes mentions, only forward too: none of them makes a row. Read by key (batch), a user's in the order of the conversations' ids by a query, and from the answer of the update.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::builders::{DeleteBuilder, PutBuilder, UpdateBuilder};
-use aws_sdk_dynamodb::types::{Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, Update};
 use chatlane_chat::log::Role;
-use chatlane_chat::ports::{Advance, Failure, InboxRow, Member, ReadCursor};
-use chatlane_protocol::{ConversationId, DeviceId, Seq, UserId};
+use chatlane_chat::ports::{Advance, Failure, InboxRow, Member, ReadCursor, Shown};
+use chatlane_protocol::{ConversationId, DeviceId, Prefs, PrefsChange, Seq, UnixMillis, UserId};
 
 use super::{Item, Read, cursor, map, n, role_letter, s, user_key};
 
@@ -44,6 +53,13 @@ pub fn item(user: &UserId, row: &InboxRow) -> Item {
     if row.read != ReadCursor::NONE {
         item.extend(map([("r", cursor(row.read.position)), ("rn", n(row.read.count))]));
     }
+    let Prefs { version, muted_until_ms, mentions, pinned, archived, unread } = row.prefs;
+    let flags = [("mo", mentions), ("pi", pinned), ("ar", archived), ("un", unread)];
+    item.extend(map(flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| (name, AttributeValue::Bool(true)))));
+    let numbers =
+        [("pv", Some(version).filter(|version| *version > 0)), ("mu", muted_until_ms.map(u64::from)), ("m", row.mentioned.map(u64::from))];
+    item.extend(map(numbers.into_iter().filter_map(|(name, number)| Some((name, n(number?))))));
+    item.extend(row.shown.map(|shown| ("p".to_owned(), cursor(shown))));
     item.extend(row.delivered.iter().map(|(device, position)| (delivered_name(*device), cursor(*position))));
     item
 }
@@ -62,13 +78,73 @@ pub fn read(item: &Item) -> Result<InboxRow, Failure> {
         version: read.optional("v", Read::seq)?.unwrap_or(Seq::FIRST),
         role: read.optional("o", Read::role)?.unwrap_or(Role::Member),
         read: if read.has("r") { ReadCursor { position: read.cursor("r")?, count: read.number("rn")? } } else { ReadCursor::NONE },
+        shown: read.optional("p", Read::cursor)?,
+        prefs: prefs(&read)?,
+        mentioned: read.optional("m", Read::seq)?,
         delivered,
     })
+}
+
+fn prefs(read: &Read<'_>) -> Result<Prefs, Failure> {
+    let flag = |name| Ok(read.optional(name, Read::boolean)?.unwrap_or_default());
+    Ok(Prefs {
+        version: read.optional("pv", Read::number)?.unwrap_or_default(),
+        muted_until_ms: read.optional("mu", Read::time)?,
+        mentions: flag("mo")?,
+        pinned: flag("pi")?,
+        archived: flag("ar")?,
+        unread: flag("un")?,
+    })
+}
+
+/// Sets preferences, field by field, and raises their version; makes no row. Answers the item as it is then.
+pub fn prefer(
+    update: UpdateItemFluentBuilder,
+    user: &UserId,
+    conversation: &ConversationId,
+    change: &PrefsChange,
+) -> UpdateItemFluentBuilder {
+    let PrefsChange { muted_until_ms, mentions, pinned, archived, unread } = *change;
+    let flags = [("mo", mentions), ("pi", pinned), ("ar", archived), ("un", unread)];
+    let flags = flags.into_iter().filter_map(|(name, set)| Some((name, set?.then_some(AttributeValue::Bool(true)))));
+    let muted = muted_until_ms.map(|until| ("mu", Some(until).filter(|until| *until > UnixMillis::ZERO).map(n)));
+    let (mut sets, mut removes, mut update) = (vec![], vec![], update);
+    for (name, value) in flags.chain(muted) {
+        match value {
+            Some(value) => {
+                sets.push(format!("{name} = :{name}"));
+                update = update.expression_attribute_values(format!(":{name}"), value);
+            }
+            None => removes.push(name),
+        }
+    }
+    let parts = [("SET", sets.join(", ")), ("REMOVE", removes.join(", "))];
+    let parts = parts.into_iter().filter(|(_, list)| !list.is_empty()).map(|(verb, list)| format!("{verb} {list} "));
+    update
+        .set_key(Some(key(user, conversation)))
+        .update_expression(format!("{}ADD pv :one", parts.collect::<String>()))
+        .condition_expression("attribute_exists(u)")
+        .expression_attribute_values(":one", n(1_u64))
+        .return_values(ReturnValue::AllNew)
+}
+
+/// Notes that this entry mentions the user, if it is above the last that did; makes no row.
+pub fn mention(update: UpdateItemFluentBuilder, user: &UserId, conversation: &ConversationId, at: Seq) -> UpdateItemFluentBuilder {
+    update
+        .set_key(Some(key(user, conversation)))
+        .update_expression("SET m = :m")
+        .condition_expression("attribute_exists(u) AND (attribute_not_exists(m) OR m < :m)")
+        .expression_attribute_values(":m", n(at))
 }
 
 /// The conversation of an item.
 pub fn conversation(item: &Item) -> Result<ConversationId, Failure> {
     Read::of(item, "read an inbox row").conversation()
+}
+
+/// The user of an item.
+pub fn user(item: &Item) -> Result<UserId, Failure> {
+    Read::of(item, "read an inbox row").user_of_key("u")
 }
 
 fn delivered_name(device: DeviceId) -> String {
@@ -109,18 +185,30 @@ pub fn query(query: QueryFluentBuilder, user: &UserId) -> QueryFluentBuilder {
 /// What of `to` the row has not got yet, with what is to be dropped and is as it was named; nothing is dropped for nothing. A device that
 /// never said anything is below every position.
 pub fn above(to: Advance, device: DeviceId, row: &InboxRow) -> Advance {
+    let shown = match to.shown {
+        Shown::To(at) if row.shown.is_none_or(|shown| shown >= at) => Shown::Follows,
+        Shown::Stays(_) if to.read.is_none_or(|to| row.read.position >= to.position) => Shown::Follows,
+        shown => shown,
+    };
     let to = Advance {
+        shown,
         dropped: to.dropped.into_iter().filter(|(other, at)| row.delivered.get(other) == Some(at)).collect(),
         delivered: to.delivered.filter(|to| row.delivered.get(&device).is_none_or(|has| has < to)),
         read: to.read.filter(|to| row.read.position < to.position),
     };
-    if to.delivered.is_none() && to.read.is_none() { Advance::default() } else { to }
+    let moves = to.delivered.is_some() || to.read.is_some() || matches!(to.shown, Shown::To(_));
+    if moves { to } else { Advance::default() }
 }
 
 /// What an update that was not refused makes of the row.
 pub fn applied(to: &Advance, device: DeviceId, mut row: InboxRow) -> InboxRow {
     row.delivered.extend(to.delivered.map(|to| (device, to)));
     row.read = to.read.unwrap_or(row.read);
+    match to.shown {
+        Shown::Follows => {}
+        Shown::To(at) => row.shown = Some(at),
+        Shown::Stays(at) => _ = row.shown.get_or_insert(at),
+    }
     row.delivered.retain(|device, at| !to.dropped.contains(&(*device, *at)));
     row
 }
@@ -146,6 +234,18 @@ pub fn update(
         conditions.push("(attribute_not_exists(r) OR r < :r)".to_owned());
         update = update.expression_attribute_values(":r", cursor(to.position)).expression_attribute_values(":rn", n(to.count));
     }
+    match to.shown {
+        Shown::Follows => {}
+        Shown::To(at) => {
+            sets.push("p = :p");
+            conditions.push("p < :p".to_owned());
+            update = update.expression_attribute_values(":p", cursor(at));
+        }
+        Shown::Stays(at) => {
+            sets.push("p = if_not_exists(p, :p)");
+            update = update.expression_attribute_values(":p", cursor(at));
+        }
+    }
     for (number, (device, at)) in to.dropped.iter().enumerate() {
         let (name, value) = (format!("#x{number}"), format!(":x{number}"));
         conditions.push(format!("{name} = {value}"));
@@ -165,7 +265,6 @@ pub fn update(
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_dynamodb::types::AttributeValue;
     use chatlane_chat::testing::builders;
     use proptest::prelude::*;
 
@@ -197,7 +296,11 @@ mod tests {
         let items: Vec<Item> = any::some((any::user(), any::row())).iter().map(|(user, row)| item(user, row)).collect();
         for item in &items {
             let cursors = item.keys().map(String::as_str).filter(|name| name.starts_with(DELIVERED_PREFIX));
-            form::is_needed(item, &cursors.chain(["u", "w", "v", "o", "r"]).collect::<Vec<_>>(), read);
+            form::is_needed(
+                item,
+                &cursors.chain(["u", "w", "v", "o", "r", "p", "pv", "mu", "mo", "pi", "ar", "un", "m"]).collect::<Vec<_>>(),
+                read,
+            );
         }
         form::is_documented(include_str!("inbox.rs"), items);
     }

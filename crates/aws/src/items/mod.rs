@@ -4,12 +4,14 @@
 //!
 //! | table | partition key | sort key | item | written |
 //! |---|---|---|---|---|
-//! | log | `c` conversation | `s` seq (N) | [`entry`], with a [`policy`] in it | once |
+//! | log | `c` conversation | `s` seq (N) | [`entry`], with a [`policy`] in it | once; what a message says, and an edit of it, by its edits and its deletion |
 //! | conversations | `c` `#deployment` | `k` `settings` | [`deployment`] | once; its epoch by a restore |
 //! | conversations | `c` conversation | `k` `meta` | [`meta`] | at creation, then with the title and the metadata |
 //! | conversations | `c` conversation | `k` `head` | [`head`] | at creation, then by every delivery |
 //! | conversations | `c` conversation | `k` `member#<user>` | [`member`] | with the membership |
 //! | conversations | `c` conversation | `k` `left#<user>` | [`left`] | when the membership ends |
+//! | conversations | `c` conversation | `k` `reactions#<seq>` | [`reactions`] | by reactions to one message, and by its deletion |
+//! | conversations | `c` conversation | `k` `reaction#<seq>#<user>` | [`reaction`] | by a user's reactions to one message |
 //! | inboxes | `u` user | `c` conversation | [`inbox`] | with the membership, then by `ack` and `read` |
 //! | users | `u` user | `k` `sessions` | [`sessions`] | by handshakes, `hello`, `refresh`, disconnects and where a gate is shut |
 //! | users | `u` user | `k` `spent` | [`spent`] | for one frame in many |
@@ -33,6 +35,8 @@ pub mod left;
 pub mod member;
 pub mod meta;
 pub mod policy;
+pub mod reaction;
+pub mod reactions;
 pub mod sessions;
 pub mod spent;
 #[cfg(test)]

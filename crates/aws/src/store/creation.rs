@@ -1,80 +1,10 @@
 //! Creation of a conversation, and changes of groups: one transaction over four tables.
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::builders::{DeleteBuilder, PutBuilder, UpdateBuilder};
-use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
 use chatlane_chat::ports::{Change, Created, Creation, Creations, Failure, Joining, Put, RowChange};
 
-use super::table::Table;
+use super::transaction::{Canceled, Transaction, has};
 use super::{Backend, Conversations, Inboxes, Log, Part, Users};
-use crate::failure::unavailable;
 use crate::items::{day, entry, head, inbox, left, member, meta, was};
-
-/// A transaction in the making: what it writes, in its order.
-struct Transaction {
-    attempted: &'static str,
-    items: Vec<TransactWriteItem>,
-}
-
-/// Why a transaction was not done.
-enum Canceled {
-    /// By these reasons, one for each item.
-    For(Vec<CancellationReason>),
-    /// Another one was in the way.
-    Contended,
-}
-
-impl Transaction {
-    const fn new(attempted: &'static str) -> Self {
-        Self { attempted, items: vec![] }
-    }
-
-    fn not_made(&self) -> Failure {
-        Failure::unavailable(self.attempted, "the request could not be made")
-    }
-
-    fn put(&mut self, table: &Table, put: PutBuilder) -> Result<(), Failure> {
-        let put = put.table_name(&table.name).build().map_err(|_| self.not_made())?;
-        self.items.push(TransactWriteItem::builder().put(put).build());
-        Ok(())
-    }
-
-    fn update(&mut self, table: &Table, update: UpdateBuilder) -> Result<(), Failure> {
-        let update = update.table_name(&table.name).build().map_err(|_| self.not_made())?;
-        self.items.push(TransactWriteItem::builder().update(update).build());
-        Ok(())
-    }
-
-    fn delete(&mut self, table: &Table, delete: DeleteBuilder) -> Result<(), Failure> {
-        let delete = delete.table_name(&table.name).build().map_err(|_| self.not_made())?;
-        self.items.push(TransactWriteItem::builder().delete(delete).build());
-        Ok(())
-    }
-
-    /// The SDK gives it a token of its own, by which a second attempt of the same request is known to `DynamoDB`.
-    async fn send(self, table: &Table) -> Result<Result<(), Canceled>, Failure> {
-        let request = table.client().transact_write_items().set_transact_items(Some(self.items));
-        let Err(error) = request.send().await else { return Ok(Ok(())) };
-        if let SdkError::ServiceError(service) = &error {
-            match service.err() {
-                TransactWriteItemsError::TransactionCanceledException(canceled) => {
-                    let reasons = canceled.cancellation_reasons();
-                    if has(reasons, "ConditionalCheckFailed") || has(reasons, "TransactionConflict") {
-                        return Ok(Err(Canceled::For(reasons.to_vec())));
-                    }
-                }
-                TransactWriteItemsError::TransactionInProgressException(_) => return Ok(Err(Canceled::Contended)),
-                _ => {}
-            }
-        }
-        Err(unavailable(self.attempted, &error))
-    }
-}
-
-fn has(reasons: &[CancellationReason], code: &str) -> bool {
-    reasons.iter().any(|reason| reason.code() == Some(code))
-}
 
 impl<Q: Part, G: Part> Backend<Log, Conversations, Inboxes, Users, Q, G> {
     fn join(&self, transaction: &mut Transaction, Joining { member, row }: &Joining) -> Result<(), Failure> {
@@ -119,7 +49,7 @@ impl<Q: Part, G: Part> Creations for Backend<Log, Conversations, Inboxes, Users,
         let Change { entry, rows, description } = change;
         let conversation = &entry.conversation;
         let mut transaction = Transaction::new("change a group");
-        transaction.put(&self.log.0, entry::create(entry))?;
+        transaction.put(&self.log.0, entry::create(entry))?; // first: `append` looks there for an occupant
         for row in rows {
             match row {
                 RowChange::Join(joining) => self.join(&mut transaction, joining)?,
@@ -138,13 +68,6 @@ impl<Q: Part, G: Part> Creations for Backend<Log, Conversations, Inboxes, Users,
         if let Some(description) = description {
             transaction.update(&self.conversations.0, meta::describe(conversation, description))?;
         }
-        match transaction.send(&self.log.0).await? {
-            Ok(()) => Ok(Put::Stored),
-            Err(Canceled::Contended) => Ok(Put::Contended),
-            Err(Canceled::For(reasons)) => match reasons.first().and_then(|slot| slot.item()) {
-                Some(occupant) => Ok(Put::Taken(Box::new(entry::read(occupant)?))),
-                None => Ok(Put::Contended),
-            },
-        }
+        transaction.append(&self.log.0).await
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chatlane_chat::ports::{Advance, Advanced, Failure, InboxPlace, InboxRow, Inboxes as InboxesPort};
-use chatlane_protocol::{ConversationId, DeviceId, UserId};
+use chatlane_protocol::{ConversationId, DeviceId, Prefs, PrefsChange, Seq, UserId};
 
 use super::table::{each, refused};
 use super::{Backend, Inboxes, Part};
@@ -58,6 +58,32 @@ impl<L: Part, C: Part, U: Part, Q: Part, G: Part> InboxesPort for Backend<L, C, 
             rows.insert(inbox::conversation(&item)?, inbox::read(&item));
         }
         Ok(conversations.iter().map(|conversation| rows.remove(conversation).transpose()).collect())
+    }
+
+    async fn rows_of(&self, conversation: &ConversationId, users: &[UserId]) -> Result<Vec<Option<InboxRow>>, Failure> {
+        let keys = users.iter().map(|user| inbox::key(user, conversation)).collect();
+        let mut rows = HashMap::new();
+        for item in self.inboxes.0.get_all(keys, "read inbox rows of others").await? {
+            rows.insert(inbox::user(&item)?, inbox::read(&item));
+        }
+        let readable = |row: Result<InboxRow, Failure>| row.inspect_err(|failure| failure.log("a row is left out")).ok();
+        Ok(users.iter().map(|user| readable(rows.remove(user)?)).collect())
+    }
+
+    async fn prefer(&self, user: &UserId, conversation: &ConversationId, change: PrefsChange) -> Result<Option<Prefs>, Failure> {
+        match inbox::prefer(self.inboxes.0.update_item(), user, conversation, &change).send().await {
+            Ok(written) => Ok(Some(inbox::read(&written.attributes.unwrap_or_default())?.prefs)),
+            Err(error) if refused(&error).is_some() => Ok(None),
+            Err(error) => Err(unavailable("set preferences", &error)),
+        }
+    }
+
+    async fn mention(&self, user: &UserId, conversation: &ConversationId, at: Seq) -> Result<(), Failure> {
+        match inbox::mention(self.inboxes.0.update_item(), user, conversation, at).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if refused(&error).is_some() => Ok(()), // a later entry does too, or they are no member any more
+            Err(error) => Err(unavailable("note a mention", &error)),
+        }
     }
 
     /// Both cursors in one update, under the condition that both are lower; where it is refused, the row tells which of them still are, and

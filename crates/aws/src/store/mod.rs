@@ -2,6 +2,7 @@
 //! every query pages. What a request says about an item is in [`crate::items`].
 
 mod accounts;
+mod amendments;
 mod creation;
 mod deployment;
 mod heads;
@@ -10,5 +11,6 @@ mod log;
 mod memberships;
 mod sessions;
 pub(crate) mod table;
+mod transaction;
 
 use crate::backend::{Backend, Conversations, Inboxes, Log, Part, Users};

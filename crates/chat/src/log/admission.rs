@@ -62,16 +62,25 @@ impl Bucket {
 
     /// One message of `sender` (its hash) that is stored with so many bytes, at `now` by the writer's clock.
     pub fn admit(&self, sender: u32, stored_bytes: usize, now: UnixMillis, admitted_per_s: u32) -> Admission {
+        let busy = self.recent.iter().filter(|&&recent| recent == sender).count() >= BUSY;
+        self.admit_from(busy, sender, stored_bytes, now, admitted_per_s)
+    }
+
+    /// The same of what leaves the lower half of the bucket to the messages, whoever sends it.
+    pub fn admit_beside(&self, sender: u32, stored_bytes: usize, now: UnixMillis, admitted_per_s: u32) -> Admission {
+        self.admit_from(true, sender, stored_bytes, now, admitted_per_s)
+    }
+
+    fn admit_from(&self, upper_half: bool, sender: u32, stored_bytes: usize, now: UnixMillis, admitted_per_s: u32) -> Admission {
         let capacity = capacity_milli(admitted_per_s);
         let elapsed_ms = u32::try_from(now.since_ms(self.time)).unwrap_or(u32::MAX).min(ELAPSED_MS_MAX);
         let refill = elapsed_ms.saturating_mul(admitted_per_s);
         let tokens = self.tokens_milli.saturating_add(refill).min(capacity);
 
-        let busy = self.recent.iter().filter(|&&recent| recent == sender).count() >= BUSY;
         // A full bucket takes any message: where the rate is low, its capacity may be less than a large one has kilobytes.
         let taken = u32::try_from(stored_bytes.div_ceil(TOKEN_BYTES)).unwrap_or(u32::MAX).saturating_mul(1000).min(capacity);
         // A busy sender leaves the lower half of the bucket to the others.
-        let needed = if busy { (capacity / 2).max(taken) } else { taken };
+        let needed = if upper_half { (capacity / 2).max(taken) } else { taken };
         if tokens < needed {
             let per_ms = admitted_per_s.max(1);
             return Admission::Wait { retry_after_ms: u64::from((needed - tokens).div_ceil(per_ms)).max(1) };

@@ -1,14 +1,18 @@
-//! What somebody wants to append: a message, or a change of a group. How it is judged at the tail, and how it gets into the slot behind it.
+//! What somebody wants to append: a message, a change of a group, or of a message. How it is judged at the tail, and how it gets into the slot behind it.
 
-use chatlane_protocol::{ClientMessageId, EntryKind, Position, UnixMillis, UserId};
+use chatlane_protocol::{ClientMessageId, Entry as WireEntry, EntryKind, Position, UnixMillis, UserId};
 use futures_util::future::try_join;
 
-use super::admission::Admission;
+use super::admission::{Admission, Bucket};
+use super::amend::Sight;
 use super::change::{Planned, Seen};
 use super::entry::Entry;
 use super::facts::{Deed, Facts};
-use super::kinds::{ChangeEntry, Kind, MessageEntry};
-use crate::ports::{Change, Clock, Creations, Failure, Member, Membership, Memberships, MessageLog, Put, ReadBound};
+use super::kinds::{AmendmentEntry, ChangeEntry, Kind, MessageEntry};
+use super::reactions::Reacted;
+use crate::ports::{
+    Amendment, Amendments, Amends, Change, Clock, Creations, Failure, Member, Membership, Memberships, MessageLog, Put, ReadBound,
+};
 use crate::refusal::Refused;
 use crate::settings::{AdmissionLimit, Settings};
 
@@ -79,6 +83,26 @@ impl Behind<'_> {
             facts,
         }
     }
+
+    /// The entry, with what it leaves in the bucket.
+    fn admitted(&self, mut entry: Entry, admit: fn(&Bucket, u32, usize, UnixMillis, u32) -> Admission) -> Result<Entry, Refused> {
+        let facts = &self.tail.facts;
+        if self.settings.limits.admission == AdmissionLimit::PerConversation {
+            let sender = self.settings.keys.users.sender(&self.member.user);
+            match admit(&facts.bucket, sender, entry.stored_bytes(), entry.time, facts.policy.admitted_per_s) {
+                Admission::Admitted(bucket) => entry.facts.bucket = bucket,
+                Admission::Wait { retry_after_ms } => return Err(Refused::RateLimited { retry_after_ms }),
+            }
+        }
+        Ok(entry)
+    }
+
+    /// What was read behind the tail may be newer than the tail. Where something is written, its slot shows that it is not. Where nothing is,
+    /// the log is asked: else a change could be refused although every entry permits it, or an own one that has landed late be overlooked.
+    async fn unless_taken<P: MessageLog>(&self, ports: &P, nothing: Result<Tried, Refused>) -> Result<Tried, Refused> {
+        let occupant = ports.read(&self.tail.conversation, self.tail.position.seq.next(), ReadBound::ONE).await?.pop();
+        occupant.map_or(nothing, |occupant| Ok(Tried::Taken(occupant)))
+    }
 }
 
 impl<P: MessageLog + Clock> Drafted<P> for MessageEntry {
@@ -88,28 +112,23 @@ impl<P: MessageLog + Clock> Drafted<P> for MessageEntry {
 
     fn is_the_same_as(&self, stored: &Kind) -> bool {
         match stored {
-            Kind::Message(stored) => self.hash.may_be_of_the_same_body_as(&stored.hash), // the stored body may have been edited since
+            Kind::Message(stored) => self.may_have_become(stored),
             // What it was nobody here can tell; the sender has used the id once.
-            Kind::Later(_) => true,
+            Kind::Deleted | Kind::Later(_) => true,
             _ => false,
         }
     }
 
     async fn store(&self, ports: &P, behind: Behind<'_>) -> Result<Tried, Refused> {
-        let Behind { settings, tail, member, .. } = behind;
-        let policy = &tail.facts.policy;
-        if !policy.permits(member.role, Deed::Send) {
+        let Behind { tail, member, .. } = behind;
+        if !tail.facts.policy.permits(member.role, Deed::Send) {
             return Err(Refused::Forbidden);
         }
-        let now = ports.now();
-        let facts = Self::facts_after(&tail.facts, tail.sender == member.user);
-        let mut entry = behind.entry(Kind::Message(self.clone()), facts, now);
-        if settings.limits.admission == AdmissionLimit::PerConversation {
-            match tail.facts.bucket.admit(settings.keys.users.sender(&member.user), entry.stored_bytes(), now, policy.admitted_per_s) {
-                Admission::Admitted(bucket) => entry.facts.bucket = bucket,
-                Admission::Wait { retry_after_ms } => return Err(Refused::RateLimited { retry_after_ms }),
-            }
+        if self.reply_to.is_some_and(|target| target < member.visible_from || target > tail.position.seq) {
+            return Err(Refused::NoMessage);
         }
+        let facts = Self::facts_after(&tail.facts, tail.sender == member.user);
+        let entry = behind.admitted(behind.entry(Kind::Message(self.clone()), facts, ports.now()), Bucket::admit)?;
         let put = ports.put(&entry).await?;
         Ok(Tried::Put(entry, put))
     }
@@ -160,9 +179,63 @@ impl<P: MessageLog + Memberships + Creations + Clock> Drafted<P> for ChangeEntry
             Ok(None) => Ok(Tried::Nothing),
             Err(refused) => Err(refused),
         };
-        // The rows may be newer than the tail. Where something is written, its slot shows that they are not. Where nothing is, the log is
-        // asked: else a change could be refused although every entry permits it, or an own one that has landed late be overlooked.
-        let occupant = ports.read(conversation, behind.tail.position.seq.next(), ReadBound::ONE).await?.pop();
-        occupant.map_or(nothing, |occupant| Ok(Tried::Taken(occupant)))
+        behind.unless_taken(ports, nothing).await
+    }
+}
+
+impl<P: MessageLog + Amendments + Clock> Drafted<P> for AmendmentEntry {
+    fn to_wire(&self) -> EntryKind {
+        Self::to_wire(self)
+    }
+
+    fn is_the_same_as(&self, stored: &Kind) -> bool {
+        match stored {
+            Kind::Amendment(stored) => self.may_have_become(stored),
+            Kind::Later(_) => true,
+            _ => false,
+        }
+    }
+
+    async fn store(&self, ports: &P, behind: Behind<'_>) -> Result<Tried, Refused> {
+        let (conversation, target) = (&behind.tail.conversation, self.target());
+        let sight = Sight { tail: behind.tail, member: behind.member, seq: behind.position().seq };
+        sight.may_be_seen(target)?;
+        let reacted = match self {
+            Self::Reaction(_) => ports.reacted(conversation, &behind.member.user, target).await?,
+            Self::Edit { .. } | Self::Deletion { .. } => Reacted::default(),
+        };
+        let was = if reacted.all.is_none() { ports.entry_consistent(conversation, target).await? } else { None };
+        let now = ports.now();
+        let judged = match (self, was) {
+            (Self::Reaction(reacting), was) => sight
+                .react(reacting, &reacted, was.as_ref(), &behind.settings.keys.users)
+                .map(|becomes| becomes.map(|(all, own)| Amends::Reaction { target, was: reacted, all, own })),
+            (_, None) => Err(Refused::NoMessage),
+            (Self::Edit { body: None, .. }, _) => Ok(None), // nobody asks for that
+            (Self::Edit { body: Some(body), .. }, Some(was)) => match sight.edit(&was, body, now) {
+                Ok(Some(becomes)) => {
+                    // As if it were sent so: what tells of the edit has its room beside it.
+                    let sent = MessageEntry { edits: vec![], ..becomes.clone() }.to_wire();
+                    let frame_bytes = WireEntry::live_frame_bytes_max(conversation, &was.sender, &was.client_message_id, sent);
+                    let fits = frame_bytes <= behind.settings.limits.entry_bytes_max;
+                    if fits { Ok(Some(Amends::Edit { was, becomes })) } else { Err(Refused::TooLarge { frame_bytes }) }
+                }
+                Ok(None) => Ok(None),
+                Err(refused) => Err(refused),
+            },
+            (Self::Deletion { .. }, Some(was)) => sight.delete(&was).map(|edits| Some(Amends::Deletion { edits: edits?, was })),
+        };
+        match judged {
+            Ok(Some(amends)) => {
+                let facts = behind.tail.facts.behind(behind.tail.sender == behind.member.user);
+                let entry = behind.entry(Kind::Amendment(self.clone()), facts, now);
+                let is_reaction = matches!(self, Self::Reaction(_));
+                let entry = behind.admitted(entry, if is_reaction { Bucket::admit_beside } else { Bucket::admit })?;
+                let put = ports.amend(&Amendment { entry: entry.clone(), amends }).await?;
+                Ok(Tried::Put(entry, put))
+            }
+            Ok(None) => behind.unless_taken(ports, Ok(Tried::Nothing)).await,
+            Err(refused) => behind.unless_taken(ports, Err(refused)).await,
+        }
     }
 }

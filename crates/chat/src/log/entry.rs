@@ -1,7 +1,7 @@
 //! An entry as it is stored.
 
 use chatlane_protocol::frames::Stored;
-use chatlane_protocol::{ClientMessageId, ConversationId, GroupMarks, Position, UnixMillis, UserId};
+use chatlane_protocol::{ClientMessageId, ConversationId, EntryKind, GroupMarks, Message, Position, Seq, UnixMillis, UserId};
 
 use super::facts::Facts;
 use super::kinds::Kind;
@@ -53,6 +53,36 @@ impl Entry {
         Head { position: self.position, count: self.facts.count, time: self.time, group: self.facts.group_marks() }
     }
 
+    /// The last entry of which this one tells something: it may have changed since it was written.
+    pub fn tells_up_to(&self) -> Seq {
+        match &self.kind {
+            Kind::Message(message) => message.edits.last().copied().unwrap_or(self.position.seq),
+            _ => self.position.seq,
+        }
+    }
+
+    /// The entry before it that it is about: that it changes, or answers.
+    pub const fn target(&self) -> Option<Seq> {
+        match &self.kind {
+            Kind::Amendment(amendment) => Some(amendment.target()),
+            Kind::Message(message) => message.reply_to,
+            _ => None,
+        }
+    }
+
+    /// As somebody sees it whose part of the log begins at `from` and, if they are no member any more, ends at `end` (M1).
+    pub fn told_to(&self, from: Seq, end: Option<Seq>) -> chatlane_protocol::Entry {
+        let wire = self.to_wire();
+        let is_before = self.target().is_some_and(|target| target < from);
+        let is_newer = end.is_some_and(|end| self.tells_up_to() > end);
+        let kind = match wire.kind {
+            EntryKind::Message(message) if is_before && !is_newer => EntryKind::Message(Message { reply_to: None, ..message }),
+            _ if is_before || is_newer => EntryKind::Hidden,
+            _ => return wire,
+        };
+        chatlane_protocol::Entry { kind, ..wire }
+    }
+
     /// As clients see it.
     pub fn to_wire(&self) -> chatlane_protocol::Entry {
         let entry = chatlane_protocol::Entry {
@@ -66,7 +96,7 @@ impl Entry {
         };
         match &self.kind {
             Kind::Later(later) => entry.saying(later.said().unwrap_or_default()),
-            Kind::Created(_) | Kind::GroupCreated(_) | Kind::Message(_) | Kind::Change(_) => entry,
+            _ => entry,
         }
     }
 }

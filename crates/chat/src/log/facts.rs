@@ -39,6 +39,13 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The facts behind one more entry that is none of a group's changes. While a direct conversation is unanswered, all its entries are of
+    /// whoever opened it, so whether the tail is the writer's own (`after_own`) tells who answers.
+    #[must_use]
+    pub fn behind(&self, after_own: bool) -> Self {
+        Self { unanswered: self.unanswered.filter(|_| after_own), ..self.clone() }
+    }
+
     /// What a group is; of a direct conversation nothing.
     pub fn group_marks(&self) -> Option<GroupMarks> {
         self.policy.is_group().then_some(GroupMarks {
@@ -139,6 +146,8 @@ impl Policy {
         }
         match deed {
             Deed::Send => role >= self.send,
+            Deed::Touch => role >= Role::Member,
+            Deed::Moderate => role >= Role::Moderator,
             Deed::Add => self.add.is_some_and(|lowest| role >= lowest),
             Deed::Remove { of } => role >= Role::Moderator && is_above(of),
             Deed::SetRole { from, to } => {
@@ -156,8 +165,12 @@ impl Policy {
 /// What a member wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
-    /// Append a message.
+    /// Append a message, or edit an own one.
     Send,
+    /// React to a message, or delete an own one.
+    Touch,
+    /// Delete somebody else's message.
+    Moderate,
     /// Add members.
     Add,
     /// Remove a member of this role.

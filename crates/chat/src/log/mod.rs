@@ -1,6 +1,7 @@
 //! The lane: what an entry is, how it gets into the log, and how a position is judged.
 
 pub mod admission;
+pub mod amend;
 pub mod anchor;
 pub mod append;
 pub mod change;
@@ -9,9 +10,10 @@ pub mod entry;
 pub mod facts;
 pub mod hash;
 pub mod kinds;
+pub mod reactions;
 pub mod recheck;
 
 pub use chatlane_protocol::Role;
 pub use entry::{Entry, Head};
 pub use facts::{Deed, Facts, Kept, Policy, SizeClass};
-pub use kinds::{ChangeEntry, CreatedEntry, GroupCreatedEntry, Kind, LaterEntry, MessageEntry};
+pub use kinds::{AmendmentEntry, ChangeEntry, CreatedEntry, GroupCreatedEntry, Kind, LaterEntry, MessageEntry};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use chatlane_protocol::{ConversationId, DeviceId, Position, Role, Seq, UserId};
+use chatlane_protocol::frames::MemberCursors;
+use chatlane_protocol::{ConversationId, DeviceId, Position, Prefs, PrefsChange, Role, Seq, UserId};
 
 use super::{Failure, Member, port};
 
@@ -16,6 +17,16 @@ port! {
         /// The user's rows of these conversations, none named twice, in their order; `None`: not a member. A row that cannot be read is the
         /// failure of its conversation only.
         reads fn inbox_rows(user: &UserId, conversations: &[ConversationId];) -> Result<Vec<Result<Option<InboxRow>, Failure>>, Failure>;
+
+        /// The rows of these users, none named twice, in this conversation, in their order; `None`: no member, or the row cannot be read.
+        reads fn rows_of(conversation: &ConversationId, users: &[UserId];) -> Result<Vec<Option<InboxRow>>, Failure>;
+
+        /// Sets preferences, field by field, and raises their version. Answers all as they are now; `None`: there is no row, and none was
+        /// made.
+        writes fn prefer(user: &UserId, conversation: &ConversationId; change: PrefsChange) -> Result<Option<Prefs>, Failure>;
+
+        /// The entry in this slot mentions the user: noted if it is higher than the last that did. Makes no row.
+        writes fn mention(user: &UserId, conversation: &ConversationId; at: Seq) -> Result<(), Failure>;
 
         /// Moves cursors forward, each only if it is lower. Answers the row as it was before and as it is now; `None`: there is no row, and
         /// none was made. What is to be dropped may stay.
@@ -47,6 +58,12 @@ pub struct InboxRow {
     pub role: Role,
     /// How far the user has read.
     pub read: ReadCursor,
+    /// How far others are told that the user has read. `None`: as far as they have; they have never read anything in private.
+    pub shown: Option<Position>,
+    /// What the user prefers.
+    pub prefs: Prefs,
+    /// The last entry that mentions the user.
+    pub mentioned: Option<Seq>,
     /// How far each of the user's devices has the entries; devices that never said so are missing.
     pub delivered: BTreeMap<DeviceId, Position>,
 }
@@ -55,7 +72,19 @@ impl InboxRow {
     /// Of a user who has just become this member.
     pub const fn new(conversation: ConversationId, with: Option<UserId>, member: &Member) -> Self {
         let Member { visible_from, version, role, .. } = *member;
-        Self { conversation, with, visible_from, version, role, read: ReadCursor::NONE, delivered: BTreeMap::new() }
+        let prefs = Prefs { version: 0, muted_until_ms: None, mentions: false, pinned: false, archived: false, unread: false };
+        Self {
+            conversation,
+            with,
+            visible_from,
+            version,
+            role,
+            read: ReadCursor::NONE,
+            shown: None,
+            prefs,
+            mentioned: None,
+            delivered: BTreeMap::new(),
+        }
     }
 
     /// Which delivered positions of other devices are dropped when this device moves to `to`: those furthest behind it, until there are
@@ -75,6 +104,12 @@ impl InboxRow {
     /// What has reached the furthest of the user's devices.
     pub fn delivered_furthest(&self) -> Position {
         self.delivered.values().copied().max().unwrap_or(Position::ZERO)
+    }
+
+    /// As another user is told of it: what is read has been delivered.
+    pub fn told_to_others(&self, user: UserId) -> MemberCursors {
+        let read = self.shown.unwrap_or(self.read.position);
+        MemberCursors { user, delivered: self.delivered_furthest().max(read), read }
     }
 }
 
@@ -99,8 +134,22 @@ pub struct Advance {
     pub delivered: Option<Position>,
     /// Of the user.
     pub read: Option<ReadCursor>,
+    /// What others are told: it is set, where it is lower or there is none; [`Shown::Stays`] where it is to stay as it is.
+    pub shown: Shown,
     /// Delivered positions of other devices, each dropped if it is still this.
     pub dropped: Vec<(DeviceId, Position)>,
+}
+
+/// What others are to be told of the read cursor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shown {
+    /// All of it, as long as there was nothing else.
+    #[default]
+    Follows,
+    /// At least this: something was read in private before.
+    To(Position),
+    /// No more than before: this, if nothing is said of it yet.
+    Stays(Position),
 }
 
 /// A row before and after its cursors were moved.

@@ -42,6 +42,11 @@ pub async fn last(log: &impl MessageLog, conversation: &ConversationId) -> Resul
     Ok(log.read_back(conversation, None, ReadBound::ONE).await?.pop())
 }
 
+/// The last entry of which these tell something.
+pub fn tells_up_to(entries: &[Entry]) -> Seq {
+    entries.iter().map(Entry::tells_up_to).max().unwrap_or(Seq::ZERO)
+}
+
 /// What a read without gaps brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Run {
@@ -60,6 +65,11 @@ impl Run {
     /// The highest entry that was read.
     pub fn last(&self) -> Option<&Entry> {
         self.entries().last()
+    }
+
+    /// The last entry of which what was read tells something.
+    pub fn tells_up_to(&self) -> Seq {
+        tells_up_to(self.entries())
     }
 
     /// What was read, in bytes.

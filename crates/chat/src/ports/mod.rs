@@ -3,9 +3,10 @@
 //!
 //! All reads are strong: they see every write that was answered before they began. A write whose answer is [`Failure::Unavailable`] may
 //! or may not have taken effect, now or later. A port belongs to one table, but for [`Creations`], whose
-//! transactions span all four.
+//! transactions span all four, and [`Amendments`], whose transactions span two.
 
 mod accounts;
+mod amendments;
 mod clock;
 mod connections;
 mod creation;
@@ -25,6 +26,7 @@ mod queue;
 use define::port;
 
 pub use accounts::{Accounts, ConnectionsOfUser};
+pub use amendments::{Amendment, Amendments, Amends};
 pub use clock::Clock;
 pub use connections::{Connection, Connections, Registered};
 pub use creation::{Change, Created, Creation, Creations, Joining, RowChange};
@@ -32,8 +34,8 @@ pub use deployment::Deployments;
 pub use failure::Failure;
 pub use gate::Gate;
 pub use heads::Heads;
-pub use inboxes::{Advance, Advanced, InboxPlace, InboxRow, Inboxes, ReadCursor};
-pub use log::{MessageLog, Put, ReadBound, Run, last, read_run};
+pub use inboxes::{Advance, Advanced, InboxPlace, InboxRow, Inboxes, ReadCursor, Shown};
+pub use log::{MessageLog, Put, ReadBound, Run, last, read_run, tells_up_to};
 pub use memberships::{Description, Member, Membership, Memberships, Span};
 pub use meter::Meter;
 pub use outbound::Outbound;
@@ -45,6 +47,7 @@ pub use queue::FanOutQueue;
 pub(crate) fn has_method(name: &str) -> bool {
     let all = [
         accounts::METHODS,
+        amendments::METHODS,
         connections::METHODS,
         creation::METHODS,
         deployment::METHODS,

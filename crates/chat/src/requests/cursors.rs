@@ -19,7 +19,7 @@ use crate::done::{Did, Done};
 use crate::log::Entry;
 use crate::log::anchor::judge;
 use crate::ports::{
-    Advance, Advanced, Clock, Connections, Failure, InboxRow, Inboxes, Memberships, MessageLog, Outbound, PostOutcome, ReadCursor,
+    Advance, Advanced, Clock, Connections, Failure, InboxRow, Inboxes, Memberships, MessageLog, Outbound, PostOutcome, ReadCursor, Shown,
 };
 use crate::refusal::Refused;
 use crate::settings::Settings;
@@ -42,6 +42,15 @@ pub enum Cursor {
     Read,
 }
 
+/// Who is told how far the user has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The other members.
+    Others,
+    /// The user's own devices only.
+    Nobody,
+}
+
 /// Answers one `ack` or `read`: [`advance`] for its positions. `None`: all went well, and the client wants no answer then.
 pub async fn answer<P>(
     ports: &P,
@@ -53,7 +62,8 @@ pub async fn answer<P>(
 where
     P: MessageLog + Inboxes + Memberships + Connections + Outbound + Clock,
 {
-    let Done { answer: results, did } = advance(ports, settings, caller, &request.positions, cursor, &Allowances::new()).await?;
+    let told = if request.private { Told::Nobody } else { Told::Others };
+    let Done { answer: results, did } = advance(ports, settings, caller, &request.positions, (cursor, told), &Allowances::new()).await?;
     let is_silent = request.quiet && results.iter().all(|result| result.outcome == CursorOutcome::Ok);
     Ok(Done { answer: (!is_silent).then(|| CursorsAnswer { id: request.id.clone(), results }), did })
 }
@@ -66,7 +76,7 @@ pub async fn advance<P>(
     settings: &Settings,
     caller: &Caller,
     positions: &[PositionIn],
-    cursor: Cursor,
+    (cursor, told): (Cursor, Told),
     allowances: &Allowances,
 ) -> Result<Done<Vec<CursorResult>>, Failure>
 where
@@ -74,8 +84,11 @@ where
 {
     let conversations: Vec<ConversationId> = positions.iter().map(|named| named.conversation.clone()).collect();
     let rows = rows::read(ports, &caller.user, &conversations, &allowances.settled).await?;
-    let wishes: Vec<Result<Move, Refused>> =
-        positions.iter().zip(rows).map(|(named, standing)| Ok(Move::of(standing?.row, caller.device, named, cursor))).collect();
+    let wishes: Vec<Result<Move, Refused>> = positions
+        .iter()
+        .zip(rows)
+        .map(|(named, standing)| Ok(Move { told, ..Move::of(standing?.row, caller.device, named, cursor) }))
+        .collect();
     let slots: BTreeSet<(ConversationId, Seq)> = wishes.iter().flatten().flat_map(Move::slots).collect();
     let slots: Vec<(ConversationId, Seq)> = slots.into_iter().collect();
     let entries = if slots.is_empty() { vec![] } else { ports.at(&slots).await? };
@@ -108,6 +121,7 @@ struct Move {
     /// Where the device and the user are to be.
     delivered: Position,
     read: Option<Position>,
+    told: Told,
     /// What has to be looked up before anything moves.
     doubtful: Vec<Position>,
 }
@@ -124,7 +138,7 @@ impl Move {
         let mut doubtful: Vec<Position> = Some(named.position).filter(|to| is_doubtful(*to, has)).into_iter().collect();
         let read_too = read.filter(|to| is_doubtful(*to, row.read.position) && !doubtful.contains(to));
         doubtful.extend(read_too);
-        Self { delivered: read.map_or(named.position, |read| read.max(named.position)), read, doubtful, row }
+        Self { delivered: read.map_or(named.position, |read| read.max(named.position)), read, told: Told::Others, doubtful, row }
     }
 
     /// Where the entries are that must exist.
@@ -153,8 +167,14 @@ impl Move {
         let room = Some(self.delivered).filter(|to| *to > has).and_then(|to| self.row.room_for(caller.device, to));
         let read = self.read.filter(|to| *to > self.row.read.position);
         let count = |to| at(to).map(|entry| ReadCursor { position: to, count: entry.facts.count });
-        let to =
-            Advance { delivered: room.as_ref().map(|_| self.delivered), read: read.and_then(count), dropped: room.unwrap_or_default() };
+        let read_to = read.and_then(count);
+        let shown = match (self.told, self.row.shown, self.read) {
+            (Told::Nobody, _, _) if read_to.is_some() => Shown::Stays(self.row.read.position),
+            (Told::Others, Some(shown), Some(to)) if to > shown => Shown::To(to),
+            _ => Shown::Follows,
+        };
+        let delivered = room.as_ref().map(|_| self.delivered);
+        let to = Advance { delivered, read: read_to, shown, dropped: room.unwrap_or_default() };
         if to == Advance::default() {
             return Ok(None);
         }
@@ -167,18 +187,18 @@ impl Move {
 async fn post_receipts<P: Connections + Outbound + Clock>(ports: &P, caller: &Caller, moved: &[&Advanced]) -> usize {
     let mut frames: BTreeMap<&UserId, Vec<String>> = BTreeMap::new();
     for Advanced { before, after } in moved {
-        let (delivered, read) = (after.delivered_furthest(), after.read.position);
-        let is_read = read != before.read.position;
-        let mut tell = |user, read_count| {
-            let cursors = MemberCursors { user: caller.user.clone(), delivered: delivered.max(read), read };
+        let mut tell = |user, cursors, read_count| {
             let receipt = Receipt { conversation: after.conversation.clone(), cursors, read_count, ttl_ms: RECEIPT_TTL_MS };
             frames.entry(user).or_default().push(encode(&ServerFrame::Receipt(receipt)));
         };
-        if is_read {
-            tell(&caller.user, Some(after.read.count));
+        let read = after.read.position;
+        if read != before.read.position {
+            let own = MemberCursors { user: caller.user.clone(), delivered: after.delivered_furthest().max(read), read };
+            tell(&caller.user, own, Some(after.read.count));
         }
-        if let Some(with) = after.with.as_ref().filter(|_| is_read || delivered != before.delivered_furthest()) {
-            tell(with, None);
+        let told = after.told_to_others(caller.user.clone());
+        if let Some(with) = after.with.as_ref().filter(|_| told != before.told_to_others(caller.user.clone())) {
+            tell(with, told, None);
         }
     }
     if frames.is_empty() {

@@ -167,7 +167,7 @@ fn take_gone(gone: &Known, answer: &mut HelloAnswer, page: &mut Page) -> bool {
 /// entry of its own that was not dispatched yet. But what it has from an older epoch may have been cut by a restore.
 fn is_as_known(known: &Known, row: &InboxRow, head: Head, epoch: u32) -> bool {
     let has_all = head.position == known.have || (head.position < known.have && known.have.epoch == epoch);
-    known.read == row.read.position && has_all
+    known.read == row.read.position && known.prefs == row.prefs.version && has_all
 }
 
 fn wire_row(row: InboxRow, head: Head) -> ConversationRow {
@@ -180,6 +180,8 @@ fn wire_row(row: InboxRow, head: Head) -> ConversationRow {
         time_ms: head.time,
         read: row.read.position,
         read_count: row.read.count,
+        mentioned: row.mentioned,
+        prefs: Some(row.prefs).filter(|prefs| prefs.version > 0),
         last: None,
     }
 }
@@ -213,10 +215,10 @@ async fn add_last_entries<P: MessageLog + Memberships + Clock>(
             indexes.into_iter().zip(ports.at(&slots).await?).filter_map(|(index, entry)| Some((index, entry?))).collect();
         let standing = entries.iter().map(|(index, entry)| async {
             let is_direct = !entry.facts.policy.is_group();
-            if is_direct { Ok(None) } else { standings[*index].holds_behind(ports, &caller.user, Some(entry)).await }
+            if is_direct { Ok(None) } else { standings[*index].holds_behind(ports, &caller.user, Some(entry), entry.tells_up_to()).await }
         });
         for ((index, entry), holds) in entries.iter().zip(join_all(standing).await) {
-            let (index, entry) = (*index, entry.to_wire());
+            let (index, entry) = (*index, entry.told_to(standings[*index].row.visible_from, None));
             match holds {
                 Ok(_) => {}
                 Err(Refused::NotFound | Refused::Ended(_)) => {

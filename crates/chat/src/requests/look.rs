@@ -3,7 +3,7 @@
 
 use chatlane_protocol::frames::{ConversationInfo, GroupInfo, InfoAnswer, InfoOutcome, MemberInfo, MembersAnswer, encode};
 use chatlane_protocol::request::{Info, Members};
-use chatlane_protocol::{ConversationId, GroupSettings, limits};
+use chatlane_protocol::{ConversationId, GroupSettings, Seq, limits};
 use futures_util::future::join_all;
 
 use super::caller::Caller;
@@ -66,7 +66,7 @@ where
     let Ok((info, standing)) = info else { return Ok(()) };
     if !title.as_str().is_empty() || !metadata.as_str().is_empty() {
         let tail = last(ports, &standing.row.conversation).await?;
-        standing.holds_behind(ports, &caller.user, tail.as_ref()).await?;
+        standing.holds_behind(ports, &caller.user, tail.as_ref(), Seq::ZERO).await?;
     }
     info.settings.title = Some(title).filter(|title| !title.as_str().is_empty());
     info.settings.metadata = Some(metadata).filter(|metadata| !metadata.as_str().is_empty());
@@ -80,7 +80,7 @@ where
 {
     let standing = standing?;
     let tail = last(ports, &standing.row.conversation).await?;
-    let again = standing.holds_behind(ports, &caller.user, tail.as_ref()).await?;
+    let again = standing.holds_behind(ports, &caller.user, tail.as_ref(), Seq::ZERO).await?;
     let role = again.map_or(standing.row.role, |member| member.role);
     let tail = tail.ok_or_else(|| Failure::unavailable("read the tail", "the creation is seen half"))?;
     let (at, facts) = (tail.position.seq, tail.facts);
@@ -105,7 +105,7 @@ where
     let standing = rows::read_one(ports, &caller.user, conversation).await?;
     // All of them: they are 200 at most, and one query.
     let all = ports.members(conversation).await?;
-    standing.holds_behind(ports, &caller.user, last(ports, conversation).await?.as_ref()).await?;
+    standing.holds_behind(ports, &caller.user, last(ports, conversation).await?.as_ref(), Seq::ZERO).await?;
     let limit = request.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(limits::MEMBERS_PAGE_MAX);
     let mut page = Page::new(REST_OF_THE_ANSWER + limits::USER_ID_BYTES_MAX * 6);
     let mut answer = MembersAnswer { id: request.id.clone(), conversation: conversation.clone(), members: vec![], next: None };

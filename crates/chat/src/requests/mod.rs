@@ -2,13 +2,15 @@
 
 pub mod admit;
 pub mod caller;
+pub mod change;
+pub mod create;
 pub mod cursors;
 pub mod hello;
 pub mod history;
 pub mod look;
-pub mod manage;
 pub mod open;
 pub mod ping;
+pub mod prefs;
 pub mod probe;
 pub mod refresh;
 pub(crate) mod rows;

@@ -1,19 +1,26 @@
 //! `ping`: whether the server still knows the connection, and the status of the conversations that the user looks at. It repairs what the
 //! hints have lost: a session that a false 410 or a given-up post has removed, live entries, receipts.
 
-use chatlane_protocol::frames::{ConversationStatus, MemberCursors, PingAnswer, ReadMark};
+use chatlane_protocol::UserId;
+use chatlane_protocol::frames::{ConversationStatus, MemberCursors, PingAnswer, ReadMark, encode};
+use chatlane_protocol::limits::{CURSORS_MEMBERS_MAX, CURSORS_PER_PING_MAX};
 use chatlane_protocol::request::Ping;
 use futures_util::future::{try_join_all, try_join3};
 
 use super::caller::Caller;
 use crate::done::Done;
-use crate::ports::{Clock, Connections, Failure, Heads, InboxRow, Inboxes};
+use crate::log::Head;
+use crate::page::Page;
+use crate::ports::{Clock, Connections, Failure, Heads, InboxRow, Inboxes, Memberships};
+
+/// What an answer has beside its conversations.
+const REST_OF_THE_ANSWER: usize = 512;
 
 /// Answers one `ping`. Conversations of which the caller is no member, or whose row cannot be read, are left
 /// out.
 pub async fn ping<P>(ports: &P, caller: &Caller, request: &Ping) -> Result<Done<PingAnswer>, Failure>
 where
-    P: Connections + Inboxes + Heads + Clock,
+    P: Connections + Inboxes + Memberships + Heads + Clock,
 {
     let (session, heads, rows) = try_join3(
         ports.session(&caller.user, &caller.connection),
@@ -23,23 +30,48 @@ where
     .await?;
     let readable = |row: Result<Option<InboxRow>, Failure>| row.inspect_err(|failure| failure.log("a conversation is left out")).ok()?;
     let members = rows.into_iter().zip(heads).filter_map(|(row, head)| Some((readable(row)?, head)));
-    let statuses = members.map(|(row, head)| async move {
-        let cursors = others(ports, &row).await?;
+    let mut left = CURSORS_PER_PING_MAX;
+    let statuses = members.map(|(row, head)| {
+        let others = count_of_others(&row, &head).filter(|others| *others <= left);
+        left -= others.unwrap_or_default();
+        (row, head, others.is_some())
+    });
+    let statuses = statuses.collect::<Vec<_>>().into_iter().map(|(row, head, is_told)| async move {
+        let cursors = if is_told { others(ports, caller, &row).await? } else { vec![] };
         let own = Some(ReadMark { read: row.read.position, read_count: row.read.count });
         Ok::<_, Failure>(ConversationStatus { conversation: row.conversation, head: head.position, count: head.count, own, cursors })
     });
-    let conversations = try_join_all(statuses).await?;
+    let mut conversations = try_join_all(statuses).await?;
+    let all: Vec<Vec<MemberCursors>> = conversations.iter_mut().map(|status| std::mem::take(&mut status.cursors)).collect();
+    let mut page = Page::new(REST_OF_THE_ANSWER + encode(&conversations).len());
+    for (status, cursors) in conversations.iter_mut().zip(all) {
+        page.reserve(r#","cursors":[]"#.len());
+        status.cursors = cursors.into_iter().take_while(|one| page.take_if_it_fits(encode(one).len() + 1)).collect();
+    }
     Ok(Done::read(PingAnswer { id: request.id.clone(), server_time_ms: ports.now(), resync: session.is_none(), conversations }))
 }
 
-/// How far the other member of a direct conversation is.
-async fn others<P: Inboxes>(ports: &P, row: &InboxRow) -> Result<Vec<MemberCursors>, Failure> {
-    let Some(with) = &row.with else { return Ok(vec![]) };
-    let rows = ports.inbox_rows(with, std::slice::from_ref(&row.conversation)).await?;
-    let cursors = |row: InboxRow| {
-        let read = row.read.position;
-        MemberCursors { user: with.clone(), delivered: row.delivered_furthest().max(read), read }
+/// How many others are told of, before they are read. `None`: nobody, in a group that has too many members.
+fn count_of_others(row: &InboxRow, head: &Head) -> Option<usize> {
+    match (&row.with, head.group) {
+        (Some(_), _) => Some(1),
+        (None, Some(group)) if group.members <= CURSORS_MEMBERS_MAX => usize::try_from(group.members).ok(),
+        (None, _) => None,
+    }
+}
+
+/// How far the other members are.
+async fn others<P: Inboxes + Memberships>(ports: &P, caller: &Caller, row: &InboxRow) -> Result<Vec<MemberCursors>, Failure> {
+    let users: Vec<UserId> = if let Some(with) = &row.with {
+        vec![with.clone()]
+    } else {
+        let members = ports.members(&row.conversation).await?;
+        let is_member = members.iter().any(|member| member.user == caller.user);
+        // Who was removed meanwhile is told nothing.
+        let others = members.into_iter().map(|member| member.user).filter(|user| is_member && *user != caller.user);
+        others.take(CURSORS_PER_PING_MAX).collect()
     };
+    let rows = if users.is_empty() { vec![] } else { ports.rows_of(&row.conversation, &users).await? };
     // One that cannot be read says nothing.
-    Ok(rows.into_iter().flatten().flatten().map(cursors).collect())
+    Ok(users.into_iter().zip(rows).filter_map(|(user, row)| Some(row?.told_to_others(user))).collect())
 }

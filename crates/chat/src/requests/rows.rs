@@ -1,6 +1,6 @@
 //! The caller's inbox rows: read before anything else of a conversation (R1), and judged again behind what was read of its log (M1).
 
-use chatlane_protocol::{ConversationId, Position, Seq, UserId};
+use chatlane_protocol::{ConversationId, Entry as WireEntry, Position, Seq, UserId};
 use futures_util::future::join_all;
 
 use crate::allowance::Allowance;
@@ -71,16 +71,19 @@ impl Standing {
         Self { row, asked_ms }
     }
 
-    /// Makes sure that the row still held when the log was read, of which `last` is the highest entry that was. Answers the member's row, if it
-    /// was read for that.
+    /// Makes sure that the row still held when the log was read, of which `last` is the highest entry that was, and `up_to` the last of which
+    /// what was read tells something. Answers the member's row, if it was read for that.
     pub(crate) async fn holds_behind<P: Memberships + Clock>(
         &self,
         ports: &P,
         user: &UserId,
         last: Option<&Entry>,
+        up_to: Seq,
     ) -> Result<Option<Member>, Refused> {
         let apart_ms = ports.steady_ms().saturating_sub(self.asked_ms);
-        if !Recheck::DEFAULT.is_due(self.row.version, last, apart_ms) {
+        // An edit behind `last` may be behind a removal too.
+        let tells_more = last.is_some_and(|last| up_to > last.position.seq && last.facts.policy.is_group());
+        if !tells_more && !Recheck::DEFAULT.is_due(self.row.version, last, apart_ms) {
             return Ok(None);
         }
         let conversation = &self.row.conversation;
@@ -142,7 +145,7 @@ impl Reader {
         bound: ReadBound,
     ) -> Result<(Vec<Entry>, bool), Refused> {
         if let Self::Member(standing) = self {
-            match standing.holds_behind(ports, user, run.last()).await {
+            match standing.holds_behind(ports, user, run.last(), run.tells_up_to()).await {
                 Ok(_) => {}
                 // Of another span than the row's, what was read is not all for them.
                 Err(Refused::Ended(span)) if span.from != standing.row.visible_from => return Err(changed_meanwhile()),
@@ -157,6 +160,11 @@ impl Reader {
             entries.retain(|entry| entry.position.seq <= end.seq);
         }
         Ok((entries, is_all))
+    }
+
+    /// An entry, as they are told it.
+    pub(crate) fn is_told(&self, entry: &Entry) -> WireEntry {
+        entry.told_to(self.visible_from(), self.ended().map(|end| end.seq))
     }
 }
 

@@ -59,7 +59,8 @@ where
 }
 
 fn draft(message: &NewMessage, key: &BodyKey) -> Draft<MessageEntry> {
-    let kind = MessageEntry::new(message.body.clone(), key);
+    let plain = MessageEntry::new(message.body.clone(), key);
+    let kind = MessageEntry { reply_to: message.reply_to, mentions: message.mentions.clone(), ..plain };
     Draft { client_message_id: message.client_message_id.clone(), anchor: message.anchor, kind }
 }
 

@@ -9,7 +9,7 @@ use chatlane_protocol::{ConversationId, Entry as WireEntry, Seq, UserId};
 use futures_util::future::{join_all, try_join};
 
 use super::caller::Caller;
-use super::cursors::{self, Cursor};
+use super::cursors::{self, Cursor, Told};
 use super::rows::{self, Reader, Standing};
 use crate::allowance::Allowances;
 use crate::done::{Did, Done};
@@ -36,7 +36,7 @@ where
         if request.ack.is_empty() {
             return Ok((false, Did::default()));
         }
-        match cursors::advance(ports, settings, caller, &request.ack, Cursor::Delivered, &allowances).await {
+        match cursors::advance(ports, settings, caller, &request.ack, (Cursor::Delivered, Told::Others), &allowances).await {
             Ok(done) => Ok((done.answer.iter().all(|result| result.outcome == CursorOutcome::Ok), done.did)),
             Err(failure) => {
                 failure.log("positions of a sync not acknowledged");
@@ -190,7 +190,7 @@ fn cut(found: Result<Found, Refused>, page: &mut Page, caller: &UserId) -> Optio
     let all = entries.len();
     let (mut taken, mut own): (Vec<WireEntry>, Vec<Head>) = (vec![], vec![]);
     for entry in entries {
-        let wire = entry.to_wire();
+        let wire = reader.is_told(&entry);
         if !page.take(encode(&wire).len() + 1) {
             break;
         }

@@ -146,7 +146,7 @@ pub fn largest_entry(conversation: &ConversationId, number: u64) -> Entry {
         conversation,
         &one.sender,
         &one.client_message_id,
-        EntryKind::Message { body: text("x") },
+        EntryKind::Message(text("x").into()),
     ) - 1;
     let mut one = entry_of_bytes(conversation, number, "bob", limits::PAGE_BYTES_MAX - rest);
     (one.time, one.facts.count, one.position.epoch) = (UnixMillis::MAX, limits::INTEGER_MAX, u32::MAX);
@@ -250,5 +250,5 @@ pub fn caller(name: &str) -> Caller {
 
 /// A message under this id, which says the same.
 pub fn message(id: &str, anchor: Position) -> NewMessage {
-    NewMessage { client_message_id: message_id(id), anchor, body: text(id) }
+    NewMessage::new(message_id(id), anchor, text(id))
 }

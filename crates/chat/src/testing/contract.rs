@@ -5,6 +5,7 @@
 //! same time and again on what an earlier run left behind. It panics where the backend breaks it.
 #![expect(clippy::missing_panics_doc, reason = "said once for all, in the lines above")]
 
+mod amendments;
 mod changes;
 mod creation;
 mod cursors;
@@ -17,6 +18,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use chatlane_protocol::{ConversationId, UserId};
 
+pub use self::amendments::*;
 pub use self::changes::*;
 pub use self::creation::*;
 pub use self::cursors::*;
@@ -26,12 +28,12 @@ pub use self::log::*;
 pub use self::sessions::*;
 use super::builders;
 use crate::log::Head;
-use crate::ports::{Accounts, Connections, Creations, Deployments, Heads, Inboxes, Memberships, MessageLog, ReadBound};
+use crate::ports::{Accounts, Amendments, Connections, Creations, Deployments, Heads, Inboxes, Memberships, MessageLog, ReadBound};
 
 /// All ports that store something.
-pub trait Backend: MessageLog + Creations + Memberships + Inboxes + Heads + Connections + Accounts + Deployments {}
+pub trait Backend: MessageLog + Creations + Amendments + Memberships + Inboxes + Heads + Connections + Accounts + Deployments {}
 
-impl<B: MessageLog + Creations + Memberships + Inboxes + Heads + Connections + Accounts + Deployments> Backend for B {}
+impl<B: MessageLog + Creations + Amendments + Memberships + Inboxes + Heads + Connections + Accounts + Deployments> Backend for B {}
 
 /// Makes a test of every fact of [`crate::testing::contract`], under the fact's own name. `$fact` is the fact, to be called with a
 /// reference to the backend; `$run` calls it and waits for it.
@@ -113,6 +115,13 @@ macro_rules! contract_facts {
             of_changes_and_messages_at_once_exactly_one_is_stored
             forty_join_and_twenty_leave_in_one_step
             descriptions_come_in_the_order_asked
+            // --- changes of messages
+            an_edit_changes_its_message_and_nothing_else
+            a_deletion_takes_all_words_and_closes_the_reactions
+            reactions_are_counted_and_known_by_whom
+            an_amendment_of_what_is_another_by_now_stores_nothing
+            an_amendment_whose_slot_is_taken_changes_nothing
+            of_amendments_and_messages_at_once_exactly_one_is_stored
             // --- the deployment's item
             a_deployment_is_founded_once_and_everybody_is_answered_the_one_that_stands
             // --- cursors
@@ -124,6 +133,9 @@ macro_rules! contract_facts {
             cursors_moved_at_once_end_at_the_highest
             a_cursor_of_no_member_is_not_moved_and_no_row_is_made
             more_than_a_hundred_rows_come_in_the_order_asked
+            preferences_are_set_field_by_field_and_make_no_row
+            a_mention_is_noted_if_it_is_the_last_and_makes_no_row
+            a_read_in_private_leaves_what_others_are_told
             // --- heads
             a_head_only_rises_and_answers_what_it_was
             heads_raised_at_once_end_at_the_highest

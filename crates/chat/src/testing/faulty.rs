@@ -130,9 +130,9 @@ impl Wrapper for Faulty {
                 effect(&self.memory).await
             }
             Some(Fault::Contended) => match method {
-                "put" | "change" => same(Ok::<_, Failure>(Put::Contended)),
+                "put" | "change" | "amend" => same(Ok::<_, Failure>(Put::Contended)),
                 "create" => same(Ok::<_, Failure>(Created::Contended)),
-                other => panic!("only `put`, `change` and `create` can be contended, not `{other}`"),
+                other => panic!("only `put`, `change`, `amend` and `create` can be contended, not `{other}`"),
             },
         };
         let_others_go_on().await;

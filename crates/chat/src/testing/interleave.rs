@@ -1,4 +1,4 @@
-//! A seeded interleaver: runs the real [`crate::requests::send::send`] and [`crate::requests::manage::change`], and with them the append,
+//! A seeded interleaver: runs the real [`crate::requests::send::send`] and [`crate::requests::change::change`], and with them the append,
 //! of many writers on one thread, and decides between any two awaits who goes on, what is lost and who dies.
 //!
 //! Every call of a port is two steps of the schedule: it takes effect, and it is answered. Between them, and before the first, anything
@@ -6,8 +6,9 @@
 //! the real [`crate::workers::fan_out::fan_out`], one step each. After each answer and at the end a judge compares log, answers and
 //! posted frames with L1 to L5, with M1 where alice is removed, and with R1 where a stranger sends too.
 //!
-//! There are two scenes. In a group ([`Scene::Group`]) users also add, remove, leave, give roles, lock and close, transactions are seen
-//! half, and the judge folds the log itself: who was permitted what (M1), and what facts, rows and refusals have to be.
+//! There are three scenes. In a group ([`Scene::Group`]) users also add, remove, leave, give roles, lock and close, transactions are seen
+//! half, and the judge folds the log itself: who was permitted what (M1), and what facts, rows and refusals have to be. In the third
+//! ([`Scene::Message`]) most of what two users do is about one message of such a group.
 //!
 //! The scenario of the direct conversation is that of the models that the design was checked with (attempts of one message that overlap, stale writers, zombies
 //! with a put in flight, SDK re-sends, batches, a restore), on the real code instead of a sketch of it. The same scenario run with one
@@ -72,12 +73,14 @@ pub enum Scene {
     Direct,
     /// Five users, four of them members, write and change the group.
     Group,
+    /// Two users, each with several devices, edit, delete and react to one message of a group.
+    Message,
 }
 
 impl Scene {
     const fn users(self) -> &'static [&'static str] {
         match self {
-            Self::Direct => &["alice", "bob"],
+            Self::Direct | Self::Message => &["alice", "bob"],
             Self::Group => &["alice", "bob", "carol", "dave", "erin"],
         }
     }
@@ -229,11 +232,11 @@ impl Run {
         let users: Vec<UserId> = (0..scene.users().len()).map(|index| scene.caller(index).user).collect();
         let conversation = match scene {
             Scene::Direct => created(&memory, &settings, &devices[0].caller, &users[1]),
-            Scene::Group => group::created(&memory, &settings, &mut rng),
+            Scene::Group | Scene::Message => group::created(&memory, &settings, &mut rng, scene),
         };
         match scene {
             Scene::Direct => watch(&memory, &devices[1].caller),
-            Scene::Group => (0..users.len()).for_each(|index| watch(&memory, &scene.caller(index))),
+            Scene::Group | Scene::Message => (0..users.len()).for_each(|index| watch(&memory, &scene.caller(index))),
         }
         let judge = Judge::new(scene, mutation.is_none(), settings.keys.users.clone(), &memory.state().log[&conversation]);
         Self {
@@ -245,7 +248,11 @@ impl Run {
             settings,
             devices,
             numbers: vec![0; users.len()],
-            focus: (scene == Scene::Group).then(|| group::focus(&mut rng, &users)),
+            focus: match scene {
+                Scene::Direct => None,
+                Scene::Group => Some(group::focus(&mut rng, &users)),
+                Scene::Message => Some(users[1].clone()),
+            },
             users,
             attempts: Vec::new(),
             half: None,
@@ -331,6 +338,7 @@ fn devices(scene: Scene, mutation: Option<Mutation>, restored: bool, rng: &mut R
     let (devices, beyond_one_in) = match scene {
         Scene::Direct => (2 + rng.below(3), 12),
         Scene::Group => (4 + rng.below(4), 6),
+        Scene::Message => (3 + rng.below(6), 12),
     };
     let mut devices: Vec<Device> = (0..devices)
         .map(|index| {

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
+use chatlane_protocol::{ConnectionId, ConversationId, DeviceId, Position, Prefs, PrefsChange, ReactionKey, Seq, UnixMillis, UserId};
 
 use crate::deployment::Deployment;
-use crate::log::{Entry, Head};
+use crate::log::reactions::{Reacted, Reactions};
+use crate::log::{AmendmentEntry, Entry, Head, Kind};
 use crate::ports::{
-    Accounts, Advance, Advanced, Change, Clock, Connection, Connections, Created, Creation, Creations, Deployments, Description, Failure,
-    FanOutQueue, Heads, InboxPlace, InboxRow, Inboxes, Joining, Member, Membership, Memberships, MessageLog, Meter, Outbound, PostOutcome,
-    Put, ReadBound, Registered, RowChange, Span,
+    Accounts, Advance, Advanced, Amendment, Amendments, Amends, Change, Clock, Connection, Connections, Created, Creation, Creations,
+    Deployments, Description, Failure, FanOutQueue, Heads, InboxPlace, InboxRow, Inboxes, Joining, Member, Membership, Memberships,
+    MessageLog, Meter, Outbound, PostOutcome, Put, ReadBound, Registered, RowChange, Shown, Span,
 };
 use crate::ports::{ConnectionsOfUser, Gate};
 use crate::workers::task::Task;
@@ -33,6 +34,10 @@ pub struct State {
     pub log: BTreeMap<ConversationId, BTreeMap<Seq, Entry>>,
     /// How far delivery has begun.
     pub heads: BTreeMap<ConversationId, Head>,
+    /// What was put beside messages.
+    pub reactions: BTreeMap<(ConversationId, Seq), Reactions>,
+    /// What each user has put beside messages.
+    pub own_reactions: BTreeMap<(ConversationId, Seq, UserId), BTreeSet<ReactionKey>>,
     /// What conversations are called.
     pub descriptions: BTreeMap<ConversationId, Description>,
     /// The spans of those who have left.
@@ -239,6 +244,63 @@ impl Creations for Memory {
     }
 }
 
+impl Amendments for Memory {
+    async fn entry_consistent(&self, conversation: &ConversationId, seq: Seq) -> Result<Option<Entry>, Failure> {
+        Ok(self.state().log.get(conversation).and_then(|log| log.get(&seq)).cloned())
+    }
+
+    async fn reacted(&self, conversation: &ConversationId, user: &UserId, target: Seq) -> Result<Reacted, Failure> {
+        let state = self.state();
+        let own = state.own_reactions.get(&(conversation.clone(), target, user.clone())).cloned().unwrap_or_default();
+        Ok(Reacted { all: state.reactions.get(&(conversation.clone(), target)).cloned(), own })
+    }
+
+    async fn reactions(&self, conversation: &ConversationId, first: Seq, last: Seq) -> Result<Vec<(Seq, Reactions)>, Failure> {
+        let state = self.state();
+        let all = state.reactions.range((conversation.clone(), first)..=(conversation.clone(), last));
+        Ok(all.map(|((_, target), all)| (*target, all.clone())).collect())
+    }
+
+    async fn amend(&self, Amendment { entry, amends }: &Amendment) -> Result<Put, Failure> {
+        let mut state = self.state();
+        let State { log, reactions, own_reactions, .. } = &mut *state;
+        let conversation = &entry.conversation;
+        let log = log.entry(conversation.clone()).or_default();
+        if let Some(occupant) = log.get(&entry.position.seq) {
+            return Ok(Put::Taken(Box::new(occupant.clone())));
+        }
+        match amends {
+            Amends::Edit { was, .. } | Amends::Deletion { was, .. } if log.get(&was.position.seq) != Some(was) => {
+                return Ok(Put::Contended);
+            }
+            Amends::Edit { was, becomes } => {
+                let kind = Kind::Message(becomes.clone());
+                log.insert(was.position.seq, Entry { kind, ..was.clone() });
+            }
+            Amends::Deletion { was, edits } => {
+                let target = was.position.seq;
+                log.insert(target, Entry { kind: Kind::Deleted, ..was.clone() });
+                for edit in edits.iter().filter_map(|seq| log.get(seq).cloned()).collect::<Vec<_>>() {
+                    let kind = Kind::Amendment(AmendmentEntry::Edit { target, body: None });
+                    log.insert(edit.position.seq, Entry { kind, ..edit });
+                }
+                let closed = Reactions { to: entry.position.seq, closed: true, ..Reactions::default() };
+                reactions.insert((conversation.clone(), target), closed);
+            }
+            Amends::Reaction { target, was, all, own } => {
+                let key = (conversation.clone(), *target);
+                if reactions.get(&key) != was.all.as_ref() || was.all.as_ref().is_some_and(|all| all.closed) {
+                    return Ok(Put::Contended);
+                }
+                reactions.insert(key, all.clone());
+                own_reactions.insert((conversation.clone(), *target, entry.sender.clone()), own.clone());
+            }
+        }
+        log.insert(entry.position.seq, entry.clone());
+        Ok(Put::Stored)
+    }
+}
+
 /// As many as one read may bring.
 fn bounded<'a>(entries: impl Iterator<Item = &'a Entry>, bound: ReadBound) -> Vec<Entry> {
     let mut read = vec![];
@@ -297,6 +359,28 @@ impl Inboxes for Memory {
         Ok(conversations.iter().map(|conversation| state.readable(user, conversation).map(|()| row(conversation))).collect())
     }
 
+    async fn rows_of(&self, conversation: &ConversationId, users: &[UserId]) -> Result<Vec<Option<InboxRow>>, Failure> {
+        let state = self.state();
+        let row = |user: &UserId| state.readable(user, conversation).ok().and(state.inboxes.get(user)?.get(conversation).cloned());
+        Ok(users.iter().map(row).collect())
+    }
+
+    async fn prefer(&self, user: &UserId, conversation: &ConversationId, change: PrefsChange) -> Result<Option<Prefs>, Failure> {
+        let mut state = self.state();
+        let Some(row) = state.inboxes.get_mut(user).and_then(|rows| rows.get_mut(conversation)) else { return Ok(None) };
+        let version = row.prefs.version + 1;
+        row.prefs = Prefs { version, ..row.prefs.with(&change) };
+        Ok(Some(row.prefs))
+    }
+
+    async fn mention(&self, user: &UserId, conversation: &ConversationId, at: Seq) -> Result<(), Failure> {
+        let mut state = self.state();
+        if let Some(row) = state.inboxes.get_mut(user).and_then(|rows| rows.get_mut(conversation)) {
+            row.mentioned = row.mentioned.max(Some(at));
+        }
+        Ok(())
+    }
+
     async fn advance(
         &self,
         user: &UserId,
@@ -311,7 +395,13 @@ impl Inboxes for Memory {
             row.delivered.insert(device, to);
         }
         if let Some(read) = to.read.filter(|read| read.position > row.read.position) {
+            if let Shown::Stays(at) = to.shown {
+                row.shown.get_or_insert(at);
+            }
             row.read = read;
+        }
+        if let Shown::To(at) = to.shown {
+            row.shown = row.shown.map(|shown| shown.max(at));
         }
         if *row != before {
             row.delivered.retain(|device, at| !to.dropped.contains(&(*device, *at)));

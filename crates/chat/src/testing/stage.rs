@@ -11,11 +11,11 @@ use super::faulty::Faulty;
 use super::ready::block_on;
 use crate::Settings;
 use crate::done::{Did, Done};
-use crate::log::draft::Draft;
-use crate::log::{ChangeEntry, Entry, Facts, Role};
+use crate::log::draft::{Draft, Drafted};
+use crate::log::{Entry, Facts, Role};
 use crate::ports::{Created, Creation, Creations as _, Failure, Heads as _, InboxRow, MessageLog as _, Put};
 use crate::refusal::Refused;
-use crate::requests::manage::{Asked, change};
+use crate::requests::change::{Asked, change};
 use crate::requests::send::send;
 use crate::workers::task::Task;
 
@@ -154,8 +154,8 @@ impl Stage {
         Ok(Done { answer: answer.results.into_iter().map(|result| result.outcome).collect(), did })
     }
 
-    /// A change that `who` asks for under this id. Also asserts that the answer names the request and the conversation.
-    pub fn change(&self, who: &str, id: &str, anchor: Position, kind: ChangeEntry) -> Result<Done<ChangeAnswer>, Refused> {
+    /// A change of the group or of a message that `who` asks for under this id. Also asserts that the answer names the request and the conversation.
+    pub fn change<K: Drafted<Faulty>>(&self, who: &str, id: &str, anchor: Position, kind: K) -> Result<Done<ChangeAnswer>, Refused> {
         let draft = Draft { client_message_id: message_id(id), anchor, kind };
         let asked = Asked { id: request_id("r-1"), conversation: self.conversation.clone(), draft };
         let done = block_on(change(&self.ports, &self.settings, &caller(who), &asked))?;

@@ -12,7 +12,7 @@ mod range;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chatlane_protocol::{ConnectionId, Position, UnixMillis, UserId};
+use chatlane_protocol::{ConnectionId, Position, Seq, UnixMillis, UserId};
 use futures_util::future::{try_join_all, try_join3};
 
 use self::leaving::leave;
@@ -23,9 +23,11 @@ use self::posting::post_all;
 use self::range::{lowest, read_range};
 use super::sweep;
 use super::task::Task;
-use crate::log::Entry;
 use crate::log::hash::UserKey;
-use crate::ports::{Clock, Connections, Failure, FanOutQueue, Heads, Memberships, MessageLog, Outbound, ReadBound};
+use crate::log::{Entry, Kind};
+use crate::ports::{
+    Clock, Connections, Failure, FanOutQueue, Heads, Inboxes, Member, Memberships, MessageLog, Outbound, ReadBound, tells_up_to,
+};
 
 /// A task that the queue accepted so much later than it was made is a redriven dead letter: SQS takes those for new messages, with a
 /// new time and a receive count that begins again ("Learn how to configure a dead-letter queue redrive").
@@ -77,7 +79,7 @@ pub struct Received {
 /// Delivers one task. `key` is the deployment's for users; `ends` is when the function's time is over. `Err`: nothing is lost, the queue repeats it.
 pub async fn fan_out<P>(ports: &P, key: &UserKey, task: &Task, received: Received, ends: UnixMillis) -> Result<FanOutOutcome, Failure>
 where
-    P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Outbound + Clock,
+    P: MessageLog + Memberships + Inboxes + Heads + Connections + FanOutQueue + Outbound + Clock,
 {
     if task.check {
         return Ok(FanOutOutcome { swept: sweep::check(ports, task).await?, ..FanOutOutcome::default() });
@@ -99,7 +101,7 @@ where
 
     let members = match entries.last() {
         None => members,
-        Some(last) => match agreed(ports, key, task, members, last).await? {
+        Some(last) => match agreed(ports, key, task, members, last, tells_up_to(&entries)).await? {
             Some(members) => members,
             None if repeated => settled(ports, task).await?,
             None => {
@@ -140,6 +142,9 @@ where
         cause: posted.cause,
         payers: payers(task, &all),
     };
+    if task.undelivered.is_none() {
+        try_join_all(mentions(&all, &members).into_iter().map(|(user, at)| ports.mention(user, conversation, at))).await?;
+    }
     try_join_all(left.tasks.iter().map(|(task, wait_s)| ports.enqueue(task, *wait_s))).await?;
     let mut dead_of: BTreeMap<UserId, Vec<ConnectionId>> = BTreeMap::new();
     for (user, connection) in posted.gone.into_iter().chain(left.given_up) {
@@ -149,6 +154,19 @@ where
     try_join_all(dead_of.iter().map(|(user, connections)| ports.remove(user, connections))).await?;
     // Refused: the queue repeats the task and at last keeps it. No session is to blame.
     posted.refused.map_or(Ok(outcome), Err)
+}
+
+/// Whom these entries mention, each with the last that does: members who see it, but for whoever wrote it.
+fn mentions<'a>(entries: &'a [Entry], members: &[Member]) -> BTreeMap<&'a UserId, Seq> {
+    let mut mentions = BTreeMap::new();
+    for entry in entries {
+        let Kind::Message(message) = &entry.kind else { continue };
+        let sees = |user: &UserId| members.iter().any(|member| member.user == *user && member.visible_from <= entry.position.seq);
+        for user in message.mentions.iter().filter(|user| **user != entry.sender && sees(user)) {
+            mentions.insert(user, entry.position.seq); // ascending, so the last stays
+        }
+    }
+    mentions
 }
 
 /// Who is charged, for a task by which these entries were read. A post that is throttled is one to somebody who does not read.

@@ -3,7 +3,7 @@
 use chatlane_chat::allowance::Allowances;
 use chatlane_chat::ports::{Connection, Created, Creations as _, Failure, InboxRow, ReadCursor};
 use chatlane_chat::requests::caller::Caller;
-use chatlane_chat::requests::cursors::{Cursor, advance, answer};
+use chatlane_chat::requests::cursors::{Cursor, Told, advance, answer};
 use chatlane_chat::testing::builders::{
     caller, connection, conversation, creation, device, direct, entry, member, position, request_id, seq, session, start, user,
 };
@@ -25,7 +25,7 @@ fn alice_on(number: u8) -> Caller {
 fn try_move(stage: &Stage, who: &Caller, cursor: Cursor, to: &[(&ConversationId, Position)]) -> Result<Done<Vec<CursorResult>>, Failure> {
     let positions: Vec<PositionIn> =
         to.iter().map(|(conversation, position)| PositionIn::new((*conversation).clone(), *position)).collect();
-    let done = block_on(advance(&stage.ports, &stage.settings, who, &positions, cursor, &Allowances::new()))?;
+    let done = block_on(advance(&stage.ports, &stage.settings, who, &positions, (cursor, Told::Others), &Allowances::new()))?;
     assert!(
         done.answer.iter().map(|result| &result.conversation).eq(to.iter().map(|(conversation, _)| *conversation)),
         "one for each, in order"
@@ -144,7 +144,8 @@ fn an_ack_can_move_the_read_mark_too() {
     };
     let ask = |named: PositionIn| {
         let Done { mut answer, did } =
-            block_on(advance(&stage.ports, &stage.settings, &alice_on(1), &[named], Delivered, &Allowances::new())).unwrap();
+            block_on(advance(&stage.ports, &stage.settings, &alice_on(1), &[named], (Delivered, Told::Others), &Allowances::new()))
+                .unwrap();
         (answer.remove(0).outcome, did.moved)
     };
     assert_eq!(ask(both(5, 3)), (CursorOutcome::Ok, 1));
@@ -196,7 +197,7 @@ fn a_quiet_request_is_answered_only_if_something_is_refused() {
     let stage = Stage::with_entries(4);
     let ask = |quiet, to| {
         let positions = vec![PositionIn::new(stage.conversation.clone(), position(to))];
-        let request = Positions { id: request_id("r-1"), positions, quiet };
+        let request = Positions { id: request_id("r-1"), positions, private: false, quiet };
         block_on(answer(&stage.ports, &stage.settings, &alice_on(1), &request, Delivered)).unwrap()
     };
     let told = ask(true, 3);
@@ -212,7 +213,7 @@ fn a_quiet_request_is_answered_only_if_something_is_refused() {
 fn a_position_of_an_older_epoch_below_the_cursor_is_looked_up_and_writes_nothing() {
     let stage = Stage::restored(&[1, 1, 1, 2, 2]);
     let ask = |named: PositionIn| {
-        block_on(advance(&stage.ports, &stage.settings, &alice_on(1), &[named], Delivered, &Allowances::new()))
+        block_on(advance(&stage.ports, &stage.settings, &alice_on(1), &[named], (Delivered, Told::Others), &Allowances::new()))
             .unwrap()
             .answer
             .remove(0)
@@ -224,6 +225,57 @@ fn a_position_of_an_older_epoch_below_the_cursor_is_looked_up_and_writes_nothing
     let written = stage.ports.count("advance");
     assert_eq!(ask(old), CursorOutcome::Ok);
     assert_eq!((stage.ports.count("advance"), row(&stage, "alice").read.position), (written, at));
+}
+
+/// What bob sees of alice, and whether he is told at once.
+fn of_alice(stage: &Stage) -> (MemberCursors, usize) {
+    let posts = std::mem::take(&mut stage.ports.memory.state().posts);
+    let told = posts.iter().filter(|(to, _)| to.as_str() == "bob-1").count();
+    (row(stage, "alice").told_to_others(user("alice")), told)
+}
+
+// holds: C1
+#[test]
+fn who_reads_in_private_is_told_on_all_devices_and_nobody_else_is() {
+    let stage = Stage::with_entries(9);
+    for who in ["bob-1", "alice-2"] {
+        stage.ports.memory.log_in(&user(&who[..who.len() - 2]), session(who));
+    }
+    let read = |to: u64, private: bool| {
+        let positions = vec![PositionIn::new(stage.conversation.clone(), position(to))];
+        let request = Positions { id: request_id("r-1"), positions, private, quiet: false };
+        let answer = block_on(answer(&stage.ports, &stage.settings, &alice_on(1), &request, Read)).unwrap().answer.unwrap();
+        assert_eq!(answer.results[0].outcome, CursorOutcome::Ok);
+    };
+    let seen = |delivered, read| MemberCursors { user: user("alice"), delivered: position(delivered), read: position(read) };
+    read(3, false);
+    assert_eq!(of_alice(&stage), (seen(3, 3), 1));
+    read(6, true);
+    assert_eq!(row(&stage, "alice").read, read_to(6));
+    // That a device has it is no secret.
+    assert_eq!(of_alice(&stage), (seen(6, 3), 1));
+    read(8, true);
+    assert_eq!((row(&stage, "alice").read, of_alice(&stage).0), (read_to(8), seen(8, 3)));
+    // Behind what was read in private, but further than others know.
+    read(5, false);
+    assert_eq!((row(&stage, "alice").read, of_alice(&stage).0), (read_to(8), seen(8, 5)));
+    let written = stage.ports.count("advance");
+    read(4, false);
+    read(7, true);
+    assert_eq!((of_alice(&stage).0, stage.ports.count("advance")), (seen(8, 5), written));
+    read(9, false);
+    assert_eq!((row(&stage, "alice").read, of_alice(&stage).0), (read_to(9), seen(9, 9)));
+}
+
+// holds: C1
+#[test]
+fn who_begins_by_reading_in_private_has_read_nothing_for_the_others() {
+    let stage = Stage::with_entries(4);
+    let positions = [PositionIn::new(stage.conversation.clone(), position(3))];
+    let (who, allowances) = (alice_on(1), Allowances::new());
+    let moved = block_on(advance(&stage.ports, &stage.settings, &who, &positions, (Read, Told::Nobody), &allowances)).unwrap();
+    assert_eq!(moved.did.moved, 1);
+    assert_eq!(of_alice(&stage).0, MemberCursors { user: user("alice"), delivered: position(3), read: Position::ZERO });
 }
 
 /// A user of browsers has a new device with every private window: the row stays small.
@@ -395,8 +447,11 @@ fn a_device_behind_another_of_its_user_is_no_news() {
 fn what_is_read_is_delivered() {
     let stage = online(9);
     stage.change_row("alice", |row| row.read = read_to(7));
+    // Others know that already.
     move_to(&stage, &alice_on(1), Delivered, position(4));
-    assert_eq!(receipts(&stage), told_bob(&stage, 7, position(7)));
+    assert_eq!(receipts(&stage), vec![]);
+    move_to(&stage, &alice_on(1), Delivered, position(8));
+    assert_eq!(receipts(&stage), told_bob(&stage, 8, position(7)));
 }
 
 #[test]

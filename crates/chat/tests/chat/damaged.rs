@@ -29,7 +29,7 @@ fn damaged() -> (Stage, [ConversationId; 3]) {
 #[test]
 fn hello_says_nothing_of_it_not_even_that_it_is_gone() {
     let (stage, all) = damaged();
-    let known = all.iter().map(|id| Known { conversation: id.clone(), have: position(2), read: position(2) });
+    let known = all.iter().map(|id| Known { conversation: id.clone(), have: position(2), read: position(2), prefs: 0 });
     for known in [vec![], known.collect()] {
         let request = Hello { id: request_id("r-1"), v: limits::VERSION_MAX, after: None, known, known_to: None };
         let greeting = block_on(hello(&stage.ports, &stage.settings, 0, &caller("alice"), &request)).unwrap().answer;
@@ -50,7 +50,7 @@ fn a_sync_an_ack_and_a_ping_refuse_it_and_answer_the_others() {
     assert_eq!(codes, [None, Some(ErrorCode::Unavailable), None]);
 
     let positions = all.iter().map(|id| PositionIn::new(id.clone(), position(2))).collect();
-    let request = Positions { id: request_id("r-1"), positions, quiet: false };
+    let request = Positions { id: request_id("r-1"), positions, private: false, quiet: false };
     let alice = caller("alice");
     let acked = cursors::answer(&stage.ports, &stage.settings, &alice, &request, Cursor::Delivered);
     let results = block_on(acked).unwrap().answer.unwrap().results;

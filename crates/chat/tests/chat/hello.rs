@@ -80,6 +80,8 @@ fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
         time_ms: UnixMillis::ZERO,
         read: Position::ZERO,
         read_count: 0,
+        mentioned: None,
+        prefs: None,
         last: None,
     };
     let unread = ConversationRow {
@@ -90,6 +92,8 @@ fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
         time_ms: start().plus_ms(1),
         read: position(4),
         read_count: 3,
+        mentioned: None,
+        prefs: None,
         last: None, // its entry is not there
     };
     let expected = HelloAnswer {

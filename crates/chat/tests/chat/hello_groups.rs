@@ -3,8 +3,8 @@
 use chatlane_chat::log::draft::Draft;
 use chatlane_chat::log::{ChangeEntry, Role};
 use chatlane_chat::ports::{Heads as _, MessageLog as _};
+use chatlane_chat::requests::change::{Asked, change};
 use chatlane_chat::requests::hello::{Greeting, hello};
-use chatlane_chat::requests::manage::{Asked, change};
 use chatlane_chat::testing::builders::{caller, entry, message_id, position, request_id, seq, settings, user};
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::memory::Memory;
@@ -118,7 +118,7 @@ fn a_quiet_group_costs_what_a_direct_conversation_does() {
 fn a_group_that_is_not_the_callers_any_more_is_gone() {
     let stage = group();
     changes(&stage.ports.memory, &stage.conversation, "out", removed());
-    let known = Known { conversation: stage.conversation.clone(), have: position(2), read: Position::ZERO };
+    let known = Known { conversation: stage.conversation.clone(), have: position(2), read: Position::ZERO, prefs: 0 };
     let answer = greet(&stage, vec![known]).unwrap();
     assert_eq!((answer.conversations, answer.gone), (vec![], vec![stage.conversation.clone()]));
 }

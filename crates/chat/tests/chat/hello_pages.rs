@@ -70,7 +70,7 @@ fn conversations(store: &Faulty, number: usize) -> Vec<ConversationId> {
 }
 
 fn known(id: &ConversationId, have: Position, read: Position) -> Known {
-    Known { conversation: id.clone(), have, read }
+    Known { conversation: id.clone(), have, read, prefs: 0 }
 }
 
 fn has(all: impl IntoIterator<Item = Known>) -> BTreeMap<ConversationId, Known> {

@@ -3,7 +3,7 @@
 use chatlane_chat::ports::Creations as _;
 use chatlane_chat::requests::history::history;
 use chatlane_chat::testing::builders::{
-    caller, conversation, creation, entry_saying, largest_entry, request_id, seq, unavailable, user, wire,
+    caller, conversation, creation, entry_saying, largest_entry, request_id, seq, settings, unavailable, user, wire,
 };
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::ready::block_on;
@@ -20,7 +20,7 @@ fn request(conversation: &ConversationId, before: Option<u64>, limit: Option<u32
 }
 
 fn ask_for(stage: &Stage, who: &str, request: &History) -> Result<HistoryAnswer, Refused> {
-    let Done { answer, did } = block_on(history(&stage.ports, &caller(who), request))?;
+    let Done { answer, did } = block_on(history(&stage.ports, &settings().keys.users, &caller(who), request))?;
     assert_eq!(did, Did::default(), "it only reads");
     let bytes = encode(&ServerFrame::History(answer.clone())).len();
     let page = if answer.entries.len() > 1 { limits::PAGE_BYTES_MAX } else { limits::WEBSOCKET_FRAME_BYTES_MAX };

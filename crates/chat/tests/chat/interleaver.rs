@@ -1,8 +1,8 @@
-//! The real append in 100,000 seeded schedules of a direct conversation and 20,000 of a group, and each of its mutations in at most 10,000
+//! The real append in 100,000 seeded schedules of a direct conversation, 20,000 of a group and of a message in one, and each of its mutations in at most 10,000
 //! (L1 to L5, M1, R1).
 //!
 //! `CHATLANE_SEED=n` makes each test here run the one schedule of that seed and print its script. A failure prints the command.
-//! `CHATLANE_SCHEDULES=n` makes the test of the group run so many.
+//! `CHATLANE_SCHEDULES=n` makes the tests of groups and messages run so many.
 
 use std::ops::Range;
 
@@ -62,7 +62,7 @@ fn survives(test: &str, scene: Scene, seeds: Range<u64>) {
     for fault in Fault::ALL.into_iter().filter(|fault| fault.is_of(scene)) {
         assert!(tally.of(fault) > 0, "{fault:?} never hit");
     }
-    for race in Race::ALL.into_iter().filter(|_| scene == Scene::Group) {
+    for race in Race::ALL.into_iter().filter(|race| race.scene() == scene) {
         assert!(tally.met_in(race) > expected / 1000, "{race:?} is too rare: {tally}");
     }
 }
@@ -92,6 +92,17 @@ fn a_group_survives_the_first_half_of_the_schedules() {
 #[test]
 fn a_group_survives_the_second_half_of_the_schedules() {
     survives("a_group_survives_the_second_half_of_the_schedules", Scene::Group, of_a_group(1));
+}
+
+// holds: L2, M1
+#[test]
+fn a_message_survives_the_first_half_of_the_schedules() {
+    survives("a_message_survives_the_first_half_of_the_schedules", Scene::Message, of_a_group(0));
+}
+
+#[test]
+fn a_message_survives_the_second_half_of_the_schedules() {
+    survives("a_message_survives_the_second_half_of_the_schedules", Scene::Message, of_a_group(1));
 }
 
 fn breaks(test: &str, scene: Scene, mutation: Mutation, expected: &[Guarantee]) {
@@ -157,6 +168,10 @@ mutations! {
     fn a_row_that_is_read_again_plainly_is_found(RowAgainReadPlainly in Group) breaks M1;
     // holds: M1
     fn owners_who_are_not_counted_are_found(OwnersNotCounted in Group) breaks M1;
+    // holds: M1
+    fn a_message_that_is_read_before_and_written_whatever_it_is_is_found(MessageReadBefore in Message) breaks M1, Rows;
+    // holds: M1
+    fn reactions_that_are_read_before_and_written_whatever_they_are_are_found(ReactionsReadBefore in Message) breaks M1, Rows;
     // holds: L2
     fn a_newer_anchor_on_the_retry_of_a_change_is_found(NewerAnchorOnRetryOfAChange in Group) breaks L2;
     // holds: M1
@@ -165,7 +180,9 @@ mutations! {
 
 #[test]
 fn one_seed_gives_one_history() {
-    for (scene, seed) in [Scene::Direct, Scene::Group].into_iter().flat_map(|scene| (BASE..).take(200).map(move |seed| (scene, seed))) {
+    for (scene, seed) in
+        [Scene::Direct, Scene::Group, Scene::Message].into_iter().flat_map(|scene| (BASE..).take(200).map(move |seed| (scene, seed)))
+    {
         let first = repeat(scene, seed, None);
         assert_eq!(first, repeat(scene, seed, None));
         assert!(!first.script.is_empty());

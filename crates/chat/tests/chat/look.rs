@@ -3,8 +3,8 @@
 use chatlane_chat::log::draft::Draft;
 use chatlane_chat::log::{ChangeEntry, Role};
 use chatlane_chat::ports::{Description, InboxRow, Member};
+use chatlane_chat::requests::change::{Asked, change};
 use chatlane_chat::requests::look::{info, members};
-use chatlane_chat::requests::manage::{Asked, change};
 use chatlane_chat::testing::builders::{
     caller, conversation, entry, member, message_id, position, request_id, seq, settings, unavailable, user,
 };

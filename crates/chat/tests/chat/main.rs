@@ -1,5 +1,6 @@
 //! The rules of the core. One program: each would compile the core's ports and futures once more.
 
+mod amend;
 mod append;
 mod caller;
 mod contract_memory;
@@ -18,6 +19,7 @@ mod manage;
 mod membership;
 mod open;
 mod ping;
+mod prefs;
 mod probe;
 mod refusal;
 mod send;

@@ -6,7 +6,7 @@ mod races;
 
 use chatlane_chat::log::{ChangeEntry, Entry, Facts, Kind, Policy, Role};
 use chatlane_chat::ports::{InboxRow, Joining, Member, ReadCursor, Span};
-use chatlane_chat::requests::manage::Asked;
+use chatlane_chat::requests::change::Asked;
 use chatlane_chat::testing::builders::{
     conversation, description, entry, message, message_id, position, request_id, seq, settings, start, task_by, user,
 };

@@ -1,10 +1,11 @@
 //! `ping`: repairs what hints have lost, for members only.
 
-use chatlane_chat::ports::{Creations as _, Failure, ReadCursor};
+use chatlane_chat::log::{Head, Role};
+use chatlane_chat::ports::{Creations as _, Failure, Heads as _, ReadCursor};
 use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::requests::ping::ping;
 use chatlane_chat::testing::builders::{
-    caller, connection, conversation, creation, device, head, position, request_id, session, start, user,
+    caller, connection, conversation, creation, device, group_creation, head, position, request_id, session, start, user,
 };
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::ready::block_on;
@@ -153,12 +154,74 @@ fn twenty_conversations_are_told_in_the_order_asked_and_fit_a_page() {
     assert!(answer.conversations.iter().map(|status| &status.conversation).eq(&open));
     assert!(answer.conversations.iter().all(|status| status.cursors.len() == 1));
     assert!(encode(&ServerFrame::Ping(answer)).len() <= limits::PAGE_BYTES_MAX);
-    assert_eq!(["session", "heads", "inbox_rows"].map(|call| stage.ports.count(call)), [1, 1, 21]);
+    assert_eq!(["session", "heads", "inbox_rows", "rows_of"].map(|call| stage.ports.count(call)), [1, 1, 1, 20]);
+}
+
+/// A group of so many, all of whom have read as much as their number; their names are of so many bytes, as JSON six times as many.
+fn group(count: u64, bytes: usize) -> Stage {
+    let name = |number: u64| format!("{number:03}{}", "\u{1}".repeat(bytes));
+    let names: Vec<String> = (0..count).map(name).collect();
+    let members: Vec<(&str, Role)> = names.iter().map(|name| (name.as_str(), Role::Owner)).collect();
+    let stage = Stage::group(&members);
+    let first = stage.entries().remove(0);
+    block_on(stage.ports.memory.raise_head(&stage.conversation, Head { position: position(2), ..first.head() })).unwrap();
+    for (number, name) in names.iter().enumerate() {
+        stage.change_row(name, |row| row.read = ReadCursor { position: position(number as u64 + 1), count: 0 });
+    }
+    stage.ports.memory.clock.advance_ms(7);
+    stage
+}
+
+#[test]
+fn a_group_of_up_to_twenty_tells_how_far_each_of_the_others_is() {
+    let told = |stage: &Stage, who: &str| {
+        let answer = ask(stage, &caller(who), std::slice::from_ref(&stage.conversation)).unwrap();
+        let of = |one: &MemberCursors| (one.user.as_str()[..3].to_owned(), one.read.seq.get());
+        answer.conversations[0].cursors.iter().map(of).collect::<Vec<_>>()
+    };
+    let stage = group(3, 0);
+    assert_eq!(told(&stage, "001"), [("000".to_owned(), 1), ("002".to_owned(), 3)]);
+    // What was read in private is not told, and a row that cannot be read says nothing.
+    stage.change_row("000", |row| row.shown = Some(Position::ZERO));
+    stage.ports.memory.state().damaged.insert((user("002"), stage.conversation.clone()));
+    assert_eq!(told(&stage, "001"), [("000".to_owned(), 0)]);
+    assert_eq!((told(&group(20, 0), "000").len(), told(&group(21, 0), "000").len()), (19, 0));
+    let larger = group(21, 0);
+    told(&larger, "000");
+    assert_eq!(larger.ports.count("members"), 0);
+    // Who was removed meanwhile is told nothing.
+    let stage = group(3, 0);
+    let lane = stage.conversation.clone();
+    stage.ports.meanwhile("members", move |memory| drop(memory.state().members.remove(&(lane, user("001")))));
+    assert_eq!(told(&stage, "001"), []);
+}
+
+#[test]
+fn the_cursors_of_groups_are_told_as_far_as_a_page_and_a_hundred_rows_go() {
+    let stage = group(20, 120);
+    let who = Caller { user: user(&format!("000{}", "\u{1}".repeat(120))), ..caller("alice") };
+    let answer = ask(&stage, &who, std::slice::from_ref(&stage.conversation)).unwrap();
+    assert!((15..=19).contains(&answer.conversations[0].cursors.len()));
+    assert!(encode(&ServerFrame::Ping(answer)).len() <= limits::PAGE_BYTES_MAX);
+    // Six groups of twenty.
+    let stage = group(20, 0);
+    let mut open = vec![stage.conversation.clone()];
+    for number in 1..6 {
+        let lane = conversation(&format!("gMore{number}"));
+        let members: Vec<(String, Role)> = (0..20).map(|number| (format!("{number:03}"), Role::Owner)).collect();
+        let members: Vec<(&str, Role)> = members.iter().map(|(name, role)| (name.as_str(), *role)).collect();
+        let creation = group_creation(&lane, &members);
+        assert!(block_on(stage.ports.memory.create(&creation)).is_ok());
+        block_on(stage.ports.memory.raise_head(&lane, creation.entry.head())).unwrap();
+        open.push(lane);
+    }
+    let told: Vec<usize> = ask(&stage, &caller("000"), &open).unwrap().conversations.iter().map(|status| status.cursors.len()).collect();
+    assert_eq!(told, [19, 19, 19, 19, 19, 0]);
 }
 
 #[test]
 fn whatever_cannot_be_read_the_ping_is_repeated() {
-    for (before, call) in [(0, "session"), (0, "heads"), (0, "inbox_rows"), (1, "inbox_rows")] {
+    for (before, call) in [(0, "session"), (0, "heads"), (0, "inbox_rows"), (0, "rows_of")] {
         let stage = known(4);
         (0..before).for_each(|_| stage.ports.meanwhile(call, |_| {}));
         stage.ports.on(call, Fault::AnswerLost);

@@ -2,7 +2,6 @@
 
 use chatlane_chat::deployment::{Keys, Secret};
 use chatlane_chat::log::admission::{Admission, Bucket};
-use chatlane_chat::log::hash::BodyHash;
 use chatlane_chat::log::{Entry, Kind, MessageEntry, Role};
 use chatlane_chat::settings::AdmissionLimit;
 use chatlane_chat::testing::builders::{
@@ -45,7 +44,7 @@ fn a_message_is_stored_after_the_tail_with_its_facts_and_queued() {
     };
     let expected = Entry {
         client_message_id: message_id("m-1"),
-        kind: Kind::Message(MessageEntry { body: text("m-1"), hash: BodyHash::of(&text("m-1"), &settings().keys.bodies) }),
+        kind: Kind::Message(MessageEntry::new(text("m-1"), &settings().keys.bodies)),
         facts: chatlane_chat::Facts { bucket, ..facts(4) },
         ..entry(&stage.conversation, 4, "alice")
     };
@@ -263,7 +262,7 @@ fn an_entry_is_measured_by_its_encoded_live_frame_before_anything_is_read() {
             &stage.conversation,
             &user("alice"),
             &message.client_message_id,
-            EntryKind::Message { body: message.body.clone() },
+            EntryKind::Message(message.body.clone().into()),
         )
     };
     let fits = (limits::ENTRY_BYTES_MAX - frame_bytes(&quotes(1))) / 2 + 1;

@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 
 use chatlane_chat::log::draft::Draft;
-use chatlane_chat::log::{ChangeEntry, Role};
+use chatlane_chat::log::{AmendmentEntry, ChangeEntry, Role};
 use chatlane_chat::requests::caller::Caller;
+use chatlane_chat::requests::change::{self, Asked};
 use chatlane_chat::requests::cursors::{self, Cursor};
-use chatlane_chat::requests::manage::{self, Asked};
-use chatlane_chat::requests::{history, look, ping, probe, send, sync};
-use chatlane_chat::testing::builders::{caller, conversation, message, message_id, position, request_id, seq, user};
+use chatlane_chat::requests::{history, look, ping, prefs, probe, send, sync};
+use chatlane_chat::testing::builders::{caller, conversation, message, message_id, position, request_id, seq, text, user};
 use chatlane_chat::testing::faulty::Faulty;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_protocol::frames::{InfoOutcome, SyncOutcome};
-use chatlane_protocol::request::{History, Info, Members, Ping, PositionIn, Positions, Probe, SendMessages, Sync, SyncFrom};
-use chatlane_protocol::{Action, ConversationId, GroupSettings, MessageResult, Outcome, Position, RequestId, Seq, Title};
+use chatlane_protocol::request::{History, Info, Members, Ping, PositionIn, Positions, Probe, SendMessages, SetPrefs, Sync, SyncFrom};
+use chatlane_protocol::{
+    Action, ConversationId, GroupSettings, MessageResult, Outcome, Position, PrefsChange, Reacting, ReactionChange, ReactionKey, RequestId,
+    Seq, Title,
+};
 
 /// What a request about the conversation costs: how often each method of a port is called. The rows that are read have one size.
 fn cost(stage: &Stage, who: &Caller, action: Action, to: &ConversationId, named: Position) -> BTreeMap<&'static str, usize> {
@@ -34,7 +37,7 @@ fn cost(stage: &Stage, who: &Caller, action: Action, to: &ConversationId, named:
         }
         Action::History => {
             let before = Some(named.seq).filter(|seq| *seq > Seq::ZERO);
-            block_on(history::history(ports, who, &History { id, conversation, before, limit: None })).is_err()
+            block_on(history::history(ports, &settings.keys.users, who, &History { id, conversation, before, limit: None })).is_err()
         }
         Action::Sync => {
             let request = Sync { id, conversations: vec![SyncFrom { conversation, after: named }], ack: positions() };
@@ -43,7 +46,7 @@ fn cost(stage: &Stage, who: &Caller, action: Action, to: &ConversationId, named:
         }
         Action::Ack | Action::Read => {
             let cursor = if action == Action::Ack { Cursor::Delivered } else { Cursor::Read };
-            let request = Positions { id, positions: positions(), quiet: true };
+            let request = Positions { id, positions: positions(), private: false, quiet: true };
             block_on(cursors::answer(ports, settings, who, &request, cursor)).unwrap().answer.is_some()
         }
         Action::Ping => block_on(ping::ping(ports, who, &Ping { id, open: vec![conversation] })).unwrap().answer.conversations.is_empty(),
@@ -57,7 +60,22 @@ fn cost(stage: &Stage, who: &Caller, action: Action, to: &ConversationId, named:
                 _ => ChangeEntry::Closed,
             };
             let asked = Asked { id, conversation, draft: Draft { client_message_id: message_id("m-1"), anchor: named, kind } };
-            block_on(manage::change(ports, settings, who, &asked)).is_err()
+            block_on(change::change(ports, settings, who, &asked)).is_err()
+        }
+        Action::Edit | Action::Delete | Action::React => {
+            let target = seq(5);
+            let reaction = || Reacting { target, key: ReactionKey::new("+1").unwrap(), change: ReactionChange::Add };
+            let kind = match action {
+                Action::Edit => AmendmentEntry::Edit { target, body: Some(text("mine")) },
+                Action::Delete => AmendmentEntry::Deletion { target },
+                _ => AmendmentEntry::Reaction(reaction()),
+            };
+            let asked = Asked { id, conversation, draft: Draft { client_message_id: message_id("m-1"), anchor: named, kind } };
+            block_on(change::change(ports, settings, who, &asked)).is_err()
+        }
+        Action::Prefs => {
+            let prefs = PrefsChange { pinned: Some(true), ..PrefsChange::default() };
+            block_on(prefs::prefs(ports, who, &SetPrefs { id, conversation, prefs })).is_err()
         }
         Action::Info => {
             let answer = block_on(look::info(ports, who, &Info { id, conversations: vec![conversation] })).unwrap().answer;
@@ -89,7 +107,21 @@ fn every_action_costs_a_stranger_the_same_whether_the_conversation_exists_or_not
             for stage in [&short, &long, &broken] {
                 assert_eq!(cost(stage, &mallory, *action, &stage.conversation, named), none, "{action:?} {named}");
             }
-            let of_the_log = ["read", "read_back", "at", "put", "change", "advance", "descriptions", "members"];
+            let of_the_log = [
+                "read",
+                "read_back",
+                "at",
+                "put",
+                "change",
+                "advance",
+                "prefer",
+                "descriptions",
+                "members",
+                "entry_consistent",
+                "reacted",
+                "reactions",
+                "amend",
+            ];
             assert!(of_the_log.iter().all(|call| !none.contains_key(call)), "{action:?}: {none:?}");
         }
     }

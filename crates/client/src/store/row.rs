@@ -1,11 +1,19 @@
 //! Rows of the store to and from those of the session.
 
 use chatlane_protocol::frames::encode;
-use chatlane_protocol::{ClientMessageId, ConversationId, Position, Refusal, Seq, UserId};
+use chatlane_protocol::{ClientMessageId, ConversationId, Position, Refusal, Seq, Title, UserId};
 use rusqlite::{Connection, Row, params};
 
 use super::StoreError;
-use chatlane_session::{ConversationRow, HeldRow, OutboxRow, OutboxState};
+use chatlane_session::{ConversationRow, HeldRow, NewGroup, OutboxRow, OutboxState};
+
+/// What is kept as JSON, if it is there.
+macro_rules! json {
+    ($row:expr, $column:literal, $what:literal) => {{
+        let text = $row.get::<_, Option<String>>($column)?;
+        text.map(|text| serde_json::from_str(&text)).transpose().map_err(|_| StoreError::Damaged($what))?
+    }};
+}
 
 /// `SQLite`'s integers have a sign; those of the protocol end at 2⁵³ − 1.
 pub(super) fn integer(number: u64) -> i64 {
@@ -15,7 +23,8 @@ pub(super) fn integer(number: u64) -> i64 {
 pub(super) fn put_conversation(connection: &Connection, row: &ConversationRow) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
         "INSERT OR REPLACE INTO conversations (conversation, peer, kept_after, have, have_count, head, head_count, acked, read,
-         read_count, read_pending, others, told) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+         read_count, read_pending, others, told, amended, role, marks, title, titled, member_at, ended)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
     )?;
     insert.execute(params![
         row.conversation.as_str(),
@@ -31,6 +40,13 @@ pub(super) fn put_conversation(connection: &Connection, row: &ConversationRow) -
         row.read_pending,
         encode(&row.others),
         row.told,
+        integer(row.amended.get()),
+        row.role.as_ref().map(encode),
+        row.group.as_ref().map(encode),
+        row.title.as_ref().map(Title::as_str),
+        integer(row.titled.get()),
+        row.member_at.to_string(),
+        row.ended,
     ])?;
     Ok(())
 }
@@ -38,7 +54,7 @@ pub(super) fn put_conversation(connection: &Connection, row: &ConversationRow) -
 pub(super) fn conversations(connection: &Connection) -> Result<Vec<ConversationRow>, StoreError> {
     let mut select = connection.prepare(
         "SELECT conversation, peer, kept_after, have, have_count, head, head_count, acked, read, read_count, read_pending, others,
-         told FROM conversations ORDER BY conversation",
+         told, amended, role, marks, title, titled, member_at, ended FROM conversations ORDER BY conversation",
     )?;
     let mut rows = select.query([])?;
     let mut conversations = vec![];
@@ -57,6 +73,13 @@ pub(super) fn conversations(connection: &Connection) -> Result<Vec<ConversationR
             read_pending: row.get(10)?,
             others: serde_json::from_str(&row.get::<_, String>(11)?).map_err(|_| StoreError::Damaged("cursors"))?,
             told: row.get(12)?,
+            amended: seq(row, 13)?,
+            role: json!(row, 14, "a role"),
+            group: json!(row, 15, "the marks of a group"),
+            title: row.get::<_, Option<String>>(16)?.map(Title::new).transpose().map_err(|_| StoreError::Damaged("a title"))?,
+            titled: seq(row, 17)?,
+            member_at: position(row, 18)?,
+            ended: row.get(19)?,
         });
     }
     Ok(conversations)
@@ -69,7 +92,7 @@ pub(super) fn put_outbox(connection: &Connection, row: &OutboxRow) -> rusqlite::
         OutboxState::Failed(refusal) => ("failed", Some(encode(refusal))),
     };
     let mut insert = connection.prepare_cached(
-        "INSERT OR REPLACE INTO outbox (conversation, client_message_id, written, anchor, body, state, refusal)
+        "INSERT OR REPLACE INTO outbox (conversation, client_message_id, written, anchor, draft, state, refusal)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     insert.execute(params![
@@ -77,7 +100,7 @@ pub(super) fn put_outbox(connection: &Connection, row: &OutboxRow) -> rusqlite::
         row.client_message_id.as_str(),
         integer(row.order),
         row.anchor.to_string(),
-        encode(&row.body),
+        encode(&row.draft),
         state,
         refusal,
     ])?;
@@ -85,8 +108,8 @@ pub(super) fn put_outbox(connection: &Connection, row: &OutboxRow) -> rusqlite::
 }
 
 pub(super) fn outbox(connection: &Connection) -> Result<Vec<OutboxRow>, StoreError> {
-    let mut select =
-        connection.prepare("SELECT conversation, client_message_id, written, anchor, body, state, refusal FROM outbox ORDER BY written")?;
+    let mut select = connection
+        .prepare("SELECT conversation, client_message_id, written, anchor, draft, state, refusal FROM outbox ORDER BY written")?;
     let mut rows = select.query([])?;
     let mut messages = vec![];
     while let Some(row) = rows.next()? {
@@ -95,7 +118,7 @@ pub(super) fn outbox(connection: &Connection) -> Result<Vec<OutboxRow>, StoreErr
             client_message_id: client_message_id(row, 1)?,
             order: count(row, 2)?,
             anchor: position(row, 3)?,
-            body: serde_json::from_str(&row.get::<_, String>(4)?).map_err(|_| StoreError::Damaged("a body"))?,
+            draft: serde_json::from_str(&row.get::<_, String>(4)?).map_err(|_| StoreError::Damaged("a body"))?,
             state: state(&row.get::<_, String>(5)?, row.get::<_, Option<String>>(6)?.as_deref())?,
         });
     }
@@ -126,6 +149,29 @@ pub(super) fn held(connection: &Connection) -> Result<Vec<HeldRow>, StoreError> 
     Ok(messages)
 }
 
+pub(super) fn put_group(connection: &Connection, group: &NewGroup) -> rusqlite::Result<()> {
+    let mut insert =
+        connection.prepare_cached("INSERT OR REPLACE INTO groups (client_message_id, written, users, settings) VALUES (?1, ?2, ?3, ?4)")?;
+    let id = group.client_message_id.as_str();
+    insert.execute(params![id, integer(group.order), encode(&group.users), encode(&group.settings)])?;
+    Ok(())
+}
+
+pub(super) fn groups(connection: &Connection) -> Result<Vec<NewGroup>, StoreError> {
+    let mut select = connection.prepare("SELECT client_message_id, written, users, settings FROM groups ORDER BY written")?;
+    let mut rows = select.query([])?;
+    let mut groups = vec![];
+    while let Some(row) = rows.next()? {
+        groups.push(NewGroup {
+            client_message_id: client_message_id(row, 0)?,
+            order: count(row, 1)?,
+            users: json!(row, 2, "users").ok_or(StoreError::Damaged("users"))?,
+            settings: json!(row, 3, "settings").ok_or(StoreError::Damaged("settings"))?,
+        });
+    }
+    Ok(groups)
+}
+
 fn client_message_id(row: &Row<'_>, column: usize) -> Result<ClientMessageId, StoreError> {
     ClientMessageId::new(row.get::<_, String>(column)?).map_err(|_| StoreError::Damaged("a client message id"))
 }
@@ -151,6 +197,10 @@ fn position(row: &Row<'_>, column: usize) -> Result<Position, StoreError> {
         Some(Position::new(epoch.parse().ok()?, seq))
     });
     parsed.ok_or(StoreError::Damaged("a position"))
+}
+
+fn seq(row: &Row<'_>, column: usize) -> Result<Seq, StoreError> {
+    Seq::try_from(count(row, column)?).map_err(|_| StoreError::Damaged("a number"))
 }
 
 fn count(row: &Row<'_>, column: usize) -> Result<u64, StoreError> {

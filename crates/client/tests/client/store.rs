@@ -6,9 +6,10 @@ use std::path::Path;
 use chatlane_client::store::{Store, StoreError};
 use chatlane_protocol::frames::MemberCursors;
 use chatlane_protocol::{
-    Body, ClientMessageId, Content, ConversationId, Entry, EntryKind, ErrorCode, Position, Refusal, Seq, UnixMillis, UserId,
+    Body, ClientMessageId, Content, ConversationId, Entry, EntryKind, ErrorCode, GroupMarks, GroupSettings, Position, Reacting,
+    ReactionChange, ReactionKey, Refusal, Role, Seq, Title, UnixMillis, UserId,
 };
-use chatlane_session::{Change, ConversationRow, HeldRow, OutboxRow, OutboxState, Restored};
+use chatlane_session::{Change, ConversationRow, Draft, HeldRow, NewGroup, OutboxRow, OutboxState, Restored};
 
 use crate::server::{Folder, passes_again};
 
@@ -31,7 +32,7 @@ fn entry(seq: u64, text: &str) -> Entry {
         client_message_id: ClientMessageId::new(format!("b{seq}")).unwrap(),
         time_ms: UnixMillis::MAX,
         count: seq,
-        kind: EntryKind::Message { body: Body::text(text).unwrap() },
+        kind: EntryKind::Message(Body::text(text).unwrap().into()),
         as_it_came: None,
     }
 }
@@ -55,6 +56,13 @@ fn full_row() -> ConversationRow {
         read_count: 6,
         read_pending: true,
         others: vec![MemberCursors { user: user("bob"), delivered: at(1, 7), read: at(1, 8) }],
+        amended: Seq::MAX,
+        role: Some(Role::Admin),
+        group: Some(GroupMarks { members: 3, membership_changed: Seq::FIRST, settings_changed: Seq::ZERO, large: true }),
+        title: Some(Title::new("Tr'am").unwrap()),
+        titled: Seq::FIRST,
+        member_at: at(1, 9),
+        ended: true,
     }
 }
 
@@ -64,7 +72,7 @@ fn outbox_row(order: u64, id: &str, state: OutboxState) -> OutboxRow {
         order,
         client_message_id: ClientMessageId::new(id).unwrap(),
         anchor: at(1, 9),
-        body: Body::new("image/png", Content::Data(vec![0, 255])).unwrap(),
+        draft: Body::new("image/png", Content::Data(vec![0, 255])).unwrap().into(),
         state,
     }
 }
@@ -101,7 +109,10 @@ fn what_was_applied_comes_back_as_it_was() {
 
     let store = Store::open(&path, &user("alice")).unwrap();
     assert_eq!((store.device(), store.user()), (device, &user("alice")));
-    assert_eq!(store.restore().unwrap(), Restored { conversations: rows, outbox, held: vec![held_row(4, "h1"), held_row(5, "h0")] });
+    assert_eq!(
+        store.restore().unwrap(),
+        Restored { conversations: rows, outbox, held: vec![held_row(4, "h1"), held_row(5, "h0")], groups: vec![] }
+    );
     let kept = store.entries(&conversation("d1"), None, 10).unwrap();
     assert_eq!(kept, (1..=3).map(|seq| entry(seq, "text\u{0} 😀")).collect::<Vec<_>>());
 }
@@ -127,6 +138,101 @@ fn a_row_takes_the_place_of_the_one_before_and_goes_when_it_is_done() {
     store.apply(&[Change::Held(held_row(1, "h1")), Change::Held(held_row(2, "h2"))]).unwrap();
     store.apply(&[Change::HeldDone(ClientMessageId::new("h1").unwrap())]).unwrap();
     assert_eq!(store.restore().unwrap().held, [held_row(2, "h2")]);
+}
+
+#[test]
+fn every_draft_and_a_group_to_be_made_come_back_as_they_were() {
+    let (second, users) = (Seq::FIRST.next(), || vec![user("bob"), user("cärol")]);
+    let settings = GroupSettings { title: Some(Title::new("Tr'am").unwrap()), ..GroupSettings::default() };
+    let drafts = [
+        Draft::Message { body: Body::text("hi").unwrap(), reply_to: Some(second), mentions: users() },
+        Draft::Edit { target: second, body: Body::text("ho").unwrap() },
+        Draft::Delete { target: second },
+        Draft::react(second, ReactionKey::new("👍").unwrap(), ReactionChange::Remove),
+        Draft::Add { users: users() },
+        Draft::Remove { users: users() },
+        Draft::Leave { successor: None },
+        Draft::Leave { successor: Some(user("bob")) },
+        Draft::Role { user: user("bob"), role: Role::Moderator },
+        Draft::Settings { settings: settings.clone() },
+        Draft::Close,
+    ];
+    let row = |(order, draft)| OutboxRow { draft, ..outbox_row(order, &format!("m{order}"), OutboxState::Waiting) };
+    let outbox: Vec<_> = (1..).zip(drafts).map(row).collect();
+    let id = ClientMessageId::new("g").unwrap();
+    let group = NewGroup { order: 12, client_message_id: id.clone(), users: users(), settings };
+    let mut store = Store::in_memory(&user("alice")).unwrap();
+    let changes: Vec<_> = outbox.iter().cloned().map(Change::Outbox).chain([Change::Group(group.clone())]).collect();
+    store.apply(&changes).unwrap();
+    let Restored { outbox: kept, groups, .. } = store.restore().unwrap();
+    assert_eq!((kept, groups), (outbox, vec![group]));
+    store.apply(&[Change::GroupDone(id)]).unwrap();
+    assert_eq!(store.restore().unwrap().groups, []);
+}
+
+/// An entry about the second.
+fn about(seq: u64, kind: EntryKind) -> Entry {
+    Entry { kind, ..entry(seq, "-") }
+}
+
+fn edit(seq: u64) -> Entry {
+    about(seq, EntryKind::Edit { target: Seq::FIRST.next(), body: Some(Body::text("edited").unwrap()) })
+}
+
+// holds: R1
+#[test]
+fn a_message_is_folded_with_what_is_about_it_whichever_is_stored_first() {
+    let reacting = Reacting { target: Seq::FIRST.next(), key: ReactionKey::new("b").unwrap(), change: ReactionChange::Add };
+    let later = [edit(3), about(4, EntryKind::Reaction(reacting))];
+    let store_in = |entries: &[&[Entry]], name: &str| {
+        let mut store = Store::in_memory(&user("alice")).unwrap();
+        for entries in entries {
+            store.apply(&[Change::Entries { conversation: conversation(name), entries: entries.to_vec() }]).unwrap();
+        }
+        store
+    };
+    let target = [entry(2, "sent")];
+    for order in [[&target[..], &later], [&later, &target]] {
+        let store = store_in(&order, "d1");
+        let kept = store.entries(&conversation("d1"), None, 9).unwrap();
+        let EntryKind::Message(message) = &kept[0].kind else { panic!("{kept:?}") };
+        assert_eq!((&message.body, message.edited), (&Body::text("edited").unwrap(), Some(later[0].position.seq)));
+        assert_eq!((message.reactions[0].count, message.reactions_to), (1, Some(later[1].position.seq)));
+    }
+    // Of another conversation nothing is changed.
+    let mut store = store_in(&[&target], "d2");
+    store.apply(&[Change::Entries { conversation: conversation("d1"), entries: later.to_vec() }]).unwrap();
+    assert_eq!(store.entries(&conversation("d2"), None, 9).unwrap(), target);
+
+    let deletion = [about(5, EntryKind::Deletion { target: Seq::FIRST.next() })];
+    for order in [[&target[..], &later, &deletion], [&deletion, &later, &target]] {
+        let store = store_in(&order, "d1");
+        let kept = format!(
+            "{:?}",
+            store.entries(&conversation("d1"), None, 9).unwrap().iter().map(|one| serde_json::to_string(one).unwrap()).collect::<Vec<_>>()
+        );
+        assert!(!kept.contains("edited") && !kept.contains("sent") && kept.contains("deleted"), "{kept}");
+    }
+}
+
+// holds: R1
+#[test]
+fn the_words_of_a_deleted_message_are_nowhere_in_the_files() {
+    let folder = Folder::new();
+    let path = folder.0.join("device.sqlite");
+    let apply = |entries: Vec<Entry>| {
+        let mut store = Store::open(&path, &user("alice")).unwrap();
+        store.apply(&[Change::Entries { conversation: conversation("d1"), entries }]).unwrap();
+    };
+    let found = || {
+        let files = fs::read_dir(&folder.0).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap());
+        files.filter(|bytes| bytes.windows(6).any(|window| window == b"seCRet")).count()
+    };
+    let edit = about(3, EntryKind::Edit { target: Seq::FIRST.next(), body: Some(Body::text("seCRet").unwrap()) });
+    apply(vec![entry(2, &format!("{} seCRet", "x".repeat(9_000))), edit]);
+    assert_eq!(found(), 1);
+    apply(vec![about(5, EntryKind::Deletion { target: Seq::FIRST.next() })]);
+    assert_eq!(found(), 0);
 }
 
 #[test]
@@ -229,9 +335,9 @@ fn what_is_no_store_of_this_version_is_refused_and_left_as_it_is() {
 
     let newer = folder.0.join("newer.sqlite");
     drop(Store::open(&newer, &user("alice")).unwrap());
-    rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 4).unwrap();
+    rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 5).unwrap();
     let opened = Store::open(&newer, &user("alice"));
-    assert!(matches!(opened, Err(StoreError::Newer { found: 4 })), "{opened:?}");
+    assert!(matches!(opened, Err(StoreError::Newer { found: 5 })), "{opened:?}");
 
     let before_the_first = folder.0.join("before.sqlite");
     drop(Store::open(&before_the_first, &user("alice")).unwrap());
@@ -254,7 +360,7 @@ fn a_row_that_no_version_writes_is_reported_without_its_text() {
         ("UPDATE conversations SET head_count = -1", "a number"),
         ("UPDATE conversations SET others = 'secret'", "cursors"),
         ("UPDATE outbox SET client_message_id = ''", "a client message id"),
-        ("UPDATE outbox SET body = 'secret'", "a body"),
+        ("UPDATE outbox SET draft = 'secret'", "a body"),
         ("UPDATE outbox SET state = 'secret'", "the state of a message"),
         ("UPDATE outbox SET state = 'failed', refusal = 'secret'", "the state of a message"),
         ("UPDATE entries SET entry = 'secret'", "an entry"),

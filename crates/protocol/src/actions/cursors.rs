@@ -18,6 +18,9 @@ pub struct Positions {
     /// No conversation twice.
     #[serde(deserialize_with = "objects")]
     pub positions: Vec<PositionIn>,
+    /// Whether nobody else is told how far the user has read; of a `read` only, and of the `read` marks of an `ack`.
+    #[serde(default, deserialize_with = "false_or_null", skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
     /// Whether the client wants no answer if every result would be `ok`.
     #[serde(default, deserialize_with = "false_or_null", skip_serializing_if = "std::ops::Not::not")]
     pub quiet: bool,

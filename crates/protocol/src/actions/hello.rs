@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::cursors::CURSORS_EVERY_MS;
 use super::open::ConversationHead;
@@ -14,6 +14,7 @@ use crate::group::{GroupMarks, Role};
 use crate::ids::{ConversationId, DeviceId, RequestId, UserId};
 use crate::integer::{Small, small};
 use crate::position::{Position, Seq, UnixMillis};
+use crate::prefs::Prefs;
 use crate::reading::{Bounded, list_or_null};
 use crate::shared_limits::{ENTRY_BYTES_MAX, GAP_WAIT_MS, WEBSOCKET_FRAME_BYTES_MAX};
 
@@ -72,10 +73,9 @@ impl Bounded for Hello {
     }
 }
 
-/// What a device has of one conversation: `[conversation, epoch, seq, epoch, seq]`. An array, because a phone sends a thousand of them. A
-/// later version may write more behind these.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(into = "KnownRow")]
+/// What a device has of one conversation: `[conversation, epoch, seq, epoch, seq]`, and the version of the preferences if there are any. An
+/// array, because a phone sends a thousand of them. A later version may write more behind these.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     /// Which.
     pub conversation: ConversationId,
@@ -83,14 +83,18 @@ pub struct Known {
     pub have: Position,
     /// The user's read position as the device knows it.
     pub read: Position,
+    /// The version of the preferences that the device has; 0: none.
+    pub prefs: u64,
 }
 
-#[derive(Serialize)]
-struct KnownRow(ConversationId, u32, Seq, u32, Seq);
-
-impl From<Known> for KnownRow {
-    fn from(known: Known) -> Self {
-        Self(known.conversation, known.have.epoch, known.have.seq, known.read.epoch, known.read.seq)
+impl Serialize for Known {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Self { conversation, have, read, prefs } = self;
+        let row = (conversation, have.epoch, have.seq, read.epoch, read.seq);
+        match prefs {
+            0 => row.serialize(to),
+            prefs => (row.0, row.1, row.2, row.3, row.4, prefs).serialize(to),
+        }
     }
 }
 
@@ -116,8 +120,9 @@ impl<'de> Visitor<'de> for KnownVisitor {
         let conversation = value(&mut row)?;
         let position = |row: &mut A| Ok(Position::new(value::<Small, A>(row)?.0, value(row)?));
         let (have, read) = (position(&mut row)?, position(&mut row)?);
+        let prefs = row.next_element::<Seq>()?.unwrap_or(Seq::ZERO).get();
         while row.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Known { conversation, have, read })
+        Ok(Known { conversation, have, read, prefs })
     }
 }
 
@@ -216,6 +221,12 @@ pub struct ConversationRow {
     pub read: Position,
     /// Countable messages up to `read`.
     pub read_count: u64,
+    /// The last entry that mentions the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mentioned: Option<Seq>,
+    /// What the user prefers about it; absent: nothing was ever set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefs: Option<Prefs>,
     /// The entry at the head; with the most recent conversations of a page, as far as it has room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Entry>,

@@ -1,4 +1,5 @@
-//! Groups: `create`, and what changes one: `add`, `remove`, `leave`, `role`, `settings`, `close`. One answer for all of them.
+//! Groups: `create`, and what changes one: `add`, `remove`, `leave`, `role`, `settings`, `close`. One answer for all of them, and for what
+//! changes a message ([`super::amend`]).
 
 use serde::{Deserialize, Serialize};
 
@@ -36,25 +37,27 @@ impl Bounded for Create {
 
 const UNKNOWN_WORD: &str = "a role must be `member`, `moderator`, `admin` or `owner`; `history` must be `joined` or `all`";
 
-/// The form of the requests that change a group: what names the change, and what it says.
+/// The form of the requests that append one entry: what names it, and what it says.
 macro_rules! change {
-    ($(#[$doc:meta])* $Name:ident { $($(#[$field_doc:meta])* $field:ident: $Type:ty,)* }) => {
+    ($(#[$doc:meta])* $Name:ident { $($(#[$field_meta:meta])* $field:ident: $Type:ty,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub struct $Name {
             /// Echoed.
             pub id: RequestId,
-            /// Which group.
+            /// Where.
             pub conversation: ConversationId,
             /// Names the entry: made and stored before the first attempt; the same for every retry.
             pub client_message_id: ClientMessageId,
             /// The highest position of the conversation that the client knew when it made the request; the same for every retry.
             #[serde(deserialize_with = "object")]
             pub anchor: Position,
-            $($(#[$field_doc])* pub $field: $Type,)*
+            $($(#[$field_meta])* pub $field: $Type,)*
         }
     };
 }
+
+pub(crate) use change;
 
 change!(
     /// `add`: 1 to 40 members more.

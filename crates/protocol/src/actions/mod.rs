@@ -2,6 +2,7 @@
 //!
 //! A new action is a file, its `mod` line and its row.
 
+pub mod amend;
 pub mod cursors;
 pub mod hello;
 pub mod history;
@@ -9,6 +10,7 @@ pub mod look;
 pub mod manage;
 pub mod open;
 pub mod ping;
+pub mod prefs;
 pub mod probe;
 pub mod refresh;
 pub mod send;
@@ -17,7 +19,7 @@ pub mod sync;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::RequestId;
-use crate::pushes::{Entries, ErrorFrame, Goaway, Receipt};
+use crate::pushes::{Entries, ErrorFrame, Goaway, PrefsChanged, Receipt};
 use crate::reading::{BadRequest, Bounded, Envelope};
 
 /// What belongs to one action. The types of [`exchange`] are the actions.
@@ -99,6 +101,8 @@ macro_rules! actions {
             Entries(Entries),
             /// How far a member is: another one, or this user by another device.
             Receipt(Receipt),
+            /// What the user prefers about a conversation was changed by another device.
+            PrefsChanged(PrefsChanged),
             /// A request was refused whole.
             Error(ErrorFrame),
             /// This connection gets nothing any more.
@@ -115,7 +119,7 @@ macro_rules! actions {
                 match self {
                     $(Self::$Action(answer) => Some(&answer.id),)*
                     Self::Error(error) => error.id.as_ref(),
-                    Self::Entries(_) | Self::Receipt(_) | Self::Goaway(_) | Self::Unknown => None,
+                    Self::Entries(_) | Self::Receipt(_) | Self::PrefsChanged(_) | Self::Goaway(_) | Self::Unknown => None,
                 }
             }
 
@@ -123,7 +127,7 @@ macro_rules! actions {
             pub const fn action(&self) -> Option<Action> {
                 match self {
                     $(Self::$Action(_) => Some(Action::$Action),)*
-                    Self::Error(_) | Self::Entries(_) | Self::Receipt(_) | Self::Goaway(_) | Self::Unknown => None,
+                    Self::Error(_) | Self::Entries(_) | Self::Receipt(_) | Self::PrefsChanged(_) | Self::Goaway(_) | Self::Unknown => None,
                 }
             }
         }
@@ -162,6 +166,12 @@ actions! {
     Open "open" => open::Open, open::OpenAnswer;
     /// Append messages to one conversation.
     Send "send" => send::SendMessages, send::SendAnswer;
+    /// Change what an own message says.
+    Edit "edit" => amend::Edit, manage::ChangeAnswer;
+    /// Delete a message for everybody.
+    Delete "delete" => amend::Delete, manage::ChangeAnswer;
+    /// React to a message.
+    React "react" => amend::React, manage::ChangeAnswer;
     /// What was missed, of many conversations.
     Sync "sync" => sync::Sync, sync::SyncAnswer;
     /// Older entries of one conversation.
@@ -186,6 +196,8 @@ actions! {
     Settings "settings" => manage::SetSettings, manage::ChangeAnswer;
     /// End a group.
     Close "close" => manage::Close, manage::ChangeAnswer;
+    /// What the user prefers about a conversation.
+    Prefs "prefs" => prefs::SetPrefs, prefs::PrefsAnswer;
     /// What are these conversations called, and how are they set?
     Info "info" => look::Info, look::InfoAnswer;
     /// Who belongs to this conversation?

@@ -58,7 +58,7 @@ pub struct ConversationStatus {
     /// How far the caller has read; servers of before do not say.
     #[serde(flatten)]
     pub own: Option<ReadMark>,
-    /// How far the other members are; of direct conversations.
+    /// How far the other members are; of direct conversations and of groups of at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cursors: Vec<MemberCursors>,
 }

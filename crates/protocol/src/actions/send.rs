@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
 use crate::error::Refusal;
-use crate::ids::{ClientMessageId, ConversationId, RequestId};
-use crate::position::{Position, UnixMillis};
-use crate::reading::{Bounded, object, objects};
+use crate::ids::{ClientMessageId, ConversationId, RequestId, UserId};
+use crate::position::{Position, Seq, UnixMillis};
+use crate::reading::{Bounded, are_distinct, list_or_null, object, objects};
+use crate::shared_limits::MENTIONS_MAX;
 
 /// Messages of one `send`. Ours: 25 entries of 1 KB fill one WebSocket frame.
 pub const MESSAGES_PER_SEND_MAX: usize = 25;
@@ -31,8 +32,11 @@ pub struct SendMessages {
 
 impl Bounded for SendMessages {
     fn out_of_bounds(&self) -> Option<&'static str> {
-        let good = (1..=MESSAGES_PER_SEND_MAX).contains(&self.messages.len());
-        (!good).then_some("`messages` must hold 1 to 25 messages")
+        if !(1..=MESSAGES_PER_SEND_MAX).contains(&self.messages.len()) {
+            return Some("`messages` must hold 1 to 25 messages");
+        }
+        let good = |message: &NewMessage| message.mentions.len() <= MENTIONS_MAX && are_distinct(&message.mentions);
+        (!self.messages.iter().all(good)).then_some("`mentions` must hold at most 20 users, none twice")
     }
 }
 
@@ -47,6 +51,19 @@ pub struct NewMessage {
     /// What it says.
     #[serde(deserialize_with = "object")]
     pub body: Body,
+    /// The entry that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<Seq>,
+    /// Whom it mentions: at most 20, none twice.
+    #[serde(default, deserialize_with = "list_or_null", skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<UserId>,
+}
+
+impl NewMessage {
+    /// A message that answers nothing and mentions nobody.
+    pub const fn new(client_message_id: ClientMessageId, anchor: Position, body: Body) -> Self {
+        Self { client_message_id, anchor, body, reply_to: None, mentions: vec![] }
+    }
 }
 
 /// The answer to `send`: one result per message, in the same order.

@@ -1,7 +1,8 @@
 //! Outputs of a session as JSON, for people who write a client in another language.
 
+use chatlane_protocol::{Position, Seq};
 use chatlane_session::{
-    Change, ConnectionState, ConversationRow, Draw, Failure, OutboxRow, OutboxState, OutgoingState, Output, Shown, TokenNeed,
+    Change, ConnectionState, ConversationRow, Draft, Draw, Failure, OutboxRow, OutboxState, OutgoingState, Output, Shown, TokenNeed,
 };
 use serde_json::{Value, json};
 
@@ -15,6 +16,27 @@ fn conversation(row: &ConversationRow) -> Value {
     if row.with.is_none() && row.told {
         json["told"] = json!(true);
     }
+    let mut known = |name: &str, is_known: bool, value: Value| {
+        if is_known {
+            json[name] = value;
+        }
+    };
+    known("amended", row.amended != Seq::ZERO, json!(row.amended));
+    known("role", row.role.is_some(), json!(row.role));
+    known("group", row.group.is_some(), json!(row.group));
+    known("title", row.title.is_some(), json!(row.title));
+    known("titled", row.titled != Seq::ZERO, json!(row.titled));
+    known("member_at", row.member_at != Position::ZERO, json!(row.member_at));
+    known("ended", row.ended, json!(true));
+    json
+}
+
+/// The fields of what was written. A message is the usual; of a change `kind` says which.
+fn draft(draft: &Draft) -> Value {
+    let mut json = json!(draft);
+    if matches!(draft, Draft::Message { .. }) {
+        json.as_object_mut().expect("an object").remove("kind");
+    }
     json
 }
 
@@ -24,10 +46,13 @@ fn outbox(row: &OutboxRow) -> Value {
         OutboxState::Refused(refusal) => json!({"is": "refused", "refusal": refusal}),
         OutboxState::Failed(refusal) => json!({"is": "failed", "refusal": refusal}),
     };
-    json!({
+    let mut json = json!({
         "conversation": row.conversation, "order": row.order, "client_message_id": row.client_message_id, "anchor": row.anchor,
-        "body": row.body, "state": state,
-    })
+        "state": state,
+    });
+    let all = json.as_object_mut().expect("an object");
+    all.extend(draft(&row.draft).as_object().cloned().unwrap_or_default());
+    json
 }
 
 pub fn draw(draw: &Draw) -> Value {
@@ -68,6 +93,10 @@ fn change(change: &Change) -> Value {
             "user": row.user, "order": row.order, "client_message_id": row.client_message_id, "opening": row.opening, "body": row.body,
         }}),
         Change::HeldDone(id) => json!({"type": "held_done", "client_message_id": id}),
+        Change::Group(group) => json!({"type": "group", "row": {
+            "order": group.order, "client_message_id": group.client_message_id, "users": group.users, "settings": group.settings,
+        }}),
+        Change::GroupDone(id) => json!({"type": "group_done", "client_message_id": id}),
         Change::Outbox(row) => json!({"type": "outbox", "row": outbox(row)}),
         Change::OutboxDone { conversation, client_message_id } => {
             json!({"type": "outbox_done", "conversation": conversation, "client_message_id": client_message_id})
@@ -91,6 +120,7 @@ fn shown(shown: &Shown) -> Value {
             let state = match state {
                 OutgoingState::Waiting => json!({"is": "waiting"}),
                 OutgoingState::Stored(stored) => json!({"is": "stored", "stored": stored}),
+                OutgoingState::Unchanged => json!({"is": "unchanged"}),
                 OutgoingState::Failed(refusal) => json!({"is": "failed", "refusal": refusal}),
             };
             json!({"type": "outgoing", "conversation": conversation, "client_message_id": client_message_id, "state": state})
@@ -98,11 +128,23 @@ fn shown(shown: &Shown) -> Value {
         Shown::Cursors { conversation, cursors } => json!({"type": "cursors", "conversation": conversation, "cursors": cursors}),
         Shown::Opened { user, conversation } => json!({"type": "opened", "user": user, "conversation": conversation}),
         Shown::Held { user, client_message_id } => json!({"type": "held", "user": user, "client_message_id": client_message_id}),
+        Shown::Membership { conversation, member } => json!({"type": "membership", "conversation": conversation, "member": member}),
+        Shown::Created { client_message_id, conversation } => {
+            json!({"type": "created", "client_message_id": client_message_id, "conversation": conversation})
+        }
+        Shown::Info { conversation, info } => json!({"type": "info", "conversation": conversation, "info": info}),
+        Shown::Members { conversation, members } => json!({"type": "members", "conversation": conversation, "members": members}),
         Shown::Storing(works) => json!({"type": "storing", "works": works}),
         Shown::Failed(Failure::OtherUser(user)) => json!({"type": "failed_other_user", "user": user}),
         Shown::Failed(Failure::Open { user, refusal }) => json!({"type": "failed_open", "user": user, "refusal": refusal}),
         Shown::Failed(Failure::History { conversation, refusal }) => {
             json!({"type": "failed_history", "conversation": conversation, "refusal": refusal})
+        }
+        Shown::Failed(Failure::Group { conversation, refusal }) => {
+            json!({"type": "failed_group", "conversation": conversation, "refusal": refusal})
+        }
+        Shown::Failed(Failure::Create { client_message_id, refusal }) => {
+            json!({"type": "failed_create", "client_message_id": client_message_id, "refusal": refusal})
         }
         Shown::Failed(Failure::NoConversation(conversation)) => json!({"type": "no_conversation", "conversation": conversation}),
     }

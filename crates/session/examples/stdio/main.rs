@@ -3,15 +3,18 @@
 
 mod json;
 mod read;
+mod shelf;
 
 use std::io::{self, BufRead, Write};
 
 use chatlane_session::{Moment, Output, Session};
 use serde_json::{Value, json};
+use shelf::Shelf;
 
 /// A session, and the batches that its store has not made, each with the number of its step.
 struct Device {
     session: Session,
+    shelf: Shelf,
     batches: Vec<(u64, u64)>,
     steps: u64,
     seed: Option<u64>,
@@ -19,8 +22,10 @@ struct Device {
 
 impl Device {
     fn new(start: &Value, seed: Option<u64>) -> Self {
-        let session = Session::new(read::settings(&start["settings"]), read::restored(&start["restored"]));
-        Self { session, batches: vec![], steps: 0, seed }
+        let settings = read::settings(&start["settings"]);
+        let shelf = Shelf::new(settings.user.clone());
+        let session = Session::new(settings, read::restored(&start["restored"]));
+        Self { session, shelf, batches: vec![], steps: 0, seed }
     }
 
     fn step(&mut self, step: &Value) -> Value {
@@ -28,6 +33,7 @@ impl Device {
         let random = self.seed.map_or(step["random"].as_u64(), |seed| Some((seed + self.steps) * 7919)).unwrap_or_default();
         let mut outputs = vec![];
         for input in self.inputs(&step["input"]) {
+            self.shelf.happens(&input);
             outputs.extend(self.session.handle(now, random, read::input(&input)));
         }
         for output in &outputs {
@@ -36,8 +42,10 @@ impl Device {
             }
         }
         self.steps += 1;
+        self.shelf.asked(&outputs);
+        let kept = self.shelf.kept(&step["input"]);
         json!({
-            "outputs": outputs.iter().map(json::output).collect::<Vec<_>>(),
+            "outputs": outputs.iter().map(json::output).chain(kept).collect::<Vec<_>>(),
             "draws": self.session.draws().iter().map(json::draw).collect::<Vec<_>>(),
             "wake_at_ms": self.session.wake_at().map(|wake| wake.0),
         })
@@ -46,7 +54,7 @@ impl Device {
     /// In the profile *free* the store answers for steps, and whoever writes a message makes its id.
     fn inputs(&mut self, input: &Value) -> Vec<Value> {
         let mut input = input.clone();
-        if matches!(input["type"].as_str(), Some("compose" | "compose_to" | "open_with")) && input["client_message_id"].is_null() {
+        if is_named(&input) && input["client_message_id"].is_null() {
             input["client_message_id"] = json!(format!("own-{}", self.steps));
             input["opening"] = json!(format!("opening-{}", self.steps));
         }
@@ -56,6 +64,13 @@ impl Device {
         let count = if failed { 1 } else { answered.len() };
         answered.into_iter().take(count).map(|(_, batch)| json!({"type": input["type"], "batch": batch})).collect()
     }
+}
+
+/// Whether the input begins something that gets a name.
+fn is_named(input: &Value) -> bool {
+    let begins =
+        ["compose", "compose_to", "open_with", "create", "edit", "delete", "react", "add", "remove", "leave", "role", "settings", "close"];
+    input["type"].as_str().is_some_and(|kind| begins.contains(&kind))
 }
 
 fn main() -> io::Result<()> {

@@ -1,9 +1,9 @@
 //! What stands in a vector, as the session takes it: settings, rows of the store, inputs.
 
 use chatlane_session::{
-    Act, BatchId, ConversationRow, HeldRow, Input, OpenFailure, OutboxRow, OutboxState, Restored, Settings, SocketId, Text,
+    Act, BatchId, ConversationRow, Draft, HeldRow, Input, NewGroup, OpenFailure, OutboxRow, OutboxState, Restored, Settings, SocketId, Text,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A field of an object, as what the place wants.
 macro_rules! field {
@@ -29,8 +29,28 @@ pub fn settings(json: &Value) -> Settings {
 
 pub fn restored(json: &Value) -> Restored {
     let rows = |name: &str| json[name].as_array().into_iter().flatten();
-    let held = rows("held").map(held).collect();
-    Restored { conversations: rows("conversations").map(conversation).collect(), outbox: rows("outbox").map(outbox).collect(), held }
+    Restored {
+        conversations: rows("conversations").map(conversation).collect(),
+        outbox: rows("outbox").map(outbox).collect(),
+        held: rows("held").map(held).collect(),
+        groups: rows("groups").map(group).collect(),
+    }
+}
+
+fn group(json: &Value) -> NewGroup {
+    NewGroup {
+        order: field!(json, "order"),
+        client_message_id: field!(json, "client_message_id"),
+        users: field!(json, "users"),
+        settings: field!(json, "settings"),
+    }
+}
+
+/// What was written, of the fields of an input or of a row. A message has no `kind`.
+fn draft(json: &Value, kind: &str) -> Draft {
+    let mut fields = json.clone();
+    fields["kind"] = json!(kind);
+    serde_json::from_value(fields).unwrap_or_else(|error| panic!("{json}: {error}"))
 }
 
 fn held(json: &Value) -> HeldRow {
@@ -58,6 +78,13 @@ fn conversation(json: &Value) -> ConversationRow {
         read_count: field!(json, "read_count"),
         read_pending: field!(json, "read_pending"),
         others: field!(json, "others"),
+        amended: serde_json::from_value(json["amended"].clone()).unwrap_or_default(),
+        role: field!(json, "role"),
+        group: field!(json, "group"),
+        title: field!(json, "title"),
+        titled: serde_json::from_value(json["titled"].clone()).unwrap_or_default(),
+        member_at: serde_json::from_value(json["member_at"].clone()).unwrap_or_default(),
+        ended: json["ended"] == true,
     }
 }
 
@@ -69,7 +96,7 @@ fn outbox(json: &Value) -> OutboxRow {
         order: field!(json, "order"),
         client_message_id: field!(json, "client_message_id"),
         anchor: field!(json, "anchor"),
-        body: field!(json, "body"),
+        draft: draft(json, json["kind"].as_str().unwrap_or("message")),
         state: OutboxState::Waiting,
     }
 }
@@ -81,8 +108,20 @@ pub fn input(json: &Value) -> Input {
         "compose" => Input::Do(Act::Compose {
             conversation: field!(json, "conversation"),
             client_message_id: field!(json, "client_message_id"),
-            body: field!(json, "body"),
+            draft: draft(json, "message"),
         }),
+        kind @ ("edit" | "delete" | "react" | "add" | "remove" | "leave" | "role" | "settings" | "close") => Input::Do(Act::Compose {
+            conversation: field!(json, "conversation"),
+            client_message_id: field!(json, "client_message_id"),
+            draft: draft(json, kind),
+        }),
+        "create" => Input::Do(Act::Create {
+            client_message_id: field!(json, "client_message_id"),
+            users: field!(json, "users"),
+            settings: field!(json, "settings"),
+        }),
+        "ask_info" => Input::Do(Act::AskInfo { conversations: field!(json, "conversations") }),
+        "ask_members" => Input::Do(Act::AskMembers { conversation: field!(json, "conversation") }),
         "compose_to" => Input::Do(Act::ComposeTo {
             user: field!(json, "user"),
             client_message_id: field!(json, "client_message_id"),
@@ -110,7 +149,8 @@ pub fn input(json: &Value) -> Input {
             let frame = &json["frame"];
             Input::Received { socket: socket(), text: Text(frame.as_str().map_or_else(|| frame.to_string(), str::to_owned)) }
         }
-        "tick" => Input::Tick,
+        // The app reads the store: nothing happens to the session.
+        "tick" | "kept" => Input::Tick,
         other => panic!("`{other}` is no input"),
     }
 }

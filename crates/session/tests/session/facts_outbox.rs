@@ -18,7 +18,7 @@ fn sending_together(ids: &[&str]) -> (Phone, SendMessages) {
 }
 
 fn compose_text(phone: &mut Phone, id: &str, text: String) {
-    phone.does(Act::Compose { conversation: d1(), client_message_id: message_id(id), body: Body::text(text).unwrap() });
+    phone.does(Act::Compose { conversation: d1(), client_message_id: message_id(id), draft: Body::text(text).unwrap().into() });
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn one_send_at_a_time_with_all_that_waits_keeps_the_order() {
 fn conversations_do_not_wait_for_each_other() {
     let mut phone = Phone::live(&knows_also(3, [d2()]), []);
     phone.compose("a");
-    phone.does(Act::Compose { conversation: d2(), client_message_id: message_id("b"), body: body("b") });
+    phone.does(Act::Compose { conversation: d2(), client_message_id: message_id("b"), draft: body("b").into() });
     assert_eq!(phone.sent.len(), 2);
 }
 
@@ -217,7 +217,7 @@ fn a_conflict_fails_at_once_and_the_other_message_is_not_taken_for_it() {
     phone.results(&send, [Outcome::Conflict(stored(4))]);
     assert_eq!(phone.failure_shown(), Some(ErrorCode::BadRequest));
     let mut other = own_entry("m", 4);
-    other.kind = EntryKind::Message { body: body("something else") };
+    other.kind = EntryKind::Message(body("something else").into());
     phone.entries_come(vec![other]);
     assert!(phone.outgoing_shown().is_empty());
     assert_eq!(phone.store.outbox.len(), 1);
@@ -306,7 +306,7 @@ fn a_double_tap_is_one_message() {
 #[test]
 fn what_is_wanted_of_an_unknown_conversation_cannot_be_had() {
     for act in [
-        Act::Compose { conversation: d1(), client_message_id: message_id("m"), body: body("m") },
+        Act::Compose { conversation: d1(), client_message_id: message_id("m"), draft: body("m").into() },
         Act::LoadHistory { conversation: d1(), before: None },
     ] {
         let mut phone = Phone::new();

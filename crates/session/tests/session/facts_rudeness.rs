@@ -1,11 +1,15 @@
 //! A server that answers anything. Nothing comes of it that the phone does not forbid: what every fact asserts (see `phone`) is asserted
 //! here after thousands of answers that make no sense, and the phone neither panics nor spins nor loses a message.
 
+use std::ops::Range;
+
 use chatlane_protocol::frames::{
-    ConversationStatus, CursorOutcome, GoawayReason, Missed, RefreshAnswer, Skip, SyncAnswer, SyncOutcome, SyncPage,
+    ChangeOutcome, ConversationStatus, CursorOutcome, GoawayReason, Missed, RefreshAnswer, Skip, SyncAnswer, SyncOutcome, SyncPage,
 };
-use chatlane_protocol::{ErrorCode, Outcome, Refusal, Request, ServerFrame, Token, UnixMillis};
-use chatlane_session::{Act, Input, OpenFailure, OutboxState};
+use chatlane_protocol::{
+    Entry, EntryKind, ErrorCode, Outcome, Reacting, ReactionChange, ReactionKey, Refusal, Request, ServerFrame, Token, UnixMillis,
+};
+use chatlane_session::{Act, Draft, Input, OpenFailure, OutboxState};
 use proptest::prelude::*;
 
 use crate::phone::*;
@@ -32,6 +36,24 @@ fn some_refusal(number: u64, epoch: u32) -> Refusal {
     Refusal { tail, common, ..refusal(CODES[usize::try_from(number % 11).unwrap()]) }
 }
 
+/// Bob's entries, some of which say what they like about others and about who is a member.
+fn rude_entries(epoch: u32, seqs: Range<u64>, number: u64) -> Vec<Entry> {
+    let target = at(number % 13).seq;
+    let kind = |seq: u64| match (seq + number) % 9 {
+        _ if seq == 1 => None,
+        0 => Some(EntryKind::Removed { users: vec![user("alice")] }),
+        1 => Some(EntryKind::Added { users: vec![user("alice")] }),
+        2 => Some(EntryKind::Edit { target, body: Some(body("edited")) }),
+        3 => Some(EntryKind::Deletion { target }),
+        4 => {
+            let change = if number.is_multiple_of(2) { ReactionChange::Add } else { ReactionChange::Remove };
+            Some(EntryKind::Reaction(Reacting { target, key: ReactionKey::new("k").unwrap(), change }))
+        }
+        _ => None,
+    };
+    seqs.map(|seq| kind(seq).map_or_else(|| entry(epoch, seq), |kind| Entry { kind, ..entry(epoch, seq) })).collect()
+}
+
 /// Answers the oldest request, somehow.
 fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
     let request = phone.cursors.pop_front().map(Request::Ack).or_else(|| phone.sent.pop_front().map(|(_, request)| request));
@@ -39,11 +61,17 @@ fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
     if number.is_multiple_of(3) {
         return phone.refuse(request.id(), some_refusal(seq, epoch));
     }
-    let entries = entries(epoch, seq..seq + number % 4);
+    let entries = rude_entries(epoch, seq..seq + number % 4, number);
     let done = number.is_multiple_of(2);
     let frame = match request {
         Request::Hello(hello) => {
-            let mut answer = hello_answer(hello.id, vec![row(at_epoch(epoch, seq), at_epoch(epoch, number % 9))], None);
+            let told = if number.is_multiple_of(2) {
+                group_row(at_epoch(epoch, seq))
+            } else {
+                row(at_epoch(epoch, seq), at_epoch(epoch, number % 9))
+            };
+            let mut answer = hello_answer(hello.id, vec![told], None);
+            answer.gone.extend(number.is_multiple_of(7).then(d1));
             (answer.epoch, answer.conversations[0].last) = (epoch, entries.into_iter().next());
             ServerFrame::Hello(Box::new(answer))
         }
@@ -52,7 +80,8 @@ fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
             let outcome = if number.is_multiple_of(7) {
                 SyncOutcome::Refused(some_refusal(seq, epoch))
             } else {
-                SyncOutcome::Ok(Missed { skip, entries, done, ended: None })
+                let ended = number.is_multiple_of(11).then_some(at_epoch(epoch, number % 14));
+                SyncOutcome::Ok(Missed { skip, entries, done, ended })
             };
             ServerFrame::Sync(SyncAnswer {
                 id: sync.id,
@@ -83,9 +112,17 @@ fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
         }
         Request::Ping(ping) => {
             let status = ConversationStatus { head: at_epoch(epoch, seq), ..status(seq, 1) };
-            return phone.pong(&ping, number.is_multiple_of(5), vec![status]);
+            return phone.pong(&ping, number.is_multiple_of(5), if number.is_multiple_of(8) { vec![] } else { vec![status] });
         }
-        // The session asks for no more than these.
+        other if change_of(&other).is_some() => {
+            let outcome = match number % 4 {
+                0 => ChangeOutcome::Unchanged,
+                1 => ChangeOutcome::Conflict(stored_at(at_epoch(epoch, seq))),
+                2 => ChangeOutcome::Duplicate(stored_at(at_epoch(epoch, seq))),
+                _ => ChangeOutcome::Ok(stored_at(at_epoch(epoch, seq))),
+            };
+            return phone.changed(&other, outcome);
+        }
         other => return phone.refuse(other.id(), some_refusal(seq, epoch)),
     };
     phone.receive(&frame);
@@ -97,7 +134,7 @@ fn happen(phone: &mut Phone, composed: &mut u32, event: Event) {
     match (what, socket) {
         (0..=8, Some(_)) => answer(phone, event),
         (9..=11, Some(_)) => {
-            phone.push_in(epoch, seq..=seq + number % 3);
+            phone.entries_come(rude_entries(epoch, seq..seq + number % 3 + 1, number / 3));
         }
         (12, Some(_)) => phone.gateway_fails(),
         (13, Some(socket)) => phone.closed(socket),
@@ -105,10 +142,16 @@ fn happen(phone: &mut Phone, composed: &mut u32, event: Event) {
         (14, _) => phone.slow_store = !phone.slow_store,
         (15..=16, _) => {
             *composed += 1;
-            phone.compose(&format!("m{composed}"));
+            let target = at(seq).seq;
+            match number % 4 {
+                0 => phone.write(&format!("m{composed}"), Draft::Delete { target }),
+                1 => phone.write(&format!("m{composed}"), Draft::Leave { successor: None }),
+                _ => phone.compose(&format!("m{composed}")),
+            }
         }
         (17, _) => phone.mark_read(at_epoch(epoch, seq)),
         (18, _) => phone.does(Act::LoadHistory { conversation: d1(), before: number.is_multiple_of(2).then_some(at(seq).seq) }),
+        (19, _) if number.is_multiple_of(3) => phone.does(Act::AskMembers { conversation: d1() }),
         (19, _) => phone.does(Act::Look { conversations: vec![d1()] }),
         (20, _) => phone.input(Input::NewToken(Token::new("t").unwrap())),
         (21, _) if number.is_multiple_of(8) => phone.restart(),
@@ -131,16 +174,17 @@ proptest! {
     // holds: D1
     #[test]
     fn whatever_a_rude_server_answers_the_phone_keeps_its_word(
+        is_group: bool,
         events in proptest::collection::vec((0_u8..26, 1_u64..12, 1_u32..4, 0_u64..300), 1..150),
     ) {
-        let mut phone = Phone::with(&knows(3));
+        let mut phone = Phone::with(&if is_group { knows_group(3) } else { knows(3) });
         let mut composed = 0;
         for event in events {
             happen(&mut phone, &mut composed, event);
         }
         phone.settle_store();
         // Every message is waiting, refused, failed, or was said by the server to be stored.
-        let kept = phone.store.outbox.len() + phone.stored.len();
+        let kept = phone.store.outbox.len() + phone.stored.len() + usize::try_from(phone.unchanged).unwrap();
         prop_assert!(kept >= usize::try_from(phone.waiting_shown).unwrap(), "{kept} of {}", phone.waiting_shown);
         for row in phone.store.outbox.values() {
             prop_assert!(!matches!(&row.state, OutboxState::Failed(refusal) if refusal.retryable));

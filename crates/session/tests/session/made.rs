@@ -2,8 +2,8 @@
 
 use chatlane_protocol::frames::{self, ConversationHead, ConversationStatus, HelloAnswer, Limits, Stored, Versions};
 use chatlane_protocol::{
-    Body, ClientMessageId, ConversationId, DeviceId, Entry, EntryKind, ErrorCode, Outcome, Position, Refusal, RequestId, Seq, UnixMillis,
-    UserId,
+    Body, ClientMessageId, ConversationId, DeviceId, Entry, EntryKind, ErrorCode, GroupMarks, GroupSettings, Outcome, Position, Refusal,
+    RequestId, Role, Seq, Title, UnixMillis, UserId,
 };
 use chatlane_session::Settings;
 
@@ -51,7 +51,7 @@ pub fn entry(epoch: u32, seq: u64) -> Entry {
     let id = format!("b-{epoch}-{seq}");
     let kind = match seq {
         1 => EntryKind::Created { members: vec![user("alice"), user("bob")] },
-        _ => EntryKind::Message { body: body(&id) },
+        _ => EntryKind::Message(body(&id).into()),
     };
     let position = at_epoch(epoch, seq);
     Entry {
@@ -71,7 +71,7 @@ pub fn entries(epoch: u32, seqs: impl IntoIterator<Item = u64>) -> Vec<Entry> {
 
 /// The phone's own message at this place.
 pub fn own_entry(id: &str, seq: u64) -> Entry {
-    let kind = EntryKind::Message { body: body(id) };
+    let kind = EntryKind::Message(body(id).into());
     Entry { sender: user("alice"), client_message_id: message_id(id), kind, ..entry(1, seq) }
 }
 
@@ -111,6 +111,8 @@ pub fn row(head: Position, read: Position) -> frames::ConversationRow {
         time_ms: UnixMillis::ZERO,
         read,
         read_count: read.seq.get().saturating_sub(1),
+        mentioned: None,
+        prefs: None,
         last: None,
     }
 }
@@ -140,4 +142,32 @@ pub fn hello_answer(id: RequestId, conversations: Vec<frames::ConversationRow>, 
         gone: vec![],
         next,
     }
+}
+
+/// An entry of bob's of this kind.
+pub fn entry_of(seq: u64, kind: EntryKind) -> Entry {
+    Entry { kind, ..entry(1, seq) }
+}
+
+pub fn removed(seq: u64, name: &str) -> Entry {
+    entry_of(seq, EntryKind::Removed { users: vec![user(name)] })
+}
+
+pub fn added(seq: u64, name: &str) -> Entry {
+    entry_of(seq, EntryKind::Added { users: vec![user(name)] })
+}
+
+/// `d1` as `hello` answers it where it is a group of three.
+pub fn group_row(head: Position) -> frames::ConversationRow {
+    let group = GroupMarks { members: 3, membership_changed: head.seq, settings_changed: Seq::FIRST, large: false };
+    let told = ConversationHead { conversation: d1(), with: None, head };
+    frames::ConversationRow { conversation: told, role: Some(Role::Member), group: Some(group), ..row(head, Position::ZERO) }
+}
+
+pub fn group_created(title: &str) -> EntryKind {
+    EntryKind::GroupCreated { members: vec![user("alice"), user("bob")], settings: titled(title) }
+}
+
+pub fn titled(title: &str) -> GroupSettings {
+    GroupSettings { title: Some(Title::new(title).unwrap()), ..GroupSettings::default() }
 }

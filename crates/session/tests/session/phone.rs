@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chatlane_protocol::frames;
 use chatlane_protocol::request::{Hello, PositionIn, Positions, SendMessages, Sync};
-use chatlane_protocol::{ClientMessageId, ConversationId, Entry, ErrorCode, Position, Request, Seq};
+use chatlane_protocol::{ClientMessageId, ConversationId, Entry, ErrorCode, Position, Request, Role, Seq};
 use chatlane_session::{
-    BatchId, Change, ConnectionState, ConversationRow, HeldRow, Input, Moment, OpenFailure, OutboxRow, OutgoingState, Output, Restored,
-    Session, Settings, Shown, SocketId, Text, TokenNeed,
+    BatchId, Change, ConnectionState, ConversationRow, Draft, HeldRow, Input, Moment, NewGroup, OpenFailure, OutboxRow, OutgoingState,
+    Output, Restored, Session, Settings, Shown, SocketId, Text, TokenNeed, fold, target,
 };
 
 pub use crate::made::*;
@@ -22,6 +22,7 @@ pub struct Shelf {
     pub entries: BTreeMap<(ConversationId, Seq), Entry>,
     pub outbox: BTreeMap<(ConversationId, ClientMessageId), OutboxRow>,
     pub held: Vec<HeldRow>,
+    pub groups: Vec<NewGroup>,
 }
 
 impl Shelf {
@@ -29,8 +30,12 @@ impl Shelf {
         match change {
             Change::Conversation(row) => drop(self.rows.insert(row.conversation.clone(), row)),
             Change::Entries { conversation, entries } => {
+                let touched: BTreeSet<_> = entries.iter().flat_map(|entry| [Some(entry.position.seq), target(entry)]).flatten().collect();
                 for entry in entries {
                     self.entries.insert((conversation.clone(), entry.position.seq), entry);
+                }
+                for seq in touched {
+                    self.fold(&conversation, seq);
                 }
             }
             Change::DropBeyond { conversation, position } => {
@@ -41,13 +46,24 @@ impl Shelf {
             Change::OutboxDone { conversation, client_message_id } => drop(self.outbox.remove(&(conversation, client_message_id))),
             Change::Held(row) => self.held.push(row),
             Change::HeldDone(id) => self.held.retain(|row| row.client_message_id != id),
+            Change::Group(group) => self.groups.push(group),
+            Change::GroupDone(id) => self.groups.retain(|group| group.client_message_id != id),
         }
+    }
+
+    /// Folds the entry at this place with what is about it.
+    fn fold(&mut self, conversation: &ConversationId, seq: Seq) {
+        let here = |(of, _): &(ConversationId, Seq)| of == conversation;
+        let mut about: Vec<_> =
+            self.entries.iter().filter(|(at, entry)| here(at) && target(entry) == Some(seq)).map(|(_, entry)| entry.clone()).collect();
+        fold(self.entries.get_mut(&(conversation.clone(), seq)), &mut about, &user("alice"));
+        self.entries.extend(about.into_iter().map(|entry| ((conversation.clone(), entry.position.seq), entry)));
     }
 
     pub fn restored(&self) -> Restored {
         let mut outbox: Vec<_> = self.outbox.values().cloned().collect();
         outbox.sort_by_key(|row| row.order);
-        Restored { conversations: self.rows.values().cloned().collect(), outbox, held: self.held.clone() }
+        Restored { conversations: self.rows.values().cloned().collect(), outbox, held: self.held.clone(), groups: self.groups.clone() }
     }
 }
 
@@ -76,6 +92,14 @@ pub fn knows_also(seq: u64, others: impl IntoIterator<Item = ConversationId>) ->
     store
 }
 
+/// The same, but `d1` is a group.
+pub fn knows_group(seq: u64) -> Shelf {
+    let mut store = knows(seq);
+    let row = store.rows.get_mut(&d1()).expect("d1");
+    (row.with, row.told, row.role) = (None, true, Some(Role::Member));
+    store
+}
+
 pub struct Phone {
     pub session: Session,
     pub now: u64,
@@ -96,6 +120,8 @@ pub struct Phone {
     /// Messages that were shown to be in the outbox, and those shown to be in the log.
     pub waiting_shown: u32,
     pub stored: BTreeSet<ClientMessageId>,
+    /// Changes that were shown to change nothing.
+    pub unchanged: u32,
     batches: VecDeque<(BatchId, Vec<Change>)>,
     open_sockets: BTreeSet<SocketId>,
     ended: BTreeSet<SocketId>,
@@ -122,6 +148,7 @@ impl Phone {
             slow_store: false,
             waiting_shown: 0,
             stored: BTreeSet::new(),
+            unchanged: 0,
             batches: VecDeque::new(),
             open_sockets: BTreeSet::new(),
             ended: BTreeSet::new(),
@@ -204,12 +231,15 @@ impl Phone {
             }
             Output::Show(shown) => {
                 if let Shown::Entry { conversation, entry } = &shown {
-                    assert_eq!(self.store.entries.get(&(conversation.clone(), entry.position.seq)), Some(entry), "shown before stored");
+                    let stored = self.store.entries.get(&(conversation.clone(), entry.position.seq)).expect("shown before stored");
+                    // What is about it may have come since.
+                    assert_eq!((stored.position, &stored.client_message_id), (entry.position, &entry.client_message_id));
                 }
                 if let Shown::Outgoing { client_message_id, state, .. } = &shown {
                     match state {
                         OutgoingState::Waiting => self.waiting_shown += 1,
                         OutgoingState::Stored(_) => assert!(self.stored.insert(client_message_id.clone()), "stored twice"),
+                        OutgoingState::Unchanged => self.unchanged += 1,
                         OutgoingState::Failed(_) => {}
                     }
                 }
@@ -223,13 +253,27 @@ impl Phone {
             Request::Send(send) => {
                 for message in &send.messages {
                     let row = &self.store.outbox[&(send.conversation.clone(), message.client_message_id.clone())];
-                    assert_eq!((&row.anchor, &row.body), (&message.anchor, &message.body), "attempted otherwise than stored");
+                    let Draft::Message { body, reply_to, mentions } = &row.draft else { panic!("a change in a send") };
+                    assert_eq!((&row.anchor, body), (&message.anchor, &message.body), "attempted otherwise than stored");
+                    assert_eq!((reply_to, mentions), (&message.reply_to, &message.mentions), "attempted otherwise than stored");
                 }
+                return;
+            }
+            Request::Create(create) => {
+                let kept = self.store.groups.iter().find(|group| group.client_message_id == create.client_message_id);
+                let kept = kept.expect("stored before it is attempted");
+                assert_eq!((&kept.users, &kept.settings), (&create.users, &create.settings), "attempted otherwise than stored");
                 return;
             }
             Request::Ack(ack) => &ack.positions,
             Request::Sync(sync) => &sync.ack,
-            _ => return,
+            other => {
+                if let Some((conversation, id, anchor, draft)) = change_of(other) {
+                    let row = &self.store.outbox[&(conversation, id)];
+                    assert_eq!((row.anchor, &row.draft), (anchor, &draft), "attempted otherwise than stored");
+                }
+                return;
+            }
         };
         // A mark that goes alone stands at both places; it may be another device's.
         for PositionIn { conversation, position, .. } in acknowledged.iter().filter(|told| told.read != Some(told.position)) {
@@ -332,6 +376,11 @@ impl Phone {
         self.shown.drain(..).filter_map(outgoing).collect()
     }
 
+    /// What was shown of the user's membership since the last look.
+    pub fn memberships_shown(&mut self) -> Vec<bool> {
+        self.shown.drain(..).filter_map(|shown| if let Shown::Membership { member, .. } = shown { Some(member) } else { None }).collect()
+    }
+
     /// Whether the last that was shown of own messages is that this one is in the log here.
     pub fn shows_stored(&mut self, id: &str, seq: u64) -> bool {
         self.outgoing_shown().pop() == Some((id.to_owned(), OutgoingState::Stored(stored(seq))))
@@ -354,7 +403,7 @@ impl Phone {
 
     /// The phone is killed, and starts again with what its store has.
     pub fn restart(&mut self) {
-        let (waiting_shown, stored) = (self.waiting_shown, std::mem::take(&mut self.stored));
-        *self = Self { now: self.now + 10_000, waiting_shown, stored, ..Self::with(&self.store) };
+        let (waiting_shown, unchanged, stored) = (self.waiting_shown, self.unchanged, std::mem::take(&mut self.stored));
+        *self = Self { now: self.now + 10_000, waiting_shown, unchanged, stored, ..Self::with(&self.store) };
     }
 }

@@ -3,12 +3,15 @@
 use std::iter;
 
 use chatlane_protocol::frames::{
-    ConversationRow, ConversationStatus, CursorOutcome, CursorResult, CursorsAnswer, Entries, ErrorFrame, Found, Goaway, GoawayReason,
-    HistoryAnswer, MessageResult, Missed, PingAnswer, ProbeAnswer, SendAnswer, Skip, SyncAnswer, SyncOutcome, SyncPage, encode,
+    ChangeAnswer, ChangeOutcome, ConversationRow, ConversationStatus, CursorOutcome, CursorResult, CursorsAnswer, Entries, ErrorFrame,
+    Found, Goaway, GoawayReason, HelloAnswer, HistoryAnswer, MessageResult, Missed, PingAnswer, ProbeAnswer, SendAnswer, Skip, SyncAnswer,
+    SyncOutcome, SyncPage, encode,
 };
-use chatlane_protocol::request::{Hello, History, Open, Ping, Positions, Probe, Refresh, SendMessages, Sync};
-use chatlane_protocol::{ConversationId, Entry, ErrorCode, Outcome, Position, Refusal, Request, RequestId, ServerFrame, UnixMillis};
-use chatlane_session::{Act, ConnectionState, Input, SocketId, Text};
+use chatlane_protocol::request::{Create, Hello, History, Info, Members, Open, Ping, Positions, Probe, Refresh, SendMessages, Sync};
+use chatlane_protocol::{
+    ClientMessageId, ConversationId, Entry, ErrorCode, Outcome, Position, Refusal, Request, RequestId, ServerFrame, UnixMillis,
+};
+use chatlane_session::{Act, ConnectionState, Draft, Input, SocketId, Text};
 
 use crate::phone::*;
 
@@ -118,7 +121,11 @@ impl Phone {
     }
 
     pub fn compose(&mut self, id: &str) {
-        self.does(Act::Compose { conversation: d1(), client_message_id: message_id(id), body: body(id) });
+        self.write(id, body(id));
+    }
+
+    pub fn write(&mut self, id: &str, draft: impl Into<Draft>) {
+        self.does(Act::Compose { conversation: d1(), client_message_id: message_id(id), draft: draft.into() });
     }
 
     /// Composes a message that is sent at once.
@@ -149,6 +156,42 @@ impl Phone {
     pub fn skips(&mut self, sync: &Sync, to: u64, entries: Vec<Entry>, done: bool) {
         let outcome = SyncOutcome::Ok(Missed { skip: Some(Skip { to: at(to) }), entries, done, ended: None });
         self.pages(sync, [outcome], done);
+    }
+
+    /// The page of `d1` says that the membership ended here.
+    pub fn ends(&mut self, sync: &Sync, entries: Vec<Entry>, at: Position) {
+        let outcome = SyncOutcome::Ok(Missed { skip: None, entries, done: true, ended: Some(at) });
+        self.pages(sync, [outcome], true);
+    }
+
+    /// The `hello` that was sent is answered without rows, and with `d1` among what is gone.
+    pub fn welcome_without(&mut self, gone: Vec<ConversationId>) {
+        let answer = hello_answer(self.hello().id, vec![], None);
+        self.receive(&ServerFrame::Hello(Box::new(HelloAnswer { gone, ..answer })));
+    }
+
+    /// The socket breaks, and the next one's `hello` is answered so.
+    pub fn reconnects_without(&mut self, gone: Vec<ConversationId>) {
+        self.breaks();
+        self.welcome_without(gone);
+    }
+
+    /// The answer to a change.
+    pub fn changed(&mut self, request: &Request, outcome: ChangeOutcome) {
+        let answer = ChangeAnswer { id: request.id().clone(), conversation: d1(), outcome };
+        self.receive(&match request {
+            Request::Edit(_) => ServerFrame::Edit(answer),
+            Request::Delete(_) => ServerFrame::Delete(answer),
+            Request::React(_) => ServerFrame::React(answer),
+            Request::Create(_) => ServerFrame::Create(answer),
+            Request::Add(_) => ServerFrame::Add(answer),
+            Request::Remove(_) => ServerFrame::Remove(answer),
+            Request::Leave(_) => ServerFrame::Leave(answer),
+            Request::Role(_) => ServerFrame::Role(answer),
+            Request::Settings(_) => ServerFrame::Settings(answer),
+            Request::Close(_) => ServerFrame::Close(answer),
+            other => panic!("{other:?} changes nothing"),
+        });
     }
 
     pub fn refuse_page(&mut self, sync: &Sync, refusal: Refusal) {
@@ -217,6 +260,7 @@ macro_rules! next_is {
 
 next_is!(hello: Hello(Hello), send: Send(SendMessages), sync: Sync(Sync), probe: Probe(Probe), ping: Ping(Ping));
 next_is!(history: History(History), open: Open(Open), refresh: Refresh(Refresh));
+next_is!(create: Create(Create), info: Info(Info), asks_members: Members(Members));
 
 pub fn send_answer(send: &SendMessages, outcomes: impl IntoIterator<Item = Outcome>) -> ServerFrame {
     let ids = send.messages.iter().map(|message| message.client_message_id.clone());
@@ -226,4 +270,25 @@ pub fn send_answer(send: &SendMessages, outcomes: impl IntoIterator<Item = Outco
 
 pub fn ids(send: &SendMessages) -> Vec<&str> {
     send.messages.iter().map(|message| message.client_message_id.as_str()).collect()
+}
+
+/// What a request changes, and under which name; `None`: it is no change.
+pub fn change_of(request: &Request) -> Option<(ConversationId, ClientMessageId, Position, Draft)> {
+    macro_rules! change {
+        ($asked:ident, $draft:expr) => {
+            ($asked.conversation.clone(), $asked.client_message_id.clone(), $asked.anchor, $draft)
+        };
+    }
+    Some(match request {
+        Request::Edit(asked) => change!(asked, Draft::Edit { target: asked.target, body: asked.body.clone() }),
+        Request::Delete(asked) => change!(asked, Draft::Delete { target: asked.target }),
+        Request::React(asked) => change!(asked, Draft::react(asked.target, asked.key.clone(), asked.change)),
+        Request::Add(asked) => change!(asked, Draft::Add { users: asked.users.clone() }),
+        Request::Remove(asked) => change!(asked, Draft::Remove { users: asked.users.clone() }),
+        Request::Leave(asked) => change!(asked, Draft::Leave { successor: asked.successor.clone() }),
+        Request::Role(asked) => change!(asked, Draft::Role { user: asked.user.clone(), role: asked.role }),
+        Request::Settings(asked) => change!(asked, Draft::Settings { settings: asked.settings.clone() }),
+        Request::Close(asked) => change!(asked, Draft::Close),
+        _ => return None,
+    })
 }

@@ -45,8 +45,13 @@ fn a_client_that_shares_no_code_with_the_session_plays_all_vectors() {
 }
 
 /// What breaks the client (a text of it and what is put in its place), the vector that finds it, and the rule that it names.
-const BREAKS: [(&str, &str, &str, &str); 22] = [
-    ("\"anchor\": wire(row.anchor), \"body\"", "\"anchor\": wire(one.known), \"body\"", "lost-answer", "§6.1 retrying"),
+const BREAKS: [(&str, &str, &str, &str); 34] = [
+    (
+        "message = {\"client_message_id\": row.name, \"anchor\": wire(row.anchor)",
+        "message = {\"client_message_id\": row.name, \"anchor\": wire(one.known)",
+        "lost-answer",
+        "§6.1 retrying",
+    ),
     ("if row.stored != row.version or (batch", "if (batch", "send", "§6.2 the row is durable"),
     (
         "if position[1] < next_seq:
@@ -91,6 +96,28 @@ const BREAKS: [(&str, &str, &str, &str); 22] = [
     ("self.opens.setdefault(row[\"user\"], row[\"opening\"])", "pass", "held-restart", "§13.4 written before there is a conversation"),
     ("after if after <= HOUR_MS else 0", "after", "open-next-day", "§9 `rate_limited` f"),
     ("self.lost_hello = False\n            self.ping_wanted", "self.ping_wanted", "lost-hello", "§8.3 displaced by one's own `hello`"),
+    ("or at <= one.member_at", "", "highest-position", "§5.3 the end: the highest position"),
+    ("pos(page.get(\"ended\", ends[-1])), \"ended\" not in page)", "pos(ends[-1]), True)", "ended-already", "§7.2 `ok`: `ended`"),
+    (
+        "if self.conversation(name).is_group() and not self.conversation(name).ended:",
+        "if False:",
+        "missing-in-ping",
+        "§8.1 a group that is missing",
+    ),
+    ("if one.ended:\n                continue", "if False:\n                continue", "removed", "§5.3 the end: nothing more is asked"),
+    ("one.doubt = one.doubt or one.ended", "pass", "ended-restart", "§5.3 added again"),
+    ("if row.state == \"waiting\":  # an attempt", "if False:  # an attempt", "ended-and-waiting", "§5.3 the end: what waits"),
+    ("if stored and not self.flying(\"create\"", "if not self.flying(\"create\"", "create", "§5.2 `create`"),
+    (
+        "if row.kind != \"message\":\n                    break",
+        "if row.kind != \"message\":\n                    continue",
+        "changes-in-order",
+        "§6.1 order",
+    ),
+    ("message.get(\"edited\", 0) < seq", "True", "fold-edit", "§7.1 `edit`"),
+    ("message.get(\"reactions_to\", 0) < seq", "True", "fold-reaction", "§7.1 `reaction`"),
+    ("by.pop(\"body\", None)", "pass", "fold-deletion", "§7.1 `deletion`"),
+    ("fold(entry, by, self.user)", "pass", "fold-history", "§7.1 `deletion`"),
 ];
 
 #[test]

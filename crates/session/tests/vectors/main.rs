@@ -11,6 +11,8 @@ mod judged;
 #[path = "../../examples/stdio/read.rs"]
 mod read;
 mod schema;
+#[path = "../../examples/stdio/shelf.rs"]
+mod shelf;
 mod waits;
 
 use std::collections::BTreeMap;
@@ -19,9 +21,10 @@ use std::{env, fs};
 
 use chatlane_session::{Moment, Output, Session, Shown};
 use serde_json::{Value, json};
+use shelf::Shelf;
 
 /// So that none is lost unseen.
-const VECTORS: usize = 86;
+const VECTORS: usize = 120;
 
 const SCHEMA: &str = "schema.json";
 
@@ -95,7 +98,9 @@ const fn acts(output: &Output) -> bool {
 
 /// A vector with what the session does now.
 fn play(vector: &Value) -> Value {
-    let mut session = Session::new(read::settings(&vector["settings"]), read::restored(&vector["restored"]));
+    let settings = read::settings(&vector["settings"]);
+    let mut shelf = Shelf::new(settings.user.clone());
+    let mut session = Session::new(settings, read::restored(&vector["restored"]));
     let mut requests = Requests::default();
     let mut steps_of_batches = BTreeMap::new();
     let mut played = vector.clone();
@@ -108,7 +113,9 @@ fn play(vector: &Value) -> Value {
         before.push(session.clone());
         let number = |name: &str| step[name].as_u64().unwrap_or_else(|| panic!("`{name}` of {step}"));
         let outputs = session.handle(Moment(number("at_ms")), number("random"), read::input(&step["input"]));
-        let expect = json!(outputs.iter().map(json::output).collect::<Vec<_>>());
+        shelf.happens(&step["input"]);
+        shelf.asked(&outputs);
+        let expect = json!(outputs.iter().map(json::output).chain(shelf.kept(&step["input"])).collect::<Vec<_>>());
         requests.were_sent(&step["expect"], &expect);
         for output in &outputs {
             if let Output::Commit { batch, .. } = output {

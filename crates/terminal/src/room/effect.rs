@@ -1,7 +1,7 @@
 //! What the chat wants to have done.
 
-use chatlane_protocol::{Body, ConversationId, Seq, UserId};
-use chatlane_session::Act;
+use chatlane_protocol::{Body, ConversationId, ReactionKey, Seq, Title, UserId};
+use chatlane_session::{Act, Draft};
 
 /// Something to be done, in order.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,11 +20,22 @@ pub enum Effect {
         conversation: ConversationId,
         before: Seq,
     },
-    /// A message; the room has to learn its id.
+    /// A message or a change; the room has to learn its id.
     Compose {
         conversation: ConversationId,
-        body: Body,
+        draft: Draft,
         line: String,
+    },
+    /// A reaction comes, or goes if the user has it there; the room has to learn its id.
+    React {
+        conversation: ConversationId,
+        target: Seq,
+        key: ReactionKey,
+    },
+    /// A group; the room has to learn its id.
+    Create {
+        users: Vec<UserId>,
+        title: Title,
     },
     /// A message to somebody with whom there is no conversation yet; the room has to learn its id.
     ComposeTo {

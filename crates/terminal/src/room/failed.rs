@@ -16,6 +16,11 @@ impl Room {
             Failure::History { conversation, refusal } => {
                 vec![Effect::Say(format!("· no history{}: {}", self.with(&conversation), text::refused(&refusal)))]
             }
+            Failure::Group { conversation, refusal } => {
+                self.view(&conversation).wants_members = false;
+                vec![Effect::Say(format!("· nothing is told of the group{}: {}", self.with(&conversation), text::refused(&refusal)))]
+            }
+            Failure::Create { client_message_id, refusal } => self.not_created(&client_message_id, &refusal),
             Failure::NoConversation(conversation) => {
                 vec![Effect::Say(format!("· this conversation{} is not there any more", self.with(&conversation)))]
             }

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chatlane_protocol::{Body, ClientMessageId, Content, ConversationId, Refusal, UserId};
-use chatlane_session::{HeldRow, OutboxRow, OutboxState};
+use chatlane_protocol::{ClientMessageId, ConversationId, Refusal, UserId};
+use chatlane_session::{Draft, HeldRow, OutboxRow, OutboxState};
+
+use super::text;
 
 /// Names a message of this device.
 pub type MessageName = (ConversationId, ClientMessageId);
@@ -12,10 +14,18 @@ pub type MessageName = (ConversationId, ClientMessageId);
 #[derive(Debug)]
 pub struct Pending {
     pub line: String,
+    /// It is no message: what comes of it is shown as its entry.
+    pub change: bool,
     /// The store of this device has it.
     kept: bool,
     /// Its `○` is on the screen.
     pub shown: bool,
+}
+
+impl Pending {
+    const fn of(line: String, change: bool, kept: bool) -> Self {
+        Self { line, change, kept, shown: false }
+    }
 }
 
 /// The lines that were typed here. Those of a former run are among them if they have not ended.
@@ -36,12 +46,12 @@ impl OwnLines {
     /// Those that the store held.
     pub fn restored(outbox: Vec<OutboxRow>, held: Vec<HeldRow>) -> Self {
         let mut own = Self::default();
-        let kept = |row: HeldRow| (row.user, row.client_message_id, Pending { line: words(&row.body), kept: true, shown: false });
+        let kept = |row: HeldRow| (row.user, row.client_message_id, Pending::of(text::words(&row.body.into()), false, true));
         own.held.extend(held.into_iter().map(kept));
-        for OutboxRow { conversation, client_message_id, body, state, .. } in outbox {
+        for OutboxRow { conversation, client_message_id, draft, state, .. } in outbox {
             let name = (conversation, client_message_id);
             own.typed.push(name.clone());
-            own.pending.insert(name.clone(), Pending { line: words(&body), kept: true, shown: false });
+            own.pending.insert(name.clone(), Pending::of(text::words(&draft), !matches!(draft, Draft::Message { .. }), true));
             if let OutboxState::Failed(refusal) = state {
                 own.failed.push((name, refusal));
             }
@@ -56,7 +66,7 @@ impl OwnLines {
 
     /// The device has taken a line to `user`, with whom there is no conversation yet.
     pub fn hold(&mut self, user: UserId, id: ClientMessageId, line: String) {
-        self.held.push((user, id, Pending { line, kept: false, shown: false }));
+        self.held.push((user, id, Pending::of(line, false, false)));
     }
 
     /// The store has it.
@@ -78,9 +88,9 @@ impl OwnLines {
     }
 
     /// The device has taken a line and writes it into the store.
-    pub fn composed(&mut self, name: MessageName, line: String) {
+    pub fn composed(&mut self, name: MessageName, line: String, change: bool) {
         self.typed.push(name.clone());
-        self.pending.insert(name, Pending { line, kept: false, shown: false });
+        self.pending.insert(name, Pending::of(line, change, false));
     }
 
     /// The store has it.
@@ -93,7 +103,9 @@ impl OwnLines {
     /// The server has stored it. `None` for a message that is not pending.
     pub fn stored(&mut self, name: MessageName) -> Option<Pending> {
         let pending = self.end(&name)?;
-        self.placed.insert(name);
+        if !pending.change {
+            self.placed.insert(name);
+        }
         Some(pending)
     }
 
@@ -110,7 +122,7 @@ impl OwnLines {
 
     /// Whether the entry of this message is on the screen already, as typed. Entries come once each.
     pub fn was_typed_here(&mut self, name: &MessageName) -> bool {
-        self.placed.remove(name) || self.pending.contains_key(name)
+        self.placed.remove(name) || self.pending.get(name).is_some_and(|pending| !pending.change)
     }
 
     /// The lines, in one conversation or in all, that are kept and whose `○` is not on the screen yet: in the order of typing, once each.
@@ -148,13 +160,5 @@ impl OwnLines {
             1 => Some("· 1 message waits on this device; it is sent the next time".to_owned()),
             many => Some(format!("· {many} messages wait on this device; they are sent the next time")),
         }
-    }
-}
-
-/// A message of this device as one line.
-fn words(body: &Body) -> String {
-    match body.content() {
-        Content::Text(text) => text.clone(),
-        Content::Data(data) => format!("[{}, {} bytes]", body.content_type(), data.len()),
     }
 }

@@ -1,7 +1,7 @@
 //! What the chat says, in the order in which things happen.
 
 use chatlane_protocol::frames::{MemberCursors, Stored};
-use chatlane_protocol::{ErrorCode, Refusal, UnixMillis};
+use chatlane_protocol::{ErrorCode, Refusal, Seq, UnixMillis};
 use chatlane_session::{Failure, OutboxRow, OutboxState};
 
 use super::*;
@@ -35,7 +35,7 @@ fn entry(sender: &str, seq: u64, text: &str) -> Entry {
         client_message_id: id(&format!("{sender}-{seq}")),
         time_ms: UnixMillis::ZERO,
         count: seq,
-        kind: EntryKind::Message { body: Body::text(text).unwrap() },
+        kind: EntryKind::Message(Body::text(text).unwrap().into()),
         as_it_came: None,
     }
 }
@@ -84,8 +84,9 @@ impl Scene {
     fn types(&mut self, line: &str, name: &str) {
         for act in self.room.typed(line.as_bytes()) {
             match act {
-                Effect::Compose { conversation, line, .. } => {
-                    self.room.composed(conversation.clone(), id(name), line);
+                Effect::Compose { conversation, line, draft } => {
+                    let change = !matches!(draft, chatlane_session::Draft::Message { .. });
+                    self.room.composed(conversation.clone(), id(name), line, change);
                     let state = OutgoingState::Waiting;
                     self.shows(Shown::Outgoing { conversation, client_message_id: id(name), state });
                 }
@@ -138,7 +139,7 @@ fn lines_that_wait_are_shown_in_the_order_of_typing_and_once() {
 #[test]
 fn a_line_that_the_store_does_not_have_yet_is_not_shown_as_waiting() {
     let mut scene = Scene::with_bob(1);
-    scene.room.composed(conversation("d1"), id("m1"), "hi".to_owned());
+    scene.room.composed(conversation("d1"), id("m1"), "hi".to_owned(), false);
     scene.room.connection_changed(Status::Online, scene.now);
     assert_eq!(scene.later(), ["· online"]);
     assert_eq!(scene.room.farewell(), [""; 0]);
@@ -200,10 +201,10 @@ fn who_turns_to_a_conversation_sees_its_end_its_ticks_and_what_waits() {
         order: 1,
         client_message_id: id("m1"),
         anchor: at(4),
-        body: Body::text("unsent").unwrap(),
+        draft: Body::text("unsent").unwrap().into(),
         state: OutboxState::Waiting,
     };
-    let mut room = Room::new(user("alice"), Restored { conversations: vec![bob], outbox: vec![waiting], held: vec![] });
+    let mut room = Room::new(user("alice"), Restored { conversations: vec![bob], outbox: vec![waiting], ..Restored::default() });
     let begun = room.begin(None, Instant::now());
     assert_eq!(begun[2], Effect::Turn { conversation: conversation("d1"), entries: PAGE });
     let entries = vec![entry("alice", 2, "a"), entry("alice", 3, "b"), entry("alice", 4, "c")];
@@ -260,10 +261,11 @@ fn a_message_that_failed_in_a_former_run_is_shown_and_given_up() {
         order: 1,
         client_message_id: id("m1"),
         anchor: at(1),
-        body: Body::new("image/png", chatlane_protocol::Content::Data(vec![0; 9])).unwrap(),
+        draft: Body::new("image/png", chatlane_protocol::Content::Data(vec![0; 9])).unwrap().into(),
         state: OutboxState::Failed(refusal),
     };
-    let mut room = Room::new(user("alice"), Restored { conversations: vec![row("d1", "bob", 1)], outbox: vec![failed], held: vec![] });
+    let mut room =
+        Room::new(user("alice"), Restored { conversations: vec![row("d1", "bob", 1)], outbox: vec![failed], ..Restored::default() });
     let effects = room.begin(None, Instant::now());
     assert!(effects.contains(&Effect::Say("  ✗ not sent: too_large: to bob: [image/png, 9 bytes]".to_owned())), "{effects:?}");
     assert!(effects.contains(&Effect::Do(Act::Discard { conversation: conversation("d1"), client_message_id: id("m1") })), "{effects:?}");
@@ -416,4 +418,132 @@ fn a_conversation_that_the_server_has_lost_is_left_for_the_new_one() {
     assert_eq!(said(effects), lines);
     let effects = scene.room.typed(b"hello?");
     assert!(matches!(&effects[..], [Effect::Compose { conversation: to, .. }] if *to == conversation("d2")), "{effects:?}");
+}
+
+fn group(name: &str, title: &str, have: u64) -> ConversationRow {
+    let title = Some(chatlane_protocol::Title::new(title).unwrap());
+    ConversationRow { with: None, told: true, role: Some(chatlane_protocol::Role::Member), title, ..row(name, "nobody", have) }
+}
+
+/// alice's room, in the group `Tea` of alice, bob and carol.
+fn in_tea() -> Scene {
+    let mut scene = Scene::of(vec![group("g1", "Tea", 1), row("d2", "dave", 1)]);
+    scene.room.begin(Some(user("Tea")), scene.now);
+    scene.room.turned(&conversation("g1"), vec![entry("bob", 1, "hi")]);
+    let member = |name| chatlane_protocol::frames::MemberInfo { user: user(name), role: chatlane_protocol::Role::Member };
+    let members = ["alice", "bob", "carol"].map(member).to_vec();
+    assert_eq!(scene.shows(Shown::Members { conversation: conversation("g1"), members }), [], "not asked for by the user");
+    scene
+}
+
+fn kind(sender: &str, seq: u64, kind: EntryKind) -> Shown {
+    Shown::Entry { conversation: conversation("g1"), entry: Entry { kind, ..entry(sender, seq, "-") } }
+}
+
+fn draft(effects: &[Effect]) -> &chatlane_session::Draft {
+    let [Effect::Compose { draft, .. }] = effects else { panic!("{effects:?}") };
+    draft
+}
+
+#[test]
+fn who_turns_to_a_group_asks_for_what_is_not_known_of_it() {
+    let mut unnamed = group("g1", "", 1);
+    unnamed.title = None;
+    let mut scene = Scene::of(vec![unnamed]);
+    let effects = scene.room.begin(Some(user("g1")), scene.now);
+    let asked = [
+        Effect::Do(Act::AskInfo { conversations: vec![conversation("g1")] }),
+        Effect::Do(Act::AskMembers { conversation: conversation("g1") }),
+    ];
+    assert!(effects.ends_with(&asked), "{effects:?}");
+}
+
+#[test]
+fn a_text_mentions_the_members_that_it_names() {
+    let mut scene = in_tea();
+    let effects = scene.room.typed(b"@bob, @carol! @dave bob@bob @bob");
+    let chatlane_session::Draft::Message { mentions, .. } = draft(&effects) else { panic!("{effects:?}") };
+    assert_eq!(*mentions, [user("bob"), user("carol")]);
+    scene.shows(kind("bob", 2, EntryKind::Added { users: vec![user("dave")] }));
+    scene.shows(kind("bob", 3, EntryKind::Removed { users: vec![user("carol")] }));
+    let effects = scene.room.typed(b"/reply 1 @dave @carol");
+    let chatlane_session::Draft::Message { mentions, reply_to, .. } = draft(&effects) else { panic!("{effects:?}") };
+    assert_eq!((mentions.as_slice(), *reply_to), (&[user("dave")][..], Some(at(1).seq)));
+}
+
+#[test]
+fn a_change_is_shown_by_its_entry_and_one_that_changes_nothing_by_its_words() {
+    let mut scene = in_tea();
+    scene.types("/add dave", "m1");
+    let outgoing = |state| Shown::Outgoing { conversation: conversation("g1"), client_message_id: id("m1"), state };
+    assert_eq!(said(scene.shows(outgoing(stored(2)))), [""; 0]);
+    let mut own = Entry { kind: EntryKind::Added { users: vec![user("dave")] }, ..entry("alice", 2, "-") };
+    own.client_message_id = id("m1");
+    assert_eq!(said(scene.shows(Shown::Entry { conversation: conversation("g1"), entry: own })), ["· alice added dave  #2"]);
+    scene.types("/add dave", "m1");
+    assert_eq!(said(scene.shows(outgoing(OutgoingState::Unchanged))), ["· it is so already: /add dave"]);
+    scene.types("/remove dave", "m1");
+    let refused = OutgoingState::Failed(Refusal::new(ErrorCode::Forbidden, "not you"));
+    assert_eq!(said(scene.shows(outgoing(refused))), ["  ✗ not sent: not you (forbidden): /remove dave"]);
+    scene.types("/leave", "m1");
+    assert!(scene.later().contains(&"  ○ /leave".to_owned()));
+    assert_eq!(said(scene.shows(outgoing(stored(3)))), ["  ✓ #3 /leave"]);
+}
+
+#[test]
+fn a_group_that_has_ended_says_so_and_stays_in_the_list() {
+    let mut scene = in_tea();
+    assert_eq!(said(scene.shows(kind("bob", 2, EntryKind::Removed { users: vec![user("alice")] }))), ["· bob removed alice  #2"]);
+    scene.shows(Shown::Conversation { row: ConversationRow { ended: true, ..group("g1", "Tea", 2) }, unread: 0 });
+    let membership = |member| Shown::Membership { conversation: conversation("g1"), member };
+    assert_eq!(said(scene.shows(membership(false))), ["· you are no member any more, what is here stays: Tea"]);
+    assert!(said(scene.room.typed(b"/list")).contains(&"· Tea (ended): nothing new (here)".to_owned()));
+    assert_eq!(said(scene.shows(membership(true))), ["· you are a member again of Tea"]);
+}
+
+#[test]
+fn who_is_added_while_elsewhere_is_told_by_whom() {
+    let mut scene = Scene::with_bob(1);
+    scene.shows(Shown::Conversation { row: group("g1", "Tea", 1), unread: 0 });
+    let added = |by| kind(by, 2, EntryKind::Added { users: vec![user("alice"), user("dave")] });
+    assert_eq!(said(scene.shows(added("bob"))), ["· bob added you to Tea · /with Tea"]);
+    assert_eq!(said(scene.shows(kind("bob", 3, EntryKind::Added { users: vec![user("dave")] }))), [""; 0]);
+}
+
+#[test]
+fn whoever_makes_a_group_is_in_it_when_it_is_made() {
+    let mut scene = Scene::with_bob(1);
+    let effects = scene.room.typed(b"/group Tea bob");
+    assert!(matches!(&effects[..], [Effect::Create { users, .. }] if *users == [user("bob")]), "{effects:?}");
+    scene.room.creating(id("g"), chatlane_protocol::Title::new("Tea").unwrap());
+    let created = |name| Shown::Created { client_message_id: id(name), conversation: conversation("g1") };
+    assert_eq!(said(scene.shows(created("other"))), [""; 0], "one of before");
+    assert_eq!(said(scene.shows(created("g"))), ["· talking to Tea"]);
+    let refusal = Refusal::new(ErrorCode::Forbidden, "");
+    let failed = Failure::Create { client_message_id: id("h"), refusal };
+    assert_eq!(said(scene.shows(Shown::Failed(failed))), ["· the group is not made: forbidden"]);
+}
+
+#[test]
+fn what_changes_a_message_is_told_by_the_message_and_to_those_who_saw_it_by_itself() {
+    let edit =
+        |seq| Entry { kind: EntryKind::Edit { target: at(1).seq, body: Some(Body::text("new").unwrap()) }, ..entry("bob", seq, "-") };
+    let mut scene = Scene::of(vec![row("d1", "bob", 2), row("d2", "carol", 1)]);
+    scene.room.begin(None, scene.now);
+    let lines = said(scene.room.turned(&conversation("d1"), vec![entry("bob", 1, "new"), edit(2)]));
+    assert_eq!(lines, ["bob: new  #1"]);
+    scene.room.typed(b"/with carol");
+    scene.room.typed(b"/with bob");
+    assert_eq!(said(scene.room.turned(&conversation("d1"), vec![edit(3)])), ["· bob edited #1: new  #3"]);
+    assert_eq!(said(scene.room.older(&conversation("d1"), vec![], true)).len(), 1);
+}
+
+#[test]
+fn the_members_are_shown_to_whom_asks_for_them() {
+    let mut scene = in_tea();
+    assert_eq!(scene.room.typed(b"/members"), [Effect::Do(Act::AskMembers { conversation: conversation("g1") })]);
+    let member = |name, role| chatlane_protocol::frames::MemberInfo { user: user(name), role };
+    let members = vec![member("alice", chatlane_protocol::Role::Owner), member("bob", chatlane_protocol::Role::Member)];
+    let lines = said(scene.shows(Shown::Members { conversation: conversation("g1"), members }));
+    assert_eq!(lines, ["· members: alice (an owner), bob"]);
 }

@@ -262,7 +262,7 @@ async fn help_and_mistakes_are_answered_here() {
     let mut scene = Scene::alice_with_bob().await;
     scene.user.types("/help").await;
     scene.user.sees("· a line of text: send it to the one you are talking to · //: the same for a line that begins with /").await;
-    for _ in 0..5 {
+    for _ in 0..8 {
         assert!(soon(scene.user.lines.recv()).await.unwrap().starts_with("· "));
     }
     scene.user.types("").await;
@@ -406,7 +406,7 @@ async fn what_the_user_wrote_on_another_device_is_not_unread_after_a_restart_eit
         client_message_id: ClientMessageId::new(format!("m{seq}")).unwrap(),
         time_ms: UnixMillis::ZERO,
         count: seq,
-        kind: EntryKind::Message { body: Body::text("hi").unwrap() },
+        kind: EntryKind::Message(Body::text("hi").unwrap().into()),
         as_it_came: None,
     });
     let row = ConversationRow {
@@ -444,4 +444,87 @@ async fn an_input_that_cannot_be_read_ends_the_chat() {
     let options = options("ws://127.0.0.1:9/dev", &store, None);
     let chatted = soon(chat(options, store, tokens(), BufReader::new(Broken), io::sink())).await;
     assert!(matches!(chatted, Err(ChatError::Input(_))), "{chatted:?}");
+}
+
+/// The next request of this action; a `ping` is answered with the group, so that nobody doubts it.
+async fn of_the_group(scene: &mut Scene, action: &str) -> Value {
+    loop {
+        let request = scene.peer.request_of(&[action, "ping", "members", "ack", "read"]).await;
+        match request["action"].as_str().unwrap() {
+            found if found == action => return request,
+            "ping" => {
+                let status = json!({"conversation": "d1", "head": at(1), "count": 0, "read": at(1), "read_count": 0});
+                scene.peer.answer(&request, json!({"type": "ping", "server_time_ms": 1, "conversations": [status]})).await;
+            }
+            "members" => {
+                let members = json!([{"user": "alice", "role": "owner"}, {"user": "bob", "role": "member"}]);
+                scene.peer.answer(&request, json!({"type": "members", "conversation": "d1", "members": members})).await;
+            }
+            cursors => scene.peer.answer(&request, json!({"type": cursors, "results": [{"conversation": "d1", "status": "ok"}]})).await,
+        }
+    }
+}
+
+async fn done(scene: &mut Scene, request: &Value, seq: u64, kind: Value) {
+    let mut answer = stored("ok", seq);
+    (answer["type"], answer["conversation"]) = (request["action"].clone(), "d1".into());
+    scene.peer.answer(request, answer).await;
+    let mut entry = entry("alice", seq, kind);
+    entry["client_message_id"] = request["client_message_id"].clone();
+    scene.peer.say(json!({"type": "entries", "conversation": "d1", "entries": [entry]})).await;
+}
+
+#[tokio::test]
+async fn a_group_is_made_talked_in_changed_and_left() {
+    let mut scene = Scene::connected("alice", Some("bob")).await;
+    scene.peer.greet("alice", &json!([])).await;
+    scene.user.types("/group Tea bob").await;
+    let open = scene.peer.quietly("open").await;
+    scene.peer.answer(&open, json!({"type": "error", "code": "forbidden", "retryable": false})).await;
+    scene.user.sees("· cannot talk to bob: forbidden").await;
+    let create = of_the_group(&mut scene, "create").await;
+    assert_eq!((&create["users"], &create["settings"]), (&json!(["bob"]), &json!({"title": "Tea"})));
+    let settings = json!({"title": "Tea", "send": "member"});
+    done(&mut scene, &create, 1, json!({"kind": "group_created", "members": ["alice", "bob"], "settings": settings})).await;
+    scene.user.sees("· talking to Tea").await;
+    scene.user.sees("· alice created the group Tea  #1").await;
+
+    scene.peer.say(json!({"type": "entries", "conversation": "d1", "entries": [entry("bob", 2, message("hi"))]})).await;
+    scene.user.sees("bob: hi  #2").await;
+    scene.user.types("/reply 2 hello @bob").await;
+    let send = of_the_group(&mut scene, "send").await;
+    assert_eq!((&send["messages"][0]["reply_to"], &send["messages"][0]["mentions"]), (&json!(2), &json!(["bob"])));
+    scene.peer.settle(&send, stored("ok", 3)).await;
+    scene.user.sees("  ✓ #3").await;
+
+    for (seq, change, line) in [(4, "add", "· alice: 👍 to #2  #4"), (5, "remove", "· alice took 👍 from #2  #5")] {
+        scene.user.types("/react 2 👍").await;
+        let react = of_the_group(&mut scene, "react").await;
+        assert_eq!((&react["target"], &react["key"], &react["change"]), (&json!(2), &json!("👍"), &json!(change)));
+        done(&mut scene, &react, seq, json!({"kind": "reaction", "target": 2, "key": "👍", "change": change})).await;
+        scene.user.sees(line).await;
+    }
+    scene.user.types("/edit 3 bye").await;
+    let edit = of_the_group(&mut scene, "edit").await;
+    let body = json!({"content_type": "text/plain", "text": "bye"});
+    done(&mut scene, &edit, 6, json!({"kind": "edit", "target": 3, "body": body})).await;
+    scene.user.sees("· alice edited #3: bye  #6").await;
+    scene.user.types("/leave bob").await;
+    let leave = of_the_group(&mut scene, "leave").await;
+    assert_eq!(leave["successor"], "bob");
+    done(&mut scene, &leave, 7, json!({"kind": "left", "successor": "bob"})).await;
+    scene.user.sees("· alice left, bob is an owner now  #7").await;
+    scene.user.sees("· you are no member any more, what is here stays: Tea").await;
+    scene.user.types("anybody?").await;
+    scene.user.sees("  ✗ not sent: you are no member any more (not_found): anybody?").await;
+
+    scene.user.dies().await;
+    let store = reopened(&scene.folder.0, &user_id("alice")).await;
+    scene.user = User::sits_down(&scene.server.url, store, Some("Tea"));
+    scene.user.sees("· you are alice; /help lists what you can type").await;
+    scene.user.sees("· talking to Tea").await;
+    scene.user.sees("· alice created the group Tea  #1").await;
+    scene.user.sees("bob: hi  #2").await;
+    scene.user.sees("alice ↳ #2: bye (edited)  #3 ✓").await;
+    scene.user.sees("· alice left, bob is an owner now  #7").await;
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chatlane_tests_checker::{Check, Guarantee, Violation};
 use serde_json::{Value, json};
 
-use crate::story::{Story, answered, at, attempt, body, changed, cursor, entry, item, of_d1, of_g1, told};
+use crate::story::{Story, amended, answered, at, attempt, body, changed, cursor, entry, item, of_d1, of_g1, told};
 use Guarantee::{C1, Count, D1, D2, L1, L2, L3, L4, L5, Live, M1, R1};
 
 const HEAD: (&str, &str, &str) = ("conversations", "k", "head");
@@ -314,10 +314,120 @@ const GROUP: &[Mutation] = &[
     }),
 ];
 
+const REACTIONS: (&str, &str, &str) = ("conversations", "k", "reactions#0000000000000002");
+
+fn in_words(said: &Value) -> Value {
+    json!({"S": said.to_string()})
+}
+
+/// The transcript of a device of the fourth story, as it has the entry in this slot.
+fn held<'a>(story: &'a mut Story, device: &str, seq: u64) -> &'a mut Value {
+    let entries = story.line(device, "end", 0)["transcripts"][0]["entries"].as_array_mut().expect("entries");
+    entries.iter_mut().find(|entry| entry["position"]["seq"] == seq).expect("the entry is there")
+}
+
+/// The same, of the fourth story.
+const AMENDED: &[Mutation] = &[
+    ("a message is edited, and says what it said before", &[L1, D2], |s| {
+        s.stored(13).as_object_mut().expect("an item").remove("E");
+        s.stored(13)["W"] = in_words(&json!({"kind": "message", "body": body("m4")}));
+    }),
+    ("an edit is forgotten", &[L1], |s| s.stored(2)["E"] = json!({"L": []})),
+    ("a message is deleted, and is there", &[L1], |s| {
+        s.stored(3)["k"] = json!({"S": "message"});
+        s.stored(3)["W"] = in_words(&json!({"kind": "message", "body": body("e2"), "edited": 5}));
+        s.stored(3)["E"] = json!({"L": [{"N": "5"}]});
+    }),
+    ("a message is deleted, and an edit of it has its words", &[L1], |s| {
+        s.stored(5)["W"] = in_words(&json!({"kind": "edit", "target": 3, "body": body("e2")}));
+    }),
+    ("the first words of a message that was deleted are somewhere", &[L1], |s| s.stored(8)["z"] = json!({"S": "m2"})),
+    ("an edit is not what its sender asked for", &[L1], |s| {
+        for line in s.history.iter_mut().filter(|line| line["what"] == "change" && line["id"] == "a8") {
+            line["body"] = body("other");
+        }
+    }),
+    ("a reaction is counted twice", &[Count], |s| {
+        s.set(REACTIONS, "r", json!({"M": {"+1": {"M": {"n": {"N": "2"}}}, "ok": {"M": {"n": {"N": "1"}}}}}));
+    }),
+    ("a reaction is not counted", &[Count], |s| s.set(REACTIONS, "r", json!({"M": {"+1": {"M": {"n": {"N": "1"}}}}}))),
+    ("reactions are counted no further than before", &[Count], |s| s.set(REACTIONS, "t", json!({"N": "6"}))),
+    ("a user has lost their reaction", &[Count], |s| s.set(("conversations", "k", "reaction#2#bob"), "r", json!({"L": []}))),
+    ("a deleted message takes reactions", &[Count], |s| s.set(("conversations", "k", "reactions#0000000000000003"), "x", Value::Null)),
+    ("something stands beside what is no message", &[Count], |s| {
+        s.set(("conversations", "k", "reactions#0000000000000010"), "s", json!({"N": "11"}));
+    }),
+    ("an edit is behind what its device did later", &[L5], |s| {
+        let at = s.history.iter().position(|line| line["what"] == "change" && line["id"] == "a2").expect("the edit");
+        let composed = of_g1("phone", "composed", json!({"id": "a3", "target": 2}));
+        s.history.insert(at, of_g1("phone", "change", json!({"id": "a3", "kind": "reaction", "target": 2, "request": "0"})));
+        s.history.insert(at, composed);
+    }),
+    ("an edit takes nothing of what is admitted", &[Count], |s| {
+        let before = s.stored(14).clone();
+        (s.stored(15)["bk"], s.stored(15)["bt"]) = (before["bk"].clone(), before["bt"].clone());
+    }),
+    ("a deletion counts as a message", &[Count], |s| s.stored(8)["n"] = json!({"N": "3"})),
+    ("somebody edits another's message", &[M1, L1], |s| amended(s, "phone", &json!({"kind": "edit", "target": 10, "body": body("mine")}))),
+    ("somebody edits what they may not see", &[M1, L1], |s| {
+        amended(s, "watch", &json!({"kind": "edit", "target": 2, "body": body("mine")}));
+    }),
+    ("somebody edits a message after a day", &[M1, L1], |s| {
+        amended(s, "phone", &json!({"kind": "edit", "target": 13, "body": body("late")}));
+        s.stored(16)["t"] = json!({"N": (1013 + 24 * 60 * 60 * 1000 + 1).to_string()});
+    }),
+    ("a member deletes another's message", &[M1, L1, Count], |s| amended(s, "watch", &json!({"kind": "deletion", "target": 13}))),
+    ("somebody deletes what is deleted", &[M1, Count], |s| amended(s, "phone", &json!({"kind": "deletion", "target": 3}))),
+    ("somebody reacts to what is no message", &[M1], |s| {
+        amended(s, "phone", &json!({"kind": "reaction", "target": 7, "key": "+1", "change": "add"}));
+    }),
+    ("somebody reacts to what they may not see", &[M1, Count], |s| {
+        amended(s, "watch", &json!({"kind": "reaction", "target": 2, "key": "+1", "change": "add"}));
+    }),
+    ("somebody reacts as they did", &[M1, Count], |s| {
+        amended(s, "phone", &json!({"kind": "reaction", "target": 2, "key": "+1", "change": "add"}));
+    }),
+    ("who was removed reacts", &[M1, Count], |s| {
+        amended(s, "desk", &json!({"kind": "reaction", "target": 10, "key": "+1", "change": "add"}));
+    }),
+    ("an edit that was to change nothing is stored", &[R1, L1], |s| {
+        amended(s, "phone", &json!({"kind": "edit", "target": 13, "body": body("e4")}));
+        s.stored(16)["i"] = json!({"S": "a9"});
+    }),
+    ("who joins is told what was done to a message of before", &[M1], |s| {
+        let line = s.line("watch", "received", 1);
+        line["told"] = json!([{"position": at(1, 8), "kind": "deletion", "target": 3}]);
+    }),
+    ("who joins is told which message of before is answered", &[M1], |s| {
+        let line = s.line("watch", "received", 3);
+        line["told"] = json!([{"position": at(1, 10), "kind": "message", "reply_to": 2}]);
+    }),
+    ("who was removed is told the new words", &[M1], |s| {
+        let told = &mut s.line("desk", "received", 14)["told"][1];
+        (told["kind"], told["edited"]) = ("message".into(), 15.into());
+    }),
+    ("what somebody may see is hidden from them", &[M1], |s| s.line("phone", "received", 3)["told"][0]["kind"] = "hidden".into()),
+    ("a device does not apply an edit", &[D2], |s| held(s, "watch", 13)["edited"] = Value::Null),
+    ("a device has the words of before an edit", &[L1, D2], |s| held(s, "phone", 2)["body"] = body("m1")),
+    ("a device keeps a deleted message", &[D2], |s| {
+        let held = held(s, "phone", 3);
+        (held["kind"], held["body"]) = ("message".into(), body("m2"));
+    }),
+    ("a device keeps the words of an edit of a deleted message", &[D2], |s| held(s, "phone", 5)["body"] = body("e2")),
+    ("a device counts a reaction twice", &[D2], |s| held(s, "phone", 2)["reactions"][0]["count"] = 2.into()),
+    ("a device does not know an own reaction", &[D2], |s| held(s, "phone", 2)["reactions"][0]["mine"] = Value::Null),
+];
+
 #[test]
 fn every_mutation_is_found_every_guarantee_is_broken_alone_by_one_and_every_check_by_one() {
-    let all =
-        [(Story::good(), LOG), (Story::good(), DELIVERY), (Story::good(), ROWS), (Story::restored(), RESTORED), (Story::group(), GROUP)];
+    let all = [
+        (Story::good(), LOG),
+        (Story::good(), DELIVERY),
+        (Story::good(), ROWS),
+        (Story::restored(), RESTORED),
+        (Story::group(), GROUP),
+        (Story::amended(), AMENDED),
+    ];
     let (mut alone, mut checks, mut names) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (story, mutations) in all {
         for (name, expected, spoil) in mutations {
@@ -345,7 +455,7 @@ fn every_mutation_is_found_every_guarantee_is_broken_alone_by_one_and_every_chec
 /// Whatever a producer forgets, repeats or exchanges: a judgement, never a panic.
 #[test]
 fn whatever_line_is_missing_doubled_or_too_early_the_rest_is_judged() {
-    for story in [Story::good(), Story::restored(), Story::group()] {
+    for story in [Story::good(), Story::restored(), Story::group(), Story::amended()] {
         for index in 0..story.history.len() {
             let mut spoiled = [story.clone(), story.clone(), story.clone()];
             spoiled[0].history.remove(index);

@@ -1,10 +1,11 @@
-//! Three good histories with their dumps, in `stories`, and the small changes that spoil them.
+//! Four good histories with their dumps, in `stories`, and the small changes that spoil them.
 //!
 //! In the first, alice (`phone`, later `tablet`) opens a conversation with bob (`desk`); each writes, an answer of bob's is lost and
 //! repeated, bob's device dies and comes back, alice gives up a message that is too large, and carol (`spy`), who is a stranger, gets
 //! nothing. In the second, the service is restored from a backup that lacks the last message: at 1:3 there had been bob's `m2`. In the third,
 //! alice makes a group of bob, carol and herself, adds dave (`watch`), makes bob a moderator, names it anew and opens its history to who joins;
-//! bob removes carol, alice adds her again, bob leaves, and alice locks it.
+//! bob removes carol, alice adds her again, bob leaves, and alice locks it. In the fourth, alice and bob write in a group, edit, react and
+//! delete; dave joins and sees no more of what was before than that there was something; bob is removed, and behind that alice edits once more.
 
 use std::fmt::Write as _;
 
@@ -99,6 +100,16 @@ pub fn changed(story: &mut Story, device: &str, said: &Value) {
     story.dump.push(item);
 }
 
+/// Something is done to a message of the fourth story by this device, and becomes an entry behind the last; it tells no facts.
+pub fn amended(story: &mut Story, device: &str, said: &Value) {
+    let (kind, target) = (&said["kind"], &said["target"]);
+    story.before_quiescence(of_g1(device, "change", json!({"id": "a99", "kind": kind, "target": target, "body": said["body"]})));
+    let mut item = item(16, 1, owner(device), "a99");
+    let attributes = json!({"c": {"S": "g1"}, "n": {"N": "4"}, "k": {"S": kind}, "W": {"S": said.to_string()}});
+    item["item"].as_object_mut().expect("an item").extend(attributes.as_object().expect("attributes").clone());
+    story.dump.insert(15, item);
+}
+
 /// An attempt of some messages.
 pub fn attempt(device: &str, request: &str, ids: &[&str]) -> Value {
     let messages: Vec<Value> = ids.iter().map(|id| json!({"id": id, "body": body(id)})).collect();
@@ -125,6 +136,11 @@ impl Story {
     /// The third story.
     pub fn group() -> Self {
         Self::of(include_str!("stories/group-history.jsonl"), include_str!("stories/group-dump.jsonl"))
+    }
+
+    /// The fourth story.
+    pub fn amended() -> Self {
+        Self::of(include_str!("stories/amended-history.jsonl"), include_str!("stories/amended-dump.jsonl"))
     }
 
     fn of(history: &str, dump: &str) -> Self {

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use chatlane_client::Store;
 use chatlane_client::device::{Device, DeviceOptions, NoToken};
 use chatlane_protocol::{Body, ClientMessageId, Content, Token, UserId};
-use chatlane_session::{Act, OutgoingState, Shown};
+use chatlane_session::{Act, Draft, OutgoingState, Shown};
 use chatlane_tests_e2e::phone::{Order, Place, Report, TOKEN_VARIABLE, Unsent};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -61,7 +61,10 @@ fn restored(store: &Store) -> anyhow::Result<Report> {
     let unsent = restored.outbox.iter().map(|row| Unsent {
         conversation: row.conversation.clone(),
         client_message_id: row.client_message_id.clone(),
-        text: text(&row.body),
+        text: match &row.draft {
+            Draft::Message { body, .. } => text(body),
+            _ => String::new(),
+        },
     });
     let has = restored.conversations.iter().map(|row| Place { conversation: row.conversation.clone(), position: row.have });
     Ok(Report::Begun { outbox: unsent.collect(), has: has.collect() })
@@ -80,7 +83,7 @@ fn carry_out(device: &Device, order: Order, texts: &mut BTreeMap<ClientMessageId
 
 fn report_shown(shown: Shown, texts: &mut BTreeMap<ClientMessageId, String>) {
     let shown = match shown {
-        Shown::Entry { conversation, entry } => Report::Entry { conversation, entry },
+        Shown::Entry { conversation, entry } => Report::Entry { conversation, entry: Box::new(entry) },
         Shown::Conversation { row, .. } => Report::Has(Place { conversation: row.conversation, position: row.have }),
         Shown::Outgoing { conversation, client_message_id, state } => match state {
             OutgoingState::Waiting => {
@@ -88,7 +91,7 @@ fn report_shown(shown: Shown, texts: &mut BTreeMap<ClientMessageId, String>) {
                 Report::Kept(Unsent { conversation, client_message_id, text })
             }
             OutgoingState::Stored(stored) => Report::Stored { client_message_id, position: stored.position },
-            failed @ OutgoingState::Failed(_) => Report::Odd(format!("{client_message_id} is {failed:?}")),
+            failed @ (OutgoingState::Unchanged | OutgoingState::Failed(_)) => Report::Odd(format!("{client_message_id} is {failed:?}")),
         },
         Shown::Connection(chatlane_session::ConnectionState::Displaced) => Report::Odd("displaced".to_owned()),
         Shown::Connection(state) => Report::Connection(format!("{state:?}")),

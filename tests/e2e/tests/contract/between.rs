@@ -140,7 +140,12 @@ async fn create(backend: &Backend) -> (ConversationId, InboxRow) {
 
 /// The delivered cursor is there, the read cursor is not: the first write is refused and tells so, the second moves the one.
 fn read() -> Advance {
-    Advance { delivered: Some(position(5)), read: Some(ReadCursor { position: position(5), count: 4 }), dropped: vec![] }
+    Advance {
+        delivered: Some(position(5)),
+        read: Some(ReadCursor { position: position(5), count: 4 }),
+        dropped: vec![],
+        shown: chatlane_chat::ports::Shown::Follows,
+    }
 }
 
 // holds: C1

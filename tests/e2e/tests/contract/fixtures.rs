@@ -12,21 +12,25 @@ use chatlane_chat::log::admission::{Bucket, RECENT};
 use chatlane_chat::log::append::{Appended, Appender};
 use chatlane_chat::log::draft::Draft;
 use chatlane_chat::log::hash::{BodyHash, BodyKey};
+use chatlane_chat::log::reactions::{Reacted, Reactions};
 use chatlane_chat::log::{
-    ChangeEntry, CreatedEntry, Entry, Facts, GroupCreatedEntry, Head, Kept, Kind, LaterEntry, MessageEntry, Policy, Role, SizeClass,
+    AmendmentEntry, ChangeEntry, CreatedEntry, Entry, Facts, GroupCreatedEntry, Head, Kept, Kind, LaterEntry, MessageEntry, Policy, Role,
+    SizeClass,
 };
 use chatlane_chat::ports::Gate;
 use chatlane_chat::ports::{
-    Accounts as _, Advance, Change, Connection, Connections as _, Created, Creation, Creations as _, Deployments as _, Description,
-    FanOutQueue as _, Heads as _, InboxRow, Inboxes as _, Joining, Member, Memberships as _, MessageLog as _, Put, ReadBound, ReadCursor,
-    RowChange, Span, last,
+    Accounts as _, Advance, Amendment, Amendments as _, Amends, Change, Connection, Connections as _, Created, Creation, Creations as _,
+    Deployments as _, Description, FanOutQueue as _, Heads as _, InboxRow, Inboxes as _, Joining, Member, Memberships as _,
+    MessageLog as _, Put, ReadBound, ReadCursor, RowChange, Span, last,
 };
 use chatlane_chat::testing::builders::{
     connection, conversation, creation, deployment, description, device, entry, facts, head, joining, member, message_id, place, position,
     seq, session, settings, start, task, text, user,
 };
 use chatlane_chat::workers::task::{Task, Undelivered};
-use chatlane_protocol::{Body, Content, GroupSettings, History, Metadata, Position, Seq, Title, UnixMillis, UserId};
+use chatlane_protocol::{
+    Body, Content, GroupSettings, History, Metadata, Position, Reacting, ReactionChange, ReactionKey, Seq, Title, UnixMillis, UserId,
+};
 use chatlane_tests_e2e::dynamodb;
 use serde_json::{Value, json};
 
@@ -117,7 +121,11 @@ fn messages() -> [Entry; 6] {
 fn advances() -> [(UserId, u8, Advance); 3] {
     let read = ReadCursor { position: position(2), count: 1 };
     [
-        (user("alice"), 1, Advance { delivered: Some(position(3)), read: Some(read), dropped: vec![] }),
+        (
+            user("alice"),
+            1,
+            Advance { delivered: Some(position(3)), read: Some(read), dropped: vec![], shown: chatlane_chat::ports::Shown::Follows },
+        ),
         (user("alice"), 2, Advance { delivered: Some(LAST), ..Advance::default() }),
         (odd(), 3, Advance { delivered: Some(position(2)), ..Advance::default() }),
     ]
@@ -146,7 +154,7 @@ fn as_of(generation: usize, mut entry: Entry) -> Entry {
     match entry.kind {
         Kind::Message(MessageEntry { body, .. }) if generation == 0 => {
             let hash = BodyHash { key: None, ..BodyHash::of(&body, &BodyKey::new([7; 32])) };
-            Entry { kind: Kind::Message(MessageEntry { body, hash }), ..entry }
+            Entry { kind: Kind::Message(MessageEntry { hash, ..MessageEntry::new(body, &BodyKey::new([7; 32])) }), ..entry }
         }
         _ => entry,
     }
@@ -210,6 +218,60 @@ async fn assert_group_written(store: &Store) {
     assert_eq!(rows.into_iter().next().unwrap().unwrap().unwrap().role, Role::Admin);
 }
 
+const AMENDED: &str = "a-1";
+
+/// What frank has written, and what was done to it, each in the slot behind the one before: a reply that mentions somebody; an edit of it;
+/// reactions to it, one of which goes; and a message that is edited and deleted.
+fn amended() -> (Creation, Vec<Entry>, Vec<Amendment>) {
+    let (lane, frank, key) = (conversation(AMENDED), user("frank"), settings().keys.bodies);
+    let creation = creation(&lane, &frank, &user("grace"));
+    let said = |number, kind| Entry { kind, ..entry(&lane, number, "frank") };
+    let message = |number, message| said(number, Kind::Message(message));
+    let reply =
+        MessageEntry { reply_to: Some(seq(1)), mentions: vec![odd(), user("grace")], ..MessageEntry::new(text("Grüße 😀"), &key) };
+    let (reply, plain) = (message(2, reply), message(3, MessageEntry::new(text("secret"), &key)));
+    let edit = |was: &Entry, number, body: Body| {
+        let Kind::Message(message) = &was.kind else { panic!("a message") };
+        let becomes = message.edited(body.clone(), seq(number));
+        let entry = said(number, Kind::Amendment(AmendmentEntry::Edit { target: was.position.seq, body: Some(body) }));
+        let edited = Entry { kind: Kind::Message(becomes.clone()), ..was.clone() };
+        (Amendment { entry, amends: Amends::Edit { was: was.clone(), becomes } }, edited)
+    };
+    let react = |number, what: &str, change, was: &Reacted| {
+        let reacting = Reacting { target: seq(2), key: ReactionKey::new(what).unwrap(), change };
+        let all = was.all.clone().unwrap_or_default().behind(&reacting, u64::MAX, seq(number));
+        let mut own = was.own.clone();
+        let _ = if change == ReactionChange::Add { own.insert(reacting.key.clone()) } else { own.remove(&reacting.key) };
+        let (entry, now) =
+            (said(number, Kind::Amendment(AmendmentEntry::Reaction(reacting))), Reacted { all: Some(all.clone()), own: own.clone() });
+        (Amendment { entry, amends: Amends::Reaction { target: seq(2), was: was.clone(), all, own } }, now)
+    };
+    let (edit_4, _) = edit(&reply, 4, Body::new("image/png", Content::Data(vec![0, 255])).unwrap());
+    let (react_5, was) = react(5, "👍", ReactionChange::Add, &Reacted::default());
+    let (react_6, was) = react(6, "+1", ReactionChange::Add, &was);
+    let (react_7, _) = react(7, "+1", ReactionChange::Remove, &was);
+    let (edit_8, edited) = edit(&plain, 8, text("secret too"));
+    let deletion = said(9, Kind::Amendment(AmendmentEntry::Deletion { target: seq(3) }));
+    let deletion = Amendment { entry: deletion, amends: Amends::Deletion { was: edited, edits: vec![seq(8)] } };
+    (creation, vec![reply, plain], vec![edit_4, react_5, react_6, react_7, edit_8, deletion])
+}
+
+async fn assert_amended_written(store: &Store) {
+    let (lane, (creation, messages, amendments)) = (conversation(AMENDED), amended());
+    let mut log: Vec<Entry> =
+        std::iter::once(creation.entry).chain(messages).chain(amendments.iter().map(|amendment| amendment.entry.clone())).collect();
+    let Amends::Edit { becomes, .. } = &amendments[0].amends else { panic!("an edit") };
+    log[1].kind = Kind::Message(becomes.clone());
+    log[2].kind = Kind::Deleted;
+    log[7].kind = Kind::Amendment(AmendmentEntry::Edit { target: seq(3), body: None });
+    assert_eq!(store.read(&lane, Seq::FIRST, ReadBound::entries(99)).await.unwrap(), log);
+    let Amends::Reaction { all, own, .. } = &amendments[3].amends else { panic!("a reaction") };
+    let reacted = Reacted { all: Some(all.clone()), own: own.clone() };
+    assert_eq!(store.reacted(&lane, &user("frank"), seq(2)).await.unwrap(), reacted);
+    let closed = Reactions { to: seq(9), closed: true, ..Reactions::default() };
+    assert_eq!(store.reactions(&lane, seq(1), seq(9)).await.unwrap(), [(seq(2), all.clone()), (seq(3), closed)]);
+}
+
 /// All of it, by each of the store's ways to write.
 async fn write(store: &Store) {
     assert_eq!(store.found(&deployment()).await.unwrap(), deployment());
@@ -223,6 +285,14 @@ async fn write(store: &Store) {
     assert_eq!(store.create(&creation).await.unwrap(), Created::New);
     for change in changes {
         assert_eq!(store.change(&change).await.unwrap(), Put::Stored);
+    }
+    let (creation, messages, amendments) = amended();
+    assert_eq!(store.create(&creation).await.unwrap(), Created::New);
+    for message in messages {
+        assert_eq!(store.put(&message).await.unwrap(), Put::Stored);
+    }
+    for amendment in amendments {
+        assert_eq!(store.amend(&amendment).await.unwrap(), Put::Stored);
     }
     assert_eq!(store.raise_head(&conversation("d-1"), head(3)).await.unwrap(), Position::ZERO);
     for (user, number, to) in advances() {
@@ -281,6 +351,9 @@ async fn assert_written(store: &Store, generation: usize) {
 
     if generation >= 8 {
         assert_group_written(store).await;
+    }
+    if generation >= 9 {
+        assert_amended_written(store).await;
     }
     let mut found = store.of_users(&[alice, other]).await.unwrap();
     found.sort_by_key(|(user, session)| (user.clone(), session.connected_at));

@@ -27,7 +27,12 @@ const EVERYTHING: ReadBound = ReadBound::entries(usize::MAX);
 
 /// Device 1 and the user at this entry.
 fn to(number: u64) -> Advance {
-    Advance { delivered: Some(position(number)), read: Some(ReadCursor { position: position(number), count: number }), dropped: vec![] }
+    Advance {
+        delivered: Some(position(number)),
+        read: Some(ReadCursor { position: position(number), count: number }),
+        dropped: vec![],
+        shown: chatlane_chat::ports::Shown::Follows,
+    }
 }
 
 impl Backend {

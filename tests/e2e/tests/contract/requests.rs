@@ -36,7 +36,12 @@ async fn cursors_cost_one_request_and_one_more_only_where_one_of_two_is_there_al
         (Some(7), Some(6), 2), // the delivered one only
     ] {
         let recording = backend.endpoints.record();
-        let to = Advance { delivered: delivered.map(position), read: read.map(cursor), dropped: vec![] };
+        let to = Advance {
+            delivered: delivered.map(position),
+            read: read.map(cursor),
+            dropped: vec![],
+            shown: chatlane_chat::ports::Shown::Follows,
+        };
         backend.store.advance(&user("alice"), &id, device(1), to.clone()).await.unwrap().expect("she is a member");
         let expected = vec!["UpdateItem".to_owned(); requests];
         #[expect(clippy::cast_precision_loss, reason = "one or two")]
@@ -44,7 +49,7 @@ async fn cursors_cost_one_request_and_one_more_only_where_one_of_two_is_there_al
         assert_eq!(cost(&recording), (expected, write_units, 0.0), "{to:?}");
     }
     let recording = backend.endpoints.record();
-    let to = Advance { delivered: Some(position(1)), read: Some(cursor(1)), dropped: vec![] };
+    let to = Advance { delivered: Some(position(1)), read: Some(cursor(1)), dropped: vec![], shown: chatlane_chat::ports::Shown::Follows };
     assert_eq!(backend.store.advance(&user("mallory"), &id, device(1), to).await.unwrap(), None);
     assert_eq!(cost(&recording).0, ["UpdateItem"]);
 }
@@ -60,7 +65,7 @@ async fn a_row_is_one_write_unit_however_many_devices_a_user_has_had() {
         let row = backend.store.inbox_rows(&alice, std::slice::from_ref(&id)).await.unwrap().remove(0).unwrap().unwrap();
         let device = device_of(number);
         let dropped = if dropping { row.room_for(device, position(number)).unwrap() } else { vec![] };
-        let to = Advance { delivered: Some(position(number)), read: None, dropped };
+        let to = Advance { delivered: Some(position(number)), read: None, dropped, shown: chatlane_chat::ports::Shown::Follows };
         let recording = backend.endpoints.record();
         let after = backend.store.advance(&alice, &id, device, to).await.unwrap().unwrap().after;
         (cost(&recording).2 + cost(&recording).1, after.delivered.len())

@@ -39,7 +39,8 @@ struct Attack {
     at_most: f64,
 }
 
-fn dollars(row: &Row) -> f64 {
+/// Of a million such frames.
+pub fn dollars(row: &Row) -> f64 {
     let whole = row.whole();
     #[expect(clippy::cast_precision_loss, reason = "some hundred")]
     let times = |operation: &str| whole.operations.get(operation).copied().unwrap_or_default() as f64;
@@ -153,7 +154,7 @@ async fn attacks(scene: &Scene<'_>, targets: &Targets) -> Vec<Attack> {
     let own = log.iter().rev().filter(|entry| entry.sender.as_str() == "member").take(25);
     let messages: Vec<Value> = own
         .map(|entry| {
-            let EntryKind::Message { body } = &entry.kind else { panic!("a message: {entry:?}") };
+            let EntryKind::Message(chatlane_protocol::Message { body, .. }) = &entry.kind else { panic!("a message: {entry:?}") };
             json!({ "client_message_id": entry.client_message_id, "anchor": position(entry.position.seq.get() - 1), "body": body })
         })
         .collect();
@@ -175,24 +176,32 @@ async fn attacks(scene: &Scene<'_>, targets: &Targets) -> Vec<Attack> {
     attacks
 }
 
-const STRANGER: [&str; 8] = [
+const STRANGER: [&str; 12] = [
     "stranger: add, fat",
     "stranger: remove, fat",
     "stranger: leave, fat",
     "stranger: role, fat",
     "stranger: settings, fat",
     "stranger: close, fat",
+    "stranger: edit, fat",
+    "stranger: delete, fat",
+    "stranger: react, fat",
+    "stranger: prefs, fat",
     "stranger: info, fat",
     "stranger: members, fat",
 ];
 
-const REMOVED: [&str; 8] = [
+const REMOVED: [&str; 12] = [
     "removed: add",
     "removed: remove",
     "removed: leave",
     "removed: role",
     "removed: settings",
     "removed: close",
+    "removed: edit",
+    "removed: delete",
+    "removed: react",
+    "removed: prefs",
     "removed: info",
     "removed: members",
 ];
@@ -208,7 +217,7 @@ async fn one_device_more(scene: &Scene<'_>, Targets { chat, .. }: &Targets) -> A
         let to = position(u64::from(number));
         let row = rows[0].as_ref().expect("a row that can be read").as_ref();
         let dropped = row.expect("a member").room_for(id, to).expect("it is further than the others");
-        let to = Advance { delivered: Some(to), read: None, dropped };
+        let to = Advance { delivered: Some(to), read: None, dropped, shown: chatlane_chat::ports::Shown::Follows };
         store.advance(&member, chat, id, to).await.expect("it moves");
     }
     let device = scene.stack.device("member").await;
@@ -266,6 +275,7 @@ async fn floods(scene: &Scene<'_>) -> Vec<Row> {
         });
         rows.push(scene.row(what, &mallory, mallory.request(change)).await.0);
     }
+    rows.extend(edited_and_deleted(scene, &mallory).await);
     let mut silent = vec![];
     for _ in 0..PENDING_CONNECTIONS_MAX {
         silent.push(scene.stack.silent_device("knocker").await);
@@ -281,6 +291,40 @@ async fn floods(scene: &Scene<'_>) -> Vec<Row> {
     scene.stack.quiet().await;
     let messages = [message("x", position(1))];
     rows.push(scene.row("message to 16 connections", &mallory, mallory.send(&lane, &messages)).await.0);
+    rows
+}
+
+/// One message that is edited as often as it can be, and deleted.
+async fn edited_and_deleted(scene: &Scene<'_>, mallory: &Device) -> Vec<Row> {
+    let lane = mallory.open("a reader").await.expect("open is answered").conversation;
+    mallory.send(&lane, &[message("x".repeat(FAT_BYTES), position(1))]).await.expect("send is answered");
+    let ask = |number: usize, action: &str, said: Value| {
+        let mut asked = json!({
+            "action": action, "conversation": lane, "client_message_id": format!("a-{number}"), "anchor": position(2), "target": 2,
+        });
+        asked.as_object_mut().expect("an object").extend(said.as_object().expect("fields").clone());
+        asked
+    };
+    let mut rows = vec![];
+    for (what, action, said) in [
+        ("edit of 27 KB", "edit", json!({ "body": { "content_type": "text/plain", "text": "y".repeat(FAT_BYTES) } })),
+        ("edit that says the same", "edit", json!({ "body": { "content_type": "text/plain", "text": "y".repeat(FAT_BYTES) } })),
+        ("reaction", "react", json!({ "key": "+1", "change": "add" })),
+        ("reaction that is there", "react", json!({ "key": "+1", "change": "add" })),
+        ("deletion of a message of 27 KB with its edit", "delete", json!({})),
+        ("deletion of what is deleted", "delete", json!({})),
+    ] {
+        let mut number = rows.len();
+        // Until the conversation admits it.
+        loop {
+            let (row, answer) = scene.row(what, mallory, mallory.request(ask(number, action, said.clone()))).await;
+            if answer.expect("an answer")["code"] != "rate_limited" {
+                rows.push(row);
+                break;
+            }
+            number += 100;
+        }
+    }
     rows
 }
 

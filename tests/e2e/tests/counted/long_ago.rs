@@ -35,7 +35,7 @@ impl LongAgo {
         let ten = (0..10).map(|number| past.conversation(Self::READER, &format!("ten-{number}"), 2));
         let tens = ten.map(|conversation| PositionIn::new(conversation, position(2))).collect();
         let thousand = (0..MANY).map(|number| past.conversation(Self::BUSY, &format!("other-{number:03}"), 1));
-        let known = thousand.map(|conversation| Known { conversation, have: position(1), read: Position::ZERO });
+        let known = thousand.map(|conversation| Known { conversation, have: position(1), read: Position::ZERO, prefs: 0 });
         let mut known: Vec<Known> = known.collect();
         known.sort_by(|one, other| one.conversation.cmp(&other.conversation));
         for index in CHANGED {

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chatlane_local::embedded::Call;
-use chatlane_tests_e2e::{Running, assert_kept, start};
+use chatlane_tests_e2e::{Running, assert_kept, padded, start};
 
 use long_ago::LongAgo;
 use scene::Scene;
@@ -60,6 +60,32 @@ async fn measure(stack: &Running, long_ago: &LongAgo, attempt: usize) -> Vec<Row
     rows.extend(scene.changes().await);
     rows.extend(scene.swept(long_ago).await);
     rows
+}
+
+const A_MILLION: &str = "
+## What a million of them cost
+
+In dollars, by AWS's prices of us-east-1 ([abuse.md](abuse.md) has them). A fifth of the members is connected, but at least two; the posts
+are most of it. Nobody pays for members who are not connected but by the reading of their rows.
+
+";
+
+/// Of messages, edits and reactions, by the size of the group.
+fn a_million(rows: &[Row]) -> String {
+    let cost = |scene: String| {
+        let row = rows.iter().find(|row| row.scene == scene).unwrap_or_else(|| panic!("no row is {scene}"));
+        format!("{:.2}", abuse::dollars(row))
+    };
+    let mut lines = vec![["members", "messages", "edits of 1 KB", "reactions"].map(str::to_owned)];
+    lines.extend([2, 10, 50, 200].map(|count| {
+        [
+            count.to_string(),
+            cost(format!("a message in a group of {count}")),
+            cost(format!("edit of 1 KB, group of {count}")),
+            cost(format!("another reaction, group of {count}")),
+        ]
+    }));
+    format!("{A_MILLION}{}", padded(lines))
 }
 
 fn stalled(rows: &[Row]) -> bool {
@@ -129,6 +155,6 @@ async fn everything_costs_what_the_table_says() {
     let [short, long] = ["10^2", "10^4"].map(|history| rows.iter().find(|row| row.scene.contains(history)).expect("a row").whole());
     assert_eq!(short.operations, long.operations);
     assert_eq!([short.read_units, short.write_units].map(f64::to_bits), [long.read_units, long.write_units].map(f64::to_bits));
-    assert_kept("counted.md", &table(&rows));
+    assert_kept("counted.md", &(table(&rows) + &a_million(&rows)));
     assert_kept("abuse.md", &abuse::page(&stack, &rows[0]).await);
 }

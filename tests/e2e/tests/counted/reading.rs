@@ -32,6 +32,7 @@ impl Scene<'_> {
             conversation: row.conversation.conversation.clone(),
             have: row.conversation.head,
             read: row.read,
+            prefs: 0,
         });
         let known: Vec<Known> = known.collect();
         let (knowing, welcome) = self.row(again, &device, device.hello_page(None, &known)).await;

@@ -28,8 +28,8 @@ fn questions(of: &ConversationId, at: Position) -> Vec<Value> {
     questions
 }
 
-/// Those that change a group, or tell what it is; each with its name.
-pub fn questions_about_a_group(of: &ConversationId, at: Position) -> [(&'static str, Value); 8] {
+/// Those that change a group or a message, or tell what it is; each with its name.
+pub fn questions_about_a_group(of: &ConversationId, at: Position) -> [(&'static str, Value); 12] {
     let change = |action: &str, named: Value| {
         let mut question = json!({ "action": action, "conversation": of, "client_message_id": "x", "anchor": at });
         question.as_object_mut().expect("an object").extend(named.as_object().expect("fields").clone());
@@ -42,6 +42,10 @@ pub fn questions_about_a_group(of: &ConversationId, at: Position) -> [(&'static 
         ("role", change("role", json!({ "user": "mallory", "role": "owner" }))),
         ("settings", change("settings", json!({ "settings": { "title": "mine" } }))),
         ("close", change("close", json!({}))),
+        ("edit", change("edit", json!({ "target": 2, "body": { "content_type": "text/plain", "text": "mine" } }))),
+        ("delete", change("delete", json!({ "target": 2 }))),
+        ("react", change("react", json!({ "target": 2, "key": "+1", "change": "add" }))),
+        ("prefs", json!({ "action": "prefs", "conversation": of, "prefs": { "pinned": true } })),
         ("info", json!({ "action": "info", "conversations": [of] })),
         ("members", json!({ "action": "members", "conversation": of })),
     ]
@@ -102,7 +106,7 @@ pub async fn pays_the_same(stack: &Running, long_ago: &LongAgo) {
         for ((what, of_none), (_, of_the_group)) in questions {
             let mut expected = cost(&scene, &stranger, &of_none).await;
             assert_eq!(cost(&scene, &stranger, &of_the_group).await, expected, "{what} at {at}");
-            if at <= position(2) && !["info", "members"].contains(&what) {
+            if at <= position(2) && !["prefs", "info", "members"].contains(&what) {
                 *expected.0.entry("Query".to_owned()).or_default() += 1;
                 expected.1[1] += 1.0;
             }

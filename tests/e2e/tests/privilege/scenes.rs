@@ -45,6 +45,7 @@ impl<'a> Scene<'a> {
         self.welcomed(&actors).await;
         self.synced(&actors).await;
         self.looked_up(&actors).await;
+        self.amended(&actors).await;
         self.not_found(&actors).await;
         for action in ["ack", "read"] {
             self.moved(&actors, action).await;
@@ -141,6 +142,35 @@ impl<'a> Scene<'a> {
         let asked = json!({ "action": "probe", "conversation": lane, "anchor": position(1), "ids": ["x"] });
         let probe = alice.request(asked).await.expect("an answer");
         assert_eq!(probe["done"], true, "{probe}");
+    }
+
+    /// `send` by its other routes: a message is edited, reacted to, looked at and deleted; each again, and once more.
+    async fn amended(&self, Actors { alice, all, .. }: &Actors) {
+        let lane = &all[2];
+        let sent = alice.send(lane, &[message("hello dave", position(1))]).await;
+        assert!(matches!(outcome(sent), Outcome::Ok(_)));
+        let says = json!({ "content_type": "text/plain", "text": "hi dave" });
+        for (action, said) in [
+            ("edit", json!({ "body": says })),
+            ("react", json!({ "key": "+1", "change": "add" })),
+            ("react", json!({ "key": "+1", "change": "remove" })),
+            ("delete", json!({})),
+        ] {
+            let asked = |id: &str| {
+                let id = format!("{id} {action} {said}").chars().take(40).collect::<String>();
+                let mut asked =
+                    json!({ "action": action, "conversation": lane, "client_message_id": id, "anchor": position(2), "target": 2 });
+                asked.as_object_mut().expect("an object").extend(said.as_object().expect("fields").clone());
+                asked
+            };
+            assert_eq!(did(alice, &asked("first")).await["status"], "ok", "{said}");
+            self.stack.quiet().await;
+            assert_eq!(did(alice, &asked("first")).await["status"], "duplicate", "{said}");
+            assert_eq!(did(alice, &asked("again")).await["status"], "unchanged", "{said}");
+            let history = did(alice, &json!({ "action": "history", "conversation": lane })).await;
+            assert!(history["entries"].as_array().is_some_and(|entries| entries.len() > 2), "{history}");
+        }
+        self.stack.quiet().await;
     }
 
     /// What is asked of a conversation by somebody who is no member: the member's row is looked for, as a whole.
@@ -276,6 +306,14 @@ impl<'a> Scene<'a> {
             assert_eq!(told["conversations"][0]["settings"]["title"], "Tram", "{told}");
         }
         assert_eq!(did(bob, &members).await["members"].as_array().map(Vec::len), Some(3));
+        let prefs = did(bob, &json!({ "action": "prefs", "conversation": group, "prefs": { "pinned": true } })).await;
+        assert_eq!(prefs["prefs"]["version"], 1, "{prefs}");
+        let mentions = NewMessage { mentions: vec![user("bob")], ..message("hello bob", position(1)) };
+        assert!(matches!(outcome(alice.send(&group, &[mentions]).await), Outcome::Ok(_)));
+        self.until("fan_out", "UpdateItem").await;
+        self.stack.quiet().await;
+        let told = did(bob, &json!({ "action": "ping", "open": [group] })).await;
+        assert_eq!(told["conversations"][0]["cursors"].as_array().map(Vec::len), Some(2), "{told}");
 
         let change = |(action, named, value): (&str, &str, Value), id: String| json!({ "action": action, "conversation": group, "client_message_id": id, "anchor": position(1), named: value });
         let in_turn = [

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chatlane_chat::testing::memory::State;
 use chatlane_protocol::limits::CURSORS_EVERY_MS;
-use chatlane_protocol::request::{PositionIn, Positions, SendMessages, Sync};
-use chatlane_protocol::{ConnectionId, ConversationId, Entry, Position, Request};
-use chatlane_session::{Change, ConnectionState, OutboxState, OutgoingState, Output, Shown, SocketId};
+use chatlane_protocol::request::{Delete, Edit, PositionIn, Positions, React, SendMessages, Sync};
+use chatlane_protocol::{ConnectionId, ConversationId, Entry, ErrorCode, NewMessage, Position, Request, Seq};
+use chatlane_session::{Change, ConnectionState, Draft, OutboxRow, OutboxState, OutgoingState, Output, Shown, SocketId};
 
 use serde_json::json;
 
@@ -60,6 +60,13 @@ impl Phone {
         holds(!self.watch.greeted.insert(on) || greets, "session", || format!("the first request on {on:?} is no `hello`"))?;
         match request {
             Request::Send(send) => self.check_attempts(send, bytes),
+            Request::Edit(Edit { conversation, client_message_id, anchor, .. })
+            | Request::Delete(Delete { conversation, client_message_id, anchor, .. })
+            | Request::React(React { conversation, client_message_id, anchor, .. }) => {
+                let row = self.disk.waiting(conversation, client_message_id);
+                let holds_it = row.is_some_and(|row| row.anchor == *anchor && !matches!(row.state, OutboxState::Failed(_)));
+                holds(holds_it, "I3", || format!("{client_message_id} was attempted at {anchor}; stored: {row:?}"))
+            }
             Request::Ack(Positions { positions, .. }) => {
                 coalesced(&mut self.watch.acked_ms, now_ms, "ack")?;
                 self.check_cursors(positions, ever)
@@ -76,7 +83,7 @@ impl Phone {
         holds(fits, "session", || format!("{} messages in {bytes} bytes are too much for the server", messages.len()))?;
         messages.iter().try_for_each(|message| {
             let row = self.disk.waiting(conversation, &message.client_message_id);
-            let same = row.is_some_and(|row| row.anchor == message.anchor && row.body == message.body);
+            let same = row.is_some_and(|row| row.anchor == message.anchor && row.draft == said(message));
             let failed = row.is_some_and(|row| matches!(row.state, OutboxState::Failed(_)));
             holds(same && !failed, "I3", || format!("{} was attempted at {}; stored: {row:?}", message.client_message_id, message.anchor))
         })
@@ -101,12 +108,17 @@ impl Phone {
         match change {
             Change::Entries { conversation, entries } => entries.iter().try_for_each(|entry| {
                 let kept = self.disk.entries.get(conversation).and_then(|kept| kept.get(&entry.position.seq));
-                holds(kept.is_none_or(|kept| kept == entry), "D1", || format!("{conversation} {} replaces {kept:?}", entry.position))?;
-                let logged = ever.get(conversation, entry.position).is_some_and(|logged| logged.entry == *entry);
+                let same = |kept: &Entry| (kept.position, &kept.client_message_id) == (entry.position, &entry.client_message_id);
+                holds(kept.is_none_or(same), "D1", || format!("{conversation} {} replaces {kept:?}", entry.position))?;
+                let logged = ever.tells(conversation, entry);
                 holds(logged, "D1", || format!("{conversation} {} is not the log's", entry.position))
             }),
             Change::OutboxDone { conversation, client_message_id: id } => {
-                let met = ever.of_message(conversation, &self.user, id).next().is_some();
+                let met = ever.of_message(conversation, &self.user, id).next().is_some() || self.watch.unchanged.contains(id);
+                // What was to become of a message that is deleted goes with its words.
+                let is_void = |target: Seq| ever.has_deleted(conversation, target);
+                let met = met
+                    || matches!(self.disk.waiting(conversation, id), Some(OutboxRow { draft: Draft::Edit { target, .. }, .. }) if is_void(*target));
                 holds(met || self.discarded.contains(id), "I7", || format!("{id} left the outbox, neither stored nor given up"))
             }
             _ => Ok(()),
@@ -141,10 +153,13 @@ impl Phone {
         match shown {
             Shown::Entry { conversation, entry } => {
                 let stored = self.stored(conversation, entry.position);
-                holds(stored == Some(entry), "I2", || format!("{conversation} {} is shown, and stored is {stored:?}", entry.position))
+                // What is shown may be folded in the store already.
+                let is_it =
+                    stored.is_some_and(|stored| stored.client_message_id == entry.client_message_id) && ever.tells(conversation, entry);
+                holds(is_it, "I2", || format!("{conversation} {} is shown, and stored is {stored:?}", entry.position))
             }
             Shown::History { conversation, entries, .. } => {
-                let logged = |entry: &Entry| ever.get(conversation, entry.position).is_some_and(|kept| kept.entry == *entry);
+                let logged = |entry: &Entry| ever.tells(conversation, entry);
                 let ordered = entries.is_sorted_by(|one, next| one.position.seq.next() == next.position.seq);
                 holds(ordered && entries.iter().all(logged), "D1", || format!("its history of {conversation} is not the log's"))
             }
@@ -162,7 +177,12 @@ impl Phone {
             }
             Shown::Outgoing { conversation, client_message_id: id, state: OutgoingState::Failed(refusal) } => {
                 let (refused, looked) = (self.watch.refused_ms.get(id), self.watch.looked_ms.get(conversation));
-                holds(refused <= looked, "I8", || format!("{id} failed ({:?}) before the log was looked through", refusal.code))?;
+                // What was to become of a message that is deleted goes with its words, and is not looked for.
+                let row = self.disk.waiting(conversation, id);
+                let is_void = row.is_none() && refusal.code == ErrorCode::NoMessage;
+                holds(refused <= looked || is_void, "I8", || {
+                    format!("{id} failed ({:?}) before the log was looked through", refusal.code)
+                })?;
                 // An earlier attempt that is still under way may come behind the look; its entry will settle the message.
                 let found = |kept: &Kept| Some(&kept.at_ms) < looked && is_there(state, conversation, kept.entry.position);
                 let missed = ever.of_message(conversation, &self.user, id).any(found);
@@ -174,7 +194,7 @@ impl Phone {
     }
 
     /// The session, its store and the tables say the same.
-    fn check_rest(&self, state: &State, later: &BTreeSet<ConversationId>, restored: bool) -> Result<(), Broken> {
+    fn check_rest(&self, state: &State, ever: &Ever, later: &BTreeSet<ConversationId>, restored: bool) -> Result<(), Broken> {
         let is_member = |conversation: &ConversationId| state.members.contains_key(&(conversation.clone(), self.user.clone()));
         let Some(session) = &self.session else { return Ok(()) };
         let mut outbox: Vec<_> = session.outbox().cloned().collect();
@@ -189,8 +209,8 @@ impl Phone {
             let log = state.log.get(&row.conversation);
             let count = |at: Position| log.and_then(|log| log.get(&at.seq)).map_or(0, |entry| entry.head().count);
             // Of a mark that it has not taken lately a device counts every entry behind it as a message; those of other kinds are none.
-            let is_group = log.and_then(|log| log.values().next()).is_some_and(|first| first.facts.policy.is_group());
-            let is_exact = !is_group && !later.contains(&row.conversation);
+            let are_messages = ever.has_messages_only(&row.conversation); // also those that a restore has taken back
+            let is_exact = are_messages && !later.contains(&row.conversation);
             let read = if is_exact { row.read_count == count(row.read) } else { row.read_count <= count(row.read) };
             // So it counts those that a restore took back.
             let exact = restored && !is_exact || row.head_count == count(row.head) && read;
@@ -262,7 +282,12 @@ impl World {
                 Change::Entries { conversation, entries } => (conversation, entries.as_slice()),
                 Change::Conversation(row) => (&row.conversation, &[][..]),
                 Change::DropBeyond { conversation, .. } | Change::DropAll(conversation) => (conversation, &[][..]),
-                Change::Outbox(_) | Change::OutboxDone { .. } | Change::Held(_) | Change::HeldDone(_) => continue,
+                Change::Outbox(_)
+                | Change::OutboxDone { .. }
+                | Change::Held(_)
+                | Change::HeldDone(_)
+                | Change::Group(_)
+                | Change::GroupDone(_) => continue,
             };
             touched.entry(conversation.clone()).or_default().extend(entries.iter().map(|entry| entry.position));
         }
@@ -284,11 +309,16 @@ impl World {
     /// At rest. Whoever failed to be at rest is known by now.
     pub(crate) fn check_rest(&mut self) {
         for number in 0..self.phones.len() {
-            let looked = self.phones[number].check_rest(&self.memory.state(), &self.later, self.epoch > 1);
+            let looked = self.phones[number].check_rest(&self.memory.state(), &self.ever, &self.later, self.epoch > 1);
             self.found(number, looked);
         }
         self.check_facts();
     }
+}
+
+/// A message that is sent, as the outbox has it.
+fn said(NewMessage { body, reply_to, mentions, .. }: &NewMessage) -> Draft {
+    Draft::Message { body: body.clone(), reply_to: *reply_to, mentions: mentions.clone() }
 }
 
 fn coalesced(last_ms: &mut Option<u64>, now_ms: u64, what: &str) -> Result<(), Broken> {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use chatlane_aws::items::json::to_json;
-use chatlane_aws::items::{Item, entry, head, inbox, left, member, meta, sessions, was};
+use chatlane_aws::items::{Item, entry, head, inbox, left, member, meta, reaction, reactions, sessions, was};
 use chatlane_protocol::UnixMillis;
 use serde_json::json;
 
@@ -34,6 +34,12 @@ impl World {
             add("conversations", &left::item(conversation, user, spans));
             // The memory keeps it in the spans.
             add("users", &was::item(user, conversation, UnixMillis::ZERO));
+        }
+        for ((conversation, target), all) in &state.reactions {
+            add("conversations", &reactions::item(conversation, *target, all));
+        }
+        for ((conversation, target, user), own) in &state.own_reactions {
+            add("conversations", &reaction::item(conversation, *target, user, own));
         }
         for (user, rows) in &state.inboxes {
             for row in rows.values() {

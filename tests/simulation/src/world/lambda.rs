@@ -109,15 +109,22 @@ impl World {
             Ended::Answered(match Action::from_name(&route) {
                 Some(Action::Hello) => hello::handle(ports, deployed, limit, spread, event).await,
                 Some(Action::Open) => open::handle(ports, deployed, limit, event).await,
-                Some(Action::Send) => send::handle(ports, deployed, limit, event).await,
+                Some(Action::Send | Action::Edit | Action::Delete | Action::React) => send::handle(ports, deployed, limit, event).await,
                 Some(Action::Sync) => sync::handle(ports, deployed, limit, event).await,
-                Some(Action::History) => history::handle(ports, limit, event).await,
+                Some(Action::History) => history::handle(ports, deployed, limit, event).await,
                 Some(Action::Probe) => probe::handle(ports, deployed, limit, event).await,
                 Some(Action::Ack) => ack::handle(ports, deployed, limit, event).await,
                 Some(Action::Read) => read::handle(ports, deployed, limit, event).await,
-                Some(Action::Create | Action::Add | Action::Remove | Action::Leave | Action::Role | Action::Settings | Action::Close) => {
-                    manage::handle(ports, deployed, limit, event).await
-                }
+                Some(
+                    Action::Create
+                    | Action::Add
+                    | Action::Remove
+                    | Action::Leave
+                    | Action::Role
+                    | Action::Settings
+                    | Action::Close
+                    | Action::Prefs,
+                ) => manage::handle(ports, deployed, limit, event).await,
                 Some(Action::Info | Action::Members) => look::handle(ports, limit, event).await,
                 Some(Action::Refresh) => refresh::handle(ports, &issuer::keys(), &issuer::policy(), limit, event).await,
                 Some(Action::Ping) => ping::handle(ports, limit, event).await,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chatlane_chat::log::Role;
 use chatlane_protocol::{ConversationId, Position, Seq, UserId};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Event, RAW, World};
 use crate::script::{USERS, Wish};
@@ -52,17 +52,21 @@ impl World {
             Wish::Set { form } => ("settings", "settings", json!({"settings": setting(form)})),
             Wish::Close => ("close", "closed", json!({})),
         };
-        let anchor = {
-            let state = self.memory.state();
-            let (log, back) = (state.log.get(&group), self.dice.below(ANCHOR_BEHIND_MAX));
-            let entry = log.and_then(|log| log.values().rev().nth(back.min(log.len().saturating_sub(1))));
-            entry.map_or(Position::ZERO, |entry| entry.position)
-        };
+        let anchor = self.recent_anchor(&group);
         let mut request = json!({"action": action, "conversation": group, "anchor": anchor});
         if let (Some(request), Value::Object(wanted)) = (request.as_object_mut(), wanted) {
             request.extend(wanted);
         }
         self.ask(by, request, kind)
+    }
+
+    /// One that is near enough.
+    pub(crate) fn recent_anchor(&mut self, group: &ConversationId) -> Position {
+        let back = self.dice.below(ANCHOR_BEHIND_MAX);
+        let state = self.memory.state();
+        let log = state.log.get(group);
+        let entry = log.and_then(|log| log.values().rev().nth(back.min(log.len().saturating_sub(1))));
+        entry.map_or(Position::ZERO, |entry| entry.position)
     }
 
     /// Somebody who is a member, or was one, or is none, asks for all that there is.
@@ -84,7 +88,7 @@ impl World {
     }
 
     /// One of the groups, mostly of those that are open.
-    fn group(&self, pick: usize) -> Option<ConversationId> {
+    pub(crate) fn group(&self, pick: usize) -> Option<ConversationId> {
         let state = self.memory.state();
         let is_group = |log: &&BTreeMap<Seq, chatlane_chat::Entry>| log.values().next().is_some_and(|first| first.facts.policy.is_group());
         let groups: Vec<(&ConversationId, bool)> = state
@@ -98,7 +102,7 @@ impl World {
         among.get(pick.checked_rem(among.len())?).map(|group| (*group).clone())
     }
 
-    fn by_rank(&self, group: &ConversationId, number: usize) -> usize {
+    pub(crate) fn by_rank(&self, group: &ConversationId, number: usize) -> usize {
         let state = self.memory.state();
         let role = |user: &str| {
             let user = UserId::new(user).expect("a user");
@@ -109,7 +113,7 @@ impl World {
         users[number % users.len()].1
     }
 
-    fn ask(&mut self, user: usize, mut request: Value, kind: &'static str) -> bool {
+    pub(crate) fn ask(&mut self, user: usize, mut request: Value, kind: &'static str) -> bool {
         let name = format!("{kind}{}", self.asked.len());
         request["client_message_id"] = json!(name);
         self.asked.insert(name.clone(), Asked { user, request, kind, attempts: 0, is_answered: false, became: None });
@@ -140,7 +144,8 @@ impl World {
         let line = if asked.kind == "group_created" {
             json!({"what": "open", "id": name})
         } else {
-            json!({"what": "change", "conversation": request["conversation"], "id": name, "kind": asked.kind, "request": id})
+            json!({"what": "change", "conversation": request["conversation"], "id": name, "kind": asked.kind, "request": id,
+                "target": request["target"], "body": request["body"]})
         };
         self.note_raw(raw, line);
         self.leaves(socket, request.to_string());
@@ -167,6 +172,7 @@ impl World {
     /// An answer has come to somebody's device.
     pub(crate) fn group_answered(&mut self, raw: usize, text: &str, frame: &Value) {
         self.note_received(raw, text);
+        self.met.told(text);
         self.met.changed(frame);
         let id = frame["id"].as_str().unwrap_or_default();
         let Some((name, _)) = id.split_once('.') else { return };
@@ -218,11 +224,17 @@ impl World {
 
     /// The entries of a frame that has come to a device, as a line for each conversation.
     pub(crate) fn received(text: &str) -> Vec<Value> {
-        let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-        if let Ok(frame) = serde_json::from_str(text) {
-            collect(&frame, None, &mut found);
+        let mut found: BTreeMap<String, Vec<&Map<String, Value>>> = BTreeMap::new();
+        let frame = serde_json::from_str::<Value>(text);
+        if let Ok(frame) = &frame {
+            collect(frame, None, &mut found);
         }
-        found.into_iter().map(|(conversation, all)| json!({"what": "received", "conversation": conversation, "positions": all})).collect()
+        let line = |(conversation, all): (String, Vec<&Map<String, Value>>)| {
+            let positions: Vec<&Value> = all.iter().map(|entry| &entry["position"]).collect();
+            let told: Vec<Value> = all.iter().filter_map(|entry| told_of(entry)).collect();
+            json!({"what": "received", "conversation": conversation, "positions": positions, "told": told})
+        };
+        found.into_iter().map(line).collect()
     }
 
     pub(crate) fn note_received(&mut self, raw: usize, text: &str) {
@@ -238,19 +250,28 @@ impl World {
 }
 
 /// Wherever an entry stands in a frame: it is in the conversation that is named the nearest above it.
-fn collect(value: &Value, conversation: Option<&str>, found: &mut BTreeMap<String, Vec<Value>>) {
+fn collect<'a>(value: &'a Value, conversation: Option<&'a str>, found: &mut BTreeMap<String, Vec<&'a Map<String, Value>>>) {
     match value {
         Value::Array(all) => all.iter().for_each(|value| collect(value, conversation, found)),
         Value::Object(fields) => {
             let conversation = fields.get("conversation").and_then(Value::as_str).or(conversation);
             let is_entry = ["position", "sender", "client_message_id", "kind"].iter().all(|name| fields.contains_key(*name));
             if let (true, Some(conversation)) = (is_entry, conversation) {
-                found.entry(conversation.to_owned()).or_default().push(fields["position"].clone());
+                found.entry(conversation.to_owned()).or_default().push(fields);
             }
             fields.values().for_each(|value| collect(value, conversation, found));
         }
         _ => {}
     }
+}
+
+/// What an entry tells of others, or hides of them.
+fn told_of(entry: &Map<String, Value>) -> Option<Value> {
+    let of = |name: &str| entry.get(name).cloned().unwrap_or_default();
+    let tells = ["target", "edited", "reply_to"].iter().any(|name| entry.contains_key(*name)) || entry["kind"] == "hidden";
+    tells.then(|| {
+        json!({"position": entry["position"], "kind": entry["kind"], "target": of("target"), "edited": of("edited"), "reply_to": of("reply_to")})
+    })
 }
 
 const ROLES: [&str; 4] = ["member", "moderator", "admin", "owner"];

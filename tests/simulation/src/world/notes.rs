@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use chatlane_protocol::frames::{CursorOutcome, HelloAnswer, SyncOutcome};
-use chatlane_protocol::request::PositionIn;
-use chatlane_protocol::{ConversationId, Entry, EntryKind, Outcome, Request, ServerFrame};
-use chatlane_session::{ConnectionState, OutgoingState, Shown, SocketId};
+use chatlane_protocol::frames::{ChangeAnswer, ChangeOutcome, CursorOutcome, ErrorFrame, HelloAnswer, SyncOutcome};
+use chatlane_protocol::request::{Delete, Edit, PositionIn, React};
+use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Outcome, Reacting, Request, ServerFrame};
+use chatlane_session::{ConnectionState, Draft, OutgoingState, Shown, SocketId};
 use serde_json::{Value, json};
 
 use super::World;
@@ -49,10 +49,14 @@ impl World {
             Shown::Outgoing { conversation, client_message_id: id, state } => match state {
                 OutgoingState::Waiting => {
                     if self.phones[number].composed.insert(id.clone()) {
-                        self.note(number, json!({"what": "composed", "conversation": conversation, "id": id}));
+                        let target = self.phones[number].disk.waiting(&conversation, &id).and_then(|row| match &row.draft {
+                            Draft::Edit { target, .. } | Draft::Delete { target } | Draft::React(Reacting { target, .. }) => Some(*target),
+                            _ => None,
+                        });
+                        self.note(number, json!({"what": "composed", "conversation": conversation, "id": id, "target": target}));
                     }
                 }
-                OutgoingState::Stored(_) => {
+                OutgoingState::Stored(_) | OutgoingState::Unchanged => {
                     self.phones[number].failed.remove(&(conversation, id));
                 }
                 OutgoingState::Failed(_) => {
@@ -64,7 +68,15 @@ impl World {
                 let (of, delivered, read) = (cursors.user, cursors.delivered, cursors.read);
                 self.note(number, json!({"what": "cursors", "conversation": conversation, "of": of, "delivered": delivered, "read": read}));
             }
-            Shown::Held { .. } | Shown::Conversation { .. } | Shown::Opened { .. } | Shown::Storing(_) | Shown::Failed(_) => {}
+            Shown::Held { .. }
+            | Shown::Conversation { .. }
+            | Shown::Opened { .. }
+            | Shown::Membership { .. }
+            | Shown::Created { .. }
+            | Shown::Info { .. }
+            | Shown::Members { .. }
+            | Shown::Storing(_)
+            | Shown::Failed(_) => {}
         }
     }
 
@@ -85,12 +97,28 @@ impl World {
                     .collect();
                 self.note(number, json!({"what": "attempt", "request": id, "conversation": send.conversation, "messages": messages}));
             }
+            Request::Edit(Edit { conversation, client_message_id, target, body, .. }) => {
+                let asked = json!({"kind": "edit", "target": target, "body": body});
+                self.note_change(number, (conversation, client_message_id), &id, asked);
+            }
+            Request::Delete(Delete { conversation, client_message_id, target, .. }) => {
+                self.note_change(number, (conversation, client_message_id), &id, json!({"kind": "deletion", "target": target}));
+            }
+            Request::React(React { conversation, client_message_id, target, .. }) => {
+                self.note_change(number, (conversation, client_message_id), &id, json!({"kind": "reaction", "target": target}));
+            }
             Request::Open(open) => self.note(number, json!({"what": "open", "id": open.client_message_id})),
             Request::Sync(sync) => self.note_told(number, &sync.ack),
             Request::Ack(told) => self.note_told(number, &told.positions),
             _ => {}
         }
         self.phones[number].watch.asked.insert(id, (self.now_ms, request));
+    }
+
+    fn note_change(&mut self, number: usize, of: (&ConversationId, &ClientMessageId), request: &str, mut line: Value) {
+        line["what"] = json!("change");
+        (line["conversation"], line["id"], line["request"]) = (json!(of.0), json!(of.1), json!(request));
+        self.note(number, line);
     }
 
     fn note_told(&mut self, number: usize, told: &[PositionIn]) {
@@ -113,6 +141,7 @@ impl World {
         let Ok(frame) = serde_json::from_str::<ServerFrame>(text) else { return };
         self.phones[number].watch.answered(&frame);
         self.met.answered(text);
+        self.met.told(text);
         match frame {
             ServerFrame::Hello(answer) => self.note_statuses(number, *answer),
             ServerFrame::Ping(answer) => {
@@ -152,6 +181,16 @@ impl World {
                     self.note(number, line);
                 }
             }
+            ServerFrame::Edit(answer) | ServerFrame::Delete(answer) | ServerFrame::React(answer) => self.note_changed(number, &answer),
+            ServerFrame::Error(ErrorFrame { id: Some(id), refusal }) => {
+                let asked = self.phones[number].watch.asked.get(id.as_str());
+                if let Some((conversation, name)) = asked.and_then(|(_, request)| named(request)) {
+                    let line = json!({"what": "result", "request": id, "conversation": conversation, "id": name,
+                        "status": "refused", "code": refusal.code});
+                    self.met.changed(&json!({"code": refusal.code}));
+                    self.note(number, line);
+                }
+            }
             ServerFrame::Probe(answer) => {
                 for found in answer.found {
                     let stored = found.stored;
@@ -187,6 +226,27 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    fn note_changed(&mut self, number: usize, ChangeAnswer { id, conversation, outcome }: &ChangeAnswer) {
+        let asked = self.phones[number].watch.asked.get(id.as_str());
+        let Some((_, name)) = asked.and_then(|(_, request)| named(request)) else { return };
+        let mut line = json!({"what": "result", "request": id, "conversation": conversation, "id": name});
+        let (status, stored) = match outcome {
+            ChangeOutcome::Ok(stored) => ("ok", Some(stored)),
+            ChangeOutcome::Duplicate(stored) => ("duplicate", Some(stored)),
+            ChangeOutcome::Conflict(stored) => ("conflict", Some(stored)),
+            ChangeOutcome::Unchanged => ("unchanged", None),
+        };
+        line["status"] = json!(status);
+        self.met.changed(&json!({"status": status}));
+        if let Some(stored) = stored {
+            if status != "conflict" {
+                self.promise(conversation, stored.position);
+            }
+            (line["position"], line["count"], line["time_ms"]) = (json!(stored.position), json!(stored.count), json!(stored.time_ms));
+        }
+        self.note(number, line);
     }
 
     fn note_taken(&mut self, number: usize, told: Vec<PositionIn>) {
@@ -233,11 +293,23 @@ impl World {
     }
 }
 
+/// The change of a message that a request asks for.
+fn named(request: &Request) -> Option<(ConversationId, ClientMessageId)> {
+    match request {
+        Request::Edit(Edit { conversation, client_message_id, .. })
+        | Request::Delete(Delete { conversation, client_message_id, .. })
+        | Request::React(React { conversation, client_message_id, .. }) => Some((conversation.clone(), client_message_id.clone())),
+        _ => None,
+    }
+}
+
 fn sight(what: &str, conversation: &ConversationId, entry: &Entry) -> Value {
-    let kind = json!(entry.kind)["kind"].clone();
-    let body = if let EntryKind::Message { body } = &entry.kind { json!(body) } else { Value::Null };
+    let said = json!(entry.kind);
+    let of = |name: &str| said.get(name).cloned().unwrap_or_default();
     json!({
         "what": what, "conversation": conversation, "position": entry.position, "sender": entry.sender, "id": entry.client_message_id,
-        "kind": kind, "time_ms": entry.time_ms, "count": entry.count, "body": body,
+        "kind": of("kind"), "time_ms": entry.time_ms, "count": entry.count, "body": of("body"), "target": of("target"),
+        "reply_to": of("reply_to"), "edited": of("edited"), "reactions": of("reactions"),
+        "reactions_to": of("reactions_to"),
     })
 }

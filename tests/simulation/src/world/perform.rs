@@ -1,7 +1,7 @@
 //! Carrying out what users do.
 
 use chatlane_protocol::{Body, ConversationId, Seq, UserId};
-use chatlane_session::{Act, Input};
+use chatlane_session::{Act, Draft, Input};
 use serde_json::json;
 
 use super::gateway::{Owner, Stage};
@@ -56,6 +56,8 @@ impl World {
             Operation::Create { by, users, all } => self.make_group(by, users, all),
             Operation::Change { by, pick, wish } => self.change_group(by, pick, wish),
             Operation::Ask { by, pick, action } => self.ask_for_group(by, pick, action),
+            Operation::Amend { device, pick, back, deed } => self.amend_on(device, pick, back, deed).is_some(),
+            Operation::AmendByHand { by, pick, back, deed } => self.amend_by_hand(by, pick, back, deed),
         }
     }
 
@@ -65,7 +67,7 @@ impl World {
         session.map_or(vec![], |session| session.conversations().map(|row| row.conversation.clone()).collect())
     }
 
-    fn one(&self, device: usize, pick: usize) -> Option<ConversationId> {
+    pub(crate) fn one(&self, device: usize, pick: usize) -> Option<ConversationId> {
         let known = self.known(device);
         known.get(pick.checked_rem(known.len())?).cloned()
     }
@@ -101,7 +103,13 @@ impl World {
                 text.extend(std::iter::repeat_n('x', bytes));
             }
             let body = Body::text(text).expect("not empty");
-            self.input(device, Input::Do(Act::Compose { conversation: conversation.clone(), client_message_id, body }));
+            // Some answer something that is there, or mention somebody.
+            let reply_to =
+                if self.dice.one_in(6) { self.seen(device, conversation).iter().rev().nth(self.dice.below(8)).copied() } else { None };
+            let mentions =
+                if self.dice.one_in(6) { vec![UserId::new(USERS[self.dice.below(USERS.len())]).expect("a user")] } else { vec![] };
+            let draft = Draft::Message { body, reply_to: reply_to.map(|position| position.seq), mentions };
+            self.input(device, Input::Do(Act::Compose { conversation: conversation.clone(), client_message_id, draft }));
         }
     }
 

@@ -52,12 +52,13 @@ pub(crate) struct Phone {
 
 impl Phone {
     pub(crate) fn new(user: UserId, id: DeviceId, token: Token, blind: bool) -> Self {
+        let disk = Disk::new(user.clone());
         Self {
             user,
             id,
             session: None,
             life: 0,
-            disk: Disk::default(),
+            disk,
             state: ConnectionState::Connecting,
             token,
             failed: BTreeSet::new(),

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use chatlane_chat::log::Entry;
-use chatlane_chat::ports::{Change, Creation, Failure, Put};
+use chatlane_chat::ports::{Amendment, Change, Creation, Failure, Put};
 use chatlane_chat::testing::desk::{AtDesk, Outcome, Waiting, lock};
 use chatlane_chat::testing::memory::Memory;
 use chatlane_chat::workers::task::Task;
-use chatlane_protocol::{ConnectionId, ConversationId, UnixMillis, UserId};
+use chatlane_protocol::{ConnectionId, ConversationId, Seq, UnixMillis, UserId};
 
 use super::World;
 use super::transaction::Place;
@@ -36,6 +36,15 @@ pub(crate) fn what(call: &Call) -> String {
 pub(crate) fn reads_settled(call: &Call) -> Vec<(&ConversationId, Place)> {
     let users: Vec<UserId> = match call.method {
         "member_consistent" => call.argument::<UserId>().into_iter().cloned().collect(),
+        // In which order does not matter: the call has one conversation, and one seq.
+        "entry_consistent" | "reacted" => {
+            let (Some(conversation), Some(seq)) = (call.argument(), call.argument::<Seq>()) else { return vec![] };
+            let places = match call.argument::<UserId>() {
+                None => vec![Place::Entry(*seq)],
+                Some(user) => vec![Place::Reactions(*seq), Place::Own(*seq, user.clone())],
+            };
+            return places.into_iter().map(|place| (conversation, place)).collect();
+        }
         "memberships" => call.argument().cloned().unwrap_or_default(),
         "descriptions" => {
             let conversations = call.argument::<Vec<ConversationId>>().into_iter().flatten();
@@ -50,6 +59,7 @@ pub(crate) fn reads_settled(call: &Call) -> Vec<(&ConversationId, Place)> {
 /// The conversation whose transactions have to be over before the call is answered: it is one of them.
 pub(crate) fn ends(call: &Call) -> Option<&ConversationId> {
     let entry = call.argument::<Creation>().map(|creation| &creation.entry).or_else(|| Some(&call.argument::<Change>()?.entry));
+    let entry = entry.or_else(|| Some(&call.argument::<Amendment>()?.entry));
     entry.map(|entry| &entry.conversation)
 }
 
@@ -63,6 +73,7 @@ impl World {
         const COMPLETE: &str = "the call has its arguments";
         Some(match call.method {
             "create" => Box::new(self.create(call.argument().expect(COMPLETE))),
+            "amend" => Box::new(self.amend(call.argument().expect(COMPLETE))),
             "change" => Box::new(self.change(call.argument().expect(COMPLETE))),
             "put" if self.is_contended(call.argument().expect(COMPLETE)) => Box::new(Ok::<_, Failure>(Put::Contended)),
             "put" => {

@@ -2,13 +2,17 @@
 //! reads may see some of its items before others (`DynamoDB` developer guide, "Isolation levels and conflict resolution"). As long as it is
 //! not over, who writes one of its items meets a conflict.
 
+use std::collections::BTreeSet;
+
+use chatlane_chat::log::reactions::Reactions;
 use chatlane_chat::log::{Entry, Head};
 use chatlane_chat::ports::{
-    Change, Created, Creation, Creations as _, Description, Failure, InboxRow, Joining, Member, Put, RowChange, Span,
+    Amendment, Amendments as _, Amends, Change, Created, Creation, Creations as _, Description, Failure, InboxRow, Joining, Member, Put,
+    RowChange, Span,
 };
 use chatlane_chat::testing::memory::State;
 use chatlane_chat::testing::ready::block_on;
-use chatlane_protocol::{ConversationId, Position, Seq, UserId};
+use chatlane_protocol::{ConversationId, Position, ReactionKey, Seq, UserId};
 
 use super::{Event, World};
 use crate::fault::Fault;
@@ -23,6 +27,9 @@ pub(crate) enum Place {
     Member(UserId),
     Inbox(UserId),
     Left(UserId),
+    /// Beside the message in this slot: all, and a user's own.
+    Reactions(Seq),
+    Own(Seq, UserId),
 }
 
 /// What is, or is to be, in a place.
@@ -34,6 +41,8 @@ pub(crate) enum Item {
     Member(Option<Member>),
     Inbox(Option<InboxRow>),
     Left(Option<Vec<Span>>),
+    Reactions(Option<Reactions>),
+    Own(Option<BTreeSet<ReactionKey>>),
 }
 
 /// A transaction of which some items are to be seen yet.
@@ -44,7 +53,7 @@ pub(crate) struct Half {
     unseen: Vec<(Place, Item)>,
 }
 
-/// What a change has written over.
+/// What a change of a group, or of a message, has written over.
 #[derive(Debug)]
 pub(crate) struct Undo {
     conversation: ConversationId,
@@ -58,7 +67,13 @@ impl Undo {
     pub(crate) fn undo(&self, state: &mut State) -> bool {
         let is_lost = !super::watch::is_there(state, &self.conversation, self.position);
         if is_lost {
-            for (place, item) in self.before.iter().filter(|(place, _)| !matches!(place, Place::Entry(_))) {
+            // An entry that the change has changed, and that is not lost itself.
+            let is_left = |place: &Place, item: &Item| match (place, item) {
+                (Place::Entry(_), Item::Entry(Some(was))) => super::watch::is_there(state, &self.conversation, was.position),
+                (place, _) => !matches!(place, Place::Entry(_)),
+            };
+            let before: Vec<&(Place, Item)> = self.before.iter().filter(|(place, item)| is_left(place, item)).collect();
+            for (place, item) in before {
                 let now = get(state, &self.conversation, place);
                 let mut item = item.clone();
                 if let (Item::Inbox(Some(row)), Item::Inbox(Some(now))) = (&mut item, now) {
@@ -81,6 +96,8 @@ fn get(state: &State, conversation: &ConversationId, place: &Place) -> Item {
         Place::Member(user) => Item::Member(state.members.get(&key(user)).cloned()),
         Place::Inbox(user) => Item::Inbox(state.inboxes.get(user).and_then(|rows| rows.get(conversation)).cloned()),
         Place::Left(user) => Item::Left(state.left.get(&key(user)).cloned()),
+        Place::Reactions(target) => Item::Reactions(state.reactions.get(&(conversation.clone(), *target)).cloned()),
+        Place::Own(target, user) => Item::Own(state.own_reactions.get(&(conversation.clone(), *target, user.clone())).cloned()),
     }
 }
 
@@ -108,6 +125,12 @@ fn set(state: &mut State, conversation: &ConversationId, place: &Place, item: It
         (Place::Inbox(user), _) => drop(state.inboxes.get_mut(user).and_then(|rows| rows.remove(conversation))),
         (Place::Left(user), Item::Left(Some(spans))) => drop(state.left.insert(key(user), spans)),
         (Place::Left(user), _) => drop(state.left.remove(&key(user))),
+        (Place::Reactions(target), Item::Reactions(Some(all))) => drop(state.reactions.insert((conversation.clone(), *target), all)),
+        (Place::Reactions(target), _) => drop(state.reactions.remove(&(conversation.clone(), *target))),
+        (Place::Own(target, user), Item::Own(Some(own))) => {
+            state.own_reactions.insert((conversation.clone(), *target, user.clone()), own);
+        }
+        (Place::Own(target, user), _) => drop(state.own_reactions.remove(&(conversation.clone(), *target, user.clone()))),
     }
 }
 
@@ -148,6 +171,32 @@ impl World {
         }
         let before = self.items(conversation, &places);
         let put = block_on(self.memory.change(change))?;
+        if put == Put::Stored {
+            self.undo.push(Undo { conversation: conversation.clone(), position: entry.position, before: before.clone() });
+            self.keep(entry);
+            self.show_by_and_by(conversation, before);
+        }
+        Ok(put)
+    }
+
+    /// The transaction that changes a message.
+    pub(crate) fn amend(&mut self, amendment: &Amendment) -> Result<Put, Failure> {
+        let Amendment { entry, amends } = amendment;
+        let conversation = &entry.conversation;
+        let mut places = vec![Place::Entry(entry.position.seq)];
+        match amends {
+            Amends::Edit { was, .. } => places.push(Place::Entry(was.position.seq)),
+            Amends::Deletion { was, edits } => {
+                places.extend([was.position.seq].iter().chain(edits).map(|seq| Place::Entry(*seq)));
+                places.push(Place::Reactions(was.position.seq));
+            }
+            Amends::Reaction { target, .. } => places.extend([Place::Reactions(*target), Place::Own(*target, entry.sender.clone())]),
+        }
+        if places.iter().any(|place| self.conflicts(conversation, place)) {
+            return Ok(Put::Contended);
+        }
+        let before = self.items(conversation, &places);
+        let put = block_on(self.memory.amend(amendment))?;
         if put == Put::Stored {
             self.undo.push(Undo { conversation: conversation.clone(), position: entry.position, before: before.clone() });
             self.keep(entry);

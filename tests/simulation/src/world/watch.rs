@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chatlane_chat::testing::memory::State;
-use chatlane_protocol::frames::{Limits, SyncOutcome};
-use chatlane_protocol::{ClientMessageId, ConversationId, Entry, ErrorCode, Outcome, Position, Request, ServerFrame, UserId};
-use chatlane_session::SocketId;
+use chatlane_protocol::frames::{ChangeOutcome, Limits, SyncOutcome};
+use chatlane_protocol::request::{Delete, Edit, React};
+use chatlane_protocol::{
+    ClientMessageId, ConversationId, Entry, EntryKind, ErrorCode, Outcome, Position, Request, Seq, ServerFrame, UserId,
+};
+use chatlane_session::{SocketId, target as fold_target};
 
 /// An entry that was once stored.
 #[derive(Debug)]
@@ -27,6 +30,43 @@ impl Ever {
 
     pub(crate) fn get(&self, conversation: &ConversationId, position: Position) -> Option<&Kept> {
         self.0.get(conversation)?.get(&position)
+    }
+
+    /// Whether this is what somebody may be told of an entry that was once stored: as it was then, as edits and a deletion have made it since,
+    /// or hidden. Who may be told what, and what stands beside it, is the checker's to judge.
+    pub(crate) fn tells(&self, conversation: &ConversationId, told: &Entry) -> bool {
+        let Some(Kept { entry, .. }) = self.get(conversation, told.position) else { return false };
+        let seq = told.position.seq;
+        let done = |by: &dyn Fn(&Entry) -> bool| self.0[conversation].values().any(|kept| by(&kept.entry));
+        let same = (&told.sender, &told.client_message_id, told.time_ms, told.count)
+            == (&entry.sender, &entry.client_message_id, entry.time_ms, entry.count);
+        same && match (&told.kind, &entry.kind) {
+            (EntryKind::Message(now), EntryKind::Message(was)) => {
+                let edit = |by: &Entry| {
+                    Some(by.position.seq) == now.edited
+                        && matches!(&by.kind, EntryKind::Edit { target, body: Some(body) } if *target == seq && *body == now.body)
+                };
+                let says = if now.edited.is_some() { done(&edit) } else { now.body == was.body };
+                says && now.mentions == was.mentions && (now.reply_to.is_none() || now.reply_to == was.reply_to)
+            }
+            (EntryKind::Deleted, EntryKind::Message(_)) => done(&|by| matches!(by.kind, EntryKind::Deletion { target } if target == seq)),
+            (EntryKind::Edit { target, body: None }, EntryKind::Edit { target: of, .. }) => target == of,
+            (EntryKind::Hidden, kind) => matches!(kind, EntryKind::Message(_)) || fold_target(entry).is_some(),
+            (now, was) => now == was,
+        }
+    }
+
+    /// Whether a message was deleted, at some time.
+    pub(crate) fn has_deleted(&self, conversation: &ConversationId, message: Seq) -> bool {
+        let all = self.0.get(conversation).into_iter().flat_map(BTreeMap::values);
+        all.filter_map(|kept| if let EntryKind::Deletion { target } = kept.entry.kind { Some(target) } else { None })
+            .any(|of| of == message)
+    }
+
+    /// Whether all entries of a direct conversation but the first were messages.
+    pub(crate) fn has_messages_only(&self, conversation: &ConversationId) -> bool {
+        let mut all = self.0.get(conversation).into_iter().flat_map(BTreeMap::values);
+        all.all(|kept| matches!(kept.entry.kind, EntryKind::Created { .. } | EntryKind::Message(_)))
     }
 
     /// When an entry was stored.
@@ -52,6 +92,8 @@ pub(crate) struct Watch {
     pub(crate) looked_ms: BTreeMap<ConversationId, u64>,
     /// When the first attempt of a message was made that was refused for good.
     pub(crate) refused_ms: BTreeMap<ClientMessageId, u64>,
+    /// Changes of which the server has said that all is so already.
+    pub(crate) unchanged: BTreeSet<ClientMessageId>,
     /// In which second how many.
     pub(crate) outputs: (u64, u32),
 }
@@ -65,10 +107,11 @@ impl Watch {
                 return;
             }
             ServerFrame::Send(answer) => &answer.id,
+            ServerFrame::Edit(answer) | ServerFrame::Delete(answer) | ServerFrame::React(answer) => &answer.id,
             ServerFrame::Sync(answer) => &answer.id,
             ServerFrame::Probe(answer) if answer.done => &answer.id,
             // Where there is no log there is nothing to be found.
-            ServerFrame::Error(error) if error.refusal.code == ErrorCode::NotFound => {
+            ServerFrame::Error(error) if is_for_good(error.refusal.code) => {
                 let Some(id) = &error.id else { return };
                 id
             }
@@ -78,8 +121,7 @@ impl Watch {
         match (frame, request) {
             (ServerFrame::Send(answer), _) => {
                 for result in &answer.results {
-                    let for_good = |code| matches!(code, ErrorCode::TooLarge | ErrorCode::NotFound | ErrorCode::Forbidden);
-                    if matches!(&result.outcome, Outcome::Refused(refusal) if for_good(refusal.code)) {
+                    if matches!(&result.outcome, Outcome::Refused(refusal) if is_for_good(refusal.code)) {
                         self.refused_ms.entry(result.client_message_id.clone()).or_insert(*asked_ms);
                     }
                 }
@@ -90,12 +132,40 @@ impl Watch {
                     raise(&mut self.looked_ms, &page.conversation, *asked_ms);
                 }
             }
+            (
+                frame,
+                Request::Edit(Edit { client_message_id, .. })
+                | Request::Delete(Delete { client_message_id, .. })
+                | Request::React(React { client_message_id, .. }),
+            ) => match frame {
+                ServerFrame::Error(_) => drop(self.refused_ms.entry(client_message_id.clone()).or_insert(*asked_ms)),
+                ServerFrame::Edit(answer) | ServerFrame::Delete(answer) | ServerFrame::React(answer)
+                    if answer.outcome == ChangeOutcome::Unchanged =>
+                {
+                    self.unchanged.insert(client_message_id.clone());
+                }
+                _ => {}
+            },
+            (ServerFrame::Error(error), Request::Probe(_)) if error.refusal.code != ErrorCode::NotFound => {}
             (_, Request::Probe(probe)) => {
                 raise(&mut self.looked_ms, &probe.conversation, *asked_ms);
             }
             _ => {}
         }
     }
+}
+
+/// Whether a message, or a change of one, that is refused so is not stored by that attempt, nor by a repetition.
+const fn is_for_good(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::TooLarge
+            | ErrorCode::NotFound
+            | ErrorCode::Forbidden
+            | ErrorCode::NoMessage
+            | ErrorCode::NotEditable
+            | ErrorCode::ReactionsFull
+    )
 }
 
 /// An answer to an earlier question may come later.

@@ -5,12 +5,13 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chatlane_chat::log::admission::{Bucket, RECENT};
 use chatlane_chat::log::hash::BodyHash;
 use chatlane_chat::log::{
-    ChangeEntry, CreatedEntry, Entry, Facts, GroupCreatedEntry, Head, Kept, Kind, LaterEntry, MessageEntry, Policy, Role, SizeClass,
+    AmendmentEntry, ChangeEntry, CreatedEntry, Entry, Facts, GroupCreatedEntry, Head, Kept, Kind, LaterEntry, MessageEntry, Policy, Role,
+    SizeClass,
 };
 use chatlane_chat::ports::{Connection, InboxRow, Member, ReadCursor};
 use chatlane_protocol::{
-    Body, ClientMessageId, ConnectionId, Content, ConversationId, DeviceId, GroupMarks, GroupSettings, History, Metadata, Position, Seq,
-    Title, UnixMillis, UserId,
+    Body, ClientMessageId, ConnectionId, Content, ConversationId, DeviceId, GroupMarks, GroupSettings, History, Metadata, Position, Prefs,
+    Reacting, ReactionChange, ReactionKey, Seq, Title, UnixMillis, UserId,
 };
 use proptest::collection::{btree_map, hash_map, vec};
 use proptest::option;
@@ -93,13 +94,40 @@ fn facts() -> impl Strategy<Value = Facts> {
     )
 }
 
-fn kind() -> BoxedStrategy<Kind> {
+fn body() -> impl Strategy<Value = Body> {
     let content = prop_oneof!["\\PC{1,20}".prop_map(Content::Text), vec(any::<u8>(), 1..20).prop_map(Content::Data)];
-    let body = ("[a-z]{1,8}/[a-z]{1,8}", content).prop_map(|(content_type, content)| Body::new(content_type, content).unwrap());
+    ("[a-z]{1,8}/[a-z]{1,8}", content).prop_map(|(content_type, content)| Body::new(content_type, content).unwrap())
+}
+
+/// A message, plain or with more to tell.
+fn message() -> BoxedStrategy<MessageEntry> {
+    let hash = any::<(Option<[u8; BodyHash::KEY_ID_BYTES]>, [u8; BodyHash::BYTES])>().prop_map(|(key, hash)| BodyHash { key, hash });
+    let more = (option::of(seq()), vec(user(), 0..3), vec(seq(), 0..3));
+    (body(), hash, option::of(more))
+        .prop_map(|(body, hash, more)| {
+            let (reply_to, mentions, edits) = more.unwrap_or_default();
+            MessageEntry { body, hash, reply_to, mentions, edits }
+        })
+        .boxed()
+}
+
+fn amendment() -> BoxedStrategy<AmendmentEntry> {
+    let key = "[a-z👍]{1,8}".prop_map(|key| ReactionKey::new(key).unwrap());
+    let change = prop_oneof![Just(ReactionChange::Add), Just(ReactionChange::Remove)];
+    prop_oneof![
+        (seq(), option::of(body())).prop_map(|(target, body)| AmendmentEntry::Edit { target, body }),
+        seq().prop_map(|target| AmendmentEntry::Deletion { target }),
+        (seq(), key, change).prop_map(|(target, key, change)| AmendmentEntry::Reaction(Reacting { target, key, change })),
+    ]
+    .boxed()
+}
+
+fn kind() -> BoxedStrategy<Kind> {
     prop_oneof![
         vec(user(), 0..4).prop_map(|members| Kind::Created(CreatedEntry { members })),
-        (body, any::<(Option<[u8; BodyHash::KEY_ID_BYTES]>, [u8; BodyHash::BYTES])>())
-            .prop_map(|(body, (key, hash))| Kind::Message(MessageEntry { body, hash: BodyHash { key, hash } })),
+        message().prop_map(Kind::Message),
+        amendment().prop_map(Kind::Amendment),
+        Just(Kind::Deleted),
         (vec(user(), 0..4), settings()).prop_map(|(members, settings)| Kind::GroupCreated(GroupCreatedEntry { members, settings })),
         change().prop_map(Kind::Change),
         option::of("\\PC{0,20}").prop_map(|wire| Kind::Later(LaterEntry { kind: "later".to_owned(), wire })),
@@ -198,12 +226,37 @@ pub fn member() -> impl Strategy<Value = Member> {
     (user(), role(), seq(), seq()).prop_map(|(user, role, visible_from, version)| Member { user, role, visible_from, version })
 }
 
+fn prefs() -> BoxedStrategy<Prefs> {
+    (any::<(u64, bool, bool, bool, bool)>(), option::of(time()))
+        .prop_map(|((version, mentions, pinned, archived, unread), muted_until_ms)| Prefs {
+            version,
+            muted_until_ms,
+            mentions,
+            pinned,
+            archived,
+            unread,
+        })
+        .boxed()
+}
+
 pub fn row() -> impl Strategy<Value = InboxRow> {
     let read = (position(), any::<u64>()).prop_map(|(position, count)| ReadCursor { position, count });
     let read = prop_oneof![Just(ReadCursor::NONE), read];
-    (conversation(), option::of(user()), member(), read, btree_map(device(), position(), 0..3)).prop_map(
-        |(conversation, with, member, read, delivered)| InboxRow { read, delivered, ..InboxRow::new(conversation, with, &member) },
+    (
+        conversation(),
+        option::of(user()),
+        member(),
+        (read, option::of(position()), prefs(), option::of(seq())),
+        btree_map(device(), position(), 0..3),
     )
+        .prop_map(|(conversation, with, member, (read, shown, prefs, mentioned), delivered)| InboxRow {
+            read,
+            shown,
+            prefs,
+            mentioned,
+            delivered,
+            ..InboxRow::new(conversation, with, &member)
+        })
 }
 
 pub fn session() -> impl Strategy<Value = Connection> {

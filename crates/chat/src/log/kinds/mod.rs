@@ -1,6 +1,7 @@
 //! What an entry is: a file for each kind says how it changes the facts, and how it looks on the wire. How it is
 //! stored is for the backend to say.
 
+pub mod amendment;
 pub mod change;
 pub mod created;
 pub mod message;
@@ -9,6 +10,7 @@ use chatlane_protocol::frames::encode;
 use chatlane_protocol::{EntryKind, UserId};
 use serde_json::{Map, Value};
 
+pub use amendment::AmendmentEntry;
 pub use change::ChangeEntry;
 pub use created::{CreatedEntry, GroupCreatedEntry, direct_conversation, group_conversation};
 pub use message::MessageEntry;
@@ -22,6 +24,10 @@ pub enum Kind {
     GroupCreated(GroupCreatedEntry),
     /// A message.
     Message(MessageEntry),
+    /// A message that was deleted: place, sender, id and facts are left.
+    Deleted,
+    /// What was done to a message.
+    Amendment(AmendmentEntry),
     /// A change of a group.
     Change(ChangeEntry),
     /// Of a later version of this code, met after a roll-back; or one of which a part is missing. It keeps its place, its id and its facts.
@@ -55,7 +61,11 @@ impl Kind {
             EntryKind::Role { user, role } => Self::Change(ChangeEntry::Role { user, role }),
             EntryKind::Settings { settings } => Self::Change(ChangeEntry::Settings(settings)),
             EntryKind::Closed => Self::Change(ChangeEntry::Closed),
-            EntryKind::Created { .. } | EntryKind::Message { .. } | EntryKind::Unknown => return None,
+            EntryKind::Deleted => Self::Deleted,
+            EntryKind::Edit { target, body } => Self::Amendment(AmendmentEntry::Edit { target, body }),
+            EntryKind::Deletion { target } => Self::Amendment(AmendmentEntry::Deletion { target }),
+            EntryKind::Reaction(reacting) => Self::Amendment(AmendmentEntry::Reaction(reacting)),
+            EntryKind::Created { .. } | EntryKind::Message(_) | EntryKind::Hidden | EntryKind::Unknown => return None,
         })
     }
 
@@ -67,7 +77,7 @@ impl Kind {
                 ChangeEntry::Added(_) | ChangeEntry::Removed(_) | ChangeEntry::Left { .. } => true,
                 ChangeEntry::Role { .. } | ChangeEntry::Settings(_) | ChangeEntry::Closed => false,
             },
-            Self::Message(_) | Self::Later(_) => false,
+            Self::Message(_) | Self::Deleted | Self::Amendment(_) | Self::Later(_) => false,
         }
     }
 
@@ -81,6 +91,8 @@ impl Kind {
             | Self::Created(_)
             | Self::GroupCreated(_)
             | Self::Message(_)
+            | Self::Deleted
+            | Self::Amendment(_)
             | Self::Later(_) => &[],
         }
     }
@@ -90,7 +102,7 @@ impl Kind {
         match self {
             Self::Created(created) => created.stored_bytes(),
             Self::Message(message) => message.stored_bytes(),
-            Self::GroupCreated(_) | Self::Change(_) => encode(&self.to_wire()).len(),
+            Self::GroupCreated(_) | Self::Deleted | Self::Amendment(_) | Self::Change(_) => encode(&self.to_wire()).len(),
             Self::Later(later) => later.wire.as_ref().map_or(0, String::len),
         }
     }
@@ -101,6 +113,8 @@ impl Kind {
             Self::Created(created) => created.to_wire(),
             Self::GroupCreated(created) => created.to_wire(),
             Self::Message(message) => message.to_wire(),
+            Self::Deleted => EntryKind::Deleted,
+            Self::Amendment(amendment) => amendment.to_wire(),
             Self::Change(change) => change.to_wire(),
             Self::Later(_) => EntryKind::Unknown, // and what its writer said
         }

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use super::creation::inbox;
 use super::{ALL, Backend, create, fresh_conversation, fresh_user};
 use crate::log::{ChangeEntry, Entry, Kind, Role};
-use crate::ports::{Advance, Change, Created, Joining, Member, Membership, Put, ReadCursor, RowChange, Span};
+use crate::ports::{Advance, Change, Created, Joining, Member, Membership, Put, ReadCursor, RowChange, Shown, Span};
 use crate::testing::builders::{creation, description, device, entry, joining, member, position, seq};
 
 /// Tries again while other transactions are in the way.
@@ -87,7 +87,12 @@ pub async fn a_member_comes_goes_and_comes_again<B: Backend>(store: &B) {
 /// Role and version, in both rows; the cursors stay where they are.
 pub async fn a_role_changes_in_both_rows_and_leaves_the_cursors<B: Backend>(store: &B) {
     let (conversation, [alice, bob, _]) = scene(store).await;
-    let to = Advance { delivered: Some(position(1)), read: Some(ReadCursor { position: position(1), count: 0 }), dropped: vec![] };
+    let to = Advance {
+        delivered: Some(position(1)),
+        read: Some(ReadCursor { position: position(1), count: 0 }),
+        dropped: vec![],
+        shown: Shown::Follows,
+    };
     let before = store.advance(&bob, &conversation, device(1), to).await.unwrap().unwrap().after;
     let promoted = Member { role: Role::Admin, version: seq(2), ..member(&bob) };
     let rows = vec![RowChange::Role { member: promoted.clone(), was: seq(1) }];

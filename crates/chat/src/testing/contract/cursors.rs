@@ -1,11 +1,11 @@
 //! Inboxes: C1, they only move forward.
 
-use chatlane_protocol::{ConversationId, DeviceId, Position, Seq, UserId};
+use chatlane_protocol::{ConversationId, DeviceId, Position, Prefs, PrefsChange, Seq, UnixMillis, UserId};
 use futures_util::future::join_all;
 
 use super::creation::{create, create_one};
 use super::{Backend, fresh_conversation, fresh_user};
-use crate::ports::{Advance, Advanced, Created, InboxRow, Member, ReadCursor};
+use crate::ports::{Advance, Advanced, Created, InboxRow, Member, ReadCursor, Shown};
 use crate::testing::builders::{creation, device, joining, member, place, position, seq};
 
 /// A new conversation of two new users, the first of whom sees nothing before entry 3; and the row of that one.
@@ -33,7 +33,7 @@ fn delivered_only(delivered: Position) -> Advance {
 }
 
 const fn to_both(delivered: Position, read: ReadCursor) -> Advance {
-    Advance { delivered: Some(delivered), read: Some(read), dropped: vec![] }
+    Advance { delivered: Some(delivered), read: Some(read), dropped: vec![], shown: Shown::Follows }
 }
 
 /// This row with device 1 and the user at these places.
@@ -84,7 +84,7 @@ pub async fn each_cursor_moves_on_its_own<B: Backend>(store: &B) {
         (8, None, (8, Some(7))),
     ] {
         let cursor = |number: Option<u64>| number.map(|number| read(position(number), number - 1));
-        let to = Advance { delivered: Some(position(delivered)), read: cursor(read_to), dropped: vec![] };
+        let to = Advance { delivered: Some(position(delivered)), read: cursor(read_to), dropped: vec![], shown: Shown::Follows };
         let after = moved(&new, position(after.0), cursor(after.1).unwrap_or(ReadCursor::NONE));
         let advanced = store.advance(&alice, &new.conversation, device(1), to.clone()).await.unwrap();
         assert_eq!(advanced, Some(Advanced { before, after: after.clone() }), "{to:?}");
@@ -183,7 +183,7 @@ pub async fn a_cursor_of_no_member_is_not_moved_and_no_row_is_made<B: Backend>(s
     let (known, unknown, stranger) = (create_one(store).await, fresh_conversation(), fresh_user());
     for conversation in [&known, &unknown] {
         for read in [None, Some(read(position(1), 0))] {
-            let to = Advance { delivered: Some(position(1)), read, dropped: vec![] };
+            let to = Advance { delivered: Some(position(1)), read, dropped: vec![], shown: Shown::Follows };
             assert_eq!(store.advance(&stranger, conversation, device(1), to).await.unwrap(), None);
         }
         assert_eq!(row(store, &stranger, conversation).await, None);
@@ -217,4 +217,62 @@ pub async fn more_than_a_hundred_rows_come_in_the_order_asked<B: Backend>(store:
     expected.reverse();
     assert_eq!(store.inbox_rows(&alice, &asked).await.unwrap(), expected);
     assert_eq!(store.inbox_rows(&alice, &[]).await.unwrap(), []);
+}
+
+/// Each change sets what it names, and the version rises.
+pub async fn preferences_are_set_field_by_field_and_make_no_row<B: Backend>(store: &B) {
+    let (alice, new) = create_row(store).await;
+    let lane = &new.conversation;
+    let until = crate::testing::builders::start();
+    let pinned = PrefsChange { pinned: Some(true), unread: Some(true), ..PrefsChange::default() };
+    let muted = PrefsChange { muted_until_ms: Some(until), mentions: Some(true), archived: Some(true), ..PrefsChange::default() };
+    let off = PrefsChange { muted_until_ms: Some(UnixMillis::ZERO), unread: Some(false), archived: Some(false), ..PrefsChange::default() };
+    let first = Prefs { version: 1, pinned: true, unread: true, ..Prefs::default() };
+    let second = Prefs { version: 2, muted_until_ms: Some(until), mentions: true, archived: true, ..first };
+    let third = Prefs { version: 3, mentions: true, pinned: true, ..Prefs::default() };
+    for (change, expected) in [(pinned, first), (muted, second), (off, third)] {
+        assert_eq!(store.prefer(&alice, lane, change).await.unwrap(), Some(expected));
+        assert_eq!(row(store, &alice, lane).await, Some(InboxRow { prefs: expected, ..new.clone() }));
+    }
+    let mallory = fresh_user();
+    assert_eq!(store.prefer(&mallory, lane, pinned).await.unwrap(), None);
+    assert_eq!(row(store, &mallory, lane).await, None);
+}
+
+/// Deliveries are repeated, and overtake each other.
+pub async fn a_mention_is_noted_if_it_is_the_last_and_makes_no_row<B: Backend>(store: &B) {
+    let (alice, new) = create_row(store).await;
+    let lane = &new.conversation;
+    for (at, noted) in [(5, 5), (5, 5), (4, 5), (10, 10)] {
+        store.mention(&alice, lane, seq(at)).await.unwrap();
+        assert_eq!(row(store, &alice, lane).await, Some(InboxRow { mentioned: Some(seq(noted)), ..new.clone() }));
+    }
+    let mallory = fresh_user();
+    store.mention(&mallory, lane, seq(5)).await.unwrap();
+    assert_eq!(row(store, &mallory, lane).await, None);
+}
+
+/// The first freezes it; from then on it moves by itself.
+// holds: C1
+pub async fn a_read_in_private_leaves_what_others_are_told<B: Backend>(store: &B) {
+    let (alice, new) = create_row(store).await;
+    let step = async |to: u64, shown: Shown| {
+        let to = Advance { read: Some(read(position(to), to - 1)), shown, ..Advance::default() };
+        let after = store.advance(&alice, &new.conversation, device(1), to).await.unwrap().unwrap().after;
+        assert_eq!(row(store, &alice, &new.conversation).await, Some(after.clone()));
+        (after.read.position.seq.get(), after.shown.map(|shown| shown.seq.get()))
+    };
+    assert_eq!(step(3, Shown::Follows).await, (3, None));
+    assert_eq!(step(5, Shown::Stays(position(3))).await, (5, Some(3)));
+    assert_eq!(step(7, Shown::Stays(position(5))).await, (7, Some(3)));
+    assert_eq!(step(6, Shown::Stays(position(7))).await, (7, Some(3)));
+    assert_eq!(step(4, Shown::To(position(4))).await, (7, Some(4)));
+    assert_eq!(step(8, Shown::To(position(8))).await, (8, Some(8)));
+    assert_eq!(step(8, Shown::To(position(8))).await, (8, Some(8)));
+    // Others read the rows of several, in the order asked.
+    let [bob, mallory] = [new.with.clone().expect("a direct conversation"), fresh_user()];
+    let rows = store.rows_of(&new.conversation, &[bob.clone(), mallory, alice.clone()]).await.unwrap();
+    let told: Vec<_> = rows.iter().map(|row| row.as_ref().map(|row| row.told_to_others(alice.clone()).read)).collect();
+    assert_eq!(told, [Some(Position::ZERO), None, Some(position(8))]);
+    assert_eq!(store.rows_of(&fresh_conversation(), std::slice::from_ref(&bob)).await.unwrap(), [None]);
 }

@@ -26,7 +26,13 @@ fn odd_entries() -> Vec<Entry> {
     let body = |content| Body::new("~".repeat(limits::CONTENT_TYPE_BYTES_MAX), content).unwrap();
     let message = |content, byte| {
         let key = (byte != 0).then_some([byte; BodyHash::KEY_ID_BYTES]); // hashes of before had none
-        Kind::Message(MessageEntry { body: body(content), hash: BodyHash { key, hash: [byte; BodyHash::BYTES] } })
+        Kind::Message(MessageEntry {
+            body: body(content),
+            hash: BodyHash { key, hash: [byte; BodyHash::BYTES] },
+            reply_to: None,
+            mentions: vec![],
+            edits: vec![],
+        })
     };
     let many = (0..40).map(|n| user(&format!("{n:02}{}", "ü".repeat(63)))).collect();
     vec![

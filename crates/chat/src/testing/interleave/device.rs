@@ -8,10 +8,10 @@ use chatlane_protocol::{Body, ClientMessageId, ConversationId, ErrorCode, Positi
 
 use super::frame::{Answer, Request, Told, Wanted};
 use super::rng::Rng;
+use crate::log::Entry;
 use crate::log::draft::Draft;
-use crate::log::{ChangeEntry, Entry};
 use crate::requests::caller::Caller;
-use crate::requests::manage::Asked;
+use crate::requests::change::Asked;
 
 pub(super) type Log = BTreeMap<Seq, Entry>;
 
@@ -96,10 +96,10 @@ impl Device {
         rng: &mut Rng,
         log: &Log,
         number: &mut u32,
-        change: Option<ChangeEntry>,
+        wish: Option<Wanted>,
     ) -> impl Iterator<Item = &ClientMessageId> {
-        let drafts = if change.is_some() || rng.one_in(2) { 1 } else { rng.between(1, 4) };
-        let wanted = change.map_or(Wanted::Message, Wanted::Change);
+        let drafts = if wish.is_some() || rng.one_in(2) { 1 } else { rng.between(1, 4) };
+        let wanted = wish.unwrap_or(Wanted::Message);
         for _ in 0..drafts {
             *number += 1;
             if rng.one_in(2) {
@@ -168,14 +168,21 @@ impl Device {
         self.attempts_left = self.attempts_left.saturating_sub(1);
         self.awaited += 1;
         let (id, conversation) = (RequestId::new("r").expect("this is a request id"), conversation.clone());
-        if let [Pending { id: client_message_id, anchor, wanted: Wanted::Change(change), .. }] = &self.pending[..] {
-            let draft = Draft { client_message_id: client_message_id.clone(), anchor: *anchor, kind: change.clone() };
-            return Request::Change(Asked { id, conversation, draft });
+        match &self.pending[..] {
+            [Pending { id: client_message_id, anchor, wanted: Wanted::Change(change), .. }] => {
+                let draft = Draft { client_message_id: client_message_id.clone(), anchor: *anchor, kind: change.clone() };
+                return Request::Change(Asked { id, conversation, draft });
+            }
+            [Pending { id: client_message_id, anchor, wanted: Wanted::Amendment(amendment), .. }] => {
+                let draft = Draft { client_message_id: client_message_id.clone(), anchor: *anchor, kind: amendment.clone() };
+                return Request::Amendment(Asked { id, conversation, draft });
+            }
+            _ => {}
         }
         let left = self.pending.iter().position(|pending| !pending.sent).unwrap_or(0);
         let from = if rng.one_in(3) { left } else { 0 };
         let body = Body::text("x").expect("this is a body");
-        let message = |pending: &Pending| NewMessage { client_message_id: pending.id.clone(), anchor: pending.anchor, body: body.clone() };
+        let message = |pending: &Pending| NewMessage::new(pending.id.clone(), pending.anchor, body.clone());
         Request::Messages(SendMessages { id, conversation, messages: self.pending[from..].iter().map(message).collect() })
     }
 

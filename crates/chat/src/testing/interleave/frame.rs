@@ -4,11 +4,12 @@ use chatlane_protocol::frames::{ChangeOutcome, Stored};
 use chatlane_protocol::request::SendMessages;
 use chatlane_protocol::{ClientMessageId, ErrorCode, Outcome, Position, Refusal};
 
-use crate::log::ChangeEntry;
-use crate::ports::{Clock, Creations, Failure, FanOutQueue, Heads, Memberships, MessageLog};
+use crate::log::draft::Drafted;
+use crate::log::{AmendmentEntry, ChangeEntry};
+use crate::ports::{Amendments, Clock, Creations, Failure, FanOutQueue, Heads, Memberships, MessageLog};
 use crate::refusal::Refused;
 use crate::requests::caller::Caller;
-use crate::requests::manage::{Asked, change};
+use crate::requests::change::{Asked, change};
 use crate::requests::send::send;
 use crate::settings::Settings;
 
@@ -19,6 +20,8 @@ pub(super) enum Wanted {
     Message,
     /// A change of the group.
     Change(ChangeEntry),
+    /// Something that is done to a message.
+    Amendment(AmendmentEntry),
 }
 
 /// A frame.
@@ -27,7 +30,9 @@ pub(super) enum Request {
     /// `send`.
     Messages(SendMessages),
     /// `add`, `remove`, `leave`, `role`, `settings` or `close`.
-    Change(Asked),
+    Change(Asked<ChangeEntry>),
+    /// `edit`, `delete` or `react`.
+    Amendment(Asked<AmendmentEntry>),
 }
 
 impl Request {
@@ -36,6 +41,7 @@ impl Request {
         match self {
             Self::Messages(request) => request.messages.iter_mut().map(|message| &mut message.anchor).collect(),
             Self::Change(asked) => vec![&mut asked.draft.anchor],
+            Self::Amendment(asked) => vec![&mut asked.draft.anchor],
         }
     }
 
@@ -44,6 +50,7 @@ impl Request {
         match self {
             Self::Messages(_) => Wanted::Message,
             Self::Change(asked) => Wanted::Change(asked.draft.kind.clone()),
+            Self::Amendment(asked) => Wanted::Amendment(asked.draft.kind.clone()),
         }
     }
 }
@@ -66,7 +73,13 @@ impl Told {
         match self {
             Self::Unchanged => true,
             Self::Refused(refusal) => match refusal.code {
-                ErrorCode::Forbidden | ErrorCode::NoMember | ErrorCode::LastOwner | ErrorCode::MembersFull => true,
+                ErrorCode::Forbidden
+                | ErrorCode::NoMember
+                | ErrorCode::LastOwner
+                | ErrorCode::MembersFull
+                | ErrorCode::NoMessage
+                | ErrorCode::NotEditable
+                | ErrorCode::ReactionsFull => true,
                 ErrorCode::NotFound => is_change,
                 _ => false,
             },
@@ -81,27 +94,34 @@ pub(super) type Answer = Vec<(ClientMessageId, Told)>;
 /// The answer of the real use case.
 pub(super) async fn answer<P>(ports: &P, settings: &Settings, caller: &Caller, request: &Request) -> Result<Answer, Failure>
 where
-    P: MessageLog + Memberships + Creations + Heads + FanOutQueue + Clock,
+    P: MessageLog + Memberships + Creations + Amendments + Heads + FanOutQueue + Clock,
 {
     match request {
         Request::Messages(request) => {
             let results = send(ports, settings, caller, request).await?.answer.results.into_iter();
             Ok(results.map(|result| (result.client_message_id, told(result.outcome))).collect())
         }
-        Request::Change(asked) => {
-            let told = match change(ports, settings, caller, asked).await {
-                Ok(done) => match done.answer.outcome {
-                    ChangeOutcome::Ok(stored) => Told::Ok(stored),
-                    ChangeOutcome::Duplicate(stored) => Told::Duplicate(stored),
-                    ChangeOutcome::Conflict(stored) => Told::Conflict(stored),
-                    ChangeOutcome::Unchanged => Told::Unchanged,
-                },
-                Err(Refused::Failed(failure)) => return Err(failure),
-                Err(refused) => Told::Refused(refused.to_wire()),
-            };
-            Ok(vec![(asked.draft.client_message_id.clone(), told)])
-        }
+        Request::Change(asked) => one(ports, settings, caller, asked).await,
+        Request::Amendment(asked) => one(ports, settings, caller, asked).await,
     }
+}
+
+async fn one<P, K>(ports: &P, settings: &Settings, caller: &Caller, asked: &Asked<K>) -> Result<Answer, Failure>
+where
+    P: MessageLog + Memberships + Heads + FanOutQueue + Clock,
+    K: Drafted<P>,
+{
+    let told = match change(ports, settings, caller, asked).await {
+        Ok(done) => match done.answer.outcome {
+            ChangeOutcome::Ok(stored) => Told::Ok(stored),
+            ChangeOutcome::Duplicate(stored) => Told::Duplicate(stored),
+            ChangeOutcome::Conflict(stored) => Told::Conflict(stored),
+            ChangeOutcome::Unchanged => Told::Unchanged,
+        },
+        Err(Refused::Failed(failure)) => return Err(failure),
+        Err(refused) => Told::Refused(refused.to_wire()),
+    };
+    Ok(vec![(asked.draft.client_message_id.clone(), told)])
 }
 
 fn told(outcome: Outcome) -> Told {

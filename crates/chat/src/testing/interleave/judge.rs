@@ -68,6 +68,7 @@ struct Posted {
 #[derive(Deserialize)]
 struct PostedEntry {
     position: Position,
+    target: Option<Seq>,
 }
 
 /// A message as its device made it.
@@ -104,6 +105,8 @@ pub(super) struct Judge {
     acknowledged: Vec<(usize, Position)>,
     /// Entries that were posted to those who watch.
     posted: BTreeSet<(ConnectionId, Position)>,
+    /// Entries that such an entry was about, where it was told.
+    told_of: BTreeSet<(ConnectionId, Seq)>,
     /// The epoch of the deployment, once the log was restored.
     restored: Option<u32>,
     /// Who was removed, and by which entry.
@@ -116,9 +119,10 @@ pub(super) struct Judge {
 impl Judge {
     pub(super) fn new(scene: Scene, strict: bool, key: UserKey, log: &Log) -> Self {
         let given = log.keys().next_back().copied().unwrap_or(Seq::ZERO);
-        let group = if scene == Scene::Group { vec![Fold::new()] } else { vec![] };
-        let (made, acknowledged, posted) = (vec![], vec![], BTreeSet::new());
-        let mut judge = Self { given, key, group, made, acknowledged, posted, restored: None, removed: None, strict, violation: None };
+        let group = if scene == Scene::Direct { vec![] } else { vec![Fold::new()] };
+        let (made, acknowledged, posted, told_of) = (vec![], vec![], BTreeSet::new(), BTreeSet::new());
+        let mut judge =
+            Self { given, key, group, made, acknowledged, posted, told_of, restored: None, removed: None, strict, violation: None };
         judge.follow(log);
         judge
     }
@@ -134,8 +138,8 @@ impl Judge {
     }
 
     /// Goes on to the end of the log of a group, which no restore cuts.
-    fn follow(&mut self, log: &Log) {
-        let Some(last) = self.group.last() else { return };
+    pub(super) fn follow(&mut self, log: &Log) {
+        let Some(last) = self.group.last().filter(|_| log.len() >= self.group.len()) else { return };
         let mut fold = last.clone();
         let followed = Seq::try_from(self.group.len() as u64 - 1).unwrap_or(Seq::MAX);
         for entry in log.range(followed.next()..).map(|(_, entry)| entry) {
@@ -167,6 +171,7 @@ impl Judge {
     pub(super) fn posted(&mut self, connection: &ConnectionId, frame: &str) {
         let frame: Posted = serde_json::from_str(frame).expect("a live frame has entries with positions");
         self.posted.extend(frame.entries.iter().map(|entry| (connection.clone(), entry.position)));
+        self.told_of.extend(frame.entries.iter().filter_map(|entry| Some((connection.clone(), entry.target?))));
     }
 
     /// A task went to the dead letters. Only a restore takes away the entries of a task.
@@ -263,7 +268,7 @@ impl Judge {
     pub(super) fn at_the_end(&mut self, conversation: &ConversationId, state: &State) {
         let log = &state.log[conversation];
         self.follow(log);
-        if let Some(what) = self.group.last().and_then(|group| group.wrong_rows(conversation, state)) {
+        if let Some(what) = self.group.last().and_then(|group| group.wrong_rows(conversation, state, &self.key)) {
             self.broken(Guarantee::Rows, || what);
         }
         let not_theirs = |(connection, position): &&(ConnectionId, Position)| {
@@ -273,6 +278,12 @@ impl Judge {
             let what = format!("{position} was posted to {connection}, whom it is not for");
             self.broken(Guarantee::M1, || what);
         }
+        let not_shown =
+            |(connection, seq): &&(ConnectionId, Seq)| self.group.last().is_some_and(|group| !group.is_for(connection.as_str(), *seq));
+        if let Some((connection, seq)) = self.told_of.iter().find(not_shown) {
+            let what = format!("something about #{seq} was posted to {connection}, who may not see it");
+            self.broken(Guarantee::M1, || what);
+        }
         let (mut epoch, mut count) = (0, 0);
         let mut places: Vec<Option<Seq>> = vec![None; self.made.len()];
         for (expected, (seq, entry)) in (1..).zip(log) {
@@ -280,7 +291,7 @@ impl Judge {
             if seq.get() != expected || position.seq != *seq {
                 return self.broken(Guarantee::L1, || format!("slot {expected} is empty, and there is an entry at {position}"));
             }
-            count += u64::from(matches!(entry.kind, Kind::Message(_)));
+            count += u64::from(matches!(entry.kind, Kind::Message(_) | Kind::Deleted));
             if entry.facts.count != count || position.epoch < epoch {
                 self.broken(Guarantee::Facts, || format!("count {} at {position}, after epoch {epoch}", entry.facts.count));
             }

@@ -7,9 +7,11 @@ use chatlane_protocol::{ConversationId, Position, Seq, UnixMillis, UserId};
 
 use super::Ports;
 use super::frame::{Answer as Told, Request, Told as One, answer};
+use crate::log::reactions::Reacted;
 use crate::log::{ChangeEntry, Entry, Head, Kind};
 use crate::ports::{
-    Change, Clock, Creations as _, Failure, Joining, Member, Membership, Memberships as _, MessageLog as _, Put, ReadBound, RowChange, last,
+    Amendment, Amendments as _, Amends, Change, Clock, Creations as _, Failure, Joining, Member, Membership, Memberships as _,
+    MessageLog as _, Put, ReadBound, RowChange, last,
 };
 use crate::refusal::Refused;
 use crate::requests::caller::Caller;
@@ -57,6 +59,10 @@ pub enum Mutation {
     RowAgainReadPlainly,
     /// The number of owners is not looked at.
     OwnersNotCounted,
+    /// A message is read once in a request, and what is done to it is written whatever it is by then.
+    MessageReadBefore,
+    /// The same of the reactions to it.
+    ReactionsReadBefore,
     /// As [`Self::NewerAnchorOnRetry`], but of changes only.
     NewerAnchorOnRetryOfAChange,
 }
@@ -73,6 +79,7 @@ pub(super) async fn answer_through(
     let conversation = match &request {
         Request::Messages(request) => request.conversation.clone(),
         Request::Change(asked) => asked.conversation.clone(),
+        Request::Amendment(asked) => asked.conversation.clone(),
     };
     match mutation {
         Mutation::TailTakenAsAnchor => {
@@ -125,6 +132,10 @@ struct Known {
     rows: Vec<Member>,
     /// Its user's row, as a single read has shown it last.
     plain: Option<Member>,
+    /// The message that it is about, as it was first read.
+    message: Option<Entry>,
+    /// The reactions to it, as they were first read.
+    reacted: Option<Reacted>,
     /// What the last entry that it read says of the membership.
     membership_changed: Seq,
 }
@@ -227,6 +238,22 @@ impl Mutated {
         }
     }
 
+    /// With a mutation the transaction does not look at what it changes.
+    async fn amend(&self, mut amendment: Amendment) -> Result<Put, Failure> {
+        let conversation = amendment.entry.conversation.clone();
+        match &mut amendment.amends {
+            Amends::Edit { was, .. } | Amends::Deletion { was, .. } if self.mutation == Mutation::MessageReadBefore => {
+                let now = self.ports.entry_consistent(&conversation, was.position.seq).await?;
+                *was = now.unwrap_or_else(|| was.clone());
+            }
+            Amends::Reaction { target, was, .. } if self.mutation == Mutation::ReactionsReadBefore => {
+                *was = self.ports.reacted(&conversation, &self.user, *target).await?;
+            }
+            _ => {}
+        }
+        self.ports.amend(&amendment).await
+    }
+
     fn heads(&self, heads: Result<Vec<Head>, Failure>) -> Result<Vec<Head>, Failure> {
         let dispatched = Head { position: Position::new(u32::MAX, Seq::MAX), ..Head::default() };
         if self.mutation == Mutation::DuplicateNotQueued { Ok(vec![dispatched; heads?.len()]) } else { heads }
@@ -263,6 +290,9 @@ impl Wrapper for Mutated {
             ("change", _, Some(change)) => return same(self.change(change).await),
             _ => {}
         }
+        if let ("amend", Some(amendment)) = (call.method, call.argument::<Amendment>()) {
+            return same(self.amend(amendment.clone()).await);
+        }
         let answer = effect(&self.ports).await;
         match call.method {
             "read" | "read_back" => same(self.read(call, same(answer)).await),
@@ -278,6 +308,14 @@ impl Wrapper for Mutated {
             "memberships" => {
                 let all: Result<Vec<Membership>, Failure> = same(answer);
                 same(all.map(|all| self.memberships(all)))
+            }
+            "entry_consistent" if self.mutation == Mutation::MessageReadBefore => {
+                let entry: Result<Option<Entry>, Failure> = same(answer);
+                same(entry.map(|entry| entry.map(|entry| lock(&self.known).message.get_or_insert(entry).clone())))
+            }
+            "reacted" if self.mutation == Mutation::ReactionsReadBefore => {
+                let reacted: Result<Reacted, Failure> = same(answer);
+                same(reacted.map(|reacted| lock(&self.known).reacted.get_or_insert(reacted).clone()))
             }
             "heads" => same(self.heads(same(answer))),
             _ => answer,

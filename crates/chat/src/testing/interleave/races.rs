@@ -1,11 +1,12 @@
 //! Which users met: what one wanted while an entry of another got in between.
 
-use chatlane_protocol::{Role, Seq, UserId};
+use chatlane_protocol::{ClientMessageId, Role, Seq, UserId};
 
 use super::device::Log;
 use super::frame::Wanted;
 use super::judge::Fold;
 use super::tally::{Race, Tally};
+use crate::log::AmendmentEntry::{Deletion, Edit, Reaction};
 use crate::log::{ChangeEntry, Entry, Kind};
 
 /// An attempt that was answered.
@@ -16,6 +17,8 @@ pub(super) struct Met<'a> {
     pub(super) wanted: &'a Wanted,
     /// Their anchor was a guess.
     pub(super) guessed: bool,
+    /// The names of what it wanted.
+    pub(super) ids: Vec<&'a ClientMessageId>,
     /// The last entry when it began.
     pub(super) from: Seq,
     /// The group at that entry.
@@ -25,8 +28,11 @@ pub(super) struct Met<'a> {
 impl Met<'_> {
     /// Counts the races that it took part in, each once.
     pub(super) fn count(&self, log: &Log, tally: &mut Tally) {
-        let between: Vec<&Entry> =
-            log.range(self.from.next()..).map(|(_, entry)| entry).filter(|entry| entry.sender != *self.user).collect();
+        let between: Vec<&Entry> = log
+            .range(self.from.next()..)
+            .map(|(_, entry)| entry)
+            .filter(|entry| !self.ids.contains(&&entry.client_message_id) || entry.sender != *self.user)
+            .collect();
         for race in Race::ALL {
             if self.is_in(race, &between) {
                 tally.met(race);
@@ -35,6 +41,23 @@ impl Met<'_> {
     }
 
     fn is_in(&self, race: Race, between: &[&Entry]) -> bool {
+        if let Wanted::Amendment(own) = self.wanted {
+            // Also of the same user, by another device.
+            let mut others = between.iter().filter_map(|entry| match &entry.kind {
+                Kind::Amendment(other) if other.target() == own.target() => Some(other),
+                _ => None,
+            });
+            return match (race, own) {
+                (Race::EditAgainstDeletion, Edit { .. }) => others.any(|other| matches!(other, Deletion { .. })),
+                (Race::EditAgainstDeletion, Deletion { .. }) => others.any(|other| matches!(other, Edit { .. })),
+                (Race::EditedTwice, Edit { .. }) => others.any(|other| matches!(other, Edit { .. })),
+                (Race::ReactedTwice, Reaction(_)) => others.any(|other| matches!(other, Reaction(_))),
+                (Race::ReactionAgainstDeletion, Reaction(_)) => others.any(|other| matches!(other, Deletion { .. })),
+                (Race::ReactionAgainstDeletion, Deletion { .. }) => others.any(|other| matches!(other, Reaction(_))),
+                _ => false,
+            };
+        }
+        let between: Vec<&Entry> = between.iter().copied().filter(|entry| entry.sender != *self.user).collect();
         let mut changes = between.iter().filter_map(|entry| match &entry.kind {
             Kind::Change(change) => Some((&entry.sender, change)),
             _ => None,

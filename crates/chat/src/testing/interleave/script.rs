@@ -46,6 +46,7 @@ pub(super) fn drafts(request: &Request) -> impl Display {
         Request::Messages(request) => request.messages.iter().enumerate().try_for_each(|(number, message)| {
             write!(f, "{}{} from {}", if number > 0 { ", " } else { "" }, message.client_message_id, message.anchor)
         }),
+        Request::Amendment(asked) => write!(f, "{} from {}: {:?}", asked.draft.client_message_id, asked.draft.anchor, asked.draft.kind),
         Request::Change(asked) => write!(f, "{} from {}: {:?}", asked.draft.client_message_id, asked.draft.anchor, asked.draft.kind),
     })
 }

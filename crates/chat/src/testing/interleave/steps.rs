@@ -11,14 +11,14 @@ use futures_util::FutureExt as _;
 
 use super::device::{Anchors, Device, Wish};
 use super::frame::{Answer, Told};
-use super::half::{Half, Meeting, rows_before};
+use super::half::{Before, Half, Meeting};
 use super::judge;
 use super::races::Met;
 use super::script::{answered, drafts, operation, results};
 use super::tally::Fault;
 use super::{Attempt, Ports, Run, Stage, group, now, serving};
 use crate::log::{Entry, Facts, Head, Kind, LaterEntry};
-use crate::ports::{Change, Failure, Heads as _, Put};
+use crate::ports::{Failure, Heads as _, Put};
 use crate::testing::desk::{Outcome as Answered, SharedDesk, Waiting, lock};
 use crate::testing::memory::Memory;
 use crate::workers::fan_out::{Received, fan_out};
@@ -37,8 +37,8 @@ impl Run {
             Wish::Rest => return,
             Wish::Send => {
                 let user = device.caller.user.clone();
-                let change = self.focus.as_ref().and_then(|focus| group::wish(&mut self.rng, &user, &self.users, focus));
-                for id in device.make(&mut self.rng, log, &mut self.numbers[index % self.users.len()], change) {
+                let wish = self.focus.as_ref().and_then(|focus| group::wish(self.scene, &mut self.rng, &user, &self.users, focus, log));
+                for id in device.make(&mut self.rng, log, &mut self.numbers[index % self.users.len()], wish) {
                     self.judge.made(index, &user, id);
                     self.tally.made += 1;
                 }
@@ -131,7 +131,8 @@ impl Run {
                 let (sender, honest) = (&device.caller.user, device.anchors != Anchors::Beyond);
                 self.judge.answered(&judge::Answered { sender, wanted: &wanted, answer, honest, from }, log);
                 if let Some(began) = self.judge.group_at(from) {
-                    Met { user: sender, wanted: &wanted, guessed: !honest, from, began }.count(log, &mut self.tally);
+                    let ids = answer.iter().map(|(id, _)| id).collect();
+                    Met { user: sender, wanted: &wanted, guessed: !honest, ids, from, began }.count(log, &mut self.tally);
                 }
                 if present && !lost {
                     device.take(answer, log);
@@ -171,7 +172,9 @@ impl Run {
         let Attempt { number, device, .. } = self.attempts[index];
         self.judge.called(&self.devices[device].caller.user, call.method);
         match fault {
-            None if call.method == "change" && self.half.is_none() && self.rng.one_in(3) => return self.begin_half(index, call),
+            None if matches!(call.method, "change" | "amend") && self.half.is_none() && self.rng.one_in(3) => {
+                return self.begin_half(index, call);
+            }
             None => {
                 let answer = self.take_effect(&call);
                 let answer = match &self.half {
@@ -221,10 +224,10 @@ impl Run {
     /// A change takes effect, and is seen half until it ends.
     fn begin_half(&mut self, index: usize, call: Waiting<Memory>) {
         let number = self.attempts[index].number;
-        let rows = call.argument::<Change>().map(|change| rows_before(change, &self.memory.state())).unwrap_or_default();
+        let before = Before::of(&call, &self.memory.state());
         let answer = self.take_effect(&call);
         self.note_call(number, &call, None, Some(&*answer));
-        match Half::of(number, call, answer, rows) {
+        match Half::of(number, call, answer, before) {
             Ok(half) => {
                 self.tally.hit(Fault::HalfSeen);
                 self.half = Some(half);
@@ -264,7 +267,7 @@ impl Run {
             return None;
         }
         let fault = match call.method {
-            "put" | "change" => PUT[self.rng.below(PUT.len())],
+            "put" | "change" | "amend" => PUT[self.rng.below(PUT.len())],
             "enqueue" => ENQUEUE[self.rng.below(ENQUEUE.len())],
             _ => Fault::RequestLost,
         };
@@ -278,6 +281,8 @@ impl Run {
         if let Some(Ok(Put::Taken(_))) = (&*answer as &dyn Any).downcast_ref::<Result<Put, Failure>>() {
             self.tally.taken += 1;
         }
+        // Before a later one changes what it says.
+        self.judge.follow(&self.memory.state().log[&self.conversation]);
         answer
     }
 

@@ -70,8 +70,18 @@ impl Fault {
     pub fn is_of(self, scene: Scene) -> bool {
         match self {
             Self::Removal | Self::Restore => scene == Scene::Direct,
-            Self::HalfSeen => scene == Scene::Group,
+            Self::HalfSeen => scene != Scene::Direct,
             _ => true,
+        }
+    }
+}
+
+impl Race {
+    /// In which scene it is to be met.
+    pub const fn scene(self) -> Scene {
+        match self {
+            Self::EditAgainstDeletion | Self::EditedTwice | Self::ReactedTwice | Self::ReactionAgainstDeletion => Scene::Message,
+            _ => Scene::Group,
         }
     }
 }
@@ -95,6 +105,14 @@ counted! {
         AddedTwice,
         /// One gives a role to whom the other removes.
         RoleAgainstRemove,
+        /// One edits what the other deletes.
+        EditAgainstDeletion,
+        /// Two devices of a user edit one message.
+        EditedTwice,
+        /// Two react to one message.
+        ReactedTwice,
+        /// One reacts to what the other deletes.
+        ReactionAgainstDeletion,
     }
 }
 

@@ -78,7 +78,7 @@ pub(super) fn play(actor: Actor, ports: Ports, mutation: Option<Mutation>) -> Pl
                 }
                 ports.accept(caller.connection.clone()).await;
             }
-            let known = vec![Known { conversation: conversation(), have: had(), read: Position::ZERO }];
+            let known = vec![Known { conversation: conversation(), have: had(), read: Position::ZERO, prefs: 0 }];
             let request = Hello { id: request_id("hello"), v: limits::VERSION_MAX, after: None, known, known_to: None };
             let greeting = hello(&ports, &settings(), 0, &caller, &request).await;
             Ended::Greeted(greeting.expect("hello is answered").answer)

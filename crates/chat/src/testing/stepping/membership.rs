@@ -25,9 +25,9 @@ use crate::log::draft::Draft;
 use crate::log::{ChangeEntry, Entry, Role};
 use crate::ports::{Clock, Connection, Failure, FanOutQueue as _, InboxRow, Member, Memberships as _, Span};
 use crate::requests::caller::Caller;
+use crate::requests::change::{Asked, change};
 use crate::requests::hello::{Greeting, hello};
 use crate::requests::history::history;
-use crate::requests::manage::{Asked, change};
 use crate::requests::sync::sync;
 use crate::testing::builders::{caller, message_id, position, request_id, seq, session, settings, start, task, user};
 use crate::testing::desk::{AtDesk, SharedDesk, Waiting, lock};
@@ -433,7 +433,7 @@ async fn read(ports: &Ports, reader: Reader, lane: ConversationId) -> Ended {
     match reader {
         Reader::Nobody => Ended::FannedOut,
         Reader::Hello => {
-            let known = vec![Known { conversation: lane, have: position(1), read: Position::ZERO }];
+            let known = vec![Known { conversation: lane, have: position(1), read: Position::ZERO, prefs: 0 }];
             let request = Hello { id, v: limits::VERSION_MAX, after: None, known, known_to: None };
             match hello(ports, &settings(), 0, &bob(), &request).await.expect("hello is answered").answer {
                 Greeting::Welcome(answer) => Ended::Greeted(answer),
@@ -447,7 +447,7 @@ async fn read(ports: &Ports, reader: Reader, lane: ConversationId) -> Ended {
         }
         Reader::History => {
             let request = History { id, conversation: lane, before: None, limit: None };
-            match history(ports, &bob(), &request).await {
+            match history(ports, &settings().keys.users, &bob(), &request).await {
                 Ok(done) => Ended::Paged(done.answer.entries),
                 Err(Refused::NotFound | Refused::Ended(_) | Refused::Failed(_)) => Ended::Paged(vec![]),
                 Err(other) => panic!("history is answered {other}"),

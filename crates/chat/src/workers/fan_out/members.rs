@@ -4,11 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use chatlane_protocol::UserId;
+use chatlane_protocol::{Seq, UserId};
 
 use crate::log::hash::UserKey;
 use crate::log::{Entry, Facts};
-use crate::ports::{Failure, Member, Membership, Memberships, MessageLog, last};
+use crate::ports::{Failure, Member, Membership, Memberships, MessageLog, ReadBound, last};
 use crate::workers::task::Task;
 
 /// Queries beside the first.
@@ -17,16 +17,17 @@ const QUERIES: usize = 2;
 /// Users of one read in a transaction, two items each.
 const READ_AT_ONCE: usize = 50;
 
-/// The members, given what a query found while `last`, the last entry of the task, was stored already. `None`: not known yet, transactions
-/// are in the way.
+/// The members, given what a query found while `last`, the last entry of the task, was stored already; or, if the entries tell of a later one
+/// (`up_to`), not older than that. `None`: not known yet, transactions are in the way.
 pub(super) async fn agreed<P: MessageLog + Memberships>(
     ports: &P,
     key: &UserKey,
     task: &Task,
     found: Vec<Member>,
     last: &Entry,
+    up_to: Seq,
 ) -> Result<Option<Vec<Member>>, Failure> {
-    if !last.facts.policy.is_group() || are(key, &found, &last.facts) {
+    if !last.facts.policy.is_group() || (up_to <= last.position.seq && are(key, &found, &last.facts)) {
         return Ok(Some(found));
     }
     // Others may have come or gone since: then the rows are those of a later entry. First that entry, then the rows: who was removed and
@@ -44,8 +45,8 @@ pub(super) async fn agreed<P: MessageLog + Memberships>(
 /// The same, read in transactions: of those whom a query finds, and whom the entry of the last change names, whose rows it may not see yet.
 pub(super) async fn settled<P: MessageLog + Memberships>(ports: &P, task: &Task) -> Result<Vec<Member>, Failure> {
     let changed = tail(ports, task).await?.facts.membership_changed;
-    let change = ports.at(&[(task.conversation.clone(), changed)]).await?;
-    let named = change.iter().flatten().flat_map(Entry::named).cloned();
+    let change = ports.read(&task.conversation, changed, ReadBound::ONE).await?;
+    let named = change.iter().flat_map(Entry::named).cloned();
     let found: BTreeSet<UserId> = ports.members(&task.conversation).await?.into_iter().map(|member| member.user).chain(named).collect();
     let found: Vec<UserId> = found.into_iter().collect();
     let mut members = vec![];

@@ -30,7 +30,10 @@ pub(super) fn plan(
     now: UnixMillis,
 ) -> Vec<Outgoing> {
     let visible_from: BTreeMap<&UserId, Seq> = members.iter().map(|member| (&member.user, member.visible_from)).collect();
-    let encoded: Vec<String> = entries.iter().map(|entry| encode(&entry.to_wire())).collect();
+    // Of two that follow each other the second is for those who may not see what the entry is about.
+    let encoded =
+        |entry: &Entry| [encode(&entry.to_wire()), entry.target().map_or(String::new(), |_| encode(&entry.told_to(Seq::MAX, None)))];
+    let encoded: Vec<String> = entries.iter().flat_map(encoded).collect();
     let mut frames_of: BTreeMap<Vec<usize>, Arc<[String]>> = BTreeMap::new();
     let mut all_outgoing = vec![];
     for (user, session) in sessions {
@@ -44,11 +47,12 @@ pub(super) fn plan(
         }
         let is_origin = task.origin.as_ref() == Some(&session.connection);
         let wanted: Vec<usize> = (0..entries.len())
-            .filter(|&index| {
+            .filter_map(|index| {
                 let entry = &entries[index];
                 let seq = entry.position.seq;
                 let is_for_them = visible_from.is_some_and(|from| seq >= from) || entry.named().contains(&user);
-                is_for_them && !(is_origin && task.own.contains(&seq))
+                let is_blind = visible_from.zip(entry.target()).is_some_and(|(from, target)| target < from);
+                (is_for_them && !(is_origin && task.own.contains(&seq))).then_some(2 * index + usize::from(is_blind))
             })
             .collect();
         if wanted.is_empty() {

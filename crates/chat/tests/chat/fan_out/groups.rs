@@ -173,8 +173,8 @@ fn the_rows_are_read_behind_the_tail() {
             anchor: position(1),
             kind: ChangeEntry::Added(users(&["bob"])),
         };
-        let asked = chatlane_chat::requests::manage::Asked { id: builders::request_id("r-2"), conversation: id, draft };
-        block_on(chatlane_chat::requests::manage::change(memory, &settings, &builders::caller("alice"), &asked)).unwrap();
+        let asked = chatlane_chat::requests::change::Asked { id: builders::request_id("r-2"), conversation: id, draft };
+        block_on(chatlane_chat::requests::change::change(memory, &settings, &builders::caller("alice"), &asked)).unwrap();
     });
     deliver(&stage, &plain(&stage, said, said));
     assert_eq!(posted(&stage), [vec![2, 3], vec![2], vec![2, 3], vec![]], "entry 3 is not for bob");

@@ -4,7 +4,7 @@ use chatlane_chat::log::append::ATTEMPTS_MAX;
 use chatlane_chat::log::kinds::group_conversation;
 use chatlane_chat::log::{Entry, GroupCreatedEntry, Head, Kind, LaterEntry, Policy, Role};
 use chatlane_chat::ports::{Joining, Member, ReadCursor};
-use chatlane_chat::requests::manage::create;
+use chatlane_chat::requests::create::create;
 use chatlane_chat::testing::builders::{
     caller, description, head, message_id, position, request_id, seq, settings, start, task_by, unavailable, user,
 };

@@ -3,7 +3,7 @@
 use chatlane_chat::log::append::ATTEMPTS_MAX;
 use chatlane_chat::log::draft::Draft;
 use chatlane_chat::log::{ChangeEntry, Kind, LaterEntry, Role};
-use chatlane_chat::requests::manage::{Asked, change};
+use chatlane_chat::requests::change::{Asked, change};
 use chatlane_chat::testing::builders::{caller, entry, message, message_id, position, request_id, settings, unavailable};
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::ready::block_on;

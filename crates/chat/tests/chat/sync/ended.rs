@@ -119,8 +119,8 @@ fn who_is_removed_while_the_log_is_read_is_told_the_end() {
                 anchor: position(1),
                 kind: ChangeEntry::Removed(vec![user("bob")]),
             };
-            let asked = chatlane_chat::requests::manage::Asked { id: request_id("r-2"), conversation: lane.clone(), draft };
-            block_on(chatlane_chat::requests::manage::change(memory, &settings, &caller("alice"), &asked)).unwrap();
+            let asked = chatlane_chat::requests::change::Asked { id: request_id("r-2"), conversation: lane.clone(), draft };
+            block_on(chatlane_chat::requests::change::change(memory, &settings, &caller("alice"), &asked)).unwrap();
             for number in 3..3 + secrets {
                 let facts = memory.entries(&lane).pop().unwrap().facts;
                 let secret = chatlane_chat::Entry { facts, ..entry(&lane, number, "alice") };
@@ -193,8 +193,8 @@ fn who_has_come_and_gone_while_the_log_is_read_asks_again() {
         for (number, kind) in [out.clone(), back, out].into_iter().enumerate() {
             let client_message_id = chatlane_chat::testing::builders::message_id(&format!("change-{number}"));
             let draft = chatlane_chat::log::draft::Draft { client_message_id, anchor: position(1), kind };
-            let asked = chatlane_chat::requests::manage::Asked { id: request_id("r-2"), conversation: lane.clone(), draft };
-            block_on(chatlane_chat::requests::manage::change(memory, &settings, &caller("alice"), &asked)).unwrap();
+            let asked = chatlane_chat::requests::change::Asked { id: request_id("r-2"), conversation: lane.clone(), draft };
+            block_on(chatlane_chat::requests::change::change(memory, &settings, &caller("alice"), &asked)).unwrap();
             let tail = memory.entries(&lane).pop().unwrap();
             let secret = chatlane_chat::Entry { facts: tail.facts, ..entry(&lane, tail.position.seq.get() + 1, "alice") };
             assert!(block_on(chatlane_chat::ports::MessageLog::put(memory, &secret)).is_ok());

@@ -31,7 +31,7 @@ async fn any_text_of_a_body_is_delivered_as_it_was_sent() {
         assert_eq!(result["status"], "ok", "{result}");
         anchor = serde_json::from_value(result["position"].clone()).unwrap();
         let entry = scene.bob.entry(&scene.lane.conversation, anchor.seq.get()).await;
-        assert!(entry.kind == EntryKind::Message { body: sent.body }, "{:?}…", text.chars().take(20).collect::<String>());
+        assert!(entry.kind == EntryKind::Message(sent.body.into()), "{:?}…", text.chars().take(20).collect::<String>());
     }
 }
 

@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chatlane_protocol::limits::{MEMBERS_MAX, OWNERS_MAX};
-use chatlane_protocol::{ConversationId, ErrorCode, GroupSettings, History, Position, Role, Seq, UserId};
+use chatlane_protocol::{
+    Body, ConversationId, ErrorCode, GroupSettings, History, Position, Reacting, ReactionChange, ReactionKey, Role, Seq, UserId,
+};
 
 use crate::log::hash::UserKey;
-use crate::log::{ChangeEntry, Entry, Kind};
+use crate::log::{AmendmentEntry, ChangeEntry, Entry, Kind};
 use crate::ports::{Description, InboxRow, Member, ReadCursor, Span};
 use crate::testing::interleave::frame::Wanted;
 use crate::testing::memory::State;
@@ -31,6 +33,14 @@ struct Place {
     joined: ReadCursor,
 }
 
+/// A message.
+#[derive(Clone, Debug)]
+struct Said {
+    body: Body,
+    edits: Vec<Seq>,
+    deleted: bool,
+}
+
 /// A group at one of its entries.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Fold {
@@ -43,6 +53,12 @@ pub(in super::super) struct Fold {
     add: Role,
     manage: Role,
     history: History,
+    /// Messages by seq.
+    messages: BTreeMap<Seq, Said>,
+    /// Who have put what beside which of them.
+    reactions: BTreeMap<Seq, BTreeMap<ReactionKey, BTreeSet<UserId>>>,
+    /// Who wrote which entry.
+    senders: BTreeMap<Seq, UserId>,
     count: u64,
     membership_changed: Seq,
     settings_changed: Seq,
@@ -62,6 +78,9 @@ impl Fold {
             add: Role::Admin,
             manage: Role::Admin,
             history: History::Joined,
+            messages: BTreeMap::new(),
+            reactions: BTreeMap::new(),
+            senders: BTreeMap::new(),
             count: 0,
             membership_changed: Seq::ZERO,
             settings_changed: Seq::ZERO,
@@ -87,13 +106,16 @@ impl Fold {
     /// What is to become of this behind the entry.
     pub(in super::super) fn verdict(&self, user: &UserId, wanted: &Wanted) -> Verdict {
         let Some(own) = self.role(user) else { return Verdict::Refused(ErrorCode::NotFound) };
+        if let Wanted::Amendment(amendment) = wanted {
+            return self.amended(user, own, amendment);
+        }
         let leaves = matches!(wanted, Wanted::Change(ChangeEntry::Left { .. }));
         if self.closed || (self.locked && own < Role::Admin && !leaves) {
             return FORBIDDEN;
         }
         let permitted = |permitted: bool| if permitted { Verdict::Stored } else { FORBIDDEN };
         match wanted {
-            Wanted::Message => permitted(own >= self.send),
+            Wanted::Message | Wanted::Amendment(_) => permitted(own >= self.send),
             Wanted::Change(ChangeEntry::Added(users)) => {
                 let new = users.iter().filter(|user| !self.members.contains_key(user)).count();
                 match new {
@@ -139,6 +161,60 @@ impl Fold {
         }
     }
 
+    fn amended(&self, user: &UserId, own: Role, amendment: &AmendmentEntry) -> Verdict {
+        const NO_MESSAGE: Verdict = Verdict::Refused(ErrorCode::NoMessage);
+        let target = amendment.target();
+        let sees = self.members.get(user).is_some_and(|place| place.visible_from <= target);
+        let Some(sender) = self.senders.get(&target).filter(|_| sees) else { return NO_MESSAGE };
+        let may = match amendment {
+            AmendmentEntry::Edit { .. } => own >= self.send,
+            AmendmentEntry::Deletion { .. } => sender == user || own >= Role::Moderator,
+            AmendmentEntry::Reaction(_) => true,
+        };
+        if !may || self.closed || (self.locked && own < Role::Admin) {
+            return FORBIDDEN;
+        }
+        let Some(said) = self.messages.get(&target) else { return NO_MESSAGE };
+        let (allowed, changes) = match amendment {
+            AmendmentEntry::Deletion { .. } => (true, !said.deleted),
+            _ if said.deleted => return NO_MESSAGE,
+            AmendmentEntry::Edit { body, .. } => (sender == user, body.as_ref() != Some(&said.body)),
+            AmendmentEntry::Reaction(reacting) => {
+                let users = self.reactions.get(&target).and_then(|all| all.get(&reacting.key));
+                let is_there = users.is_some_and(|users| users.contains(user));
+                (true, is_there != (reacting.change == ReactionChange::Add))
+            }
+        };
+        match (allowed, changes) {
+            (false, _) => FORBIDDEN,
+            (true, false) => Verdict::Unchanged,
+            (true, true) => Verdict::Stored,
+        }
+    }
+
+    fn amend(&mut self, sender: &UserId, at: Seq, amendment: AmendmentEntry) {
+        let target = amendment.target();
+        let Some(said) = self.messages.get_mut(&target) else { return };
+        match amendment {
+            AmendmentEntry::Edit { body, .. } => {
+                said.body = body.expect("its words are there while its message is");
+                said.edits.push(at);
+            }
+            AmendmentEntry::Deletion { .. } => {
+                said.deleted = true;
+                self.reactions.remove(&target);
+            }
+            AmendmentEntry::Reaction(Reacting { key, change, .. }) => {
+                let all = self.reactions.entry(target).or_default();
+                let users = all.entry(key.clone()).or_default();
+                let _ = if change == ReactionChange::Add { users.insert(sender.clone()) } else { users.remove(sender) };
+                if users.is_empty() {
+                    all.remove(&key);
+                }
+            }
+        }
+    }
+
     /// Whether each of the settings is another; `None`: it is not set.
     fn others(&self, settings: &GroupSettings) -> [Option<bool>; 7] {
         [
@@ -166,6 +242,7 @@ impl Fold {
     /// Goes on to the entry behind, which is to be permitted here. An error says which of the rights (M1) was passed.
     pub(super) fn follow(&mut self, entry: &Entry) -> Result<(), String> {
         let at = entry.position;
+        self.senders.insert(at.seq, entry.sender.clone());
         let wanted = match &entry.kind {
             Kind::GroupCreated(created) => {
                 self.set(&created.settings);
@@ -180,14 +257,21 @@ impl Fold {
             }
             Kind::Message(_) => Wanted::Message,
             Kind::Change(change) => Wanted::Change(change.clone()),
-            Kind::Created(_) | Kind::Later(_) => return Err(format!("{at} is no entry of a group")),
+            Kind::Amendment(amendment) => Wanted::Amendment(amendment.clone()),
+            Kind::Deleted | Kind::Created(_) | Kind::Later(_) => return Err(format!("{at} is no entry of a group")),
         };
         match self.verdict(&entry.sender, &wanted) {
             Verdict::Stored => {}
             other => return Err(format!("{wanted:?} of {} is at {at}, and was to be {other:?}", entry.sender)),
         }
         match wanted {
-            Wanted::Message => self.count += 1,
+            Wanted::Message => {
+                self.count += 1;
+                if let Kind::Message(message) = &entry.kind {
+                    self.messages.insert(at.seq, Said { body: message.body.clone(), edits: vec![], deleted: false });
+                }
+            }
+            Wanted::Amendment(amendment) => self.amend(&entry.sender, at.seq, amendment),
             Wanted::Change(change) if !self.is_news(&change) => return Err(format!("{change:?} is at {at}, and some of it was so before")),
             Wanted::Change(change) => self.change(&entry.sender, at, change),
         }
@@ -275,8 +359,46 @@ impl Fold {
         (told != folded).then(|| format!("{} says {told:?}, and it is {folded:?}", entry.position))
     }
 
+    /// Which of the messages, and of what is beside them, are not those of the fold.
+    fn wrong_messages(&self, conversation: &ConversationId, state: &State, key: &UserKey) -> Option<String> {
+        let log = &state.log[conversation];
+        for (seq, said) in &self.messages {
+            let is_so = match &log[seq].kind {
+                Kind::Message(message) => !said.deleted && (&message.body, &message.edits) == (&said.body, &said.edits),
+                Kind::Deleted => said.deleted,
+                _ => false,
+            };
+            let have_words = |edit: &Seq| matches!(&log[edit].kind, Kind::Amendment(AmendmentEntry::Edit { body: Some(_), .. }));
+            if !is_so || said.edits.iter().any(|edit| have_words(edit) == said.deleted) {
+                return Some(format!("#{seq} is {:?}, and by the log {said:?}", log[seq].kind));
+            }
+            let told = state.reactions.get(&(conversation.clone(), *seq)).cloned().unwrap_or_default();
+            let folded = self.reactions.get(seq).cloned().unwrap_or_default();
+            let hashes = |users: &BTreeSet<UserId>| users.iter().map(|user| key.sum([user])).collect::<BTreeSet<u64>>();
+            let is_counted = |(key, users): (&ReactionKey, &BTreeSet<UserId>)| {
+                told.counts.get(key).is_some_and(|told| {
+                    told.count as usize == users.len() && told.users.iter().copied().collect::<BTreeSet<_>>() == hashes(users)
+                })
+            };
+            if told.closed != said.deleted || told.counts.len() != folded.len() || !folded.iter().all(is_counted) {
+                return Some(format!("beside #{seq} is {told:?}, and by the log {folded:?}"));
+            }
+            for user in self.senders.values() {
+                let own = state.own_reactions.get(&(conversation.clone(), *seq, user.clone())).cloned().unwrap_or_default();
+                let by_log = folded.iter().filter(|(_, users)| users.contains(user)).map(|(key, _)| key.clone()).collect();
+                if !said.deleted && own != by_log {
+                    return Some(format!("{user} has put {own:?} beside #{seq}, and by the log {by_log:?}"));
+                }
+            }
+        }
+        None
+    }
+
     /// Which of the rows are not those of the fold.
-    pub(super) fn wrong_rows(&self, conversation: &ConversationId, state: &State) -> Option<String> {
+    pub(super) fn wrong_rows(&self, conversation: &ConversationId, state: &State, key: &UserKey) -> Option<String> {
+        if let Some(wrong) = self.wrong_messages(conversation, state, key) {
+            return Some(wrong);
+        }
         let members: BTreeMap<&UserId, &Member> =
             state.members.iter().filter(|((of, _), _)| of == conversation).map(|((_, user), member)| (user, member)).collect();
         let inboxes = state.inboxes.iter().filter_map(|(user, rows)| Some((user, rows.get(conversation)?)));
