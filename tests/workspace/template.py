@@ -19,7 +19,8 @@ USED = ROOT / "tests/e2e/tests/privilege/permissions.md"  # measured, and writte
 TABLE = ROOT / "crates/protocol/src/actions/mod.rs"  # its rows: Hello "hello" => ...
 ROUTES = set(re.findall(r'^    \w+ "(\w+)" => ', TABLE.read_text(), re.MULTILINE))
 SHARED = {  # the routes of a function that is not called as its only one
-    **dict.fromkeys(["create", "add", "remove", "leave", "role", "settings", "close"], "manage"),
+    **dict.fromkeys(["create", "add", "remove", "leave", "role", "settings", "close", "prefs"], "manage"),
+    **dict.fromkeys(["edit", "delete", "react"], "send"),
     **dict.fromkeys(["info", "members"], "look"),
     "$default": "fallback",
 }
