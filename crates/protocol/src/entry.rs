@@ -130,7 +130,7 @@ pub enum EntryKind {
     },
     /// The sender puts something beside that message, or takes it away.
     Reaction(Reacting),
-    /// An entry about one that the reader may not see: the place is left.
+    /// An entry about one that the reader may not see, or a message that was edited after their end: the place is left.
     Hidden,
     /// Entry 1 of a group: its members, of whom the sender is the owner.
     GroupCreated {

@@ -188,6 +188,12 @@ pub fn above(to: Advance, device: DeviceId, row: &InboxRow) -> Advance {
     let shown = match to.shown {
         Shown::To(at) if row.shown.is_none_or(|shown| shown >= at) => Shown::Follows,
         Shown::Stays(_) if to.read.is_none_or(|to| row.read.position >= to.position) => Shown::Follows,
+        // Others are told what they were told last, not what they were when the row was read.
+        Shown::Stays(_) if row.shown.is_none() => Shown::Stays(row.read.position),
+        Shown::Follows => match to.read {
+            Some(read) if row.shown.is_some_and(|shown| shown < read.position) => Shown::To(read.position),
+            _ => Shown::Follows,
+        },
         shown => shown,
     };
     let to = Advance {
@@ -235,6 +241,7 @@ pub fn update(
         update = update.expression_attribute_values(":r", cursor(to.position)).expression_attribute_values(":rn", n(to.count));
     }
     match to.shown {
+        Shown::Follows if to.read.is_some() => conditions.push("attribute_not_exists(p)".to_owned()),
         Shown::Follows => {}
         Shown::To(at) => {
             sets.push("p = :p");
@@ -243,6 +250,8 @@ pub fn update(
         }
         Shown::Stays(at) => {
             sets.push("p = if_not_exists(p, :p)");
+            let was = if at.is_zero() { "attribute_not_exists(r)" } else { "r = :p" };
+            conditions.push(format!("(attribute_exists(p) OR {was})"));
             update = update.expression_attribute_values(":p", cursor(at));
         }
     }

@@ -1,4 +1,4 @@
-//! The log: one item for each entry, written once (L1).
+//! The log: one item for each entry, stored once (L1).
 
 use std::collections::HashMap;
 

@@ -87,7 +87,8 @@ impl Sight<'_> {
         }
         let user: &UserId = &self.member.user;
         let all = all.behind(reacting, key.sum(std::slice::from_ref(user)), self.seq);
-        if all.counts.len() > REACTION_KEYS_MAX {
+        let is_new = reacted.all.as_ref().is_none_or(|was| all.counts.len() > was.counts.len());
+        if is_new && all.counts.len() > REACTION_KEYS_MAX {
             return Err(Refused::ReactionsFull);
         }
         Ok(Some((all, own)))

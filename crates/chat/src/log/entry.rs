@@ -6,7 +6,7 @@ use chatlane_protocol::{ClientMessageId, ConversationId, EntryKind, GroupMarks, 
 use super::facts::Facts;
 use super::kinds::Kind;
 
-/// One item of the log. Written once, under "no such item", and never moved (L1).
+/// One item of the log. Stored under "no such item" and never moved (L1); what a message says, and the words of an edit, change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Whose lane.
@@ -53,7 +53,7 @@ impl Entry {
         Head { position: self.position, count: self.facts.count, time: self.time, group: self.facts.group_marks() }
     }
 
-    /// The last entry of which this one tells something: it may have changed since it was written.
+    /// The last entry whose effect can be seen in this one.
     pub fn tells_up_to(&self) -> Seq {
         match &self.kind {
             Kind::Message(message) => message.edits.last().copied().unwrap_or(self.position.seq),

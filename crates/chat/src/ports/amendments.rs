@@ -27,7 +27,7 @@ port! {
     }
 }
 
-/// An entry, and what it changes: at most 23 items with it.
+/// An entry, and what it changes: at most 23 items in all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Amendment {
     /// The entry.

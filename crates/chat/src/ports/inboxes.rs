@@ -134,7 +134,7 @@ pub struct Advance {
     pub delivered: Option<Position>,
     /// Of the user.
     pub read: Option<ReadCursor>,
-    /// What others are told: it is set, where it is lower or there is none; [`Shown::Stays`] where it is to stay as it is.
+    /// What others are told of `read`.
     pub shown: Shown,
     /// Delivered positions of other devices, each dropped if it is still this.
     pub dropped: Vec<(DeviceId, Position)>,
@@ -143,12 +143,12 @@ pub struct Advance {
 /// What others are to be told of the read cursor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shown {
-    /// All of it, as long as there was nothing else.
+    /// All of it. Where something was read in private meanwhile: at least this.
     #[default]
     Follows,
-    /// At least this: something was read in private before.
+    /// At least this, where something was read in private before; else all.
     To(Position),
-    /// No more than before: this, if nothing is said of it yet.
+    /// No more than before. This is the read cursor as it was, which others go on being told of.
     Stays(Position),
 }
 

@@ -67,9 +67,9 @@ async fn others<P: Inboxes + Memberships>(ports: &P, caller: &Caller, row: &Inbo
     } else {
         let members = ports.members(&row.conversation).await?;
         let is_member = members.iter().any(|member| member.user == caller.user);
-        // Who was removed meanwhile is told nothing.
-        let others = members.into_iter().map(|member| member.user).filter(|user| is_member && *user != caller.user);
-        others.take(CURSORS_PER_PING_MAX).collect()
+        // Who is seen to be removed is told nothing, and nobody where the group has grown since its head.
+        let is_told = is_member && members.len() <= usize::try_from(CURSORS_MEMBERS_MAX).unwrap_or(usize::MAX);
+        members.into_iter().map(|member| member.user).filter(|user| is_told && *user != caller.user).collect()
     };
     let rows = if users.is_empty() { vec![] } else { ports.rows_of(&row.conversation, &users).await? };
     // One that cannot be read says nothing.

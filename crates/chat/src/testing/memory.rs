@@ -12,7 +12,7 @@ use crate::log::{AmendmentEntry, Entry, Head, Kind};
 use crate::ports::{
     Accounts, Advance, Advanced, Amendment, Amendments, Amends, Change, Clock, Connection, Connections, Created, Creation, Creations,
     Deployments, Description, Failure, FanOutQueue, Heads, InboxPlace, InboxRow, Inboxes, Joining, Member, Membership, Memberships,
-    MessageLog, Meter, Outbound, PostOutcome, Put, ReadBound, Registered, RowChange, Shown, Span,
+    MessageLog, Meter, Outbound, PostOutcome, Put, ReadBound, ReadCursor, Registered, RowChange, Shown, Span,
 };
 use crate::ports::{ConnectionsOfUser, Gate};
 use crate::workers::task::Task;
@@ -394,14 +394,15 @@ impl Inboxes for Memory {
         if let Some(to) = to.delivered.filter(|to| row.delivered.get(&device).is_none_or(|at| at < to)) {
             row.delivered.insert(device, to);
         }
-        if let Some(read) = to.read.filter(|read| read.position > row.read.position) {
-            if let Shown::Stays(at) = to.shown {
-                row.shown.get_or_insert(at);
+        match (to.shown, to.read) {
+            (Shown::Stays(_), Some(read)) if read.position > row.read.position => _ = row.shown.get_or_insert(row.read.position),
+            (Shown::Follows, Some(ReadCursor { position: at, .. })) | (Shown::To(at), _) => {
+                row.shown = row.shown.map(|shown| shown.max(at))
             }
-            row.read = read;
+            (Shown::Follows | Shown::Stays(_), _) => {}
         }
-        if let Shown::To(at) = to.shown {
-            row.shown = row.shown.map(|shown| shown.max(at));
+        if let Some(read) = to.read.filter(|read| read.position > row.read.position) {
+            row.read = read;
         }
         if *row != before {
             row.delivered.retain(|device, at| !to.dropped.contains(&(*device, *at)));

@@ -96,31 +96,33 @@ where
     let head = head.filter(|_| !repeated);
     // A change of members may have been seen half by whoever went before, and by a hello at that time: its own task comes when it is whole.
     if head.is_some_and(|head| head > task.last) && !entries.iter().any(|entry| entry.kind.writes_memberships()) {
+        note_mentions(ports, task, &entries, &members).await?;
         return Ok(FanOutOutcome { superseded: true, payers: payers(task, &entries), ..FanOutOutcome::default() });
     }
 
-    let members = match entries.last() {
-        None => members,
-        Some(last) => match agreed(ports, key, task, members, last, tells_up_to(&entries)).await? {
-            Some(members) => members,
-            None if repeated => settled(ports, task).await?,
-            None => {
-                // The head is raised, so a task that comes for the first time would be skipped where a later one was faster. With its time
-                // set back, every version takes this one for a redriven task, which is never skipped.
-                // It begins where this one would have: tasks between count on that.
-                let first = lowest(task, head).min(task.first);
-                let again = Task { first, queued: task.queued.minus_ms(REDRIVEN_AFTER_MS), ..task.clone() };
-                ports.enqueue(&again, AGAIN_AFTER_S).await?;
-                return Ok(FanOutOutcome { unsettled: true, payers: payers(task, &entries), ..FanOutOutcome::default() });
-            }
-        },
-    };
+    // All entries before the members: one may tell of an edit behind a removal.
     let from = lowest(task, head);
     let mut all = if from < task.first { read_range(ports, conversation, from, task.first.minus(1)).await? } else { vec![] };
     all.extend(entries.into_iter().filter(|entry| entry.position.seq >= from));
     if let Some(head) = head {
         all.retain(|entry| entry.position.seq >= task.first || entry.position > head);
     }
+    let members = match all.last() {
+        None => members,
+        Some(last) => match agreed(ports, key, task, members, last, tells_up_to(&all)).await? {
+            Some(members) => members,
+            None if repeated => settled(ports, task).await?,
+            None => {
+                // The head is raised, so a task that comes for the first time would be skipped where a later one was faster. With its time
+                // set back, every version takes this one for a redriven task, which is never skipped.
+                // It begins where this one would have: tasks between count on that.
+                let first = from.min(task.first);
+                let again = Task { first, queued: task.queued.minus_ms(REDRIVEN_AFTER_MS), ..task.clone() };
+                ports.enqueue(&again, AGAIN_AFTER_S).await?;
+                return Ok(FanOutOutcome { unsettled: true, payers: payers(task, &all), ..FanOutOutcome::default() });
+            }
+        },
+    };
     let users: BTreeSet<&UserId> = members.iter().map(|member| &member.user).chain(all.iter().flat_map(Entry::named)).collect();
     let users: Vec<UserId> = users.into_iter().cloned().collect();
     let sessions = ports.of_users(&users).await?;
@@ -142,9 +144,6 @@ where
         cause: posted.cause,
         payers: payers(task, &all),
     };
-    if task.undelivered.is_none() {
-        try_join_all(mentions(&all, &members).into_iter().map(|(user, at)| ports.mention(user, conversation, at))).await?;
-    }
     try_join_all(left.tasks.iter().map(|(task, wait_s)| ports.enqueue(task, *wait_s))).await?;
     let mut dead_of: BTreeMap<UserId, Vec<ConnectionId>> = BTreeMap::new();
     for (user, connection) in posted.gone.into_iter().chain(left.given_up) {
@@ -152,8 +151,17 @@ where
     }
     // Those connection ids only: another device of the user, or a newer socket of this one, stays.
     try_join_all(dead_of.iter().map(|(user, connections)| ports.remove(user, connections))).await?;
+    if task.undelivered.is_none() {
+        note_mentions(ports, task, &all, &members).await?;
+    }
     // Refused: the queue repeats the task and at last keeps it. No session is to blame.
     posted.refused.map_or(Ok(outcome), Err)
+}
+
+/// Notes in the rows of those whom these entries mention that they do. `Err`: not in all of them; the queue repeats the task.
+async fn note_mentions<P: Inboxes>(ports: &P, task: &Task, entries: &[Entry], members: &[Member]) -> Result<(), Failure> {
+    let mentions = mentions(entries, members).into_iter();
+    try_join_all(mentions.map(|(user, at)| ports.mention(user, &task.conversation, at))).await.map(|_| ())
 }
 
 /// Whom these entries mention, each with the last that does: members who see it, but for whoever wrote it.

@@ -1,6 +1,7 @@
 //! `prefs`: of one user, on all devices; and mentions, which stand in the same row.
 
 use chatlane_chat::log::Role;
+use chatlane_chat::ports::Heads;
 use chatlane_chat::requests::hello::{Greeting, hello};
 use chatlane_chat::requests::prefs::prefs;
 use chatlane_chat::testing::builders::{caller, message, position, request_id, seq, session, settings, start, user};
@@ -116,6 +117,23 @@ fn who_is_mentioned_and_sees_it_has_that_in_their_row() {
         block_on(fan_out(&stage.ports, &settings().keys.users, task, received, UnixMillis::MAX)).unwrap();
         assert_eq!(row(&stage, "alice", 1).unwrap().mentioned, Some(seq(3)));
     }
+}
+
+/// The worker of the later one may have died before it noted anything.
+#[test]
+fn a_mention_is_noted_by_its_own_task_too_where_a_later_one_was_begun_before() {
+    let stage = Stage::group(&[("alice", Role::Owner), ("bob", Role::Member)]);
+    let mentions = vec![user("alice")];
+    for (number, mentions) in [(1, mentions), (2, vec![])] {
+        let message = NewMessage { mentions, ..message(&format!("m-{number}"), position(number)) };
+        assert!(matches!(stage.send("bob", vec![message]).unwrap()[..], [Outcome::Ok(_)]));
+    }
+    let tasks = stage.take_tasks();
+    block_on(stage.ports.raise_head(&stage.conversation, tasks[1].0.head())).unwrap();
+    let received = Received { times: 1, accepted: start() };
+    let outcome = block_on(fan_out(&stage.ports, &settings().keys.users, &tasks[0].0, received, UnixMillis::MAX)).unwrap();
+    assert!(outcome.superseded);
+    assert_eq!(row(&stage, "alice", 1).unwrap().mentioned, Some(seq(2)));
 }
 
 // holds: L4

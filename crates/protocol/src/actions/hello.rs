@@ -110,12 +110,14 @@ impl<'de> Visitor<'de> for KnownVisitor {
     type Value = Known;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a row of five values: conversation, epoch, seq, epoch, seq")
+        f.write_str("a row of five or six values: conversation, epoch, seq, epoch, seq, version of the preferences")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut row: A) -> Result<Known, A::Error> {
         fn value<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(row: &mut A) -> Result<T, A::Error> {
-            row.next_element()?.ok_or_else(|| A::Error::custom("a row has five values: conversation, epoch, seq, epoch, seq"))
+            row.next_element()?.ok_or_else(|| {
+                A::Error::custom("a row has five or six values: conversation, epoch, seq, epoch, seq, version of the preferences")
+            })
         }
         let conversation = value(&mut row)?;
         let position = |row: &mut A| Ok(Position::new(value::<Small, A>(row)?.0, value(row)?));

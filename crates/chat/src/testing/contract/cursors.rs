@@ -269,6 +269,18 @@ pub async fn a_read_in_private_leaves_what_others_are_told<B: Backend>(store: &B
     assert_eq!(step(4, Shown::To(position(4))).await, (7, Some(4)));
     assert_eq!(step(8, Shown::To(position(8))).await, (8, Some(8)));
     assert_eq!(step(8, Shown::To(position(8))).await, (8, Some(8)));
+    // Where another device has read meanwhile, in the open or in private: what others were told last counts, not the row that was read.
+    let (carol, new_to_carol) = create_row(store).await;
+    let meanwhile = async |to: u64, shown: Shown| {
+        let to = Advance { read: Some(read(position(to), to - 1)), shown, ..Advance::default() };
+        let after = store.advance(&carol, &new_to_carol.conversation, device(1), to).await.unwrap().unwrap().after;
+        assert_eq!(row(store, &carol, &new_to_carol.conversation).await, Some(after.clone()));
+        (after.read.position.seq.get(), after.shown.map(|shown| shown.seq.get()))
+    };
+    assert_eq!(meanwhile(3, Shown::Follows).await, (3, None));
+    assert_eq!(meanwhile(5, Shown::Stays(Position::ZERO)).await, (5, Some(3)));
+    assert_eq!(meanwhile(4, Shown::Follows).await, (5, Some(4)));
+    assert_eq!(meanwhile(8, Shown::Follows).await, (8, Some(8)));
     // Others read the rows of several, in the order asked.
     let [bob, mallory] = [new.with.clone().expect("a direct conversation"), fresh_user()];
     let rows = store.rows_of(&new.conversation, &[bob.clone(), mallory, alice.clone()]).await.unwrap();
