@@ -397,7 +397,7 @@ impl Inboxes for Memory {
         match (to.shown, to.read) {
             (Shown::Stays(_), Some(read)) if read.position > row.read.position => _ = row.shown.get_or_insert(row.read.position),
             (Shown::Follows, Some(ReadCursor { position: at, .. })) | (Shown::To(at), _) => {
-                row.shown = row.shown.map(|shown| shown.max(at))
+                row.shown = row.shown.map(|shown| shown.max(at));
             }
             (Shown::Follows | Shown::Stays(_), _) => {}
         }
