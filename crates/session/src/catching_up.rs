@@ -232,7 +232,10 @@ impl Session {
         let conversation = &asked.conversation;
         match (refusal.code, refusal.common) {
             (ErrorCode::EpochChanged, Some(common)) => self.roll_back(conversation, common, step),
-            (ErrorCode::EpochChanged | ErrorCode::AnchorUnknown, _) => self.reset(conversation, false, step),
+            (ErrorCode::EpochChanged | ErrorCode::AnchorUnknown, _) => {
+                self.conversations.entry(conversation).row.others.clear(); // of another log
+                self.reset(conversation, false, step);
+            }
             (ErrorCode::AnchorTooOld, _) => self.reset(conversation, true, step),
             _ if refusal.retryable => {} // due still
             // Nothing of it is to be had, until something new is heard of it.

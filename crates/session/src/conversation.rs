@@ -326,7 +326,8 @@ impl Conversation {
         self.committed = Position::ZERO;
     }
 
-    /// Forgets all that it has, also where the head is.
+    /// Forgets all that it has, also where the head is. How far the others are stays: after a restore what the device has heard of them
+    /// may be newer than what it begins anew with, and the next answer older.
     pub(super) fn reset(&mut self) {
         self.restart(Position::ZERO);
         self.ahead.clear();
@@ -336,7 +337,6 @@ impl Conversation {
         self.counted = Position::ZERO;
         // Of another log than this one; `hello` answers the one that the server has.
         (self.row.read, self.row.read_count, self.row.read_pending) = (Position::ZERO, 0, false);
-        self.row.others.clear();
         (self.row.acked, self.ack_refused, self.carried) = (Position::ZERO, Position::ZERO, None);
         self.due = Due::Never;
         self.headless = true;

@@ -1,6 +1,7 @@
 //! Logs that were restored from a backup: what is not in the log any more is dropped, once, and the rest goes on.
 
-use chatlane_protocol::{Outcome, Position, ServerFrame};
+use chatlane_protocol::frames::{MemberCursors, Receipt};
+use chatlane_protocol::{ErrorCode, Outcome, Position, ServerFrame};
 use chatlane_session::{Input, Shown};
 
 use crate::phone::*;
@@ -112,6 +113,24 @@ fn a_common_entry_that_contradicts_the_device_makes_the_conversation_begin_anew(
         phone.refuse_page(&sync, restored_to(common));
         assert!(phone.shown.contains(&Shown::RolledBack { conversation: d1(), position: Position::ZERO }));
         assert_eq!((phone.row().have, phone.store.entries.len()), (Position::ZERO, 0));
+    }
+}
+
+// holds: C1
+#[test]
+fn how_far_others_are_in_the_restored_log_survives_what_is_begun_anew() {
+    let bob = |seq| {
+        let cursors = MemberCursors { user: user("bob"), delivered: at_epoch(2, seq), read: at_epoch(2, seq) };
+        ServerFrame::Receipt(Receipt { conversation: d1(), cursors, read_count: None, ttl_ms: 30_000 })
+    };
+    for (refused, shown) in [(restored_to(at_epoch(2, 3)), 1), (refusal(ErrorCode::AnchorUnknown), 2)] {
+        let (mut phone, sync) = Phone::behind(3, 6);
+        phone.shown.clear();
+        phone.receive(&bob(5));
+        phone.refuse_page(&sync, refused);
+        phone.receive(&bob(4)); // late, or, in another log, what there is
+        let cursors = phone.shown.iter().filter(|shown| matches!(shown, Shown::Cursors { .. }));
+        assert_eq!((phone.row().have, cursors.count()), (Position::ZERO, shown));
     }
 }
 
