@@ -307,6 +307,7 @@ impl Session {
             let anchors = local.outbox.roll_back(common);
             write_rows(anchors, step);
             self.reset(conversation, false, step);
+            self.end_came(conversation, common); // at least so far there is something to ask for
             return;
         }
         let loses = local.row.have.seq > common.seq;

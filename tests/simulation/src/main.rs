@@ -29,6 +29,12 @@ struct Arguments {
     /// Every run is strict, not only every second one: heartbeats tell nothing, and no fault may cost a push.
     #[arg(long)]
     strict: bool,
+    /// Every user has three devices, and groups change all the time.
+    #[arg(long)]
+    crowd: bool,
+    /// Fails also if some kind of operation took effect less often than this.
+    #[arg(long, default_value_t = 0)]
+    each: u64,
     /// Fails also if the runs do no work: half of the operations must take effect, and each fault hit 1 % of what it can hit.
     #[arg(long)]
     at_work: bool,
@@ -72,7 +78,7 @@ fn main() -> anyhow::Result<ExitCode> {
                     if number >= arguments.runs {
                         break;
                     }
-                    let script = Script::of_seed(first + number, arguments.operations, plan.clone());
+                    let script = Script::of_seed(first + number, arguments.operations, plan.clone(), arguments.crowd);
                     let script = Script { strict: script.strict || arguments.strict, ..script };
                     let outcome = run(&script, arguments.trace);
                     tally.add(&outcome);
@@ -99,7 +105,8 @@ fn main() -> anyhow::Result<ExitCode> {
     if let Some((script, outcome)) = found.into_inner().unwrap_or_default() {
         return judged(&arguments, &script, &outcome);
     }
-    let idle = if arguments.at_work { all.idle() } else { vec![] };
+    let mut idle = if arguments.at_work { all.idle() } else { vec![] };
+    idle.extend(all.rarer_than(arguments.each));
     for idle in &idle {
         println!("idle: {idle}");
     }

@@ -23,6 +23,9 @@ pub struct Script {
     /// In the end everybody goes away for a while, and what senders have left is for the sweeper to find.
     #[serde(default)]
     pub deserted: bool,
+    /// Every user has three devices, and groups change all the time.
+    #[serde(default)]
+    pub crowd: bool,
     /// In this order.
     pub steps: Vec<Step>,
     /// What goes wrong.
@@ -257,11 +260,19 @@ impl Operation {
     }
 }
 
-/// The users: the first two have two devices each.
+/// The users.
 pub(crate) const USERS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 
-/// The devices, by the number of their user.
-pub(crate) const DEVICES: [usize; 7] = [0, 0, 1, 1, 2, 3, 4];
+/// The devices, by the number of their user: the first two have two.
+const DEVICES: &[usize] = &[0, 0, 1, 1, 2, 3, 4];
+
+/// As many for everybody.
+const DEVICES_OF_A_CROWD: &[usize] = &[0, 0, 1, 1, 2, 3, 4, 0, 1, 2, 2, 3, 3, 4, 4];
+
+/// The devices of a run, by the number of their user.
+pub(crate) const fn devices(crowd: bool) -> &'static [usize] {
+    if crowd { DEVICES_OF_A_CROWD } else { DEVICES }
+}
 
 /// A backup so old holds nothing.
 const ALL_OF_A_RUN_MS: u64 = 1_000_000_000;
@@ -271,10 +282,11 @@ const RUSH: usize = 10;
 
 impl Script {
     /// The run of a seed. Every second one is strict.
-    pub fn of_seed(seed: u64, operations: usize, faults: Plan) -> Self {
+    pub fn of_seed(seed: u64, operations: usize, faults: Plan, crowd: bool) -> Self {
         let mut dice = Dice::new(hash(&[seed, 3]));
+        let devices = devices(crowd).len();
         let step = |after_ms, operation| Step { after_ms, operation };
-        let mut steps: Vec<Step> = (0..DEVICES.len()).map(|device| step(20, Operation::Connect { device })).collect();
+        let mut steps: Vec<Step> = (0..devices).map(|device| step(20, Operation::Connect { device })).collect();
         let opens = [(0, 1), (2, 2), (4, 0), (5, 1)];
         steps.extend(opens.map(|(device, with)| step(300, Operation::Open { device, with })));
         steps.extend((0..2).map(|by| step(300, Operation::Create { by, users: 0b1_1110 >> by, all: by == 0 })));
@@ -284,18 +296,18 @@ impl Script {
                 12..18 => dice.between(150, 2_500),
                 _ => dice.between(2_500, 20_000),
             };
-            let operation = operation(&mut dice);
+            let operation = operation(&mut dice, crowd);
             steps.push(step(after_ms, operation));
         }
         // Last, everybody writes or comes back at the same time. What a hello misses here no later message tells.
         for _ in 0..RUSH {
-            let (device, pick) = (dice.below(DEVICES.len()), dice.below(8));
+            let (device, pick) = (dice.below(devices), dice.below(8));
             let writes = Operation::Compose { device, pick, messages: 1, bytes: 10 };
             let operation = if dice.one_in(2) { writes } else { Operation::Restart { device, kept: dice.below(3) } };
             steps.push(step(dice.between(0, 50), operation));
         }
-        // Some runs have more: what it hides from the checker it must not hide from all of them.
-        let (strict, one_in) = (seed % 2 == 1, |kind, n| hash(&[seed, kind]).is_multiple_of(n));
+        // Some runs have more: what it hides from the checker it must not hide from all of them. A crowd hides nothing.
+        let (strict, one_in) = (seed % 2 == 1, |kind, n| !crowd && hash(&[seed, kind]).is_multiple_of(n));
         let middle = steps.len().saturating_sub(RUSH + 30).max(1);
         let mut put = |at: usize, operation| {
             if let Some(step) = steps.get_mut(at) {
@@ -314,18 +326,19 @@ impl Script {
             put(20 + dice.below(middle), Operation::Flood);
         }
         for _ in 0..if !strict && one_in(5, 3) { dice.between(1, 4) } else { 0 } {
-            let (at, device) = (20 + dice.below(middle), dice.below(DEVICES.len()));
+            let (at, device) = (20 + dice.below(middle), dice.below(devices));
             put(at, Operation::Double { device });
             put(at + 1 + dice.below(4), Operation::Connect { device });
         }
-        Self { story: format!("seed {seed}"), seed, strict, small: one_in(6, 4), deserted: one_in(7, 4), steps, faults }
+        let (small, deserted) = (one_in(6, 4), one_in(7, 4));
+        Self { story: format!("seed {seed}"), seed, strict, small, deserted, crowd, steps, faults }
     }
 }
 
-fn operation(dice: &mut Dice) -> Operation {
-    let device = dice.below(DEVICES.len());
+fn operation(dice: &mut Dice, crowd: bool) -> Operation {
+    let device = dice.below(devices(crowd).len());
     let (pick, kept) = (dice.below(8), dice.below(3));
-    match dice.below(150) {
+    match dice.below(if crowd { 200 } else { 150 }) {
         0..42 => {
             let messages = match dice.below(40) {
                 0 => 30,
@@ -404,9 +417,9 @@ mod tests {
 
     #[test]
     fn a_seed_means_the_same_script_for_ever() {
-        let script = Script::of_seed(7, 200, Plan::Seeded);
-        assert_eq!(script, Script::of_seed(7, 200, Plan::Seeded));
-        assert_ne!(script.steps, Script::of_seed(8, 200, Plan::Seeded).steps);
+        let script = Script::of_seed(7, 200, Plan::Seeded, false);
+        assert_eq!(script, Script::of_seed(7, 200, Plan::Seeded, false));
+        assert_ne!(script.steps, Script::of_seed(8, 200, Plan::Seeded, false).steps);
         assert_eq!(script.steps.len(), 200);
     }
 
@@ -414,7 +427,7 @@ mod tests {
     fn a_script_is_read_as_it_was_written() {
         let faults = Plan::These([(Fault::Killed, 3), (Fault::QueueQuarter, 0)].into());
         for plan in [Plan::None, Plan::Seeded, faults] {
-            let script = Script::of_seed(7, 200, plan);
+            let script = Script::of_seed(7, 200, plan, true);
             let text = serde_json::to_string(&script).expect("a script is JSON");
             assert_eq!(serde_json::from_str::<Script>(&text).expect("a script"), script);
         }

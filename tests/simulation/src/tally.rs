@@ -84,6 +84,12 @@ impl Tally {
         idle.extend(self.met.missing().map(|name| format!("`{name}` was never met")));
         idle
     }
+
+    /// The kinds of operations that took effect less often than this.
+    pub fn rarer_than(&self, each: u64) -> impl Iterator<Item = String> {
+        let rarer = self.performed.iter().filter(move |(_, (_, effect))| *effect < each);
+        rarer.map(|(name, (_, effect))| format!("`{name}` took effect {effect} times"))
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "percentages for people")]

@@ -52,7 +52,7 @@ use self::watch::{Ever, is_there};
 use crate::fault::Faults;
 use crate::issuer;
 use crate::met::Met;
-use crate::script::{DEVICES, Performed, Script, USERS};
+use crate::script::{Performed, Script, USERS, devices};
 
 /// Whose sockets they are: of somebody who is in no conversation, of a member, of somebody who asks too much, and of a guest. Behind them
 /// each user has one more, for groups.
@@ -186,7 +186,7 @@ impl World {
             let token = issuer::token(&user, START_MS / 1000 + 3_600);
             Phone::new(user, device(number + 1), token, number % 2 == 1)
         };
-        let phones = DEVICES.iter().enumerate().map(phone).collect();
+        let phones = devices(script.crowd).iter().enumerate().map(phone).collect();
         let raws = RAW.iter().chain(&USERS).enumerate().map(|(number, name)| Raw::new(name, device(0xa0 + number))).collect();
         // So small that short scripts meet it.
         let anchor = AnchorBound { entries_max: 20, bytes_max: 16 * 1024 };

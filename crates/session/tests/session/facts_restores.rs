@@ -113,6 +113,10 @@ fn a_common_entry_that_contradicts_the_device_makes_the_conversation_begin_anew(
         phone.refuse_page(&sync, restored_to(common));
         assert!(phone.shown.contains(&Shown::RolledBack { conversation: d1(), position: Position::ZERO }));
         assert_eq!((phone.row().have, phone.store.entries.len()), (Position::ZERO, 0));
+        // So far the log goes; whether a ping is answered or not, it is asked for.
+        assert_eq!(phone.row().head, common);
+        phone.pass(1_000);
+        assert_eq!(phone.sync().conversations[0].after, Position::ZERO);
     }
 }
 

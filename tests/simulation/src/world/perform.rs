@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::gateway::{Owner, Stage};
 use super::{Event, World};
-use crate::script::{DEVICES, Operation, USERS};
+use crate::script::{Operation, USERS};
 
 impl World {
     /// Carries out one operation. Whether it had an effect.
@@ -73,7 +73,7 @@ impl World {
     }
 
     pub(crate) fn open_with(&mut self, device: usize, with: usize) -> bool {
-        if DEVICES[device] == with || self.phones[device].session.is_none() {
+        if self.phones[device].user.as_str() == USERS[with] || self.phones[device].session.is_none() {
             return false;
         }
         let (opening, user) = (self.phones[device].next_id("o"), UserId::new(USERS[with]).expect("a user"));

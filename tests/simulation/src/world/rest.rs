@@ -16,7 +16,7 @@ use serde_json::json;
 use super::phone::Phone;
 use super::watch::is_there;
 use super::{Event, World};
-use crate::script::{DEVICES, USERS};
+use crate::script::USERS;
 
 /// So long everything may take when nothing goes wrong any more: a task may be fifteen minutes late, a half-open socket is noticed by a
 /// heartbeat after four; then the longest back-offs, and the visibility timeouts of a message, one after the other.
@@ -195,14 +195,13 @@ impl World {
             for pick in picks {
                 self.compose(phone, pick, 1, 0);
             }
-            let me = USERS[DEVICES[phone]];
-            let unheard = |(lane, user): &&(ConversationId, UserId)| {
-                user.as_str() == me && never_begun.contains(lane) && !conversations.contains(lane)
-            };
+            let me = self.phones[phone].user.clone();
+            let unheard =
+                |(lane, user): &&(ConversationId, UserId)| *user == me && never_begun.contains(lane) && !conversations.contains(lane);
             let unheard: BTreeSet<_> = members.iter().filter(unheard).map(|(lane, _)| lane).collect();
             // Of one that a restore has lost, a device keeps what it has until it is opened again.
             let is_to_be_opened = |lane: &ConversationId| unheard.contains(lane) || self.is_lost(lane) && conversations.contains(lane);
-            let with: Vec<usize> = (0..USERS.len()).filter(|with| is_to_be_opened(&direct(DEVICES[phone], *with))).collect();
+            let with: Vec<usize> = (0..USERS.len()).filter(|with| is_to_be_opened(&direct(&me, USERS[*with]))).collect();
             for other in with {
                 self.open_with(phone, other);
             }
@@ -289,7 +288,6 @@ impl World {
     }
 }
 
-fn direct(one: usize, other: usize) -> ConversationId {
-    let user = |number: usize| UserId::new(USERS[number]).expect("a user");
-    builders::direct(&user(one), &user(other))
+fn direct(one: &UserId, other: &str) -> ConversationId {
+    builders::direct(one, &UserId::new(other).expect("a user"))
 }

@@ -16,7 +16,6 @@ use chatlane_protocol::{ConversationId, Position, ReactionKey, Seq, UserId};
 
 use super::{Event, World};
 use crate::fault::Fault;
-use crate::script::DEVICES;
 
 /// A place in the tables, of one conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,7 +244,7 @@ impl World {
         if is_entry {
             // Others write behind an entry whose rows cannot be seen yet.
             for _ in 0..3 {
-                let (device, in_ms) = (self.dice.below(DEVICES.len()), self.dice.between(1, 60));
+                let (device, in_ms) = (self.dice.below(self.phones.len()), self.dice.between(1, 60));
                 self.at(in_ms, Event::Says { device, conversation: conversation.clone() });
             }
         }
