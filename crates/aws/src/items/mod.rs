@@ -46,7 +46,8 @@ pub mod was;
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, Update};
 use chatlane_chat::log::Role;
 use chatlane_chat::ports::Failure;
 use chatlane_protocol::{ConversationId, Position, Seq, UnixMillis, UserId};
@@ -103,6 +104,14 @@ fn map<'a>(pairs: impl IntoIterator<Item = (&'a str, AttributeValue)>) -> Item {
 pub fn forget(update: UpdateItemFluentBuilder, key: Item, names: &[String]) -> UpdateItemFluentBuilder {
     let there: Vec<String> = key.keys().map(|name| format!("attribute_exists({name})")).collect();
     update.set_key(Some(key)).update_expression(format!("REMOVE {}", names.join(", "))).condition_expression(there.join(" AND "))
+}
+
+/// Gives the item of this key these attributes, and leaves those that are not among them; in a transaction.
+fn set(key: Item, item: Item) -> UpdateBuilder {
+    let set: Vec<_> = item.into_iter().filter(|(name, _)| !key.contains_key(name)).collect();
+    let names: Vec<String> = set.iter().map(|(name, _)| format!("{name} = :{name}")).collect();
+    let update = Update::builder().set_key(Some(key)).update_expression(format!("SET {}", names.join(", ")));
+    set.into_iter().fold(update, |update, (name, value)| update.expression_attribute_values(format!(":{name}"), value))
 }
 
 /// A user as a part of a key: up to 384 bytes.

@@ -12,12 +12,12 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_dynamodb::types::builders::PutBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, Put};
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use chatlane_chat::ports::Failure;
 use chatlane_protocol::{ConversationId, ReactionKey, Seq, UserId};
 
-use super::{Item, Read, conversation_key, map, s, user_key};
+use super::{Item, Read, conversation_key, map, s, set, user_key};
 
 /// The key of a user's reactions to a message.
 pub fn key(conversation: &ConversationId, target: Seq, user: &UserId) -> Item {
@@ -40,9 +40,9 @@ pub fn read(item: &Item) -> Result<BTreeSet<ReactionKey>, Failure> {
     own.iter().map(|value| key(value).ok_or_else(|| read.bad("r"))).collect()
 }
 
-/// Puts it, whatever is there; in a transaction.
-pub fn put(conversation: &ConversationId, target: Seq, user: &UserId, own: &BTreeSet<ReactionKey>) -> PutBuilder {
-    Put::builder().set_item(Some(item(conversation, target, user, own)))
+/// Makes of it what this is, whatever is there; in a transaction. What a later version has added stays.
+pub fn becomes(conversation: &ConversationId, target: Seq, user: &UserId, own: &BTreeSet<ReactionKey>) -> UpdateBuilder {
+    set(key(conversation, target, user), item(conversation, target, user, own))
 }
 
 #[cfg(test)]

@@ -15,13 +15,13 @@
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::builders::{PutBuilder, UpdateBuilder};
-use aws_sdk_dynamodb::types::{AttributeValue, Put, Update};
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use chatlane_chat::log::reactions::{Reactions, Reactors};
 use chatlane_chat::ports::Failure;
 use chatlane_protocol::{ConversationId, ReactionKey, Seq};
 
-use super::{Item, NEW, Read, conversation_key, map, n, s};
+use super::{Item, NEW, Read, conversation_key, map, n, s, set};
 
 /// The sort key.
 fn sort(target: Seq) -> String {
@@ -62,24 +62,19 @@ pub fn read(item: &Item) -> Result<(Seq, Reactions), Failure> {
     Ok((read.seq("s")?, Reactions { to: read.seq("t")?, closed, counts }))
 }
 
-/// Puts it where there is what was read; in a transaction.
-pub fn put(conversation: &ConversationId, target: Seq, was: Option<&Reactions>, reactions: &Reactions) -> PutBuilder {
-    let put = Put::builder().set_item(Some(item(conversation, target, reactions)));
+/// Makes of it what these are, where there is what was read; in a transaction. What a later version has added stays.
+pub fn becomes(conversation: &ConversationId, target: Seq, was: Option<&Reactions>, reactions: &Reactions) -> UpdateBuilder {
+    let update = set(key(conversation, target), item(conversation, target, reactions));
     match was {
-        None => put.condition_expression(NEW),
-        Some(was) => put.condition_expression("t = :t AND attribute_not_exists(x)").expression_attribute_values(":t", n(was.to)),
+        None => update.condition_expression(NEW),
+        Some(was) => update.condition_expression("t = :was AND attribute_not_exists(x)").expression_attribute_values(":was", n(was.to)),
     }
 }
 
 /// Nobody reacts any more, whatever is there; in a transaction.
 pub fn close(conversation: &ConversationId, target: Seq, by: Seq) -> UpdateBuilder {
-    Update::builder()
-        .set_key(Some(key(conversation, target)))
-        .update_expression("SET s = :s, t = :t, x = :x, r = :r")
-        .expression_attribute_values(":s", n(target))
-        .expression_attribute_values(":t", n(by))
-        .expression_attribute_values(":x", AttributeValue::Bool(true))
-        .expression_attribute_values(":r", AttributeValue::M(Item::new()))
+    let closed = Reactions { to: by, closed: true, ..Reactions::default() };
+    set(key(conversation, target), item(conversation, target, &closed))
 }
 
 /// Those to the messages of these seqs, both ends included, ascending.

@@ -53,8 +53,8 @@ impl<I: Part, U: Part, Q: Part, G: Part> Amendments for Backend<Log, Conversatio
             }
             Amends::Reaction { target, was, all, own } => {
                 let target = *target;
-                transaction.put(&self.conversations.0, reactions::put(conversation, target, was.all.as_ref(), all))?;
-                transaction.put(&self.conversations.0, reaction::put(conversation, target, &entry.sender, own))?;
+                transaction.update(&self.conversations.0, reactions::becomes(conversation, target, was.all.as_ref(), all))?;
+                transaction.update(&self.conversations.0, reaction::becomes(conversation, target, &entry.sender, own))?;
             }
         }
         transaction.append(&self.log.0).await

@@ -1,6 +1,6 @@
 //! What somebody wants to append: a message, a change of a group, or of a message. How it is judged at the tail, and how it gets into the slot behind it.
 
-use chatlane_protocol::{ClientMessageId, Entry as WireEntry, EntryKind, Position, UnixMillis, UserId};
+use chatlane_protocol::{ClientMessageId, Entry as WireEntry, EntryKind, Position, Seq, UnixMillis, UserId};
 use futures_util::future::try_join;
 
 use super::admission::{Admission, Bucket};
@@ -223,7 +223,11 @@ impl<P: MessageLog + Amendments + Clock> Drafted<P> for AmendmentEntry {
                 Ok(None) => Ok(None),
                 Err(refused) => Err(refused),
             },
-            (Self::Deletion { .. }, Some(was)) => sight.delete(&was).map(|edits| Some(Amends::Deletion { edits: edits?, was })),
+            (Self::Deletion { .. }, Some(was)) => match sight.delete(&was) {
+                Ok(Some(edits)) => Ok(Some(Amends::Deletion { edits: still_edits(ports, &was, edits).await?, was })),
+                Ok(None) => Ok(None),
+                Err(refused) => Err(refused),
+            },
         };
         match judged {
             Ok(Some(amends)) => {
@@ -238,4 +242,13 @@ impl<P: MessageLog + Amendments + Clock> Drafted<P> for AmendmentEntry {
             Err(refused) => behind.unless_taken(ports, Err(refused)).await,
         }
     }
+}
+
+/// Those of these entries that may have edited the message. After a restore that has lost a part of a transaction, its place can hold something
+/// else.
+async fn still_edits<P: MessageLog>(ports: &P, message: &Entry, edits: Vec<Seq>) -> Result<Vec<Seq>, Failure> {
+    let slots: Vec<_> = edits.into_iter().map(|seq| (message.conversation.clone(), seq)).collect();
+    let found = if slots.is_empty() { vec![] } else { ports.at(&slots).await? };
+    let edits = found.into_iter().flatten().filter(|entry| entry.kind.may_be_edit_of(message.position.seq));
+    Ok(edits.map(|edit| edit.position.seq).collect())
 }

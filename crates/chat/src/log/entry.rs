@@ -70,10 +70,15 @@ impl Entry {
         }
     }
 
+    /// Whether it is about an entry of before this one: of that who begins there sees the place only (M1).
+    pub fn is_about_what_was_before(&self, from: Seq) -> bool {
+        self.target().is_some_and(|target| target < from)
+    }
+
     /// As somebody sees it whose part of the log begins at `from` and, if they are no member any more, ends at `end` (M1).
     pub fn told_to(&self, from: Seq, end: Option<Seq>) -> chatlane_protocol::Entry {
         let wire = self.to_wire();
-        let is_before = self.target().is_some_and(|target| target < from);
+        let is_before = self.is_about_what_was_before(from);
         let is_newer = end.is_some_and(|end| self.tells_up_to() > end);
         let kind = match wire.kind {
             EntryKind::Message(message) if is_before && !is_newer => EntryKind::Message(Message { reply_to: None, ..message }),

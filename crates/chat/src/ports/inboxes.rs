@@ -34,8 +34,16 @@ port! {
     }
 }
 
-/// Devices whose delivered positions a row keeps: it stays one write unit for ever, however many browsers a user has had.
+/// Devices whose delivered positions a row keeps, if it has room for so many: it stays one write unit for ever, however many browsers a user
+/// has had.
 pub const DEVICES_MAX: usize = 16;
+
+/// Bytes of a row of one write unit that are left to the ids of users and to devices. The rest: the conversation's id, all other cursors and
+/// preferences.
+const ROOM_BYTES: usize = 1024 - 110;
+
+/// Bytes of one device in a row.
+const DEVICE_BYTES: usize = 44;
 
 /// Positions that one write drops; a row of before there was a limit takes several.
 const DROPPED_MAX: usize = 32;
@@ -87,12 +95,19 @@ impl InboxRow {
         }
     }
 
-    /// Which delivered positions of other devices are dropped when this device moves to `to`: those furthest behind it, until there are
-    /// [`DEVICES_MAX`] with it. `None`: there is no room, since so many devices have as much.
-    pub fn room_for(&self, device: DeviceId, to: Position) -> Option<Vec<(DeviceId, Position)>> {
+    /// As many devices as the row of this user has room for, at most [`DEVICES_MAX`]. A character of the user's id may take three bytes.
+    fn devices_max(&self, user: &UserId) -> usize {
+        let escaped: usize = user.as_str().bytes().map(|byte| if byte.is_ascii_alphanumeric() { 1 } else { 3 }).sum();
+        let ids = escaped + self.with.as_ref().map_or(0, |with| with.as_str().len());
+        (ROOM_BYTES.saturating_sub(ids) / DEVICE_BYTES).min(DEVICES_MAX)
+    }
+
+    /// Which delivered positions of other devices are dropped when this device of the row's user moves to `to`: those furthest behind it,
+    /// until there is room for the rest with it. `None`: there is none, since too many devices have as much.
+    pub fn room_for(&self, user: &UserId, device: DeviceId, to: Position) -> Option<Vec<(DeviceId, Position)>> {
         let others = || self.delivered.iter().filter(|(other, _)| **other != device).map(|(other, at)| (*other, *at));
         let mut lower: Vec<_> = others().filter(|(_, at)| *at < to).collect();
-        let too_many = (others().count() + 1).saturating_sub(DEVICES_MAX);
+        let too_many = (others().count() + 1).saturating_sub(self.devices_max(user));
         if lower.is_empty() && too_many > 0 && !self.delivered.contains_key(&device) {
             return None;
         }

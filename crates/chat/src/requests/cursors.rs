@@ -164,7 +164,7 @@ impl Move {
             judge(ports, settings.epoch, conversation, *to, at(*to).map(|entry| entry.position), searches).await?;
         }
         let has = self.row.delivered.get(&caller.device).copied().unwrap_or_default();
-        let room = Some(self.delivered).filter(|to| *to > has).and_then(|to| self.row.room_for(caller.device, to));
+        let room = Some(self.delivered).filter(|to| *to > has).and_then(|to| self.row.room_for(&caller.user, caller.device, to));
         let read = self.read.filter(|to| *to > self.row.read.position);
         let count = |to| at(to).map(|entry| ReadCursor { position: to, count: entry.facts.count });
         let read_to = read.and_then(count);

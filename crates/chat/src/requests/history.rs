@@ -31,22 +31,20 @@ where
     let mut page = Page::new(REST_OF_THE_ANSWER);
     let bound = ReadBound { bytes_max: page.room(), ..ReadBound::entries(limit) };
     let all = ports.read_back(conversation, request.before, bound).await?;
-    let mut reactions = reactions(ports, conversation, &all).await?;
+    // Up to the first that is not this user's, or is not there any more.
+    let (visible_from, highest) = (standing.row.visible_from, all.first().map_or(Seq::ZERO, |entry| entry.position.seq));
+    let shown = |(index, entry): &(u64, &Entry)| entry.position.seq >= visible_from && entry.position.seq == highest.minus(*index);
+    let count = (0..).zip(&all).take_while(shown).count();
+    let visible = &all[..count];
+    let mut reactions = reactions(ports, conversation, visible).await?;
     let reacted = reactions.values().map(|reactions| reactions.to).max().unwrap_or(Seq::ZERO);
     standing.holds_behind(ports, &caller.user, all.first(), tells_up_to(&all).max(reacted)).await?;
-    let (row, ended) = (standing.row, !bound.is_reached_by(&all));
     let own = key.sum(std::slice::from_ref(&caller.user));
 
-    // Up to the first that is not this user's, or is not there any more.
-    let highest = all.first().map_or(Seq::ZERO, |entry| entry.position.seq);
-    let shown = |(index, entry): &(u64, Entry)| entry.position.seq >= row.visible_from && entry.position.seq == highest.minus(*index);
-    let read = all.len();
-    let visible: Vec<Entry> = (0..).zip(all).take_while(shown).map(|(_, entry)| entry).collect();
-    let mut done = ended || visible.len() < read;
+    let mut done = !bound.is_reached_by(&all) || count < all.len();
     let mut entries: Vec<WireEntry> = vec![];
-    let count = visible.len();
     for entry in visible {
-        let mut entry = entry.told_to(row.visible_from, None);
+        let mut entry = entry.told_to(visible_from, None);
         if let (EntryKind::Message(message), Some(reactions)) = (&mut entry.kind, reactions.remove(&entry.position.seq)) {
             (message.reactions, message.reactions_to) = (reactions.told_to(own), Some(reactions.to));
         }
@@ -56,7 +54,7 @@ where
         entries.push(entry);
     }
     done &= entries.len() == count;
-    done |= entries.last().is_some_and(|lowest| lowest.position.seq <= row.visible_from);
+    done |= entries.last().is_some_and(|lowest| lowest.position.seq <= visible_from);
     entries.reverse();
     Ok(Done::read(HistoryAnswer { id: request.id.clone(), conversation: conversation.clone(), entries, done }))
 }

@@ -279,6 +279,9 @@ impl Amendments for Memory {
             }
             Amends::Deletion { was, edits } => {
                 let target = was.position.seq;
+                if !edits.iter().all(|edit| log.get(edit).is_some_and(|edit| edit.kind.may_be_edit_of(target))) {
+                    return Ok(Put::Contended);
+                }
                 log.insert(target, Entry { kind: Kind::Deleted, ..was.clone() });
                 for edit in edits.iter().filter_map(|seq| log.get(seq).cloned()).collect::<Vec<_>>() {
                     let kind = Kind::Amendment(AmendmentEntry::Edit { target, body: None });

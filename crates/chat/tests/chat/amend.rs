@@ -191,6 +191,22 @@ fn a_deletion_takes_the_words_of_the_message_and_of_its_edits_and_leaves_the_pla
     }
 }
 
+/// A restore of a table may have one item of a transaction, and another not.
+// holds: L2
+#[test]
+fn a_deletion_leaves_what_stands_where_a_restore_has_lost_an_edit() {
+    let stage = four();
+    for (number, words) in [(3, "first"), (4, "second"), (5, "third")] {
+        done(&stage, "dave", &format!("edit-{number}"), edit(2, words));
+    }
+    (3..=5).for_each(|number| stage.remove_entry(number));
+    assert!(matches!(stage.send("alice", vec![message("m-2", position(2))]).unwrap()[..], [Outcome::Ok(_)]));
+    done(&stage, "alice", "edit-m-2", edit(3, "of alice"));
+    let others = stage.entries()[2..].to_vec();
+    done(&stage, "dave", "delete", deletion(2));
+    assert_eq!((stage.entries()[1].kind.clone(), &stage.entries()[2..4]), (Kind::Deleted, &others[..]));
+}
+
 // holds: M1
 #[test]
 fn others_messages_are_deleted_by_moderators_and_in_a_direct_conversation_by_nobody() {

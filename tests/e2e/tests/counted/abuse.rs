@@ -216,7 +216,7 @@ async fn one_device_more(scene: &Scene<'_>, Targets { chat, .. }: &Targets) -> A
         let id: DeviceId = device_id(number);
         let to = position(u64::from(number));
         let row = rows[0].as_ref().expect("a row that can be read").as_ref();
-        let dropped = row.expect("a member").room_for(id, to).expect("it is further than the others");
+        let dropped = row.expect("a member").room_for(&member, id, to).expect("it is further than the others");
         let to = Advance { delivered: Some(to), read: None, dropped, shown: chatlane_chat::ports::Shown::Follows };
         store.advance(&member, chat, id, to).await.expect("it moves");
     }

@@ -7,7 +7,7 @@ pub mod created;
 pub mod message;
 
 use chatlane_protocol::frames::encode;
-use chatlane_protocol::{EntryKind, UserId};
+use chatlane_protocol::{EntryKind, Seq, UserId};
 use serde_json::{Map, Value};
 
 pub use amendment::AmendmentEntry;
@@ -94,6 +94,15 @@ impl Kind {
             | Self::Deleted
             | Self::Amendment(_)
             | Self::Later(_) => &[],
+        }
+    }
+
+    /// Whether this is an edit of that message, or may be one in the words of a later version.
+    pub fn may_be_edit_of(&self, message: Seq) -> bool {
+        match self {
+            Self::Amendment(AmendmentEntry::Edit { target, .. }) => *target == message,
+            Self::Later(later) => later.kind == "edit",
+            _ => false,
         }
     }
 

@@ -51,7 +51,7 @@ pub(super) fn plan(
                 let entry = &entries[index];
                 let seq = entry.position.seq;
                 let is_for_them = visible_from.is_some_and(|from| seq >= from) || entry.named().contains(&user);
-                let is_blind = visible_from.zip(entry.target()).is_some_and(|(from, target)| target < from);
+                let is_blind = visible_from.is_some_and(|from| entry.is_about_what_was_before(from));
                 (is_for_them && !(is_origin && task.own.contains(&seq))).then_some(2 * index + usize::from(is_blind))
             })
             .collect();
