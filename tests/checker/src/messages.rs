@@ -259,9 +259,11 @@ fn held(case: &Case, phones: &[Phone], verdict: &mut Verdict) {
                     continue;
                 }
                 let Some(differs) = difference(case, fold, (sight, stored), (device.user, have)) else { continue };
-                // Who was away may have been told so what they may see by now, and is not told again.
-                let was_away = case.standing(kept.conversation).is_some_and(|standing| standing.left.contains_key(&device.user));
-                if differs == "kind" && was_away {
+                // Who was away may have been told as a place what they may see by now, and is not told again.
+                let joined = case.standing(kept.conversation).and_then(|standing| standing.joined_again(device.user)).unwrap_or_default();
+                let is_about_it = |by| case.slot(kept.conversation, by).is_some_and(|by| by.kind.target() == Some(stored.position.seq));
+                let was_hidden = (stored.position.seq + 1..joined).any(is_about_it);
+                if !differs.is_empty() && (was_hidden || differs == "kind" && joined > 0) {
                     verdict.excuse(Excuse::Hidden, 1);
                     continue;
                 }
