@@ -3,10 +3,13 @@
 use aws_lambda_events::apigw::{ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext};
 use aws_lambda_events::http::HeaderMap;
 use chatlane_chat::limit::frame_units;
-use chatlane_chat::ports::{Accounts, Clock, Connections, Meter, Outbound};
+use chatlane_chat::log::draft::Drafted;
+use chatlane_chat::ports::{Accounts, Clock, Connections, Deployments, FanOutQueue, Heads, Memberships, MessageLog, Meter, Outbound};
 use chatlane_chat::requests::caller::{Caller, part, unexpired};
+use chatlane_chat::requests::change::{self, Asked};
+use chatlane_chat::settings::Deployed;
 use chatlane_chat::{Done, Refused};
-use chatlane_protocol::frames::{ErrorFrame, encode};
+use chatlane_protocol::frames::{ChangeAnswer, ErrorFrame, encode};
 use chatlane_protocol::request::{Action, Exchange, parse};
 use chatlane_protocol::{ConnectionId, DeviceId, Refusal, RequestId, ServerFrame, UnixMillis, UserId};
 use serde::Serialize;
@@ -136,6 +139,21 @@ pub async fn answer_unexpired<F: Into<Option<ServerFrame>>>(
         return Ok(ProxyAnswer::NOTHING);
     }
     Ok(served.unwrap_or_else(|refused| Some(error(id, refused.to_wire()))).map_or(ProxyAnswer::NOTHING, |frame| ProxyAnswer::of(&frame)))
+}
+
+/// Answers a request that appends an entry with what it changes.
+pub async fn change<E, K, P>(ports: &P, deployed: &Deployed, limit: &UserLimit, event: &Event) -> Answered
+where
+    P: MessageLog + Memberships + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock + Accounts + Meter,
+    E: Exchange<Answer = ChangeAnswer>,
+    K: Drafted<P>,
+    for<'a> Asked<K>: From<&'a E::Request>,
+{
+    answer::<E>(ports, limit, event, async |caller, request| {
+        let settings = deployed.settings(ports).await?;
+        change::change(ports, &settings, &caller, &request.into()).await
+    })
+    .await
 }
 
 /// The action of the route by which the gateway invoked a function that has several.

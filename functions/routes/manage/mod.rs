@@ -8,15 +8,13 @@ use chatlane_chat::ports::{
     Accounts, Clock, Connections, Creations, Deployments, FanOutQueue, Heads, Inboxes as InboxesPort, Memberships, MessageLog, Meter,
     Outbound,
 };
-use chatlane_chat::requests::change::{self, Asked};
 use chatlane_chat::requests::{create, prefs};
 use chatlane_chat::settings::Deployed;
-use chatlane_protocol::frames::ChangeAnswer;
-use chatlane_protocol::request::{Action, Exchange, exchange};
+use chatlane_protocol::request::{Action, exchange};
 
 use crate::limit::UserLimit;
 use crate::start::route;
-use crate::websocket::{Answered, Event, action, answer, not_routed};
+use crate::websocket::{Answered, Event, action, answer, change, not_routed};
 
 route! {
     ports: Backend<Log, Conversations, Inboxes, Users, Queue, Gateway>;
@@ -52,44 +50,15 @@ pub async fn handle(
             })
             .await
         }
-        Some(Action::Add) => change::<exchange::Add>(ports, deployed, limit, &event).await,
-        Some(Action::Remove) => change::<exchange::Remove>(ports, deployed, limit, &event).await,
-        Some(Action::Leave) => change::<exchange::Leave>(ports, deployed, limit, &event).await,
-        Some(Action::Role) => change::<exchange::Role>(ports, deployed, limit, &event).await,
-        Some(Action::Settings) => change::<exchange::Settings>(ports, deployed, limit, &event).await,
+        Some(Action::Add) => change::<exchange::Add, ChangeEntry, _>(ports, deployed, limit, &event).await,
+        Some(Action::Remove) => change::<exchange::Remove, ChangeEntry, _>(ports, deployed, limit, &event).await,
+        Some(Action::Leave) => change::<exchange::Leave, ChangeEntry, _>(ports, deployed, limit, &event).await,
+        Some(Action::Role) => change::<exchange::Role, ChangeEntry, _>(ports, deployed, limit, &event).await,
+        Some(Action::Settings) => change::<exchange::Settings, ChangeEntry, _>(ports, deployed, limit, &event).await,
         Some(Action::Prefs) => {
             answer::<exchange::Prefs>(ports, limit, &event, async |caller, request| prefs::prefs(ports, &caller, request).await).await
         }
-        Some(Action::Close) => change::<exchange::Close>(ports, deployed, limit, &event).await,
+        Some(Action::Close) => change::<exchange::Close, ChangeEntry, _>(ports, deployed, limit, &event).await,
         _ => not_routed(),
     }
-}
-
-async fn change<E: Exchange<Answer = ChangeAnswer>>(
-    ports: &(
-         impl MessageLog
-         + Memberships
-         + Creations
-         + InboxesPort
-         + Heads
-         + Connections
-         + FanOutQueue
-         + Deployments
-         + Outbound
-         + Clock
-         + Accounts
-         + Meter
-     ),
-    deployed: &Deployed,
-    limit: &UserLimit,
-    event: &Event,
-) -> Answered
-where
-    for<'a> Asked<ChangeEntry>: From<&'a E::Request>,
-{
-    answer::<E>(ports, limit, event, async |caller, request| {
-        let settings = deployed.settings(ports).await?;
-        change::change(ports, &settings, &caller, &request.into()).await
-    })
-    .await
 }

@@ -6,15 +6,13 @@ use chatlane_chat::log::AmendmentEntry;
 use chatlane_chat::ports::{
     Accounts, Amendments, Clock, Connections, Deployments, FanOutQueue, Heads, Memberships, MessageLog, Meter, Outbound,
 };
-use chatlane_chat::requests::change::{self, Asked};
 use chatlane_chat::requests::send;
 use chatlane_chat::settings::Deployed;
-use chatlane_protocol::frames::ChangeAnswer;
-use chatlane_protocol::request::{Action, Exchange, exchange};
+use chatlane_protocol::request::{Action, exchange};
 
 use crate::limit::UserLimit;
 use crate::start::route;
-use crate::websocket::{Answered, Event, action, answer, not_routed};
+use crate::websocket::{Answered, Event, action, answer, change, not_routed};
 
 route! {
     ports: Backend<Log, Conversations, (), Users, Queue, Gateway>;
@@ -37,25 +35,9 @@ pub async fn handle(
             })
             .await
         }
-        Some(Action::Edit) => amend::<exchange::Edit>(ports, deployed, limit, &event).await,
-        Some(Action::Delete) => amend::<exchange::Delete>(ports, deployed, limit, &event).await,
-        Some(Action::React) => amend::<exchange::React>(ports, deployed, limit, &event).await,
+        Some(Action::Edit) => change::<exchange::Edit, AmendmentEntry, _>(ports, deployed, limit, &event).await,
+        Some(Action::Delete) => change::<exchange::Delete, AmendmentEntry, _>(ports, deployed, limit, &event).await,
+        Some(Action::React) => change::<exchange::React, AmendmentEntry, _>(ports, deployed, limit, &event).await,
         _ => not_routed(),
     }
-}
-
-async fn amend<E: Exchange<Answer = ChangeAnswer>>(
-    ports: &(impl MessageLog + Amendments + Memberships + Heads + Connections + FanOutQueue + Deployments + Outbound + Clock + Accounts + Meter),
-    deployed: &Deployed,
-    limit: &UserLimit,
-    event: &Event,
-) -> Answered
-where
-    for<'a> Asked<AmendmentEntry>: From<&'a E::Request>,
-{
-    answer::<E>(ports, limit, event, async |caller, request| {
-        let settings = deployed.settings(ports).await?;
-        change::change(ports, &settings, &caller, &request.into()).await
-    })
-    .await
 }
