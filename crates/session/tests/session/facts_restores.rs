@@ -116,6 +116,7 @@ fn a_common_entry_that_contradicts_the_device_makes_the_conversation_begin_anew(
         // So far the log goes; whether a ping is answered or not, it is asked for.
         assert_eq!(phone.row().head, common);
         phone.pass(1_000);
+        phone.ping();
         assert_eq!(phone.sync().conversations[0].after, Position::ZERO);
     }
 }
