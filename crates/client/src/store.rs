@@ -41,7 +41,7 @@ CREATE TABLE outbox (
 ";
 
 /// From version 1 to 2, from 2 to 3, and so on. Never edited: files of every version are about.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     // Whether the server has told with whom a conversation is, or that it is with nobody in particular.
     "ALTER TABLE conversations ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
      UPDATE conversations SET told = 1 WHERE peer IS NOT NULL;",
@@ -70,10 +70,15 @@ const MIGRATIONS: [&str; 3] = [
      UPDATE conversations SET amended = coalesce(
         (SELECT max(seq) FROM entries WHERE entries.conversation = conversations.conversation AND about NOT NULL), 0);
      CREATE INDEX entries_about ON entries (conversation, about) WHERE about NOT NULL;"#,
+    // What the user prefers and wishes, what mentions them, and whether they have read in private.
+    "ALTER TABLE conversations ADD COLUMN read_private INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE conversations ADD COLUMN mentioned INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE conversations ADD COLUMN prefs TEXT;
+     ALTER TABLE conversations ADD COLUMN wished TEXT;",
 ];
 
 /// The version that this program writes: the last that there is.
-const SCHEMA_VERSION: i32 = 4;
+const SCHEMA_VERSION: i32 = 5;
 
 /// From this version on the entries are folded as they are stored.
 const FOLDED: i32 = 4;

@@ -1,6 +1,6 @@
 //! What the user can do.
 
-use chatlane_protocol::{Body, ClientMessageId, ConversationId, GroupSettings, Position, Seq, UserId};
+use chatlane_protocol::{Body, ClientMessageId, ConversationId, GroupSettings, Position, PrefsChange, Seq, UserId};
 
 use super::Draft;
 
@@ -64,6 +64,16 @@ pub enum Act {
         conversation: ConversationId,
         /// How far.
         position: Position,
+        /// Whether the other members are not to be told. What they were told stays.
+        private: bool,
+    },
+    /// The user prefers something else about a conversation. It is kept until the server has it: [`super::Shown::Prefs`], or
+    /// [`super::Failure::Prefs`].
+    Prefer {
+        /// Which.
+        conversation: ConversationId,
+        /// What is to be set; the rest stays.
+        prefs: PrefsChange,
     },
     /// The user looks at these conversations, at most 20, instead of those before: their heads and the others' cursors are asked for.
     Look {

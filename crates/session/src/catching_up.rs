@@ -7,6 +7,7 @@ use chatlane_protocol::request::{PositionIn, Sync, SyncFrom};
 use chatlane_protocol::{ConversationId, Entry, EntryKind, ErrorCode, Position, Refusal, Request};
 
 use super::conversation::{Asked, Conversation, Due};
+use super::cursors::Lane;
 use super::retry::Retry;
 use super::sending::write_rows;
 use super::step::Step;
@@ -160,7 +161,7 @@ impl Session {
         match answered {
             Answered::Answer(answer) => {
                 for told in ack.iter().filter(|_| answer.acked) {
-                    self.cursors_taken(told);
+                    self.cursors_taken(Lane::Ack, told);
                 }
                 let brings = |page: &SyncPage| match &page.outcome {
                     SyncOutcome::Ok(Missed { skip, entries, done, .. }) => *done || skip.is_some() || !entries.is_empty(),
@@ -316,6 +317,7 @@ impl Session {
             self.catching_up.syncs.fail(step, None);
         }
         self.forget_late(conversation);
+        self.doubt_prefs(conversation);
         let local = self.conversations.entry(conversation);
         local.roll_back(common);
         let anchors = local.outbox.roll_back(common);
@@ -333,6 +335,7 @@ impl Session {
     /// What the device has is not in the log, or not after what the log still has: it begins anew, at the head if `jump`.
     fn reset(&mut self, conversation: &ConversationId, jump: bool, step: &mut Step) {
         self.forget_late(conversation);
+        self.doubt_prefs(conversation);
         let local = self.conversations.entry(conversation);
         local.reset();
         local.jump = jump;

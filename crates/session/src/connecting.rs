@@ -1,7 +1,7 @@
 //! The life of the sockets: opening, dying, replacing, giving up. What a socket's frames mean is elsewhere.
 
 use chatlane_protocol::ErrorCode;
-use chatlane_protocol::frames::{ErrorFrame, Goaway, GoawayReason, ReadMark, Receipt};
+use chatlane_protocol::frames::{ErrorFrame, Goaway, GoawayReason, PrefsChanged, ReadMark, Receipt};
 use chatlane_protocol::limits::SHUT_OUT_MS_MAX;
 use chatlane_protocol::{ConversationId, Refusal, ServerFrame};
 
@@ -228,6 +228,10 @@ impl Session {
                     }
                     _ => self.cursors_moved(&conversation, vec![cursors], step),
                 }
+            }
+            Arrival::Push(ServerFrame::PrefsChanged(PrefsChanged { conversation, prefs })) => {
+                link.pushes_at = step.now;
+                self.prefs_came(&conversation, prefs, step);
             }
             Arrival::Push(ServerFrame::Goaway(goaway)) => self.goaway_came(socket, &goaway, step),
             Arrival::Push(ServerFrame::Error(ErrorFrame { refusal, .. })) => {

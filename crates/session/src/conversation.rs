@@ -13,6 +13,7 @@ use chatlane_protocol::request::PositionIn;
 use chatlane_protocol::{ConversationId, Entry, Position, Seq, UserId};
 
 use super::outbox::Outbox;
+use super::retry::Retry;
 use super::step::{Step, Then};
 use super::{ConversationRow, Moment};
 
@@ -20,6 +21,7 @@ use super::{ConversationRow, Moment};
 const MARKS_MAX: usize = 512;
 
 /// One conversation.
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact")]
 #[derive(Clone, Debug)]
 pub(super) struct Conversation {
     pub(super) row: ConversationRow,
@@ -48,6 +50,10 @@ pub(super) struct Conversation {
     /// The row says more than the one in the store, and can wait for the next write.
     pub(super) stale_in_store: bool,
     pub(super) outbox: Outbox,
+    /// The requests for what the user wishes to prefer.
+    pub(super) wishes: Retry,
+    /// The log was restored: `hello` has yet to tell what the user prefers now.
+    pub(super) prefs_doubted: bool,
     /// How often something said that `have` may be missing from the log: only a sync can find out.
     doubts: u64,
     /// How many of the doubts a sync has settled.
@@ -109,6 +115,8 @@ impl Conversation {
             jump: false,
             stale_in_store: false,
             outbox: Outbox::default(),
+            wishes: Retry::NEW,
+            prefs_doubted: false,
             doubts: 0,
             settled: 0,
             ahead: BTreeMap::new(),
@@ -265,6 +273,7 @@ impl Conversation {
             self.read_back(have); // the log goes on otherwise than it did when the marked entry was in it
         }
         self.count_read(&entry);
+        self.is_mentioned(&entry, me);
         let row = &mut self.row;
         (row.have, row.have_count) = (entry.position, entry.count);
         if row.have >= self.counted {
@@ -336,7 +345,8 @@ impl Conversation {
         self.row.amended = Seq::ZERO;
         self.counted = Position::ZERO;
         // Of another log than this one; `hello` answers the one that the server has.
-        (self.row.read, self.row.read_count, self.row.read_pending) = (Position::ZERO, 0, false);
+        (self.row.read, self.row.read_count, self.row.read_pending, self.row.read_private) = (Position::ZERO, 0, false, false);
+        self.row.mentioned = Seq::ZERO;
         (self.row.acked, self.ack_refused, self.carried) = (Position::ZERO, Position::ZERO, None);
         self.due = Due::Never;
         self.headless = true;
@@ -355,6 +365,9 @@ impl Conversation {
             self.row.have = common;
         }
         (self.row.from, self.looked_from) = (back(self.row.from), back(self.looked_from));
+        if self.row.mentioned > common.seq {
+            self.row.mentioned = Seq::ZERO; // whether one before it does, `hello` tells
+        }
         self.row.acked = back(self.row.acked);
         // Until the store has dropped what is beyond `common`, nothing is acknowledged.
         self.committed = Position::ZERO;

@@ -2,7 +2,8 @@
 //!
 //! Acknowledged is only what the local store has (C1 the other way round: the server never believes that a device has what a power cut can
 //! take from it). Both go in one frame, an `ack`, at most once in `cursors_every_ms`; the first waits for what comes with it: who looks at a
-//! conversation has read an entry as soon as it is shown.
+//! conversation has read an entry as soon as it is shown. What was read in private goes in a frame of its own, a private `read`: of an `ack`,
+//! also of that in a `sync`, the server tells the other members.
 
 use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, MemberCursors, ReadMark};
 use chatlane_protocol::limits::CONVERSATIONS_PER_REQUEST_MAX;
@@ -25,31 +26,50 @@ struct Again {
 }
 
 impl Conversation {
-    /// What the server does not know: how far this device has the entries, how far the user has read. A mark that the store does not have
-    /// is not sent: a device that lost it in its own end would show more as unread than there is.
-    fn untold(&self, marks_are_stored: bool) -> Option<PositionIn> {
+    /// What the server does not know, and is told in this lane: how far this device has the entries, how far the user has read. A mark that
+    /// the store does not have is not sent: a device that lost it in its own end would show more as unread than there is.
+    fn untold(&self, lane: Lane, is_all_stored: bool) -> Option<PositionIn> {
         let row = &self.row;
         if row.ended {
             return None; // it would be refused
         }
+        let read = Some(row.read).filter(|_| row.read_pending && is_all_stored && row.read_private == (lane == Lane::PrivateRead));
+        if lane == Lane::PrivateRead {
+            return read.map(|position| PositionIn { read, ..PositionIn::new(row.conversation.clone(), position) });
+        }
         let delivered = Some(self.committed).filter(|committed| *committed > row.acked.max(self.ack_refused));
-        let read = Some(row.read).filter(|_| row.read_pending && marks_are_stored);
         // Where one of the two was refused, and it is not known which: the mark goes first, alone.
         let position = delivered.filter(|_| read.is_none_or(|read| read != self.apart)).or(read)?;
         Some(PositionIn { read, ..PositionIn::new(row.conversation.clone(), position) })
     }
 }
 
+/// In which frame a cursor goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// `ack`: what was delivered, and what was read in the open.
+    Ack,
+    /// A private `read`.
+    PrivateRead,
+}
+
 /// When this device's cursors may be sent again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Cursors {
+    ack: Pace,
+    private_read: Pace,
+}
+
+/// When the next frame of one lane may be sent.
+#[derive(Clone, Debug)]
+struct Pace {
     next_at: Moment,
     retry: Retry,
     /// Since when there is something to send.
     since: Option<Moment>,
 }
 
-impl Default for Cursors {
+impl Default for Pace {
     fn default() -> Self {
         Self { next_at: Moment(0), retry: Retry::NEW, since: None }
     }
@@ -58,51 +78,77 @@ impl Default for Cursors {
 impl Cursors {
     /// What made the requests fail is gone.
     pub(super) const fn forgive(&mut self) {
-        self.retry.forgive();
+        self.ack.retry.forgive();
+        self.private_read.retry.forgive();
+    }
+
+    const fn pace(&mut self, lane: Lane) -> &mut Pace {
+        match lane {
+            Lane::Ack => &mut self.ack,
+            Lane::PrivateRead => &mut self.private_read,
+        }
     }
 
     /// Sends them to the server, if it is time to.
     pub(super) fn send(&mut self, sockets: &mut Sockets, conversations: &Conversations, writes: &Writes, every_ms: u64, step: &mut Step) {
         let Some(socket) = sockets.ready().map(|link| link.socket) else { return };
         // While pages come, each request carries what is to be told.
-        if sockets.has(|purpose| matches!(purpose, Purpose::Ack(_) | Purpose::Sync { .. })) {
+        if sockets.has(|purpose| matches!(purpose, Purpose::Sync { .. })) {
             return;
         }
         // What is being written now is told in a moment, with the rest.
         if step.then.iter().any(|then| matches!(then, Then::Has { .. })) {
             return;
         }
-        let marks_are_stored = marks_are_stored(writes, step);
-        let untold = conversations.values().filter_map(|local| local.untold(marks_are_stored));
-        let untold: Vec<_> = untold.take(CONVERSATIONS_PER_REQUEST_MAX).collect();
-        if untold.is_empty() {
-            self.since = None;
-            return;
-        }
-        let waited = self.since.get_or_insert(step.now).plus_ms(step.settings.cursors_wait_ms);
-        if step.reached(waited.max(self.next_at).max(self.retry.not_before())) {
-            (self.since, self.next_at) = (None, step.now.plus_ms(every_ms));
-            sockets.ask(
-                socket,
-                Purpose::Ack(untold.clone()),
-                |id| Request::Ack(Positions { id, positions: untold, private: false, quiet: false }),
-                step,
-            );
+        let is_all_stored = is_all_stored(writes, step);
+        for lane in [Lane::Ack, Lane::PrivateRead] {
+            let busy = |purpose: &Purpose| match lane {
+                Lane::Ack => matches!(purpose, Purpose::Ack(_)),
+                Lane::PrivateRead => matches!(purpose, Purpose::PrivateRead(_)),
+            };
+            if sockets.has(busy) {
+                continue;
+            }
+            let pace = self.pace(lane);
+            let untold = conversations.values().filter_map(|local| local.untold(lane, is_all_stored));
+            let told: Vec<_> = untold.take(CONVERSATIONS_PER_REQUEST_MAX).collect();
+            if told.is_empty() {
+                pace.since = None;
+                continue;
+            }
+            let waited = pace.since.get_or_insert(step.now).plus_ms(step.settings.cursors_wait_ms);
+            if step.reached(waited.max(pace.next_at).max(pace.retry.not_before())) {
+                (pace.since, pace.next_at) = (None, step.now.plus_ms(every_ms));
+                match lane {
+                    Lane::Ack => {
+                        let positions = told.clone();
+                        let ack = |id| Request::Ack(Positions { id, positions, private: false, quiet: false });
+                        sockets.ask(socket, Purpose::Ack(told), ack, step);
+                    }
+                    Lane::PrivateRead => {
+                        // In a `read` the field `read` says nothing.
+                        let positions = told.iter().map(|told| PositionIn::new(told.conversation.clone(), told.position)).collect();
+                        let read = |id| Request::Read(Positions { id, positions, private: true, quiet: false });
+                        sockets.ask(socket, Purpose::PrivateRead(told), read, step);
+                    }
+                }
+            }
         }
     }
 }
 
-/// Whether the store has every read mark.
-fn marks_are_stored(writes: &Writes, step: &Step) -> bool {
+/// Whether the store has every row as it is now.
+pub(super) fn is_all_stored(writes: &Writes, step: &Step) -> bool {
     writes.are_confirmed() && step.changes.is_empty() && step.touched.is_empty()
 }
 
 impl Session {
-    /// The user has seen what is up to here.
-    pub(super) fn mark_read(&mut self, conversation: &ConversationId, position: Position, step: &mut Step) {
+    /// The user has seen what is up to here. What they have read in private they may let the others know later.
+    pub(super) fn mark_read(&mut self, conversation: &ConversationId, position: Position, private: bool, step: &mut Step) {
         let Some(local) = self.conversations.get_mut(conversation) else { return };
-        if local.has(position) && position.seq <= local.committed.seq && position > local.row.read {
-            local.read_up_to(position);
+        let is_news = position > local.row.read || position == local.row.read && local.row.read_private && !private;
+        if local.has(position) && position.seq <= local.committed.seq && is_news {
+            local.read_up_to(position, private);
             step.touch(conversation);
         }
     }
@@ -110,10 +156,10 @@ impl Session {
     /// What goes with a `sync`: what the one before has not carried. If its answer does not say that all of it is taken, it is sent once
     /// more, by the `ack` after the last page, which says why if it cannot be.
     pub(super) fn carry_cursors(&mut self, step: &Step) -> Vec<PositionIn> {
-        let marks_are_stored = marks_are_stored(&self.writes, step);
+        let is_all_stored = is_all_stored(&self.writes, step);
         let mut carried = vec![];
         for local in self.conversations.values_mut() {
-            let new = local.untold(marks_are_stored).filter(|untold| local.carried.as_ref() != Some(untold));
+            let new = local.untold(Lane::Ack, is_all_stored).filter(|untold| local.carried.as_ref() != Some(untold));
             if let Some(untold) = new
                 && carried.len() < CONVERSATIONS_PER_REQUEST_MAX
             {
@@ -124,24 +170,26 @@ impl Session {
         carried
     }
 
-    pub(super) fn cursors_taken(&mut self, told: &PositionIn) {
+    pub(super) fn cursors_taken(&mut self, lane: Lane, told: &PositionIn) {
         let Some(local) = self.conversations.get_mut(&told.conversation) else { return };
         let delivered = told.read.map_or(told.position, |read| read.max(told.position)); // what is read has been delivered
         if delivered.seq <= local.row.have.seq {
             local.row.acked = local.row.acked.max(delivered);
         }
-        local.row.read_pending &= told.read.is_none_or(|read| local.row.read > read);
+        // What was told in private is yet to be told, if the user lets the others know meanwhile.
+        let is_told = |read: Position| read >= local.row.read && (lane == Lane::PrivateRead) <= local.row.read_private;
+        local.row.read_pending &= !told.read.is_some_and(is_told);
         local.stale_in_store = true;
     }
 
-    pub(super) fn cursors_answered(&mut self, told: &[PositionIn], answered: Answered<CursorsAnswer>, step: &mut Step) {
+    pub(super) fn cursors_answered(&mut self, lane: Lane, told: &[PositionIn], answered: Answered<CursorsAnswer>, step: &mut Step) {
         let again = match answered {
             Answered::Answer(answer) => {
                 let some_taken = answer.results.iter().any(|result| result.outcome == CursorOutcome::Ok);
                 let results = told.iter().zip(answer.results);
-                let again = results.filter_map(|(told, result)| self.cursors_result(told, result, step)).max();
+                let again = results.filter_map(|(told, result)| self.cursors_result(lane, told, result, step)).max();
                 if some_taken || again.is_none() {
-                    self.cursors.retry.succeed(); // a refusal beside it is the first one again
+                    self.cursors.pace(lane).retry.succeed(); // a refusal beside it is the first one again
                 }
                 again
             }
@@ -156,14 +204,14 @@ impl Session {
             Answered::SocketLost => None,
         };
         if let Some(Again { after_ms }) = again {
-            self.cursors.retry.fail(step, after_ms);
+            self.cursors.pace(lane).retry.fail(step, after_ms);
         }
     }
 
     /// Answers when to repeat it, if it is to be repeated.
-    fn cursors_result(&mut self, told: &PositionIn, result: CursorResult, step: &mut Step) -> Option<Again> {
+    fn cursors_result(&mut self, lane: Lane, told: &PositionIn, result: CursorResult, step: &mut Step) -> Option<Again> {
         match result.outcome {
-            CursorOutcome::Ok => self.cursors_taken(told),
+            CursorOutcome::Ok => self.cursors_taken(lane, told),
             CursorOutcome::Refused(refusal) if refusal.retryable => return Some(Again { after_ms: refusal.retry_after_ms }),
             CursorOutcome::Refused(refusal) => {
                 self.cursors_refused(told, &refusal, step);

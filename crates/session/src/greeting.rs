@@ -34,12 +34,12 @@ impl Session {
         for local in self.conversations.after(after) {
             let row = &local.row;
             // Not known is also the one of which the device does not know whether it is with somebody, or has just forgotten all.
-            // What has ended is not the user's: named here, it would be gone again each time.
-            if (row.with.is_none() && !row.told) || local.headless || row.ended {
+            // Of one that was restored the row is wanted, whatever stands in it. What has ended is not the user's: named here, it would be gone again each time.
+            if (row.with.is_none() && !row.told) || local.headless || local.prefs_doubted || row.ended {
                 continue;
             }
             // Not a head whose count is not known: it comes with the row, if the server answers one.
-            let next = Known { conversation: row.conversation.clone(), have: local.counted, read: row.read, prefs: 0 };
+            let next = Known { conversation: row.conversation.clone(), have: local.counted, read: row.read, prefs: row.prefs.version };
             bytes += encode(&next).len() + 1;
             if bytes > KNOWN_BYTES_MAX {
                 let known_to = known.last().map(|known: &Known| known.conversation.clone());
@@ -146,7 +146,10 @@ impl Session {
             local.row.read_pending = true;
         }
         local.learn_read(ReadMark { read: row.read, read_count: row.read_count });
+        local.row.mentioned = local.row.mentioned.max(row.mentioned.unwrap_or_default());
+        let is_restored = epoch > local.row.have.epoch;
         step.touch(&conversation);
+        self.prefs_of_row(&conversation, row.prefs, is_restored, step);
         if let Some(last) = row.last {
             self.entry_came(&conversation, last, step);
         }

@@ -25,6 +25,7 @@ mod membership;
 mod opening;
 mod outbox;
 mod output;
+mod prefs;
 mod retry;
 mod row;
 mod sending;
@@ -41,7 +42,7 @@ use std::sync::Arc;
 
 use chatlane_protocol::frames::Limits;
 use chatlane_protocol::request::{PositionIn, exchange};
-use chatlane_protocol::{ClientMessageId, ConversationId, Seq, UserId};
+use chatlane_protocol::{ClientMessageId, ConversationId, PrefsChange, Seq, UserId};
 
 pub use act::Act;
 pub use draft::Draft;
@@ -57,7 +58,7 @@ use catching_up::CatchingUp;
 use conversation::Asked;
 use conversations::Conversations;
 use creating::NewGroups;
-use cursors::Cursors;
+use cursors::{Cursors, Lane};
 use group_info::Inquiries;
 use history::Histories;
 use looking::Looking;
@@ -97,6 +98,12 @@ enum Purpose {
         ids: Vec<ClientMessageId>,
     },
     Ack(Vec<PositionIn>),
+    /// Marks that others are not told of.
+    PrivateRead(Vec<PositionIn>),
+    Prefs {
+        conversation: ConversationId,
+        asked: PrefsChange,
+    },
     History {
         conversation: ConversationId,
         before: Seq,
@@ -178,6 +185,7 @@ impl Session {
         self.conversations.send(&mut self.sockets, &self.limits, &mut step);
         self.sync(&mut step);
         self.cursors.send(&mut self.sockets, &self.conversations, &self.writes, self.limits.cursors_every_ms, &mut step);
+        self.ask_prefs(&mut step);
         self.openings.ask(&mut self.sockets, &mut step);
         self.groups.ask(&mut self.sockets, &mut step);
         self.inquiries.ask(&mut self.sockets, &mut step);
@@ -246,7 +254,8 @@ impl Session {
             Act::AskMembers { conversation } => self.ask_members(conversation, step),
             Act::ComposeTo { user, client_message_id, opening, body } => self.compose_to(user, client_message_id, opening, body, step),
             Act::OpenWith { user, client_message_id } => self.open_with(user, client_message_id, step),
-            Act::MarkRead { conversation, position } => self.mark_read(&conversation, position, step),
+            Act::MarkRead { conversation, position, private } => self.mark_read(&conversation, position, private, step),
+            Act::Prefer { conversation, prefs } => self.prefer(conversation, prefs, step),
             Act::Look { conversations } => self.look(conversations),
             Act::LoadHistory { conversation, before } => self.load_history(conversation, before, step),
             Act::Discard { conversation, client_message_id } => self.discard(&conversation, &client_message_id, step),
@@ -262,7 +271,10 @@ impl Session {
         self.groups.forgive();
         self.inquiries.forgive();
         self.histories.forgive();
-        self.conversations.values_mut().for_each(|local| local.outbox.retry.forgive());
+        for local in self.conversations.values_mut() {
+            local.outbox.retry.forgive();
+            local.wishes.forgive();
+        }
     }
 
     /// A request is settled, or its outcome is unknown for good.
@@ -285,7 +297,9 @@ impl Session {
             Purpose::Probe { conversation, generation, ids } => {
                 self.probe_answered(&conversation, generation, &ids, answer.to::<exchange::Probe>(), step);
             }
-            Purpose::Ack(told) => self.cursors_answered(&told, answer.to::<exchange::Ack>(), step),
+            Purpose::Ack(told) => self.cursors_answered(Lane::Ack, &told, answer.to::<exchange::Ack>(), step),
+            Purpose::PrivateRead(told) => self.cursors_answered(Lane::PrivateRead, &told, answer.to::<exchange::Read>(), step),
+            Purpose::Prefs { conversation, asked } => self.prefs_answered(&conversation, asked, answer.to::<exchange::Prefs>(), step),
             Purpose::History { conversation, before, generation } => {
                 self.history_answered(&conversation, before, generation, answer.to::<exchange::History>(), step);
             }

@@ -1,7 +1,7 @@
 //! `ping`: keeps the socket alive, finds out that it is dead or that the server does not know it any more, and asks for the status of the
 //! conversations that the user looks at.
 
-use chatlane_protocol::frames::{ConversationStatus, PingAnswer};
+use chatlane_protocol::frames::{ConversationStatus, MemberCursors, PingAnswer};
 use chatlane_protocol::limits::OPEN_CONVERSATIONS_MAX;
 use chatlane_protocol::request::Ping;
 use chatlane_protocol::{ConversationId, Position, Refusal, Request};
@@ -98,6 +98,12 @@ impl Session {
             local.headless = false;
             // Its entries are on their way, probably: the gap wait runs before they are asked for.
             if local.learn_head(head, Some(count)) {
+                step.touch(&conversation);
+            }
+            // All others of a group are told at once, or nobody where there are too many.
+            let is_member = |other: &MemberCursors| cursors.iter().any(|told| told.user == other.user);
+            if local.row.with.is_none() && !cursors.is_empty() && !local.row.others.iter().all(is_member) {
+                local.row.others.retain(is_member);
                 step.touch(&conversation);
             }
             self.cursors_moved(&conversation, cursors, step);

@@ -41,11 +41,13 @@ impl Conversation {
                 }
             }
             EntryKind::Removed { users } => {
+                row.others.retain(|other| !users.contains(&other.user));
                 if let Some(marks) = marks {
                     (marks.members, marks.membership_changed) = (marks.members.saturating_sub(number(users)), seq);
                 }
             }
             EntryKind::Left { successor } => {
+                row.others.retain(|other| other.user != entry.sender);
                 if successor.as_ref() == Some(me) {
                     row.role = Some(Role::Owner);
                 }
@@ -139,6 +141,7 @@ impl Session {
             write_rows(rows, step);
             self.histories_end(conversation, step);
             self.inquiries.end(conversation, step);
+            self.prefs_end(conversation, step);
         }
     }
 

@@ -1,11 +1,14 @@
 //! What a device keeps: the rows of the local store.
 
 use chatlane_protocol::frames::MemberCursors;
-use chatlane_protocol::{Body, ClientMessageId, ConversationId, GroupMarks, GroupSettings, Position, Refusal, Role, Seq, Title, UserId};
+use chatlane_protocol::{
+    Body, ClientMessageId, ConversationId, GroupMarks, GroupSettings, Position, Prefs, PrefsChange, Refusal, Role, Seq, Title, UserId,
+};
 
 use super::Draft;
 
 /// One conversation on the device.
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConversationRow {
     /// Which.
@@ -32,6 +35,14 @@ pub struct ConversationRow {
     pub read_count: u64,
     /// Whether `read` has yet to be sent to the server.
     pub read_pending: bool,
+    /// Whether the user has read up to there in private: the server is not to tell the other members.
+    pub read_private: bool,
+    /// The last message of another member that mentions the user, as far as it is known; [`Seq::ZERO`]: none.
+    pub mentioned: Seq,
+    /// What the user prefers, as the server told it last; version 0: nothing was ever set.
+    pub prefs: Prefs,
+    /// What the user wishes to be otherwise, and the server has not confirmed.
+    pub wished: PrefsChange,
     /// How far the other members are.
     pub others: Vec<MemberCursors>,
     /// The highest seq by which an entry of the run was changed, or changes another: a restore to before it may have taken that back.
@@ -52,7 +63,7 @@ pub struct ConversationRow {
 
 impl ConversationRow {
     /// A conversation of which the device has nothing.
-    pub const fn empty(conversation: ConversationId) -> Self {
+    pub fn empty(conversation: ConversationId) -> Self {
         Self {
             conversation,
             with: None,
@@ -66,6 +77,10 @@ impl ConversationRow {
             read: Position::ZERO,
             read_count: 0,
             read_pending: false,
+            read_private: false,
+            mentioned: Seq::ZERO,
+            prefs: Prefs::default(),
+            wished: PrefsChange::default(),
             others: vec![],
             amended: Seq::ZERO,
             role: None,
@@ -85,6 +100,26 @@ impl ConversationRow {
     /// Messages that the user has not read, as far as the device knows.
     pub const fn unread(&self) -> u64 {
         self.head_count.saturating_sub(self.read_count)
+    }
+
+    /// Whether a message that the user has not read mentions them.
+    pub fn is_mentioned(&self) -> bool {
+        self.mentioned > self.read.seq
+    }
+
+    /// What the user prefers: what the server told, with what they have wished since.
+    pub fn preferred(&self) -> Prefs {
+        Prefs { version: self.prefs.version, ..self.prefs.with(&self.wished) }
+    }
+
+    /// The other members who have read up to here, as far as they let others know. Of a group with more than 20 members nobody is told.
+    pub fn read_by(&self, position: Position) -> impl Iterator<Item = &UserId> {
+        self.others.iter().filter(move |other| other.read >= position).map(|other| &other.user)
+    }
+
+    /// The other members of whom a device has the entries up to here.
+    pub fn delivered_to(&self, position: Position) -> impl Iterator<Item = &UserId> {
+        self.others.iter().filter(move |other| other.delivered >= position).map(|other| &other.user)
     }
 }
 

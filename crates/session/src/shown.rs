@@ -1,7 +1,7 @@
 //! What the user is shown.
 
 use chatlane_protocol::frames::{GroupInfo, MemberCursors, MemberInfo, Stored};
-use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Position, Refusal, UserId};
+use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Position, Prefs, Refusal, UserId};
 
 use super::{ConversationRow, Moment};
 
@@ -69,6 +69,13 @@ pub enum Shown {
         conversation: ConversationId,
         /// Who, how far.
         cursors: MemberCursors,
+    },
+    /// What the user prefers about a conversation has become something else, by them here or on another device.
+    Prefs {
+        /// Which.
+        conversation: ConversationId,
+        /// All of it, with what the server has yet to confirm.
+        prefs: Prefs,
     },
     /// The conversation with this user is there.
     Opened {
@@ -144,7 +151,14 @@ pub enum Failure {
         /// Why.
         refusal: Refusal,
     },
-    /// A message for a conversation that the session does not know.
+    /// What the user wished to prefer about a conversation: it is as it was before.
+    Prefs {
+        /// Which.
+        conversation: ConversationId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A message, or a wish, for a conversation that the session does not know.
     NoConversation(ConversationId),
 }
 

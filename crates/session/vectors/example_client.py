@@ -70,6 +70,11 @@ class Conversation:
         self.others = {one["user"]: (pos(one["delivered"]), pos(one["read"])) for one in row.get("others", [])}
         self.stored = self.have if self.have > self.start else self.acked  # the highest entry in the store: what may be acknowledged
         self.read_stored = self.read
+        self.read_private = row.get("read_private", False)  # others are not told of `read` (§7.4)
+        self.mentioned = row.get("mentioned", 0)  # the last message of another that mentions the user
+        self.prefs = row.get("prefs", {"version": 0})  # as the server told them (§5.5)
+        self.wished = row.get("wished", {})  # what is to be set, until the server has it
+        self.wish_stored, self.prefs_doubted = self.wished, False
         self.taken = []     # entries that are taken, but not yet durable
         self.counts = {}    # seq -> (epoch, count, own) of entries taken in this life of the app
         self.buffer = {}    # seq -> entry: came too early (§7.1)
@@ -88,6 +93,10 @@ class Conversation:
 
     def is_group(self):
         return self.told and not self.partner
+
+    def prefer(self):
+        """What the user sees: what the server told, with what they have wished since. What is not set is left out."""
+        return {key: value for key, value in {**self.prefs, **self.wished}.items() if value or key == "version"}
 
     def missing(self):
         return self.doubt or bool(self.buffer) or self.known > self.have
@@ -171,7 +180,7 @@ class Client:
         # Groups that are not made yet: [users, settings, whether they are durable] (§5.2)
         self.groups = {row["client_message_id"]: [row["users"], row["settings"], True] for row in restored.get("groups", [])}
         self.infos, self.members = [], {}  # what the user looks at (§5.4): conversations; conversation -> [members, next]
-        self.tell_since, self.told_at = None, None
+        self.tell_since, self.told_at = {}, {}  # by lane: `ack`, `read`
         self.page_step = self.committed = -1  # the step of the last page of `sync`; what is durable
 
     # ---- small things
@@ -324,8 +333,18 @@ class Client:
 
     def on_mark_read(self, given):
         conversation, position = self.conversation(given["conversation"]), pos(given["position"])
-        if position > conversation.read:
+        private = given.get("private", False)
+        if position > conversation.read or position == conversation.read and conversation.read_private and not private:
+            conversation.read_private = private
             self.move_read(conversation, position, conversation.count_at(position), pending=True)
+
+    def on_prefer(self, given):
+        if given["conversation"] not in self.conversations:
+            return self.show("no_conversation", conversation=given["conversation"])
+        one = self.conversation(given["conversation"])
+        if one.ended:
+            return self.show("failed_prefs", conversation=one.name, refusal=ENDED)
+        return self.change_prefs(one, one.prefs, {**one.wished, **given["prefs"]})
 
     def on_look(self, given):
         self.looked = given["conversations"][:LOOKED_AT_MAX]
@@ -481,6 +500,8 @@ class Client:
             return None
         if kind == "entries":
             return self.live_entries(frame)
+        if kind == "prefs_changed":
+            return self.prefs_came(self.conversation(frame["conversation"]), frame["prefs"])
         if kind == "receipt":
             return self.cursors(self.conversation(frame["conversation"]), frame)
         name, late = frame.get("id"), False
@@ -503,7 +524,7 @@ class Client:
             getattr(self, "answered_" + request.action)(request, frame)
 
     def key(self, request):
-        if request.action in ("open", "history", "create", "members"):
+        if request.action in ("open", "history", "create", "members", "prefs"):
             return (request.action, request.about)
         return ("send", request.about) if request.action in ("send", "probe", *CHANGES) else request.action
 
@@ -543,9 +564,9 @@ class Client:
             if socket.page and name.encode() <= socket.page.encode():
                 continue
             one = self.conversations[name]
-            if one.ended:
-                continue  # it would be `gone` again each time
-            row = [name, *max(one.have, one.known), *one.read]
+            if one.ended or one.prefs_doubted:
+                continue  # it would be `gone` again each time; its row is wanted in any case
+            row = [name, *max(one.have, one.known), *one.read, *([one.prefs["version"]] if one.prefs["version"] else [])]
             size += len(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()) + 1
             if size > KNOWN_BYTES_MAX:
                 known_to = rows[-1][0]
@@ -592,6 +613,10 @@ class Client:
         self.write()
         if pos(row["read"]) > one.read:
             self.move_read(one, pos(row["read"]), row["read_count"])
+        one.mentioned = max(one.mentioned, row.get("mentioned", 0))
+        restored, one.prefs_doubted = one.prefs_doubted or self.epoch > one.have[0], False
+        if "prefs" not in row or restored or row["prefs"]["version"] > one.prefs["version"]:
+            self.change_prefs(one, row.get("prefs", {"version": 0}), one.wished)
         one.note(head, row["count"])
         if head < one.have and one.have[0] < self.epoch:
             one.doubt = True
@@ -706,6 +731,34 @@ class Client:
         if error["code"] == "not_found":
             self.gone(self.conversation(name))
 
+    # ---- preferences (§5.5)
+
+    def change_prefs(self, one, prefs, wished):
+        before, (one.prefs, one.wished) = one.prefer(), (prefs, wished)
+        self.write(lambda: setattr(one, "wish_stored", wished))
+        if {**before, "version": 0} != {**one.prefer(), "version": 0}:
+            self.show_stored("prefs", conversation=one.name, prefs=one.prefer())
+
+    def prefs_came(self, one, prefs):
+        if not one.ended and (prefs["version"] > one.prefs["version"] or one.prefs_doubted):
+            self.change_prefs(one, prefs, one.wished)
+
+    def answered_prefs(self, request, frame):
+        self.prefs_came(request.about, frame["prefs"])
+        self.change_prefs(request.about, request.about.prefs, self.left(request))
+
+    def failed_prefs(self, request, error):
+        one, left = request.about, self.left(request)
+        if left != one.wished:
+            self.change_prefs(one, one.prefs, left)
+            self.show("failed_prefs", conversation=one.name, refusal=refusal(error))
+        if error["code"] == "not_found":
+            self.gone(one)
+
+    def left(self, request):
+        """What is still wished behind this request: what the user has changed meanwhile."""
+        return {key: value for key, value in request.about.wished.items() if request.fields["prefs"].get(key) != value}
+
     def hear(self, one, entry):
         """What an entry says of the user's membership (§5.3)."""
         users = entry.get("users", entry.get("members", []))
@@ -725,6 +778,9 @@ class Client:
         self.show_stored("membership", conversation=one.name, member=member)
         if member:
             return
+        if one.wished:
+            self.show("failed_prefs", conversation=one.name, refusal=ENDED)
+        self.change_prefs(one, {"version": 0}, {})
         for row in self.rows(one):
             if row.state == "waiting":  # an attempt may be in the log
                 row.state, row.look, row.refusal = "refused", True, ENDED
@@ -872,6 +928,10 @@ class Client:
         elif position[1] == next_seq and (position[0] == one.have[0] or source == "sync" or one.have[1] == 0):
             one.have, one.have_count = position, entry["count"]
             own = entry["sender"] == self.user
+            if not own and self.user in entry.get("mentions", []):
+                one.mentioned = max(one.mentioned, position[1])
+            for user in entry["users"] if entry["kind"] == "removed" else [entry["sender"]] if entry["kind"] == "left" else []:
+                one.others.pop(user, None)
             one.counts[position[1]] = (position[0], entry["count"], own)
             one.taken.append(entry)
             self.write(lambda: self.entry_stored(one, entry))
@@ -969,6 +1029,9 @@ class Client:
         one.counts = {seq: known for seq, known in one.counts.items() if (known[0], seq) <= common}
         self.read_back(one, common, count)
         one.member_at = one.member_at if one.member_at[1] <= common[1] else ZERO
+        one.mentioned = one.mentioned if one.mentioned <= common[1] else 0
+        if one.prefs["version"] and self.current:  # `hello` tells what the server has now
+            one.prefs_doubted, self.current.greet, self.current.page = True, True, None
         one.about = [entry for entry in one.about if pos(entry["position"]) <= common]
         self.write(lambda: [one.kept.pop(seq) for seq in [*one.kept] if seq > common[1]])
 
@@ -1113,24 +1176,24 @@ class Client:
             self.write()
             self.show("cursors", conversation=one.name, cursors={"user": frame["user"], "delivered": wire(new[0]), "read": wire(new[1])})
 
-    def to_tell(self):
-        """What an `ack` says now: (conversation, delivered, read or None)."""
+    def to_tell(self, private=False):
+        """What an `ack`, or a private `read`, says now: (conversation, delivered, read or None). Of an `ack` others are told."""
         told = []
         for one in [one for one in self.conversations.values() if not one.ended]:
-            read = one.read if one.read_pending and one.read_stored == one.read else None
-            if read and (one.apart or one.stored <= one.acked):
+            read = one.read if one.read_pending and one.read_stored == one.read and one.read_private == private else None
+            if read and (private or one.apart or one.stored <= one.acked):
                 told.append((one, read, read))  # the mark alone
-            elif one.stored > one.acked:
+            elif one.stored > one.acked and not private:
                 told.append((one, one.stored, read))
         return told[:PER_REQUEST_MAX]
 
     def positions(self, told):
         return [{"conversation": one.name, "position": wire(delivered), **({"read": wire(read)} if read else {})} for one, delivered, read in told]
 
-    def has_told(self, one, delivered, read):
+    def has_told(self, one, delivered, read, private=False):
         one.acked = max(one.acked, delivered)
         one.apart = one.apart and bool(read)
-        if read and read == one.read:
+        if read and read == one.read and private <= one.read_private:
             one.read_pending = False
         self.write()
 
@@ -1141,10 +1204,10 @@ class Client:
             else:
                 self.refused_cursor(*told, result)
 
-    def refused_cursor(self, one, delivered, read, error):
+    def refused_cursor(self, one, delivered, read, error, lane="ack"):
         code = error["code"]
         if error["retryable"]:
-            return self.put_off("ack", error)
+            return self.put_off(lane, error)
         if read and read != delivered and code != "not_found":
             one.apart = True
             return None
@@ -1156,6 +1219,13 @@ class Client:
             self.read_back(one, ZERO)
         elif code == "anchor_unknown":
             self.unsure(one)
+
+    def answered_read(self, request, frame):
+        for told, result in zip(request.told, frame["results"]):
+            if result["status"] == "ok":
+                self.has_told(*told, private=True)
+            else:
+                self.refused_cursor(*told, result, "read")
 
     def failed_ack(self, request, error):
         for told in request.told:
@@ -1178,6 +1248,9 @@ class Client:
             one.note(pos(row["head"]), row["count"])
             if "read" in row and pos(row["read"]) > one.read:
                 self.move_read(one, pos(row["read"]), row["read_count"])
+            told = {cursors["user"] for cursors in row.get("cursors", [])}
+            if told and one.is_group():  # all others are told at once, or nobody
+                one.others = {user: cursors for user, cursors in one.others.items() if user in told}
             for cursors in row.get("cursors", []):
                 self.cursors(one, cursors)
             self.wait_for_gap(one)
@@ -1210,7 +1283,9 @@ class Client:
             self.pump_token(socket)
             self.pump_outbox(socket)
             self.pump_sync(socket)
-            self.pump_ack(socket)
+            for lane in ("ack", "read"):
+                self.pump_cursors(socket, lane)
+            self.pump_prefs(socket)
             self.pump_ping(socket)
             for user, name in self.opens.items():
                 if not self.flying("open", user) and self.free(("open", user)):
@@ -1227,10 +1302,10 @@ class Client:
                 if not self.flying("history", asked) and self.free(("history", asked)):
                     self.request(socket, "history", asked, conversation=asked[0], before=asked[1])
         for one in self.conversations.values():
-            unread = max(0, one.head_count - one.read_count)
-            if unread != one.shown_unread:
-                one.shown_unread = unread
-                self.show("conversation", conversation=one.name, unread=unread)
+            shown = (max(0, one.head_count - one.read_count), one.mentioned > one.read[1])
+            if shown != one.shown_unread:
+                one.shown_unread = shown
+                self.show("conversation", conversation=one.name, unread=shown[0], mentioned=shown[1])
         for socket in list(self.drained):
             if not socket.flight:
                 self.close(socket)
@@ -1312,21 +1387,31 @@ class Client:
                                ack=self.positions(told) or None)
         request.told, request.logs = told, {one.name: one.log for one in due}
         if told:
-            self.tell_since = None
+            self.tell_since.pop("ack", None)
 
-    def pump_ack(self, socket):
-        told = self.to_tell()
+    def pump_cursors(self, socket, lane):
+        told = self.to_tell(private=lane == "read")
         if not told:
-            self.tell_since = None
+            self.tell_since.pop(lane, None)
             return
-        if self.tell_since is None:
-            self.tell_since = self.now
-        if self.flying("sync") or self.flying("ack") or not self.storing or self.page_step > self.committed:
+        since = self.tell_since.setdefault(lane, self.now)
+        if self.flying("sync") or self.flying(lane) or not self.storing or self.page_step > self.committed:
             return  # the last page goes with it
-        after = self.tell_since if self.told_at is None else self.told_at + self.limits["cursors_every_ms"]
-        if self.reached(max(self.tell_since + self.set["cursors_wait_ms"], after)) and self.free("ack"):
-            self.request(socket, "ack", positions=self.positions(told)).told = told
-            self.told_at, self.tell_since = self.now, None
+        after = self.told_at[lane] + self.limits["cursors_every_ms"] if lane in self.told_at else since
+        if self.reached(max(since + self.set["cursors_wait_ms"], after)) and self.free(lane):
+            positions = self.positions(told)
+            if lane == "read":  # `positions[].read` says nothing there
+                positions = [{key: one[key] for key in ("conversation", "position")} for one in positions]
+            self.request(socket, lane, positions=positions, private=lane == "read" or None).told = told
+            self.told_at[lane] = self.now
+            self.tell_since.pop(lane)
+
+    def pump_prefs(self, socket):
+        if socket.greet or self.flying("hello"):
+            return  # a page that was read before the wish would bring back what was there
+        for one in self.conversations.values():
+            if one.wished and one.wish_stored == one.wished and not self.flying("prefs", one) and self.free(("prefs", one)):
+                self.request(socket, "prefs", one, conversation=one.name, prefs=one.wished)
 
     def pump_ping(self, socket):
         idle = self.reached(socket.heard + self.limits["ping_after_idle_ms"])
@@ -1337,6 +1422,7 @@ class Client:
             self.request(socket, "ping", names, open=names or None)
 
 
+Client.failed_read = Client.failed_ack
 for change in CHANGES:
     for what in ("on_" + change, "answered_" + change, "failed_" + change):
         setattr(Client, what, {"on": Client.on_compose, "answered": Client.answered_change, "failed": Client.failed_change}[what.partition("_")[0]])

@@ -85,10 +85,15 @@ def portable(outputs):
             what["state"] = {"is": what["state"]["is"]}
         output.pop("why", None), what.pop("refusal", None)  # for people
         if what.get("type") == "conversation":
-            unread[what["row"]["conversation"] if "row" in what else what["conversation"]] = what["unread"]
+            row = what.get("row", what)
+            unread[row["conversation"]] = (what["unread"], is_mentioned(row) if "row" in what else what.get("mentioned", False))
         elif kind != "commit" and (what.get("type") != "connection" or what["state"]["is"] in FINAL):
             kept.append(output)
     return kept, unread
+
+
+def is_mentioned(row):
+    return row.get("mentioned", 0) > row["read"]["seq"]
 
 
 def compare(names, ours, theirs):
@@ -136,7 +141,7 @@ def wait(client, soonest, latest, now, wake_at):
 
 def free(vector, client, at):
     names, unread, wake_at, ahead, times, lines, waited = Names(), {}, None, 0, [], [], []
-    seen = {row["conversation"]: row["head_count"] - row["read_count"] for row in vector["restored"]["conversations"]}
+    seen = {row["conversation"]: (row["head_count"] - row["read_count"], is_mentioned(row)) for row in vector["restored"]["conversations"]}
     rows = vector["restored"]["outbox"] + vector["restored"].get("held", []) + vector["restored"].get("groups", [])
     names.of["message"] = {row[key]: row[key] for row in rows for key in ("client_message_id", "opening") if key in row}
     for step in vector["steps"]:
@@ -163,8 +168,8 @@ def free(vector, client, at):
         seen.update(their_unread)
         times.append(step["at_ms"] + ahead)
         lines.append(client.line)
-    if any(seen.get(key, 0) != count for key, count in unread.items()):
-        raise Broken(f"unread in the end is {show(seen)}\n  but {show(unread)}")
+    if any(seen.get(key, (0, False)) != status for key, status in unread.items()):
+        raise Broken(f"unread, and whether it mentions the user, in the end is {show(seen)}\n  but {show(unread)}")
     least = vector["settings"]["back_off_min_ms"]
     waited = [(ms, range_ms) for ms, range_ms in waited if range_ms > least]
     if math.prod(least / range_ms for _, range_ms in waited) < 1e-6 and all(ms <= least for ms, _ in waited):

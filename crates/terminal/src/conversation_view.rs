@@ -110,7 +110,7 @@ impl ConversationView {
     /// What is on the screen is read.
     pub(super) fn mark_read(&self) -> Option<Act> {
         let position = self.shown;
-        (position.seq > self.row.read.seq).then(|| Act::MarkRead { conversation: self.row.conversation.clone(), position })
+        (position.seq > self.row.read.seq).then(|| Act::MarkRead { conversation: self.row.conversation.clone(), position, private: false })
     }
 
     /// Notes entries that come onto the screen: the newer ones behind, or older ones before what is there. Answers those that are not on

@@ -230,7 +230,7 @@ impl Room {
             Shown::Failed(failure) => self.failed(failure),
             Shown::Storing(stores) => vec![Effect::Say(command::storing(stores).to_owned())],
             Shown::Info { conversation, info } => self.told(&conversation, &info),
-            Shown::Connection(_) => vec![],
+            Shown::Prefs { .. } | Shown::Connection(_) => vec![],
         }
     }
 

@@ -1,7 +1,7 @@
 //! Rows of the store to and from those of the session.
 
 use chatlane_protocol::frames::encode;
-use chatlane_protocol::{ClientMessageId, ConversationId, Position, Refusal, Seq, Title, UserId};
+use chatlane_protocol::{ClientMessageId, ConversationId, Position, Prefs, Refusal, Seq, Title, UserId};
 use rusqlite::{Connection, Row, params};
 
 use super::StoreError;
@@ -23,8 +23,9 @@ pub(super) fn integer(number: u64) -> i64 {
 pub(super) fn put_conversation(connection: &Connection, row: &ConversationRow) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
         "INSERT OR REPLACE INTO conversations (conversation, peer, kept_after, have, have_count, head, head_count, acked, read,
-         read_count, read_pending, others, told, amended, role, marks, title, titled, member_at, ended)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+         read_count, read_pending, others, told, amended, role, marks, title, titled, member_at, ended, read_private, mentioned, prefs,
+         wished)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
     )?;
     insert.execute(params![
         row.conversation.as_str(),
@@ -47,6 +48,10 @@ pub(super) fn put_conversation(connection: &Connection, row: &ConversationRow) -
         integer(row.titled.get()),
         row.member_at.to_string(),
         row.ended,
+        row.read_private,
+        integer(row.mentioned.get()),
+        (row.prefs != Prefs::default()).then(|| encode(&row.prefs)),
+        (!row.wished.is_empty()).then(|| encode(&row.wished)),
     ])?;
     Ok(())
 }
@@ -54,7 +59,8 @@ pub(super) fn put_conversation(connection: &Connection, row: &ConversationRow) -
 pub(super) fn conversations(connection: &Connection) -> Result<Vec<ConversationRow>, StoreError> {
     let mut select = connection.prepare(
         "SELECT conversation, peer, kept_after, have, have_count, head, head_count, acked, read, read_count, read_pending, others,
-         told, amended, role, marks, title, titled, member_at, ended FROM conversations ORDER BY conversation",
+         told, amended, role, marks, title, titled, member_at, ended, read_private, mentioned, prefs, wished
+         FROM conversations ORDER BY conversation",
     )?;
     let mut rows = select.query([])?;
     let mut conversations = vec![];
@@ -80,6 +86,10 @@ pub(super) fn conversations(connection: &Connection) -> Result<Vec<ConversationR
             titled: seq(row, 17)?,
             member_at: position(row, 18)?,
             ended: row.get(19)?,
+            read_private: row.get(20)?,
+            mentioned: seq(row, 21)?,
+            prefs: json!(row, 22, "preferences").unwrap_or_default(),
+            wished: json!(row, 23, "wished preferences").unwrap_or_default(),
         });
     }
     Ok(conversations)

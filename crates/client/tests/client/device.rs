@@ -273,7 +273,7 @@ async fn what_the_app_asks_for_is_asked_for_on_the_wire() {
     let page = json!({"conversation": "d2", "status": "ok", "entries": [], "done": true});
     peer.answer(&sync, json!({"type": "sync", "pages": [page], "done": true})).await;
 
-    phone.device.act(Act::MarkRead { conversation: d1(), position: Position::new(1, Seq::FIRST) });
+    phone.device.act(Act::MarkRead { conversation: d1(), position: Position::new(1, Seq::FIRST), private: false });
     assert_eq!(peer.read_mark().await, at(1));
     phone.device.act(Act::Look { conversations: vec![d1()] });
     let ping = peer.request_of(&["ping"]).await;

@@ -6,8 +6,8 @@ use std::path::Path;
 use chatlane_client::store::{Store, StoreError};
 use chatlane_protocol::frames::MemberCursors;
 use chatlane_protocol::{
-    Body, ClientMessageId, Content, Entry, EntryKind, ErrorCode, GroupMarks, GroupSettings, Message, Position, Reacting, ReactionChange,
-    ReactionCount, ReactionKey, Refusal, Role, Seq, Title, UnixMillis,
+    Body, ClientMessageId, Content, Entry, EntryKind, ErrorCode, GroupMarks, GroupSettings, Message, Position, Prefs, PrefsChange,
+    Reacting, ReactionChange, ReactionCount, ReactionKey, Refusal, Role, Seq, Title, UnixMillis,
 };
 use chatlane_session::{Change, ConversationRow, Draft, HeldRow, NewGroup, OutboxRow, OutboxState, Restored};
 use rusqlite::Connection;
@@ -28,9 +28,9 @@ fn at(seq: u64) -> Position {
 
 /// A conversation of which the device has entries, one of which it has none, and one at the end of all numbers. Files of the first version do
 /// not say of the last whether it is with somebody, those of the first two hold no message without a conversation, and those of the first
-/// three nothing of groups and of what changes messages.
+/// three nothing of groups and of what changes messages. Those of the first four hold no preferences.
 fn restored(generation: usize) -> Restored {
-    let (told, holds, groups) = (generation > 0, generation >= 7, generation >= 9);
+    let (told, holds, groups, prefers) = (generation > 0, generation >= 7, generation >= 9, generation >= 10);
     let (text, data) = (Body::text("it's\n\"ü\" 😀").unwrap(), Body::new("image/png", Content::Data(vec![0, 127, 255])).unwrap());
     let stale = Refusal { tail: Some(at(9)), ..Refusal::new(ErrorCode::AnchorStale, "far") };
     let restored = Refusal { common: Some(at(2)), ..Refusal::new(ErrorCode::EpochChanged, "").after_ms(5) };
@@ -99,6 +99,14 @@ fn restored(generation: usize) -> Restored {
         ended: true,
         ..ConversationRow::empty(conversation("g-2"))
     }));
+    conversations.extend(prefers.then(|| ConversationRow {
+        told: true,
+        read_private: true,
+        mentioned: at(8).seq,
+        prefs: Prefs { version: 3, muted_until_ms: Some(UnixMillis::MAX), mentions: true, pinned: true, archived: true, unread: true },
+        wished: PrefsChange { muted_until_ms: Some(UnixMillis::ZERO), pinned: Some(false), ..PrefsChange::default() },
+        ..ConversationRow::empty(conversation("g-3"))
+    }));
     let group = groups.then(|| NewGroup { order: 15, client_message_id: name("m15"), users: users(), settings: settings() });
     Restored { conversations, outbox, held: held.into_iter().collect(), groups: group.into_iter().collect() }
 }
@@ -164,7 +172,7 @@ fn of_groups() -> Vec<EntryKind> {
 fn write(path: &Path) {
     drop(Store::open(path, &user("alice")).unwrap());
     Connection::open(path).unwrap().execute("UPDATE device SET device = ?1", [device().to_string()]).unwrap();
-    let Restored { conversations, outbox, held, groups } = restored(9);
+    let Restored { conversations, outbox, held, groups } = restored(10);
     let mut changes: Vec<Change> = conversations.into_iter().map(Change::Conversation).collect();
     changes.push(Change::Entries { conversation: conversation("d-1"), entries: entries(9) });
     changes.extend(outbox.into_iter().map(Change::Outbox));

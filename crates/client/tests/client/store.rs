@@ -6,8 +6,8 @@ use std::path::Path;
 use chatlane_client::store::{Store, StoreError};
 use chatlane_protocol::frames::MemberCursors;
 use chatlane_protocol::{
-    Body, ClientMessageId, Content, ConversationId, Entry, EntryKind, ErrorCode, GroupMarks, GroupSettings, Position, Reacting,
-    ReactionChange, ReactionKey, Refusal, Role, Seq, Title, UnixMillis, UserId,
+    Body, ClientMessageId, Content, ConversationId, Entry, EntryKind, ErrorCode, GroupMarks, GroupSettings, Position, Prefs, PrefsChange,
+    Reacting, ReactionChange, ReactionKey, Refusal, Role, Seq, Title, UnixMillis, UserId,
 };
 use chatlane_session::{Change, ConversationRow, Draft, HeldRow, NewGroup, OutboxRow, OutboxState, Restored};
 
@@ -55,6 +55,10 @@ fn full_row() -> ConversationRow {
         read: at(1, 5),
         read_count: 6,
         read_pending: true,
+        read_private: true,
+        mentioned: Seq::MAX,
+        prefs: Prefs { version: 3, muted_until_ms: Some(UnixMillis::MAX), pinned: true, ..Prefs::default() },
+        wished: PrefsChange { muted_until_ms: Some(UnixMillis::ZERO), unread: Some(true), ..PrefsChange::default() },
         others: vec![MemberCursors { user: user("bob"), delivered: at(1, 7), read: at(1, 8) }],
         amended: Seq::MAX,
         role: Some(Role::Admin),
@@ -335,9 +339,9 @@ fn what_is_no_store_of_this_version_is_refused_and_left_as_it_is() {
 
     let newer = folder.0.join("newer.sqlite");
     drop(Store::open(&newer, &user("alice")).unwrap());
-    rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 5).unwrap();
+    rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 6).unwrap();
     let opened = Store::open(&newer, &user("alice"));
-    assert!(matches!(opened, Err(StoreError::Newer { found: 5 })), "{opened:?}");
+    assert!(matches!(opened, Err(StoreError::Newer { found: 6 })), "{opened:?}");
 
     let before_the_first = folder.0.join("before.sqlite");
     drop(Store::open(&before_the_first, &user("alice")).unwrap());
@@ -359,6 +363,8 @@ fn a_row_that_no_version_writes_is_reported_without_its_text() {
         ("UPDATE conversations SET head = '1:-1'", "a position"),
         ("UPDATE conversations SET head_count = -1", "a number"),
         ("UPDATE conversations SET others = 'secret'", "cursors"),
+        ("UPDATE conversations SET prefs = 'secret'", "preferences"),
+        ("UPDATE conversations SET wished = 'secret'", "wished preferences"),
         ("UPDATE outbox SET client_message_id = ''", "a client message id"),
         ("UPDATE outbox SET draft = 'secret'", "a body"),
         ("UPDATE outbox SET state = 'secret'", "the state of a message"),

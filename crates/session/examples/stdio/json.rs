@@ -1,6 +1,6 @@
 //! Outputs of a session as JSON, for people who write a client in another language.
 
-use chatlane_protocol::{Position, Seq};
+use chatlane_protocol::{Position, Prefs, Seq};
 use chatlane_session::{
     Change, ConnectionState, ConversationRow, Draft, Draw, Failure, OutboxRow, OutboxState, OutgoingState, Output, Shown, TokenNeed,
 };
@@ -21,6 +21,10 @@ fn conversation(row: &ConversationRow) -> Value {
             json[name] = value;
         }
     };
+    known("read_private", row.read_private, json!(true));
+    known("mentioned", row.mentioned != Seq::ZERO, json!(row.mentioned));
+    known("prefs", row.prefs != Prefs::default(), json!(row.prefs));
+    known("wished", !row.wished.is_empty(), json!(row.wished));
     known("amended", row.amended != Seq::ZERO, json!(row.amended));
     known("role", row.role.is_some(), json!(row.role));
     known("group", row.group.is_some(), json!(row.group));
@@ -134,6 +138,7 @@ fn shown(shown: &Shown) -> Value {
         }
         Shown::Info { conversation, info } => json!({"type": "info", "conversation": conversation, "info": info}),
         Shown::Members { conversation, members } => json!({"type": "members", "conversation": conversation, "members": members}),
+        Shown::Prefs { conversation, prefs } => json!({"type": "prefs", "conversation": conversation, "prefs": prefs}),
         Shown::Storing(works) => json!({"type": "storing", "works": works}),
         Shown::Failed(Failure::OtherUser(user)) => json!({"type": "failed_other_user", "user": user}),
         Shown::Failed(Failure::Open { user, refusal }) => json!({"type": "failed_open", "user": user, "refusal": refusal}),
@@ -145,6 +150,9 @@ fn shown(shown: &Shown) -> Value {
         }
         Shown::Failed(Failure::Create { client_message_id, refusal }) => {
             json!({"type": "failed_create", "client_message_id": client_message_id, "refusal": refusal})
+        }
+        Shown::Failed(Failure::Prefs { conversation, refusal }) => {
+            json!({"type": "failed_prefs", "conversation": conversation, "refusal": refusal})
         }
         Shown::Failed(Failure::NoConversation(conversation)) => json!({"type": "no_conversation", "conversation": conversation}),
     }

@@ -1,17 +1,16 @@
 //! How far the user has read: on this device, on others, and by writing; and how many messages that leaves.
 
-use chatlane_protocol::Entry;
-use chatlane_protocol::Position;
 use chatlane_protocol::frames::ReadMark;
+use chatlane_protocol::{Entry, EntryKind, Position, UserId};
 
 use super::{Asked, Conversation, Mark};
 
 impl Conversation {
     /// The user has read up to here, as far as this device knows; it is to be told. What they wrote right behind it they have read too: every
-    /// device of theirs takes it so.
-    pub(in super::super) fn read_up_to(&mut self, position: Position) {
+    /// device of theirs takes it so. A mark in private stays that where it moves by itself: the next one that the user sets says otherwise.
+    pub(in super::super) fn read_up_to(&mut self, position: Position, private: bool) {
         self.row.read_count = self.row.read_count.max(self.count_at(position));
-        (self.row.read, self.row.read_pending) = (position, true);
+        (self.row.read, self.row.read_pending, self.row.read_private) = (position, true, private);
         self.read_on();
     }
 
@@ -20,6 +19,16 @@ impl Conversation {
             |read: Position| move |mark: &&Mark| mark.own && mark.position.seq == read.seq.next() && mark.position.epoch >= read.epoch;
         while let Some(own) = self.marks.iter().rev().find(next(self.row.read)) {
             (self.row.read, self.row.read_count, self.row.read_pending) = (own.position, own.count, true);
+        }
+    }
+
+    /// An entry comes into the run: whether another member mentions the user in it.
+    pub(in super::super) fn is_mentioned(&mut self, entry: &Entry, me: &UserId) {
+        if let EntryKind::Message(message) = &entry.kind
+            && entry.sender != *me
+            && message.mentions.contains(me)
+        {
+            self.row.mentioned = self.row.mentioned.max(entry.position.seq);
         }
     }
 

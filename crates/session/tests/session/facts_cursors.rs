@@ -2,7 +2,7 @@
 
 use chatlane_protocol::frames::{ConversationStatus, MemberCursors, Missed, ReadMark, Receipt, SyncAnswer, SyncOutcome, SyncPage};
 use chatlane_protocol::request::PositionIn;
-use chatlane_protocol::{DeviceId, ErrorCode, Position, ServerFrame};
+use chatlane_protocol::{DeviceId, EntryKind, ErrorCode, Message, Position, Seq, ServerFrame};
 use chatlane_session::{Act, Settings, Shown};
 
 use crate::phone::*;
@@ -180,7 +180,7 @@ fn a_read_mark_that_the_device_does_not_have_is_ignored() {
     phone.slow_store = true;
     phone.push([4]);
     phone.mark_read(at(4));
-    phone.does(Act::MarkRead { conversation: d2(), position: at(1) });
+    phone.does(Act::MarkRead { conversation: d2(), position: at(1), private: false });
     assert_eq!((phone.row().read, phone.cursors.len()), (Position::ZERO, 0));
 }
 
@@ -344,4 +344,179 @@ fn what_the_user_looks_at_is_asked_for_when_the_device_is_live_again() {
     phone.pong(&ping, false, vec![]);
     phone.pass(240_000);
     assert_eq!(phone.ping().open, [d1()]);
+}
+
+#[test]
+fn what_is_read_in_private_goes_in_a_frame_of_its_own_and_in_no_ack() {
+    let mut phone = Phone::live_at(3);
+    phone.push([4]);
+    let ack = phone.ack();
+    phone.mark_read_in_private(at(4));
+    let read = phone.ack();
+    assert_eq!((read.private, read.positions.as_slice()), (true, &[PositionIn::new(d1(), at(4))][..]));
+    phone.cursors_ok(&ack);
+    // No answer comes: it is told again, after a restart too, and a `sync` carries what was delivered without it.
+    phone.restart();
+    let row = row(at(6), at(1));
+    phone.go_live([row]);
+    let sync = phone.sync();
+    assert_eq!(sync.ack, [PositionIn::new(d1(), at(4))]);
+    phone.page(&sync, entries(1, 5..=6), true);
+    let both = [phone.ack(), phone.ack()];
+    assert_eq!(
+        both.each_ref().map(|told| (told.private, told.positions[0].position, told.positions[0].read)),
+        [(false, at(6), None), (true, at(4), None)]
+    );
+    for told in &both {
+        phone.cursors_ok(told);
+    }
+    phone.pass(10_000);
+    assert_eq!((phone.cursors.len(), phone.row().read_pending, phone.row().acked), (0, false, at(6)));
+}
+
+#[test]
+fn a_private_mark_is_put_off_and_refused_as_any_other() {
+    let mut phone = Phone::live_at(9);
+    phone.mark_read_in_private(at(5));
+    let read = phone.ack();
+    phone.refuse(&read.id, refusal(ErrorCode::Unavailable));
+    phone.mark_read_in_private(at(6));
+    phone.pass(1_000);
+    let read = phone.ack();
+    assert_eq!((read.private, read.positions[0].position), (true, at(6)));
+    phone.refuse_cursor(&read, restored_to(at(4)));
+    assert_eq!(phone.row().read, at(4));
+    phone.pass(1_000);
+    let sync = phone.sync();
+    phone.page(&sync, vec![], true);
+    let read = phone.ack();
+    assert_eq!((read.private, read.positions[0].position), (true, at(4)), "it stays private where it moves by itself");
+    phone.refuse(&read.id, refusal(ErrorCode::BadRequest));
+    phone.pass(10_000);
+    assert_eq!((phone.cursors.len(), phone.row().read_pending), (0, false));
+}
+
+#[test]
+fn an_own_entry_behind_a_private_mark_is_read_in_private_too() {
+    let mut phone = Phone::live_at(9);
+    phone.mark_read_in_private(at(9));
+    let read = phone.ack();
+    phone.cursors_ok(&read);
+    phone.entries_come(vec![own_entry("m", 10)]);
+    phone.pass(1_000);
+    let both = [phone.ack(), phone.ack()];
+    assert_eq!(both.each_ref().map(|told| (told.private, told.positions[0].position)), [(false, at(10)), (true, at(10))]);
+    assert_eq!(both[0].positions[0].read, None);
+}
+
+#[test]
+fn who_has_read_in_private_may_let_the_others_know_later() {
+    let mut phone = Phone::live_at(9);
+    phone.mark_read_in_private(at(9));
+    let in_private = phone.ack();
+    phone.mark_read(at(9));
+    let in_the_open = phone.read();
+    assert!(!in_the_open.private);
+    // The answer to the first says nothing of the second.
+    phone.cursors_ok(&in_private);
+    assert!(phone.row().read_pending);
+    phone.cursors_ok(&in_the_open);
+    assert!(!phone.row().read_pending);
+    phone.mark_read_in_private(at(9));
+    phone.mark_read(at(9));
+    phone.pass(10_000);
+    assert_eq!(phone.cursors.len(), 0, "what the others know they know");
+}
+
+fn mentions(seq: u64, sender: &str, name: &str) -> chatlane_protocol::Entry {
+    let kind = EntryKind::Message(Message { mentions: vec![user(name)], ..body("hi").into() });
+    chatlane_protocol::Entry { sender: user(sender), ..entry_of(seq, kind) }
+}
+
+#[test]
+fn a_message_of_another_member_that_mentions_the_user_is_noted_until_they_have_read_it() {
+    let mut phone = Phone::live(&knows_group(3), []);
+    phone.entries_come(vec![mentions(4, "alice", "alice"), mentions(5, "bob", "carol")]);
+    assert_eq!((phone.row().mentioned, phone.row().is_mentioned()), (Seq::ZERO, false));
+    phone.entries_come(vec![mentions(6, "bob", "alice")]);
+    phone.push([7]);
+    assert!(phone.row().is_mentioned());
+    phone.restart();
+    assert!(phone.row().is_mentioned());
+    phone.mark_read(at(6));
+    assert!(!phone.row().is_mentioned());
+}
+
+#[test]
+fn hello_tells_of_mentions_that_the_device_does_not_have_and_a_restore_takes_them_back() {
+    let mut told = row(at(6), at(1));
+    told.mentioned = Some(at(6).seq);
+    let mut phone = Phone::live(&knows(3), [told]);
+    assert_eq!((phone.row().mentioned, phone.row().is_mentioned()), (at(6).seq, true));
+    let sync = phone.sync();
+    phone.page(&sync, vec![entry(1, 4), entry(1, 5), entry(1, 6)], true);
+    assert_eq!(phone.row().mentioned, at(6).seq, "a lower one is no news");
+    let sync = phone.gap_before(8);
+    phone.refuse_page(&sync, restored_to(at(6)));
+    assert!(phone.row().is_mentioned());
+    let sync = phone.sync();
+    phone.refuse_page(&sync, restored_to(at(5)));
+    assert!(!phone.row().is_mentioned());
+    for code in [ErrorCode::AnchorUnknown, ErrorCode::AnchorTooOld] {
+        let mut store = knows(3);
+        store.rows.get_mut(&d1()).unwrap().mentioned = at(3).seq;
+        let mut phone = Phone::live(&store, []);
+        let sync = phone.gap_before(5);
+        phone.refuse_page(&sync, refusal(code));
+        assert!(!phone.row().is_mentioned());
+    }
+}
+
+/// What `ping` tells of others in `d1`: who, delivered, read.
+fn told(phone: &mut Phone, others: &[(&str, u64, u64)]) {
+    phone.does(Act::Look { conversations: vec![] });
+    let ping = phone.look();
+    let cursors = |&(name, delivered, read): &(&str, _, _)| MemberCursors { user: user(name), delivered: at(delivered), read: at(read) };
+    let (have, count) = (phone.row().have.seq.get(), phone.row().have_count);
+    phone.pong(&ping, false, vec![ConversationStatus { cursors: others.iter().map(cursors).collect(), ..status(have, count) }]);
+}
+
+fn names<'a>(users: impl Iterator<Item = &'a chatlane_protocol::UserId>) -> Vec<&'a str> {
+    users.map(chatlane_protocol::UserId::as_str).collect()
+}
+
+#[test]
+fn of_a_group_it_can_be_asked_who_has_an_entry_and_who_has_read_it() {
+    let mut phone = Phone::live(&knows_group(5), []);
+    told(&mut phone, &[("bob", 5, 3), ("carol", 4, 4), ("dave", 2, 0)]);
+    let row = phone.row();
+    assert_eq!(
+        (names(row.read_by(at(3))), names(row.read_by(at(4))), names(row.read_by(at(5)))),
+        (vec!["bob", "carol"], vec!["carol"], vec![])
+    );
+    assert_eq!((names(row.delivered_to(at(4))), names(row.delivered_to(at(5)))), (vec!["bob", "carol"], vec!["bob"]));
+    phone.push([6]); // cursors go to the store with the next write
+    phone.restart();
+    assert_eq!(names(phone.row().read_by(at(3))), ["bob", "carol"]);
+}
+
+#[test]
+fn who_is_no_member_any_more_is_not_among_the_others() {
+    let mut phone = Phone::live(&knows_group(5), []);
+    let others = |phone: &Phone| phone.row().others.iter().map(|other| other.user.to_string()).collect::<Vec<_>>();
+    told(&mut phone, &[("bob", 5, 3), ("carol", 5, 5), ("dave", 2, 0), ("erin", 5, 5)]);
+    phone.entries_come(vec![removed(6, "carol")]);
+    phone.entries_come(vec![chatlane_protocol::Entry { sender: user("dave"), ..entry_of(7, EntryKind::Left { successor: None }) }]);
+    assert_eq!(others(&phone), ["bob", "erin"]);
+    // An answer without anybody says nothing: there may be too many.
+    told(&mut phone, &[]);
+    assert_eq!(others(&phone), ["bob", "erin"]);
+    told(&mut phone, &[("bob", 5, 3)]);
+    assert_eq!((others(&phone), phone.store.rows[&d1()].others.len()), (vec!["bob".to_owned()], 1));
+    // Who comes back begins anew, further back.
+    phone.entries_come(vec![added(8, "carol")]);
+    phone.shown.clear();
+    told(&mut phone, &[("bob", 5, 3), ("carol", 2, 1)]);
+    let carol = MemberCursors { user: user("carol"), delivered: at(2), read: at(1) };
+    assert!(phone.shown.contains(&Shown::Cursors { conversation: d1(), cursors: carol }));
 }

@@ -4,10 +4,13 @@
 use std::ops::Range;
 
 use chatlane_protocol::frames::{
-    ChangeOutcome, ConversationStatus, CursorOutcome, GoawayReason, Missed, RefreshAnswer, Skip, SyncAnswer, SyncOutcome, SyncPage,
+    ChangeOutcome, ConversationStatus, CursorOutcome, GoawayReason, MemberCursors, Missed, RefreshAnswer, Skip, SyncAnswer, SyncOutcome,
+    SyncPage,
 };
+use chatlane_protocol::request::Positions;
 use chatlane_protocol::{
-    Entry, EntryKind, ErrorCode, Outcome, Reacting, ReactionChange, ReactionKey, Refusal, Request, ServerFrame, Token, UnixMillis,
+    Entry, EntryKind, ErrorCode, Message, Outcome, Prefs, PrefsChange, Reacting, ReactionChange, ReactionKey, Refusal, Request,
+    ServerFrame, Token, UnixMillis,
 };
 use chatlane_session::{Act, Draft, Input, OpenFailure, OutboxState};
 use proptest::prelude::*;
@@ -49,14 +52,21 @@ fn rude_entries(epoch: u32, seqs: Range<u64>, number: u64) -> Vec<Entry> {
             let change = if number.is_multiple_of(2) { ReactionChange::Add } else { ReactionChange::Remove };
             Some(EntryKind::Reaction(Reacting { target, key: ReactionKey::new("k").unwrap(), change }))
         }
+        5 => Some(EntryKind::Message(Message { mentions: vec![user("alice")], ..body("hi").into() })),
+        6 => Some(EntryKind::Left { successor: None }),
         _ => None,
     };
     seqs.map(|seq| kind(seq).map_or_else(|| entry(epoch, seq), |kind| Entry { kind, ..entry(epoch, seq) })).collect()
 }
 
+fn some_prefs(seq: u64, number: u64) -> Prefs {
+    Prefs { version: number % 5, pinned: seq.is_multiple_of(2), unread: seq.is_multiple_of(3), ..Prefs::default() }
+}
+
 /// Answers the oldest request, somehow.
 fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
-    let request = phone.cursors.pop_front().map(Request::Ack).or_else(|| phone.sent.pop_front().map(|(_, request)| request));
+    let cursors = |told: Positions| if told.private { Request::Read(told) } else { Request::Ack(told) };
+    let request = phone.cursors.pop_front().map(cursors).or_else(|| phone.sent.pop_front().map(|(_, request)| request));
     let Some(request) = request else { return };
     if number.is_multiple_of(3) {
         return phone.refuse(request.id(), some_refusal(seq, epoch));
@@ -73,6 +83,8 @@ fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
             let mut answer = hello_answer(hello.id, vec![told], None);
             answer.gone.extend(number.is_multiple_of(7).then(d1));
             (answer.epoch, answer.conversations[0].last) = (epoch, entries.into_iter().next());
+            answer.conversations[0].prefs = number.is_multiple_of(4).then(|| some_prefs(seq, number / 4));
+            answer.conversations[0].mentioned = number.is_multiple_of(3).then(|| at(number % 12).seq);
             ServerFrame::Hello(Box::new(answer))
         }
         Request::Sync(sync) => {
@@ -111,7 +123,10 @@ fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
             ServerFrame::Refresh(RefreshAnswer { id: refresh.id, expires_ms: UnixMillis::ZERO.plus_ms(number * 1_000) })
         }
         Request::Ping(ping) => {
-            let status = ConversationStatus { head: at_epoch(epoch, seq), ..status(seq, 1) };
+            let cursors = |name: &&str| MemberCursors { user: user(name), delivered: at_epoch(epoch, seq), read: at(number % 9) };
+            let told = &["alice", "bob", "carol"][..usize::try_from(number % 4).unwrap()];
+            let cursors = told.iter().map(cursors).collect();
+            let status = ConversationStatus { head: at_epoch(epoch, seq), cursors, ..status(seq, 1) };
             return phone.pong(&ping, number.is_multiple_of(5), if number.is_multiple_of(8) { vec![] } else { vec![status] });
         }
         other if change_of(&other).is_some() => {
@@ -123,6 +138,7 @@ fn answer(phone: &mut Phone, (_, seq, epoch, number): Event) {
             };
             return phone.changed(&other, outcome);
         }
+        Request::Prefs(asked) => return phone.prefers(&asked, some_prefs(seq, number)),
         other => return phone.refuse(other.id(), some_refusal(seq, epoch)),
     };
     phone.receive(&frame);
@@ -149,6 +165,7 @@ fn happen(phone: &mut Phone, composed: &mut u32, event: Event) {
                 _ => phone.compose(&format!("m{composed}")),
             }
         }
+        (17, _) if number.is_multiple_of(2) => phone.mark_read_in_private(at_epoch(epoch, seq)),
         (17, _) => phone.mark_read(at_epoch(epoch, seq)),
         (18, _) => phone.does(Act::LoadHistory { conversation: d1(), before: number.is_multiple_of(2).then_some(at(seq).seq) }),
         (19, _) if number.is_multiple_of(3) => phone.does(Act::AskMembers { conversation: d1() }),
@@ -156,6 +173,11 @@ fn happen(phone: &mut Phone, composed: &mut u32, event: Event) {
         (20, _) => phone.input(Input::NewToken(Token::new("t").unwrap())),
         (21, _) if number.is_multiple_of(8) => phone.restart(),
         (22, None) if number.is_multiple_of(3) && phone.is_opening() => phone.open_fails(OpenFailure::Unreachable),
+        (23, Some(_)) if number.is_multiple_of(2) => phone.prefs_changed(some_prefs(seq, number / 2)),
+        (23, _) => {
+            let pinned = Some(number.is_multiple_of(3));
+            phone.prefer(PrefsChange { pinned, unread: number.is_multiple_of(5).then_some(true), ..PrefsChange::default() });
+        }
         _ => phone.pass(number * 10),
     }
     if phone.open_socket().is_none() {
@@ -175,7 +197,7 @@ proptest! {
     #[test]
     fn whatever_a_rude_server_answers_the_phone_keeps_its_word(
         is_group: bool,
-        events in proptest::collection::vec((0_u8..26, 1_u64..12, 1_u32..4, 0_u64..300), 1..150),
+        events in proptest::collection::vec((0_u8..27, 1_u64..12, 1_u32..4, 0_u64..300), 1..150),
     ) {
         let mut phone = Phone::with(&if is_group { knows_group(3) } else { knows(3) });
         let mut composed = 0;

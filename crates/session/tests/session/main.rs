@@ -9,6 +9,7 @@ mod facts_greeting;
 mod facts_groups;
 mod facts_membership;
 mod facts_outbox;
+mod facts_prefs;
 mod facts_read_marks;
 mod facts_repairs;
 mod facts_restores;

@@ -1,6 +1,6 @@
 //! A phone: a session, a store and a clock that moves only when a test moves it. Whatever a fact is about, these always hold here:
-//! an entry is shown only when the store has it, a message is attempted only as the store has it, a position is acknowledged only when the
-//! store has the entry, nothing is sent on a socket that is not open, and no timer is in the past.
+//! an entry is shown only when the store has it, a message is attempted and a preference asked for only as the store has it, a position is
+//! acknowledged only when the store has the entry, what was read in private goes in no public frame, nothing is sent on a socket that is not open, and no timer is in the past.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -106,7 +106,7 @@ pub struct Phone {
     pub store: Shelf,
     /// Requests that were sent and that no test has looked at, without the cursors.
     pub sent: VecDeque<(SocketId, Request)>,
-    /// The `ack`s, which come beside what most facts are about.
+    /// The `ack`s and private `read`s, which come beside what most facts are about.
     pub cursors: VecDeque<Positions>,
     /// What was shown and no test has looked at.
     pub shown: Vec<Shown>,
@@ -216,7 +216,7 @@ impl Phone {
                 let request = Request::parse(&text).unwrap();
                 self.check(&request);
                 match request {
-                    Request::Ack(ack) => self.cursors.push_back(ack),
+                    Request::Ack(told) | Request::Read(told) => self.cursors.push_back(told),
                     _ => self.sent.push_back((socket, request)),
                 }
             }
@@ -267,6 +267,14 @@ impl Phone {
             }
             Request::Ack(ack) => &ack.positions,
             Request::Sync(sync) => &sync.ack,
+            Request::Read(read) => {
+                assert!(read.private && read.positions.iter().all(|told| self.store.rows[&told.conversation].read_private));
+                return;
+            }
+            Request::Prefs(asked) => {
+                assert_eq!(asked.prefs, self.store.rows[&asked.conversation].wished, "asked otherwise than stored");
+                return;
+            }
             other => {
                 if let Some((conversation, id, anchor, draft)) = change_of(other) {
                     let row = &self.store.outbox[&(conversation, id)];
@@ -275,6 +283,9 @@ impl Phone {
                 return;
             }
         };
+        for told in acknowledged.iter().filter(|told| told.read.is_some()) {
+            assert!(!self.store.rows[&told.conversation].read_private, "others are told what was read in private");
+        }
         // A mark that goes alone stands at both places; it may be another device's.
         for PositionIn { conversation, position, .. } in acknowledged.iter().filter(|told| told.read != Some(told.position)) {
             // Of which epoch the entry here is, a rude server can make anybody wrong about.

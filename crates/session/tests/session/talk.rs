@@ -4,12 +4,15 @@ use std::iter;
 
 use chatlane_protocol::frames::{
     ChangeAnswer, ChangeOutcome, ConversationRow, ConversationStatus, CursorOutcome, CursorResult, CursorsAnswer, Entries, ErrorFrame,
-    Found, Goaway, GoawayReason, HelloAnswer, HistoryAnswer, MessageResult, Missed, PingAnswer, ProbeAnswer, SendAnswer, Skip, SyncAnswer,
-    SyncOutcome, SyncPage, encode,
+    Found, Goaway, GoawayReason, HelloAnswer, HistoryAnswer, MessageResult, Missed, PingAnswer, PrefsAnswer, PrefsChanged, ProbeAnswer,
+    SendAnswer, Skip, SyncAnswer, SyncOutcome, SyncPage, encode,
 };
-use chatlane_protocol::request::{Create, Hello, History, Info, Members, Open, Ping, Positions, Probe, Refresh, SendMessages, Sync};
+use chatlane_protocol::request::{
+    Create, Hello, History, Info, Members, Open, Ping, Positions, Probe, Refresh, SendMessages, SetPrefs, Sync,
+};
 use chatlane_protocol::{
-    ClientMessageId, ConversationId, Entry, ErrorCode, Outcome, Position, Refusal, Request, RequestId, ServerFrame, UnixMillis,
+    ClientMessageId, ConversationId, Entry, ErrorCode, Outcome, Position, Prefs, PrefsChange, Refusal, Request, RequestId, ServerFrame,
+    UnixMillis,
 };
 use chatlane_session::{Act, ConnectionState, Draft, Input, SocketId, Text};
 
@@ -135,7 +138,25 @@ impl Phone {
     }
 
     pub fn mark_read(&mut self, position: Position) {
-        self.does(Act::MarkRead { conversation: d1(), position });
+        self.does(Act::MarkRead { conversation: d1(), position, private: false });
+    }
+
+    pub fn mark_read_in_private(&mut self, position: Position) {
+        self.does(Act::MarkRead { conversation: d1(), position, private: true });
+    }
+
+    pub fn prefer(&mut self, prefs: PrefsChange) {
+        self.does(Act::Prefer { conversation: d1(), prefs });
+    }
+
+    /// The answer to a `prefs`.
+    pub fn prefers(&mut self, asked: &SetPrefs, prefs: Prefs) {
+        self.receive(&ServerFrame::Prefs(PrefsAnswer { id: asked.id.clone(), conversation: d1(), prefs }));
+    }
+
+    /// Another device has set them.
+    pub fn prefs_changed(&mut self, prefs: Prefs) {
+        self.receive(&ServerFrame::PrefsChanged(PrefsChanged { conversation: d1(), prefs }));
     }
 
     pub fn look(&mut self) -> Ping {
@@ -215,7 +236,8 @@ impl Phone {
     pub fn cursors_answered(&mut self, ack: &Positions, outcomes: impl IntoIterator<Item = CursorOutcome>) {
         let conversations = ack.positions.iter().map(|told| told.conversation.clone());
         let results = conversations.zip(outcomes).map(|(conversation, outcome)| CursorResult { conversation, outcome }).collect();
-        self.receive(&ServerFrame::Ack(CursorsAnswer { id: ack.id.clone(), results }));
+        let answer = CursorsAnswer { id: ack.id.clone(), results };
+        self.receive(&if ack.private { ServerFrame::Read(answer) } else { ServerFrame::Ack(answer) });
     }
 
     pub fn cursors_ok(&mut self, ack: &Positions) {
@@ -260,6 +282,7 @@ macro_rules! next_is {
 
 next_is!(hello: Hello(Hello), send: Send(SendMessages), sync: Sync(Sync), probe: Probe(Probe), ping: Ping(Ping));
 next_is!(history: History(History), open: Open(Open), refresh: Refresh(Refresh));
+next_is!(asks_prefs: Prefs(SetPrefs));
 next_is!(create: Create(Create), info: Info(Info), asks_members: Members(Members));
 
 pub fn send_answer(send: &SendMessages, outcomes: impl IntoIterator<Item = Outcome>) -> ServerFrame {

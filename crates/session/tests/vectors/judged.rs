@@ -45,7 +45,7 @@ fn a_client_that_shares_no_code_with_the_session_plays_all_vectors() {
 }
 
 /// What breaks the client (a text of it and what is put in its place), the vector that finds it, and the rule that it names.
-const BREAKS: [(&str, &str, &str, &str); 34] = [
+const BREAKS: [(&str, &str, &str, &str); 39] = [
     (
         "message = {\"client_message_id\": row.name, \"anchor\": wire(row.anchor)",
         "message = {\"client_message_id\": row.name, \"anchor\": wire(one.known)",
@@ -104,7 +104,7 @@ const BREAKS: [(&str, &str, &str, &str); 34] = [
         "missing-in-ping",
         "§8.1 a group that is missing",
     ),
-    ("if one.ended:\n                continue", "if False:\n                continue", "removed", "§5.3 the end: nothing more is asked"),
+    ("if one.ended or one.prefs_doubted:", "if one.prefs_doubted:", "removed", "§5.3 the end: nothing more is asked"),
     ("one.doubt = one.doubt or one.ended", "pass", "ended-restart", "§5.3 added again"),
     ("if row.state == \"waiting\":  # an attempt", "if False:  # an attempt", "ended-and-waiting", "§5.3 the end: what waits"),
     ("if stored and not self.flying(\"create\"", "if not self.flying(\"create\"", "create", "§5.2 `create`"),
@@ -117,6 +117,11 @@ const BREAKS: [(&str, &str, &str, &str); 34] = [
     ("message.get(\"edited\", 0) < seq", "True", "fold-edit", "§7.1 `edit`"),
     ("message.get(\"reactions_to\", 0) < seq", "True", "fold-reaction", "§7.1 `reaction`"),
     ("by.pop(\"body\", None)", "pass", "fold-deletion", "§7.1 `deletion`"),
+    ("(prefs[\"version\"] > one.prefs[\"version\"] or", "(True or", "prefs-changed", "§5.5 `prefs_changed`"),
+    ("one.wish_stored == one.wished and", "", "prefs-offline", "§5.5 `prefs`"),
+    ("and one.read_private == private", "", "private-read", "§7.4 `private`"),
+    ("one.mentioned = max(one.mentioned, position[1])", "pass", "mentioned", "§4 `mentioned`"),
+    ("one.others.pop(user, None)", "pass", "group-cursors", "§8.1 `cursors` of a group"),
     ("fold(entry, by, self.user)", "pass", "fold-history", "§7.1 `deletion`"),
 ];
 

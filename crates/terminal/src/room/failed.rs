@@ -20,6 +20,9 @@ impl Room {
                 self.view(&conversation).wants_members = false;
                 vec![Effect::Say(format!("· nothing is told of the group{}: {}", self.with(&conversation), text::refused(&refusal)))]
             }
+            Failure::Prefs { conversation, refusal } => {
+                vec![Effect::Say(format!("· it stays as it was{}: {}", self.with(&conversation), text::refused(&refusal)))]
+            }
             Failure::Create { client_message_id, refusal } => self.not_created(&client_message_id, &refusal),
             Failure::NoConversation(conversation) => {
                 vec![Effect::Say(format!("· this conversation{} is not there any more", self.with(&conversation)))]

@@ -151,7 +151,7 @@ fn ones_own_message_is_on_the_screen_as_typed_and_that_of_another_device_is_an_e
     scene.types("hi", "alice-2");
     scene.outgoing("alice-2", stored(2));
     let own = Shown::Entry { conversation: conversation("d1"), entry: entry("alice", 2, "hi") };
-    assert_eq!(scene.shows(own), [Effect::Do(Act::MarkRead { conversation: conversation("d1"), position: at(2) })]);
+    assert_eq!(scene.shows(own), [Effect::Do(Act::MarkRead { conversation: conversation("d1"), position: at(2), private: false })]);
     let other = Shown::Entry { conversation: conversation("d1"), entry: entry("alice", 3, "from my phone") };
     assert_eq!(said(scene.shows(other)), ["alice: from my phone  #3"]);
 }
@@ -209,7 +209,10 @@ fn who_turns_to_a_conversation_sees_its_end_its_ticks_and_what_waits() {
     assert_eq!(begun[2], Effect::Turn { conversation: conversation("d1"), entries: PAGE });
     let entries = vec![entry("alice", 2, "a"), entry("alice", 3, "b"), entry("alice", 4, "c")];
     let effects = room.turned(&conversation("d1"), entries);
-    assert!(effects.contains(&Effect::Do(Act::MarkRead { conversation: conversation("d1"), position: at(4) })), "{effects:?}");
+    assert!(
+        effects.contains(&Effect::Do(Act::MarkRead { conversation: conversation("d1"), position: at(4), private: false })),
+        "{effects:?}"
+    );
     let lines = ["· earlier: /history", "alice: a  #2 ✓✓", "alice: b  #3 ✓✓", "alice: c  #4 ✓", "· bob has read up to #2", "  ○ unsent"];
     assert_eq!(said(effects), lines);
 }

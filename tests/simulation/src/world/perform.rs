@@ -117,7 +117,7 @@ impl World {
         let conversation = self.one(device, pick)?;
         let seen = self.seen(device, &conversation);
         let position = *seen.get(seen.len().checked_sub(1 + back)?)?;
-        self.input(device, Input::Do(Act::MarkRead { conversation, position })).then_some(())
+        self.input(device, Input::Do(Act::MarkRead { conversation, position, private: false })).then_some(())
     }
 
     fn scroll_up(&mut self, device: usize, pick: usize) -> Option<()> {
