@@ -1,17 +1,20 @@
 //! What a typed line asks for.
 
-use chatlane_protocol::{Body, ReactionKey, Role, Seq, Title, UserId};
+use chatlane_protocol::frames::encode;
+use chatlane_protocol::{Body, GroupSettings, History, ReactionKey, Role, Seq, Title, UserId};
 use chatlane_session::{Act, Draft};
 
 use super::text;
 
 /// What `/help` shows.
-pub(super) const HELP: [&str; 9] = [
+pub(super) const HELP: [&str; 11] = [
     "a line of text: send it to the one you are talking to · //: the same for a line that begins with /",
     "/with NAME: talk to NAME, or in the group NAME, from now on · /list: your conversations, with what is unread",
     "/edit N TEXT · /delete N · /reply N TEXT · /react N 👍 (again: takes it away): about the message #N",
     "/group NAME USER…: a new group · /add USER… · /remove USER… · /role USER member|moderator|admin|owner",
-    "/members: who is in the group · /leave [USER]: leave it, and USER is an owner then · @USER in a text mentions a member (★)",
+    "/settings: how the group is set · /settings title TEXT, send|add|manage ROLE, locked on|off, history joined|all · /close: for good",
+    "/mute [MINUTES|off] · /pin · /archive · /unread (again: takes it away): this conversation, on all your devices",
+    "/readby: who has your last message · /members: who is in the group · /leave [USER]: leave it, and USER is an owner then · @USER in a text mentions a member (★)",
     "/history: what was said before",
     "/connect: try again now",
     "/quit or Ctrl-C: end at once · Ctrl-D: end when all is sent · /help: this",
@@ -38,6 +41,12 @@ pub(super) enum Command {
         users: Vec<UserId>,
     },
     Members,
+    /// What is set in the group.
+    Settings,
+    /// Who has read the user's last message.
+    ReadBy,
+    /// What the user prefers about the conversation that they are in.
+    Prefer(Preference),
     List,
     History,
     /// The device can do it.
@@ -48,6 +57,25 @@ pub(super) enum Command {
     Nothing,
     /// Not understood: this is why.
     Wrong(&'static str),
+}
+
+/// What the user prefers about a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Preference {
+    Mute(Mute),
+    /// These come, or go if they are there.
+    Pinned,
+    Archived,
+    Unread,
+}
+
+/// Whether a conversation disturbs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mute {
+    /// Not until the user says so, or again if it does not now.
+    Toggle,
+    ForMinutes(u64),
+    Off,
 }
 
 /// Reads one line, without its line end.
@@ -70,12 +98,49 @@ pub(super) fn read(line: &[u8]) -> Command {
         // A name from right to left comes with its isolates where it is copied from the screen.
         ("with", name) => user(name.trim()).map_or(Command::Wrong("`/with` needs a name of 1 to 128 bytes"), Command::With),
         ("members", "") => Command::Members,
+        ("settings", "") => Command::Settings,
+        ("readby", "") => Command::ReadBy,
+        ("pin", "") => Command::Prefer(Preference::Pinned),
+        ("archive", "") => Command::Prefer(Preference::Archived),
+        ("unread", "") => Command::Prefer(Preference::Unread),
+        ("mute", time) => mute(time.trim()).map_or(Command::Wrong("`/mute`, `/mute MINUTES` or `/mute off`"), Command::Prefer),
         (name, rest) => change(name, rest.trim()),
     }
 }
 
 fn user(name: &str) -> Option<UserId> {
     UserId::new(name.trim_matches(text::ISOLATES)).ok()
+}
+
+fn mute(time: &str) -> Option<Preference> {
+    Some(Preference::Mute(match time {
+        "" => Mute::Toggle,
+        "off" => Mute::Off,
+        minutes => Mute::ForMinutes(minutes.parse().ok().filter(|minutes| *minutes > 0)?),
+    }))
+}
+
+fn role(name: &str) -> Option<Role> {
+    [Role::Member, Role::Moderator, Role::Admin, Role::Owner].into_iter().find(|role| text::word(&encode(role)) == name)
+}
+
+fn history(name: &str) -> Option<History> {
+    [History::Joined, History::All].into_iter().find(|history| text::word(&encode(history)) == name)
+}
+
+/// One setting of a group: which, and what it is to be.
+fn setting(name: &str, value: &str) -> Option<GroupSettings> {
+    let mut settings = GroupSettings::default();
+    match name {
+        "title" => settings.title = Some(Title::new(value).ok()?),
+        "send" => settings.send = Some(role(value)?),
+        "add" => settings.add = Some(role(value)?),
+        "manage" => settings.manage = Some(role(value)?),
+        "locked" => settings.locked = Some(["off", "on"].iter().position(|word| *word == value)? == 1),
+        "history" => settings.history = Some(history(value)?),
+        _ => return None,
+    }
+    Some(settings)
 }
 
 /// What changes a group or a message: the command and what is behind it.
@@ -96,16 +161,14 @@ fn change(name: &str, rest: &str) -> Command {
         "leave" if rest.is_empty() => Command::Write(Draft::Leave { successor: None }),
         "leave" => read(user(rest).map(|user| Command::Write(Draft::Leave { successor: Some(user) })), "`/leave` or `/leave USER`"),
         "role" => {
-            let role = match text.trim() {
-                "member" => Some(Role::Member),
-                "moderator" => Some(Role::Moderator),
-                "admin" => Some(Role::Admin),
-                "owner" => Some(Role::Owner),
-                _ => None,
-            };
-            let named = user(first).zip(role).map(|(user, role)| Command::Write(Draft::Role { user, role }));
+            let named = user(first).zip(role(text.trim())).map(|(user, role)| Command::Write(Draft::Role { user, role }));
             read(named, "`/role USER member|moderator|admin|owner`")
         }
+        "settings" => {
+            let settings = setting(first, text.trim()).map(|settings| Command::Write(Draft::Settings { settings }));
+            read(settings, "`/settings title TEXT`, `send|add|manage ROLE`, `locked on|off` or `history joined|all`")
+        }
+        "close" if rest.is_empty() => Command::Write(Draft::Close),
         "edit" => read(target().zip(body()).map(|(target, body)| Command::Write(Draft::Edit { target, body })), "`/edit N TEXT`"),
         "reply" => {
             let reply = |(seq, body)| Command::Write(Draft::Message { body, reply_to: Some(seq), mentions: vec![] });
@@ -175,12 +238,25 @@ mod tests {
     fn groups_and_messages_are_changed_by_commands() {
         let (seq, name) = (Seq::try_from(3).unwrap(), user);
         let body = || Body::text("two  words").unwrap();
+        let settings = |set: fn(&mut GroupSettings)| {
+            let mut settings = GroupSettings::default();
+            set(&mut settings);
+            Draft::Settings { settings }
+        };
         let written = [
             ("/add bob carol", Draft::Add { users: vec![name("bob"), name("carol")] }),
             ("/remove bob", Draft::Remove { users: vec![name("bob")] }),
             ("/leave", Draft::Leave { successor: None }),
             ("/leave bob", Draft::Leave { successor: Some(name("bob")) }),
             ("/role bob admin", Draft::Role { user: name("bob"), role: Role::Admin }),
+            ("/settings title Tea time", settings(|settings| settings.title = Title::new("Tea time").ok())),
+            ("/settings send admin", settings(|settings| settings.send = Some(Role::Admin))),
+            ("/settings add member", settings(|settings| settings.add = Some(Role::Member))),
+            ("/settings manage owner", settings(|settings| settings.manage = Some(Role::Owner))),
+            ("/settings locked on", settings(|settings| settings.locked = Some(true))),
+            ("/settings locked off", settings(|settings| settings.locked = Some(false))),
+            ("/settings history all", settings(|settings| settings.history = Some(History::All))),
+            ("/close", Draft::Close),
             ("/edit 3 two  words", Draft::Edit { target: seq, body: body() }),
             ("/delete #3", Draft::Delete { target: seq }),
             ("/reply #3 two  words", Draft::Message { body: body(), reply_to: Some(seq), mentions: vec![] }),
@@ -192,9 +268,44 @@ mod tests {
         assert_eq!(read("/react 3 👍".as_bytes()), Command::React { target: seq, key: ReactionKey::new("👍").unwrap() });
         let tea = Command::Group { title: Title::new("Tea").unwrap(), users: vec![name("bob"), name("carol")] };
         assert_eq!((read(b"/group Tea bob carol"), read(b"/members")), (tea, Command::Members));
-        for line in
-            ["/group", "/add", "/role bob", "/role bob king", "/edit 3", "/edit x y", "/delete", "/delete 3 4", "/react 3", "/reply 3"]
-        {
+        for line in [
+            "/group",
+            "/add",
+            "/role bob",
+            "/role bob king",
+            "/edit 3",
+            "/edit x y",
+            "/delete",
+            "/delete 3 4",
+            "/react 3",
+            "/reply 3",
+            "/close now",
+            "/settings send",
+            "/settings send king",
+            "/settings locked maybe",
+            "/settings history none",
+            "/settings colour red",
+        ] {
+            assert!(matches!(read(line.as_bytes()), Command::Wrong(_)), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_the_user_prefers_is_named_or_taken_back() {
+        let mute = |mute| Command::Prefer(Preference::Mute(mute));
+        for (line, command) in [
+            ("/mute", mute(Mute::Toggle)),
+            ("/mute 30", mute(Mute::ForMinutes(30))),
+            ("/mute off", mute(Mute::Off)),
+            ("/pin", Command::Prefer(Preference::Pinned)),
+            ("/archive", Command::Prefer(Preference::Archived)),
+            ("/unread", Command::Prefer(Preference::Unread)),
+            ("/settings", Command::Settings),
+            ("/readby", Command::ReadBy),
+        ] {
+            assert_eq!(read(line.as_bytes()), command);
+        }
+        for line in ["/mute 0", "/mute soon", "/pin me", "/readby 3"] {
             assert!(matches!(read(line.as_bytes()), Command::Wrong(_)), "{line}");
         }
     }

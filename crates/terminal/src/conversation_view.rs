@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use chatlane_protocol::frames::MemberCursors;
-use chatlane_protocol::{Entry, EntryKind, Position, Seq, Title, UserId};
+use chatlane_protocol::{Entry, EntryKind, Position, Seq, Title, UnixMillis, UserId};
 
 use super::text;
 use chatlane_session::{Act, ConversationRow};
@@ -24,13 +24,15 @@ pub(super) struct ConversationView {
     /// The first on the screen.
     oldest: Option<Seq>,
     /// One's own messages, where ticks may still change.
-    own: BTreeSet<Seq>,
+    own: BTreeSet<Position>,
     /// The members of a group, as far as they are known.
     members: BTreeSet<UserId>,
     /// The user has asked for them.
     pub(super) wants_members: bool,
+    /// The user has asked how the group is set.
+    pub(super) wants_settings: bool,
     /// The last own message that the screen shows as delivered, and as read.
-    ticked: (Seq, Seq),
+    ticked: (Position, Position),
 }
 
 impl ConversationView {
@@ -46,7 +48,8 @@ impl ConversationView {
             own: BTreeSet::new(),
             members: BTreeSet::new(),
             wants_members: false,
-            ticked: (Seq::ZERO, Seq::ZERO),
+            wants_settings: false,
+            ticked: (Position::ZERO, Position::ZERO),
         }
     }
 
@@ -80,10 +83,16 @@ impl ConversationView {
         match &entry.kind {
             EntryKind::GroupCreated { members, .. } => self.members.extend(members.iter().cloned()),
             EntryKind::Added { users } if !self.members.is_empty() => self.members.extend(users.iter().cloned()),
-            EntryKind::Removed { users } => self.members.retain(|member| !users.contains(member)),
-            EntryKind::Left { .. } => drop(self.members.remove(&entry.sender)),
+            EntryKind::Removed { users } => self.forget(|member| users.contains(member)),
+            EntryKind::Left { .. } => self.forget(|member| *member == entry.sender),
             _ => {}
         }
+    }
+
+    /// These are members no more.
+    fn forget(&mut self, is_gone: impl Fn(&UserId) -> bool) {
+        self.members.retain(|member| !is_gone(member));
+        self.row.others.retain(|other| !is_gone(&other.user));
     }
 
     /// Messages of others that the user has not read.
@@ -97,14 +106,47 @@ impl ConversationView {
         self.own_unread.insert(seq);
     }
 
+    /// Whether it is to look unread.
+    pub(super) fn looks_unread(&self) -> bool {
+        self.unread() > 0 || self.row.preferred().unread
+    }
+
+    /// Whether nothing of it is to disturb the user at this time, but perhaps what mentions them.
+    pub(super) fn is_muted(&self, now: UnixMillis) -> bool {
+        self.row.preferred().muted_until_ms.is_some_and(|until| until > now)
+    }
+
+    /// Whether what has come is to disturb the user at this time.
+    pub(super) fn disturbs(&self, now: UnixMillis) -> bool {
+        !self.is_muted(now) || self.row.preferred().mentions && self.row.is_mentioned()
+    }
+
     /// The line of the list.
-    pub(super) fn listed(&self, here: bool) -> String {
+    pub(super) fn listed(&self, here: bool, now: UnixMillis) -> String {
         let (name, here) = (self.name(), if here { " (here)" } else { "" });
         let name = if self.row.ended { format!("{name} (ended)") } else { name };
-        match self.unread() {
-            0 => format!("· {name}: nothing new{here}"),
-            unread => format!("· {name}: {unread} unread{here}"),
-        }
+        let prefs = self.row.preferred();
+        let mut line = match self.unread() {
+            0 if prefs.unread => format!("· {name}: unread"),
+            0 => format!("· {name}: nothing new"),
+            unread => format!("· {name}: {unread} unread"),
+        };
+        let marks =
+            [(self.row.is_mentioned(), " @"), (prefs.pinned, ", pinned"), (prefs.archived, ", archived"), (self.is_muted(now), ", muted")];
+        line.extend(marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark));
+        line + here
+    }
+
+    /// Where it stands in the list.
+    pub(super) fn place(&self) -> impl Ord + use<> {
+        let prefs = self.row.preferred();
+        (prefs.archived, !prefs.pinned, std::cmp::Reverse(self.unread()), self.name())
+    }
+
+    /// Who has the user's last message here; `None`: there is none.
+    pub(super) fn readers(&self) -> Option<String> {
+        let last = *self.own.last()?;
+        Some(text::has(last.seq, self.row.read_by(last), self.row.delivered_to(last)))
     }
 
     /// What is on the screen is read.
@@ -122,7 +164,7 @@ impl ConversationView {
             self.shown = if entry.position.seq > self.shown.seq { entry.position } else { self.shown };
             self.oldest = Some(self.oldest.map_or(entry.position.seq, |oldest| oldest.min(entry.position.seq)));
             if entry.sender == *me && matches!(entry.kind, EntryKind::Message { .. }) {
-                self.own.insert(entry.position.seq);
+                self.own.insert(entry.position);
             }
         }
         entries
@@ -140,14 +182,15 @@ impl ConversationView {
 
     /// One's own message is stored here.
     pub(super) fn stored(&mut self, position: Position) {
-        self.own.insert(position.seq);
+        self.own.insert(position);
     }
 
     /// Everything beyond is gone; the screen begins anew if nothing stays.
     pub(super) fn roll_back(&mut self, position: Position) {
-        self.own.retain(|seq| *seq <= position.seq);
+        self.own.retain(|own| own.seq <= position.seq);
         self.own_unread.retain(|seq| *seq <= position.seq);
-        self.ticked = (self.ticked.0.min(position.seq), self.ticked.1.min(position.seq));
+        let back = |ticked: Position| if ticked.seq > position.seq { position } else { ticked };
+        self.ticked = (back(self.ticked.0), back(self.ticked.1));
         self.shown = if self.shown.seq > position.seq { position } else { self.shown };
         self.oldest = self.oldest.filter(|oldest| *oldest <= position.seq);
     }
@@ -158,7 +201,11 @@ impl ConversationView {
         let before = std::mem::replace(&mut self.row, row);
         (self.was_with, self.unread) = (before.with.or(self.was_with.take()), unread);
         for cursors in before.others {
-            self.moved(cursors);
+            // Of a group, those who are members still.
+            let is_told = self.row.others.iter().any(|other| other.user == cursors.user);
+            if is_told || !self.is_group() || self.members.contains(&cursors.user) {
+                self.moved(cursors);
+            }
         }
     }
 
@@ -187,14 +234,14 @@ impl ConversationView {
         let (delivered, read, by) = self.reached();
         let mut lines = vec![];
         if read > self.ticked.1 {
-            lines.push(text::read(read, &by));
+            lines.push(text::read(read.seq, &by));
         }
         if delivered > self.ticked.0.max(read) {
-            lines.push(text::delivered(delivered));
+            lines.push(text::delivered(delivered.seq));
         }
         self.ticked = (delivered.max(self.ticked.0), read.max(self.ticked.1));
         // What is read keeps its ticks; the last of them is where the next ones are counted from.
-        self.own.retain(|seq| *seq >= read);
+        self.own.retain(|own| *own >= read);
         lines
     }
 
@@ -202,15 +249,15 @@ impl ConversationView {
     pub(super) fn ticks_anew(&mut self) -> Option<String> {
         let (delivered, read, by) = self.reached();
         let (_, read_before) = std::mem::replace(&mut self.ticked, (delivered, read));
-        (read > read_before).then(|| format!("· {by} has read up to #{read}"))
+        (read > read_before).then(|| format!("· {by} has read up to #{}", read.seq))
     }
 
     /// The last own message that was delivered, the last that was read, and by whom.
-    fn reached(&self) -> (Seq, Seq, String) {
-        let last_own = |to: Seq| self.own.range(..=to).next_back().copied().unwrap_or(Seq::ZERO);
-        let furthest = self.row.others.iter().max_by_key(|other| other.read);
-        let delivered = self.row.others.iter().map(|other| other.delivered.seq.max(other.read.seq)).max().unwrap_or(Seq::ZERO);
-        let by = furthest.map(|other| text::visible(other.user.as_str())).unwrap_or_default();
-        (last_own(delivered), last_own(furthest.map_or(Seq::ZERO, |other| other.read.seq)), by)
+    fn reached(&self) -> (Position, Position, String) {
+        let last_own = |to: Option<Position>| self.own.range(..=to?).next_back().copied();
+        let delivered = last_own(self.row.others.iter().map(|other| other.delivered.max(other.read)).max()).unwrap_or_default();
+        let read = last_own(self.row.others.iter().map(|other| other.read).max()).unwrap_or_default();
+        let by: Vec<UserId> = self.row.read_by(read).cloned().collect();
+        (delivered, read, text::names(&by))
     }
 }

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use chatlane_protocol::{ConversationId, EntryKind, GroupSettings, ReactionChange, ReactionKey, Seq, UserId};
+use chatlane_protocol::{ConversationId, EntryKind, GroupSettings, ReactionChange, ReactionKey, Seq, UnixMillis, UserId};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep_until;
@@ -109,6 +109,7 @@ fn room(store: &Store) -> Result<Room, StoreError> {
     let unread: Vec<_> =
         restored.conversations.iter().filter(|row| row.unread() > 0).map(|row| (row.conversation.clone(), row.read)).collect();
     let mut room = Room::new(store.user().clone(), restored);
+    room.time_is(time_of_day());
     for (conversation, read) in unread {
         let mut before = None;
         loop {
@@ -123,6 +124,12 @@ fn room(store: &Store) -> Result<Room, StoreError> {
         }
     }
     Ok(room)
+}
+
+/// By the clock of this machine.
+fn time_of_day() -> UnixMillis {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixMillis::ZERO.plus_ms(since.as_millis().try_into().unwrap_or(u64::MAX))
 }
 
 /// Why the loop ends.
@@ -194,6 +201,7 @@ impl<W: Write> Chat<'_, W> {
                 () = sleep_until(wake_at.unwrap_or(now).into()), if wake_at.is_some() => Happened::TimePassed,
             };
             let now = Instant::now();
+            self.room.time_is(time_of_day());
             let effects = match happened {
                 Happened::Shown(Shown::Connection(state)) => {
                     self.room.connection_changed(self.status(state), now);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, EntryKind, Position, Title, UserId};
+use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, EntryKind, Position, Title, UnixMillis, UserId};
 
 use super::command::{self, Command};
 use super::conversation_view::ConversationView;
@@ -19,6 +19,7 @@ mod failed;
 mod groups;
 mod own_lines;
 mod paging;
+mod preferring;
 mod turning;
 
 pub(super) use effect::Effect;
@@ -45,6 +46,8 @@ enum Current {
 #[derive(Debug)]
 pub(super) struct Room {
     me: UserId,
+    /// The time of day, as the chat was told it last.
+    time: UnixMillis,
     conversations: BTreeMap<ConversationId, ConversationView>,
     current: Current,
     /// Conversations that the server does not know any more, with whom they were.
@@ -63,6 +66,7 @@ impl Room {
     pub(super) fn new(me: UserId, restored: Restored) -> Self {
         let mut room = Self {
             me,
+            time: UnixMillis::ZERO,
             conversations: BTreeMap::new(),
             current: Current::Nobody,
             lost: BTreeMap::new(),
@@ -79,12 +83,17 @@ impl Room {
         room
     }
 
+    /// What time of day it is: some conversations are muted until then.
+    pub(super) const fn time_is(&mut self, time: UnixMillis) {
+        self.time = time;
+    }
+
     /// The first lines.
     pub(super) fn begin(&mut self, peer: Option<UserId>, now: Instant) -> Vec<Effect> {
         let mut effects = vec![Effect::Say(format!("· you are {}; /help lists what you can type", text::visible(self.me.as_str())))];
         let peer = peer.or_else(|| command::default_peer(&self.me));
-        let unread = self.conversations.values().filter(|view| view.unread() > 0 && view.row.with != peer);
-        effects.extend(unread.map(|view| Effect::Say(view.listed(false))));
+        let unread = self.conversations.values().filter(|view| view.looks_unread() && view.row.with != peer);
+        effects.extend(unread.map(|view| Effect::Say(view.listed(false, self.time))));
         for ((conversation, id), refusal) in self.own.take_failed() {
             effects.extend(self.outgoing(conversation, id, OutgoingState::Failed(refusal), now));
         }
@@ -117,6 +126,9 @@ impl Room {
             },
             Command::Group { title, users } => Self::make_group(title, users),
             Command::Members => self.ask_members(),
+            Command::Settings => self.ask_settings(),
+            Command::ReadBy => self.read_by(),
+            Command::Prefer(preference) => self.prefer(preference),
             Command::Do(act) => vec![Effect::Do(act)],
             Command::Help => command::HELP.iter().map(|line| Effect::Say(format!("· {line}"))).collect(),
             Command::Wrong(why) => vec![Effect::Say(format!("· {why}"))],
@@ -177,9 +189,9 @@ impl Room {
             return vec![Effect::Say("· no conversations yet: /with NAME".to_owned())];
         }
         let mut conversations: Vec<&ConversationView> = self.conversations.values().collect();
-        conversations.sort_by_key(|view| (std::cmp::Reverse(view.unread()), view.name()));
+        conversations.sort_by_key(|view| view.place());
         let here = |view: &ConversationView| self.current == Current::In(view.row.conversation.clone());
-        conversations.into_iter().map(|view| Effect::Say(view.listed(here(view)))).collect()
+        conversations.into_iter().map(|view| Effect::Say(view.listed(here(view), self.time))).collect()
     }
 
     /// The connection is in another state.
@@ -230,6 +242,7 @@ impl Room {
             Shown::Failed(failure) => self.failed(failure),
             Shown::Storing(stores) => vec![Effect::Say(command::storing(stores).to_owned())],
             Shown::Info { conversation, info } => self.told(&conversation, &info),
+            // The row says it too.
             Shown::Prefs { .. } | Shown::Connection(_) => vec![],
         }
     }
@@ -354,8 +367,8 @@ impl Room {
         let mut lines = self.waiting(None);
         lines.extend(self.connection.say(now));
         for conversation in std::mem::take(&mut self.news) {
-            if let Some(view) = self.conversations.get(&conversation).filter(|view| view.unread() > 0) {
-                lines.push(format!("{} · /with {}", view.listed(false), view.name()));
+            if let Some(view) = self.conversations.get(&conversation).filter(|view| view.unread() > 0 && view.disturbs(self.time)) {
+                lines.push(format!("{} · /with {}", view.listed(false, self.time), view.name()));
             }
         }
         lines

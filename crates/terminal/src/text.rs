@@ -1,9 +1,8 @@
 //! The lines that the user sees. What others wrote is made harmless first: a message must not move the cursor, recolour the terminal,
 //! or pretend to be another line.
 
-use chatlane_protocol::frames::MemberInfo;
-use chatlane_protocol::frames::encode;
-use chatlane_protocol::{Body, Content, Entry, EntryKind, Message, Reacting, ReactionChange, Refusal, Role, Seq, UserId};
+use chatlane_protocol::frames::{GroupInfo, MemberInfo, encode};
+use chatlane_protocol::{Body, Content, Entry, EntryKind, GroupSettings, Message, Reacting, ReactionChange, Refusal, Role, Seq, UserId};
 use chatlane_session::Draft;
 use unicode_segmentation::UnicodeSegmentation as _;
 
@@ -111,10 +110,38 @@ pub(super) fn words(draft: &Draft) -> String {
         Draft::Remove { users } => format!("/remove {}", names(users)),
         Draft::Leave { successor: None } => "/leave".to_owned(),
         Draft::Leave { successor: Some(user) } => format!("/leave {user}"),
-        Draft::Role { user, role } => format!("/role {user} {}", encode(role).trim_matches('"')),
-        Draft::Settings { .. } => "a change of the settings".to_owned(),
-        Draft::Close => "the closing of the group".to_owned(),
+        Draft::Role { user, role } => format!("/role {user} {}", word(&encode(role))),
+        Draft::Settings { settings } => format!("/settings {}", set(settings).join(", ")),
+        Draft::Close => "/close".to_owned(),
     }
+}
+
+/// A word of the protocol, without its quotes.
+pub(super) fn word(json: &str) -> &str {
+    json.trim_matches('"')
+}
+
+/// What of these is set, as it may be typed.
+fn set(settings: &GroupSettings) -> Vec<String> {
+    let GroupSettings { title, send, add, manage, locked, history, metadata: _ } = settings;
+    let title = title.as_ref().map(|title| format!("title {}", title.as_str()));
+    let roles = [("send", send), ("add", add), ("manage", manage)].into_iter();
+    let roles = roles.filter_map(|(name, role)| role.as_ref().map(|role| format!("{name} {}", word(&encode(role)))));
+    let locked = locked.map(|locked| format!("locked {}", if locked { "on" } else { "off" }));
+    let history = history.as_ref().map(|history| format!("history {}", word(&encode(history))));
+    title.into_iter().chain(roles).chain(locked).chain(history).collect()
+}
+
+/// How a group is set.
+pub(super) fn settings(info: &GroupInfo) -> String {
+    let closed = if info.closed { ", closed" } else { "" };
+    format!("· {}{closed}; you are {} of {}", visible(&set(&info.settings).join(", ")), role_name(info.role), info.members)
+}
+
+/// Who has the user's last message.
+pub(super) fn has<'a>(seq: Seq, read_by: impl Iterator<Item = &'a UserId>, delivered_to: impl Iterator<Item = &'a UserId>) -> String {
+    let list = |users: Vec<UserId>| if users.is_empty() { "nobody".to_owned() } else { names(&users) };
+    format!("· #{seq} read by {}; delivered to {}", list(read_by.cloned().collect()), list(delivered_to.cloned().collect()))
 }
 
 /// Who belongs to a group.
@@ -126,7 +153,7 @@ pub(super) fn members(members: &[MemberInfo]) -> String {
     format!("· members: {}", members.iter().map(member).collect::<Vec<_>>().join(", "))
 }
 
-fn names(users: &[UserId]) -> String {
+pub(super) fn names(users: &[UserId]) -> String {
     users.iter().map(|user| visible(user.as_str())).collect::<Vec<_>>().join(", ")
 }
 
@@ -173,7 +200,7 @@ pub(super) fn not_sent(line: &str, to: Option<&str>, why: &str) -> String {
 /// Why the server refuses: the code is what the documents explain, the message what the user reads.
 pub(super) fn refused(refusal: &Refusal) -> String {
     let code = encode(&refusal.code);
-    let code = code.trim_matches('"');
+    let code = word(&code);
     if refusal.message.is_empty() { code.to_owned() } else { format!("{} ({code})", visible(&refusal.message)) }
 }
 

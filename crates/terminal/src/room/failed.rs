@@ -17,7 +17,8 @@ impl Room {
                 vec![Effect::Say(format!("· no history{}: {}", self.with(&conversation), text::refused(&refusal)))]
             }
             Failure::Group { conversation, refusal } => {
-                self.view(&conversation).wants_members = false;
+                let view = self.view(&conversation);
+                (view.wants_members, view.wants_settings) = (false, false);
                 vec![Effect::Say(format!("· nothing is told of the group{}: {}", self.with(&conversation), text::refused(&refusal)))]
             }
             Failure::Prefs { conversation, refusal } => {

@@ -55,6 +55,15 @@ impl Room {
         vec![Effect::Do(Act::AskMembers { conversation })]
     }
 
+    pub(super) fn ask_settings(&mut self) -> Vec<Effect> {
+        let Current::In(conversation) = &self.current else {
+            return vec![Effect::Say("· no conversation yet: /with NAME".to_owned())];
+        };
+        let conversation = conversation.clone();
+        self.view(&conversation).wants_settings = true;
+        vec![Effect::Do(Act::AskInfo { conversations: vec![conversation] })]
+    }
+
     pub(super) fn members(&mut self, conversation: &ConversationId, members: &[MemberInfo]) -> Vec<Effect> {
         let view = self.view(conversation);
         view.know_members(members.iter().map(|member| member.user.clone()).collect());
@@ -70,8 +79,11 @@ impl Room {
         info.into_iter().chain(members).collect()
     }
 
-    /// What a group is has been told: its name, if the user is in it and did not know that.
-    pub(super) fn told(&self, conversation: &ConversationId, info: &GroupInfo) -> Vec<Effect> {
+    /// What a group is has been told: how it is set, if the user has asked; its name, if they are in it and did not know that.
+    pub(super) fn told(&mut self, conversation: &ConversationId, info: &GroupInfo) -> Vec<Effect> {
+        if std::mem::take(&mut self.view(conversation).wants_settings) {
+            return vec![Effect::Say(text::settings(info))];
+        }
         let here = self.current == Current::In(conversation.clone());
         let unknown = self.conversations.get(conversation).is_some_and(|view| view.row.title.is_none());
         let title = info.settings.title.as_ref().filter(|title| here && unknown && !title.as_str().is_empty());

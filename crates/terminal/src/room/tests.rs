@@ -1,7 +1,7 @@
 //! What the chat says, in the order in which things happen.
 
-use chatlane_protocol::frames::{MemberCursors, Stored};
-use chatlane_protocol::{ErrorCode, Refusal, Seq, UnixMillis};
+use chatlane_protocol::frames::{GroupInfo, MemberCursors, Stored};
+use chatlane_protocol::{ErrorCode, GroupSettings, Prefs, PrefsChange, Refusal, Seq, UnixMillis};
 use chatlane_session::{Failure, OutboxRow, OutboxState};
 
 use super::*;
@@ -549,4 +549,160 @@ fn the_members_are_shown_to_whom_asks_for_them() {
     let members = vec![member("alice", chatlane_protocol::Role::Owner), member("bob", chatlane_protocol::Role::Member)];
     let lines = said(scene.shows(Shown::Members { conversation: conversation("g1"), members }));
     assert_eq!(lines, ["· members: alice (an owner), bob"]);
+}
+
+fn act(effects: &[Effect]) -> &Act {
+    let Some(Effect::Do(act)) = effects.last() else { panic!("{effects:?}") };
+    act
+}
+
+/// What a typed line makes the user prefer.
+fn preferred(scene: &mut Scene, line: &str) -> PrefsChange {
+    let effects = scene.room.typed(line.as_bytes());
+    let Act::Prefer { prefs, .. } = act(&effects) else { panic!("{effects:?}") };
+    *prefs
+}
+
+/// The server, or the device alone, has this of `d1`.
+fn prefs(scene: &mut Scene, prefs: Prefs) {
+    scene.shows(Shown::Prefs { conversation: conversation("d1"), prefs });
+    scene.shows(Shown::Conversation { row: ConversationRow { prefs, ..row("d1", "bob", 1) }, unread: 0 });
+}
+
+#[test]
+fn what_the_user_prefers_is_said_at_once_and_taken_back_by_the_same_line() {
+    let mut scene = Scene::with_bob(1);
+    let nothing = PrefsChange::default();
+    assert_eq!(preferred(&mut scene, "/pin"), PrefsChange { pinned: Some(true), ..nothing });
+    assert_eq!(preferred(&mut scene, "/archive"), PrefsChange { archived: Some(true), ..nothing });
+    assert_eq!(preferred(&mut scene, "/unread"), PrefsChange { unread: Some(true), ..nothing });
+    assert_eq!(said(scene.room.typed(b"/pin")), ["· this conversation is pinned"]);
+    prefs(&mut scene, Prefs { version: 1, pinned: true, archived: true, unread: true, ..Prefs::default() });
+    assert_eq!(preferred(&mut scene, "/pin"), PrefsChange { pinned: Some(false), ..nothing });
+    assert_eq!(preferred(&mut scene, "/archive"), PrefsChange { archived: Some(false), ..nothing });
+    assert_eq!(said(scene.room.typed(b"/unread")), ["· this conversation is marked as unread no more"]);
+    let refusal = Refusal::new(ErrorCode::NotFound, "gone");
+    let failed = Shown::Failed(Failure::Prefs { conversation: conversation("d1"), refusal });
+    assert_eq!(said(scene.shows(failed)), ["· it stays as it was: gone (not_found)"]);
+}
+
+#[test]
+fn a_conversation_is_muted_for_some_minutes_or_until_the_user_says_so() {
+    let mut scene = Scene::with_bob(1);
+    let until = |ms| PrefsChange { muted_until_ms: Some(UnixMillis::ZERO.plus_ms(ms)), mentions: Some(true), ..PrefsChange::default() };
+    scene.room.time_is(UnixMillis::ZERO.plus_ms(1_000));
+    assert_eq!(preferred(&mut scene, "/mute 2"), until(121_000));
+    assert_eq!(preferred(&mut scene, "/mute"), until(u64::MAX));
+    assert_eq!(said(scene.room.typed(b"/mute off")), ["· this conversation is muted no more"]);
+    prefs(&mut scene, Prefs { version: 1, muted_until_ms: Some(UnixMillis::ZERO.plus_ms(1_001)), ..Prefs::default() });
+    assert_eq!(preferred(&mut scene, "/mute"), until(0));
+    scene.room.time_is(UnixMillis::ZERO.plus_ms(1_001));
+    assert_eq!(preferred(&mut scene, "/mute"), until(u64::MAX));
+}
+
+#[test]
+fn the_list_has_what_is_pinned_first_what_is_archived_last_and_says_who_is_mentioned() {
+    let with = |name: &str, with: &str, prefs| ConversationRow { prefs, ..row(name, with, 0) };
+    let muted_until_ms = Some(UnixMillis::MAX);
+    let mut scene = Scene::of(vec![
+        with("d1", "bob", Prefs { archived: true, muted_until_ms, ..Prefs::default() }),
+        with("d2", "carol", Prefs::default()),
+        with("d3", "dave", Prefs { pinned: true, unread: true, ..Prefs::default() }),
+        ConversationRow { mentioned: at(2).seq, ..row("d4", "erin", 3) },
+    ]);
+    let lines = ["· dave: unread, pinned", "· erin: 3 unread @", "· carol: nothing new", "· bob: nothing new, archived, muted"];
+    assert_eq!(said(scene.room.typed(b"/list")), lines);
+    let begun = said(scene.room.begin(Some(user("carol")), scene.now));
+    assert_eq!(begun[1..3], ["· dave: unread, pinned", "· erin: 3 unread @"]);
+}
+
+#[test]
+fn what_was_to_look_unread_does_so_no_more_when_the_user_opens_it() {
+    let mut scene = Scene::of(vec![ConversationRow { prefs: Prefs { unread: true, ..Prefs::default() }, ..row("d1", "bob", 1) }]);
+    let effects = scene.room.typed(b"/with bob");
+    let seen = PrefsChange { unread: Some(false), ..PrefsChange::default() };
+    assert_eq!(*act(&effects), Act::Prefer { conversation: conversation("d1"), prefs: seen });
+}
+
+#[test]
+fn what_is_muted_is_not_news_unless_it_mentions_the_user() {
+    let mut scene = in_tea();
+    let muted = Prefs { muted_until_ms: Some(UnixMillis::MAX), mentions: true, ..Prefs::default() };
+    for (mentioned, lines) in [(Seq::ZERO, vec![]), (at(2).seq, vec!["· dave: 2 unread @, muted · /with dave"])] {
+        scene.later();
+        scene.shows(Shown::Entry { conversation: conversation("d2"), entry: entry("dave", 2, "hi") });
+        scene.shows(Shown::Conversation { row: ConversationRow { prefs: muted, mentioned, ..row("d2", "dave", 2) }, unread: 2 });
+        assert_eq!(scene.later(), lines);
+    }
+}
+
+#[test]
+fn how_a_group_is_set_is_asked_and_said() {
+    let mut scene = in_tea();
+    let settings = GroupSettings {
+        title: Some(Title::new("Tea").unwrap()),
+        send: Some(chatlane_protocol::Role::Member),
+        locked: Some(false),
+        history: Some(chatlane_protocol::History::Joined),
+        ..GroupSettings::default()
+    };
+    let role = chatlane_protocol::Role::Admin;
+    let info = |closed| Shown::Info {
+        conversation: conversation("g1"),
+        info: GroupInfo {
+            at: Seq::FIRST,
+            settings: settings.clone(),
+            closed,
+            members: 3,
+            role,
+            membership_changed: Seq::FIRST,
+            settings_changed: Seq::ZERO,
+        },
+    };
+    assert_eq!(said(scene.shows(info(false))), [""; 0], "nobody has asked");
+    for (closed, line) in [
+        (false, "· title Tea, send member, locked off, history joined; you are an admin of 3"),
+        (true, "· title Tea, send member, locked off, history joined, closed; you are an admin of 3"),
+    ] {
+        assert_eq!(*act(&scene.room.typed(b"/settings")), Act::AskInfo { conversations: vec![conversation("g1")] });
+        assert_eq!(said(scene.shows(info(closed))), [line]);
+    }
+    scene.types("/close", "m1");
+    let outgoing = |state| Shown::Outgoing { conversation: conversation("g1"), client_message_id: id("m1"), state };
+    assert_eq!(said(scene.shows(outgoing(OutgoingState::Unchanged))), ["· it is so already: /close"]);
+    scene.room.typed(b"/settings");
+    let refusal = Refusal::new(ErrorCode::NotFound, "gone");
+    scene.shows(Shown::Failed(Failure::Group { conversation: conversation("g1"), refusal }));
+    assert_eq!(said(scene.shows(info(false))), [""; 0], "it was not to be had");
+}
+
+#[test]
+fn of_a_group_it_is_said_who_has_read_and_not_of_those_who_are_gone() {
+    let mut scene = in_tea();
+    assert_eq!(said(scene.room.typed(b"/readby")), ["· nothing of yours is on the screen"]);
+    scene.shows(kind("alice", 2, EntryKind::Message(Body::text("who?").unwrap().into())));
+    let cursors = |name: &str, delivered, read| MemberCursors { user: user(name), delivered: at(delivered), read: at(read) };
+    let told = |cursors| Shown::Cursors { conversation: conversation("g1"), cursors };
+    for cursors in [cursors("bob", 2, 2), cursors("carol", 2, 2), cursors("dave", 2, 1)] {
+        scene.shows(told(cursors));
+    }
+    // The row was read before they came.
+    scene.shows(Shown::Conversation { row: group("g1", "Tea", 2), unread: 0 });
+    assert!(scene.later().contains(&"  ✓✓ #2 read by bob, carol".to_owned()));
+    let effects = scene.room.typed(b"/readby");
+    assert_eq!(*act(&effects), Act::Look { conversations: vec![conversation("g1")] });
+    assert_eq!(said(effects), ["· #2 read by bob, carol; delivered to bob, carol"], "dave is no member that alice knows");
+    scene.shows(kind("bob", 3, EntryKind::Removed { users: vec![user("carol")] }));
+    scene.shows(kind("bob", 4, EntryKind::Left { successor: None }));
+    scene.shows(Shown::Conversation { row: group("g1", "Tea", 4), unread: 0 });
+    assert_eq!(said(scene.room.typed(b"/readby")), ["· #2 read by nobody; delivered to nobody"]);
+}
+
+#[test]
+fn without_a_conversation_nothing_is_preferred_or_asked_about_it() {
+    let mut scene = Scene::of(vec![]);
+    for line in [&b"/pin"[..], b"/readby", b"/settings", b"/close"] {
+        let effects = scene.room.typed(line);
+        assert!(matches!(&effects[..], [Effect::Say(says)] if says.ends_with("/with NAME")), "{effects:?}");
+    }
 }

@@ -29,6 +29,7 @@ impl Room {
         let mut effects =
             vec![Effect::Say(format!("· talking to {}", view.name())), Effect::Turn { conversation: conversation.clone(), entries }];
         effects.extend(view.row.with.clone().map(Effect::Remember));
+        effects.extend(view.row.preferred().unread.then(|| Self::is_seen(conversation)));
         effects.extend(self.ask_about(conversation));
         effects
     }

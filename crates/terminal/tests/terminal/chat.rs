@@ -262,7 +262,7 @@ async fn help_and_mistakes_are_answered_here() {
     let mut scene = Scene::alice_with_bob().await;
     scene.user.types("/help").await;
     scene.user.sees("· a line of text: send it to the one you are talking to · //: the same for a line that begins with /").await;
-    for _ in 0..8 {
+    for _ in 0..10 {
         assert!(soon(scene.user.lines.recv()).await.unwrap().starts_with("· "));
     }
     scene.user.types("").await;
@@ -527,4 +527,20 @@ async fn a_group_is_made_talked_in_changed_and_left() {
     scene.user.sees("bob: hi  #2").await;
     scene.user.sees("alice ↳ #2: bye (edited)  #3 ✓").await;
     scene.user.sees("· alice left, bob is an owner now  #7").await;
+}
+
+#[tokio::test]
+async fn what_the_user_prefers_is_kept_and_told_the_server() {
+    let mut scene = Scene::alice_with_bob().await;
+    scene.user.types("/mute 1").await;
+    scene.user.sees("· this conversation is muted, but for what mentions you").await;
+    let asked = scene.peer.quietly("prefs").await;
+    assert_eq!((&asked["conversation"], &asked["prefs"]["mentions"]), (&json!("d1"), &json!(true)));
+    let until = asked["prefs"]["muted_until_ms"].as_u64().unwrap();
+    assert!(until > 1_700_000_000_000, "by the time of day");
+    scene.peer.answer(&asked, json!({"type": "prefs", "conversation": "d1", "prefs": {"version": 1, "muted_until_ms": until}})).await;
+    scene.user.types("/list").await;
+    scene.user.sees("· bob: nothing new, muted (here)").await;
+    scene.user.types("/quit").await;
+    scene.user.ends().await;
 }

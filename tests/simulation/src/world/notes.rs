@@ -72,6 +72,7 @@ impl World {
             | Shown::Conversation { .. }
             | Shown::Opened { .. }
             | Shown::Membership { .. }
+            | Shown::Prefs { .. }
             | Shown::Created { .. }
             | Shown::Info { .. }
             | Shown::Members { .. }
