@@ -5,6 +5,7 @@
 //! after a restore. It is taken from the log only, whose read has checked that `have` is still in it.
 
 mod amended;
+mod preferring;
 mod read_mark;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,15 +14,14 @@ use chatlane_protocol::request::PositionIn;
 use chatlane_protocol::{ConversationId, Entry, Position, Seq, UserId};
 
 use super::outbox::Outbox;
-use super::retry::Retry;
 use super::step::{Step, Then};
 use super::{ConversationRow, Moment};
+use preferring::Preferring;
 
 /// Counts of so many entries are remembered, so that a read mark behind the newest entry has its exact count.
 const MARKS_MAX: usize = 512;
 
 /// One conversation.
-#[expect(clippy::struct_excessive_bools, reason = "each is one fact")]
 #[derive(Clone, Debug)]
 pub(super) struct Conversation {
     pub(super) row: ConversationRow,
@@ -50,10 +50,7 @@ pub(super) struct Conversation {
     /// The row says more than the one in the store, and can wait for the next write.
     pub(super) stale_in_store: bool,
     pub(super) outbox: Outbox,
-    /// The requests for what the user wishes to prefer.
-    pub(super) wishes: Retry,
-    /// The log was restored: `hello` has yet to tell what the user prefers now.
-    pub(super) prefs_doubted: bool,
+    pub(super) preferring: Preferring,
     /// How often something said that `have` may be missing from the log: only a sync can find out.
     doubts: u64,
     /// How many of the doubts a sync has settled.
@@ -115,8 +112,7 @@ impl Conversation {
             jump: false,
             stale_in_store: false,
             outbox: Outbox::default(),
-            wishes: Retry::NEW,
-            prefs_doubted: false,
+            preferring: Preferring::default(),
             doubts: 0,
             settled: 0,
             ahead: BTreeMap::new(),

@@ -35,7 +35,7 @@ impl Session {
             let row = &local.row;
             // Not known is also the one of which the device does not know whether it is with somebody, or has just forgotten all.
             // Of one that was restored the row is wanted, whatever stands in it. What has ended is not the user's: named here, it would be gone again each time.
-            if (row.with.is_none() && !row.told) || local.headless || local.prefs_doubted || row.ended {
+            if (row.with.is_none() && !row.told) || local.headless || local.preferring.doubted || row.ended {
                 continue;
             }
             // Not a head whose count is not known: it comes with the row, if the server answers one.

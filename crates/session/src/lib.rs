@@ -273,7 +273,7 @@ impl Session {
         self.histories.forgive();
         for local in self.conversations.values_mut() {
             local.outbox.retry.forgive();
-            local.wishes.forgive();
+            local.preferring.retry.forgive();
         }
     }
 

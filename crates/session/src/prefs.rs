@@ -58,7 +58,8 @@ impl Session {
             return;
         }
         let wishing = self.conversations.values().filter(|local| !local.row.wished.is_empty());
-        let wishing: Vec<_> = wishing.map(|local| (local.row.conversation.clone(), local.row.wished, local.wishes.not_before())).collect();
+        let wishing: Vec<_> =
+            wishing.map(|local| (local.row.conversation.clone(), local.row.wished, local.preferring.retry.not_before())).collect();
         for (conversation, asked, not_before) in wishing {
             let asks = |purpose: &Purpose| matches!(purpose, Purpose::Prefs { conversation: of, .. } if *of == conversation);
             if !self.sockets.has(asks) && step.reached(not_before) {
@@ -78,7 +79,7 @@ impl Session {
         let local = self.conversations.entry(conversation);
         match answered {
             Answered::Answer(PrefsAnswer { prefs, .. }) => {
-                local.wishes.succeed();
+                local.preferring.retry.succeed();
                 self.prefs_came(conversation, prefs, step);
                 self.change_prefs(conversation, |row| row.wished = without(row.wished, asked), step);
             }
@@ -88,7 +89,7 @@ impl Session {
                 }
                 self.unwish(conversation, asked, refusal, step);
             }
-            Answered::TryAgain { retry_after_ms } => local.wishes.fail(step, retry_after_ms),
+            Answered::TryAgain { retry_after_ms } => local.preferring.retry.fail(step, retry_after_ms),
             Answered::SocketLost => {}
         }
     }
@@ -96,7 +97,7 @@ impl Session {
     /// The server tells all preferences, by a push or an answer: of two versions the higher one holds. What was doubted any of them mends.
     pub(super) fn prefs_came(&mut self, conversation: &ConversationId, told: Prefs, step: &mut Step) {
         let Some(local) = self.conversations.get(conversation) else { return };
-        if !local.row.ended && (told.version > local.row.prefs.version || local.prefs_doubted) {
+        if !local.row.ended && (told.version > local.row.prefs.version || local.preferring.doubted) {
             self.change_prefs(conversation, |row| row.prefs = told, step);
         }
     }
@@ -105,7 +106,7 @@ impl Session {
     pub(super) fn prefs_of_row(&mut self, conversation: &ConversationId, told: Option<Prefs>, is_restored: bool, step: &mut Step) {
         let local = self.conversations.entry(conversation);
         let holds =
-            std::mem::take(&mut local.prefs_doubted) || is_restored || told.is_none_or(|told| told.version > local.row.prefs.version);
+            std::mem::take(&mut local.preferring.doubted) || is_restored || told.is_none_or(|told| told.version > local.row.prefs.version);
         if holds {
             self.change_prefs(conversation, |row| row.prefs = told.unwrap_or_default(), step);
         }
@@ -114,8 +115,8 @@ impl Session {
     /// The log was restored, and with it perhaps what the user prefers: `hello` tells what the server has. What they wish stays.
     pub(super) fn doubt_prefs(&mut self, conversation: &ConversationId) {
         let local = self.conversations.entry(conversation);
-        local.prefs_doubted = local.row.prefs.version > 0;
-        if local.prefs_doubted
+        local.preferring.doubted = local.row.prefs.version > 0;
+        if local.preferring.doubted
             && let Some(socket) = self.sockets.ready().map(|link| link.socket)
         {
             self.greet_again(socket);

@@ -26,8 +26,9 @@ impl Room {
                     Mute::Toggle if !is_muted => UnixMillis::MAX,
                     Mute::Toggle | Mute::Off => UnixMillis::ZERO,
                 };
-                (prefs.muted_until_ms, prefs.mentions) = (Some(until), Some(true));
-                if until == UnixMillis::ZERO { "muted no more".to_owned() } else { "muted, but for what mentions you".to_owned() }
+                let is_off = until == UnixMillis::ZERO;
+                (prefs.muted_until_ms, prefs.mentions) = (Some(until), (!is_off).then_some(true));
+                if is_off { "muted no more".to_owned() } else { "muted, but for what mentions you".to_owned() }
             }
             Preference::Pinned => toggle(&mut prefs.pinned, is.pinned, "pinned"),
             Preference::Archived => toggle(&mut prefs.archived, is.archived, "archived"),

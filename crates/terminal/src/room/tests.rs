@@ -589,7 +589,10 @@ fn what_the_user_prefers_is_said_at_once_and_taken_back_by_the_same_line() {
 #[test]
 fn a_conversation_is_muted_for_some_minutes_or_until_the_user_says_so() {
     let mut scene = Scene::with_bob(1);
-    let until = |ms| PrefsChange { muted_until_ms: Some(UnixMillis::ZERO.plus_ms(ms)), mentions: Some(true), ..PrefsChange::default() };
+    let until = |ms| {
+        let mentions = (ms > 0).then_some(true);
+        PrefsChange { muted_until_ms: Some(UnixMillis::ZERO.plus_ms(ms)), mentions, ..PrefsChange::default() }
+    };
     scene.room.time_is(UnixMillis::ZERO.plus_ms(1_000));
     assert_eq!(preferred(&mut scene, "/mute 2"), until(121_000));
     assert_eq!(preferred(&mut scene, "/mute"), until(u64::MAX));
