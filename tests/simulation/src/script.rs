@@ -10,6 +10,7 @@ use crate::fault::Plan;
 
 /// A run, as it is saved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "what a run is beside the others; each is a line of its file")]
 pub struct Script {
     /// What it shows, in a line.
     pub story: String,

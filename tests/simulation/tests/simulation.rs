@@ -43,7 +43,7 @@ fn two_devices_of_a_user_agree_on_what_is_read() {
         }
         let faults = Plan::These((0..1_000).filter(|number| number % 37 == 0).map(|number| (Fault::SocketCut, number)).collect());
         let story = "two devices of a user".to_owned();
-        let outcome = run(&Script { story, seed, strict: false, small: false, deserted: false, steps, faults }, false);
+        let outcome = run(&Script { story, seed, strict: false, small: false, deserted: false, crowd: false, steps, faults }, false);
         assert_eq!(outcome.violation, None, "seed {seed}");
         let (read, cuts) = (outcome.performed["mark read"].1, outcome.hits[&Fault::SocketCut].hit);
         println!("seed {seed}: {} messages, {read} marks, {cuts} cuts", outcome.entries - 1);

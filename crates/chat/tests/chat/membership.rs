@@ -40,6 +40,12 @@ scenes! {
     // holds: M1, D2
     fn a_removal_against_hello(Removal, Hello);
     // holds: M1, D2
+    fn a_removal_against_the_second_page_of_hello(Removal, SecondPage);
+    // holds: M1, D2
+    fn an_addition_against_the_second_page_of_hello(Addition, SecondPage);
+    // holds: M1, D2
+    fn a_removal_and_an_addition_against_the_second_page_of_hello(Both, SecondPage);
+    // holds: M1, D2
     fn a_removal_against_sync(Removal, Sync);
     // holds: M1, D2
     fn a_removal_against_history(Removal, History);

@@ -29,7 +29,7 @@ use crate::requests::change::{Asked, change};
 use crate::requests::hello::{Greeting, hello};
 use crate::requests::history::history;
 use crate::requests::sync::sync;
-use crate::testing::builders::{caller, message_id, position, request_id, seq, session, settings, start, task, user};
+use crate::testing::builders::{caller, conversation, message_id, position, request_id, seq, session, settings, start, task, user};
 use crate::testing::desk::{AtDesk, SharedDesk, Waiting, lock};
 use crate::testing::memory::Memory;
 use crate::testing::ready::block_on;
@@ -56,6 +56,8 @@ pub enum Reader {
     Nobody,
     /// His device, which has entry 1, says hello.
     Hello,
+    /// The first page of its hello has told of other conversations; it asks for the next.
+    SecondPage,
     /// It has said hello before, and fetches what is behind entry 1.
     Sync,
     /// It has said hello before, and asks for the latest entries.
@@ -432,9 +434,10 @@ async fn read(ports: &Ports, reader: Reader, lane: ConversationId) -> Ended {
     let id = request_id("read");
     match reader {
         Reader::Nobody => Ended::FannedOut,
-        Reader::Hello => {
+        Reader::Hello | Reader::SecondPage => {
+            let after = (reader == Reader::SecondPage).then(|| conversation("a"));
             let known = vec![Known { conversation: lane, have: position(1), read: Position::ZERO, prefs: 0 }];
-            let request = Hello { id, v: limits::VERSION_MAX, after: None, known, known_to: None };
+            let request = Hello { id, v: limits::VERSION_MAX, after, known, known_to: None };
             match hello(ports, &settings(), 0, &bob(), &request).await.expect("hello is answered").answer {
                 Greeting::Welcome(answer) => Ended::Greeted(answer),
                 Greeting::Parted => panic!("bob has one connection"),
