@@ -103,6 +103,11 @@ impl Behind<'_> {
         let occupant = ports.read(&self.tail.conversation, self.tail.position.seq.next(), ReadBound::ONE).await?.pop();
         occupant.map_or(nothing, |occupant| Ok(Tried::Taken(occupant)))
     }
+
+    /// The same, where all that was read behind the tail is the member's row: it says itself whether it is newer.
+    async fn unless_newer<P: MessageLog>(&self, ports: &P, refused: Refused) -> Result<Tried, Refused> {
+        if self.member.version > self.tail.position.seq { self.unless_taken(ports, Err(refused)).await } else { Err(refused) }
+    }
 }
 
 impl<P: MessageLog + Clock> Drafted<P> for MessageEntry {
@@ -122,10 +127,10 @@ impl<P: MessageLog + Clock> Drafted<P> for MessageEntry {
     async fn store(&self, ports: &P, behind: Behind<'_>) -> Result<Tried, Refused> {
         let Behind { tail, member, .. } = behind;
         if !tail.facts.policy.permits(member.role, Deed::Send) {
-            return Err(Refused::Forbidden);
+            return behind.unless_newer(ports, Refused::Forbidden).await;
         }
         if self.reply_to.is_some_and(|target| target < member.visible_from || target > tail.position.seq) {
-            return Err(Refused::NoMessage);
+            return behind.unless_newer(ports, Refused::NoMessage).await;
         }
         let facts = Self::facts_after(&tail.facts, tail.sender == member.user);
         let entry = behind.admitted(behind.entry(Kind::Message(self.clone()), facts, ports.now()), Bucket::admit)?;
@@ -199,7 +204,9 @@ impl<P: MessageLog + Amendments + Clock> Drafted<P> for AmendmentEntry {
     async fn store(&self, ports: &P, behind: Behind<'_>) -> Result<Tried, Refused> {
         let (conversation, target) = (&behind.tail.conversation, self.target());
         let sight = Sight { tail: behind.tail, member: behind.member, seq: behind.position().seq };
-        sight.may_be_seen(target)?;
+        if let Err(refused) = sight.may_be_seen(target) {
+            return behind.unless_newer(ports, refused).await;
+        }
         let reacted = match self {
             Self::Reaction(_) => ports.reacted(conversation, &behind.member.user, target).await?,
             Self::Edit { .. } | Self::Deletion { .. } => Reacted::default(),
