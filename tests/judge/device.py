@@ -12,14 +12,14 @@ ZERO = (0, 0)
 SYNC_CONVERSATIONS_MAX = 100
 MESSAGES_PER_SEND_MAX = 25
 SEND_BODIES_BYTES_MAX = 24_000  # of a request of 32 KB; the rest is envelopes
-# The entry that an action becomes (§6.4).
-KINDS = {"edit": "edit", "delete": "deletion", "react": "reaction"}
+# The entry that an action becomes (§5.3, §6.4).
+KINDS = {"edit": "edit", "delete": "deletion", "react": "reaction", "add": "added", "remove": "removed", "leave": "left"}
 TELLS_OF_OTHERS = ("target", "reply_to", "edited")
 
 
 @dataclass
 class Message:
-    """A row of the outbox: a message, or a change of one."""
+    """A row of the outbox: a message, or a change of one, or of a group."""
 
     id: str
     anchor: "tuple[int, int]"
@@ -47,6 +47,8 @@ class Lane:
     count_told: int = 0  # at `known`, as a row told it
     begin_count: int = 0  # at `begin`
     others: "dict[str, tuple]" = field(default_factory=dict)  # user: (delivered, read)
+    is_doubted: bool = False  # `hello` says that it is gone: `sync` tells (§4)
+    has_ended: bool = False  # the user is no member any more
     sending: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def count(self) -> int:
@@ -54,7 +56,7 @@ class Lane:
         return self.entries[self.have[1]]["count"] if self.have[1] in self.entries else self.begin_count
 
     def is_missing_something(self) -> bool:
-        return bool(self.ahead) or self.known > self.have
+        return bool(self.ahead) or self.known > self.have or self.is_doubted
 
     def seq_of(self, message: Message) -> int:
         return next(seq for seq, entry in self.entries.items() if entry["client_message_id"] == message.id)
@@ -99,7 +101,8 @@ class Device:
 
     async def hello(self) -> dict:
         """Says hello with what the device has, and takes what the pages tell."""
-        known = [[lane.conversation, *lane.have, *lane.read] for lane in sorted(self.lanes.values(), key=lambda lane: lane.conversation)]
+        lanes = sorted((lane for lane in self.lanes.values() if not lane.has_ended), key=lambda lane: lane.conversation)
+        known = [[lane.conversation, *lane.have, *lane.read] for lane in lanes]
         first = page = await self.ask({"action": "hello", "v": 1, "known": known})
         check(page["type"] == "hello", f"{self.name}: hello was answered {page}")
         check(page["user"] == self.user and page["device"] == self.id, f"{self.name}: hello is for another: {page}")
@@ -108,6 +111,8 @@ class Device:
         while True:
             for row in page["conversations"]:
                 self.stands(row)
+            for conversation in page.get("gone", []):
+                self.lane(conversation).is_doubted = True
             if "next" not in page:
                 return first
             rest = [row for row in known if row[0] > page["next"]]
@@ -221,6 +226,10 @@ class Device:
             lane.outbox = [message for message in lane.outbox if message.id != entry["client_message_id"]]
         self.note("shown", **self.sight(lane, entry))
         self.keep(lane, entry)
+        if self.user in entry.get("users", []) or (entry["kind"], entry["sender"]) == ("left", self.user):
+            lane.has_ended = entry["kind"] != "added"
+            if entry["kind"] == "added":  # what was there is read
+                lane.read, lane.read_count = lane.have, entry["count"]
 
     def keep(self, lane: Lane, entry: dict) -> None:
         lane.entries[entry["position"]["seq"]] = entry
@@ -256,7 +265,7 @@ class Device:
         async with self.syncing:
             lanes = lanes[:SYNC_CONVERSATIONS_MAX]
             while lanes:
-                acks = [(lane, lane.have) for lane in self.lanes.values() if lane.have > lane.acked]
+                acks = [(lane, lane.have) for lane in self.lanes.values() if lane.have > lane.acked and not lane.has_ended]
                 for lane, at in acks:
                     self.note("told_ack", conversation=lane.conversation, position=position(at))
                 answer = await self.carried_out({
@@ -269,12 +278,16 @@ class Device:
                 for lane, at in acks if answer.get("acked") else []:
                     self.taken(lane, "delivered", at)
                 for page in answer["pages"]:
-                    check(page["status"] == "ok" and "skip" not in page, f"{self.name}: sync brought {page}")
+                    check(page["status"] == "ok", f"{self.name}: sync brought {page}")
                     lane = self.lane(page["conversation"])
+                    if "skip" in page:
+                        self.skip(lane, pair(page["skip"]["to"]))
                     self.came(lane, page["entries"])
                     for entry in page["entries"]:
                         self.receive(lane, entry)
                     if page["done"]:
+                        check(lane.has_ended or "ended" not in page, f"{self.name}: sync says that what goes on has ended: {page}")
+                        lane.is_doubted = False
                         lanes = [other for other in lanes if other is not lane]
                 check(answer["pages"], f"{self.name}: a page of sync has nothing in it")
 
@@ -285,9 +298,14 @@ class Device:
     async def jump(self, lane: Lane) -> None:
         """§7.1: a log that is long for a new device is begun at its head."""
         check(lane.have == ZERO, "a jump of a device that has something")
-        self.note("skipped", conversation=lane.conversation, to=position(lane.known))
-        lane.begin = lane.have = lane.known
+        self.skip(lane, lane.known)
         lane.begin_count = lane.count_told
+
+    def skip(self, lane: Lane, to: "tuple[int, int]") -> None:
+        """What lies up to there is not on this device, or not for this user."""
+        self.note("skipped", conversation=lane.conversation, to=position(to))
+        lane.begin = lane.have = to
+        lane.entries, lane.ahead = {}, {seq: entry for seq, entry in lane.ahead.items() if seq > to[1]}
 
     async def older(self, lane: Lane, limit: int) -> int:
         """§7.3: all that is before, page by page. Returns how many pages it took."""
@@ -344,6 +362,14 @@ class Device:
         lane = self.lane(answer["conversation"])
         lane.known = max(lane.known, pair(answer["head"]))
         return lane
+
+    async def create(self, users: "list[str]") -> Lane:
+        """§5.2."""
+        client_message_id = self.run.uuid()
+        self.note("open", id=client_message_id)
+        answer = await self.carried_out({"action": "create", "client_message_id": client_message_id, "users": users})
+        self.note("opened", conversation=answer["conversation"], head=answer["position"])
+        return self.lane(answer["conversation"])
 
     def compose(self, lane: Lane, body: Optional[dict] = None, asked: Optional[dict] = None) -> Message:
         """§6.1: a message, or a change, is durable, with its id and anchor, before its first attempt."""

@@ -36,7 +36,6 @@ COUNT_LINE = re.compile(r"^(?!-)\S+ +(\d+)  ", re.MULTILINE)
 IDLE = {
     "entries that a restore took back: the same for everybody": "neither stack is restored from a backup: the simulation and the model do that",
     "roll-backs: after a restore": "the same",
-    "users who left: with their spans, and without rows": "nobody leaves a group here: the simulation and tests/e2e do",
 }
 
 

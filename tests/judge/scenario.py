@@ -30,11 +30,13 @@ async def play(run: Run, stack) -> "dict[str, Device]":
     """The whole scenario up to the moment at which nothing is written any more. Returns the devices that are still live, by name."""
     device = {name: Device(run, stack, user, name) for name, user in (
         ("alice's phone", "alice"), ("alice's laptop", "alice"), ("bob", "bob|work#1/ü"), ("carol", "carol"), ("dave", "dave"),
-        ("dave's tablet", "dave"), ("erin", "erin"), ("mallory", "mallory"), ("alice's tablet", "alice"))}
+        ("dave's tablet", "dave"), ("erin", "erin"), ("mallory", "mallory"), ("alice's tablet", "alice"), ("olga", "olga"), ("pete", "pete"),
+        ("quinn", "quinn"), ("rosa", "rosa"))}
     opened: asyncio.Future = asyncio.get_running_loop().create_future()
     acts = [
         friends(run, device["alice's phone"], device["alice's laptop"], device["alice's tablet"], device["bob"], opened),
         long_log(run, device["carol"], device["dave"], device["dave's tablet"]),
+        group(run, device["olga"], device["pete"], device["quinn"], device["rosa"]),
         strangers(run, device["erin"], opened),
         bad_input(run, device["mallory"]),
         tokens(run, stack),
@@ -264,6 +266,42 @@ async def changing(run: Run, phone: Device, laptop: Device, tablet: Device, bob:
     await all_have([*everywhere, (tablet, at_tablet)], at_laptop.known)
 
 
+async def group(run: Run, olga: Device, pete: Device, quinn: Device, rosa: Device) -> None:
+    """A group that one joins, from which one is removed while away, and that one leaves; messages change all the time."""
+    await asyncio.gather(*(device.connect() for device in (olga, pete, quinn, rosa)))
+    lane = await olga.create([pete.user, quinn.user])
+    at_pete, at_quinn, at_rosa = (device.lane(lane.conversation) for device in (pete, quinn, rosa))
+    await all_have([(olga, lane), (pete, at_pete), (quinn, at_quinn)], (1, 1))
+    before = pete.compose(at_pete, text("before rosa came"))
+    await pete.deliver(at_pete)
+    await all_have([(olga, lane), (quinn, at_quinn)], at_pete.known)
+    # What is about a message of before, rosa is told as `hidden`.
+    await come_out(lane, (quinn, "forbidden", "add", {"users": [rosa.user]}), (olga, "ok", "add", {"users": [rosa.user]}),
+                   (quinn, "ok", "react", {"target": at_pete.seq_of(before), "key": "👍", "change": "add"}))
+    after = pete.compose(at_pete, text("after rosa came"))
+    await pete.deliver(at_pete)
+    await all_have([(quinn, at_quinn), (rosa, at_rosa)], at_pete.known)
+
+    # Quinn gets what he missed up to his removal, and no word of what came after it.
+    await quinn.leave(abort=True)
+    await come_out(lane, (pete, "ok", "edit", {"target": at_pete.seq_of(after), "body": text("quinn misses this")}),
+                   (olga, "ok", "remove", {"users": [quinn.user]}))
+    end = lane.known
+    await come_out(lane, (pete, "ok", "edit", {"target": at_pete.seq_of(after), "body": text("not for quinn")}))
+    await quinn.connect()
+    check(at_quinn.has_ended and at_quinn.have == end, f"quinn has {at_quinn.have} of a group that he belonged to up to {end}")
+    quinn.compose(at_quinn, text("am I still there?"))
+    await quinn.deliver(at_quinn)
+    check(run.done.get("results refused not_found"), "who was removed from a group sends nothing to it")
+
+    leave = pete.compose(at_pete, asked={"action": "leave"})
+    said = [(await until_answered(pete, at_pete, [leave]))[0]["status"] for _ in range(2)]
+    check(said[1] == "duplicate", f"pete leaves, and repeats that: {said}")
+    await pete.run.until("pete takes the entry by which he has left", lambda: at_pete.has_ended)
+    await come_out(lane, (olga, "ok", "delete", {"target": at_pete.seq_of(after)}))
+    await all_have([(olga, lane), (rosa, at_rosa)], lane.known)
+
+
 async def reading(run: Run, phone: Device, laptop: Device, bob: Device, lane: Lane) -> None:
     """What one has got and read is shown to the other, and to one's own other device by its next hello."""
     at_bob, at_laptop = bob.lane(lane.conversation), laptop.lane(lane.conversation)
@@ -351,7 +389,7 @@ async def come_to_rest(run: Run, devices: "list[Device]") -> None:
         for lane in device.lanes.values():
             tails[lane.conversation] = max(tails.get(lane.conversation, (0, 0)), lane.known, lane.have)
     for device in devices:
-        for lane in device.lanes.values():
+        for lane in [lane for lane in device.lanes.values() if not lane.has_ended]:
             tail = tails[lane.conversation]
 
             async def head_is_there() -> bool:
