@@ -5,24 +5,29 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from connection import Connection, Unanswered, handshake
+from fold import fold
 from history import Run, check, pair, position
 
 ZERO = (0, 0)
 SYNC_CONVERSATIONS_MAX = 100
 MESSAGES_PER_SEND_MAX = 25
 SEND_BODIES_BYTES_MAX = 24_000  # of a request of 32 KB; the rest is envelopes
+# The entry that an action becomes (§5.3, §6.4).
+KINDS = {"edit": "edit", "delete": "deletion", "react": "reaction", "add": "added", "remove": "removed", "leave": "left"}
+TELLS_OF_OTHERS = ("target", "reply_to", "edited")
 
 
 @dataclass
 class Message:
-    """A row of the outbox."""
+    """A row of the outbox: a message, or a change of one, or of a group."""
 
     id: str
     anchor: "tuple[int, int]"
-    body: dict
+    body: Optional[dict] = None
+    asked: Optional[dict] = None  # of a change: its action, and what that wants
 
     def wire(self) -> dict:
-        return {"client_message_id": self.id, "anchor": position(self.anchor), "body": self.body}
+        return {"client_message_id": self.id, "anchor": position(self.anchor)} | (self.asked or {"body": self.body})
 
 
 @dataclass
@@ -32,7 +37,7 @@ class Lane:
     conversation: str
     begin: "tuple[int, int]" = ZERO
     have: "tuple[int, int]" = ZERO
-    entries: "list[dict]" = field(default_factory=list)
+    entries: "dict[int, dict]" = field(default_factory=dict)  # by seq
     ahead: "dict[int, dict]" = field(default_factory=dict)  # buffered, by seq
     known: "tuple[int, int]" = ZERO  # the highest that is known to exist
     outbox: "list[Message]" = field(default_factory=list)
@@ -42,14 +47,19 @@ class Lane:
     count_told: int = 0  # at `known`, as a row told it
     begin_count: int = 0  # at `begin`
     others: "dict[str, tuple]" = field(default_factory=dict)  # user: (delivered, read)
+    is_doubted: bool = False  # `hello` says that it is gone: `sync` tells (§4)
+    has_ended: bool = False  # the user is no member any more
     sending: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def count(self) -> int:
         """Messages up to `have`."""
-        return self.entries[-1]["count"] if self.entries else self.begin_count
+        return self.entries[self.have[1]]["count"] if self.have[1] in self.entries else self.begin_count
 
     def is_missing_something(self) -> bool:
-        return bool(self.ahead) or self.known > self.have
+        return bool(self.ahead) or self.known > self.have or self.is_doubted
+
+    def seq_of(self, message: Message) -> int:
+        return next(seq for seq, entry in self.entries.items() if entry["client_message_id"] == message.id)
 
 
 class Device:
@@ -91,7 +101,8 @@ class Device:
 
     async def hello(self) -> dict:
         """Says hello with what the device has, and takes what the pages tell."""
-        known = [[lane.conversation, *lane.have, *lane.read] for lane in sorted(self.lanes.values(), key=lambda lane: lane.conversation)]
+        lanes = sorted((lane for lane in self.lanes.values() if not lane.has_ended), key=lambda lane: lane.conversation)
+        known = [[lane.conversation, *lane.have, *lane.read] for lane in lanes]
         first = page = await self.ask({"action": "hello", "v": 1, "known": known})
         check(page["type"] == "hello", f"{self.name}: hello was answered {page}")
         check(page["user"] == self.user and page["device"] == self.id, f"{self.name}: hello is for another: {page}")
@@ -100,6 +111,8 @@ class Device:
         while True:
             for row in page["conversations"]:
                 self.stands(row)
+            for conversation in page.get("gone", []):
+                self.lane(conversation).is_doubted = True
             if "next" not in page:
                 return first
             rest = [row for row in known if row[0] > page["next"]]
@@ -108,6 +121,8 @@ class Device:
     def stands(self, row: dict) -> None:
         """A row of `hello`, or of `ping`."""
         lane = self.lane(row["conversation"])
+        if "last" in row:
+            self.came(lane, [row["last"]])
         read, read_count = row.get("read"), row.get("read_count")  # of `hello` only
         self.note("status", conversation=lane.conversation, head=row["head"], count=row["count"], read=read, read_count=read_count)
         if pair(row["head"]) >= lane.known:
@@ -177,6 +192,7 @@ class Device:
     def pushed(self, frame: dict) -> None:
         """A push; types that are not known are ignored (§1)."""
         if frame["type"] == "entries":
+            self.came(self.lane(frame["conversation"]), frame["entries"])
             for entry in frame["entries"]:
                 self.receive(self.lane(frame["conversation"]), entry)
         elif frame["type"] == "receipt":
@@ -186,6 +202,12 @@ class Device:
             self.displaced = True
         elif frame["type"] == "error" and frame["code"] == "token_expired":
             self.expired = True
+
+    def came(self, lane: Lane, entries: "list[dict]") -> None:
+        """What the server has told this user, whatever the device makes of it."""
+        told = [{name: entry[name] for name in ("position", "kind", *TELLS_OF_OTHERS) if name in entry} for entry in entries
+                if entry["kind"] == "hidden" or any(name in entry for name in TELLS_OF_OTHERS)]
+        self.note("received", conversation=lane.conversation, positions=[entry["position"] for entry in entries], told=told)
 
     def receive(self, lane: Lane, entry: dict) -> None:
         """§7.1: drop it, take it, or keep it for later."""
@@ -200,15 +222,24 @@ class Device:
 
     def take(self, lane: Lane, entry: dict) -> None:
         lane.have = pair(entry["position"])
-        lane.entries.append(entry)
         if entry["sender"] == self.user:
             lane.outbox = [message for message in lane.outbox if message.id != entry["client_message_id"]]
         self.note("shown", **self.sight(lane, entry))
+        self.keep(lane, entry)
+        if self.user in entry.get("users", []) or (entry["kind"], entry["sender"]) == ("left", self.user):
+            lane.has_ended = entry["kind"] != "added"
+            if entry["kind"] == "added":  # what was there is read
+                lane.read, lane.read_count = lane.have, entry["count"]
+
+    def keep(self, lane: Lane, entry: dict) -> None:
+        lane.entries[entry["position"]["seq"]] = entry
+        fold(lane.entries, entry, self.user)
 
     @staticmethod
     def sight(lane: Lane, entry: dict) -> dict:
-        return {"conversation": lane.conversation, "position": entry["position"], "sender": entry["sender"], "id": entry["client_message_id"],
-                "kind": entry["kind"], "time_ms": entry["time_ms"], "count": entry["count"], "body": entry.get("body")}
+        said = ("kind", "time_ms", "count", "body", *TELLS_OF_OTHERS, "reactions", "reactions_to")
+        return {"conversation": lane.conversation, "position": entry["position"], "sender": entry["sender"],
+                "id": entry["client_message_id"]} | {name: entry[name] for name in said if name in entry}
 
     async def mend(self, lane: Lane) -> None:
         """A gap that is still open after the protocol's wait is fetched, once."""
@@ -234,7 +265,7 @@ class Device:
         async with self.syncing:
             lanes = lanes[:SYNC_CONVERSATIONS_MAX]
             while lanes:
-                acks = [(lane, lane.have) for lane in self.lanes.values() if lane.have > lane.acked]
+                acks = [(lane, lane.have) for lane in self.lanes.values() if lane.have > lane.acked and not lane.has_ended]
                 for lane, at in acks:
                     self.note("told_ack", conversation=lane.conversation, position=position(at))
                 answer = await self.carried_out({
@@ -247,11 +278,16 @@ class Device:
                 for lane, at in acks if answer.get("acked") else []:
                     self.taken(lane, "delivered", at)
                 for page in answer["pages"]:
-                    check(page["status"] == "ok" and "skip" not in page, f"{self.name}: sync brought {page}")
+                    check(page["status"] == "ok", f"{self.name}: sync brought {page}")
                     lane = self.lane(page["conversation"])
+                    if "skip" in page:
+                        self.skip(lane, pair(page["skip"]["to"]))
+                    self.came(lane, page["entries"])
                     for entry in page["entries"]:
                         self.receive(lane, entry)
                     if page["done"]:
+                        check(lane.has_ended or "ended" not in page, f"{self.name}: sync says that what goes on has ended: {page}")
+                        lane.is_doubted = False
                         lanes = [other for other in lanes if other is not lane]
                 check(answer["pages"], f"{self.name}: a page of sync has nothing in it")
 
@@ -262,9 +298,14 @@ class Device:
     async def jump(self, lane: Lane) -> None:
         """§7.1: a log that is long for a new device is begun at its head."""
         check(lane.have == ZERO, "a jump of a device that has something")
-        self.note("skipped", conversation=lane.conversation, to=position(lane.known))
-        lane.begin = lane.have = lane.known
+        self.skip(lane, lane.known)
         lane.begin_count = lane.count_told
+
+    def skip(self, lane: Lane, to: "tuple[int, int]") -> None:
+        """What lies up to there is not on this device, or not for this user."""
+        self.note("skipped", conversation=lane.conversation, to=position(to))
+        lane.begin = lane.have = to
+        lane.entries, lane.ahead = {}, {seq: entry for seq, entry in lane.ahead.items() if seq > to[1]}
 
     async def older(self, lane: Lane, limit: int) -> int:
         """§7.3: all that is before, page by page. Returns how many pages it took."""
@@ -273,8 +314,11 @@ class Device:
             page = await self.carried_out({"action": "history", "conversation": lane.conversation, "before": before, "limit": limit})
             seqs = [entry["position"]["seq"] for entry in page["entries"]]
             check(seqs == list(range(before - len(seqs), before)), f"{self.name}: history before {before} brought {seqs}")
+            self.came(lane, page["entries"])
             for entry in page["entries"]:
                 self.note("older", **self.sight(lane, entry))
+                self.keep(lane, entry)
+            lane.begin = (lane.begin[0], before - len(seqs) - 1)
             pages += 1
             if page["done"]:
                 return pages
@@ -319,25 +363,43 @@ class Device:
         lane.known = max(lane.known, pair(answer["head"]))
         return lane
 
-    def compose(self, lane: Lane, body: dict) -> Message:
-        """§6.1: a message is durable, with its id and anchor, before its first attempt."""
-        message = Message(self.run.uuid(), lane.known, body)
+    async def create(self, users: "list[str]") -> Lane:
+        """§5.2."""
+        client_message_id = self.run.uuid()
+        self.note("open", id=client_message_id)
+        answer = await self.carried_out({"action": "create", "client_message_id": client_message_id, "users": users})
+        self.note("opened", conversation=answer["conversation"], head=answer["position"])
+        return self.lane(answer["conversation"])
+
+    def compose(self, lane: Lane, body: Optional[dict] = None, asked: Optional[dict] = None) -> Message:
+        """§6.1: a message, or a change, is durable, with its id and anchor, before its first attempt."""
+        message = Message(self.run.uuid(), lane.known, body, asked)
         lane.outbox.append(message)
-        self.note("composed", conversation=lane.conversation, id=message.id)
+        self.note("composed", conversation=lane.conversation, id=message.id, target=(asked or {}).get("target"))
         return message
 
     def request(self, lane: Lane, messages: "list[Message]") -> dict:
+        if messages[0].asked:
+            return {"conversation": lane.conversation} | messages[0].wire()
         return {"action": "send", "conversation": lane.conversation, "messages": [message.wire() for message in messages]}
 
     def attempts(self, lane: Lane, messages: "list[Message]", request: str) -> None:
+        if asked := messages[0].asked:
+            self.note("change", conversation=lane.conversation, id=messages[0].id, request=request, kind=KINDS[asked["action"]],
+                      target=asked.get("target"), body=asked.get("body"))
+            return
         told = [{"id": message.id, "body": message.body} for message in messages]
         self.note("attempt", conversation=lane.conversation, request=request, messages=told)
 
     async def attempt(self, lane: Lane, messages: "list[Message]") -> "list[dict]":
-        """One `send`. Returns its results; an answer that says `unavailable` has none, and Unanswered is raised."""
+        """One `send`, or one change. Returns its results; a `send` that is answered `unavailable` has none, and Unanswered is raised."""
         request = self.request(lane, messages) | {"id": self.connection.next_id()}
         self.attempts(lane, messages, request["id"])
         answer = await self.connection.ask(request)
+        if asked := messages[0].asked:
+            result = answer if answer["type"] == asked["action"] else answer | {"status": "refused"}
+            self.came_back(lane, messages[0], result, request["id"])
+            return [result]
         self.run.count("sends")
         if answer["type"] == "error" and answer["retryable"]:
             raise Unanswered(str(answer))
@@ -350,10 +412,15 @@ class Device:
 
     def came_back(self, lane: Lane, message: Message, result: dict, request: str) -> None:
         status = result["status"]
-        self.run.count(f"results {status}" + (f" {result['code']}" if status == "refused" else ""))
+        of = message.asked["action"] if message.asked else "results"
+        self.run.count(f"{of} {status}" + (f" {result['code']}" if status == "refused" else ""))
         self.note("result", conversation=lane.conversation, id=message.id, request=request, status=status, position=result.get("position"),
                   code=result.get("code"), count=result.get("count"), time_ms=result.get("time_ms"))
-        if status in ("ok", "duplicate"):
+        if message.asked and status in ("ok", "duplicate", "unchanged"):
+            # §5.3: its entry is pushed to this connection too.
+            lane.outbox = [waiting for waiting in lane.outbox if waiting.id != message.id]
+            lane.known = max(lane.known, pair(result.get("position", position(ZERO))))
+        elif status in ("ok", "duplicate"):
             # §7.1: an own result with a position is an entry.
             entry = {"position": result["position"], "sender": self.user, "client_message_id": message.id, "time_ms": result["time_ms"],
                      "count": result["count"], "kind": "message", "body": message.body}
@@ -369,7 +436,7 @@ class Device:
                 bytes_left, batch = SEND_BODIES_BYTES_MAX, []
                 for message in lane.outbox[:MESSAGES_PER_SEND_MAX]:
                     bytes_left -= len(str(message.body).encode())
-                    if batch and bytes_left < 0:
+                    if batch and (bytes_left < 0 or message.asked or batch[0].asked):
                         break
                     batch.append(message)
                 try:
@@ -418,7 +485,7 @@ class Device:
         """The device's last line: its store."""
         transcripts = []
         for lane in self.lanes.values():
-            entries = [self.sight(lane, entry) for entry in lane.entries]
+            entries = [self.sight(lane, entry) for _, entry in sorted(lane.entries.items())]
             transcripts.append({"conversation": lane.conversation, "from": position(lane.begin), "have": position(lane.have), "entries": entries,
                                 "unread": max(0, lane.count() - lane.read_count)})
         self.note("end", transcripts=transcripts, outbox=self.waiting())

@@ -30,11 +30,13 @@ async def play(run: Run, stack) -> "dict[str, Device]":
     """The whole scenario up to the moment at which nothing is written any more. Returns the devices that are still live, by name."""
     device = {name: Device(run, stack, user, name) for name, user in (
         ("alice's phone", "alice"), ("alice's laptop", "alice"), ("bob", "bob|work#1/ü"), ("carol", "carol"), ("dave", "dave"),
-        ("dave's tablet", "dave"), ("erin", "erin"), ("mallory", "mallory"))}
+        ("dave's tablet", "dave"), ("erin", "erin"), ("mallory", "mallory"), ("alice's tablet", "alice"), ("olga", "olga"), ("pete", "pete"),
+        ("quinn", "quinn"), ("rosa", "rosa"))}
     opened: asyncio.Future = asyncio.get_running_loop().create_future()
     acts = [
-        friends(run, device["alice's phone"], device["alice's laptop"], device["bob"], opened),
+        friends(run, device["alice's phone"], device["alice's laptop"], device["alice's tablet"], device["bob"], opened),
         long_log(run, device["carol"], device["dave"], device["dave's tablet"]),
+        group(run, device["olga"], device["pete"], device["quinn"], device["rosa"]),
         strangers(run, device["erin"], opened),
         bad_input(run, device["mallory"]),
         tokens(run, stack),
@@ -53,8 +55,8 @@ async def play(run: Run, stack) -> "dict[str, Device]":
 async def two_people(run: Run, stack) -> None:
     """The first act alone."""
     opened: asyncio.Future = asyncio.get_running_loop().create_future()
-    phone, laptop = (Device(run, stack, "alice", name) for name in ("alice's phone", "alice's laptop"))
-    await friends(run, phone, laptop, Device(run, stack, "bob|work#1/ü", "bob"), opened)
+    phone, laptop, tablet = (Device(run, stack, "alice", name) for name in ("alice's phone", "alice's laptop", "alice's tablet"))
+    await friends(run, phone, laptop, tablet, Device(run, stack, "bob|work#1/ü", "bob"), opened)
 
 
 async def over_a_deployment(run: Run, stack, deploy: Callable[[], None]) -> None:
@@ -77,8 +79,8 @@ async def over_a_deployment(run: Run, stack, deploy: Callable[[], None]) -> None
     await ann.leave()
 
 
-async def friends(run: Run, phone: Device, laptop: Device, bob: Device, opened: asyncio.Future) -> None:
-    """Two people, three devices: everything that a conversation goes through."""
+async def friends(run: Run, phone: Device, laptop: Device, tablet: Device, bob: Device, opened: asyncio.Future) -> None:
+    """Two people, four devices: everything that a conversation goes through."""
     await asyncio.gather(*(device.connect() for device in (phone, laptop, bob)))
 
     # Opened by both, several times at once: one conversation.
@@ -100,10 +102,11 @@ async def friends(run: Run, phone: Device, laptop: Device, bob: Device, opened: 
 
     await repeated(phone, lane, batch)
     for round in range(LOST_ANSWERS):
-        await answer_lost(run, phone, lane, round)
+        await answer_lost(run, phone, lane, round, [phone.compose(lane, text(f"sent and gone, {round}.{number}")) for number in range(3)])
     await all_have(everywhere, lane.known)
     await one_after_the_other_is_refused(phone, lane)
     await race(everywhere)
+    await changing(run, phone, laptop, tablet, bob, lane)
     await reading(run, phone, laptop, bob, lane)
     await away(run, phone, lane, bob, at_bob)
     await all_have(everywhere, lane.known)
@@ -115,7 +118,7 @@ async def all_have(everywhere: "list[tuple[Device, Lane]]", at: "tuple[int, int]
 
 async def repeated(phone: Device, lane: Lane, batch: list) -> None:
     """The same send again, on the same connection and on another one: the places of the first."""
-    places = {entry["client_message_id"]: entry["position"] for entry in lane.entries}
+    places = {entry["client_message_id"]: entry["position"] for entry in lane.entries.values()}
     for moved in (False, True):
         if moved:
             await phone.leave()
@@ -142,9 +145,8 @@ async def until_answered(device: Device, lane: Lane, messages: list) -> "list[di
             go_on(f"{device.name}: a send of {len(messages)} messages has results")
 
 
-async def answer_lost(run: Run, phone: Device, lane: Lane, round: int) -> None:
+async def answer_lost(run: Run, phone: Device, lane: Lane, round: int, messages: "list[Message]") -> None:
     """A phone that is gone between the sending and the answer repeats what it sent. Whether the first was stored, nobody knows."""
-    messages = [phone.compose(lane, text(f"sent and gone, {round}.{number}")) for number in range(3)]
     request = phone.request(lane, messages) | {"id": phone.connection.next_id()}
     phone.attempts(lane, messages, request["id"])
     await phone.connection.send(request)
@@ -163,7 +165,7 @@ async def answer_lost(run: Run, phone: Device, lane: Lane, round: int) -> None:
 
 async def one_after_the_other_is_refused(phone: Device, lane: Lane) -> None:
     """Another body under an id that is used, between two good messages; a message that is too large; anchors that nobody gave."""
-    used = next(entry for entry in lane.entries if entry["sender"] == phone.user and entry["kind"] == "message")
+    used = next(entry for entry in lane.entries.values() if entry["sender"] == phone.user and entry["kind"] == "message")
     before, after = (phone.compose(lane, text(f"{where} the conflict")) for where in ("before", "after"))
     epoch, seq = pair(used["position"])
     lie = Message(used["client_message_id"], (epoch, seq - 1), text("not what I said"))
@@ -197,6 +199,107 @@ async def race(everywhere: "list[tuple[Device, Lane]]") -> None:
     await asyncio.gather(*(writes(device, lane) for device, lane in everywhere))
     tail = max(lane.known for _, lane in everywhere)
     await all_have(everywhere, tail)
+
+
+async def outcome(device: Device, lane: Lane, action: str, **wants: object) -> str:
+    """What comes of a change: `ok` (also if it took several attempts), `unchanged`, or why it is refused."""
+    change = device.compose(lane, asked={"action": action} | wants)
+    [result] = await until_answered(device, lane, [change])
+    if change in lane.outbox:
+        await device.refused(lane, change, result)
+    return "ok" if result["status"] == "duplicate" else result.get("code", result["status"])
+
+
+async def come_out(lane: Lane, *changes: "tuple[Device, str, str, dict]") -> None:
+    """One after the other, each as it must: by whom, the outcome, what."""
+    for device, expected, action, wants in changes:
+        said = await outcome(device, device.lane(lane.conversation), action, **wants)
+        check(said == expected, f"{device.name}: {action} of {wants} is {said}, and should be {expected}")
+
+
+async def changing(run: Run, phone: Device, laptop: Device, tablet: Device, bob: Device, lane: Lane) -> None:
+    """§6.4: what is done to messages. That all devices make the same of it, the checker sees."""
+    at_laptop, at_bob, at_tablet = (device.lane(lane.conversation) for device in (laptop, bob, tablet))
+    everywhere = [(phone, lane), (laptop, at_laptop), (bob, at_bob)]
+    messages = [phone.compose(lane, text(f"{fate}, as it was first")) for fate in ("edited", "deleted", "edited and deleted")]
+    await phone.deliver(lane)
+    await all_have(everywhere, lane.known)
+    edited, deleted, both = map(lane.seq_of, messages)
+
+    def says(target: int, words: str) -> dict:
+        return {"target": target, "body": text(words)}
+
+    def reacts(target: int, change: str, key: str = "👍") -> dict:
+        return {"target": target, "key": key, "change": change}
+
+    await come_out(
+        lane, (phone, "ok", "edit", says(edited, "by the phone")), (laptop, "unchanged", "edit", says(edited, "by the phone")),
+        (laptop, "ok", "edit", says(both, "soon to be gone")), (bob, "forbidden", "edit", says(edited, "not mine")),
+        (bob, "forbidden", "delete", {"target": deleted}), (phone, "no_message", "edit", says(1, "not a message")),
+        (bob, "ok", "react", reacts(edited, "add")), (bob, "unchanged", "react", reacts(edited, "add")),
+        (bob, "ok", "react", reacts(edited, "remove")), (bob, "unchanged", "react", reacts(edited, "remove")),
+        (bob, "ok", "react", reacts(edited, "add")), (bob, "ok", "react", reacts(both, "add")))
+    change = phone.compose(lane, asked={"action": "edit"} | says(edited, "said twice"))
+    results = [(await until_answered(phone, lane, [change]))[0] for _ in range(2)]
+    check(results[1]["status"] == "duplicate" and results[1]["position"] == results[0]["position"], f"an edit, and its retry: {results}")
+    for round in range(3):
+        await answer_lost(run, phone, lane, round, [phone.compose(lane, asked={"action": "edit"} | says(edited, f"edited and gone, {round}"))])
+
+    # At once, on two devices of one user: two edits are both made; of two alike, one finds it so.
+    def at_once(action: str, *wants: dict):
+        return asyncio.gather(*(outcome(device, device.lane(lane.conversation), action, **want) for device, want in zip((phone, laptop), wants)))
+
+    # Bob misses it, and takes it by `sync`; a new tablet has begun behind the messages, and gets them by `history`, as they are by then.
+    await bob.leave(abort=True)
+    await tablet.connect(catch_up=False)
+    await tablet.jump(at_tablet)
+    await tablet.catch_up()
+    said = [await at_once("edit", says(edited, "the phone's"), says(edited, "the laptop's")),
+            sorted(await at_once("react", reacts(edited, "add"), reacts(edited, "add"))),
+            sorted(await at_once("delete", {"target": both}, {"target": both}))]
+    check(said == [["ok", "ok"], ["ok", "unchanged"], ["ok", "unchanged"]], f"two devices at once are told {said}")
+    await come_out(lane, (phone, "ok", "delete", {"target": deleted}), (phone, "no_message", "edit", says(deleted, "words for it")))
+    await bob.connect()
+    await tablet.older(at_tablet, 100)
+    await come_out(lane, (bob, "ok", "react", reacts(edited, "add", "ü")), (bob, "ok", "react", reacts(edited, "remove")),
+                   (bob, "no_message", "react", reacts(both, "add")), (laptop, "ok", "edit", says(edited, "for the last time")))
+    await all_have([*everywhere, (tablet, at_tablet)], at_laptop.known)
+
+
+async def group(run: Run, olga: Device, pete: Device, quinn: Device, rosa: Device) -> None:
+    """A group that one joins, from which one is removed while away, and that one leaves; messages change all the time."""
+    await asyncio.gather(*(device.connect() for device in (olga, pete, quinn, rosa)))
+    lane = await olga.create([pete.user, quinn.user])
+    at_pete, at_quinn, at_rosa = (device.lane(lane.conversation) for device in (pete, quinn, rosa))
+    await all_have([(olga, lane), (pete, at_pete), (quinn, at_quinn)], (1, 1))
+    before = pete.compose(at_pete, text("before rosa came"))
+    await pete.deliver(at_pete)
+    await all_have([(olga, lane), (quinn, at_quinn)], at_pete.known)
+    # What is about a message of before, rosa is told as `hidden`.
+    await come_out(lane, (quinn, "forbidden", "add", {"users": [rosa.user]}), (olga, "ok", "add", {"users": [rosa.user]}),
+                   (quinn, "ok", "react", {"target": at_pete.seq_of(before), "key": "👍", "change": "add"}))
+    after = pete.compose(at_pete, text("after rosa came"))
+    await pete.deliver(at_pete)
+    await all_have([(quinn, at_quinn), (rosa, at_rosa)], at_pete.known)
+
+    # Quinn gets what he missed up to his removal, and no word of what came after it.
+    await quinn.leave(abort=True)
+    await come_out(lane, (pete, "ok", "edit", {"target": at_pete.seq_of(after), "body": text("quinn misses this")}),
+                   (olga, "ok", "remove", {"users": [quinn.user]}))
+    end = lane.known
+    await come_out(lane, (pete, "ok", "edit", {"target": at_pete.seq_of(after), "body": text("not for quinn")}))
+    await quinn.connect()
+    check(at_quinn.has_ended and at_quinn.have == end, f"quinn has {at_quinn.have} of a group that he belonged to up to {end}")
+    quinn.compose(at_quinn, text("am I still there?"))
+    await quinn.deliver(at_quinn)
+    check(run.done.get("results refused not_found"), "who was removed from a group sends nothing to it")
+
+    leave = pete.compose(at_pete, asked={"action": "leave"})
+    said = [(await until_answered(pete, at_pete, [leave]))[0]["status"] for _ in range(2)]
+    check(said[1] == "duplicate", f"pete leaves, and repeats that: {said}")
+    await pete.run.until("pete takes the entry by which he has left", lambda: at_pete.has_ended)
+    await come_out(lane, (olga, "ok", "delete", {"target": at_pete.seq_of(after)}))
+    await all_have([(olga, lane), (rosa, at_rosa)], lane.known)
 
 
 async def reading(run: Run, phone: Device, laptop: Device, bob: Device, lane: Lane) -> None:
@@ -269,8 +372,9 @@ async def long_log(run: Run, carol: Device, dave: Device, tablet: Device) -> Non
     check(at_tablet.known >= (1, 2), "hello tells a new device of the conversation")
     await tablet.jump(at_tablet)
     await tablet.catch_up()
+    begin = at_tablet.begin[1]
     pages = await tablet.older(at_tablet, 100)
-    check(pages >= 3, f"{at_tablet.begin[1]} entries of history came in {pages} pages")
+    check(pages >= 3, f"{begin} entries of history came in {pages} pages")
     tablet.compose(at_tablet, text("from the tablet"))
     await tablet.deliver(at_tablet)
     await asyncio.gather(carol.has(lane, at_tablet.have), dave.has(at_dave, at_tablet.have))
@@ -285,7 +389,7 @@ async def come_to_rest(run: Run, devices: "list[Device]") -> None:
         for lane in device.lanes.values():
             tails[lane.conversation] = max(tails.get(lane.conversation, (0, 0)), lane.known, lane.have)
     for device in devices:
-        for lane in device.lanes.values():
+        for lane in [lane for lane in device.lanes.values() if not lane.has_ended]:
             tail = tails[lane.conversation]
 
             async def head_is_there() -> bool:
