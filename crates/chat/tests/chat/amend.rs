@@ -378,6 +378,25 @@ fn a_reply_is_to_an_entry_that_its_sender_may_see() {
     assert!(matches!(stage.send("dave", vec![twice]).unwrap()[..], [Outcome::Conflict(_)]));
 }
 
+/// Their row is read behind the tail, and says what they are behind entries that were not read.
+// holds: M1
+#[test]
+fn who_is_removed_and_added_again_while_the_group_is_locked_is_judged_by_the_log() {
+    let locked = |locked| ChangeEntry::Settings(GroupSettings { locked: Some(locked), ..GroupSettings::default() });
+    let stage = four();
+    stage.change("alice", "add", position(1), ChangeEntry::Added(vec![user("erin")])).unwrap();
+    stage.change("alice", "lock", position(1), locked(true)).unwrap();
+    let lane = stage.conversation.clone();
+    stage.ports.meanwhile("member_consistent", move |memory| {
+        let dave = || vec![user("dave")];
+        for (id, kind) in [("remove", ChangeEntry::Removed(dave())), ("unlock", locked(false)), ("again", ChangeEntry::Added(dave()))] {
+            block_on(chatlane_chat::requests::change::change(memory, &settings(), &caller("alice"), &asked(&lane, id, kind))).unwrap();
+        }
+    });
+    let outcomes = stage.send("dave", vec![message("m-2", position(4))]).unwrap();
+    assert!(matches!(&outcomes[..], [Outcome::Ok(stored)] if stored.position == position(8)), "{outcomes:?}");
+}
+
 // holds: M1
 #[test]
 fn who_was_removed_is_not_told_what_a_message_says_since() {
