@@ -225,6 +225,7 @@ impl Session {
         self.take(conversation, taken, step);
         self.heed(conversation, said.into_iter().chain([at_end]).collect(), step);
         if skipped {
+            self.doubt_prefs(conversation); // of an earlier membership, perhaps
             self.look_again(conversation, step);
         }
     }

@@ -116,9 +116,9 @@ impl ConversationView {
         self.row.preferred().muted_until_ms.is_some_and(|until| until > now)
     }
 
-    /// Whether what has come is to disturb the user at this time.
-    pub(super) fn disturbs(&self, now: UnixMillis) -> bool {
-        !self.is_muted(now) || self.row.preferred().mentions && self.row.is_mentioned()
+    /// Whether what has come is to disturb the user at this time. `mentions`: it mentions them.
+    pub(super) fn disturbs(&self, mentions: bool, now: UnixMillis) -> bool {
+        !self.is_muted(now) || self.row.preferred().mentions && mentions
     }
 
     /// The line of the list.

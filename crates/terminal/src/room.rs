@@ -55,7 +55,8 @@ pub(super) struct Room {
     own: OwnLines,
     /// The group that the user has made last, and waits for.
     creating: Option<(ClientMessageId, Title)>,
-    news: BTreeSet<ConversationId>,
+    /// Where something has come that was not shown, and whether it mentions the user.
+    news: BTreeMap<ConversationId, bool>,
     connection: StatusLine,
     settle_at: Option<Instant>,
     ticks_at: Option<Instant>,
@@ -72,7 +73,7 @@ impl Room {
             lost: BTreeMap::new(),
             own: OwnLines::restored(restored.outbox, restored.held),
             creating: None,
-            news: BTreeSet::new(),
+            news: BTreeMap::new(),
             connection: StatusLine::new(),
             settle_at: None,
             ticks_at: None,
@@ -255,7 +256,7 @@ impl Room {
         self.has(conversation, &entry);
         if self.current != Current::In(conversation.clone()) {
             if from_other {
-                self.news.insert(conversation.clone());
+                *self.news.entry(conversation.clone()).or_default() |= is_mentioned(&entry, &self.me);
                 self.settle_later(now);
             }
             return self.invited(conversation, &entry).into_iter().collect();
@@ -297,7 +298,7 @@ impl Room {
         }
         self.settle_later(now);
         // Who talks to nobody talks to the first who writes.
-        if self.current == Current::Nobody && self.news.contains(&conversation) {
+        if self.current == Current::Nobody && self.news.contains_key(&conversation) {
             return self.turn(&conversation);
         }
         vec![]
@@ -366,8 +367,9 @@ impl Room {
     fn settled(&mut self, now: Instant) -> Vec<String> {
         let mut lines = self.waiting(None);
         lines.extend(self.connection.say(now));
-        for conversation in std::mem::take(&mut self.news) {
-            if let Some(view) = self.conversations.get(&conversation).filter(|view| view.unread() > 0 && view.disturbs(self.time)) {
+        for (conversation, mentions) in std::mem::take(&mut self.news) {
+            if let Some(view) = self.conversations.get(&conversation).filter(|view| view.unread() > 0 && view.disturbs(mentions, self.time))
+            {
                 lines.push(format!("{} · /with {}", view.listed(false, self.time), view.name()));
             }
         }
@@ -385,6 +387,11 @@ impl Room {
         lines.extend(self.own.kept_here());
         lines
     }
+}
+
+/// Whether an entry mentions this user.
+fn is_mentioned(entry: &Entry, me: &UserId) -> bool {
+    matches!(&entry.kind, EntryKind::Message(message) if message.mentions.contains(me))
 }
 
 #[cfg(test)]

@@ -214,6 +214,18 @@ fn a_push_tells_what_is_doubted_too() {
     assert_eq!(phone.row().prefs.version, 2);
 }
 
+/// The removal is among what is skipped, and versions began anew behind it.
+#[test]
+fn who_was_removed_and_added_again_unseen_asks_what_they_prefer() {
+    let mut phone = Phone::live(&knows_group(3), [ConversationRow { prefs: Some(pinned(5)), ..group_row(at(3)) }]);
+    let sync = phone.gap_before(9);
+    phone.sent.clear();
+    phone.skips(&sync, 6, vec![added(7, "alice"), entry(1, 8), entry(1, 9)], true);
+    let hello = phone.hello();
+    phone.hello_answered(hello, [ConversationRow { prefs: Some(Prefs { version: 1, ..Prefs::default() }), ..group_row(at(9)) }], None);
+    assert_eq!(phone.row().prefs, Prefs { version: 1, ..Prefs::default() });
+}
+
 #[test]
 fn who_is_no_member_any_more_loses_what_they_preferred_and_wished() {
     let mut phone = Phone::live(&knows_group(3), [ConversationRow { prefs: Some(pinned(2)), ..group_row(at(3)) }]);

@@ -1,7 +1,7 @@
 //! What the chat says, in the order in which things happen.
 
 use chatlane_protocol::frames::{GroupInfo, MemberCursors, Stored};
-use chatlane_protocol::{ErrorCode, GroupSettings, Prefs, PrefsChange, Refusal, Seq, UnixMillis};
+use chatlane_protocol::{ErrorCode, GroupSettings, Message, Prefs, PrefsChange, Refusal, Seq, UnixMillis};
 use chatlane_session::{Failure, OutboxRow, OutboxState};
 
 use super::*;
@@ -631,9 +631,14 @@ fn what_was_to_look_unread_does_so_no_more_when_the_user_opens_it() {
 fn what_is_muted_is_not_news_unless_it_mentions_the_user() {
     let mut scene = in_tea();
     let muted = Prefs { muted_until_ms: Some(UnixMillis::MAX), mentions: true, ..Prefs::default() };
-    for (mentioned, lines) in [(Seq::ZERO, vec![]), (at(2).seq, vec!["· dave: 2 unread @, muted · /with dave"])] {
+    let line = "· dave: 2 unread @, muted · /with dave";
+    // The second has an older mention that is not read yet.
+    for (mentions, mentioned, lines) in
+        [(vec![], Seq::ZERO, vec![]), (vec![], at(1).seq, vec![]), (vec![user("alice")], at(2).seq, vec![line])]
+    {
         scene.later();
-        scene.shows(Shown::Entry { conversation: conversation("d2"), entry: entry("dave", 2, "hi") });
+        let kind = EntryKind::Message(Message { mentions, ..Body::text("hi").unwrap().into() });
+        scene.shows(Shown::Entry { conversation: conversation("d2"), entry: Entry { kind, ..entry("dave", 2, "hi") } });
         scene.shows(Shown::Conversation { row: ConversationRow { prefs: muted, mentioned, ..row("d2", "dave", 2) }, unread: 2 });
         assert_eq!(scene.later(), lines);
     }
