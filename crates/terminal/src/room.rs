@@ -3,7 +3,7 @@
 //! What may be overtaken by something better is not said at once: a `○` whose `✓` comes in the same moment, a connection that is back
 //! before anybody missed it, a `delivered` before a `read`. It waits for [`Room::settle`], a moment later.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use chatlane_protocol::{Body, ClientMessageId, ConversationId, Entry, EntryKind, Position, Title, UnixMillis, UserId};
