@@ -155,9 +155,8 @@ impl Policy {
     /// Whether a member of this role may do that.
     pub fn permits(self, role: Role, deed: Deed) -> bool {
         let reaches = |lowest: Option<Role>| lowest.is_some_and(|lowest| role >= lowest);
-        let is_kept_back = self.locked && role < Role::Admin && !matches!(deed, Deed::Leave);
-        !self.closed
-            && !is_kept_back
+        let is_kept_back = !matches!(deed, Deed::Leave) && (self.closed || (self.locked && role < Role::Admin));
+        !is_kept_back
             && match deed {
                 Deed::Send => role >= self.send,
                 Deed::Touch => true,

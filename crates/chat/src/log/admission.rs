@@ -1,6 +1,7 @@
-//! How much a conversation takes: a token bucket that travels in the entries themselves. A message takes a token for each kilobyte that it
-//! is stored with, begun or whole, so that nobody fills the lane with few large ones: whoever reads it, and whose anchor must be near its
-//! end, pays by the byte.
+//! How much a conversation takes: a token bucket that travels in the entries themselves. An entry takes a token for each kilobyte, begun or
+//! whole, that is written for it: its own, and what it changes (the message that it edits, the rows of the members whom it adds). So nobody
+//! fills the lane with few large ones: whoever reads it, and whose anchor must be near its end, pays by the byte. None takes more than half
+//! a bucket, so that the largest wait for a second and a half, whatever others write.
 //!
 //! Every writer reads the tail anyway, so the bucket in the tail's facts is exact across all Lambdas, and no further write keeps it.
 //! Limits: 20 tokens a second for long, 60 at once; below half, a sender with 8 of the last 16 messages waits for the others.
@@ -60,27 +61,27 @@ impl Bucket {
         Self { tokens_milli: capacity_milli(admitted_per_s), time: now, recent: [0; RECENT] }
     }
 
-    /// One message of `sender` (its hash) that is stored with so many bytes, at `now` by the writer's clock.
-    pub fn admit(&self, sender: u32, stored_bytes: usize, now: UnixMillis, admitted_per_s: u32) -> Admission {
+    /// One entry of `sender` (its hash) for which so many bytes are written, at `now` by the writer's clock.
+    pub fn admit(&self, sender: u32, bytes: usize, now: UnixMillis, admitted_per_s: u32) -> Admission {
         let busy = self.recent.iter().filter(|&&recent| recent == sender).count() >= BUSY;
-        self.admit_from(busy, sender, stored_bytes, now, admitted_per_s)
+        self.admit_from(busy, sender, bytes, now, admitted_per_s)
     }
 
     /// The same of what leaves the lower half of the bucket to the messages, whoever sends it.
-    pub fn admit_beside(&self, sender: u32, stored_bytes: usize, now: UnixMillis, admitted_per_s: u32) -> Admission {
-        self.admit_from(true, sender, stored_bytes, now, admitted_per_s)
+    pub fn admit_beside(&self, sender: u32, bytes: usize, now: UnixMillis, admitted_per_s: u32) -> Admission {
+        self.admit_from(true, sender, bytes, now, admitted_per_s)
     }
 
-    fn admit_from(&self, upper_half: bool, sender: u32, stored_bytes: usize, now: UnixMillis, admitted_per_s: u32) -> Admission {
+    fn admit_from(&self, upper_half: bool, sender: u32, bytes: usize, now: UnixMillis, admitted_per_s: u32) -> Admission {
         let capacity = capacity_milli(admitted_per_s);
         let elapsed_ms = u32::try_from(now.since_ms(self.time)).unwrap_or(u32::MAX).min(ELAPSED_MS_MAX);
         let refill = elapsed_ms.saturating_mul(admitted_per_s);
         let tokens = self.tokens_milli.saturating_add(refill).min(capacity);
 
-        // A full bucket takes any message: where the rate is low, its capacity may be less than a large one has kilobytes.
-        let taken = u32::try_from(stored_bytes.div_ceil(TOKEN_BYTES)).unwrap_or(u32::MAX).saturating_mul(1000).min(capacity);
+        let half = capacity / 2;
+        let taken = u32::try_from(bytes.div_ceil(TOKEN_BYTES)).unwrap_or(u32::MAX).saturating_mul(1000).min(half);
         // A busy sender leaves the lower half of the bucket to the others.
-        let needed = if upper_half { (capacity / 2).max(taken) } else { taken };
+        let needed = if upper_half { half } else { taken };
         if tokens < needed {
             let per_ms = admitted_per_s.max(1);
             return Admission::Wait { retry_after_ms: u64::from((needed - tokens).div_ceil(per_ms)).max(1) };
@@ -172,8 +173,11 @@ mod tests {
         }
         assert_eq!(admitted[..5], [0, 10, 1200, 2600, 4000], "the fifth is the first beyond 128 KB");
         assert_eq!(admitted.len(), 9);
-        // Where a lane is slow, its full bucket still takes the largest message.
-        assert!(matches!(Bucket::full(2, at(0)).admit(1, largest, at(0), 2), Admission::Admitted(after) if after.tokens_milli == 0));
+        // The largest takes half of a full bucket, also where the lane is slow.
+        for (rate, bytes) in [(2, largest), (RATE, 600 * 1024)] {
+            let half = capacity_milli(rate) / 2;
+            assert!(matches!(Bucket::full(rate, at(0)).admit(1, bytes, at(0), rate), Admission::Admitted(after) if after.tokens_milli == half));
+        }
     }
 
     #[test]

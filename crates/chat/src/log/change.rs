@@ -156,7 +156,7 @@ impl Seen<'_> {
         if facts.members == 0 {
             facts.policy.closed = true;
             facts.settings_changed = self.position.seq;
-        } else if facts.owners == 0 {
+        } else if facts.owners == 0 && !facts.policy.closed {
             return Err(Refused::LastOwner);
         }
         Ok(Some(Planned { kind: ChangeEntry::Left { successor: named }, facts, rows, description: None }))

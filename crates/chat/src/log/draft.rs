@@ -39,6 +39,12 @@ pub trait Drafted<P>: Sync {
     fn store(&self, ports: &P, behind: Behind<'_>) -> impl Future<Output = Result<Tried, Refused>> + Send;
 }
 
+/// [`Bucket::admit`], or [`Bucket::admit_beside`].
+type Admit = fn(&Bucket, u32, usize, UnixMillis, u32) -> Admission;
+
+/// A row of a member is of a few hundred bytes, and written for a kilobyte.
+const ROW_BYTES: usize = 1024;
+
 /// What became of one try to store an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
@@ -84,12 +90,12 @@ impl Behind<'_> {
         }
     }
 
-    /// The entry, with what it leaves in the bucket.
-    fn admitted(&self, mut entry: Entry, admit: fn(&Bucket, u32, usize, UnixMillis, u32) -> Admission) -> Result<Entry, Refused> {
+    /// The entry, with what it leaves in the bucket if so many bytes are written beside it.
+    fn admitted(&self, mut entry: Entry, beside: usize, admit: Admit) -> Result<Entry, Refused> {
         let facts = &self.tail.facts;
         if self.settings.limits.admission == AdmissionLimit::PerConversation {
             let sender = self.settings.keys.users.sender(&self.member.user);
-            match admit(&facts.bucket, sender, entry.stored_bytes(), entry.time, facts.policy.admitted_per_s) {
+            match admit(&facts.bucket, sender, entry.stored_bytes() + beside, entry.time, facts.policy.admitted_per_s) {
                 Admission::Admitted(bucket) => entry.facts.bucket = bucket,
                 Admission::Wait { retry_after_ms } => return Err(Refused::RateLimited { retry_after_ms }),
             }
@@ -133,7 +139,7 @@ impl<P: MessageLog + Clock> Drafted<P> for MessageEntry {
             return behind.unless_newer(ports, Refused::NoMessage).await;
         }
         let facts = Self::facts_after(&tail.facts, tail.sender == member.user);
-        let entry = behind.admitted(behind.entry(Kind::Message(self.clone()), facts, ports.now()), Bucket::admit)?;
+        let entry = behind.admitted(behind.entry(Kind::Message(self.clone()), facts, ports.now()), 0, Bucket::admit)?;
         let put = ports.put(&entry).await?;
         Ok(Tried::Put(entry, put))
     }
@@ -177,7 +183,9 @@ impl<P: MessageLog + Memberships + Creations + Clock> Drafted<P> for ChangeEntry
         };
         let nothing = match all.last().and_then(plan).unwrap_or(Err(Refused::NotFound)) {
             Ok(Some(Planned { kind, facts, rows, description })) => {
-                let change = Change { entry: behind.entry(Kind::Change(kind), facts, ports.now()), rows, description };
+                let entry = behind.entry(Kind::Change(kind), facts, ports.now());
+                let entry = behind.admitted(entry, rows.len() * ROW_BYTES, Bucket::admit)?;
+                let change = Change { entry, rows, description };
                 let put = ports.change(&change).await?;
                 return Ok(Tried::Put(change.entry, put));
             }
@@ -216,7 +224,7 @@ impl<P: MessageLog + Amendments + Clock> Drafted<P> for AmendmentEntry {
         let judged = match (self, was) {
             (Self::Reaction(reacting), was) => sight
                 .react(reacting, &reacted, was.as_ref(), &behind.settings.keys.users)
-                .map(|becomes| becomes.map(|(all, own)| Amends::Reaction { target, was: reacted, all, own })),
+                .map(|becomes| becomes.map(|(all, own)| (Amends::Reaction { target, was: reacted, all, own }, 0))),
             (_, None) => Err(Refused::NoMessage),
             (Self::Edit { body: None, .. }, _) => Ok(None), // nobody asks for that
             (Self::Edit { body: Some(body), .. }, Some(was)) => match sight.edit(&was, body, now) {
@@ -225,23 +233,28 @@ impl<P: MessageLog + Amendments + Clock> Drafted<P> for AmendmentEntry {
                     let sent = MessageEntry { edits: vec![], ..becomes.clone() }.to_wire();
                     let frame_bytes = WireEntry::live_frame_bytes_max(conversation, &was.sender, &was.client_message_id, sent);
                     let fits = frame_bytes <= behind.settings.limits.entry_bytes_max;
-                    if fits { Ok(Some(Amends::Edit { was, becomes })) } else { Err(Refused::TooLarge { frame_bytes }) }
+                    let bytes = was.stored_bytes();
+                    if fits { Ok(Some((Amends::Edit { was, becomes }, bytes))) } else { Err(Refused::TooLarge { frame_bytes }) }
                 }
                 Ok(None) => Ok(None),
                 Err(refused) => Err(refused),
             },
             (Self::Deletion { .. }, Some(was)) => match sight.delete(&was) {
-                Ok(Some(edits)) => Ok(Some(Amends::Deletion { edits: still_edits(ports, &was, edits).await?, was })),
+                Ok(Some(edits)) => {
+                    let edits = still_edits(ports, &was, edits).await?;
+                    let bytes = edits.iter().chain([&was]).map(Entry::stored_bytes).sum();
+                    Ok(Some((Amends::Deletion { edits: edits.iter().map(|edit| edit.position.seq).collect(), was }, bytes)))
+                }
                 Ok(None) => Ok(None),
                 Err(refused) => Err(refused),
             },
         };
         match judged {
-            Ok(Some(amends)) => {
+            Ok(Some((amends, beside))) => {
                 let facts = behind.tail.facts.behind(behind.tail.sender == behind.member.user);
                 let entry = behind.entry(Kind::Amendment(self.clone()), facts, now);
                 let is_reaction = matches!(self, Self::Reaction(_));
-                let entry = behind.admitted(entry, if is_reaction { Bucket::admit_beside } else { Bucket::admit })?;
+                let entry = behind.admitted(entry, beside, if is_reaction { Bucket::admit_beside } else { Bucket::admit })?;
                 let put = ports.amend(&Amendment { entry: entry.clone(), amends }).await?;
                 Ok(Tried::Put(entry, put))
             }
@@ -253,9 +266,8 @@ impl<P: MessageLog + Amendments + Clock> Drafted<P> for AmendmentEntry {
 
 /// Those of these entries that may have edited the message. After a restore that has lost a part of a transaction, its place can hold something
 /// else.
-async fn still_edits<P: MessageLog>(ports: &P, message: &Entry, edits: Vec<Seq>) -> Result<Vec<Seq>, Failure> {
+async fn still_edits<P: MessageLog>(ports: &P, message: &Entry, edits: Vec<Seq>) -> Result<Vec<Entry>, Failure> {
     let slots: Vec<_> = edits.into_iter().map(|seq| (message.conversation.clone(), seq)).collect();
     let found = if slots.is_empty() { vec![] } else { ports.at(&slots).await? };
-    let edits = found.into_iter().flatten().filter(|entry| entry.kind.may_be_edit_of(message.position.seq));
-    Ok(edits.map(|edit| edit.position.seq).collect())
+    Ok(found.into_iter().flatten().filter(|entry| entry.kind.may_be_edit_of(message.position.seq)).collect())
 }

@@ -60,7 +60,7 @@ impl Facts {
 /// What a writer needs of the conversation's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Nothing is appended any more.
+    /// Nothing is appended any more, but that members leave.
     pub closed: bool,
     /// Only owners and admins append.
     pub locked: bool,
@@ -141,7 +141,7 @@ impl Policy {
     pub fn permits(&self, role: Role, deed: Deed) -> bool {
         // What a role of a later version may is not known: nobody here is above it.
         let is_above = |other: Role| other != Role::Later && other < role;
-        if self.closed || (self.locked && role < Role::Admin && deed != Deed::Leave) {
+        if deed != Deed::Leave && (self.closed || (self.locked && role < Role::Admin)) {
             return false;
         }
         match deed {
@@ -247,6 +247,9 @@ mod tests {
         assert_eq!(permitted(&locked, Deed::Remove { of: Role::Member }), ROLES[3..]);
         assert_eq!(permitted(&locked, Deed::Leave), ROLES);
         let closed = Policy { closed: true, ..Policy::GROUP };
-        assert_eq!([permitted(&closed, Deed::Leave), permitted(&closed, Deed::Close), permitted(&closed, Deed::Set)], [[], [], []]);
+        for deed in [Deed::Send, Deed::Touch, Deed::Add, Deed::Remove { of: Role::Member }, Deed::Set, Deed::Close] {
+            assert_eq!(permitted(&closed, deed), [], "{deed:?}");
+        }
+        assert_eq!(permitted(&closed, Deed::Leave), ROLES);
     }
 }

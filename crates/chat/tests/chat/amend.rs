@@ -290,6 +290,24 @@ fn reactions_leave_half_of_what_the_conversation_admits_to_messages() {
     done(&stage, "dave", "edit", edit(2, "an edit is no reaction"));
 }
 
+#[test]
+fn edits_and_deletions_take_what_they_rewrite() {
+    let stage = four();
+    let tokens = || stage.entries().pop().unwrap().facts.bucket.tokens_milli;
+    let fill = || stage.change_tail(|facts| facts.bucket.tokens_milli = 60_000);
+    for (id, kilobytes, left) in [("short", 0, 59_000), ("long", 5, 54_000), ("longer", 9, 45_000)] {
+        fill();
+        done(&stage, "dave", id, edit(2, &"x".repeat(kilobytes * 1024 + 1)));
+        assert_eq!(tokens(), left, "{id}");
+    }
+    // Its words go, of 9 KB, and those of its edits, of 14 KB in all.
+    stage.change_tail(|facts| facts.bucket.tokens_milli = 24_000);
+    assert_eq!(refused(&stage, "carol", &deletion(2)), ErrorCode::RateLimited);
+    fill();
+    done(&stage, "carol", "deletion", deletion(2));
+    assert_eq!(tokens(), 35_000);
+}
+
 // --- rights
 
 // holds: M1

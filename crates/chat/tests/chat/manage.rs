@@ -7,6 +7,7 @@ mod races;
 use chatlane_chat::log::{ChangeEntry, Entry, Facts, Kind, Policy, Role};
 use chatlane_chat::ports::{InboxRow, Joining, Member, ReadCursor, Span};
 use chatlane_chat::requests::change::Asked;
+use chatlane_chat::settings::AdmissionLimit;
 use chatlane_chat::testing::builders::{
     conversation, description, entry, message, message_id, position, request_id, seq, settings, start, task_by, user,
 };
@@ -48,9 +49,16 @@ fn titled(title: &str) -> GroupSettings {
     GroupSettings { title: Some(Title::new(title).unwrap()), ..GroupSettings::default() }
 }
 
+/// A group that admits whatever comes.
+fn group(members: &[(&str, Role)]) -> Stage {
+    let mut stage = Stage::group(members);
+    stage.settings.limits.admission = AdmissionLimit::Off;
+    stage
+}
+
 /// One of each role; erin, frank … are strangers.
 fn four() -> Stage {
-    Stage::group(&[("alice", Role::Owner), ("bob", Role::Admin), ("carol", Role::Moderator), ("dave", Role::Member)])
+    group(&[("alice", Role::Owner), ("bob", Role::Admin), ("carol", Role::Moderator), ("dave", Role::Member)])
 }
 
 /// Place `number`, with no messages before it.
@@ -232,7 +240,7 @@ fn a_successor_is_an_owner_from_the_entry_on() {
 
 #[test]
 fn a_successor_who_is_an_owner_stays_one_and_is_not_named() {
-    let stage = Stage::group(&[("alice", Role::Owner), ("bob", Role::Owner)]);
+    let stage = group(&[("alice", Role::Owner), ("bob", Role::Owner)]);
     let entry = done(&stage, "alice", "leave", left(Some("bob")));
     assert_eq!((entry.kind, entry.facts.owners), (Kind::Change(left(None)), 1));
     assert_eq!(member(&stage, "bob"), Some(member_since("bob", Role::Owner, 1, 1)));
@@ -240,7 +248,7 @@ fn a_successor_who_is_an_owner_stays_one_and_is_not_named() {
 
 #[test]
 fn the_last_owner_leaves_with_a_successor_or_as_the_last_member() {
-    let stage = Stage::group(&[("alice", Role::Owner), ("bob", Role::Admin)]);
+    let stage = group(&[("alice", Role::Owner), ("bob", Role::Admin)]);
     assert_eq!(refused(&stage, "alice", &left(None)), ErrorCode::LastOwner);
     done(&stage, "bob", "leave", left(None));
     let before = stage.entries()[1].facts.clone();
@@ -292,7 +300,7 @@ fn settings_change_in_the_facts_and_title_and_metadata_beside_them() {
 
 // holds: M1
 #[test]
-fn a_lock_leaves_the_group_to_its_admins_and_closing_ends_it() {
+fn a_lock_leaves_the_group_to_its_admins_and_a_closed_one_is_only_left() {
     let stage = four();
     let send = |who: &str, id: &str| match stage.send(who, vec![message(id, position(1))]).unwrap().remove(0) {
         Outcome::Refused(refusal) => Err(refusal.code),
@@ -310,8 +318,35 @@ fn a_lock_leaves_the_group_to_its_admins_and_closing_ends_it() {
     let policy = Policy { closed: true, ..before.policy.clone() };
     assert_eq!(entry.facts, Facts { policy, settings_changed: entry.position.seq, ..before });
     assert_eq!(send("alice", "m-4"), Err(ErrorCode::Forbidden));
-    for kind in [added(&["erin"]), removed(&["bob"]), left(None), role("bob", Role::Member), set(locked(true)), ChangeEntry::Closed] {
+    for kind in [added(&["erin"]), removed(&["bob"]), role("bob", Role::Member), set(locked(true)), ChangeEntry::Closed] {
         assert_eq!(refused(&stage, "alice", &kind), ErrorCode::Forbidden, "{kind:?}");
+    }
+    // Its owner needs no successor there, for whom there would be nothing to do.
+    for user in ["alice", "carol", "bob"] {
+        done(&stage, user, &format!("{user} leaves"), left(None));
+    }
+    let last = stage.entries().pop().unwrap().facts;
+    assert_eq!((last.members, last.owners, last.members_sum, last.policy.closed), (0, 0, Some(0), true));
+}
+
+/// The lane takes it as it takes a message: the entry and each row that is written are a kilobyte.
+#[test]
+fn a_change_takes_a_token_for_each_row_and_waits_where_there_are_none() {
+    let mut stage = four();
+    stage.settings.limits.admission = AdmissionLimit::PerConversation;
+    let tokens = || stage.entries().pop().unwrap().facts.bucket.tokens_milli;
+    for (id, kind, left) in [
+        ("add", added(&["erin", "frank", "grace"]), 56_000),
+        ("role", role("erin", Role::Moderator), 54_000),
+        ("remove", removed(&["erin", "frank"]), 51_000),
+        ("set", set(titled("a title")), 50_000),
+    ] {
+        done(&stage, "alice", id, kind);
+        assert_eq!(tokens(), left, "{id}");
+    }
+    stage.change_tail(|facts| facts.bucket.tokens_milli = 0);
+    for kind in [added(&["frank"]), removed(&["grace"]), left(Some("bob")), set(locked(true)), ChangeEntry::Closed] {
+        assert_eq!(refused(&stage, "alice", &kind), ErrorCode::RateLimited, "{kind:?}");
     }
 }
 
@@ -468,7 +503,7 @@ fn only_an_owner_names_a_successor() {
 // holds: K1, M1
 #[test]
 fn a_role_of_a_later_version_is_left_as_it_is() {
-    let stage = Stage::group(&[("alice", Role::Owner), ("zoe", Role::Later)]);
+    let stage = group(&[("alice", Role::Owner), ("zoe", Role::Later)]);
     for kind in [role("zoe", Role::Member), removed(&["zoe"]), left(Some("zoe"))] {
         assert_eq!(refused(&stage, "alice", &kind), ErrorCode::Forbidden, "{kind:?}");
     }
@@ -481,7 +516,7 @@ fn a_group_holds_two_hundred_members() {
     let names: Vec<String> = (0..198).map(|number| format!("member-{number}")).collect();
     let members: Vec<(&str, Role)> =
         [("alice", Role::Owner)].into_iter().chain(names.iter().map(|name| (name.as_str(), Role::Member))).collect();
-    let stage = Stage::group(&members);
+    let stage = group(&members);
     assert_eq!(refused(&stage, "alice", &added(&["erin", "frank"])), ErrorCode::MembersFull);
     // Who is a member already takes no room.
     assert_eq!(done(&stage, "alice", "add", added(&["erin", "member-7"])).facts.members, 200);
@@ -496,7 +531,7 @@ fn a_group_has_twenty_owners() {
     let names: Vec<String> = (0..19).map(|number| format!("owner-{number}")).collect();
     let owners = names.iter().map(|name| (name.as_str(), Role::Owner));
     let members: Vec<(&str, Role)> = [("alice", Role::Owner), ("bob", Role::Admin)].into_iter().chain(owners).collect();
-    let stage = Stage::group(&members);
+    let stage = group(&members);
     assert_eq!(refused(&stage, "alice", &role("bob", Role::Owner)), ErrorCode::MembersFull);
     // One goes, one comes.
     assert_eq!(done(&stage, "alice", "leave", left(Some("bob"))).facts.owners, 20);

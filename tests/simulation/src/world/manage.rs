@@ -98,7 +98,7 @@ impl World {
             .map(|(group, log)| (group, log.values().next_back().is_some_and(|last| last.facts.policy.closed)))
             .collect();
         let open: Vec<&ConversationId> = groups.iter().filter(|(_, closed)| !closed).map(|(group, _)| *group).collect();
-        let among = if open.is_empty() || pick == 0 { groups.iter().map(|(group, _)| *group).collect() } else { open };
+        let among = if open.is_empty() || pick.is_multiple_of(8) { groups.iter().map(|(group, _)| *group).collect() } else { open };
         among.get(pick.checked_rem(among.len())?).map(|group| (*group).clone())
     }
 

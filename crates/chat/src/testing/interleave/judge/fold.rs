@@ -110,7 +110,7 @@ impl Fold {
             return self.amended(user, own, amendment);
         }
         let leaves = matches!(wanted, Wanted::Change(ChangeEntry::Left { .. }));
-        if self.closed || (self.locked && own < Role::Admin && !leaves) {
+        if !leaves && (self.closed || (self.locked && own < Role::Admin)) {
             return FORBIDDEN;
         }
         let permitted = |permitted: bool| if permitted { Verdict::Stored } else { FORBIDDEN };
@@ -138,7 +138,7 @@ impl Fold {
                 _ => Verdict::Refused(ErrorCode::NoMember),
             },
             Wanted::Change(ChangeEntry::Left { successor: None }) => {
-                let is_last = own == Role::Owner && self.owners() == 1 && self.members.len() > 1;
+                let is_last = own == Role::Owner && self.owners() == 1 && self.members.len() > 1 && !self.closed;
                 if is_last { Verdict::Refused(ErrorCode::LastOwner) } else { Verdict::Stored }
             }
             Wanted::Change(ChangeEntry::Role { user: target, role }) => match self.role(target) {
@@ -275,7 +275,7 @@ impl Fold {
             Wanted::Change(change) if !self.is_news(&change) => return Err(format!("{change:?} is at {at}, and some of it was so before")),
             Wanted::Change(change) => self.change(&entry.sender, at, change),
         }
-        if self.members.is_empty() != (self.owners() == 0) || (self.members.is_empty() && !self.closed) {
+        if self.owners() == 0 && !self.closed {
             return Err(format!("{at} leaves the group without an owner"));
         }
         Ok(())
