@@ -13,7 +13,7 @@ use chatlane_chat::limit::Budget;
 use chatlane_chat::ports::Clock;
 use chatlane_chat::settings::{AdmissionLimit, AnchorBound, Deployed, Limits};
 use chatlane_protocol::UnixMillis;
-use chatlane_protocol::limits::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX, OPENED_A_DAY_MAX};
+use chatlane_protocol::limits::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX};
 
 use crate::handshake::authorize::token::TokenPolicy;
 use crate::limit::UserLimit;
@@ -142,8 +142,8 @@ impl Environment {
             bytes_max: self.number_or("CHATLANE_ANCHOR_BYTES_MAX", ANCHOR_BYTES_MAX),
         };
         let is_limited = self.number_or(BUDGET_RATE, Budget::DEFAULT.units_per_s) > 0;
-        let opened_a_day_max = if is_limited { OPENED_A_DAY_MAX } else { u64::MAX };
-        Limits { admission, anchor, opened_a_day_max, ..Limits::DEFAULT }
+        let limits = Limits { admission, anchor, ..Limits::DEFAULT };
+        if is_limited { limits } else { Limits { opened_a_day_max: u64::MAX, added_a_day_max: u64::MAX, ..limits } }
     }
 
     /// All variables that were asked for so far.

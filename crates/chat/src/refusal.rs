@@ -24,6 +24,12 @@ pub enum Refused {
     /// So many members, or owners, a group has at most.
     #[error("the group has no room for more of them")]
     MembersFull,
+    /// One of the users who are to be in it: so many conversations one has at most.
+    #[error("somebody has no room for another conversation")]
+    ConversationsFull,
+    /// The user: how many others they may add to groups on one day.
+    #[error("no more users are added on this day")]
+    AddedEnough,
     /// Somebody has to be an owner.
     #[error("the last owner leaves with a successor")]
     LastOwner,
@@ -136,7 +142,7 @@ impl Refused {
         match self {
             Self::NotFound | Self::Ended(_) => ErrorCode::NotFound,
             Self::Forbidden => ErrorCode::Forbidden,
-            Self::MembersFull => ErrorCode::MembersFull,
+            Self::MembersFull | Self::ConversationsFull | Self::AddedEnough => ErrorCode::MembersFull,
             Self::LastOwner => ErrorCode::LastOwner,
             Self::NoMember => ErrorCode::NoMember,
             Self::NoMessage => ErrorCode::NoMessage,

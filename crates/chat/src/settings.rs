@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use chatlane_protocol::UnixMillis;
-use chatlane_protocol::limits::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX, ENTRY_BYTES_MAX, OPENED_A_DAY_MAX};
+use chatlane_protocol::limits::{ADDED_A_DAY_MAX, ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX, ENTRY_BYTES_MAX, OPENED_A_DAY_MAX};
 
 use crate::deployment::{Deployment, EPOCH_FIRST, Keys, Secret};
 use crate::log::recheck::Recheck;
@@ -37,6 +37,8 @@ pub struct Limits {
     pub recheck: Recheck,
     /// New conversations of one user and day.
     pub opened_a_day_max: u64,
+    /// Users whom one user adds to groups on one day.
+    pub added_a_day_max: u64,
 }
 
 /// Whether conversations limit how many messages they take.
@@ -65,6 +67,7 @@ impl Limits {
         entry_bytes_max: ENTRY_BYTES_MAX,
         recheck: Recheck::DEFAULT,
         opened_a_day_max: OPENED_A_DAY_MAX,
+        added_a_day_max: ADDED_A_DAY_MAX,
     };
 }
 

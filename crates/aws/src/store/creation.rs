@@ -1,9 +1,13 @@
 //! Creation of a conversation, and changes of groups: one transaction over four tables.
 
+use aws_sdk_dynamodb::types::Select;
 use chatlane_chat::ports::{Change, Created, Creation, Creations, Failure, Joining, Put, RowChange};
+use chatlane_protocol::{UnixMillis, UserId};
 
+use super::table::{count, refused};
 use super::transaction::{Canceled, Transaction, has};
 use super::{Backend, Conversations, Inboxes, Log, Part, Users};
+use crate::failure::unavailable;
 use crate::items::{day, entry, head, inbox, left, member, meta, was};
 
 impl<Q: Part, G: Part> Backend<Log, Conversations, Inboxes, Users, Q, G> {
@@ -69,5 +73,17 @@ impl<Q: Part, G: Part> Creations for Backend<Log, Conversations, Inboxes, Users,
             transaction.update(&self.conversations.0, meta::describe(conversation, description))?;
         }
         transaction.append(&self.log.0).await
+    }
+
+    async fn conversations_of(&self, user: &UserId) -> Result<usize, Failure> {
+        count(inbox::query(self.inboxes.0.query(), user).select(Select::Count), "count a user's conversations").await
+    }
+
+    async fn count_added(&self, by: &UserId, at: UnixMillis, users: u64, a_day_max: u64) -> Result<bool, Failure> {
+        match day::count_added(self.users.0.update_item(), by, at, users, a_day_max).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if refused(&error).is_some() => Ok(false),
+            Err(error) => Err(unavailable("count who is added", &error)),
+        }
     }
 }

@@ -175,6 +175,19 @@ pub async fn each(
     }
 }
 
+/// How many items a query finds, page by page.
+pub async fn count(mut query: QueryFluentBuilder, attempted: &'static str) -> Result<usize, Failure> {
+    let mut items = 0;
+    loop {
+        let page = Box::pin(query.clone().send()).await.map_err(|error| unavailable(attempted, &error))?;
+        items += usize::try_from(page.count).unwrap_or_default();
+        if page.last_evaluated_key.is_none() {
+            return Ok(items);
+        }
+        query = query.set_exclusive_start_key(page.last_evaluated_key);
+    }
+}
+
 /// The refusal of a conditional update, if that is what the error is.
 pub fn refused<R>(error: &SdkError<UpdateItemError, R>) -> Option<&ConditionalCheckFailedException> {
     match error {

@@ -10,6 +10,7 @@ use super::entry::Entry;
 use super::facts::{Deed, Facts};
 use super::kinds::{AmendmentEntry, ChangeEntry, Kind, MessageEntry};
 use super::reactions::Reacted;
+use super::room::may_add;
 use crate::ports::{
     Amendment, Amendments, Amends, Change, Clock, Creations, Failure, Member, Membership, Memberships, MessageLog, Put, ReadBound,
 };
@@ -183,8 +184,14 @@ impl<P: MessageLog + Memberships + Creations + Clock> Drafted<P> for ChangeEntry
         };
         let nothing = match all.last().and_then(plan).unwrap_or(Err(Refused::NotFound)) {
             Ok(Some(Planned { kind, facts, rows, description })) => {
-                let entry = behind.entry(Kind::Change(kind), facts, ports.now());
-                let entry = behind.admitted(entry, rows.len() * ROW_BYTES, Bucket::admit)?;
+                let now = ports.now();
+                let added = if let ChangeEntry::Added(users) = &kind { users.clone() } else { vec![] };
+                let entry = behind.admitted(behind.entry(Kind::Change(kind), facts, now), rows.len() * ROW_BYTES, Bucket::admit)?;
+                let a_day_max = behind.settings.limits.added_a_day_max;
+                let may = if added.is_empty() { Ok(()) } else { may_add(ports, sender, &added, now, a_day_max).await };
+                if let Err(refused) = may {
+                    return behind.unless_taken(ports, Err(refused)).await;
+                }
                 let change = Change { entry, rows, description };
                 let put = ports.change(&change).await?;
                 return Ok(Tried::Put(change.entry, put));

@@ -12,6 +12,7 @@ pub mod hash;
 pub mod kinds;
 pub mod reactions;
 pub mod recheck;
+pub mod room;
 
 pub use chatlane_protocol::Role;
 pub use entry::{Entry, Head};

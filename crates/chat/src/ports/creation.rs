@@ -1,6 +1,6 @@
 //! New conversations, and changes of groups: what is written in one transaction over several tables.
 
-use chatlane_protocol::Seq;
+use chatlane_protocol::{Seq, UnixMillis, UserId};
 
 use super::{Description, Failure, InboxRow, Member, Put, Span, port};
 use crate::log::entry::Entry;
@@ -15,6 +15,13 @@ port! {
         /// Stores the entry if its slot is free, with the rows that it changes, if those are as they were (L1, L2, L3, M1).
         /// [`Put::Contended`] also where a row is another.
         writes fn change(change: &Change;) -> Result<Put, Failure>;
+
+        /// How many conversations the user has.
+        reads fn conversations_of(user: &UserId;) -> Result<usize, Failure>;
+
+        /// Counts so many users more among those whom `by` has added on the day of this time (UTC). `false`: that would be more than
+        /// `a_day_max`, and nothing is counted.
+        writes fn count_added(by: &UserId; at: UnixMillis, users: u64, a_day_max: u64) -> Result<bool, Failure>;
     }
 }
 

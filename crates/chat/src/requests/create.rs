@@ -8,6 +8,7 @@ use super::caller::Caller;
 use crate::done::{Did, Done};
 use crate::log::append::ATTEMPTS_MAX;
 use crate::log::kinds::group_conversation;
+use crate::log::room::have_room;
 use crate::log::{Entry, GroupCreatedEntry, Kind};
 use crate::ports::{
     Clock, Created, Creation, Creations, Description, FanOutQueue, Heads, Joining, Member, MessageLog, ReadBound, ReadCursor,
@@ -36,6 +37,7 @@ where
                 matches!(&entry.kind, Kind::GroupCreated(created) if *created == wanted) || matches!(entry.kind, Kind::Later(_));
             (entry, if is_wanted { ChangeOutcome::Duplicate } else { ChangeOutcome::Conflict })
         } else {
+            have_room(ports, &wanted.members).await?;
             let creation = creation(ports, settings, conversation.clone(), caller, request, &wanted);
             did.attempts += 1;
             match ports.create(&creation).await? {

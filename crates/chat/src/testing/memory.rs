@@ -56,6 +56,8 @@ pub struct State {
     pub hellos: BTreeMap<(UserId, u64), u64>,
     /// How many conversations a user has created on a day since 1970.
     pub opened: BTreeMap<(UserId, u64), u64>,
+    /// How many users a user has added to groups on a day since 1970.
+    pub added: BTreeMap<(UserId, u64), u64>,
     /// Gates that were shut.
     pub gates: BTreeMap<UserId, Gate>,
     /// What users have spent, by windows.
@@ -102,6 +104,14 @@ impl Memory {
     pub fn change_row(&self, user: &UserId, conversation: &ConversationId, change: impl FnOnce(&mut InboxRow)) {
         let mut state = self.state();
         change(state.inboxes.get_mut(user).and_then(|rows| rows.get_mut(conversation)).expect("there is such a row"));
+    }
+
+    /// So many conversations are in the user's inbox beside those that are, and nowhere else.
+    pub fn fill_inbox(&self, who: &str, conversations: usize) {
+        let user = super::builders::user(who);
+        let member = super::builders::member(&user);
+        let rows = (0..conversations).map(|number| InboxRow::new(super::builders::conversation(&format!("d{number}")), None, &member));
+        self.state().inboxes.entry(user).or_default().extend(rows.map(|row| (row.conversation.clone(), row)));
     }
 
     /// The entries of a conversation, ascending.
@@ -181,12 +191,14 @@ impl MessageLog for Memory {
     }
 }
 
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
 impl Creations for Memory {
     async fn create(&self, creation: &Creation) -> Result<Created, Failure> {
         let mut state = self.state();
         let entry = &creation.entry;
         let conversation = &entry.conversation;
-        let day = (entry.sender.clone(), entry.time.get() / (24 * 60 * 60 * 1000));
+        let day = (entry.sender.clone(), entry.time.get() / DAY_MS);
         let slot_1 = state.log.get(conversation).is_some_and(|log| log.contains_key(&entry.position.seq));
         if slot_1 || state.heads.contains_key(conversation) {
             return Ok(Created::Exists);
@@ -241,6 +253,18 @@ impl Creations for Memory {
         }
         state.descriptions.extend(description.clone().map(|description| (conversation.clone(), description)));
         Ok(Put::Stored)
+    }
+
+    async fn conversations_of(&self, user: &UserId) -> Result<usize, Failure> {
+        Ok(self.state().inboxes.get(user).map_or(0, BTreeMap::len))
+    }
+
+    async fn count_added(&self, by: &UserId, at: UnixMillis, users: u64, a_day_max: u64) -> Result<bool, Failure> {
+        let mut state = self.state();
+        let added = state.added.entry((by.clone(), at.get() / DAY_MS)).or_default();
+        let may = *added + users <= a_day_max;
+        *added += if may { users } else { 0 };
+        Ok(may)
     }
 }
 

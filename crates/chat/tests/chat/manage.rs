@@ -11,9 +11,11 @@ use chatlane_chat::settings::AdmissionLimit;
 use chatlane_chat::testing::builders::{
     conversation, description, entry, message, message_id, position, request_id, seq, settings, start, task_by, user,
 };
+use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_chat::{Did, Done, Refused};
 use chatlane_protocol::frames::{ChangeOutcome, Stored};
+use chatlane_protocol::limits::CONVERSATIONS_MAX;
 use chatlane_protocol::request::{Add, Close, Leave, Remove, SetRole, SetSettings};
 use chatlane_protocol::{ErrorCode, GroupSettings, History, Metadata, Outcome, Position, Seq, Title, UserId};
 
@@ -348,6 +350,38 @@ fn a_change_takes_a_token_for_each_row_and_waits_where_there_are_none() {
     for kind in [added(&["frank"]), removed(&["grace"]), left(Some("bob")), set(locked(true)), ChangeEntry::Closed] {
         assert_eq!(refused(&stage, "alice", &kind), ErrorCode::RateLimited, "{kind:?}");
     }
+}
+
+#[test]
+fn who_has_two_thousand_conversations_is_brought_into_no_further_one() {
+    let stage = four();
+    stage.ports.memory.fill_inbox("erin", CONVERSATIONS_MAX - 1);
+    stage.ports.memory.fill_inbox("frank", CONVERSATIONS_MAX);
+    assert_eq!(refused(&stage, "alice", &added(&["erin", "frank"])), ErrorCode::MembersFull);
+    done(&stage, "alice", "add", added(&["erin"]));
+    assert_eq!(refused(&stage, "alice", &added(&["frank"])), ErrorCode::MembersFull);
+    // Who is a member already is not brought in.
+    stage.ports.memory.fill_inbox("bob", CONVERSATIONS_MAX + 1);
+    done(&stage, "alice", "more", added(&["bob", "grace"]));
+    done(&stage, "erin", "leave", left(None));
+    done(&stage, "alice", "again", added(&["erin"]));
+}
+
+#[test]
+fn a_user_adds_so_many_others_on_a_day() {
+    let mut stage = four();
+    stage.settings.limits.added_a_day_max = 3;
+    done(&stage, "alice", "two", added(&["bob", "erin", "frank"]));
+    assert_eq!(refused(&stage, "alice", &added(&["grace", "heidi"])), ErrorCode::MembersFull);
+    done(&stage, "bob", "of another", added(&["grace", "heidi"]));
+    done(&stage, "alice", "third", added(&["ivan"]));
+    stage.ports.memory.clock.advance_ms(24 * 60 * 60 * 1000);
+    done(&stage, "alice", "next day", added(&["judy"]));
+    // What cannot be counted is not done.
+    stage.ports.on("count_added", Fault::RequestLost);
+    assert_eq!(refused(&stage, "alice", &added(&["kim"])), ErrorCode::Unavailable);
+    stage.ports.on("conversations_of", Fault::RequestLost);
+    assert_eq!(refused(&stage, "alice", &added(&["kim"])), ErrorCode::Unavailable);
 }
 
 #[test]

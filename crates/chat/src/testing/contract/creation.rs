@@ -128,6 +128,19 @@ pub async fn a_user_creates_so_many_conversations_on_a_day<B: Backend>(store: &B
     assert_eq!(create(store, &by_alice(&fresh_conversation(), 8)).await, Created::New);
 }
 
+/// Of one day, and of nobody else; what would be too many is not counted.
+pub async fn a_user_adds_so_many_users_on_a_day<B: Backend>(store: &B) {
+    let alice = fresh_user();
+    let begins = UnixMillis::ZERO.plus_ms(start().get() / 86_400_000 * 86_400_000);
+    let added = async |by: &UserId, ms: u64, users: u64| store.count_added(by, begins.plus_ms(ms), users, 40).await.unwrap();
+    assert!(!added(&alice, 0, 41).await);
+    assert!(added(&alice, 0, 39).await);
+    assert!(!added(&alice, 1, 2).await);
+    assert!(added(&alice, 86_399_999, 1).await);
+    assert!(!added(&alice, 86_399_999, 1).await);
+    assert!(added(&fresh_user(), 0, 40).await && added(&alice, 86_400_000, 40).await);
+}
+
 /// Two ways to read, one row.
 pub async fn a_settled_row_is_the_row_when_nothing_is_in_the_making<B: Backend>(store: &B) {
     let (conversation, alice, bob) = (fresh_conversation(), fresh_user(), fresh_user());
@@ -186,6 +199,7 @@ pub async fn an_inbox_comes_in_pages_in_the_order_of_its_conversations<B: Backen
     assert_eq!(page(None, 100).await, ids[..100]);
     assert_eq!(page(Some(&ids[99]), 100).await, ids[100..]);
     assert_eq!(page(None, 1000).await, ids);
+    assert_eq!((store.conversations_of(&alice).await.unwrap(), store.conversations_of(&fresh_user()).await.unwrap()), (120, 0));
     assert_eq!(page(None, 1).await, ids[..1]);
     assert_eq!(page(Some(&ids[0]), 50).await, ids[1..51]);
     assert_eq!(page(Some(&ids[119]), 50).await, []);

@@ -13,6 +13,7 @@ use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::workers::task::Task;
 use chatlane_chat::{Did, Done, Refused};
 use chatlane_protocol::frames::{ChangeAnswer, ChangeOutcome};
+use chatlane_protocol::limits::CONVERSATIONS_MAX;
 use chatlane_protocol::request::Create;
 use chatlane_protocol::{ConversationId, ErrorCode, GroupSettings, Metadata};
 
@@ -173,6 +174,17 @@ fn groups_count_among_the_conversations_of_a_day() {
     ask(&store, "group-7", &[], GroupSettings::default()).unwrap();
     store.memory.clock.advance_ms(today_ms);
     ask(&store, "one-more", &[], GroupSettings::default()).unwrap();
+}
+
+#[test]
+fn nobody_who_has_two_thousand_conversations_is_in_a_new_group() {
+    for full in ["alice", "carol"] {
+        let store = Faulty::new(start());
+        store.memory.fill_inbox(full, CONVERSATIONS_MAX);
+        let refused = ask(&store, "group", &["bob", "carol"], GroupSettings::default()).unwrap_err();
+        assert!(matches!(refused, Refused::ConversationsFull), "{refused:?}");
+        assert!(store.memory.state().log.is_empty());
+    }
 }
 
 #[test]
