@@ -110,7 +110,13 @@ pub async fn charge<P: Accounts + Outbound + Clock>(
 }
 
 /// The same for what was done for several users, by their shares. Chance decides of each by itself.
-pub async fn charge_shares<P: Accounts + Outbound + Clock>(ports: &P, budget: Budget, shares: &BTreeMap<UserId, u64>, units: u64, dice: u64) {
+pub async fn charge_shares<P: Accounts + Outbound + Clock>(
+    ports: &P,
+    budget: Budget,
+    shares: &BTreeMap<UserId, u64>,
+    units: u64,
+    dice: u64,
+) {
     let of_all: u64 = shares.values().sum();
     let numbered = (0_u64..).map(|number| dice.wrapping_add(number.wrapping_mul(DICE_STEP)));
     let charge = |((user, share), dice): ((_, &u64), _)| charge(ports, budget, user, None, (units * share).div_ceil(of_all), dice);

@@ -32,6 +32,9 @@ pub struct Receipt {
     /// Of the user's own: countable messages up to the read mark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_count: Option<u64>,
+    /// Of the user's own: whether the others are told of less.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_private: bool,
     /// Not worth anything after so long.
     pub ttl_ms: u64,
 }
@@ -54,6 +57,9 @@ pub struct ReadMark {
     pub read: Position,
     /// Countable messages up to it.
     pub read_count: u64,
+    /// Whether the others are told of less: some of it was read in private.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_private: bool,
 }
 
 /// Pushed to the user's other devices when preferences change. A hint: with a lower version than the device has it is an old one.

@@ -361,6 +361,7 @@ fn frames_of_a_connection() -> Vec<(&'static str, ServerFrame)> {
         time_ms: time(),
         read: position(1),
         read_count: 0,
+        read_private: false,
         mentioned: None,
         prefs: None,
         last: Some(message(2, Body::text("hi").unwrap())),
@@ -375,6 +376,7 @@ fn frames_of_a_connection() -> Vec<(&'static str, ServerFrame)> {
         count: 5,
         read: position(7),
         read_count: 4,
+        read_private: false,
         last: None,
         ..row.clone()
     };
@@ -470,17 +472,25 @@ fn frames_of_cursors() -> Vec<(&'static str, ServerFrame)> {
     let moved = CursorResult { conversation: conversation.clone(), outcome: CursorOutcome::Ok };
     let refusal = Refusal::new(ErrorCode::AnchorUnknown, "the position names no entry of this conversation");
     let refused = CursorResult { conversation: second_conversation(), outcome: CursorOutcome::Refused(refusal) };
-    let own = Some(ReadMark { read: position(3), read_count: 2 });
+    let own = Some(ReadMark { read: position(3), read_count: 2, read_private: false });
     let own_cursors = MemberCursors { user: user("alice"), delivered: position(3), read: position(3) };
-    let own_receipt =
-        Receipt { conversation: conversation.clone(), cursors: own_cursors, read_count: Some(2), ttl_ms: limits::RECEIPT_TTL_MS };
+    let own_receipt = Receipt {
+        conversation: conversation.clone(),
+        cursors: own_cursors,
+        read_count: Some(2),
+        read_private: false,
+        ttl_ms: limits::RECEIPT_TTL_MS,
+    };
     let status =
         ConversationStatus { conversation: conversation.clone(), head: position(3), count: 2, own, cursors: vec![cursors.clone()] };
     let ping = PingAnswer { id: id(), server_time_ms: time(), resync: false, conversations: vec![status] };
     vec![
         ("ack", ServerFrame::Ack(CursorsAnswer { id: id(), results: vec![moved.clone()] })),
         ("read", ServerFrame::Read(CursorsAnswer { id: id(), results: vec![moved, refused] })),
-        ("receipt", ServerFrame::Receipt(Receipt { conversation, cursors, read_count: None, ttl_ms: limits::RECEIPT_TTL_MS })),
+        (
+            "receipt",
+            ServerFrame::Receipt(Receipt { conversation, cursors, read_count: None, read_private: false, ttl_ms: limits::RECEIPT_TTL_MS }),
+        ),
         ("receipt_own", ServerFrame::Receipt(own_receipt)),
         ("ping_open", ServerFrame::Ping(ping)),
     ]

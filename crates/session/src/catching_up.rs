@@ -4,7 +4,7 @@
 use chatlane_protocol::frames::{Entries, Missed, Stored, SyncAnswer, SyncOutcome, SyncPage};
 use chatlane_protocol::limits::CONVERSATIONS_PER_REQUEST_MAX;
 use chatlane_protocol::request::{PositionIn, Sync, SyncFrom};
-use chatlane_protocol::{ConversationId, Entry, EntryKind, ErrorCode, Position, Refusal, Request};
+use chatlane_protocol::{ConversationId, Entry, EntryKind, ErrorCode, Position, Refusal, Request, Seq};
 
 use super::conversation::{Asked, Conversation, Due};
 use super::cursors::Lane;
@@ -225,7 +225,7 @@ impl Session {
         self.take(conversation, taken, step);
         self.heed(conversation, said.into_iter().chain([at_end]).collect(), step);
         if skipped {
-            self.doubt_prefs(conversation); // of an earlier membership, perhaps
+            self.doubt_row(conversation, Seq::MAX); // of an earlier membership, perhaps
             self.look_again(conversation, step);
         }
     }
@@ -318,7 +318,7 @@ impl Session {
             self.catching_up.syncs.fail(step, None);
         }
         self.forget_late(conversation);
-        self.doubt_prefs(conversation);
+        self.doubt_row(conversation, common.seq);
         let local = self.conversations.entry(conversation);
         local.roll_back(common);
         let anchors = local.outbox.roll_back(common);
@@ -336,7 +336,7 @@ impl Session {
     /// What the device has is not in the log, or not after what the log still has: it begins anew, at the head if `jump`.
     fn reset(&mut self, conversation: &ConversationId, jump: bool, step: &mut Step) {
         self.forget_late(conversation);
-        self.doubt_prefs(conversation);
+        self.doubt_row(conversation, Seq::ZERO);
         let local = self.conversations.entry(conversation);
         local.reset();
         local.jump = jump;

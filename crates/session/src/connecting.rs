@@ -221,10 +221,10 @@ impl Session {
             }
             Arrival::Push(ServerFrame::Receipt(receipt)) => {
                 link.pushes_at = step.now;
-                let Receipt { conversation, cursors, read_count, .. } = receipt;
+                let Receipt { conversation, cursors, read_count, read_private, .. } = receipt;
                 match read_count {
                     Some(read_count) if cursors.user == self.settings.user => {
-                        self.own_read_came(&conversation, ReadMark { read: cursors.read, read_count }, step);
+                        self.own_read_came(&conversation, ReadMark { read: cursors.read, read_count, read_private }, step);
                     }
                     _ => self.cursors_moved(&conversation, vec![cursors], step),
                 }

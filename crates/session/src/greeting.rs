@@ -145,7 +145,7 @@ impl Session {
         if row.read < local.row.read {
             local.row.read_pending = true;
         }
-        local.learn_read(ReadMark { read: row.read, read_count: row.read_count });
+        local.learn_read(ReadMark { read: row.read, read_count: row.read_count, read_private: row.read_private });
         local.row.mentioned = local.row.mentioned.max(row.mentioned.unwrap_or_default());
         let is_restored = epoch > local.row.have.epoch;
         step.touch(&conversation);

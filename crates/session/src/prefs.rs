@@ -3,7 +3,7 @@
 
 use chatlane_protocol::frames::PrefsAnswer;
 use chatlane_protocol::request::SetPrefs;
-use chatlane_protocol::{ConversationId, ErrorCode, Prefs, PrefsChange, Refusal, Request};
+use chatlane_protocol::{ConversationId, ErrorCode, Prefs, PrefsChange, Refusal, Request, Seq};
 
 use super::cursors::is_all_stored;
 use super::outbox::ended;
@@ -112,10 +112,11 @@ impl Session {
         }
     }
 
-    /// The log was restored, and with it perhaps what the user prefers: `hello` tells what the server has. What they wish stays.
-    pub(super) fn doubt_prefs(&mut self, conversation: &ConversationId) {
+    /// The log was restored, and with it perhaps what the user prefers: `hello` tells what the server has. What they wish stays. So it is
+    /// with the last mention, of which the device forgets one that is beyond `common`.
+    pub(super) fn doubt_row(&mut self, conversation: &ConversationId, common: Seq) {
         let local = self.conversations.entry(conversation);
-        local.preferring.doubted = local.row.prefs.version > 0;
+        local.preferring.doubted = local.row.prefs.version > 0 || local.row.mentioned > common;
         if local.preferring.doubted
             && let Some(socket) = self.sockets.ready().map(|link| link.socket)
         {

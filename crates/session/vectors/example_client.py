@@ -611,8 +611,7 @@ class Client:
         one.doubt = one.doubt or one.ended  # the user is a member again, perhaps
         one.time = max(one.time, row["time_ms"])
         self.write()
-        if pos(row["read"]) > one.read:
-            self.move_read(one, pos(row["read"]), row["read_count"])
+        self.learn_read(one, row)
         one.mentioned = max(one.mentioned, row.get("mentioned", 0))
         restored, one.prefs_doubted = one.prefs_doubted or self.epoch > one.have[0], False
         if "prefs" not in row or restored or row["prefs"]["version"] > one.prefs["version"]:
@@ -1029,8 +1028,9 @@ class Client:
         one.counts = {seq: known for seq, known in one.counts.items() if (known[0], seq) <= common}
         self.read_back(one, common, count)
         one.member_at = one.member_at if one.member_at[1] <= common[1] else ZERO
-        one.mentioned = one.mentioned if one.mentioned <= common[1] else 0
-        if one.prefs["version"] and self.current:  # `hello` tells what the server has now
+        mentioned = one.mentioned
+        one.mentioned = mentioned if mentioned <= common[1] else 0
+        if (one.prefs["version"] or mentioned > common[1]) and self.current:  # `hello` tells what the server has now
             one.prefs_doubted, self.current.greet, self.current.page = True, True, None
         one.about = [entry for entry in one.about if pos(entry["position"]) <= common]
         self.write(lambda: [one.kept.pop(seq) for seq in [*one.kept] if seq > common[1]])
@@ -1139,6 +1139,11 @@ class Client:
 
     # ---- cursors (§7.4, §7.5)
 
+    def learn_read(self, one, told):
+        if pos(told["read"]) > one.read:
+            one.read_private = told.get("read_private", False)  # also of what the user then writes right behind it
+            self.move_read(one, pos(told["read"]), told["read_count"])
+
     def move_read(self, one, position, count, pending=False):
         one.read, one.read_count, one.read_pending = position, count, pending
         self.store_read(one)
@@ -1166,8 +1171,7 @@ class Client:
 
     def cursors(self, one, frame):
         if frame["user"] == self.user:
-            if pos(frame["read"]) > one.read:
-                self.move_read(one, pos(frame["read"]), frame["read_count"])
+            self.learn_read(one, frame)
             return
         old = one.others.get(frame["user"], (ZERO, ZERO))
         new = (max(old[0], pos(frame["delivered"])), max(old[1], pos(frame["read"])))
@@ -1246,8 +1250,8 @@ class Client:
                 one.doubt, one.due = True, self.now
                 continue
             one.note(pos(row["head"]), row["count"])
-            if "read" in row and pos(row["read"]) > one.read:
-                self.move_read(one, pos(row["read"]), row["read_count"])
+            if "read" in row:
+                self.learn_read(one, row)
             told = {cursors["user"] for cursors in row.get("cursors", [])}
             if told and one.is_group():  # all others are told at once, or nobody
                 one.others = {user: cursors for user, cursors in one.others.items() if user in told}

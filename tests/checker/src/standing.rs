@@ -130,7 +130,9 @@ impl Standing {
                     }
                 }
             },
-            Kind::Left(None) if role == Role::Owner && self.owners() == 1 && self.members.len() > 1 && !self.policy.closed => Some("the last owner leaves"),
+            Kind::Left(None) if role == Role::Owner && self.owners() == 1 && self.members.len() > 1 && !self.policy.closed => {
+                Some("the last owner leaves")
+            }
             Kind::Role(user, to) => match self.role(*user) {
                 None => Some("whose role is changed is no member"),
                 Some(from) if !may(Deed::Give(from, *to)) => NO_RIGHT,

@@ -176,7 +176,9 @@ mod tests {
         // The largest takes half of a full bucket, also where the lane is slow.
         for (rate, bytes) in [(2, largest), (RATE, 600 * 1024)] {
             let half = capacity_milli(rate) / 2;
-            assert!(matches!(Bucket::full(rate, at(0)).admit(1, bytes, at(0), rate), Admission::Admitted(after) if after.tokens_milli == half));
+            assert!(
+                matches!(Bucket::full(rate, at(0)).admit(1, bytes, at(0), rate), Admission::Admitted(after) if after.tokens_milli == half)
+            );
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chatlane_protocol::frames::MemberCursors;
+use chatlane_protocol::frames::{MemberCursors, ReadMark};
 use chatlane_protocol::{ConversationId, DeviceId, Position, Prefs, PrefsChange, Role, Seq, UserId};
 
 use super::{Failure, Member, port};
@@ -119,6 +119,12 @@ impl InboxRow {
     /// What has reached the furthest of the user's devices.
     pub fn delivered_furthest(&self) -> Position {
         self.delivered.values().copied().max().unwrap_or(Position::ZERO)
+    }
+
+    /// How far the user has read, as their own devices are told.
+    pub fn read_mark(&self) -> ReadMark {
+        let ReadCursor { position: read, count: read_count } = self.read;
+        ReadMark { read, read_count, read_private: self.shown.is_some_and(|shown| shown < read) }
     }
 
     /// As another user is told of it: what is read has been delivered.

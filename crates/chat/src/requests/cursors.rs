@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, MemberCursors, Receipt, ServerFrame, encode};
+use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, MemberCursors, ReadMark, Receipt, ServerFrame, encode};
 use chatlane_protocol::limits::RECEIPT_TTL_MS;
 use chatlane_protocol::request::{PositionIn, Positions};
 use chatlane_protocol::{ConversationId, DeviceId, Position, Seq, UserId};
@@ -187,14 +187,15 @@ impl Move {
 async fn post_receipts<P: Connections + Outbound + Clock>(ports: &P, caller: &Caller, moved: &[&Advanced]) -> usize {
     let mut frames: BTreeMap<&UserId, Vec<String>> = BTreeMap::new();
     for Advanced { before, after } in moved {
-        let mut tell = |user, cursors, read_count| {
-            let receipt = Receipt { conversation: after.conversation.clone(), cursors, read_count, ttl_ms: RECEIPT_TTL_MS };
+        let mut tell = |user, cursors, own: Option<ReadMark>| {
+            let (read_count, read_private) = (own.map(|own| own.read_count), own.is_some_and(|own| own.read_private));
+            let receipt = Receipt { conversation: after.conversation.clone(), cursors, read_count, read_private, ttl_ms: RECEIPT_TTL_MS };
             frames.entry(user).or_default().push(encode(&ServerFrame::Receipt(receipt)));
         };
         let read = after.read.position;
         if read != before.read.position {
             let own = MemberCursors { user: caller.user.clone(), delivered: after.delivered_furthest().max(read), read };
-            tell(&caller.user, own, Some(after.read.count));
+            tell(&caller.user, own, Some(after.read_mark()));
         }
         let told = after.told_to_others(caller.user.clone());
         if let Some(with) = after.with.as_ref().filter(|_| told != before.told_to_others(caller.user.clone())) {

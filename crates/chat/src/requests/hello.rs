@@ -4,7 +4,7 @@
 //! first and reads the sessions after it. Whichever comes second sees the other.
 
 use chatlane_protocol::frames::{
-    ConversationHead, ConversationRow, ErrorFrame, Goaway, GoawayReason, HelloAnswer, Limits, Versions, encode,
+    ConversationHead, ConversationRow, ErrorFrame, Goaway, GoawayReason, HelloAnswer, Limits, ReadMark, Versions, encode,
 };
 use chatlane_protocol::request::{Hello, Known};
 use chatlane_protocol::{ConnectionId, ConversationId, RequestId, Seq, ServerFrame, limits};
@@ -172,14 +172,16 @@ fn is_as_known(known: &Known, row: &InboxRow, head: Head, epoch: u32) -> bool {
 
 fn wire_row(row: InboxRow, head: Head) -> ConversationRow {
     let is_group = row.with.is_none();
+    let ReadMark { read, read_count, read_private } = row.read_mark();
     ConversationRow {
         conversation: ConversationHead { conversation: row.conversation, with: row.with, head: head.position },
         role: Some(row.role).filter(|_| is_group),
         group: head.group,
         count: head.count,
         time_ms: head.time,
-        read: row.read.position,
-        read_count: row.read.count,
+        read,
+        read_count,
+        read_private,
         mentioned: row.mentioned,
         prefs: Some(row.prefs).filter(|prefs| prefs.version > 0),
         last: None,

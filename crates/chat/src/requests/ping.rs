@@ -2,7 +2,7 @@
 //! hints have lost: a session that a false 410 or a given-up post has removed, live entries, receipts.
 
 use chatlane_protocol::UserId;
-use chatlane_protocol::frames::{ConversationStatus, MemberCursors, PingAnswer, ReadMark, encode};
+use chatlane_protocol::frames::{ConversationStatus, MemberCursors, PingAnswer, encode};
 use chatlane_protocol::limits::{CURSORS_MEMBERS_MAX, CURSORS_PER_PING_MAX};
 use chatlane_protocol::request::Ping;
 use futures_util::future::{try_join_all, try_join3};
@@ -38,7 +38,7 @@ where
     });
     let statuses = statuses.collect::<Vec<_>>().into_iter().map(|(row, head, is_told)| async move {
         let cursors = if is_told { others(ports, caller, &row).await? } else { vec![] };
-        let own = Some(ReadMark { read: row.read.position, read_count: row.read.count });
+        let own = Some(row.read_mark());
         Ok::<_, Failure>(ConversationStatus { conversation: row.conversation, head: head.position, count: head.count, own, cursors })
     });
     let mut conversations = try_join_all(statuses).await?;
@@ -46,7 +46,8 @@ where
     let mut page = Page::new(REST_OF_THE_ANSWER + encode(&conversations).len());
     for (status, cursors) in conversations.iter_mut().zip(all) {
         page.reserve(r#","cursors":[]"#.len());
-        status.cursors = cursors.into_iter().take_while(|one| page.take_if_it_fits(encode(one).len() + 1)).collect();
+        let bytes = cursors.iter().map(|one| encode(one).len() + 1).sum();
+        status.cursors = if page.take_if_it_fits(bytes) { cursors } else { vec![] };
     }
     Ok(Done::read(PingAnswer { id: request.id.clone(), server_time_ms: ports.now(), resync: session.is_none(), conversations }))
 }
@@ -60,7 +61,7 @@ fn count_of_others(row: &InboxRow, head: &Head) -> Option<usize> {
     }
 }
 
-/// How far the other members are.
+/// How far the other members are: all of them, or nobody. A device takes one who is missing for one who is no member any more.
 async fn others<P: Inboxes + Memberships>(ports: &P, caller: &Caller, row: &InboxRow) -> Result<Vec<MemberCursors>, Failure> {
     let users: Vec<UserId> = if let Some(with) = &row.with {
         vec![with.clone()]
@@ -72,6 +73,6 @@ async fn others<P: Inboxes + Memberships>(ports: &P, caller: &Caller, row: &Inbo
         members.into_iter().map(|member| member.user).filter(|user| is_told && *user != caller.user).collect()
     };
     let rows = if users.is_empty() { vec![] } else { ports.rows_of(&row.conversation, &users).await? };
-    // One that cannot be read says nothing.
-    Ok(users.into_iter().zip(rows).filter_map(|(user, row)| Some(row?.told_to_others(user))).collect())
+    let all = users.into_iter().zip(rows).map(|(user, row)| Some(row?.told_to_others(user)));
+    Ok(all.collect::<Option<Vec<_>>>().unwrap_or_default())
 }

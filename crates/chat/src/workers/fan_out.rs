@@ -191,13 +191,19 @@ fn payers(task: &Task, entries: &[Entry], posts: &[Outgoing], members: usize) ->
         Some(rest) if rest.throttled > 0 => rest.targets.iter().for_each(|(user, _)| pays(user, 1)),
         _ => {
             let mut connections: BTreeMap<&UserId, usize> = BTreeMap::new();
-            posts.iter().for_each(|post| *connections.entry(&post.user).or_default() += 1);
+            for post in posts {
+                *connections.entry(&post.user).or_default() += 1;
+            }
             let beyond = connections.into_iter().map(|(user, all)| (user, all.saturating_sub(PAID_BY_SENDER_MAX)));
             let beyond: Vec<(&UserId, usize)> = beyond.filter(|(_, beyond)| *beyond > 0).collect();
             // A post costs about as much as the rows of a member.
             let rest = 1 + members + posts.len() - beyond.iter().map(|(_, beyond)| beyond).sum::<usize>();
-            entries.iter().for_each(|entry| pays(&entry.sender, rest));
-            beyond.into_iter().for_each(|(user, beyond)| pays(user, beyond * entries.len()));
+            for entry in entries {
+                pays(&entry.sender, rest);
+            }
+            for (user, beyond) in beyond {
+                pays(user, beyond * entries.len());
+            }
         }
     }
     shares

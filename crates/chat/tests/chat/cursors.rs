@@ -11,7 +11,7 @@ use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_chat::{Did, Done};
-use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, MemberCursors, Receipt, ServerFrame, encode};
+use chatlane_protocol::frames::{CursorOutcome, CursorResult, CursorsAnswer, MemberCursors, ReadMark, Receipt, ServerFrame, encode};
 use chatlane_protocol::request::{PositionIn, Positions};
 use chatlane_protocol::{ConversationId, ErrorCode, Position, Refusal, limits};
 
@@ -89,7 +89,13 @@ fn receipts(stage: &Stage) -> Vec<(String, Receipt)> {
 /// What alice's movement looks like to each of bob's two connections.
 fn told_bob(stage: &Stage, delivered: u64, read: Position) -> Vec<(String, Receipt)> {
     let cursors = MemberCursors { user: user("alice"), delivered: position(delivered), read };
-    let receipt = Receipt { conversation: stage.conversation.clone(), cursors, read_count: None, ttl_ms: limits::RECEIPT_TTL_MS };
+    let receipt = Receipt {
+        conversation: stage.conversation.clone(),
+        cursors,
+        read_count: None,
+        read_private: false,
+        ttl_ms: limits::RECEIPT_TTL_MS,
+    };
     vec![("bob-1".to_owned(), receipt.clone()), ("tablet".to_owned(), receipt)]
 }
 
@@ -179,7 +185,8 @@ fn what_has_been_read_is_told_to_the_users_other_devices_with_its_count() {
     let told_alice = |delivered, read: u64| {
         let cursors = MemberCursors { user: user("alice"), delivered: position(delivered), read: position(read) };
         let read_count = Some(read - 1);
-        let receipt = Receipt { conversation: stage.conversation.clone(), cursors, read_count, ttl_ms: limits::RECEIPT_TTL_MS };
+        let (conversation, ttl_ms) = (stage.conversation.clone(), limits::RECEIPT_TTL_MS);
+        let receipt = Receipt { conversation, cursors, read_count, read_private: false, ttl_ms };
         vec![("alice-tablet".to_owned(), receipt)]
     };
     let of_users = || stage.ports.count("of_users");
@@ -248,10 +255,22 @@ fn who_reads_in_private_is_told_on_all_devices_and_nobody_else_is() {
         assert_eq!(answer.results[0].outcome, CursorOutcome::Ok);
     };
     let seen = |delivered, read| MemberCursors { user: user("alice"), delivered: position(delivered), read: position(read) };
+    let own = |read, read_private| ReadMark { read: position(read), read_count: read - 1, read_private };
     read(3, false);
+    assert_eq!(row(&stage, "alice").read_mark(), own(3, false));
     assert_eq!(of_alice(&stage), (seen(3, 3), 1));
     read(6, true);
-    assert_eq!(row(&stage, "alice").read, read_to(6));
+    // Her other devices know that it was in private, so what they move behind it is no news to others either.
+    assert_eq!(row(&stage, "alice").read_mark(), own(6, true));
+    let own_receipts = stage
+        .ports
+        .memory
+        .state()
+        .posts
+        .iter()
+        .filter(|(to, frame)| to.as_str() == "alice-2" && frame.contains(r#""read_count":5,"read_private":true"#))
+        .count();
+    assert_eq!(own_receipts, 1);
     // That a device has it is no secret.
     assert_eq!(of_alice(&stage), (seen(6, 3), 1));
     read(8, true);
@@ -264,7 +283,7 @@ fn who_reads_in_private_is_told_on_all_devices_and_nobody_else_is() {
     read(7, true);
     assert_eq!((of_alice(&stage).0, stage.ports.count("advance")), (seen(8, 5), written));
     read(9, false);
-    assert_eq!((row(&stage, "alice").read, of_alice(&stage).0), (read_to(9), seen(9, 9)));
+    assert_eq!((row(&stage, "alice").read_mark(), of_alice(&stage).0), (own(9, false), seen(9, 9)));
 }
 
 // holds: C1

@@ -80,6 +80,7 @@ fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
         time_ms: UnixMillis::ZERO,
         read: Position::ZERO,
         read_count: 0,
+        read_private: false,
         mentioned: None,
         prefs: None,
         last: None,
@@ -92,6 +93,7 @@ fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
         time_ms: start().plus_ms(1),
         read: position(4),
         read_count: 3,
+        read_private: false,
         mentioned: None,
         prefs: None,
         last: None, // its entry is not there

@@ -223,6 +223,9 @@ pub struct ConversationRow {
     pub read: Position,
     /// Countable messages up to `read`.
     pub read_count: u64,
+    /// Whether the others are told of less: some of it was read in private.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_private: bool,
     /// The last entry that mentions the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mentioned: Option<Seq>,

@@ -6,7 +6,7 @@ use super::super::retry::Retry;
 #[derive(Clone, Debug)]
 pub(in super::super) struct Preferring {
     pub(in super::super) retry: Retry,
-    /// The log was restored: `hello` has yet to tell what the user prefers now.
+    /// The log was restored: `hello` has yet to tell what the user prefers now, and the last message that mentions them.
     pub(in super::super) doubted: bool,
 }
 

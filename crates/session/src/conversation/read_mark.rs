@@ -33,7 +33,7 @@ impl Conversation {
     }
 
     /// The server says how far the user has read, on any device. Whether that is news.
-    pub(in super::super) fn learn_read(&mut self, ReadMark { read, read_count }: ReadMark) -> bool {
+    pub(in super::super) fn learn_read(&mut self, ReadMark { read, read_count, read_private }: ReadMark) -> bool {
         let row = &mut self.row;
         // One of before a restore names an entry that is gone.
         let is_beyond = read.seq > row.have.seq && read.epoch < row.have.epoch;
@@ -41,7 +41,10 @@ impl Conversation {
             return false;
         }
         let before = (row.read, row.read_count);
-        (row.read, row.read_count, row.read_pending) = (read, read_count, false);
+        // What the user lets the others know here is yet to be told.
+        let is_untold = read == row.read && row.read_pending && !row.read_private && read_private;
+        row.read_private = if read == row.read { row.read_private } else { read_private };
+        (row.read, row.read_count, row.read_pending) = (read, read_count, is_untold);
         self.read_on();
         (self.row.read, self.row.read_count) != before
     }

@@ -239,17 +239,21 @@ fn an_exact_count_is_kept_with_a_read_mark_and_never_a_lower_one() {
 
 /// What alice has read on another device, as a receipt and as a ping tell it.
 fn own_read(phone: &mut Phone, by_receipt: bool, read: Position) {
+    own_read_as(phone, by_receipt, read, false);
+}
+
+fn own_read_as(phone: &mut Phone, by_receipt: bool, read: Position, read_private: bool) {
     let read_count = read.seq.get() - 1;
     if by_receipt {
         let cursors = MemberCursors { user: user("alice"), delivered: read, read };
-        let receipt = Receipt { conversation: d1(), cursors, read_count: Some(read_count), ttl_ms: 30_000 };
+        let receipt = Receipt { conversation: d1(), cursors, read_count: Some(read_count), read_private, ttl_ms: 30_000 };
         return phone.receive(&ServerFrame::Receipt(receipt));
     }
     phone.does(Act::Look { conversations: vec![] });
     phone.does(Act::Look { conversations: vec![d1()] });
     let ping = phone.ping();
     let have = phone.row().have.seq.get();
-    phone.pong(&ping, false, vec![ConversationStatus { own: Some(ReadMark { read, read_count }), ..status(have, have - 1) }]);
+    phone.pong(&ping, false, vec![ConversationStatus { own: Some(ReadMark { read, read_count, read_private }), ..status(have, have - 1) }]);
 }
 
 #[test]
@@ -319,7 +323,8 @@ fn what_the_user_wrote_right_behind_the_mark_is_read_and_goes_with_the_ack() {
 #[test]
 fn the_others_cursors_only_move_forward() {
     let cursors = |name, delivered, read| MemberCursors { user: user(name), delivered: at(delivered), read: at(read) };
-    let receipt = |cursors| ServerFrame::Receipt(Receipt { conversation: d1(), cursors, read_count: None, ttl_ms: 30_000 });
+    let receipt =
+        |cursors| ServerFrame::Receipt(Receipt { conversation: d1(), cursors, read_count: None, read_private: false, ttl_ms: 30_000 });
     let mut phone = Phone::live_at(9);
     phone.shown.clear();
     for cursors in [cursors("bob", 5, 3), cursors("bob", 4, 2), cursors("bob", 4, 6), cursors("alice", 9, 9)] {
@@ -410,6 +415,26 @@ fn an_own_entry_behind_a_private_mark_is_read_in_private_too() {
 }
 
 #[test]
+fn what_was_read_in_private_on_another_device_is_told_to_nobody_by_this_one() {
+    for by_receipt in [true, false] {
+        let mut phone = Phone::live_at(9);
+        own_read_as(&mut phone, by_receipt, at(9), true);
+        phone.entries_come(vec![own_entry("m", 10)]);
+        phone.pass(1_000);
+        let both = [phone.ack(), phone.ack()];
+        assert_eq!(both.each_ref().map(|told| (told.private, told.positions[0].position)), [(false, at(10)), (true, at(10))]);
+        assert_eq!(both[0].positions[0].read, None);
+        // What the user lets the others know here they are told, whatever was read in private meanwhile.
+        phone.cursors_ok(&both[0]);
+        phone.cursors_ok(&both[1]);
+        phone.mark_read(at(10));
+        own_read_as(&mut phone, by_receipt, at(10), true);
+        let in_the_open = phone.read();
+        assert_eq!((in_the_open.private, in_the_open.positions[0].read), (false, Some(at(10))));
+    }
+}
+
+#[test]
 fn who_has_read_in_private_may_let_the_others_know_later() {
     let mut phone = Phone::live_at(9);
     phone.mark_read_in_private(at(9));
@@ -462,6 +487,14 @@ fn hello_tells_of_mentions_that_the_device_does_not_have_and_a_restore_takes_the
     let sync = phone.sync();
     phone.refuse_page(&sync, restored_to(at(5)));
     assert!(!phone.row().is_mentioned());
+    // The server may have an earlier one, which the device forgot for the later one: it asks for the row.
+    let hello = phone.hello();
+    assert!(hello.known.is_empty(), "{hello:?}");
+    let mut told = row(at(5), at(1));
+    told.mentioned = Some(at(4).seq);
+    phone.sent.clear();
+    phone.hello_answered(hello, [told], None);
+    assert!(phone.row().is_mentioned());
     for code in [ErrorCode::AnchorUnknown, ErrorCode::AnchorTooOld] {
         let mut store = knows(3);
         store.rows.get_mut(&d1()).unwrap().mentioned = at(3).seq;

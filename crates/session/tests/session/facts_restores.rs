@@ -126,7 +126,7 @@ fn a_common_entry_that_contradicts_the_device_makes_the_conversation_begin_anew(
 fn how_far_others_are_in_the_restored_log_survives_what_is_begun_anew() {
     let bob = |seq| {
         let cursors = MemberCursors { user: user("bob"), delivered: at_epoch(2, seq), read: at_epoch(2, seq) };
-        ServerFrame::Receipt(Receipt { conversation: d1(), cursors, read_count: None, ttl_ms: 30_000 })
+        ServerFrame::Receipt(Receipt { conversation: d1(), cursors, read_count: None, read_private: false, ttl_ms: 30_000 })
     };
     for (refused, shown) in [(restored_to(at_epoch(2, 3)), 1), (refusal(ErrorCode::AnchorUnknown), 2)] {
         let (mut phone, sync) = Phone::behind(3, 6);

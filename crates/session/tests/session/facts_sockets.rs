@@ -187,7 +187,7 @@ fn a_device_that_keeps_sending_still_learns_that_nothing_is_pushed_to_it() {
 fn pushes_and_answers_to_pings_put_the_next_ping_off() {
     let cursors = MemberCursors { user: user("bob"), delivered: at(3), read: at(3) };
     let entries = ServerFrame::Entries(Entries { conversation: d1(), entries: vec![entry(1, 3)] });
-    let receipt = ServerFrame::Receipt(Receipt { conversation: d1(), cursors, read_count: None, ttl_ms: 1_000 });
+    let receipt = ServerFrame::Receipt(Receipt { conversation: d1(), cursors, read_count: None, read_private: false, ttl_ms: 1_000 });
     let mut phone = Phone::live_at(3);
     for push in [Some(entries), Some(receipt), None] {
         phone.pass(200_000);

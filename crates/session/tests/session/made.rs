@@ -111,6 +111,7 @@ pub fn row(head: Position, read: Position) -> frames::ConversationRow {
         time_ms: UnixMillis::ZERO,
         read,
         read_count: read.seq.get().saturating_sub(1),
+        read_private: false,
         mentioned: None,
         prefs: None,
         last: None,

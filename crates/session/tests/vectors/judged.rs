@@ -45,7 +45,7 @@ fn a_client_that_shares_no_code_with_the_session_plays_all_vectors() {
 }
 
 /// What breaks the client (a text of it and what is put in its place), the vector that finds it, and the rule that it names.
-const BREAKS: [(&str, &str, &str, &str); 39] = [
+const BREAKS: [(&str, &str, &str, &str); 40] = [
     (
         "message = {\"client_message_id\": row.name, \"anchor\": wire(row.anchor)",
         "message = {\"client_message_id\": row.name, \"anchor\": wire(one.known)",
@@ -120,6 +120,7 @@ const BREAKS: [(&str, &str, &str, &str); 39] = [
     ("(prefs[\"version\"] > one.prefs[\"version\"] or", "(True or", "prefs-changed", "§5.5 `prefs_changed`"),
     ("one.wish_stored == one.wished and", "", "prefs-offline", "§5.5 `prefs`"),
     ("and one.read_private == private", "", "private-read", "§7.4 `private`"),
+    ("one.read_private = told.get(\"read_private\", False)", "pass", "private-elsewhere", "§7.4 `private`"),
     ("one.mentioned = max(one.mentioned, position[1])", "pass", "mentioned", "§4 `mentioned`"),
     ("one.others.pop(user, None)", "pass", "group-cursors", "§8.1 `cursors` of a group"),
     ("fold(entry, by, self.user)", "pass", "fold-history", "§7.1 `deletion`"),
