@@ -12,7 +12,9 @@ pub struct Met(pub(crate) BTreeMap<&'static str, u64>);
 
 impl Met {
     /// Entries of others that somebody is told of, or not.
-    const TOLD: [(&'static str, &'static str); 4] = [
+    const TOLD: [(&'static str, &'static str); 6] = [
+        (r#""type":"prefs_changed""#, "told: prefs_changed"),
+        (r#""read_private":true"#, "told: read in private"),
         (r#""kind":"deleted""#, "told: deleted"),
         (r#""edited":"#, "told: edited"),
         (r#""kind":"hidden""#, "told: hidden"),

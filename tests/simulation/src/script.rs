@@ -78,6 +78,18 @@ pub enum Operation {
         pick: usize,
         /// All but so many of the entries that were shown.
         back: usize,
+        /// Whether the others are not to know.
+        #[serde(default)]
+        private: bool,
+    },
+    /// Prefers something else.
+    Prefer {
+        /// On which device.
+        device: usize,
+        /// About which conversation.
+        pick: usize,
+        /// What.
+        form: usize,
     },
     /// Looks at some conversations.
     Look {
@@ -230,7 +242,9 @@ impl Operation {
             Self::Connect { .. } => "connect",
             Self::Open { .. } => "open",
             Self::Compose { .. } => "compose",
-            Self::MarkRead { .. } => "mark read",
+            Self::MarkRead { private: false, .. } => "mark read",
+            Self::MarkRead { private: true, .. } => "mark read, in private",
+            Self::Prefer { .. } => "prefer",
             Self::Look { .. } => "look",
             Self::History { .. } => "history",
             Self::Discard { .. } => "discard",
@@ -353,7 +367,8 @@ fn operation(dice: &mut Dice, crowd: bool) -> Operation {
             };
             Operation::Compose { device, pick, messages, bytes }
         }
-        42..56 => Operation::MarkRead { device, pick, back: dice.below(4) },
+        42..53 => Operation::MarkRead { device, pick, back: dice.below(4), private: dice.one_in(3) },
+        53..56 => Operation::Prefer { device, pick, form: dice.below(6) },
         56..61 => Operation::Look { device, picks: u8::try_from(dice.below(16)).unwrap_or_default() },
         61..66 => Operation::History { device, pick },
         66..70 => Operation::Open { device, with: dice.below(USERS.len()) },

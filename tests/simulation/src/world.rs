@@ -138,6 +138,8 @@ pub(crate) struct World {
     pub(crate) memory: Memory,
     /// What the log has held, for the checks.
     pub(crate) ever: Ever,
+    /// The wishes to archive a conversation that are, or were, in the store of a device.
+    pub(crate) archived: BTreeSet<(ConversationId, UserId)>,
     /// Transactions that can be seen in part.
     pub(crate) half: BTreeMap<u64, Half>,
     /// What changes of groups have written over, in their order.
@@ -203,6 +205,7 @@ impl World {
             limit: Arc::new(UserLimit::new(Some(BUDGET))),
             memory: Memory::new(),
             ever: Ever::default(),
+            archived: BTreeSet::new(),
             half: BTreeMap::new(),
             undo: vec![],
             asked: BTreeMap::new(),

@@ -37,7 +37,7 @@ fn two_devices_of_a_user_agree_on_what_is_read() {
             let operation = if dice.one_in(2) {
                 Operation::Compose { device, pick, messages: 1, bytes: 10 }
             } else {
-                Operation::MarkRead { device, pick, back: dice.below(3) }
+                Operation::MarkRead { device, pick, back: dice.below(3), private: false }
             };
             steps.push(step(dice.between(20, 400), operation));
         }

@@ -1,5 +1,7 @@
 //! Scenes of groups: they are made, changed, looked at, and spoken in.
 
+use std::time::Duration;
+
 use chatlane_chat::testing::builders::position;
 use chatlane_protocol::limits::USERS_PER_ENTRY_MAX;
 use chatlane_protocol::request::PositionIn;
@@ -41,11 +43,17 @@ impl Scene<'_> {
         numbers.map(|number| format!("of-{group:02}-{}-{number:03}", self.attempt)).collect()
     }
 
-    /// Asks for a change, which is made.
+    /// Asks for a change, which is made as soon as the conversation admits it.
     async fn changed(&self, scene: &'static str, group: &mut Group, who: usize, action: &str, named: Value) -> Row {
         let asked = group.change(action, &named);
-        let (row, answer) = self.row(scene, &group.online[who], group.online[who].request(asked)).await;
-        let answer = answer.expect("an answer");
+        let (row, answer) = loop {
+            let (row, answer) = self.row(scene, &group.online[who], group.online[who].request(asked.clone())).await;
+            let answer = answer.expect("an answer");
+            match answer["retry_after_ms"].as_u64() {
+                Some(ms) if answer["code"] == "rate_limited" => tokio::time::sleep(Duration::from_millis(ms)).await,
+                _ => break (row, answer),
+            }
+        };
         assert_eq!(answer["status"], "ok", "{scene}: {answer}");
         group.tail = serde_json::from_value(answer["position"].clone()).expect("a position");
         row

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chatlane_chat::testing::memory::State;
+use chatlane_protocol::frames::MemberCursors;
 use chatlane_protocol::limits::CURSORS_EVERY_MS;
 use chatlane_protocol::request::{Delete, Edit, PositionIn, Positions, React, SendMessages, Sync};
 use chatlane_protocol::{ConnectionId, ConversationId, Entry, ErrorCode, NewMessage, Position, Request, Seq};
@@ -188,7 +189,11 @@ impl Phone {
                 let missed = ever.of_message(conversation, &self.user, id).any(found);
                 holds(!missed, "I8", || format!("{id} failed ({:?}), and is in the log that was looked through", refusal.code))
             }
-            Shown::Cursors { cursors, .. } => holds(cursors.user != self.user, "session", || "it shows its own receipt".to_owned()),
+            Shown::Cursors { conversation, cursors: MemberCursors { user, read, .. } } => {
+                holds(*user != self.user, "session", || "it shows its own receipt".to_owned())?;
+                let may = ever.may_know(conversation, user, *read);
+                holds(may, "C1", || format!("others are told that {user} has read {read} of {conversation}, which was in private"))
+            }
             _ => Ok(()),
         }
     }
@@ -294,6 +299,11 @@ impl World {
         // One write may have several steps' changes: what one adds a later one drops.
         for change in changes {
             looked = looked.and_then(|()| phone.check_change(&change, &self.ever));
+            if let Change::Conversation(row) = &change
+                && row.wished.archived.is_some()
+            {
+                self.archived.insert((row.conversation.clone(), phone.user.clone()));
+            }
             phone.disk.apply(vec![change]);
         }
         for (conversation, new) in &mut touched {

@@ -1,6 +1,6 @@
 //! Carrying out what users do.
 
-use chatlane_protocol::{Body, ConversationId, Seq, UserId};
+use chatlane_protocol::{Body, ConversationId, PrefsChange, Seq, UnixMillis, UserId};
 use chatlane_session::{Act, Draft, Input};
 use serde_json::json;
 
@@ -22,7 +22,8 @@ impl World {
             }
             Operation::Open { device, with } => self.open_with(device, with),
             Operation::Compose { device, pick, messages, bytes } => self.compose(device, pick, messages, bytes).is_some(),
-            Operation::MarkRead { device, pick, back } => self.mark_read(device, pick, back).is_some(),
+            Operation::MarkRead { device, pick, back, private } => self.mark_read(device, pick, back, private).is_some(),
+            Operation::Prefer { device, pick, form } => self.prefer(device, pick, form).is_some(),
             Operation::Look { device, picks } => {
                 let known = self.known(device).into_iter().enumerate();
                 let conversations = known.filter(|(bit, _)| picks & (1 << (bit % 8)) != 0).map(|(_, lane)| lane).collect();
@@ -113,11 +114,26 @@ impl World {
         }
     }
 
-    fn mark_read(&mut self, device: usize, pick: usize, back: usize) -> Option<()> {
+    fn mark_read(&mut self, device: usize, pick: usize, back: usize, private: bool) -> Option<()> {
         let conversation = self.one(device, pick)?;
         let seen = self.seen(device, &conversation);
         let position = *seen.get(seen.len().checked_sub(1 + back)?)?;
-        self.input(device, Input::Do(Act::MarkRead { conversation, position, private: false })).then_some(())
+        if !private {
+            self.ever.let_know(&conversation, &self.phones[device].user, position);
+        }
+        self.input(device, Input::Do(Act::MarkRead { conversation, position, private })).then_some(())
+    }
+
+    fn prefer(&mut self, device: usize, pick: usize, form: usize) -> Option<()> {
+        let conversation = self.one(device, pick)?;
+        let none = PrefsChange::default();
+        let wished = match form {
+            0 => PrefsChange { muted_until_ms: Some(UnixMillis::ZERO.plus_ms(self.now_ms)), ..none },
+            1 | 2 => PrefsChange { unread: Some(form == 1), ..none },
+            3 | 4 => PrefsChange { pinned: Some(form == 3), mentions: Some(form == 4), ..none },
+            _ => PrefsChange { archived: Some(true), ..none }, // and nobody takes it back
+        };
+        self.input(device, Input::Do(Act::Prefer { conversation, prefs: wished })).then_some(())
     }
 
     fn scroll_up(&mut self, device: usize, pick: usize) -> Option<()> {

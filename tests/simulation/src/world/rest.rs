@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chatlane_chat::Entry;
 use chatlane_chat::testing::builders;
 use chatlane_protocol::limits::PING_AFTER_IDLE_MS;
-use chatlane_protocol::{ConversationId, Position, Seq, UserId};
+use chatlane_protocol::{ConversationId, Position, Prefs, Seq, UserId};
 use chatlane_session::{Act, ConnectionState, Input, OutboxState};
 use serde_json::json;
 
@@ -265,6 +265,17 @@ impl World {
                 let behind = read > row.read && !self.strict;
                 if read < row.read || behind || !marked {
                     return unrest(format!("device {number} has read {} of {conversation}, and the server knows of {read}", row.read));
+                }
+                let prefs = inbox.map_or_else(Prefs::default, |inbox| inbox.prefs);
+                // Without repairs a lost push leaves another device behind; `hello` tells it.
+                if !row.wished.is_empty() || row.prefs != prefs && !self.strict {
+                    let why = format!("device {number} has {:?} and wishes {:?}, and the server has {prefs:?}", row.prefs, row.wished);
+                    return Some(Unrest { why, within_ms: HELLO_WITHIN_MS });
+                }
+                // A wish that was stored is not lost, but by a restore, or with the membership.
+                let key = (conversation.clone(), phone.user.clone());
+                if self.epoch == 1 && self.archived.contains(&key) && !state.left.contains_key(&key) && !prefs.archived {
+                    return unrest(format!("device {number} has archived {conversation}, and the server has {prefs:?}"));
                 }
                 let head = state.heads.get(conversation).map_or(Position::ZERO, |head| head.position);
                 // A task of before a restore may raise it beyond what the restore has left: a hint, and the next entry is above it.

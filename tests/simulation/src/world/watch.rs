@@ -19,9 +19,9 @@ pub(crate) struct Kept {
     pub(crate) at_ms: u64,
 }
 
-/// Every entry that was ever stored, also those that a restore took back.
+/// Every entry that was ever stored, also those that a restore took back; and how far users have let others know that they have read.
 #[derive(Debug, Default)]
-pub(crate) struct Ever(BTreeMap<ConversationId, BTreeMap<Position, Kept>>);
+pub(crate) struct Ever(BTreeMap<ConversationId, BTreeMap<Position, Kept>>, BTreeMap<(ConversationId, UserId), Seq>);
 
 impl Ever {
     pub(crate) fn add(&mut self, conversation: &ConversationId, kept: Kept) {
@@ -67,6 +67,28 @@ impl Ever {
     pub(crate) fn has_messages_only(&self, conversation: &ConversationId) -> bool {
         let mut all = self.0.get(conversation).into_iter().flat_map(BTreeMap::values);
         all.all(|kept| matches!(kept.entry.kind, EntryKind::Created { .. } | EntryKind::Message(_)))
+    }
+
+    /// The user lets the others know that they have read this.
+    pub(crate) fn let_know(&mut self, conversation: &ConversationId, user: &UserId, read: Position) {
+        let known = self.1.entry((conversation.clone(), user.clone())).or_default();
+        *known = read.seq.max(*known);
+    }
+
+    /// Whether others may be told that the user has read this: what they let them know, or the entry by which they joined; and their own
+    /// entries right behind it.
+    pub(crate) fn may_know(&self, conversation: &ConversationId, user: &UserId, read: Position) -> bool {
+        let known = self.1.get(&(conversation.clone(), user.clone())).copied().unwrap_or_default();
+        let at = |seq: Seq| self.0.get(conversation).into_iter().flat_map(BTreeMap::values).filter(move |kept| kept.entry.position.seq == seq);
+        let joins = |kept: &Kept| matches!(&kept.entry.kind, EntryKind::Added { users } if users.contains(user));
+        let mut seq = read.seq;
+        while seq > known.max(Seq::FIRST) && !at(seq).any(joins) {
+            if !at(seq).any(|kept| kept.entry.sender == *user) {
+                return false;
+            }
+            seq = seq.minus(1);
+        }
+        true
     }
 
     /// When an entry was stored.
