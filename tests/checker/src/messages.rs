@@ -146,25 +146,27 @@ fn reactions(case: &Case, conversation: Name, fold: &Fold, verdict: &mut Verdict
 /// What is admitted at once, in the time in which it comes back.
 const BURST_MS: u64 = 3000;
 
-/// Messages and what is done to them take a thousand for each kilobyte, begun or whole; a reaction only while half is left. Changes of groups
-/// take nothing. Where no message of a log takes anything, there was no limit.
+/// Every entry but the first takes a thousand for each kilobyte that is written for it, begun or whole, and half of all at most: changes of
+/// groups also for each row of a member. A reaction takes it only while half is left. Where no entry of a log takes anything, there was no
+/// limit.
 fn admitted(case: &Case, log: &[Entry], verdict: &mut Verdict) {
-    let takes = |entry: &Entry| entry.kind.target().is_some() || matches!(entry.kind, Kind::Message(_) | Kind::Deleted);
     let buckets = || log.windows(2).filter_map(|two| Some((two[0].bucket?, &two[1], two[1].bucket?)));
-    if !buckets().any(|(before, entry, left)| takes(entry) && before != left) {
+    if !buckets().any(|(before, _, left)| before != left) {
         return;
     }
     for (before, entry, left) in buckets().filter(|(_, entry, _)| entry.kind != Kind::Other) {
         let full = before.rate * BURST_MS;
         let there = full.min(before.tokens + left.time.saturating_sub(before.time).min(BURST_MS) * before.rate);
         let less = there.checked_sub(left.tokens);
-        let is_small = matches!(entry.kind, Kind::Deletion(_) | Kind::Reaction(..));
-        let holds = if takes(entry) {
-            let is_some = less.is_some_and(|less| less > 0 && (less == 1000 || !is_small) && (less.is_multiple_of(1000) || less == full));
-            left.time == entry.time && is_some && (!matches!(entry.kind, Kind::Reaction(..)) || 2 * there >= full)
-        } else {
-            (before.tokens, before.time) == (left.tokens, left.time)
+        let rows = match &entry.kind {
+            Kind::Added(users) | Kind::Removed(users) => users.len() as u64,
+            Kind::Left(successor) => 1 + u64::from(successor.is_some()),
+            Kind::Role(..) => 1,
+            _ => 0,
         };
+        let is_reaction = matches!(entry.kind, Kind::Reaction(..));
+        let takes = |less: u64| less == full / 2 || less > 1000 * rows && less.is_multiple_of(1000) && (less == 1000 || !is_reaction);
+        let holds = left.time == entry.time && less.is_some_and(takes) && (!is_reaction || 2 * there >= full);
         verdict.check(Check::Admitted, holds, Lines::dump([entry.line]), || {
             format!("{} leaves {left:?} of {before:?}", case.at(entry.message.conversation, entry.position))
         });
@@ -259,11 +261,7 @@ fn held(case: &Case, phones: &[Phone], verdict: &mut Verdict) {
                     continue;
                 }
                 let Some(differs) = difference(case, fold, (sight, stored), (device.user, have)) else { continue };
-                // Who was away may have been told as a place what they may see by now, and is not told again.
-                let joined = case.standing(kept.conversation).and_then(|standing| standing.joined_again(device.user)).unwrap_or_default();
-                let is_about_it = |by| case.slot(kept.conversation, by).is_some_and(|by| by.kind.target() == Some(stored.position.seq));
-                let was_hidden = (stored.position.seq + 1..joined).any(is_about_it);
-                if !differs.is_empty() && (was_hidden || differs == "kind" && joined > 0) {
+                if !differs.is_empty() && was_hidden(case, stored, device.user) {
                     verdict.excuse(Excuse::Hidden, 1);
                     continue;
                 }
@@ -278,6 +276,24 @@ fn held(case: &Case, phones: &[Phone], verdict: &mut Verdict) {
             }
         }
     }
+}
+
+/// Whether something of this was told to the user as a place only, in an earlier membership: who is added again may see it, and is not told
+/// again. That is what was about a message from before that membership, and a message that was edited behind its end.
+fn was_hidden(case: &Case, stored: &Entry, user: Name) -> bool {
+    let (conversation, seq) = (stored.message.conversation, stored.position.seq);
+    let is_about = |by: u64, target: u64| case.slot(conversation, by).is_some_and(|by| by.kind.target() == Some(target));
+    let spans = case.standing(conversation).and_then(|standing| standing.left.get(&user)).into_iter().flatten();
+    spans.map(|span| (span.from, span.end.seq)).any(|(from, end)| {
+        let told = from..=end;
+        let is_from_before = stored.kind.target().is_some_and(|target| target < from) && told.contains(&seq);
+        let is_of_before = seq < from && told.clone().any(|by| is_about(by, seq));
+        let is_edited_since = || {
+            let edits = case.fold(conversation).and_then(|fold| fold.done(seq)).map(|done| &done.edits);
+            edits.is_some_and(|edits| edits.iter().any(|(by, _)| *by > end))
+        };
+        is_from_before || is_of_before || told.contains(&seq) && is_edited_since()
+    })
 }
 
 /// The messages of which somebody was told what a restore has taken back: an edit, a deletion, a reaction. Devices keep that, because nobody

@@ -271,11 +271,6 @@ impl Standing {
         self.members.contains_key(&user) || self.left.get(&user).into_iter().flatten().any(|span| seq <= span.end.seq)
     }
 
-    /// The seq of the entry by which this user became a member again, who was away.
-    pub(crate) fn joined_again(&self, user: Name) -> Option<u64> {
-        self.left.get(&user).and(self.joined.get(&user)).copied()
-    }
-
     /// Whether this user is a member, or was one.
     pub(crate) fn knows(&self, user: Name) -> bool {
         self.members.contains_key(&user) || self.left.contains_key(&user)

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::World;
 use super::gateway::Stage;
+use super::notes::read;
 use super::phone::Phone;
 use super::port::Call;
 use super::watch::{Ever, Kept, is_there};
@@ -71,6 +72,11 @@ impl Phone {
             Request::Ack(Positions { positions, .. }) => {
                 coalesced(&mut self.watch.acked_ms, now_ms, "ack")?;
                 self.check_cursors(positions, ever)
+            }
+            Request::Read(told) => {
+                coalesced(&mut self.watch.read_ms, now_ms, "read")?;
+                holds(told.private, "session", || "it tells in a `read` what goes in an `ack`".to_owned())?;
+                self.check_cursors(&read(told), ever)
             }
             Request::Sync(Sync { ack, .. }) => self.check_cursors(ack, ever),
             _ => Ok(()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chatlane_protocol::frames::{ChangeAnswer, ChangeOutcome, CursorOutcome, ErrorFrame, HelloAnswer, SyncOutcome};
-use chatlane_protocol::request::{Delete, Edit, PositionIn, React};
+use chatlane_protocol::request::{Delete, Edit, PositionIn, Positions, React};
 use chatlane_protocol::{ClientMessageId, ConversationId, Entry, Outcome, Reacting, Request, ServerFrame};
 use chatlane_session::{ConnectionState, Draft, OutgoingState, Shown, SocketId};
 use serde_json::{Value, json};
@@ -111,6 +111,7 @@ impl World {
             Request::Open(open) => self.note(number, json!({"what": "open", "id": open.client_message_id})),
             Request::Sync(sync) => self.note_told(number, &sync.ack),
             Request::Ack(told) => self.note_told(number, &told.positions),
+            Request::Read(told) => self.note_told(number, &read(told)),
             _ => {}
         }
         self.phones[number].watch.asked.insert(id, (self.now_ms, request));
@@ -205,9 +206,13 @@ impl World {
                     );
                 }
             }
-            ServerFrame::Ack(answer) => {
-                let Some((_, Request::Ack(told))) = self.phones[number].watch.asked.remove(answer.id.as_str()) else { return };
-                let taken = told.positions.into_iter().zip(answer.results).filter(|(_, result)| result.outcome == CursorOutcome::Ok);
+            ServerFrame::Ack(answer) | ServerFrame::Read(answer) => {
+                let told = match self.phones[number].watch.asked.remove(answer.id.as_str()) {
+                    Some((_, Request::Ack(told))) => told.positions,
+                    Some((_, Request::Read(told))) => read(&told),
+                    _ => return,
+                };
+                let taken = told.into_iter().zip(answer.results).filter(|(_, result)| result.outcome == CursorOutcome::Ok);
                 self.note_taken(number, taken.map(|(told, _)| told).collect());
             }
             ServerFrame::Sync(answer) => {
@@ -313,4 +318,9 @@ fn sight(what: &str, conversation: &ConversationId, entry: &Entry) -> Value {
         "reply_to": of("reply_to"), "edited": of("edited"), "reactions": of("reactions"),
         "reactions_to": of("reactions_to"),
     })
+}
+
+/// What a `read` says, as an `ack` says it.
+pub(crate) fn read(told: &Positions) -> Vec<PositionIn> {
+    told.positions.iter().map(|told| PositionIn { read: Some(told.position), ..told.clone() }).collect()
 }

@@ -79,7 +79,8 @@ impl Ever {
     /// entries right behind it.
     pub(crate) fn may_know(&self, conversation: &ConversationId, user: &UserId, read: Position) -> bool {
         let known = self.1.get(&(conversation.clone(), user.clone())).copied().unwrap_or_default();
-        let at = |seq: Seq| self.0.get(conversation).into_iter().flat_map(BTreeMap::values).filter(move |kept| kept.entry.position.seq == seq);
+        let at =
+            |seq: Seq| self.0.get(conversation).into_iter().flat_map(BTreeMap::values).filter(move |kept| kept.entry.position.seq == seq);
         let joins = |kept: &Kept| matches!(&kept.entry.kind, EntryKind::Added { users } if users.contains(user));
         let mut seq = read.seq;
         while seq > known.max(Seq::FIRST) && !at(seq).any(joins) {
@@ -110,6 +111,7 @@ pub(crate) struct Watch {
     pub(crate) greeted: BTreeSet<SocketId>,
     pub(crate) limits: Option<Limits>,
     pub(crate) acked_ms: Option<u64>,
+    pub(crate) read_ms: Option<u64>,
     /// When the last look through a log was asked for that has come to its end.
     pub(crate) looked_ms: BTreeMap<ConversationId, u64>,
     /// When the first attempt of a message was made that was refused for good.
