@@ -56,7 +56,7 @@ functions! {
     Hello = hello,
     /// Route `open`.
     Open = open,
-    /// Routes `create`, `add`, `remove`, `leave`, `role`, `settings` and `close`.
+    /// Routes `create`, `add`, `remove`, `leave`, `role`, `settings`, `close` and `prefs`.
     Manage = manage,
     /// Routes `info` and `members`.
     Look = look,

@@ -167,7 +167,7 @@ pub enum EntryKind {
         /// Those that were changed.
         settings: GroupSettings,
     },
-    /// The last entry: nothing is appended behind it.
+    /// Nothing is appended behind it, but that members leave.
     Closed,
     /// A kind of a later version: [`Entry::as_it_came`] has its name and what it says.
     #[serde(other)]

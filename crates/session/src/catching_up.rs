@@ -7,7 +7,7 @@ use chatlane_protocol::request::{PositionIn, Sync, SyncFrom};
 use chatlane_protocol::{ConversationId, Entry, EntryKind, ErrorCode, Position, Refusal, Request, Seq};
 
 use super::conversation::{Asked, Conversation, Due};
-use super::cursors::Lane;
+use super::cursors::CursorFrame;
 use super::retry::Retry;
 use super::sending::write_rows;
 use super::step::Step;
@@ -161,7 +161,7 @@ impl Session {
         match answered {
             Answered::Answer(answer) => {
                 for told in ack.iter().filter(|_| answer.acked) {
-                    self.cursors_taken(Lane::Ack, told);
+                    self.cursors_taken(CursorFrame::Ack, told);
                 }
                 let brings = |page: &SyncPage| match &page.outcome {
                     SyncOutcome::Ok(Missed { skip, entries, done, .. }) => *done || skip.is_some() || !entries.is_empty(),

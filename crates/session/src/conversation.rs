@@ -269,7 +269,7 @@ impl Conversation {
             self.read_back(have); // the log goes on otherwise than it did when the marked entry was in it
         }
         self.count_read(&entry);
-        self.is_mentioned(&entry, me);
+        self.note_mention(&entry, me);
         let row = &mut self.row;
         (row.have, row.have_count) = (entry.position, entry.count);
         if row.have >= self.counted {
@@ -281,7 +281,7 @@ impl Conversation {
         if self.marks.len() > MARKS_MAX {
             self.marks.pop_front();
         }
-        self.is_amended(&entry);
+        self.note_amended(&entry);
         self.read_on();
         entry
     }

@@ -26,15 +26,15 @@ struct Again {
 }
 
 impl Conversation {
-    /// What the server does not know, and is told in this lane: how far this device has the entries, how far the user has read. A mark that
+    /// What the server does not know, and is told by this frame: how far this device has the entries, how far the user has read. A mark that
     /// the store does not have is not sent: a device that lost it in its own end would show more as unread than there is.
-    fn untold(&self, lane: Lane, is_all_stored: bool) -> Option<PositionIn> {
+    fn untold(&self, frame: CursorFrame, is_all_stored: bool) -> Option<PositionIn> {
         let row = &self.row;
         if row.ended {
             return None; // it would be refused
         }
-        let read = Some(row.read).filter(|_| row.read_pending && is_all_stored && row.read_private == (lane == Lane::PrivateRead));
-        if lane == Lane::PrivateRead {
+        let read = Some(row.read).filter(|_| row.read_pending && is_all_stored && row.read_private == (frame == CursorFrame::PrivateRead));
+        if frame == CursorFrame::PrivateRead {
             return read.map(|position| PositionIn { read, ..PositionIn::new(row.conversation.clone(), position) });
         }
         let delivered = Some(self.committed).filter(|committed| *committed > row.acked.max(self.ack_refused));
@@ -46,7 +46,7 @@ impl Conversation {
 
 /// In which frame a cursor goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(super) enum CursorFrame {
     /// `ack`: what was delivered, and what was read in the open.
     Ack,
     /// A private `read`.
@@ -60,7 +60,7 @@ pub(super) struct Cursors {
     private_read: Pace,
 }
 
-/// When the next frame of one lane may be sent.
+/// When the next frame of a kind may be sent.
 #[derive(Clone, Debug)]
 struct Pace {
     next_at: Moment,
@@ -82,10 +82,10 @@ impl Cursors {
         self.private_read.retry.forgive();
     }
 
-    const fn pace(&mut self, lane: Lane) -> &mut Pace {
-        match lane {
-            Lane::Ack => &mut self.ack,
-            Lane::PrivateRead => &mut self.private_read,
+    const fn pace(&mut self, frame: CursorFrame) -> &mut Pace {
+        match frame {
+            CursorFrame::Ack => &mut self.ack,
+            CursorFrame::PrivateRead => &mut self.private_read,
         }
     }
 
@@ -101,16 +101,16 @@ impl Cursors {
             return;
         }
         let is_all_stored = is_all_stored(writes, step);
-        for lane in [Lane::Ack, Lane::PrivateRead] {
-            let busy = |purpose: &Purpose| match lane {
-                Lane::Ack => matches!(purpose, Purpose::Ack(_)),
-                Lane::PrivateRead => matches!(purpose, Purpose::PrivateRead(_)),
+        for frame in [CursorFrame::Ack, CursorFrame::PrivateRead] {
+            let busy = |purpose: &Purpose| match frame {
+                CursorFrame::Ack => matches!(purpose, Purpose::Ack(_)),
+                CursorFrame::PrivateRead => matches!(purpose, Purpose::PrivateRead(_)),
             };
             if sockets.has(busy) {
                 continue;
             }
-            let pace = self.pace(lane);
-            let untold = conversations.values().filter_map(|local| local.untold(lane, is_all_stored));
+            let pace = self.pace(frame);
+            let untold = conversations.values().filter_map(|local| local.untold(frame, is_all_stored));
             let told: Vec<_> = untold.take(CONVERSATIONS_PER_REQUEST_MAX).collect();
             if told.is_empty() {
                 pace.since = None;
@@ -119,13 +119,13 @@ impl Cursors {
             let waited = pace.since.get_or_insert(step.now).plus_ms(step.settings.cursors_wait_ms);
             if step.reached(waited.max(pace.next_at).max(pace.retry.not_before())) {
                 (pace.since, pace.next_at) = (None, step.now.plus_ms(every_ms));
-                match lane {
-                    Lane::Ack => {
+                match frame {
+                    CursorFrame::Ack => {
                         let positions = told.clone();
                         let ack = |id| Request::Ack(Positions { id, positions, private: false, quiet: false });
                         sockets.ask(socket, Purpose::Ack(told), ack, step);
                     }
-                    Lane::PrivateRead => {
+                    CursorFrame::PrivateRead => {
                         // In a `read` the field `read` says nothing.
                         let positions = told.iter().map(|told| PositionIn::new(told.conversation.clone(), told.position)).collect();
                         let read = |id| Request::Read(Positions { id, positions, private: true, quiet: false });
@@ -159,7 +159,7 @@ impl Session {
         let is_all_stored = is_all_stored(&self.writes, step);
         let mut carried = vec![];
         for local in self.conversations.values_mut() {
-            let new = local.untold(Lane::Ack, is_all_stored).filter(|untold| local.carried.as_ref() != Some(untold));
+            let new = local.untold(CursorFrame::Ack, is_all_stored).filter(|untold| local.carried.as_ref() != Some(untold));
             if let Some(untold) = new
                 && carried.len() < CONVERSATIONS_PER_REQUEST_MAX
             {
@@ -170,26 +170,26 @@ impl Session {
         carried
     }
 
-    pub(super) fn cursors_taken(&mut self, lane: Lane, told: &PositionIn) {
+    pub(super) fn cursors_taken(&mut self, frame: CursorFrame, told: &PositionIn) {
         let Some(local) = self.conversations.get_mut(&told.conversation) else { return };
         let delivered = told.read.map_or(told.position, |read| read.max(told.position)); // what is read has been delivered
         if delivered.seq <= local.row.have.seq {
             local.row.acked = local.row.acked.max(delivered);
         }
         // What was told in private is yet to be told, if the user lets the others know meanwhile.
-        let is_told = |read: Position| read >= local.row.read && (lane == Lane::PrivateRead) <= local.row.read_private;
+        let is_told = |read: Position| read >= local.row.read && (frame == CursorFrame::PrivateRead) <= local.row.read_private;
         local.row.read_pending &= !told.read.is_some_and(is_told);
         local.stale_in_store = true;
     }
 
-    pub(super) fn cursors_answered(&mut self, lane: Lane, told: &[PositionIn], answered: Answered<CursorsAnswer>, step: &mut Step) {
+    pub(super) fn cursors_answered(&mut self, frame: CursorFrame, told: &[PositionIn], answered: Answered<CursorsAnswer>, step: &mut Step) {
         let again = match answered {
             Answered::Answer(answer) => {
                 let some_taken = answer.results.iter().any(|result| result.outcome == CursorOutcome::Ok);
                 let results = told.iter().zip(answer.results);
-                let again = results.filter_map(|(told, result)| self.cursors_result(lane, told, result, step)).max();
+                let again = results.filter_map(|(told, result)| self.cursors_result(frame, told, result, step)).max();
                 if some_taken || again.is_none() {
-                    self.cursors.pace(lane).retry.succeed(); // a refusal beside it is the first one again
+                    self.cursors.pace(frame).retry.succeed(); // a refusal beside it is the first one again
                 }
                 again
             }
@@ -204,14 +204,14 @@ impl Session {
             Answered::SocketLost => None,
         };
         if let Some(Again { after_ms }) = again {
-            self.cursors.pace(lane).retry.fail(step, after_ms);
+            self.cursors.pace(frame).retry.fail(step, after_ms);
         }
     }
 
     /// Answers when to repeat it, if it is to be repeated.
-    fn cursors_result(&mut self, lane: Lane, told: &PositionIn, result: CursorResult, step: &mut Step) -> Option<Again> {
+    fn cursors_result(&mut self, frame: CursorFrame, told: &PositionIn, result: CursorResult, step: &mut Step) -> Option<Again> {
         match result.outcome {
-            CursorOutcome::Ok => self.cursors_taken(lane, told),
+            CursorOutcome::Ok => self.cursors_taken(frame, told),
             CursorOutcome::Refused(refusal) if refusal.retryable => return Some(Again { after_ms: refusal.retry_after_ms }),
             CursorOutcome::Refused(refusal) => {
                 self.cursors_refused(told, &refusal, step);

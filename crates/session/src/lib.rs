@@ -58,7 +58,7 @@ use catching_up::CatchingUp;
 use conversation::Asked;
 use conversations::Conversations;
 use creating::NewGroups;
-use cursors::{Cursors, Lane};
+use cursors::{CursorFrame, Cursors};
 use group_info::Inquiries;
 use history::Histories;
 use looking::Looking;
@@ -297,8 +297,8 @@ impl Session {
             Purpose::Probe { conversation, generation, ids } => {
                 self.probe_answered(&conversation, generation, &ids, answer.to::<exchange::Probe>(), step);
             }
-            Purpose::Ack(told) => self.cursors_answered(Lane::Ack, &told, answer.to::<exchange::Ack>(), step),
-            Purpose::PrivateRead(told) => self.cursors_answered(Lane::PrivateRead, &told, answer.to::<exchange::Read>(), step),
+            Purpose::Ack(told) => self.cursors_answered(CursorFrame::Ack, &told, answer.to::<exchange::Ack>(), step),
+            Purpose::PrivateRead(told) => self.cursors_answered(CursorFrame::PrivateRead, &told, answer.to::<exchange::Read>(), step),
             Purpose::Prefs { conversation, asked } => self.prefs_answered(&conversation, asked, answer.to::<exchange::Prefs>(), step),
             Purpose::History { conversation, before, generation } => {
                 self.history_answered(&conversation, before, generation, answer.to::<exchange::History>(), step);

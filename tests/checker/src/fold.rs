@@ -73,10 +73,10 @@ impl Fold {
             Kind::Edit(_, Some(body)) if done.edits.last().is_some_and(|(_, says)| *says == Some(*body)) => {
                 Some("the message says that already")
             }
-            Kind::Deletion(_) if !may(if done.sender == sender { Deed::Touch } else { Deed::Moderate }) => {
+            Kind::Deletion(_) if !may(if done.sender == sender { Deed::React } else { Deed::Moderate }) => {
                 Some("its sender has no right to")
             }
-            Kind::Reaction(..) if !may(Deed::Touch) => Some("its sender has no right to"),
+            Kind::Reaction(..) if !may(Deed::React) => Some("its sender has no right to"),
             Kind::Reaction(_, key, adds) if done.reactions.contains(&(*key, sender)) == *adds => Some("the reaction is so already"),
             Kind::Reaction(_, key, true) if done.keys().chain([*key]).collect::<BTreeSet<Name>>().len() > KEYS_MAX => {
                 Some("there are too many reactions")

@@ -112,7 +112,7 @@ pub enum Deed {
     /// Sends a message, or edits one.
     Send,
     /// Reacts to a message, or deletes an own one.
-    Touch,
+    React,
     /// Deletes somebody else's message.
     Moderate,
     /// Adds members.
@@ -159,7 +159,7 @@ impl Policy {
         !is_kept_back
             && match deed {
                 Deed::Send => role >= self.send,
-                Deed::Touch => true,
+                Deed::React => true,
                 Deed::Moderate => role >= Role::Moderator,
                 Deed::Add => reaches(self.add),
                 Deed::Remove(of) => role >= Role::Moderator && of < role,

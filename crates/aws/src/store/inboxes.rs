@@ -88,8 +88,8 @@ impl<L: Part, C: Part, U: Part, Q: Part, G: Part> InboxesPort for Backend<L, C, 
 
     /// Both cursors in one update, under the condition that both are lower. Where it is refused, the row tells which of them still are: those
     /// move, and of what is to be dropped goes what is still as it was. Each further update has less to do, or the read cursor has moved
-    /// meanwhile. Where an answer is lost, the SDK's own second attempt meets what the first has written and answers that nothing moved: whoever posts receipts may miss a move, the
-    /// row never does.
+    /// meanwhile. Where an answer is lost, the SDK's own second attempt meets what the first has written and answers that nothing moved:
+    /// whoever posts receipts may miss a move, the row never does.
     async fn advance(
         &self,
         user: &UserId,

@@ -53,7 +53,7 @@ impl Sight<'_> {
     /// The entries that have edited the message that is deleted. `None`: it is deleted already.
     pub fn delete(&self, target: &Entry) -> Result<Option<Vec<Seq>>, Refused> {
         let is_own = target.sender == self.member.user;
-        self.permit(if is_own { Deed::Touch } else { Deed::Moderate })?;
+        self.permit(if is_own { Deed::React } else { Deed::Moderate })?;
         match &target.kind {
             Kind::Message(message) => Ok(Some(message.edits.clone())),
             Kind::Deleted => Ok(None),
@@ -70,7 +70,7 @@ impl Sight<'_> {
         target: Option<&Entry>,
         key: &UserKey,
     ) -> Result<Option<(Reactions, BTreeSet<ReactionKey>)>, Refused> {
-        self.permit(Deed::Touch)?;
+        self.permit(Deed::React)?;
         let is_message = target.is_some_and(|target| matches!(target.kind, Kind::Message(_)));
         let all = match &reacted.all {
             Some(all) if !all.closed => all.clone(),

@@ -146,7 +146,7 @@ impl Policy {
         }
         match deed {
             Deed::Send => role >= self.send,
-            Deed::Touch => role >= Role::Member,
+            Deed::React => role >= Role::Member,
             Deed::Moderate => role >= Role::Moderator,
             Deed::Add => self.add.is_some_and(|lowest| role >= lowest),
             Deed::Remove { of } => role >= Role::Moderator && is_above(of),
@@ -168,7 +168,7 @@ pub enum Deed {
     /// Append a message, or edit an own one.
     Send,
     /// React to a message, or delete an own one.
-    Touch,
+    React,
     /// Delete somebody else's message.
     Moderate,
     /// Add members.
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(permitted(&locked, Deed::Remove { of: Role::Member }), ROLES[3..]);
         assert_eq!(permitted(&locked, Deed::Leave), ROLES);
         let closed = Policy { closed: true, ..Policy::GROUP };
-        for deed in [Deed::Send, Deed::Touch, Deed::Add, Deed::Remove { of: Role::Member }, Deed::Set, Deed::Close] {
+        for deed in [Deed::Send, Deed::React, Deed::Add, Deed::Remove { of: Role::Member }, Deed::Set, Deed::Close] {
             assert_eq!(permitted(&closed, deed), [], "{deed:?}");
         }
         assert_eq!(permitted(&closed, Deed::Leave), ROLES);

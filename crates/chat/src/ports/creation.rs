@@ -19,8 +19,8 @@ port! {
         /// How many conversations the user has.
         reads fn conversations_of(user: &UserId;) -> Result<usize, Failure>;
 
-        /// Counts so many users more among those whom `by` has added on the day of this time (UTC). `false`: that would be more than
-        /// `a_day_max`, and nothing is counted.
+        /// Counts so many users more, at most `a_day_max`, among those whom `by` has added on the day of this time (UTC). `false`: that would be more than
+        /// so many, and nothing is counted.
         writes fn count_added(by: &UserId; at: UnixMillis, users: u64, a_day_max: u64) -> Result<bool, Failure>;
     }
 }

@@ -135,7 +135,7 @@ impl Bounded for SetSettings {
 }
 
 change!(
-    /// `close`: nothing is appended any more.
+    /// `close`: nothing is appended any more, but that members leave.
     Close {}
 );
 

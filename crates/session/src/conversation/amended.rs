@@ -10,7 +10,7 @@ const AMENDMENTS_MAX: usize = 64;
 
 impl Conversation {
     /// An entry comes into the run: what it tells of others, and others of it.
-    pub(in super::super) fn is_amended(&mut self, entry: &Entry) {
+    pub(in super::super) fn note_amended(&mut self, entry: &Entry) {
         self.row.amended = self.row.amended.max(fold::told_up_to(entry));
         if fold::target(entry).is_some() {
             self.amendments.push_back(entry.clone());

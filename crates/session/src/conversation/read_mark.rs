@@ -23,7 +23,7 @@ impl Conversation {
     }
 
     /// An entry comes into the run: whether another member mentions the user in it.
-    pub(in super::super) fn is_mentioned(&mut self, entry: &Entry, me: &UserId) {
+    pub(in super::super) fn note_mention(&mut self, entry: &Entry, me: &UserId) {
         if let EntryKind::Message(message) = &entry.kind
             && entry.sender != *me
             && message.mentions.contains(me)

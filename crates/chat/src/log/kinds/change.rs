@@ -25,7 +25,7 @@ pub enum ChangeEntry {
     },
     /// These settings are others.
     Settings(GroupSettings),
-    /// Nothing is appended behind this.
+    /// Nothing is appended behind this, but that members leave.
     Closed,
 }
 
