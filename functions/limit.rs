@@ -1,6 +1,5 @@
 //! What a user may ask of this environment, and what the deployment lets them spend: given to every function that answers users.
 
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequestContext;
@@ -42,15 +41,9 @@ impl UserLimit {
     }
 
     /// [`limit::charge_shares`] for one message of the queue, whose id decides.
-    pub async fn charge_shares<P: Accounts + Outbound + Clock>(
-        &self,
-        ports: &P,
-        shares: &BTreeMap<UserId, u64>,
-        units: u64,
-        message_id: Option<&str>,
-    ) {
+    pub async fn charge_shares<P: Accounts + Outbound + Clock>(&self, ports: &P, users: &[UserId], units: u64, message_id: Option<&str>) {
         if let Some(budget) = self.budget {
-            limit::charge_shares(ports, budget, shares, units, dice(message_id)).await;
+            limit::charge_shares(ports, budget, users, units, dice(message_id)).await;
         }
     }
 }

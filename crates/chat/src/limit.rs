@@ -31,6 +31,9 @@ pub const fn frame_units(bytes: usize) -> u64 {
 /// What the delivery of a task costs beside that: its receive, its removal and an invocation.
 pub const DELIVERY_UNITS: u64 = 8;
 
+/// What a post costs.
+pub const POST_UNITS: u64 = 8;
+
 /// For so long a gate is shut the first time.
 const SHUT_MS: u64 = 60_000;
 
@@ -109,22 +112,15 @@ pub async fn charge<P: Accounts + Outbound + Clock>(
     })
 }
 
-/// The same for what was done for several users, by their shares. Chance decides of each by itself.
-pub async fn charge_shares<P: Accounts + Outbound + Clock>(
-    ports: &P,
-    budget: Budget,
-    shares: &BTreeMap<UserId, u64>,
-    units: u64,
-    dice: u64,
-) {
-    let of_all: u64 = shares.values().sum();
-    let numbered = (0_u64..).map(|number| dice.wrapping_add(number.wrapping_mul(DICE_STEP)));
-    let charge = |((user, share), dice): ((_, &u64), _)| charge(ports, budget, user, None, (units * share).div_ceil(of_all), dice);
-    join_all(shares.iter().zip(numbered).map(charge)).await;
+/// The same for what was done for several users, in equal shares; one who is named more than once has as many shares.
+pub async fn charge_shares<P: Accounts + Outbound + Clock>(ports: &P, budget: Budget, users: &[UserId], units: u64, dice: u64) {
+    let mut shares: BTreeMap<&UserId, u64> = BTreeMap::new();
+    for user in users {
+        *shares.entry(user).or_default() += 1;
+    }
+    let of_all = users.len() as u64;
+    join_all(shares.into_iter().map(|(user, share)| charge(ports, budget, user, None, (units * share).div_ceil(of_all), dice))).await;
 }
-
-/// Between the dice of two users: of the 500 values that count each comes as often.
-const DICE_STEP: u64 = 197;
 
 async fn charge_and_shut<P: Accounts + Outbound>(
     ports: &P,

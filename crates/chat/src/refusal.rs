@@ -24,9 +24,9 @@ pub enum Refused {
     /// So many members, or owners, a group has at most.
     #[error("the group has no room for more of them")]
     MembersFull,
-    /// One of the users who are to be in it: so many conversations one has at most.
-    #[error("somebody has no room for another conversation")]
-    ConversationsFull,
+    /// One of the users who are to be in it: so many groups one is in at most.
+    #[error("somebody has no room for another group")]
+    GroupsFull,
     /// The user: how many others they may add to groups on one day.
     #[error("no more users are added on this day")]
     AddedEnough,
@@ -72,7 +72,7 @@ pub enum Refused {
         more_than: Distance,
     },
     /// Admission.
-    #[error("the conversation takes no more messages for the moment")]
+    #[error("the conversation takes no more for the moment")]
     RateLimited {
         /// When there will be a token.
         retry_after_ms: u64,
@@ -142,7 +142,7 @@ impl Refused {
         match self {
             Self::NotFound | Self::Ended(_) => ErrorCode::NotFound,
             Self::Forbidden => ErrorCode::Forbidden,
-            Self::MembersFull | Self::ConversationsFull | Self::AddedEnough => ErrorCode::MembersFull,
+            Self::MembersFull | Self::GroupsFull | Self::AddedEnough => ErrorCode::MembersFull,
             Self::LastOwner => ErrorCode::LastOwner,
             Self::NoMember => ErrorCode::NoMember,
             Self::NoMessage => ErrorCode::NoMessage,

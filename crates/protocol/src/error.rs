@@ -46,7 +46,7 @@ pub enum ErrorCode {
     AnchorTooOld,
     /// The anchor is from before a restore; `common` is the last position that both know.
     EpochChanged,
-    /// The conversation takes no more messages for the moment.
+    /// The conversation takes no more for the moment.
     RateLimited,
     /// Others were faster six times in a row.
     Busy,

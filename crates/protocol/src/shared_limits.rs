@@ -50,8 +50,8 @@ pub const HELLOS_PER_MINUTE_MAX: u64 = 20;
 /// Conversations that one user creates on one day (UTC). Ours.
 pub const OPENED_A_DAY_MAX: u64 = 50;
 
-/// Conversations of one user; beyond it they create none, and are brought into no group. Ours: a device reads them all at its first `hello`.
-pub const CONVERSATIONS_MAX: usize = 2000;
+/// Groups that one user is in; beyond it they create none, and are brought into none. Ours: a device reads them all at its first `hello`.
+pub const GROUPS_MAX: usize = 2000;
 
 /// Users whom one user adds to groups on one day (UTC). Ours: nobody is asked whether they want to be there.
 pub const ADDED_A_DAY_MAX: u64 = 1000;

@@ -425,7 +425,7 @@ fn frames_of_sending() -> Vec<(&'static str, ServerFrame)> {
         Outcome::Ok(stored),
         Outcome::Duplicate(stored),
         Outcome::Conflict(stored),
-        Outcome::Refused(Refusal::new(ErrorCode::RateLimited, "the conversation takes no more messages for the moment").after_ms(50)),
+        Outcome::Refused(Refusal::new(ErrorCode::RateLimited, "the conversation takes no more for the moment").after_ms(50)),
         Outcome::Refused(Refusal { tail: Some(position(999)), ..stale }),
         Outcome::Refused(epoch_changed()),
         Outcome::NotAttempted,

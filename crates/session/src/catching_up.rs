@@ -31,12 +31,16 @@ impl Default for CatchingUp {
 impl Session {
     /// Notes when nothing is missing any more.
     pub(super) fn go_live(&mut self) {
-        let missing = self.sockets.has(|purpose| matches!(purpose, Purpose::Sync { .. }))
-            || self.conversations.values().any(|local| local.due == Due::Now);
-        if !self.catching_up.live && self.sockets.greeted() && !missing {
+        if !self.catching_up.live && self.sockets.greeted() && !self.is_missing() {
             self.catching_up.live = true;
             self.looking.ping |= self.looks();
         }
+    }
+
+    /// Whether something is being fetched, or is to be at once.
+    pub(super) fn is_missing(&self) -> bool {
+        let is_sync = |purpose: &Purpose| matches!(purpose, Purpose::Sync { .. });
+        self.sockets.has(is_sync) || self.conversations.values().any(|local| local.due == Due::Now)
     }
 
     pub(super) fn entries_pushed(&mut self, Entries { conversation, entries }: Entries, step: &mut Step) {
@@ -222,10 +226,13 @@ impl Session {
         if (local.row.head, local.row.have, local.row.read) != (head, have, read) {
             step.touch(conversation);
         }
+        let restored = have != Position::ZERO && local.row.have.epoch > have.epoch;
         self.take(conversation, taken, step);
         self.heed(conversation, said.into_iter().chain([at_end]).collect(), step);
+        if skipped || restored {
+            self.doubt_row(conversation, Seq::MAX); // of an earlier membership, perhaps, or of before the restore
+        }
         if skipped {
-            self.doubt_row(conversation, Seq::MAX); // of an earlier membership, perhaps
             self.look_again(conversation, step);
         }
     }

@@ -21,6 +21,10 @@ impl Session {
             .collect();
         for (socket, HelloPage { after }, not_before) in pages {
             if step.reached(not_before) {
+                if after.is_none() {
+                    self.row_wanted = false; // those in doubt are not named
+                    self.conversations.values_mut().for_each(|local| local.preferring.heard = false);
+                }
                 let (known, known_to) = self.known_after(after.as_ref());
                 let purpose = Purpose::Hello { after: after.clone(), known_to: known_to.clone() };
                 self.sockets.ask(socket, purpose, |id| Request::Hello(Hello { id, v: VERSION_MAX, after, known, known_to }), step);

@@ -145,6 +145,8 @@ pub struct Session {
     groups: NewGroups,
     inquiries: Inquiries,
     writes: Writes,
+    /// Rows of conversations are in doubt, and `hello` is to tell them.
+    row_wanted: bool,
     shown: ConnectionState,
     wake: Option<Moment>,
     draws: Vec<Draw>,
@@ -168,6 +170,7 @@ impl Session {
             looking: Looking::default(),
             histories: Histories::default(),
             writes: Writes::default(),
+            row_wanted: false,
             shown: ConnectionState::Waiting { until: Moment(u64::MAX) },
             wake: None,
             draws: vec![],
@@ -179,6 +182,7 @@ impl Session {
         let mut step = Step::new(now, random, Arc::clone(&self.settings));
         self.happened(input, &mut step);
         self.tend_sockets(&mut step);
+        self.ask_doubted();
         self.greet(&mut step);
         self.plan_gaps(&mut step);
         self.tokens.tend(&mut self.sockets, &mut step);

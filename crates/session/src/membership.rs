@@ -63,7 +63,7 @@ impl Conversation {
                     marks.membership_changed = seq;
                 }
             }
-            EntryKind::Settings { .. } => {
+            EntryKind::Settings { .. } | EntryKind::Closed => {
                 if let Some(marks) = &mut row.group {
                     marks.settings_changed = marks.settings_changed.max(seq);
                 }

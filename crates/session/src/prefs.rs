@@ -94,10 +94,11 @@ impl Session {
         }
     }
 
-    /// The server tells all preferences, by a push or an answer: of two versions the higher one holds. What was doubted any of them mends.
+    /// The server tells all preferences, by a push or an answer: of two versions the higher one holds; while the row is in doubt any does.
     pub(super) fn prefs_came(&mut self, conversation: &ConversationId, told: Prefs, step: &mut Step) {
         let Some(local) = self.conversations.get(conversation) else { return };
         if !local.row.ended && (told.version > local.row.prefs.version || local.preferring.doubted) {
+            self.conversations.entry(conversation).preferring.heard = true;
             self.change_prefs(conversation, |row| row.prefs = told, step);
         }
     }
@@ -105,21 +106,32 @@ impl Session {
     /// A row of `hello` tells them, or that nothing was ever set.
     pub(super) fn prefs_of_row(&mut self, conversation: &ConversationId, told: Option<Prefs>, is_restored: bool, step: &mut Step) {
         let local = self.conversations.entry(conversation);
-        let holds =
-            std::mem::take(&mut local.preferring.doubted) || is_restored || told.is_none_or(|told| told.version > local.row.prefs.version);
-        if holds {
+        let is_news = match told {
+            Some(told) => told.version > local.row.prefs.version,
+            None => !local.preferring.heard, // else a push has overtaken the row
+        };
+        if std::mem::take(&mut local.preferring.doubted) || is_restored || is_news {
             self.change_prefs(conversation, |row| row.prefs = told.unwrap_or_default(), step);
         }
     }
 
-    /// The log was restored, and with it perhaps what the user prefers: `hello` tells what the server has. What they wish stays. So it is
-    /// with the last mention, of which the device forgets one that is beyond `common`.
+    /// The log was restored, and with it perhaps what the user prefers, or they are a member anew: `hello` tells what the server has. What they wish stays. The
+    /// last mention is in doubt too, if it is beyond `common`: the device forgets it, and the row tells whether an earlier message mentions the
+    /// user.
     pub(super) fn doubt_row(&mut self, conversation: &ConversationId, common: Seq) {
         let local = self.conversations.entry(conversation);
-        local.preferring.doubted = local.row.prefs.version > 0 || local.row.mentioned > common;
-        if local.preferring.doubted
+        if local.row.prefs.version > 0 || local.row.mentioned > common {
+            (local.preferring.doubted, self.row_wanted) = (true, true);
+        }
+    }
+
+    /// Asks for the rows that are in doubt, when all that is missing has come: a restore puts many in doubt, one after the other.
+    pub(super) fn ask_doubted(&mut self) {
+        if self.row_wanted
+            && !self.is_missing()
             && let Some(socket) = self.sockets.ready().map(|link| link.socket)
         {
+            self.row_wanted = false;
             self.greet_again(socket);
         }
     }

@@ -1030,10 +1030,16 @@ class Client:
         one.member_at = one.member_at if one.member_at[1] <= common[1] else ZERO
         mentioned = one.mentioned
         one.mentioned = mentioned if mentioned <= common[1] else 0
-        if (one.prefs["version"] or mentioned > common[1]) and self.current:  # `hello` tells what the server has now
-            one.prefs_doubted, self.current.greet, self.current.page = True, True, None
+        self.doubt_row(one, mentioned > common[1])
         one.about = [entry for entry in one.about if pos(entry["position"]) <= common]
         self.write(lambda: [one.kept.pop(seq) for seq in [*one.kept] if seq > common[1]])
+
+    def doubt_row(self, one, also=False):
+        """Versions may have begun anew (§5.5): `hello` tells what the server has now."""
+        if one.prefs["version"] or also:
+            one.prefs_doubted = True
+            if self.current:
+                self.current.greet, self.current.page = True, None
 
     def roll_back(self, one, common):
         """The log was restored: what is beyond `common` is not in it any more (§9, epoch_changed)."""
@@ -1088,7 +1094,7 @@ class Client:
             self.believe(one, pos(page.get("ended", ends[-1])), "ended" not in page)
 
     def taken_page(self, one, page):
-        one.doubt = False
+        one.doubt, had = False, one.have
         if "skip" in page and pos(page["skip"]["to"]) > one.have:
             one.start = one.have = pos(page["skip"]["to"])
             self.look_for_failed(one)
@@ -1098,6 +1104,8 @@ class Client:
         if page["done"]:
             one.forget_beyond()
         one.due = None if page["done"] else self.now
+        if one.have[0] > had[0] > 0 or one.start > had:
+            self.doubt_row(one)
         self.drain(one)
 
     def refused_page(self, one, error):

@@ -2,7 +2,7 @@
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Queue, Users};
-use chatlane_chat::limit::DELIVERY_UNITS;
+use chatlane_chat::limit::{DELIVERY_UNITS, POST_UNITS};
 use chatlane_chat::ports::{
     Accounts, Clock, Connections, Deployments, Failure, FanOutQueue, Heads, Inboxes as InboxesPort, Memberships, MessageLog, Meter,
     Outbound,
@@ -46,7 +46,8 @@ where
     let deliver = |message: SqsMessage| async move {
         let (delivered, units) = ports.metered(deliver(ports, deployed, &message, time(ends_ms))).await;
         if let Ok(outcome) = &delivered {
-            limit.charge_shares(ports, &outcome.payers, DELIVERY_UNITS + units, message.message_id.as_deref()).await;
+            let units = (DELIVERY_UNITS + units).saturating_sub(POST_UNITS * outcome.unpaid as u64);
+            limit.charge_shares(ports, &outcome.payers, units, message.message_id.as_deref()).await;
         }
         (message.message_id.unwrap_or_default(), delivered)
     };

@@ -156,8 +156,12 @@ fn admitted(case: &Case, log: &[Entry], verdict: &mut Verdict) {
     }
     for (before, entry, left) in buckets().filter(|(_, entry, _)| entry.kind != Kind::Other) {
         let full = before.rate * BURST_MS;
-        let there = full.min(before.tokens + left.time.saturating_sub(before.time).min(BURST_MS) * before.rate);
-        let less = there.checked_sub(left.tokens);
+        // What the entry before owes is a time that is yet to come.
+        let is_wrong = before.time > entry.time + BURST_MS;
+        let elapsed_ms = if is_wrong { BURST_MS } else { entry.time.saturating_sub(before.time).min(BURST_MS) };
+        let there = full.min(before.tokens + elapsed_ms * before.rate);
+        let owed = left.time.saturating_sub(entry.time) * before.rate;
+        let less = (there + owed).checked_sub(left.tokens);
         let rows = match &entry.kind {
             Kind::Added(users) | Kind::Removed(users) => users.len() as u64,
             Kind::Left(successor) => 1 + u64::from(successor.is_some()),
@@ -165,8 +169,11 @@ fn admitted(case: &Case, log: &[Entry], verdict: &mut Verdict) {
             _ => 0,
         };
         let is_reaction = matches!(entry.kind, Kind::Reaction(..));
-        let takes = |less: u64| less == full / 2 || less > 1000 * rows && less.is_multiple_of(1000) && (less == 1000 || !is_reaction);
-        let holds = left.time == entry.time && less.is_some_and(takes) && (!is_reaction || 2 * there >= full);
+        // What is owed is rounded up to a millisecond.
+        let is_whole = |less: u64| less % 1000 < before.rate && (owed > 0 || less.is_multiple_of(1000));
+        let takes = |less: u64| less / 1000 == full / 2000 || less > 1000 * rows && is_whole(less) && (less == 1000 || !is_reaction);
+        let needed = if is_reaction { full / 2 } else { 1000 };
+        let holds = left.time >= entry.time && (owed == 0 || left.tokens == 0) && less.is_some_and(takes) && there >= needed;
         verdict.check(Check::Admitted, holds, Lines::dump([entry.line]), || {
             format!("{} leaves {left:?} of {before:?}", case.at(entry.message.conversation, entry.position))
         });

@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::builders::{DeleteBuilder, PutBuilder, UpdateBuilder};
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, Select, Update};
 use chatlane_chat::log::Role;
 use chatlane_chat::ports::{Advance, Failure, InboxRow, Member, ReadCursor, Shown};
 use chatlane_protocol::{ConversationId, DeviceId, Prefs, PrefsChange, Seq, UnixMillis, UserId};
@@ -180,6 +180,11 @@ pub fn remove(user: &UserId, conversation: &ConversationId) -> DeleteBuilder {
 /// A user's rows, in the order of their conversations' ids. A page of it begins behind the [`key`] of a row.
 pub fn query(query: QueryFluentBuilder, user: &UserId) -> QueryFluentBuilder {
     query.key_condition_expression("u = :u").expression_attribute_values(":u", s(user_key(user)))
+}
+
+/// How many of a user's rows are of groups.
+pub fn query_groups(groups: QueryFluentBuilder, user: &UserId) -> QueryFluentBuilder {
+    query(groups, user).filter_expression("attribute_not_exists(w)").select(Select::Count)
 }
 
 /// What of `to` the row has not got yet, with what is to be dropped and is as it was named; nothing is dropped for nothing. A device that

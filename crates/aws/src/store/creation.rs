@@ -1,6 +1,5 @@
 //! Creation of a conversation, and changes of groups: one transaction over four tables.
 
-use aws_sdk_dynamodb::types::Select;
 use chatlane_chat::ports::{Change, Created, Creation, Creations, Failure, Joining, Put, RowChange};
 use chatlane_protocol::{UnixMillis, UserId};
 
@@ -75,8 +74,8 @@ impl<Q: Part, G: Part> Creations for Backend<Log, Conversations, Inboxes, Users,
         transaction.append(&self.log.0).await
     }
 
-    async fn conversations_of(&self, user: &UserId) -> Result<usize, Failure> {
-        count(inbox::query(self.inboxes.0.query(), user).select(Select::Count), "count a user's conversations").await
+    async fn groups_of(&self, user: &UserId) -> Result<usize, Failure> {
+        count(inbox::query_groups(self.inboxes.0.query(), user), "count a user's groups").await
     }
 
     async fn count_added(&self, by: &UserId, at: UnixMillis, users: u64, a_day_max: u64) -> Result<bool, Failure> {

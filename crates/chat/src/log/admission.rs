@@ -1,11 +1,12 @@
 //! How much a conversation takes: a token bucket that travels in the entries themselves. An entry takes a token for each kilobyte, begun or
 //! whole, that is written for it: its own, and what it changes (the message that it edits, the rows of the members whom it adds). So nobody
 //! fills the lane with few large ones: whoever reads it, and whose anchor must be near its end, pays by the byte. None takes more than half
-//! a bucket, so that the largest wait for a second and a half, whatever others write.
+//! a bucket. One token is enough to be admitted: where an entry takes more than there is, the lane makes up for it before it admits the next.
+//! Else those who write little would keep out who removes them.
 //!
 //! Every writer reads the tail anyway, so the bucket in the tail's facts is exact across all Lambdas, and no further write keeps it.
 //! Limits: 20 tokens a second for long, 60 at once; below half, a sender with 8 of the last 16 messages waits for the others.
-//! Not promised: exactness where clocks are wrong. Each message written by a clock that is ahead refills up to 3 seconds' worth.
+//! Not promised: exactness where clocks are wrong. Each entry written by a wrong clock refills up to twice 3 seconds' worth.
 
 use chatlane_protocol::UnixMillis;
 use chatlane_protocol::limits::{ADMISSION_BURST, ADMISSION_PER_S};
@@ -31,7 +32,8 @@ const _: () = assert!(ADMISSION_BURST * 1000 == ADMISSION_PER_S * ELAPSED_MS_MAX
 pub struct Bucket {
     /// Thousandths of a token.
     pub tokens_milli: u32,
-    /// The clock of the writer that left it so. Its own, not the highest seen: else one skewed clock freezes the lane.
+    /// The clock of the writer that left it so, or up to two seconds later where the lane has to make up for what was taken. Its own, not the
+    /// highest seen: else one skewed clock freezes the lane.
     pub time: UnixMillis,
     /// [Hashes](crate::log::hash::UserKey::sender) of the senders of the last messages, oldest first; 0 where there was none yet.
     pub recent: [u32; RECENT],
@@ -73,23 +75,28 @@ impl Bucket {
     }
 
     fn admit_from(&self, upper_half: bool, sender: u32, bytes: usize, now: UnixMillis, admitted_per_s: u32) -> Admission {
-        let capacity = capacity_milli(admitted_per_s);
-        let elapsed_ms = u32::try_from(now.since_ms(self.time)).unwrap_or(u32::MAX).min(ELAPSED_MS_MAX);
-        let refill = elapsed_ms.saturating_mul(admitted_per_s);
-        let tokens = self.tokens_milli.saturating_add(refill).min(capacity);
-
+        let (capacity, per_ms) = (capacity_milli(admitted_per_s), admitted_per_s.max(1));
         let half = capacity / 2;
+        // A little ahead of now is what the lane has to make up for, or another clock; more is a wrong clock.
+        let ahead_ms = u32::try_from(self.time.since_ms(now)).unwrap_or(u32::MAX);
+        let (elapsed_ms, ahead_ms) = match ahead_ms {
+            0 => (u32::try_from(now.since_ms(self.time)).unwrap_or(u32::MAX).min(ELAPSED_MS_MAX), 0),
+            1..=ELAPSED_MS_MAX => (0, ahead_ms),
+            _ => (ELAPSED_MS_MAX, 0),
+        };
+        let tokens = self.tokens_milli.saturating_add(elapsed_ms.saturating_mul(admitted_per_s)).min(capacity);
+
         let taken = u32::try_from(bytes.div_ceil(TOKEN_BYTES)).unwrap_or(u32::MAX).saturating_mul(1000).min(half);
         // A busy sender leaves the lower half of the bucket to the others.
-        let needed = if upper_half { half } else { taken };
+        let needed = if upper_half { half } else { taken.min(1000) };
         if tokens < needed {
-            let per_ms = admitted_per_s.max(1);
-            return Admission::Wait { retry_after_ms: u64::from((needed - tokens).div_ceil(per_ms)).max(1) };
+            return Admission::Wait { retry_after_ms: u64::from((needed - tokens).div_ceil(per_ms) + ahead_ms).max(1) };
         }
         let mut recent = self.recent;
         recent.rotate_left(1);
         recent[RECENT - 1] = sender;
-        Admission::Admitted(Self { tokens_milli: tokens - taken, time: now, recent })
+        let owed_ms = taken.saturating_sub(tokens).div_ceil(per_ms);
+        Admission::Admitted(Self { tokens_milli: tokens.saturating_sub(taken), time: now.plus_ms(owed_ms.into()), recent })
     }
 }
 
@@ -154,7 +161,7 @@ mod tests {
         assert!(matches!(bucket.admit(1, SMALL, at(250), RATE), Admission::Admitted(_)));
     }
 
-    /// What a flooder of the largest messages gets: two and a bit at once, then 20 KB a second.
+    /// What a flooder of the largest messages gets: three at once, then 20 KB a second.
     #[test]
     fn a_message_takes_a_token_for_each_kilobyte() {
         let bucket = Bucket::full(RATE, at(0));
@@ -171,8 +178,8 @@ mod tests {
                 admitted.push(ms);
             }
         }
-        assert_eq!(admitted[..5], [0, 10, 1200, 2600, 4000], "the fifth is the first beyond 128 KB");
-        assert_eq!(admitted.len(), 9);
+        assert_eq!(admitted[..5], [0, 10, 20, 1250, 2650], "the fifth is the first beyond 128 KB");
+        assert_eq!(admitted.len(), 10);
         // The largest takes half of a full bucket, also where the lane is slow.
         for (rate, bytes) in [(2, largest), (RATE, 600 * 1024)] {
             let half = capacity_milli(rate) / 2;
@@ -180,6 +187,24 @@ mod tests {
                 matches!(Bucket::full(rate, at(0)).admit(1, bytes, at(0), rate), Admission::Admitted(after) if after.tokens_milli == half)
             );
         }
+    }
+
+    /// Three who write little, so often that there is never more than a token, do not keep out what takes 30; and wait until it is made up for.
+    #[test]
+    fn those_who_write_little_do_not_keep_out_what_takes_much() {
+        let mut bucket = Bucket { tokens_milli: 0, ..Bucket::full(RATE, at(0)) };
+        let mut admit = |sender, bytes, ms| match bucket.admit(sender, bytes, at(ms), RATE) {
+            Admission::Admitted(after) => {
+                bucket = after;
+                true
+            }
+            Admission::Wait { .. } => false,
+        };
+        let mut small = (0..1000).filter(|ms| admit(u32::try_from(ms % 3).unwrap(), SMALL, *ms)).count();
+        assert_eq!(small, 19);
+        assert!((1000..1060).any(|ms| admit(4, 100 * 1024, ms)), "one of sixty attempts");
+        small = (1060..10_000).filter(|ms| admit(u32::try_from(ms % 3).unwrap(), SMALL, *ms)).count();
+        assert!((148..=150).contains(&small), "{small} in nine seconds, of which one and a half went to the large one");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a change of a group does: judged at the tail of its log and by the rows of the users that it names, it becomes an entry and the rows
 //! that are written with it in one transaction. The transaction takes the slot behind the tail, so nothing has changed since the tail; and
-//! the rows are read behind the tail and as a whole, so they are those of the tail (M1). Where nothing is written, `append.rs` looks at the slot.
+//! the rows are read behind the tail and as a whole, so they are those of the tail (M1). Where nothing is written, `draft.rs` looks at the slot.
 
 use chatlane_protocol::limits::{MEMBERS_MAX, OWNERS_MAX};
 use chatlane_protocol::{GroupSettings, History, Position, Role, Seq, UserId};

@@ -16,8 +16,8 @@ port! {
         /// [`Put::Contended`] also where a row is another.
         writes fn change(change: &Change;) -> Result<Put, Failure>;
 
-        /// How many conversations the user has.
-        reads fn conversations_of(user: &UserId;) -> Result<usize, Failure>;
+        /// How many groups the user is a member of.
+        reads fn groups_of(user: &UserId;) -> Result<usize, Failure>;
 
         /// Counts so many users more, at most `a_day_max`, among those whom `by` has added on the day of this time (UTC). `false`: that would be more than
         /// so many, and nothing is counted.

@@ -37,7 +37,13 @@ where
                 matches!(&entry.kind, Kind::GroupCreated(created) if *created == wanted) || matches!(entry.kind, Kind::Later(_));
             (entry, if is_wanted { ChangeOutcome::Duplicate } else { ChangeOutcome::Conflict })
         } else {
-            have_room(ports, &wanted.members).await?;
+            if let Err(refused) = have_room(ports, &wanted.members).await {
+                // An earlier attempt may have made it meanwhile, as the last that there was room for.
+                if ports.read(&conversation, Seq::FIRST, ReadBound::ONE).await?.is_empty() {
+                    return Err(refused);
+                }
+                continue;
+            }
             let creation = creation(ports, settings, conversation.clone(), caller, request, &wanted);
             did.attempts += 1;
             match ports.create(&creation).await? {

@@ -84,11 +84,8 @@ where
 {
     let conversations: Vec<ConversationId> = positions.iter().map(|named| named.conversation.clone()).collect();
     let rows = rows::read(ports, &caller.user, &conversations, &allowances.settled).await?;
-    let wishes: Vec<Result<Move, Refused>> = positions
-        .iter()
-        .zip(rows)
-        .map(|(named, standing)| Ok(Move { told, ..Move::of(standing?.row, caller.device, named, cursor) }))
-        .collect();
+    let wishes: Vec<Result<Move, Refused>> =
+        positions.iter().zip(rows).map(|(named, standing)| Ok(Move::of(standing?.row, caller.device, named, (cursor, told)))).collect();
     let slots: BTreeSet<(ConversationId, Seq)> = wishes.iter().flatten().flat_map(Move::slots).collect();
     let slots: Vec<(ConversationId, Seq)> = slots.into_iter().collect();
     let entries = if slots.is_empty() { vec![] } else { ports.at(&slots).await? };
@@ -128,7 +125,7 @@ struct Move {
 
 impl Move {
     /// A cursor has passed what is not above it in its epoch: no need to look whether there is such an entry.
-    fn of(row: InboxRow, device: DeviceId, named: &PositionIn, cursor: Cursor) -> Self {
+    fn of(row: InboxRow, device: DeviceId, named: &PositionIn, (cursor, told): (Cursor, Told)) -> Self {
         let read = match cursor {
             Cursor::Read => Some(named.position),
             Cursor::Delivered => named.read,
@@ -138,7 +135,7 @@ impl Move {
         let mut doubtful: Vec<Position> = Some(named.position).filter(|to| is_doubtful(*to, has)).into_iter().collect();
         let read_too = read.filter(|to| is_doubtful(*to, row.read.position) && !doubtful.contains(to));
         doubtful.extend(read_too);
-        Self { delivered: read.map_or(named.position, |read| read.max(named.position)), read, told: Told::Others, doubtful, row }
+        Self { delivered: read.map_or(named.position, |read| read.max(named.position)), read, told, doubtful, row }
     }
 
     /// Where the entries are that must exist.

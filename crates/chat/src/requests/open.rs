@@ -8,7 +8,6 @@ use super::caller::Caller;
 use crate::done::{Did, Done};
 use crate::log::append::ATTEMPTS_MAX;
 use crate::log::kinds::direct_conversation;
-use crate::log::room::have_room;
 use crate::log::{CreatedEntry, Entry, Head, Kind, Role};
 use crate::ports::{
     Clock, Created, Creation, Creations, Description, FanOutQueue, Heads, InboxRow, Joining, Member, MessageLog, ReadBound,
@@ -33,7 +32,6 @@ where
             let heads = ports.heads(std::slice::from_ref(&conversation)).await?;
             (entry.position, entry.time, heads.first().map_or(Position::ZERO, |head| head.position))
         } else {
-            have_room(ports, std::slice::from_ref(&caller.user)).await?;
             let creation = creation(ports, settings, conversation.clone(), caller, request);
             did.attempts += 1;
             match ports.create(&creation).await? {

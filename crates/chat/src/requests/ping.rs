@@ -5,7 +5,7 @@ use chatlane_protocol::UserId;
 use chatlane_protocol::frames::{ConversationStatus, MemberCursors, PingAnswer, encode};
 use chatlane_protocol::limits::{CURSORS_MEMBERS_MAX, CURSORS_PER_PING_MAX};
 use chatlane_protocol::request::Ping;
-use futures_util::future::{try_join_all, try_join3};
+use futures_util::future::{join_all, try_join3};
 
 use super::caller::Caller;
 use crate::done::Done;
@@ -32,16 +32,18 @@ where
     let members = rows.into_iter().zip(heads).filter_map(|(row, head)| Some((readable(row)?, head)));
     let mut left = CURSORS_PER_PING_MAX;
     let statuses = members.map(|(row, head)| {
-        let others = count_of_others(&row, &head).filter(|others| *others <= left);
-        left -= others.unwrap_or_default();
-        (row, head, others.is_some())
+        let reads = members_to_read(&row, &head).filter(|reads| *reads <= left);
+        left -= reads.unwrap_or_default();
+        (row, head, reads.is_some())
     });
     let statuses = statuses.collect::<Vec<_>>().into_iter().map(|(row, head, is_told)| async move {
-        let cursors = if is_told { others(ports, caller, &row).await? } else { vec![] };
+        let cursors = if is_told { others(ports, caller, &row).await } else { Ok(vec![]) };
+        // The next `ping` asks again.
+        let cursors = cursors.inspect_err(|failure| failure.log("cursors of others are left out")).unwrap_or_default();
         let own = Some(row.read_mark());
-        Ok::<_, Failure>(ConversationStatus { conversation: row.conversation, head: head.position, count: head.count, own, cursors })
+        ConversationStatus { conversation: row.conversation, head: head.position, count: head.count, own, cursors }
     });
-    let mut conversations = try_join_all(statuses).await?;
+    let mut conversations = join_all(statuses).await;
     let all: Vec<Vec<MemberCursors>> = conversations.iter_mut().map(|status| std::mem::take(&mut status.cursors)).collect();
     let mut page = Page::new(REST_OF_THE_ANSWER + encode(&conversations).len());
     for (status, cursors) in conversations.iter_mut().zip(all) {
@@ -52,8 +54,8 @@ where
     Ok(Done::read(PingAnswer { id: request.id.clone(), server_time_ms: ports.now(), resync: session.is_none(), conversations }))
 }
 
-/// How many others are told of, before they are read. `None`: nobody, in a group that has too many members.
-fn count_of_others(row: &InboxRow, head: &Head) -> Option<usize> {
+/// How many rows the cursors of this conversation cost. `None`: they are not told, in a group that has too many members.
+fn members_to_read(row: &InboxRow, head: &Head) -> Option<usize> {
     match (&row.with, head.group) {
         (Some(_), _) => Some(1),
         (None, Some(group)) if group.members <= CURSORS_MEMBERS_MAX => usize::try_from(group.members).ok(),

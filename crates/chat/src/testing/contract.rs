@@ -104,6 +104,7 @@ macro_rules! contract_facts {
             of_many_creations_at_once_exactly_one_is_new
             a_user_creates_so_many_conversations_on_a_day
             a_user_adds_so_many_users_on_a_day
+            groups_of_a_user_are_counted
             a_settled_row_is_the_row_when_nothing_is_in_the_making
             strangers_and_unknown_conversations_have_no_row
             all_members_come_in_the_order_of_their_ids

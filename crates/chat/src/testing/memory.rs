@@ -255,8 +255,8 @@ impl Creations for Memory {
         Ok(Put::Stored)
     }
 
-    async fn conversations_of(&self, user: &UserId) -> Result<usize, Failure> {
-        Ok(self.state().inboxes.get(user).map_or(0, BTreeMap::len))
+    async fn groups_of(&self, user: &UserId) -> Result<usize, Failure> {
+        Ok(self.state().inboxes.get(user).map_or(0, |rows| rows.values().filter(|row| row.with.is_none()).count()))
     }
 
     async fn count_added(&self, by: &UserId, at: UnixMillis, users: u64, a_day_max: u64) -> Result<bool, Failure> {

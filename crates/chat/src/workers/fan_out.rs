@@ -36,9 +36,9 @@ pub const REDRIVEN_AFTER_MS: u64 = 60_000;
 /// When a task comes again whose members were not to be seen.
 const AGAIN_AFTER_S: u32 = 1;
 
-/// Posts to so many connections of a member are the sender's to pay, further ones the member's own: else whoever brings others into a group
-/// who have many would ruin its senders.
-const PAID_BY_SENDER_MAX: usize = 2;
+/// Posts to so many connections of a member are paid by whoever wrote what is posted; those to further ones by nobody: else who has many would
+/// ruin others who write to them, or would be ruined by them.
+const PAID_CONNECTIONS_MAX: usize = 4;
 
 /// What a worker did with a task.
 #[expect(clippy::struct_excessive_bools, reason = "each says of one thing whether it happened")]
@@ -66,9 +66,11 @@ pub struct FanOutOutcome {
     pub unsettled: bool,
     /// The first reason why connections were left, skipped or given up.
     pub cause: Option<Failure>,
-    /// Who is charged for it, and with how many shares: the senders of what was read, and members with many connections for those beyond a
-    /// few; or, where connections do not read what they were sent, their users.
-    pub payers: BTreeMap<UserId, u64>,
+    /// Who is charged for it, in equal shares; a user may have several: the senders of what was read, or, where connections do not read what
+    /// they were sent, their users.
+    pub payers: Vec<UserId>,
+    /// Posts for which nobody is charged.
+    pub unpaid: usize,
 }
 
 /// What the queue says of a message that it hands out.
@@ -92,7 +94,7 @@ where
     if is_overtaken(ports, task).await? {
         let skipped = task.undelivered.as_ref().map_or(0, |rest| rest.targets.len());
         let cause = Failure::unavailable("post to connections", "they were throttled, and a later entry follows");
-        return Ok(FanOutOutcome { skipped, cause: Some(cause), payers: payers(task, &[], &[], 0), ..FanOutOutcome::default() });
+        return Ok(FanOutOutcome { skipped, cause: Some(cause), payers: payers(task, &[]), ..FanOutOutcome::default() });
     }
     let entries = read_range(ports, conversation, task.first, task.last.seq);
     let (head, members, entries) = try_join3(begin(ports, task), ports.members(conversation), entries).await?;
@@ -101,7 +103,7 @@ where
     // A change of members may have been seen half by whoever went before, and by a hello at that time: its own task comes when it is whole.
     if head.is_some_and(|head| head > task.last) && !entries.iter().any(|entry| entry.kind.writes_memberships()) {
         note_mentions(ports, task, &entries, &members).await?;
-        return Ok(FanOutOutcome { superseded: true, payers: payers(task, &entries, &[], 0), ..FanOutOutcome::default() });
+        return Ok(FanOutOutcome { superseded: true, payers: payers(task, &entries), ..FanOutOutcome::default() });
     }
 
     // All entries before the members: one may tell of an edit behind a removal.
@@ -123,7 +125,7 @@ where
                 let first = from.min(task.first);
                 let again = Task { first, queued: task.queued.minus_ms(REDRIVEN_AFTER_MS), ..task.clone() };
                 ports.enqueue(&again, AGAIN_AFTER_S).await?;
-                return Ok(FanOutOutcome { unsettled: true, payers: payers(task, &all, &[], 0), ..FanOutOutcome::default() });
+                return Ok(FanOutOutcome { unsettled: true, payers: payers(task, &all), ..FanOutOutcome::default() });
             }
         },
     };
@@ -132,7 +134,7 @@ where
     let sessions = ports.of_users(&users).await?;
 
     let all_outgoing = plan(task, &all, &members, sessions, ports.now());
-    let payers = payers(task, &all, &all_outgoing, members.len());
+    let unpaid = unpaid(&all, &all_outgoing);
     let posted = post_all(ports, all_outgoing, ends).await;
     let left = leave(task, from, &posted, ports.now());
     let outcome = FanOutOutcome {
@@ -147,7 +149,8 @@ where
         skipped: left.skipped,
         given_up: left.given_up.len(),
         cause: posted.cause,
-        payers,
+        payers: payers(task, &all),
+        unpaid,
     };
     try_join_all(left.tasks.iter().map(|(task, wait_s)| ports.enqueue(task, *wait_s))).await?;
     let mut dead_of: BTreeMap<UserId, Vec<ConnectionId>> = BTreeMap::new();
@@ -182,31 +185,23 @@ fn mentions<'a>(entries: &'a [Entry], members: &[Member]) -> BTreeMap<&'a UserId
     mentions
 }
 
-/// Who is charged, for a task by which these entries were read, so many members, and these posts made. A post that is throttled is one to
-/// somebody who does not read.
-fn payers(task: &Task, entries: &[Entry], posts: &[Outgoing], members: usize) -> BTreeMap<UserId, u64> {
-    let mut shares = BTreeMap::new();
-    let mut pays = |user: &UserId, share: usize| *shares.entry(user.clone()).or_default() += share as u64;
+/// Who is charged, for a task by which these entries were read. A post that is throttled is one to somebody who does not read.
+fn payers(task: &Task, entries: &[Entry]) -> Vec<UserId> {
     match &task.undelivered {
-        Some(rest) if rest.throttled > 0 => rest.targets.iter().for_each(|(user, _)| pays(user, 1)),
-        _ => {
-            let mut connections: BTreeMap<&UserId, usize> = BTreeMap::new();
-            for post in posts {
-                *connections.entry(&post.user).or_default() += 1;
-            }
-            let beyond = connections.into_iter().map(|(user, all)| (user, all.saturating_sub(PAID_BY_SENDER_MAX)));
-            let beyond: Vec<(&UserId, usize)> = beyond.filter(|(_, beyond)| *beyond > 0).collect();
-            // A post costs about as much as the rows of a member.
-            let rest = 1 + members + posts.len() - beyond.iter().map(|(_, beyond)| beyond).sum::<usize>();
-            for entry in entries {
-                pays(&entry.sender, rest);
-            }
-            for (user, beyond) in beyond {
-                pays(user, beyond * entries.len());
-            }
-        }
+        Some(rest) if rest.throttled > 0 => rest.targets.iter().map(|(user, _)| user.clone()).collect(),
+        _ => entries.iter().map(|entry| entry.sender.clone()).collect(),
     }
-    shares
+}
+
+/// How many of these posts are to further connections of members who have written none of these entries.
+fn unpaid(entries: &[Entry], all_outgoing: &[Outgoing]) -> usize {
+    let (mut connections, mut unpaid) = (BTreeMap::<&UserId, usize>::new(), 0);
+    for outgoing in all_outgoing.iter().filter(|outgoing| entries.iter().all(|entry| entry.sender != outgoing.user)) {
+        let paid = connections.entry(&outgoing.user).or_default();
+        *paid += 1;
+        unpaid += if *paid > PAID_CONNECTIONS_MAX { outgoing.frames.len() } else { 0 };
+    }
+    unpaid
 }
 
 /// Raises the head to the task's last entry and answers what it was before. `None`: that is not known, because the answer was lost and

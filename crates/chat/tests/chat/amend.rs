@@ -301,11 +301,14 @@ fn edits_and_deletions_take_what_they_rewrite() {
         assert_eq!(tokens(), left, "{id}");
     }
     // Its words go, of 9 KB, and those of its edits, of 14 KB in all.
+    let owing = |ms| stage.entries().pop().unwrap().facts.bucket.time == start().plus_ms(ms);
     stage.change_tail(|facts| facts.bucket.tokens_milli = 24_000);
-    assert_eq!(refused(&stage, "carol", &deletion(2)), ErrorCode::RateLimited);
-    fill();
     done(&stage, "carol", "deletion", deletion(2));
-    assert_eq!(tokens(), 35_000);
+    assert!(tokens() == 0 && owing(50), "one token is owed");
+    assert_eq!(refused(&stage, "dave", &edit(5, "no message")), ErrorCode::NoMessage);
+    assert!(matches!(stage.send("dave", vec![message("m-2", position(3))]).unwrap()[..], [Outcome::Refused(_)]));
+    stage.ports.memory.clock.advance_ms(100);
+    assert!(matches!(stage.send("dave", vec![message("m-2", position(3))]).unwrap()[..], [Outcome::Ok(_)]));
 }
 
 // --- rights

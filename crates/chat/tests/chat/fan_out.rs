@@ -3,8 +3,6 @@
 mod groups;
 mod not_taken;
 
-use std::collections::BTreeMap;
-
 use chatlane_chat::log::{Entry, Head};
 use chatlane_chat::ports::{Connection, Failure};
 use chatlane_chat::testing::builders::{
@@ -39,7 +37,7 @@ fn try_deliver(stage: &Stage, task: &Task, receives: u32) -> Result<FanOutOutcom
 /// The outcome, without who is charged for it.
 fn receive(stage: &Stage, task: &Task, received: Received) -> Result<FanOutOutcome, Failure> {
     let outcome = block_on(fan_out(&stage.ports, &stage.settings.keys.users, task, received, UnixMillis::MAX))?;
-    Ok(FanOutOutcome { payers: BTreeMap::new(), ..outcome })
+    Ok(FanOutOutcome { payers: vec![], ..outcome })
 }
 
 /// The outcome, without the reason why connections did not take everything: there is one if some did not.

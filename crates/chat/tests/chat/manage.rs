@@ -15,7 +15,7 @@ use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_chat::{Did, Done, Refused};
 use chatlane_protocol::frames::{ChangeOutcome, Stored};
-use chatlane_protocol::limits::CONVERSATIONS_MAX;
+use chatlane_protocol::limits::GROUPS_MAX;
 use chatlane_protocol::request::{Add, Close, Leave, Remove, SetRole, SetSettings};
 use chatlane_protocol::{ErrorCode, GroupSettings, History, Metadata, Outcome, Position, Seq, Title, UserId};
 
@@ -353,15 +353,15 @@ fn a_change_takes_a_token_for_each_row_and_waits_where_there_are_none() {
 }
 
 #[test]
-fn who_has_two_thousand_conversations_is_brought_into_no_further_one() {
+fn who_is_in_two_thousand_groups_is_brought_into_no_further_one() {
     let stage = four();
-    stage.ports.memory.fill_inbox("erin", CONVERSATIONS_MAX - 1);
-    stage.ports.memory.fill_inbox("frank", CONVERSATIONS_MAX);
+    stage.ports.memory.fill_inbox("erin", GROUPS_MAX - 1);
+    stage.ports.memory.fill_inbox("frank", GROUPS_MAX);
     assert_eq!(refused(&stage, "alice", &added(&["erin", "frank"])), ErrorCode::MembersFull);
     done(&stage, "alice", "add", added(&["erin"]));
     assert_eq!(refused(&stage, "alice", &added(&["frank"])), ErrorCode::MembersFull);
     // Who is a member already is not brought in.
-    stage.ports.memory.fill_inbox("bob", CONVERSATIONS_MAX + 1);
+    stage.ports.memory.fill_inbox("bob", GROUPS_MAX + 1);
     done(&stage, "alice", "more", added(&["bob", "grace"]));
     done(&stage, "erin", "leave", left(None));
     done(&stage, "alice", "again", added(&["erin"]));
@@ -380,7 +380,7 @@ fn a_user_adds_so_many_others_on_a_day() {
     // What cannot be counted is not done.
     stage.ports.on("count_added", Fault::RequestLost);
     assert_eq!(refused(&stage, "alice", &added(&["kim"])), ErrorCode::Unavailable);
-    stage.ports.on("conversations_of", Fault::RequestLost);
+    stage.ports.on("groups_of", Fault::RequestLost);
     assert_eq!(refused(&stage, "alice", &added(&["kim"])), ErrorCode::Unavailable);
 }
 

@@ -13,7 +13,6 @@ use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::workers::task::Task;
 use chatlane_chat::{Did, Done, Refused};
 use chatlane_protocol::frames::{ConversationHead, OpenAnswer};
-use chatlane_protocol::limits::CONVERSATIONS_MAX;
 use chatlane_protocol::request::Open;
 use chatlane_protocol::{ConversationId, ErrorCode, Refusal};
 
@@ -89,17 +88,6 @@ fn the_fifty_first_conversation_of_a_day_waits_for_the_next_and_the_others_are_f
     ask(&store, "one-more", "alice").unwrap();
     store.memory.clock.advance_ms(today_ms);
     ask(&store, "alice", "another").unwrap();
-}
-
-#[test]
-fn who_has_two_thousand_conversations_opens_no_further_one_and_finds_the_others() {
-    let store = Faulty::new(start());
-    store.memory.fill_inbox("alice", CONVERSATIONS_MAX - 1);
-    ask(&store, "alice", "bob").unwrap();
-    assert!(matches!(ask(&store, "alice", "carol").unwrap_err(), Refused::ConversationsFull));
-    ask(&store, "alice", "bob").unwrap();
-    // Nobody keeps others from writing to somebody by filling that one's inbox.
-    ask(&store, "carol", "alice").unwrap();
 }
 
 #[test]

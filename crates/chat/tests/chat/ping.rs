@@ -220,12 +220,21 @@ fn the_cursors_of_a_group_are_told_if_a_page_and_a_hundred_rows_have_room_for_al
 
 #[test]
 fn whatever_cannot_be_read_the_ping_is_repeated() {
-    for (before, call) in [(0, "session"), (0, "heads"), (0, "inbox_rows"), (0, "rows_of")] {
+    for (before, call) in [(0, "session"), (0, "heads"), (0, "inbox_rows")] {
         let stage = known(4);
         (0..before).for_each(|_| stage.ports.meanwhile(call, |_| {}));
         stage.ports.on(call, Fault::AnswerLost);
         let open = std::slice::from_ref(&stage.conversation);
         assert!(ask(&stage, &caller("alice"), open).is_err(), "{call}");
         assert!(!ask(&stage, &caller("alice"), open).unwrap().resync, "{call}");
+    }
+}
+
+#[test]
+fn where_the_cursors_of_others_cannot_be_read_the_rest_is_told() {
+    for (call, stage, who) in [("rows_of", known(4), "alice"), ("members", group(3, 0), "001"), ("rows_of", group(3, 0), "001")] {
+        stage.ports.on(call, Fault::AnswerLost);
+        let answer = ask(&stage, &caller(who), std::slice::from_ref(&stage.conversation)).unwrap();
+        assert_eq!((answer.conversations.len(), answer.conversations[0].cursors.len()), (1, 0), "{call}");
     }
 }

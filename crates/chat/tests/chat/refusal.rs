@@ -15,7 +15,7 @@ fn refusals() -> Vec<(Refused, ErrorCode, Option<u64>)> {
         (Refused::Ended(Span { from: seq(1), end: position(3) }), ErrorCode::NotFound, None),
         (Refused::Forbidden, ErrorCode::Forbidden, None),
         (Refused::MembersFull, ErrorCode::MembersFull, None),
-        (Refused::ConversationsFull, ErrorCode::MembersFull, None),
+        (Refused::GroupsFull, ErrorCode::MembersFull, None),
         (Refused::AddedEnough, ErrorCode::MembersFull, None),
         (Refused::LastOwner, ErrorCode::LastOwner, None),
         (Refused::NoMember, ErrorCode::NoMember, None),

@@ -192,6 +192,10 @@ fn behind_a_restore_hello_is_asked_what_the_user_prefers_and_what_they_wish_stay
             phone.refuse(&asked.id, refusal(ErrorCode::Unavailable).after_ms(600_000));
             let sync = phone.gap_before(5);
             phone.refuse_page(&sync, Refusal { common: (code == ErrorCode::EpochChanged).then(|| at(2)), ..refusal(code) });
+            if code == ErrorCode::EpochChanged {
+                let sync = phone.sync();
+                phone.page(&sync, vec![], true);
+            }
             let hello = phone.hello();
             assert_eq!(hello.known, [], "whatever the server has, it tells");
             assert!(phone.row().prefs.pinned);
@@ -203,6 +207,33 @@ fn behind_a_restore_hello_is_asked_what_the_user_prefers_and_what_they_wish_stay
             assert_eq!(phone.hello().known[0].prefs, told.unwrap_or_default().version);
         }
     }
+}
+
+/// The restore has taken back nothing that the device has of the log, and a change of what the user prefers.
+#[test]
+fn where_the_log_goes_on_in_a_later_epoch_hello_is_asked_what_the_user_prefers() {
+    let mut phone = Phone::live(&knows(3), [row_with(Some(pinned(5)))]);
+    let sync = phone.gap_before(5);
+    phone.sent.clear();
+    phone.page(&sync, vec![entry(2, 4), entry(2, 5)], true);
+    let hello = phone.hello();
+    assert_eq!(hello.known, []);
+    let row = ConversationRow { prefs: Some(pinned(4)), ..row(at_epoch(2, 5), Position::ZERO) };
+    let answer = chatlane_protocol::frames::HelloAnswer { epoch: 2, ..hello_answer(hello.id, vec![row], None) };
+    phone.receive(&chatlane_protocol::ServerFrame::Hello(Box::new(answer)));
+    assert_eq!(phone.row().prefs, pinned(4));
+}
+
+/// Another device has set the first preference ever, between the server's reading and the answer.
+#[test]
+fn a_row_without_preferences_takes_nothing_back_that_a_push_has_told_meanwhile() {
+    let mut phone = Phone::live(&knows(3), []);
+    phone.sent.clear();
+    phone.breaks();
+    let hello = phone.hello();
+    phone.prefs_changed(pinned(1));
+    phone.hello_answered(hello, [row_with(None)], None);
+    assert_eq!(phone.row().prefs, pinned(1));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Connections that do not take what is posted to them: gone, stuck, throttled, or not reached in time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -313,7 +313,7 @@ fn run_slowly(stage: &Stage, task: &Task, ends_ms: u64, hangs: bool) -> (FanOutO
     let mut waiting = VecDeque::new();
     loop {
         if let Poll::Ready(outcome) = worker.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return (FanOutOutcome { payers: BTreeMap::new(), ..outcome.unwrap() }, *lock(&now_ms));
+            return (FanOutOutcome { payers: vec![], ..outcome.unwrap() }, *lock(&now_ms));
         }
         let calls = std::mem::take(&mut lock(&desk).calls);
         let all_wait = calls.is_empty();

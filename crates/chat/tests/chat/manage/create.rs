@@ -3,17 +3,17 @@
 use chatlane_chat::log::append::ATTEMPTS_MAX;
 use chatlane_chat::log::kinds::group_conversation;
 use chatlane_chat::log::{Entry, GroupCreatedEntry, Head, Kind, LaterEntry, Policy, Role};
-use chatlane_chat::ports::{Joining, Member, ReadCursor};
+use chatlane_chat::ports::{Created, Creations as _, Joining, Member, ReadCursor};
 use chatlane_chat::requests::create::create;
 use chatlane_chat::testing::builders::{
-    caller, description, head, message_id, position, request_id, seq, settings, start, task_by, unavailable, user,
+    caller, description, group_creation, head, message_id, position, request_id, seq, settings, start, task_by, unavailable, user,
 };
 use chatlane_chat::testing::faulty::{Fault, Faulty};
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::workers::task::Task;
 use chatlane_chat::{Did, Done, Refused};
 use chatlane_protocol::frames::{ChangeAnswer, ChangeOutcome};
-use chatlane_protocol::limits::CONVERSATIONS_MAX;
+use chatlane_protocol::limits::GROUPS_MAX;
 use chatlane_protocol::request::Create;
 use chatlane_protocol::{ConversationId, ErrorCode, GroupSettings, Metadata};
 
@@ -177,13 +177,20 @@ fn groups_count_among_the_conversations_of_a_day() {
 }
 
 #[test]
-fn nobody_who_has_two_thousand_conversations_is_in_a_new_group() {
+fn nobody_who_is_in_two_thousand_groups_is_in_a_new_one() {
     for full in ["alice", "carol"] {
         let store = Faulty::new(start());
-        store.memory.fill_inbox(full, CONVERSATIONS_MAX);
+        store.memory.fill_inbox(full, GROUPS_MAX);
         let refused = ask(&store, "group", &["bob", "carol"], GroupSettings::default()).unwrap_err();
-        assert!(matches!(refused, Refused::ConversationsFull), "{refused:?}");
+        assert!(matches!(refused, Refused::GroupsFull), "{refused:?}");
         assert!(store.memory.state().log.is_empty());
+        // An earlier attempt, of which nobody knew, has made the group meanwhile.
+        let ours = group("group");
+        store.meanwhile("groups_of", move |memory| {
+            let creation = group_creation(&ours, &[("alice", Role::Owner), ("bob", Role::Member), ("carol", Role::Member)]);
+            assert!(matches!(block_on(memory.create(&creation)), Ok(Created::New)));
+        });
+        assert!(ask(&store, "group", &["bob", "carol"], GroupSettings::default()).is_ok());
     }
 }
 
