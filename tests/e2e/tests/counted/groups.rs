@@ -5,7 +5,7 @@ use std::time::Duration;
 use chatlane_chat::testing::builders::position;
 use chatlane_protocol::limits::USERS_PER_ENTRY_MAX;
 use chatlane_protocol::request::PositionIn;
-use chatlane_protocol::{ConversationId, Position};
+use chatlane_protocol::{ConversationId, ErrorCode, NewMessage, Outcome, Position, Refusal};
 use chatlane_tests_e2e::{Device, message};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -59,6 +59,24 @@ impl Scene<'_> {
         row
     }
 
+    /// Sends one message, which is stored as soon as the conversation admits it.
+    async fn said(&self, scene: &'static str, group: &mut Group, who: usize, message: NewMessage) -> Row {
+        loop {
+            let sender = &group.online[who];
+            let (row, answer) = self.row(scene, sender, sender.send(&group.conversation, std::slice::from_ref(&message))).await;
+            let answer = answer.expect("send is answered");
+            match &answer.results[0].outcome {
+                Outcome::Refused(Refusal { code: ErrorCode::RateLimited, retry_after_ms: Some(ms), .. }) => {
+                    tokio::time::sleep(Duration::from_millis(*ms)).await;
+                }
+                _ => {
+                    group.tail = position_of(&answer, 0);
+                    return row;
+                }
+            }
+        }
+    }
+
     /// A group of so many members, and what its creation cost, which has 40 of them at most; the others are added.
     async fn grouped(&self, scene: &'static str, number: usize, count: usize) -> (Row, Group) {
         let members = self.users(number, 0..count);
@@ -94,9 +112,8 @@ impl Scene<'_> {
         };
         let mut rows = vec![];
         for (bytes, size) in [(600, "1 KB"), (LONG_TEXT_BYTES, "24 KB")] {
-            let messages = [message("x".repeat(bytes), group.tail)];
-            let answer = group.online[who].send(&group.conversation, &messages).await.expect("send is answered");
-            group.tail = position_of(&answer, 0);
+            let spoken = message("x".repeat(bytes), group.tail);
+            self.said("a message to be changed", group, who, spoken).await;
             let target = group.tail;
             rows.push(self.changed(scene(&format!("edit of {size}")), group, who, "edit", about(target, say("y", bytes))).await);
             if bytes == 600 {
@@ -141,11 +158,9 @@ impl Scene<'_> {
             if !create.is_empty() {
                 created.push(row);
             }
-            let sender = group.online.last().expect("somebody is online");
             if !send.is_empty() {
-                let messages = [message("to all of you", group.tail)];
-                let (row, answer) = self.row(send, sender, sender.send(&group.conversation, &messages)).await;
-                group.tail = position_of(&answer.expect("send is answered"), 0);
+                let (who, spoken) = (group.online.len() - 1, message("to all of you", group.tail));
+                let row = self.said(send, &mut group, who, spoken).await;
                 assert_eq!(row.whole().operations["PostToConnection"], group.online.len() - 1, "{send}");
                 sent.push(row);
             }
@@ -175,11 +190,8 @@ impl Scene<'_> {
         let (row, answer) = self.row("add of a member", group.owner(), group.owner().request(again)).await;
         assert_eq!(answer.expect("an answer")["status"], "unchanged");
         rows.push(row);
-        let messages = [message("welcome", group.tail)];
-        let (row, answer) =
-            self.row("a message behind a change of members", group.owner(), group.owner().send(&group.conversation, &messages)).await;
-        group.tail = position_of(&answer.expect("send is answered"), 0);
-        rows.push(row);
+        let spoken = message("welcome", group.tail);
+        rows.push(self.said("a message behind a change of members", &mut group, 0, spoken).await);
         rows.push(self.changed("add of 40", &mut group, 0, "add", users(&new[1..])).await);
         rows.push(self.changed("remove of one", &mut group, 0, "remove", users(&new[..1])).await);
         rows.push(self.changed("remove of 20", &mut group, 0, "remove", users(&new[1..21])).await);
@@ -195,11 +207,8 @@ impl Scene<'_> {
             rows.push(row);
         }
         let mentions = group.members[1..4].iter().map(|user| chatlane_chat::testing::builders::user(user)).collect();
-        let messages = [chatlane_protocol::NewMessage { mentions, ..message("@three", group.tail) }];
-        let (row, answer) =
-            self.row("a message that mentions three", group.owner(), group.owner().send(&group.conversation, &messages)).await;
-        group.tail = position_of(&answer.expect("send is answered"), 0);
-        rows.push(row);
+        let spoken = NewMessage { mentions, ..message("@three", group.tail) };
+        rows.push(self.said("a message that mentions three", &mut group, 0, spoken).await);
         let info = json!({ "action": "info", "conversations": [group.conversation] });
         let (row, answer) = self.row("info of one", group.owner(), group.owner().request(info)).await;
         let told = answer.expect("an answer")["conversations"][0].clone();
