@@ -1,11 +1,9 @@
 //! Scenes of groups: they are made, changed, looked at, and spoken in.
 
-use std::time::Duration;
-
 use chatlane_chat::testing::builders::position;
 use chatlane_protocol::limits::USERS_PER_ENTRY_MAX;
 use chatlane_protocol::request::PositionIn;
-use chatlane_protocol::{ConversationId, ErrorCode, NewMessage, Outcome, Position, Refusal};
+use chatlane_protocol::{ConversationId, Position};
 use chatlane_tests_e2e::{Device, message};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -43,38 +41,14 @@ impl Scene<'_> {
         numbers.map(|number| format!("of-{group:02}-{}-{number:03}", self.attempt)).collect()
     }
 
-    /// Asks for a change, which is made as soon as the conversation admits it.
+    /// Asks for a change, which is made.
     async fn changed(&self, scene: &'static str, group: &mut Group, who: usize, action: &str, named: Value) -> Row {
         let asked = group.change(action, &named);
-        let (row, answer) = loop {
-            let (row, answer) = self.row(scene, &group.online[who], group.online[who].request(asked.clone())).await;
-            let answer = answer.expect("an answer");
-            match answer["retry_after_ms"].as_u64() {
-                Some(ms) if answer["code"] == "rate_limited" => tokio::time::sleep(Duration::from_millis(ms)).await,
-                _ => break (row, answer),
-            }
-        };
+        let (row, answer) = self.row(scene, &group.online[who], group.online[who].request(asked)).await;
+        let answer = answer.expect("an answer");
         assert_eq!(answer["status"], "ok", "{scene}: {answer}");
         group.tail = serde_json::from_value(answer["position"].clone()).expect("a position");
         row
-    }
-
-    /// Sends one message, which is stored as soon as the conversation admits it.
-    async fn said(&self, scene: &'static str, group: &mut Group, who: usize, message: NewMessage) -> Row {
-        loop {
-            let sender = &group.online[who];
-            let (row, answer) = self.row(scene, sender, sender.send(&group.conversation, std::slice::from_ref(&message))).await;
-            let answer = answer.expect("send is answered");
-            match &answer.results[0].outcome {
-                Outcome::Refused(Refusal { code: ErrorCode::RateLimited, retry_after_ms: Some(ms), .. }) => {
-                    tokio::time::sleep(Duration::from_millis(*ms)).await;
-                }
-                _ => {
-                    group.tail = position_of(&answer, 0);
-                    return row;
-                }
-            }
-        }
     }
 
     /// A group of so many members, and what its creation cost, which has 40 of them at most; the others are added.
@@ -112,8 +86,9 @@ impl Scene<'_> {
         };
         let mut rows = vec![];
         for (bytes, size) in [(600, "1 KB"), (LONG_TEXT_BYTES, "24 KB")] {
-            let spoken = message("x".repeat(bytes), group.tail);
-            self.said("a message to be changed", group, who, spoken).await;
+            let messages = [message("x".repeat(bytes), group.tail)];
+            let answer = group.online[who].send(&group.conversation, &messages).await.expect("send is answered");
+            group.tail = position_of(&answer, 0);
             let target = group.tail;
             rows.push(self.changed(scene(&format!("edit of {size}")), group, who, "edit", about(target, say("y", bytes))).await);
             if bytes == 600 {
@@ -158,9 +133,11 @@ impl Scene<'_> {
             if !create.is_empty() {
                 created.push(row);
             }
+            let sender = group.online.last().expect("somebody is online");
             if !send.is_empty() {
-                let (who, spoken) = (group.online.len() - 1, message("to all of you", group.tail));
-                let row = self.said(send, &mut group, who, spoken).await;
+                let messages = [message("to all of you", group.tail)];
+                let (row, answer) = self.row(send, sender, sender.send(&group.conversation, &messages)).await;
+                group.tail = position_of(&answer.expect("send is answered"), 0);
                 assert_eq!(row.whole().operations["PostToConnection"], group.online.len() - 1, "{send}");
                 sent.push(row);
             }
@@ -190,8 +167,11 @@ impl Scene<'_> {
         let (row, answer) = self.row("add of a member", group.owner(), group.owner().request(again)).await;
         assert_eq!(answer.expect("an answer")["status"], "unchanged");
         rows.push(row);
-        let spoken = message("welcome", group.tail);
-        rows.push(self.said("a message behind a change of members", &mut group, 0, spoken).await);
+        let messages = [message("welcome", group.tail)];
+        let (row, answer) =
+            self.row("a message behind a change of members", group.owner(), group.owner().send(&group.conversation, &messages)).await;
+        group.tail = position_of(&answer.expect("send is answered"), 0);
+        rows.push(row);
         rows.push(self.changed("add of 40", &mut group, 0, "add", users(&new[1..])).await);
         rows.push(self.changed("remove of one", &mut group, 0, "remove", users(&new[..1])).await);
         rows.push(self.changed("remove of 20", &mut group, 0, "remove", users(&new[1..21])).await);
@@ -207,8 +187,11 @@ impl Scene<'_> {
             rows.push(row);
         }
         let mentions = group.members[1..4].iter().map(|user| chatlane_chat::testing::builders::user(user)).collect();
-        let spoken = NewMessage { mentions, ..message("@three", group.tail) };
-        rows.push(self.said("a message that mentions three", &mut group, 0, spoken).await);
+        let messages = [chatlane_protocol::NewMessage { mentions, ..message("@three", group.tail) }];
+        let (row, answer) =
+            self.row("a message that mentions three", group.owner(), group.owner().send(&group.conversation, &messages)).await;
+        group.tail = position_of(&answer.expect("send is answered"), 0);
+        rows.push(row);
         let info = json!({ "action": "info", "conversations": [group.conversation] });
         let (row, answer) = self.row("info of one", group.owner(), group.owner().request(info)).await;
         let told = answer.expect("an answer")["conversations"][0].clone();
