@@ -25,7 +25,7 @@ const WRITE: u64 = 5;
 /// A message to the queue: $0.40 a million.
 pub const TASK: u64 = 3;
 /// A frame that is posted, or a connection that is closed: $1.00 a million.
-pub const POST: u64 = 8;
+pub const POST: u64 = chatlane_chat::limit::POST_UNITS;
 
 tokio::task_local! {
     /// What the work that is being metered has cost so far. The SDK asks its interceptors within the future of the request.

@@ -115,9 +115,9 @@ impl Session {
         }
     }
 
-    /// The log was restored, and with it perhaps what the user prefers, or they are a member anew: `hello` tells what the server has. What they wish stays. The
-    /// last mention is in doubt too, if it is beyond `common`: the device forgets it, and the row tells whether an earlier message mentions the
-    /// user.
+    /// The log was restored, and with it perhaps what the user prefers, or they are a member anew: `hello` tells what the server has. What they
+    /// wish stays. The last mention is in doubt too, if it is beyond `common`: the device forgets it, and the row tells whether an earlier
+    /// message mentions the user.
     pub(super) fn doubt_row(&mut self, conversation: &ConversationId, common: Seq) {
         let local = self.conversations.entry(conversation);
         if local.row.prefs.version > 0 || local.row.mentioned > common {

@@ -120,7 +120,7 @@ pub enum Kind {
     Role(Name, Role),
     /// This is set.
     Settings(Settings),
-    /// It is the last entry.
+    /// Behind it members only leave.
     Closed,
     /// Something that this program does not know.
     Other,
@@ -145,6 +145,15 @@ impl Kind {
             Self::Closed => "closed",
             Self::Other => return None,
         })
+    }
+
+    /// Whether it takes a right away from somebody; but for a successor's it gives none.
+    pub fn only_takes(&self) -> bool {
+        match self {
+            Self::Removed(_) | Self::Left(_) | Self::Closed | Self::Role(_, Role::Member) => true,
+            Self::Settings(settings) => *settings == Settings { locked: Some(true), ..Settings::default() },
+            _ => false,
+        }
     }
 
     /// The message that it is done to.

@@ -147,7 +147,7 @@ fn reactions(case: &Case, conversation: Name, fold: &Fold, verdict: &mut Verdict
 const BURST_MS: u64 = 3000;
 
 /// Every entry but the first takes a thousand for each kilobyte that is written for it, begun or whole, and half of all at most: changes of
-/// groups also for each row of a member. A reaction takes it only while half is left. Where no entry of a log takes anything, there was no
+/// groups also for each row of a member. A reaction takes it only while half is left; what only takes a right away does not wait. Where no entry of a log takes anything, there was no
 /// limit.
 fn admitted(case: &Case, log: &[Entry], verdict: &mut Verdict) {
     let buckets = || log.windows(2).filter_map(|two| Some((two[0].bucket?, &two[1], two[1].bucket?)));
@@ -161,7 +161,8 @@ fn admitted(case: &Case, log: &[Entry], verdict: &mut Verdict) {
         let elapsed_ms = if is_wrong { BURST_MS } else { entry.time.saturating_sub(before.time).min(BURST_MS) };
         let there = full.min(before.tokens + elapsed_ms * before.rate);
         let owed = left.time.saturating_sub(entry.time) * before.rate;
-        let less = (there + owed).checked_sub(left.tokens);
+        let owed_before = if is_wrong || there > 0 { 0 } else { before.time.saturating_sub(entry.time) * before.rate };
+        let less = (there + owed).checked_sub(left.tokens + owed_before);
         let rows = match &entry.kind {
             Kind::Added(users) | Kind::Removed(users) => users.len() as u64,
             Kind::Left(successor) => 1 + u64::from(successor.is_some()),
@@ -171,8 +172,11 @@ fn admitted(case: &Case, log: &[Entry], verdict: &mut Verdict) {
         let is_reaction = matches!(entry.kind, Kind::Reaction(..));
         // What is owed is rounded up to a millisecond.
         let is_whole = |less: u64| less % 1000 < before.rate && (owed > 0 || less.is_multiple_of(1000));
-        let takes = |less: u64| less / 1000 == full / 2000 || less > 1000 * rows && is_whole(less) && (less == 1000 || !is_reaction);
-        let needed = if is_reaction { full / 2 } else { 1000 };
+        let waits = !entry.kind.only_takes();
+        let is_cut = !waits && owed == full; // no more than this is ever owed
+        let takes =
+            |less: u64| is_cut || less / 1000 == full / 2000 || less > 1000 * rows && is_whole(less) && (less == 1000 || !is_reaction);
+        let needed = if is_reaction { full / 2 } else { 1000 * u64::from(waits) };
         let holds = left.time >= entry.time && (owed == 0 || left.tokens == 0) && less.is_some_and(takes) && there >= needed;
         verdict.check(Check::Admitted, holds, Lines::dump([entry.line]), || {
             format!("{} leaves {left:?} of {before:?}", case.at(entry.message.conversation, entry.position))

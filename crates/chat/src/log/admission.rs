@@ -2,7 +2,8 @@
 //! whole, that is written for it: its own, and what it changes (the message that it edits, the rows of the members whom it adds). So nobody
 //! fills the lane with few large ones: whoever reads it, and whose anchor must be near its end, pays by the byte. None takes more than half
 //! a bucket. One token is enough to be admitted: where an entry takes more than there is, the lane makes up for it before it admits the next.
-//! Else those who write little would keep out who removes them.
+//! What takes a right away (a member, a role, the group from all) does not wait at all: else those who fill the lane would keep out who
+//! removes them, and who leaves. Nobody fills it by that, because what gives the right back waits.
 //!
 //! Every writer reads the tail anyway, so the bucket in the tail's facts is exact across all Lambdas, and no further write keeps it.
 //! Limits: 20 tokens a second for long, 60 at once; below half, a sender with 8 of the last 16 messages waits for the others.
@@ -24,6 +25,9 @@ const ELAPSED_MS_MAX: u32 = 3000;
 /// What a token stands for.
 const TOKEN_BYTES: usize = 1024;
 
+/// One token.
+const TOKEN_MILLI: u32 = 1000;
+
 // The burst that the protocol's page names.
 const _: () = assert!(ADMISSION_BURST * 1000 == ADMISSION_PER_S * ELAPSED_MS_MAX);
 
@@ -32,7 +36,7 @@ const _: () = assert!(ADMISSION_BURST * 1000 == ADMISSION_PER_S * ELAPSED_MS_MAX
 pub struct Bucket {
     /// Thousandths of a token.
     pub tokens_milli: u32,
-    /// The clock of the writer that left it so, or up to two seconds later where the lane has to make up for what was taken. Its own, not the
+    /// The clock of the writer that left it so, or up to 3 seconds later where the lane has to make up for what was taken. Its own, not the
     /// highest seen: else one skewed clock freezes the lane.
     pub time: UnixMillis,
     /// [Hashes](crate::log::hash::UserKey::sender) of the senders of the last messages, oldest first; 0 where there was none yet.
@@ -74,9 +78,19 @@ impl Bucket {
         self.admit_from(true, sender, bytes, now, admitted_per_s)
     }
 
+    /// The same of what does not wait. The lane makes up for it for 3 seconds at most.
+    pub fn admit_at_once(&self, sender: u32, bytes: usize, now: UnixMillis, admitted_per_s: u32) -> Admission {
+        self.admit_with(0, sender, bytes, now, admitted_per_s)
+    }
+
     fn admit_from(&self, upper_half: bool, sender: u32, bytes: usize, now: UnixMillis, admitted_per_s: u32) -> Admission {
+        // A busy sender leaves the lower half of the bucket to the others.
+        let needed = if upper_half { capacity_milli(admitted_per_s) / 2 } else { TOKEN_MILLI };
+        self.admit_with(needed, sender, bytes, now, admitted_per_s)
+    }
+
+    fn admit_with(&self, needed: u32, sender: u32, bytes: usize, now: UnixMillis, admitted_per_s: u32) -> Admission {
         let (capacity, per_ms) = (capacity_milli(admitted_per_s), admitted_per_s.max(1));
-        let half = capacity / 2;
         // A little ahead of now is what the lane has to make up for, or another clock; more is a wrong clock.
         let ahead_ms = u32::try_from(self.time.since_ms(now)).unwrap_or(u32::MAX);
         let (elapsed_ms, ahead_ms) = match ahead_ms {
@@ -85,17 +99,15 @@ impl Bucket {
             _ => (ELAPSED_MS_MAX, 0),
         };
         let tokens = self.tokens_milli.saturating_add(elapsed_ms.saturating_mul(admitted_per_s)).min(capacity);
-
-        let taken = u32::try_from(bytes.div_ceil(TOKEN_BYTES)).unwrap_or(u32::MAX).saturating_mul(1000).min(half);
-        // A busy sender leaves the lower half of the bucket to the others.
-        let needed = if upper_half { half } else { taken.min(1000) };
         if tokens < needed {
             return Admission::Wait { retry_after_ms: u64::from((needed - tokens).div_ceil(per_ms) + ahead_ms).max(1) };
         }
+        let taken = u32::try_from(bytes.div_ceil(TOKEN_BYTES)).unwrap_or(u32::MAX).saturating_mul(TOKEN_MILLI).min(capacity / 2);
         let mut recent = self.recent;
         recent.rotate_left(1);
         recent[RECENT - 1] = sender;
-        let owed_ms = taken.saturating_sub(tokens).div_ceil(per_ms);
+        let owed_before_ms = if tokens == 0 { ahead_ms } else { 0 };
+        let owed_ms = (owed_before_ms + taken.saturating_sub(tokens).div_ceil(per_ms)).min(ELAPSED_MS_MAX);
         Admission::Admitted(Self { tokens_milli: tokens.saturating_sub(taken), time: now.plus_ms(owed_ms.into()), recent })
     }
 }
@@ -205,6 +217,36 @@ mod tests {
         assert!((1000..1060).any(|ms| admit(4, 100 * 1024, ms)), "one of sixty attempts");
         small = (1060..10_000).filter(|ms| admit(u32::try_from(ms % 3).unwrap(), SMALL, *ms)).count();
         assert!((148..=150).contains(&small), "{small} in nine seconds, of which one and a half went to the large one");
+    }
+
+    /// Four who fill the lane with the largest messages, and try again at the very moment at which it opens.
+    #[test]
+    fn what_does_not_wait_is_admitted_however_full_the_lane_is_and_made_up_for() {
+        let mut bucket = Bucket::full(RATE, at(0));
+        let mut at_once = 0;
+        let mut large = 0;
+        for ms in 0..30_000 {
+            if ms % 5_000 == 2_500 {
+                let Admission::Admitted(after) = bucket.admit_at_once(9, 2 * 1024, at(ms), RATE) else { panic!("it waits") };
+                bucket = after;
+                at_once += 2;
+            }
+            for sender in 1..=4 {
+                if let Admission::Admitted(after) = bucket.admit(sender, 20 * 1024, at(ms), RATE) {
+                    bucket = after;
+                    large += 20;
+                }
+            }
+        }
+        assert_eq!(at_once, 12);
+        assert!((640..=680).contains(&(large + at_once)), "{large}: 60, 20 a second for half a minute, and what is owed in the end");
+        // However much does not wait, the lane is open again 3 seconds later.
+        for _ in 0..100 {
+            let Admission::Admitted(after) = bucket.admit_at_once(9, 30 * 1024, at(30_000), RATE) else { panic!("it waits") };
+            bucket = after;
+        }
+        assert!(matches!(bucket.admit(1, SMALL, at(33_049), RATE), Admission::Wait { retry_after_ms: 1 }));
+        assert!(matches!(bucket.admit(1, SMALL, at(33_050), RATE), Admission::Admitted(_)));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub trait Drafted<P>: Sync {
     fn store(&self, ports: &P, behind: Behind<'_>) -> impl Future<Output = Result<Tried, Refused>> + Send;
 }
 
-/// [`Bucket::admit`], or [`Bucket::admit_beside`].
+/// A way in: [`Bucket::admit`], [`Bucket::admit_beside`] or [`Bucket::admit_at_once`].
 type Admit = fn(&Bucket, u32, usize, UnixMillis, u32) -> Admission;
 
 /// A row of a member is of a few hundred bytes, and written for a kilobyte.
@@ -186,7 +186,8 @@ impl<P: MessageLog + Memberships + Creations + Clock> Drafted<P> for ChangeEntry
             Ok(Some(Planned { kind, facts, rows, description })) => {
                 let now = ports.now();
                 let added = if let ChangeEntry::Added(users) = &kind { users.clone() } else { vec![] };
-                let entry = behind.admitted(behind.entry(Kind::Change(kind), facts, now), rows.len() * ROW_BYTES, Bucket::admit)?;
+                let admit: Admit = if kind.only_takes() { Bucket::admit_at_once } else { Bucket::admit };
+                let entry = behind.admitted(behind.entry(Kind::Change(kind), facts, now), rows.len() * ROW_BYTES, admit)?;
                 let a_day_max = behind.settings.limits.added_a_day_max;
                 let may = if added.is_empty() { Ok(()) } else { may_add(ports, sender, &added, now, a_day_max).await };
                 if let Err(refused) = may {

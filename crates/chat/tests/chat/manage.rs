@@ -347,9 +347,19 @@ fn a_change_takes_a_token_for_each_row_and_waits_where_there_are_none() {
         assert_eq!(tokens(), left, "{id}");
     }
     stage.change_tail(|facts| facts.bucket.tokens_milli = 0);
-    for kind in [added(&["frank"]), removed(&["grace"]), left(Some("bob")), set(locked(true)), ChangeEntry::Closed] {
+    for kind in
+        [added(&["frank"]), role("dave", Role::Moderator), set(titled("another")), set(GroupSettings { locked: Some(true), ..titled("x") })]
+    {
         assert_eq!(refused(&stage, "alice", &kind), ErrorCode::RateLimited, "{kind:?}");
     }
+    // What only takes a right away does not wait, and is owed.
+    for (number, kind) in [removed(&["grace"]), role("bob", Role::Member), set(locked(true)), left(Some("bob"))].into_iter().enumerate() {
+        done(&stage, "alice", &format!("takes {number}"), kind);
+    }
+    done(&stage, "bob", "close", ChangeEntry::Closed);
+    done(&stage, "carol", "leave", left(None));
+    let bucket = stage.entries().pop().unwrap().facts.bucket;
+    assert_eq!((bucket.tokens_milli, bucket.time), (0, start().plus_ms(550)), "11 tokens");
 }
 
 #[test]

@@ -39,6 +39,15 @@ impl ChangeEntry {
         }
     }
 
+    /// Whether it takes a right away from somebody; but for a successor's it gives none.
+    pub fn only_takes(&self) -> bool {
+        match self {
+            Self::Removed(_) | Self::Left { .. } | Self::Closed | Self::Role { role: Role::Member, .. } => true,
+            Self::Settings(settings) => *settings == GroupSettings { locked: Some(true), ..GroupSettings::default() },
+            Self::Added(_) | Self::Role { .. } => false,
+        }
+    }
+
     /// Whether `stored` can be what came of this wish.
     pub fn may_have_become(&self, stored: &Self) -> bool {
         match (self, stored) {
