@@ -6,7 +6,8 @@
 //! was spent at once; above the burst the user's *gate* is shut, for a minute and each time twice as long up to an hour, and their
 //! connections are closed; a handshake is refused while it is shut. Where a charge fails, the user is served.
 //!
-//! A machine whose clock is wrong charges windows that nobody else counts, and shuts gates that others take for open.
+//! A machine whose clock is wrong charges windows that nobody else counts, and shuts gates that others take for open; one that is an hour or
+//! two ahead also takes what others count for old, and forgets it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -65,7 +66,7 @@ impl Budget {
     }
 
     /// The windows that count now: the first and the last.
-    fn windows(self, now: UnixMillis) -> (u64, u64) {
+    pub fn windows(self, now: UnixMillis) -> (u64, u64) {
         let last = now.get() / self.window_ms();
         (last.saturating_sub(Self::WINDOWS), last)
     }

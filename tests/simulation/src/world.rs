@@ -149,6 +149,8 @@ pub(crate) struct World {
     pub(crate) queue: Queue,
     pub(crate) stream: LogStream,
     pub(crate) guest: Option<Guest>,
+    /// When the flooder's account was last forgotten, by a machine whose clock is far ahead.
+    pub(crate) forgotten_ms: Option<u64>,
     /// Where a later version has written.
     pub(crate) later: BTreeSet<ConversationId>,
     pub(crate) sockets: BTreeMap<u64, Socket>,
@@ -212,6 +214,7 @@ impl World {
             queue: Queue::default(),
             stream: LogStream::default(),
             guest: None,
+            forgotten_ms: None,
             later: BTreeSet::new(),
             sockets: BTreeMap::new(),
             invocations: BTreeMap::new(),

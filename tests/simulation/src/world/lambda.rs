@@ -231,6 +231,7 @@ impl World {
             }
             waiting.effect = self.take_effect(&waiting.call, waiting.never_throttled).map_or(Taken::Failed, Taken::Done);
             self.watch_guest(&waiting.call);
+            self.watch_account(&waiting.call);
         }
         if caller.is_some() {
             self.calls.insert(number, waiting);

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use chatlane_chat::limit::Budget;
 use chatlane_chat::ports::Gate;
 use chatlane_chat::testing::builders;
 use chatlane_protocol::{ConversationId, DeviceId, UnixMillis, UserId};
 use serde_json::{Value, json};
 
 use super::gateway::{Owner, Socket, Stage};
+use super::port::Call;
 use super::{BUDGET, Event, RAW, START_MS, World};
 use crate::bad::BAD;
 use crate::issuer;
@@ -138,13 +140,28 @@ impl World {
         self.memory.state().gates.get(&self.raws[FLOODER].user).copied().unwrap_or_default()
     }
 
-    /// Whoever has flooded is shut out now, or was since by a clock that is slow, and their socket is closed; unless a restore has forgotten it.
+    /// Whoever has flooded is shut out now, or was since by a clock that is slow, and their socket is closed; unless it was forgotten, by a
+    /// restore or by a machine whose clock is so far ahead that it takes their account for old.
     pub(crate) fn flooded(&mut self, socket: u64, epoch: u32, before: Gate) {
         let now = UnixMillis::ZERO.plus_ms(START_MS + self.now_ms);
         let gate = self.gate_of_the_flooder();
         let was_shut = gate != before || gate.shut_for_ms(now).is_some();
-        if epoch == self.epoch && (!was_shut || self.sockets[&socket].held) {
+        if epoch == self.epoch
+            && self.forgotten_ms.is_none_or(|at_ms| at_ms + FLOOD_IS_OVER_MS < self.now_ms)
+            && (!was_shut || self.sockets[&socket].held)
+        {
             self.violated("budget", format!("{FLOOD_FRAMES} frames at once shut nobody out: {gate:?}"));
+        }
+    }
+
+    /// Whether a charge is such a machine's, and of the flooder.
+    pub(crate) fn watch_account(&mut self, call: &Call) {
+        if call.method == "charge" && call.argument() == Some(&self.raws[FLOODER].user) {
+            let first = call.argument().map_or(0, |clock: &UnixMillis| BUDGET.windows(*clock).0);
+            let now = BUDGET.windows(UnixMillis::ZERO.plus_ms(START_MS + self.now_ms)).1;
+            if (first.saturating_sub(Budget::WINDOWS)..first).contains(&now) {
+                self.forgotten_ms = Some(self.now_ms);
+            }
         }
     }
 
