@@ -39,7 +39,7 @@ pub enum Refused {
     /// The target, or none that this member may see.
     #[error("there is no such message, or not any more")]
     NoMessage,
-    /// For its age, or the number of its edits.
+    /// For its age, or the number or the size of its edits.
     #[error("the message is edited no more")]
     NotEditable,
     /// So many different ones there are at most.

@@ -86,6 +86,9 @@ pub const MENTIONS_MAX: usize = 20;
 /// Edits of one message. Ours: its deletion takes the words of all of them in one transaction.
 pub const EDITS_MAX: usize = 20;
 
+/// The bodies of all edits of one message, as JSON. Ours: the transaction writes what it takes, twice.
+pub const EDITS_BYTES_MAX: usize = 64 * 1024;
+
 /// So long after it was sent a message is edited at most. Ours.
 pub const EDITED_WITHIN_MS: u64 = 24 * 60 * 60 * 1000;
 

@@ -1,5 +1,7 @@
 //! The queue's worker: delivers tasks to live connections. See [`chatlane_chat::workers::fan_out`].
 
+use std::slice;
+
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Queue, Users};
 use chatlane_chat::limit::{DELIVERY_UNITS, POST_UNITS};
@@ -46,8 +48,12 @@ where
     let deliver = |message: SqsMessage| async move {
         let (delivered, units) = ports.metered(deliver(ports, deployed, &message, time(ends_ms))).await;
         if let Ok(outcome) = &delivered {
-            let units = (DELIVERY_UNITS + units).saturating_sub(POST_UNITS * outcome.unpaid as u64);
-            limit.charge_shares(ports, &outcome.payers, units, message.message_id.as_deref()).await;
+            let of_posts = |posts: usize| POST_UNITS * posts as u64;
+            let units = (DELIVERY_UNITS + units).saturating_sub(of_posts(outcome.not_theirs.posts));
+            let id = message.message_id.as_deref();
+            limit.charge_shares(ports, &outcome.payers, units, id).await;
+            let own = outcome.not_theirs.own.iter();
+            join_all(own.map(|(user, posts)| limit.charge_shares(ports, slice::from_ref(user), of_posts(*posts), id))).await;
         }
         (message.message_id.unwrap_or_default(), delivered)
     };

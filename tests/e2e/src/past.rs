@@ -139,7 +139,7 @@ fn message(conversation: &ConversationId, number: u64, sender: &str, time: UnixM
     at(
         Entry {
             client_message_id,
-            kind: Kind::Message(MessageEntry { body, hash, reply_to: None, mentions: vec![], edits: vec![] }),
+            kind: Kind::Message(MessageEntry { body, hash, reply_to: None, mentions: vec![], edits: vec![], edits_bytes: 0 }),
             ..entry
         },
         time,

@@ -16,6 +16,7 @@
 //! | `W` | S | a kind that is neither: the text of the wire, one JSON object with its kind and what it says |
 //! | `h` | B | `m` and `message`: the keyed hash of its first body: the name of the key, 4 bytes (missing in entries of before), and 16 bytes |
 //! | `E` | L of N | `message`: the seqs of the entries that have edited it, ascending; missing: none has |
+//! | `B` | N | `message` that was edited: the bytes of its edits' bodies, as JSON |
 //! | `v` | N | the version of the facts, 1; a later one still has those below |
 //! | `n` | N | countable messages so far |
 //! | `mc` | N | the seq of the last change of membership |
@@ -124,6 +125,7 @@ fn said(message: &MessageEntry) -> Item {
     item.insert("h".to_owned(), AttributeValue::B(Blob::new(hash_bytes(message.hash))));
     if !message.edits.is_empty() {
         item.insert("E".to_owned(), AttributeValue::L(message.edits.iter().copied().map(n).collect()));
+        item.insert("B".to_owned(), n(message.edits_bytes as u64));
     }
     item
 }
@@ -159,7 +161,9 @@ fn said_message(read: &Read<'_>, Message { body, reply_to, mentions, edited, .. 
     let edits = read.optional("E", Read::value).ok()?.map_or(Ok(&vec![]), AttributeValue::as_l).ok().cloned()?;
     let edits = edits.iter().map(|seq| Seq::try_from(seq.as_n().ok()?.parse::<u64>().ok()?).ok()).collect::<Option<Vec<_>>>()?;
     let hash = hash_of(&read.bytes("h").ok()?)?;
-    (edits.last() == edited.as_ref()).then_some(Kind::Message(MessageEntry { body, hash, reply_to, mentions, edits }))
+    let edits_bytes = read.optional("B", Read::number).ok()?.unwrap_or_default();
+    let message = MessageEntry { body, hash, reply_to, mentions, edits, edits_bytes: usize::try_from(edits_bytes).ok()? };
+    (message.edits.last() == edited.as_ref()).then_some(Kind::Message(message))
 }
 
 fn created(read: &Read<'_>) -> Option<Kind> {
@@ -172,7 +176,7 @@ fn message(read: &Read<'_>) -> Option<Kind> {
     let content = if read.has("d") { Content::Data(read.bytes("d").ok()?) } else { Content::Text(read.text("x").ok()?) };
     let body = Body::new(read.text("ct").ok()?, content).ok()?;
     let hash = hash_of(&read.bytes("h").ok()?)?;
-    Some(Kind::Message(MessageEntry { body, hash, reply_to: None, mentions: vec![], edits: vec![] }))
+    Some(Kind::Message(MessageEntry { body, hash, reply_to: None, mentions: vec![], edits: vec![], edits_bytes: 0 }))
 }
 
 /// An item as an entry.
@@ -263,7 +267,8 @@ pub fn becomes(was: &Entry, kind: &Kind) -> UpdateBuilder {
     let (mut before, after) = (item(was), item(&Entry { kind: kind.clone(), ..was.clone() }));
     let update = Update::builder().set_key(Some(key(&was.conversation, was.position.seq)));
     // What says what a message is, in any form.
-    let (kept, gone): (Vec<&str>, Vec<&str>) = ["k", "W", "E", "ct", "x", "d", "h"].into_iter().partition(|name| after.contains_key(*name));
+    let (kept, gone): (Vec<&str>, Vec<&str>) =
+        ["k", "W", "E", "B", "ct", "x", "d", "h"].into_iter().partition(|name| after.contains_key(*name));
     let set: Vec<String> = kept.iter().map(|name| format!("{name} = :{name}")).collect();
     let update = update.update_expression(format!("SET {} REMOVE {}", set.join(", "), gone.join(", ")));
     let update = after
@@ -311,7 +316,7 @@ mod tests {
     }
 
     /// Without one of these an entry has another kind; without the last two it is one of before.
-    const NOT_NEEDED: [&str; 10] = ["m", "W", "E", "ct", "x", "d", "h", "ms", "un", "sc"];
+    const NOT_NEEDED: [&str; 11] = ["m", "W", "E", "B", "ct", "x", "d", "h", "ms", "un", "sc"];
 
     #[test]
     fn every_attribute_is_documented_and_each_that_is_needed_is_missed() {

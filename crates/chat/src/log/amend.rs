@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use chatlane_protocol::limits::{EDITED_WITHIN_MS, EDITS_MAX, REACTION_KEYS_MAX};
+use chatlane_protocol::limits::{EDITED_WITHIN_MS, EDITS_BYTES_MAX, EDITS_MAX, REACTION_KEYS_MAX};
 use chatlane_protocol::{Body, Reacting, ReactionChange, ReactionKey, Seq, UnixMillis, UserId};
 
 use super::entry::Entry;
@@ -44,7 +44,8 @@ impl Sight<'_> {
         if target.sender != self.member.user {
             return Err(Refused::Forbidden);
         }
-        if now.since_ms(target.time) > EDITED_WITHIN_MS || message.edits.len() >= EDITS_MAX {
+        let is_old = now.since_ms(target.time) > EDITED_WITHIN_MS;
+        if is_old || message.edits.len() >= EDITS_MAX || message.edits_bytes_with(body) > EDITS_BYTES_MAX {
             return Err(Refused::NotEditable);
         }
         Ok((message.body != *body).then(|| message.edited(body.clone(), self.seq)))

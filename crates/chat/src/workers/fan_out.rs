@@ -36,9 +36,10 @@ pub const REDRIVEN_AFTER_MS: u64 = 60_000;
 /// When a task comes again whose members were not to be seen.
 const AGAIN_AFTER_S: u32 = 1;
 
-/// Posts to so many connections of a member are paid by whoever wrote what is posted; those to further ones by nobody: else who has many would
-/// ruin others who write to them, or would be ruined by them.
-const PAID_CONNECTIONS_MAX: usize = 4;
+/// A post to the first connection of a member is paid by whoever wrote what is posted, those to the next ones up to here by nobody, and those to
+/// further ones by the member: nobody is ruined by the connections of others, few are by their own, and what nobody pays is a few times what
+/// somebody does.
+const FREE_CONNECTIONS_MAX: usize = 4;
 
 /// What a worker did with a task.
 #[expect(clippy::struct_excessive_bools, reason = "each says of one thing whether it happened")]
@@ -69,8 +70,17 @@ pub struct FanOutOutcome {
     /// Who is charged for it, in equal shares; a user may have several: the senders of what was read, or, where connections do not read what
     /// they were sent, their users.
     pub payers: Vec<UserId>,
-    /// Posts for which nobody is charged.
-    pub unpaid: usize,
+    /// Posts that are not theirs to pay.
+    pub not_theirs: NotTheirs,
+}
+
+/// Posts that whoever wrote the entries does not pay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NotTheirs {
+    /// All of them.
+    pub posts: usize,
+    /// Those for which a member is charged who has many connections.
+    pub own: BTreeMap<UserId, usize>,
 }
 
 /// What the queue says of a message that it hands out.
@@ -134,7 +144,7 @@ where
     let sessions = ports.of_users(&users).await?;
 
     let all_outgoing = plan(task, &all, &members, sessions, ports.now());
-    let unpaid = unpaid(&all, &all_outgoing);
+    let not_theirs = if is_theirs_who_do_not_read(task) { NotTheirs::default() } else { not_theirs(&all, &all_outgoing) };
     let posted = post_all(ports, all_outgoing, ends).await;
     let left = leave(task, from, &posted, ports.now());
     let outcome = FanOutOutcome {
@@ -150,7 +160,7 @@ where
         given_up: left.given_up.len(),
         cause: posted.cause,
         payers: payers(task, &all),
-        unpaid,
+        not_theirs,
     };
     try_join_all(left.tasks.iter().map(|(task, wait_s)| ports.enqueue(task, *wait_s))).await?;
     let mut dead_of: BTreeMap<UserId, Vec<ConnectionId>> = BTreeMap::new();
@@ -185,23 +195,33 @@ fn mentions<'a>(entries: &'a [Entry], members: &[Member]) -> BTreeMap<&'a UserId
     mentions
 }
 
-/// Who is charged, for a task by which these entries were read. A post that is throttled is one to somebody who does not read.
+/// Who is charged, for a task by which these entries were read.
 fn payers(task: &Task, entries: &[Entry]) -> Vec<UserId> {
     match &task.undelivered {
-        Some(rest) if rest.throttled > 0 => rest.targets.iter().map(|(user, _)| user.clone()).collect(),
+        Some(rest) if is_theirs_who_do_not_read(task) => rest.targets.iter().map(|(user, _)| user.clone()).collect(),
         _ => entries.iter().map(|entry| entry.sender.clone()).collect(),
     }
 }
 
-/// How many of these posts are to further connections of members who have written none of these entries.
-fn unpaid(entries: &[Entry], all_outgoing: &[Outgoing]) -> usize {
-    let (mut connections, mut unpaid) = (BTreeMap::<&UserId, usize>::new(), 0);
-    for outgoing in all_outgoing.iter().filter(|outgoing| entries.iter().all(|entry| entry.sender != outgoing.user)) {
-        let paid = connections.entry(&outgoing.user).or_default();
-        *paid += 1;
-        unpaid += if *paid > PAID_CONNECTIONS_MAX { outgoing.frames.len() } else { 0 };
+/// Whether those who are posted to pay it all. A post that is throttled is one to somebody who does not read.
+fn is_theirs_who_do_not_read(task: &Task) -> bool {
+    task.undelivered.as_ref().is_some_and(|rest| rest.throttled > 0)
+}
+
+/// Which of these posts are to further connections of members who have written none of these entries.
+fn not_theirs(entries: &[Entry], all_outgoing: &[Outgoing]) -> NotTheirs {
+    let (mut connections, mut not_theirs) = (BTreeMap::<&UserId, usize>::new(), NotTheirs::default());
+    for Outgoing { user, frames, .. } in all_outgoing.iter().filter(|outgoing| entries.iter().all(|entry| entry.sender != outgoing.user)) {
+        let connection = connections.entry(user).or_default();
+        *connection += 1;
+        if *connection > 1 {
+            not_theirs.posts += frames.len();
+        }
+        if *connection > FREE_CONNECTIONS_MAX {
+            *not_theirs.own.entry(user.clone()).or_default() += frames.len();
+        }
     }
-    unpaid
+    not_theirs
 }
 
 /// Raises the head to the task's last entry and answers what it was before. `None`: that is not known, because the answer was lost and

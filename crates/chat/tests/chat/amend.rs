@@ -96,7 +96,8 @@ fn an_edit_changes_what_its_message_says_and_nothing_else() {
     let Done { answer, did } = stage.change("dave", "edit-1", position(1), edit(2, "second")).unwrap();
     assert_eq!(answer.outcome, ChangeOutcome::Ok(Stored { position: position(3), time_ms: start(), count: 1 }));
     assert_eq!(did, Did { stored: 1, attempts: 1, tasks: 1, ..Did::default() });
-    let expected = MessageEntry { body: text("second"), edits: vec![seq(3)], ..said(&four(), 2) };
+    let expected =
+        MessageEntry { body: text("second"), edits: vec![seq(3)], edits_bytes: encode(&text("second")).len(), ..said(&four(), 2) };
     assert_eq!(stage.entries()[1], Entry { kind: Kind::Message(expected.clone()), ..was });
     assert_eq!(stage.entries()[2].kind, Kind::Amendment(edit(2, "second")));
     let as_told = Message { edited: Some(seq(3)), ..Message::from(text("second")) };
@@ -140,6 +141,20 @@ fn only_the_sender_edits_for_a_day_twenty_times_a_message_that_is_there() {
     assert_eq!(refused(&stage, "dave", &edit(23, "x")), ErrorCode::NotEditable);
     stage.ports.memory.clock.set(sent_at.plus_ms(limits::EDITED_WITHIN_MS));
     done(&stage, "dave", "in-time", edit(23, "x"));
+}
+
+// holds: M1
+#[test]
+fn the_edits_of_a_message_have_so_many_bytes_in_all() {
+    let stage = four();
+    let around = encode(&text("x")).len() - 1;
+    let says = |bytes: usize, letter: &str| letter.repeat(bytes - around);
+    for (number, bytes) in [25_000, 25_000, limits::EDITS_BYTES_MAX - 50_000 - 100].into_iter().enumerate() {
+        done(&stage, "dave", &format!("edit-{number}"), edit(2, &says(bytes, if number == 0 { "a" } else { "b" })));
+        stage.ports.memory.clock.advance_ms(60_000);
+    }
+    assert_eq!(refused(&stage, "dave", &edit(2, &says(101, "c"))), ErrorCode::NotEditable);
+    done(&stage, "dave", "last", edit(2, &says(100, "c")));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use chatlane_chat::testing::builders::{
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
-use chatlane_chat::workers::fan_out::{FanOutOutcome, REDRIVEN_AFTER_MS, Received, fan_out};
+use chatlane_chat::workers::fan_out::{FanOutOutcome, NotTheirs, REDRIVEN_AFTER_MS, Received, fan_out};
 use chatlane_chat::workers::task::Task;
 use chatlane_protocol::{Position, ServerFrame, UnixMillis, limits};
 
@@ -37,7 +37,7 @@ fn try_deliver(stage: &Stage, task: &Task, receives: u32) -> Result<FanOutOutcom
 /// The outcome, without who is charged for it.
 fn receive(stage: &Stage, task: &Task, received: Received) -> Result<FanOutOutcome, Failure> {
     let outcome = block_on(fan_out(&stage.ports, &stage.settings.keys.users, task, received, UnixMillis::MAX))?;
-    Ok(FanOutOutcome { payers: vec![], ..outcome })
+    Ok(FanOutOutcome { payers: vec![], not_theirs: NotTheirs::default(), ..outcome })
 }
 
 /// The outcome, without the reason why connections did not take everything: there is one if some did not.

@@ -102,11 +102,12 @@ fn body() -> impl Strategy<Value = Body> {
 /// A message, plain or with more to tell.
 fn message() -> BoxedStrategy<MessageEntry> {
     let hash = any::<(Option<[u8; BodyHash::KEY_ID_BYTES]>, [u8; BodyHash::BYTES])>().prop_map(|(key, hash)| BodyHash { key, hash });
-    let more = (option::of(seq()), vec(user(), 0..3), vec(seq(), 0..3));
+    let edits = vec(seq(), 0..3).prop_map(|edits| (edits.len() * 1000, edits));
+    let more = (option::of(seq()), vec(user(), 0..3), edits);
     (body(), hash, option::of(more))
         .prop_map(|(body, hash, more)| {
-            let (reply_to, mentions, edits) = more.unwrap_or_default();
-            MessageEntry { body, hash, reply_to, mentions, edits }
+            let (reply_to, mentions, (edits_bytes, edits)) = more.unwrap_or_default();
+            MessageEntry { body, hash, reply_to, mentions, edits, edits_bytes }
         })
         .boxed()
 }

@@ -19,12 +19,14 @@ pub struct MessageEntry {
     pub mentions: Vec<UserId>,
     /// The entries that have edited it, ascending.
     pub edits: Vec<Seq>,
+    /// Bytes of their bodies, as JSON.
+    pub edits_bytes: usize,
 }
 
 impl MessageEntry {
     /// With this body, hashed under the deployment's key.
     pub fn new(body: Body, key: &BodyKey) -> Self {
-        Self { hash: BodyHash::of(&body, key), body, reply_to: None, mentions: vec![], edits: vec![] }
+        Self { hash: BodyHash::of(&body, key), body, reply_to: None, mentions: vec![], edits: vec![], edits_bytes: 0 }
     }
 
     /// Whether there is nothing to tell of it but the body.
@@ -42,7 +44,12 @@ impl MessageEntry {
     #[must_use]
     pub fn edited(&self, body: Body, by: Seq) -> Self {
         let edits = self.edits.iter().copied().chain([by]).collect();
-        Self { body, edits, ..self.clone() }
+        Self { edits, edits_bytes: self.edits_bytes_with(&body), body, ..self.clone() }
+    }
+
+    /// Bytes of the bodies of its edits, and of one more.
+    pub fn edits_bytes_with(&self, body: &Body) -> usize {
+        self.edits_bytes.saturating_add(encode(body).len())
     }
 
     /// The facts behind it: one more countable message.

@@ -32,6 +32,7 @@ fn odd_entries() -> Vec<Entry> {
             reply_to: None,
             mentions: vec![],
             edits: vec![],
+            edits_bytes: 0,
         })
     };
     let many = (0..40).map(|n| user(&format!("{n:02}{}", "ü".repeat(63)))).collect();

@@ -11,7 +11,7 @@ use chatlane_chat::testing::desk::{AtDesk, SharedDesk, lock};
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::memory::Memory;
 use chatlane_chat::testing::stage::Stage;
-use chatlane_chat::workers::fan_out::{FanOutOutcome, POSTING_ENDS_MS_BEFORE, Received, fan_out};
+use chatlane_chat::workers::fan_out::{FanOutOutcome, NotTheirs, POSTING_ENDS_MS_BEFORE, Received, fan_out};
 use chatlane_chat::workers::task::{Task, Undelivered};
 use chatlane_protocol::UnixMillis;
 
@@ -313,7 +313,7 @@ fn run_slowly(stage: &Stage, task: &Task, ends_ms: u64, hangs: bool) -> (FanOutO
     let mut waiting = VecDeque::new();
     loop {
         if let Poll::Ready(outcome) = worker.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return (FanOutOutcome { payers: vec![], ..outcome.unwrap() }, *lock(&now_ms));
+            return (FanOutOutcome { payers: vec![], not_theirs: NotTheirs::default(), ..outcome.unwrap() }, *lock(&now_ms));
         }
         let calls = std::mem::take(&mut lock(&desk).calls);
         let all_wait = calls.is_empty();
