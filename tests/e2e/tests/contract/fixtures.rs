@@ -256,12 +256,14 @@ fn amended() -> (Creation, Vec<Entry>, Vec<Amendment>) {
     (creation, vec![reply, plain], vec![edit_4, react_5, react_6, react_7, edit_8, deletion])
 }
 
-async fn assert_amended_written(store: &Store) {
+async fn assert_amended_written(store: &Store, generation: usize) {
     let (lane, (creation, messages, amendments)) = (conversation(AMENDED), amended());
     let mut log: Vec<Entry> =
         std::iter::once(creation.entry).chain(messages).chain(amendments.iter().map(|amendment| amendment.entry.clone())).collect();
     let Amends::Edit { becomes, .. } = &amendments[0].amends else { panic!("an edit") };
-    log[1].kind = Kind::Message(becomes.clone());
+    // Before generation 11 a message did not say how large its edits are.
+    let edits_bytes = if generation < 11 { 0 } else { becomes.edits_bytes };
+    log[1].kind = Kind::Message(MessageEntry { edits_bytes, ..becomes.clone() });
     log[2].kind = Kind::Deleted;
     log[7].kind = Kind::Amendment(AmendmentEntry::Edit { target: seq(3), body: None });
     assert_eq!(store.read(&lane, Seq::FIRST, ReadBound::entries(99)).await.unwrap(), log);
@@ -353,7 +355,7 @@ async fn assert_written(store: &Store, generation: usize) {
         assert_group_written(store).await;
     }
     if generation >= 9 {
-        assert_amended_written(store).await;
+        assert_amended_written(store, generation).await;
     }
     let mut found = store.of_users(&[alice, other]).await.unwrap();
     found.sort_by_key(|(user, session)| (user.clone(), session.connected_at));
