@@ -161,7 +161,7 @@ async fn knock_on_and_on(stack: &Running, who: &str, is_done: &AtomicBool) {
     assert!(silent.len() <= PENDING_CONNECTIONS_MAX, "{} are admitted", silent.len());
 }
 
-/// A hundred messages, ten hellos and ten syncs, each until it is answered. What the most unlucky one was answered after `closed`.
+/// A hundred messages, ten hellos and ten syncs, each until it is answered; never more than a process takes of a user in a second. What the most unlucky one was answered after `closed`.
 async fn innocent(alice: &chatlane_tests_e2e::Device, lanes: &[ConversationId], closed: &AtomicBool) -> Vec<String> {
     let mut most = vec![];
     for number in 0..120 {
@@ -172,6 +172,7 @@ async fn innocent(alice: &chatlane_tests_e2e::Device, lanes: &[ConversationId], 
             _ => json!({ "action": "sync", "conversations": [{ "conversation": lane, "after": position(1) }] }),
         };
         let mut refused = vec![];
+        tokio::time::sleep(Duration::from_millis(21)).await; // 48 a second at most, however fast this machine is
         loop {
             let was_closed = closed.load(Ordering::Relaxed);
             let answer = match alice.request(frame.clone()).await {
