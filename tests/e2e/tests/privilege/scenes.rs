@@ -144,20 +144,23 @@ impl<'a> Scene<'a> {
         assert_eq!(probe["done"], true, "{probe}");
     }
 
-    /// `send` by its other routes: a message is edited, reacted to, looked at and deleted; each again, and once more.
+    /// `send` by its other routes: a message is edited twice (its deletion reads the edits at once), reacted to, looked at and
+    /// deleted; each again, and once more.
     async fn amended(&self, Actors { alice, all, .. }: &Actors) {
         let lane = &all[2];
         let sent = alice.send(lane, &[message("hello dave", position(1))]).await;
         assert!(matches!(outcome(sent), Outcome::Ok(_)));
         let says = json!({ "content_type": "text/plain", "text": "hi dave" });
-        for (action, said) in [
+        let asked = [
             ("edit", json!({ "body": says })),
+            ("edit", json!({ "body": { "content_type": "text/plain", "text": "good day" } })),
             ("react", json!({ "key": "+1", "change": "add" })),
             ("react", json!({ "key": "+1", "change": "remove" })),
             ("delete", json!({})),
-        ] {
+        ];
+        for (number, (action, said)) in asked.into_iter().enumerate() {
             let asked = |id: &str| {
-                let id = format!("{id} {action} {said}").chars().take(40).collect::<String>();
+                let id = format!("{id} {number}");
                 let mut asked =
                     json!({ "action": action, "conversation": lane, "client_message_id": id, "anchor": position(2), "target": 2 });
                 asked.as_object_mut().expect("an object").extend(said.as_object().expect("fields").clone());
