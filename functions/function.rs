@@ -5,6 +5,7 @@ use lambda_runtime::Error;
 
 use crate::environment::Environment;
 use crate::handshake::{authorize, connect, disconnect};
+use crate::http;
 use crate::routes::{ack, fallback, hello, history, look, manage, open, ping, probe, read, refresh, send, sync};
 use crate::workers::{fan_out, sweep};
 
@@ -78,6 +79,8 @@ functions! {
     Ping = ping,
     /// Route `$default`.
     Fallback = fallback,
+    /// The HTTP API, all routes.
+    Http = http,
     /// The queue's worker.
     FanOut = fan_out,
     /// The worker of the log's stream.
@@ -107,6 +110,7 @@ impl Function {
             Action::Info | Action::Members => Self::Look,
             Action::Refresh => Self::Refresh,
             Action::Ping => Self::Ping,
+            Action::Ticket => Self::Http,
         }
     }
 

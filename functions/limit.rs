@@ -2,7 +2,6 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequestContext;
 use chatlane_chat::limit::{self, Budget, ShutGates, Sieve};
 use chatlane_chat::ports::{Accounts, Clock, Outbound};
 use chatlane_protocol::{ConnectionId, UserId};
@@ -28,16 +27,16 @@ impl UserLimit {
         self.budget.is_none() || self.sieve.takes(user, ports.now())
     }
 
-    /// [`limit::charge`] for one event. The gateway's request id decides what is charged by chance.
+    /// [`limit::charge`] for one event. The gateway's id of the request decides what is charged by chance.
     pub async fn charge<P: Accounts + Outbound + Clock>(
         &self,
         ports: &P,
         user: &UserId,
-        own: &ConnectionId,
+        own: Option<&ConnectionId>,
         units: u64,
-        context: &ApiGatewayWebsocketProxyRequestContext,
+        request_id: Option<&str>,
     ) -> Option<u64> {
-        limit::charge(ports, self.budget?, user, Some(own), units, dice(context.request_id.as_deref())).await
+        limit::charge(ports, self.budget?, user, own, units, dice(request_id)).await
     }
 
     /// [`limit::charge_shares`] for one message of the queue, whose id decides.

@@ -4,7 +4,9 @@ use aws_lambda_events::apigw::{ApiGatewayWebsocketProxyRequest, ApiGatewayWebsoc
 use aws_lambda_events::http::HeaderMap;
 use chatlane_chat::limit::frame_units;
 use chatlane_chat::log::draft::Drafted;
-use chatlane_chat::ports::{Accounts, Clock, Connections, Deployments, FanOutQueue, Heads, Memberships, MessageLog, Meter, Outbound};
+use chatlane_chat::ports::{
+    Accounts, Clock, Connection, Connections, Deployments, FanOutQueue, Heads, Memberships, MessageLog, Meter, Outbound,
+};
 use chatlane_chat::requests::caller::{Caller, part, unexpired};
 use chatlane_chat::requests::change::{self, Asked};
 use chatlane_chat::settings::Deployed;
@@ -54,21 +56,22 @@ impl From<ForeignEvent> for lambda_runtime::Diagnostic {
     }
 }
 
-/// Who calls: the authorizer's context, which API Gateway replays on every frame, and the connection.
-pub fn caller(context: &ApiGatewayWebsocketProxyRequestContext) -> Result<Caller, ForeignEvent> {
+/// Who calls, on which connection of theirs: the authorizer's context, which API Gateway replays on every frame.
+pub fn caller(context: &ApiGatewayWebsocketProxyRequestContext) -> Result<(UserId, Connection), ForeignEvent> {
     let field = |name: &'static str| {
         let value = context.authorizer.fields.get(name).and_then(serde_json::Value::as_str);
         value.ok_or(ForeignEvent(name))
     };
     let expires = field("expires")?.parse().ok().and_then(|ms: u64| UnixMillis::try_from(ms).ok());
     let connected_at = u64::try_from(context.connected_at).ok().and_then(|ms| UnixMillis::try_from(ms).ok());
-    Ok(Caller {
-        user: UserId::new(field("user")?).map_err(|_| ForeignEvent("user"))?,
+    let user = UserId::new(field("user")?).map_err(|_| ForeignEvent("user"))?;
+    let mine = Connection {
         device: DeviceId::new(field("device")?).map_err(|_| ForeignEvent("device"))?,
         connection: context.connection_id.clone().and_then(|id| ConnectionId::new(id).ok()).ok_or(ForeignEvent("connectionId"))?,
         connected_at: connected_at.ok_or(ForeignEvent("connectedAt"))?,
         expires: expires.ok_or(ForeignEvent("expires"))?,
-    })
+    };
+    Ok((user, mine))
 }
 
 /// A header of a handshake: all its values, joined by commas (RFC 9110 §5.3). The gateway's single-value map has only the last one.
@@ -86,22 +89,23 @@ pub async fn answer<E: Exchange>(
     event: &Event,
     serve: impl AsyncFnOnce(Caller, &E::Request) -> Result<Done<E::Answer>, Refused>,
 ) -> Answered {
-    respond::<E, _>(ports, limit, event, async |caller, request| Ok(E::frame(serve(caller, request).await?.answer))).await
+    respond::<E, _>(ports, limit, event, async |user, mine, request| Ok(E::frame(serve(Caller::on(user, mine), request).await?.answer)))
+        .await
 }
 
-/// [`answer`], for a route that may answer with another frame than its own, or with none.
+/// [`answer`], for a route that is about the connection; it may answer with another frame than its own, or with none.
 pub async fn respond<E: Exchange, F: Into<Option<ServerFrame>>>(
     ports: &(impl Connections + Outbound + Clock + Accounts + Meter),
     limit: &UserLimit,
     event: &Event,
-    serve: impl AsyncFnOnce(Caller, &E::Request) -> Result<F, Refused>,
+    serve: impl AsyncFnOnce(&UserId, &Connection, &E::Request) -> Result<F, Refused>,
 ) -> Answered {
     let request = parse::<E>(body(event));
     let id = request.as_ref().map_or_else(|bad| bad.id.clone(), |request| Some(E::id(request).clone()));
-    answer_unexpired(ports, limit, event, id, async |caller| match request {
+    answer_unexpired(ports, limit, event, id, async |user, mine| match request {
         Err(bad) => Ok(Some(error(bad.id, bad.refusal))),
         Ok(request) => {
-            let served = serve(caller, &request).await.map(Into::into);
+            let served = serve(user, &mine, &request).await.map(Into::into);
             served.inspect_err(|refused| refused.log(&format!("{} is not answered", E::ACTION.name())))
         }
     })
@@ -115,17 +119,17 @@ pub async fn answer_unexpired<F: Into<Option<ServerFrame>>>(
     limit: &UserLimit,
     event: &Event,
     id: Option<RequestId>,
-    serve: impl AsyncFnOnce(Caller) -> Result<F, Refused>,
+    serve: impl AsyncFnOnce(&UserId, Connection) -> Result<F, Refused>,
 ) -> Answered {
-    let caller = caller(&event.request_context)?;
-    let (user, connection) = (caller.user.clone(), caller.connection.clone());
+    let (user, mine) = caller(&event.request_context)?;
+    let connection = mine.connection.clone();
     let served = async {
         if !limit.takes(ports, &user) {
             return Err(Refused::TooMuch { retry_after_ms: 1000 });
         }
-        match unexpired(ports, caller, id.as_ref()).await {
+        match unexpired(ports, &user, mine, id.as_ref()).await {
             Ok(None) => Ok(None), // posted, and closed
-            Ok(Some(caller)) => serve(caller).await.map(Into::into),
+            Ok(Some(mine)) => serve(&user, mine).await.map(Into::into),
             Err(failure) => {
                 failure.log("whether a refresh has prolonged the connection is unknown");
                 Err(failure.into())
@@ -134,7 +138,7 @@ pub async fn answer_unexpired<F: Into<Option<ServerFrame>>>(
     };
     let (served, units) = ports.metered(Box::pin(served)).await; // it is moved often, and is large
     let units = frame_units(body(event).len()) + units;
-    if let Some(retry_after_ms) = limit.charge(ports, &user, &connection, units, &event.request_context).await {
+    if let Some(retry_after_ms) = limit.charge(ports, &user, Some(&connection), units, event.request_context.request_id.as_deref()).await {
         part(ports, &connection, id.as_ref(), &Refused::TooMuch { retry_after_ms }).await;
         return Ok(ProxyAnswer::NOTHING);
     }

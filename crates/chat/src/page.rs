@@ -1,6 +1,8 @@
 //! One page of an answer, or one frame of merged entries: as much as fits.
 
-use chatlane_protocol::limits::PAGE_BYTES_MAX;
+use chatlane_protocol::limits::{HTTPS_PAGE_BYTES_MAX, PAGE_BYTES_MAX};
+
+use crate::requests::caller::Caller;
 
 /// How many bytes a page still takes. A page that has taken nothing takes one part whatever its size, so that nothing is stuck.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +15,12 @@ impl Page {
     /// An empty page, of which `rest` bytes are not for its parts.
     pub(crate) const fn new(rest: usize) -> Self {
         Self { room: PAGE_BYTES_MAX.saturating_sub(rest), is_empty: true }
+    }
+
+    /// The same of what this caller is answered: HTTPS has more room than a socket's frame.
+    pub(crate) const fn of(caller: &Caller, rest: usize) -> Self {
+        let bytes = if caller.connection.is_some() { PAGE_BYTES_MAX } else { HTTPS_PAGE_BYTES_MAX };
+        Self { room: bytes.saturating_sub(rest), is_empty: true }
     }
 
     /// What is left.

@@ -14,6 +14,7 @@ pub mod data_folder;
 pub mod device_store;
 pub mod embedded;
 pub mod gateway;
+pub mod http_api;
 pub mod issuer;
 pub mod lambda;
 mod observers;

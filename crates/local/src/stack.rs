@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use crate::data_folder::{DataFolder, Places};
 use crate::embedded::{Dynamo, Endpoints, Latency, Service, after_hand_over};
 use crate::gateway::{self, Gateway};
+use crate::http_api;
 use crate::issuer::{AUDIENCE, ISSUER, Issuer, JWKS_PATH};
 use crate::lambda::{CONCURRENCY_MAX, FunctionSettings, INIT_TIMEOUT, Lambda, LambdaSettings, LineSink};
 use crate::queue::{EventSource, EventSourceSettings, Queue, QueueSettings};
@@ -76,7 +77,8 @@ impl Settings {
     pub fn new(program: impl Into<PathBuf>, data: impl Into<PathBuf>) -> Self {
         let others = [("$connect", Function::Connect), ("$disconnect", Function::Disconnect), ("$default", Function::Fallback)];
         // A request's function has the name of its action.
-        let requests = Action::ALL.iter().map(|action| (action.name(), Function::answering(*action).name()));
+        let by_socket = Action::ALL.iter().filter(|action| action.is_by_socket());
+        let requests = by_socket.map(|action| (action.name(), Function::answering(*action).name()));
         let routes = others.map(|(key, function)| (key, function.name())).into_iter().chain(requests);
         Self {
             program: program.into(),
@@ -188,7 +190,8 @@ impl Stack {
                 endpoints.serve(service, listener, router, stopped).await;
             });
         }
-        let router = gateway.client_router().merge(issuer.router());
+        let https = http_api::router(lambda.functions(), Function::Http.name());
+        let router = gateway.client_router().merge(issuer.router()).merge(https);
         servers.spawn(async move {
             let clients = clients.tap_io(|socket| drop(socket.set_nodelay(true)));
             let served = axum::serve(clients, router.into_make_service_with_connect_info::<SocketAddr>()).await;

@@ -16,6 +16,7 @@ pub use crate::actions::probe::{Found, ProbeAnswer};
 pub use crate::actions::refresh::RefreshAnswer;
 pub use crate::actions::send::{MessageResult, Outcome, SendAnswer, Stored};
 pub use crate::actions::sync::{Missed, Skip, SyncAnswer, SyncOutcome, SyncPage};
+pub use crate::actions::ticket::TicketAnswer;
 use crate::entry::{Entry, EntryKind};
 use crate::ids::{ClientMessageId, ConversationId, UserId};
 use crate::position::{Position, Seq, UnixMillis};

@@ -82,6 +82,23 @@ impl fmt::Debug for Token {
     }
 }
 
+/// A one-use ticket: 43 characters of base64url. Debug output hides it (R1).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TicketText(String);
+
+checked_text!(TicketText, "a ticket", "43 characters of A-Z, a-z, 0-9, _ and -", |text| text.len() == 43 && text.bytes().all(is_base64url));
+
+impl fmt::Debug for TicketText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TicketText(…)")
+    }
+}
+
+const fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+}
+
 fn printable(text: &str, bytes_max: usize) -> bool {
     (1..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control)
 }
@@ -101,7 +118,7 @@ text_id!(
     "1 to 64 characters of A-Z, a-z, 0-9, _ and -",
     |text| {
         (1..=CONVERSATION_ID_BYTES_MAX).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+            && text.bytes().all(is_base64url)
     }
 );
 

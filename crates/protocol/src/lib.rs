@@ -28,7 +28,7 @@ pub use entry::{Entry, EntryKind, Message};
 pub use error::{ErrorCode, Refusal};
 pub use frames::{MessageResult, Outcome, ServerFrame};
 pub use group::{GroupMarks, GroupSettings, History, Metadata, Role, Title};
-pub use ids::{ClientMessageId, ConnectionId, ConversationId, DeviceId, RequestId, Token, UserId};
+pub use ids::{ClientMessageId, ConnectionId, ConversationId, DeviceId, RequestId, TicketText, Token, UserId};
 pub use position::{Position, Seq, UnixMillis};
 pub use prefs::{Prefs, PrefsChange};
 pub use reaction::{Reacting, ReactionChange, ReactionCount, ReactionKey};

@@ -12,5 +12,6 @@ pub use crate::actions::ping::{OPEN_CONVERSATIONS_MAX, PING_AFTER_IDLE_MS};
 pub use crate::actions::probe::{PROBE_BYTES_MAX, PROBED_IDS_MAX};
 pub use crate::actions::refresh::REFRESH_BEFORE_MS;
 pub use crate::actions::send::{ANCHOR_BYTES_MAX, ANCHOR_ENTRIES_MAX, MESSAGES_PER_SEND_MAX};
+pub use crate::actions::ticket::TICKET_LIFE_MS;
 pub use crate::pushes::RECEIPT_TTL_MS;
 pub use crate::shared_limits::*;

@@ -14,5 +14,6 @@ pub use crate::actions::probe::Probe;
 pub use crate::actions::refresh::Refresh;
 pub use crate::actions::send::{NewMessage, SendMessages};
 pub use crate::actions::sync::{Sync, SyncFrom};
+pub use crate::actions::ticket::Ticket;
 pub use crate::actions::{Action, Exchange, Request, exchange, parse, refuse};
 pub use crate::reading::{BadRequest, Bounded};

@@ -17,6 +17,9 @@ pub const ENTRY_BYTES_MAX: usize = 28 * 1024;
 /// A merged live frame or a page of an answer. Leaves room in one WebSocket frame, so that it is one billed unit of the gateway.
 pub const PAGE_BYTES_MAX: usize = 30 * 1024;
 
+/// The same over HTTPS. Ours: as much as one request has read.
+pub const HTTPS_PAGE_BYTES_MAX: usize = 256 * 1024;
+
 /// Conversations of one `sync`, positions of one `ack` or `read`. Source: `DynamoDB`'s `BatchGetItem` takes 100 keys.
 pub const CONVERSATIONS_PER_REQUEST_MAX: usize = 100;
 

@@ -6,16 +6,16 @@ use chatlane_protocol::frames::{
     ChangeAnswer, ChangeOutcome, ConversationHead, ConversationInfo, ConversationRow, ConversationStatus, CursorOutcome, CursorResult,
     CursorsAnswer, Entries, ErrorFrame, Found, Goaway, GoawayReason, GroupInfo, HelloAnswer, HistoryAnswer, InfoAnswer, InfoOutcome,
     Limits, MemberCursors, MemberInfo, MembersAnswer, Missed, OpenAnswer, PingAnswer, PrefsAnswer, PrefsChanged, ProbeAnswer, ReadMark,
-    Receipt, RefreshAnswer, SendAnswer, Skip, Stored, SyncAnswer, SyncOutcome, SyncPage, Versions, encode, live_frame,
+    Receipt, RefreshAnswer, SendAnswer, Skip, Stored, SyncAnswer, SyncOutcome, SyncPage, TicketAnswer, Versions, encode, live_frame,
 };
 use chatlane_protocol::request::{
     Add, Close, Create, Delete, Edit, Hello, History, Info, Known, Leave, Members, NewMessage, Open, Ping, PositionIn, Positions, Probe,
-    React, Refresh, Remove, SendMessages, SetPrefs, SetRole, SetSettings, Sync, SyncFrom,
+    React, Refresh, Remove, SendMessages, SetPrefs, SetRole, SetSettings, Sync, SyncFrom, Ticket,
 };
 use chatlane_protocol::{
     Action, Body, ClientMessageId, Content, ConversationId, DeviceId, Entry, EntryKind, ErrorCode, GroupMarks, GroupSettings,
     History as Visible, Message, MessageResult, Metadata, Outcome, Position, Prefs, PrefsChange, Reacting, ReactionChange, ReactionCount,
-    ReactionKey, Refusal, Request, RequestId, Role, Seq, ServerFrame, Title, Token, UnixMillis, UserId, limits,
+    ReactionKey, Refusal, Request, RequestId, Role, Seq, ServerFrame, TicketText, Title, Token, UnixMillis, UserId, limits,
 };
 use serde_json::{Value, json};
 
@@ -220,6 +220,7 @@ fn requests_of_conversations() -> Vec<(&'static str, Request)> {
         }),
         ("read_in_private", Request::Read(Positions { id: id(), positions: acked(), private: true, quiet: false })),
         ("read", Request::Read(Positions { id: id(), positions: acked(), private: false, quiet: false })),
+        ("ticket", Request::Ticket(Ticket { id: id() })),
         ("refresh", Request::Refresh(Refresh { id: id(), token: Token::new("header.claims.signature").unwrap() })),
         ("ping", Request::Ping(Ping { id: id(), open: vec![] })),
         ("ping_open", Request::Ping(Ping { id: id(), open: vec![conversation()] })),
@@ -402,6 +403,14 @@ fn frames_of_a_connection() -> Vec<(&'static str, ServerFrame)> {
         ("hello", ServerFrame::Hello(Box::new(hello))),
         ("ping", ServerFrame::Ping(ping.clone())),
         ("ping_resync", ServerFrame::Ping(PingAnswer { resync: true, ..ping })),
+        (
+            "ticket",
+            ServerFrame::Ticket(TicketAnswer {
+                id: id(),
+                ticket: TicketText::new("XSyvGZKS0nCFdHNvZGSXKnDbTDJ8tSaJRlOKvIdRkGg").unwrap(),
+                expires_ms: time().plus_ms(30_000),
+            }),
+        ),
         ("refresh", ServerFrame::Refresh(RefreshAnswer { id: id(), expires_ms: time().plus_ms(3_660_000) })),
         ("goaway", ServerFrame::Goaway(Goaway { reason: GoawayReason::Displaced, retry_after_ms: None })),
         ("error", bad(Some(id()), ErrorCode::NotFound, "no such conversation")),

@@ -1,6 +1,6 @@
 //! Who is connecting: from the handshake's headers to an [`Identity`], or to a [`Refusal`] that says which rule the token breaks.
 //!
-//! Pure: the keys and the time are arguments. In order: [`presented_token`] finds the token, [`Token::parse`] refuses by size, form and
+//! Pure: the keys and the time are arguments. In order: [`presented`] finds the token, [`Token::parse`] refuses by size, form and
 //! algorithm without a key, [`Token::verify`] checks the signature first and the claims after it.
 //!
 //! R1: no token text and no claim value is in any `Debug` or `Display` of this module, except in [`Identity`], which is verified.
@@ -21,6 +21,9 @@ use super::jwks::{KeySet, SigningAlgorithm, VerificationKey};
 /// What precedes the token in the list of subprotocols.
 pub const SUBPROTOCOL_TOKEN_PREFIX: &str = "token.";
 
+/// What precedes a ticket there.
+pub const SUBPROTOCOL_TICKET_PREFIX: &str = "ticket.";
+
 /// The latest time that is taken for one, in seconds since the Unix epoch: the end of the year 9999. A time in milliseconds, the usual
 /// mistake, lies beyond it and is refused instead of being valid for thousands of years.
 const TIME_S_MAX: u64 = 253_402_300_799;
@@ -28,14 +31,14 @@ const TIME_S_MAX: u64 = 253_402_300_799;
 /// Why nobody is let in. Carries nothing of the token; the arms are for the log and for tests, the client learns only "no".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
-    /// Neither header has a token.
-    #[error("no token was presented")]
+    /// Neither header has a token or a ticket.
+    #[error("neither a token nor a ticket was presented")]
     Missing,
-    /// More than one token, or different ones in the two headers.
-    #[error("more than one token was presented")]
+    /// More than one token or ticket, or different ones in the two headers.
+    #[error("more than one token or ticket was presented")]
     SeveralTokens,
-    /// A token among the subprotocols, without [`SUBPROTOCOL`]: the gateway must have a name to echo that is not the token.
-    #[error("a token was offered as a subprotocol without {SUBPROTOCOL} beside it")]
+    /// A token or a ticket among the subprotocols, without [`SUBPROTOCOL`]: the gateway must have a name to echo that is not the token.
+    #[error("a token or a ticket was offered as a subprotocol without {SUBPROTOCOL} beside it")]
     SubprotocolNotOffered,
     /// An `Authorization` header of another form than `Bearer <token>`.
     #[error("the Authorization header is not of the form `Bearer <token>`")]
@@ -102,52 +105,58 @@ pub enum Refusal {
     WrongDevice,
 }
 
-/// The one token that a handshake presents, not yet looked at.
+/// The one thing that a handshake presents, not yet looked at. Its text is never to be logged.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Presented<'a> {
-    token: &'a str,
-}
-
-impl<'a> Presented<'a> {
-    /// The token's text. Never to be logged.
-    pub fn token(self) -> &'a str {
-        self.token
-    }
+pub enum Presented<'a> {
+    /// A token.
+    Token(&'a str),
+    /// A ticket.
+    Ticket(&'a str),
 }
 
 impl fmt::Debug for Presented<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Presented").finish_non_exhaustive()
+        f.write_str(match self {
+            Self::Token(_) => "Token(…)",
+            Self::Ticket(_) => "Ticket(…)",
+        })
     }
 }
 
-/// The token of a handshake, from `Sec-WebSocket-Protocol: chatlane.v1, token.<jwt>` (any order, other subprotocols ignored) or
-/// `Authorization: Bearer <jwt>`, or the same one in both. Of a header that was sent several times the caller passes all values, joined by
-/// commas (RFC 9110 §5.3).
+/// What a handshake presents, from `Sec-WebSocket-Protocol: chatlane.v1, token.<jwt>` or `…, ticket.<ticket>` (any order, other subprotocols
+/// ignored) or `Authorization: Bearer <jwt>`, or the same token in both. Of a header that was sent several times the caller passes all values,
+/// joined by commas (RFC 9110 §5.3).
 ///
 /// # Errors
 /// [`Refusal::Missing`], [`Refusal::SeveralTokens`], [`Refusal::SubprotocolNotOffered`], [`Refusal::NotBearer`].
-pub fn presented_token<'a>(sec_websocket_protocol: Option<&'a str>, authorization: Option<&'a str>) -> Result<Presented<'a>, Refusal> {
-    let offered = sec_websocket_protocol.map(subprotocol_token).transpose()?.flatten();
-    let bearer = authorization.map(bearer_token).transpose()?;
+pub fn presented<'a>(sec_websocket_protocol: Option<&'a str>, authorization: Option<&'a str>) -> Result<Presented<'a>, Refusal> {
+    let offered = sec_websocket_protocol.map(offered).transpose()?.flatten();
+    let bearer = authorization.map(bearer_token).transpose()?.map(Presented::Token);
     match (offered, bearer) {
         (None, None) => Err(Refusal::Missing),
         (Some(offered), Some(bearer)) if offered != bearer => Err(Refusal::SeveralTokens),
-        (Some(token), _) | (None, Some(token)) => Ok(Presented { token }),
+        (Some(presented), _) | (None, Some(presented)) => Ok(presented),
     }
 }
 
-fn subprotocol_token(header: &str) -> Result<Option<&str>, Refusal> {
+fn offered(header: &str) -> Result<Option<Presented<'_>>, Refusal> {
     let offers = || header.split(',').map(|offer| offer.trim_matches([' ', '\t']));
-    let mut tokens = offers().filter_map(|offer| offer.strip_prefix(SUBPROTOCOL_TOKEN_PREFIX));
-    let Some(token) = tokens.next() else { return Ok(None) };
-    if tokens.next().is_some() {
+    let mut presented = offers().filter_map(|offer| {
+        let token = offer.strip_prefix(SUBPROTOCOL_TOKEN_PREFIX).map(Presented::Token);
+        token.or_else(|| offer.strip_prefix(SUBPROTOCOL_TICKET_PREFIX).map(Presented::Ticket))
+    });
+    let Some(first) = presented.next() else { return Ok(None) };
+    if presented.next().is_some() {
         return Err(Refusal::SeveralTokens);
     }
-    if offers().any(|offer| offer == SUBPROTOCOL) { Ok(Some(token)) } else { Err(Refusal::SubprotocolNotOffered) }
+    if offers().any(|offer| offer == SUBPROTOCOL) { Ok(Some(first)) } else { Err(Refusal::SubprotocolNotOffered) }
 }
 
-fn bearer_token(header: &str) -> Result<&str, Refusal> {
+/// The token of an `Authorization: Bearer <jwt>`.
+///
+/// # Errors
+/// [`Refusal::NotBearer`].
+pub fn bearer_token(header: &str) -> Result<&str, Refusal> {
     let (scheme, token) = header.trim_matches([' ', '\t']).split_once(' ').ok_or(Refusal::NotBearer)?;
     // Schemes are case-insensitive (RFC 9110 §11.1).
     if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim_start_matches(' ')) } else { Err(Refusal::NotBearer) }

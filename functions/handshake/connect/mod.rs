@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use chatlane_aws::{Backend, Gateway, Users};
 use chatlane_chat::limit::FRAME_UNITS;
-use chatlane_chat::ports::{Accounts, Clock, Connection, Connections, Meter, Outbound};
+use chatlane_chat::ports::{Accounts, Clock, Connections, Meter, Outbound};
 use chatlane_chat::requests::admit::{admit, forget};
-use chatlane_chat::requests::caller::Caller;
 use chatlane_protocol::SUBPROTOCOL;
 use serde::Serialize;
 
@@ -40,15 +39,18 @@ pub async fn handle(
     limit: &UserLimit,
     event: Event,
 ) -> Result<HandshakeAnswer, ForeignEvent> {
-    let Caller { user, device, connection, connected_at, expires } = caller(&event.request_context)?;
-    let opening = Connection { connection: connection.clone(), device, connected_at, expires };
+    let (user, opening) = caller(&event.request_context)?;
     let was_known = limit.gates.shut_for_ms(&user, ports.now()).is_some();
     let (mut admission, units) = ports.metered(admit(ports, &limit.gates, &user, &opening)).await;
     // Who is known to be shut out cost nothing but invocations: a charge would be dearer.
-    let charged = if was_known { None } else { limit.charge(ports, &user, &connection, FRAME_UNITS + units, &event.request_context).await };
+    let charged = if was_known {
+        None
+    } else {
+        limit.charge(ports, &user, Some(&opening.connection), FRAME_UNITS + units, event.request_context.request_id.as_deref()).await
+    };
     if let Some(retry_after_ms) = charged {
         if admission.is_ok() {
-            forget(ports, &user, &connection).await;
+            forget(ports, &user, &opening.connection).await;
         }
         admission = Err(retry_after_ms);
     }

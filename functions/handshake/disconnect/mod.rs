@@ -15,8 +15,8 @@ route! {
 
 /// Removes the session of this connection and of no other.
 pub async fn handle(ports: &impl Connections, event: Event) -> Answered {
-    let caller = caller(&event.request_context)?;
-    if let Err(failure) = ports.remove(&caller.user, std::slice::from_ref(&caller.connection)).await {
+    let (user, mine) = caller(&event.request_context)?;
+    if let Err(failure) = ports.remove(&user, std::slice::from_ref(&mine.connection)).await {
         // Nobody waits for this answer. The next post to the connection gets 410 and removes the session.
         failure.log("the session of a closed connection stays until a post meets it");
     }

@@ -2,6 +2,7 @@
 
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Users};
 use chatlane_chat::ports::{Accounts, Clock, Connections, Deployments, Inboxes as InboxesPort, Memberships, MessageLog, Meter, Outbound};
+use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::requests::cursors::{self, Cursor};
 use chatlane_chat::settings::Deployed;
 use chatlane_protocol::request::{Exchange as _, exchange};
@@ -23,9 +24,9 @@ pub async fn handle(
     limit: &UserLimit,
     event: Event,
 ) -> Answered {
-    respond::<exchange::Ack, _>(ports, limit, &event, async |caller, request| {
+    respond::<exchange::Ack, _>(ports, limit, &event, async |user, mine, request| {
         let settings = deployed.settings(ports).await?;
-        let done = cursors::answer(ports, &settings, &caller, request, Cursor::Delivered).await?;
+        let done = cursors::answer(ports, &settings, &Caller::on(user, mine), request, Cursor::Delivered).await?;
         Ok(done.answer.map(exchange::Ack::frame))
     })
     .await

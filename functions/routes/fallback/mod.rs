@@ -17,5 +17,5 @@ route! {
 /// Answers with the one typed error that fits.
 pub async fn handle(ports: &(impl Connections + Outbound + Clock + Accounts + Meter), limit: &UserLimit, event: Event) -> Answered {
     let bad = refuse(body(&event));
-    answer_unexpired(ports, limit, &event, bad.id.clone(), async |_| Ok(error(bad.id, bad.refusal))).await
+    answer_unexpired(ports, limit, &event, bad.id.clone(), async |_, _| Ok(error(bad.id, bad.refusal))).await
 }

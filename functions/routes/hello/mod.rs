@@ -47,9 +47,9 @@ pub async fn handle(
     spread: u64,
     event: Event,
 ) -> Answered {
-    respond::<exchange::Hello, _>(ports, limit, &event, async |caller, request| {
+    respond::<exchange::Hello, _>(ports, limit, &event, async |user, mine, request| {
         let settings = deployed.settings(ports).await?;
-        Ok(match hello::hello(ports, &settings, spread, &caller, request).await?.answer {
+        Ok(match hello::hello(ports, &settings, spread, user, mine, request).await?.answer {
             Greeting::Welcome(answer) => Some(ServerFrame::Hello(answer)),
             Greeting::Parted => None,
         })

@@ -3,11 +3,11 @@
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Users};
 use chatlane_chat::ports::{Accounts, Clock, Connections, Heads, Inboxes as InboxesPort, Memberships, Meter, Outbound};
 use chatlane_chat::requests::ping;
-use chatlane_protocol::request::exchange;
+use chatlane_protocol::request::{Exchange as _, exchange};
 
 use crate::limit::UserLimit;
 use crate::start::{nobody, route};
-use crate::websocket::{Answered, Event, answer};
+use crate::websocket::{Answered, Event, respond};
 
 route! {
     ports: Backend<(), Conversations, Inboxes, Users, (), Gateway>;
@@ -21,5 +21,8 @@ pub async fn handle(
     limit: &UserLimit,
     event: Event,
 ) -> Answered {
-    answer::<exchange::Ping>(ports, limit, &event, async |caller, request| Ok(ping::ping(ports, &caller, request).await?)).await
+    respond::<exchange::Ping, _>(ports, limit, &event, async |user, mine, request| {
+        Ok(exchange::Ping::frame(ping::ping(ports, user, &mine.connection, request).await?.answer))
+    })
+    .await
 }

@@ -5,7 +5,7 @@ use chatlane_aws::{Backend, Gateway, Users};
 use chatlane_chat::Refused;
 use chatlane_chat::ports::{Accounts, Clock, Connections, Failure, Meter, Outbound};
 use chatlane_chat::requests::refresh;
-use chatlane_protocol::request::exchange;
+use chatlane_protocol::request::{Exchange as _, exchange};
 use lambda_runtime::{Error, service_fn};
 
 use crate::environment::{Environment, PortsToBe};
@@ -14,7 +14,7 @@ use crate::handshake::authorize::token::TokenPolicy;
 use crate::handshake::authorize::{Denied, grant};
 use crate::limit::UserLimit;
 use crate::start::RouteEvent;
-use crate::websocket::{Answered, Event, answer};
+use crate::websocket::{Answered, Event, respond};
 
 /// The ports that it is given.
 pub type Ports = Backend<(), (), (), Users, (), Gateway>;
@@ -39,13 +39,14 @@ pub async fn handle(
     limit: &UserLimit,
     event: Event,
 ) -> Answered {
-    answer::<exchange::Refresh>(ports, limit, &event, async |caller, request| {
-        let (user, expires) = match grant(keys, policy, ports, request.token.as_str(), caller.device).await {
+    respond::<exchange::Refresh, _>(ports, limit, &event, async |user, mine, request| {
+        let (granted_to, expires) = match grant(keys, policy, ports, request.token.as_str(), mine.device).await {
             Ok(granted) => granted,
             Err(Denied::Keys(_)) => return Err(Failure::unavailable("verify a token", "the issuer's keys cannot be had").into()),
-            Err(Denied::Token(_) | Denied::Device) => return Err(Refused::TokenRefused),
+            Err(_) => return Err(Refused::TokenRefused),
         };
-        refresh::refresh(ports, &caller, &request.id, &user, expires).await
+        let done = refresh::refresh(ports, user, &mine.connection, &request.id, &granted_to, expires).await?;
+        Ok(exchange::Refresh::frame(done.answer))
     })
     .await
 }

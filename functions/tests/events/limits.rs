@@ -177,10 +177,9 @@ fn delivered(limit: &UserLimit, store: &Faulty, change: impl FnOnce(&mut Task)) 
 }
 
 fn with_connections(store: &Faulty, who: &str, connections: u8) -> Vec<ConnectionId> {
-    let Caller { device, connected_at, expires, .. } = alice();
     let all: Vec<ConnectionId> = (0..connections).map(|number| ConnectionId::new(format!("{who}s-{number}")).unwrap()).collect();
     for connection in all.clone() {
-        store.memory.log_in(&user(who), Connection { connection, device, connected_at, expires });
+        store.memory.log_in(&user(who), Connection { connection, ..alice() });
     }
     all
 }

@@ -1,6 +1,7 @@
 //! The sample event beside each function (`functions/*/*/event.json`): it is what the handler's type reads, all of them tell of one user on
 //! one connection, and each route is run on its own, on the memory backend.
 
+mod https;
 mod limits;
 mod sweeping;
 mod tokens;
@@ -9,7 +10,6 @@ use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use chatlane_chat::log::{Entry, MessageEntry};
 use chatlane_chat::ports::{Connection, Created, Creations as _, MessageLog as _, Put, ReadBound};
-use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::settings::{Deployed, Limits};
 use chatlane_chat::testing::builders::{SECRET, creation, entry, head, user};
 use chatlane_chat::testing::faulty::{Fault, Faulty};
@@ -22,7 +22,7 @@ use chatlane_functions::limit::UserLimit;
 use chatlane_functions::routes::{ack, fallback, hello, history, look, manage, open, ping, probe, read, refresh, send, sync};
 use chatlane_functions::websocket::{ForeignEvent, ProxyAnswer, caller};
 use chatlane_functions::workers::fan_out;
-use chatlane_protocol::{Action, ConnectionId, ConversationId, DeviceId, Position, Request, Seq, ServerFrame, UnixMillis, UserId};
+use chatlane_protocol::{Action, ConnectionId, ConversationId, DeviceId, Position, Request, Seq, ServerFrame, UnixMillis};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -33,9 +33,13 @@ const CONNECTED_AT_MS: u64 = 1_795_000_000_000;
 /// When the samples' token is over, leeway included: so long after the socket was accepted.
 const TOKEN_MS: u64 = 3_660_000;
 
-/// What a client asks by each action: the function that answers it, and the event.
+fn by_socket() -> impl Iterator<Item = Action> {
+    Action::ALL.iter().copied().filter(|action| action.is_by_socket())
+}
+
+/// What a client asks by each action of a socket: the function that answers it, and the event.
 fn requests() -> impl Iterator<Item = (Function, ApiGatewayWebsocketProxyRequest)> {
-    Action::ALL.iter().map(|action| (Function::answering(*action), asking(*action)))
+    by_socket().map(|action| (Function::answering(action), asking(action)))
 }
 
 /// And what is no action.
@@ -92,7 +96,7 @@ fn time(ms: u64) -> UnixMillis {
 
 fn text(function: Function) -> String {
     let of_kind = |kind| std::fs::read_to_string(format!("{}/{kind}/{}/event.json", env!("CARGO_MANIFEST_DIR"), function.name())).ok();
-    ["handshake", "routes", "workers"].into_iter().find_map(of_kind).expect("a function has a sample event")
+    ["handshake", "routes", "workers", "."].into_iter().find_map(of_kind).expect("a function has a sample event")
 }
 
 fn sample<T: DeserializeOwned>(function: Function) -> T {
@@ -148,7 +152,7 @@ fn try_serve_within(
             Function::Ping => ping::handle(store, limit, event).await,
             Function::Fallback => fallback::handle(store, limit, event).await,
             Function::Disconnect => disconnect::handle(store, event).await,
-            Function::Authorize | Function::Connect | Function::FanOut | Function::Sweep => {
+            Function::Authorize | Function::Connect | Function::Http | Function::FanOut | Function::Sweep => {
                 panic!("{} is no route of requests", function.name())
             }
         }
@@ -189,9 +193,7 @@ fn world() -> Faulty {
 /// And alice has said hello, with a token that is over so long after the socket was accepted.
 fn world_until(ms: u64) -> Faulty {
     let store = world();
-    let Caller { device, connection, connected_at, .. } = alice();
-    let session = Connection { connection, device, connected_at, expires: time(CONNECTED_AT_MS + ms) };
-    store.memory.log_in(&user("alice"), session);
+    store.memory.log_in(&user("alice"), Connection { expires: time(CONNECTED_AT_MS + ms), ..alice() });
     store
 }
 
@@ -204,9 +206,9 @@ fn group() -> ConversationId {
     ConversationId::new("g0sbdWMe-T_752cso1Ciuadh-QKU").unwrap()
 }
 
-fn alice() -> Caller {
-    Caller {
-        user: UserId::new("alice").unwrap(),
+/// Alice's connection.
+fn alice() -> Connection {
+    Connection {
         device: DeviceId::new("3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf001").unwrap(),
         connection: ConnectionId::new("L0SM9cOFvHcCIhw=").unwrap(),
         connected_at: time(CONNECTED_AT_MS),
@@ -229,7 +231,7 @@ fn is_closed(store: &Faulty) -> bool {
 fn every_event_of_a_socket_names_its_caller() {
     let handshakes = [Function::Connect, Function::Disconnect].map(|function| (function, socket_event(function)));
     for (_, event) in requests_and_others().chain(handshakes) {
-        assert_eq!(caller(&event.request_context).unwrap(), alice(), "{}", route(&event));
+        assert_eq!(caller(&event.request_context).unwrap(), (user("alice"), alice()), "{}", route(&event));
     }
 }
 
@@ -269,9 +271,7 @@ fn a_message_that_is_no_task_goes_back_to_the_queue_and_no_other() {
 /// Alice's message is in the log behind it.
 fn posted_to_bob(change: impl FnOnce(&mut SqsMessage)) -> usize {
     let store = world();
-    let Caller { device, connected_at, expires, .. } = alice();
-    let connection = ConnectionId::new("bobs").unwrap();
-    store.memory.log_in(&user("bob"), Connection { connection, device, connected_at, expires });
+    store.memory.log_in(&user("bob"), Connection { connection: ConnectionId::new("bobs").unwrap(), ..alice() });
     assert!(matches!(block_on(store.memory.put(&entry(&lane(), 3, "alice"))), Ok(Put::Stored)));
     store.memory.state().heads.insert(lane(), head(3));
     let mut event: SqsEvent = sample(Function::FanOut);
@@ -312,10 +312,9 @@ fn a_message_without_an_id_that_fails_is_named_by_the_empty_one() {
 fn posting_ends_before_the_function_does() {
     for (ends_ms, taken) in [(0, 32), (CONNECTED_AT_MS + 4_000, 32), (CONNECTED_AT_MS + 4_001, 40), (u64::MAX, 40)] {
         let store = world();
-        let Caller { device, connected_at, expires, .. } = alice();
         for number in 0..40 {
             let connection = ConnectionId::new(format!("bobs-{number}")).unwrap();
-            store.memory.log_in(&user("bob"), Connection { connection, device, connected_at, expires });
+            store.memory.log_in(&user("bob"), Connection { connection, ..alice() });
         }
         block_on(fan_out::handle(&store, &deployed(), &UserLimit::new(None), sample(Function::FanOut), ends_ms));
         let state = store.memory.state();
@@ -346,7 +345,7 @@ fn connect_echoes_the_subprotocol_where_it_is_offered_and_never_the_token() {
 
 #[test]
 fn every_route_answers_its_sample() {
-    for &action in Action::ALL {
+    for action in by_socket() {
         let store = world_until(TOKEN_MS);
         let answer = serve(&store, 7, Function::answering(action), asking(action));
         let expected = if action == Action::Refresh { "error" } else { action.name() };
@@ -373,6 +372,7 @@ fn every_route_answers_its_sample() {
             Action::Ack | Action::Read => answer["results"] == json!([{"conversation": lane(), "status": "ok"}]),
             Action::Refresh => answer["code"] == "token_refused", // nobody signed the sample's
             Action::Ping => answer == json!({"type": "ping", "id": "1", "server_time_ms": CONNECTED_AT_MS + 7}),
+            Action::Ticket => false, // of no socket
         };
         assert!(says, "{answer}");
         assert!(!is_closed(&store) && posts(&store).is_empty());
@@ -431,9 +431,8 @@ fn the_cursor_that_moves_is_that_of_the_route() {
 #[test]
 fn a_hello_behind_a_newer_connection_of_its_device_is_answered_by_goaway() {
     let store = world();
-    let Caller { device, expires, .. } = alice();
     let connection = ConnectionId::new("newer").unwrap();
-    store.memory.log_in(&user("alice"), Connection { connection, device, connected_at: time(CONNECTED_AT_MS + 1), expires });
+    store.memory.log_in(&user("alice"), Connection { connection, connected_at: time(CONNECTED_AT_MS + 1), ..alice() });
     let answer = try_serve(&store, 2, Function::Hello, socket_event(Function::Hello)).unwrap();
     assert_eq!(answer.body, "");
     let told = std::mem::take(&mut store.memory.state().posts);

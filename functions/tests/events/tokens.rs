@@ -9,7 +9,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chatlane_chat::testing::builders::user;
 use chatlane_chat::testing::faulty::{Fault, Faulty};
-use chatlane_chat::testing::memory::SetClock;
 use chatlane_chat::testing::ready::block_on;
 use chatlane_functions::Function;
 use chatlane_functions::handshake::authorize;
@@ -26,6 +25,11 @@ use super::{
 
 fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Nothing, when the samples' socket was accepted.
+fn at_the_start() -> Faulty {
+    Faulty::new(time(CONNECTED_AT_MS))
 }
 
 /// An issuer's key set with one new key, and this much of a token (header and payload) signed with that key.
@@ -47,7 +51,7 @@ pub fn signed_sample() -> (KeySet, String) {
 }
 
 /// The sample's token with this changed, signed.
-fn signed_with(change: &Value) -> (KeySet, String) {
+pub fn signed_with(change: &Value) -> (KeySet, String) {
     let mut claims = json!({"iss": "https://login.example.com/", "aud": "chat", "sub": "alice", "exp": 1_795_003_600});
     claims.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
     let header = json!({"alg": "ES256", "kid": "2026-11"});
@@ -102,8 +106,7 @@ fn a_token_is_good_for_a_day_at_most_whatever_it_says() {
     assert_eq!(refreshed(&store, 0, &inline(keys.clone()), &token)["expires_ms"], CONNECTED_AT_MS + 86_400_000);
     let mut event: Value = sample(Function::Authorize);
     event["multiValueHeaders"]["Sec-WebSocket-Protocol"] = json!([format!("chatlane.v1, token.{token}")]);
-    let verdict =
-        block_on(authorize::handle(&inline(keys), &policy(), &SetClock::at(time(CONNECTED_AT_MS)), serde_json::from_value(event).unwrap()));
+    let verdict = block_on(authorize::handle(&at_the_start(), &inline(keys), &policy(), serde_json::from_value(event).unwrap()));
     let verdict = serde_json::to_value(verdict.unwrap()).unwrap();
     assert_eq!(verdict["context"]["expires"], json!((CONNECTED_AT_MS + 86_400_000).to_string()));
 }
@@ -143,19 +146,22 @@ fn a_refresh_before_hello_says_hello_first() {
 
 #[tokio::test]
 async fn the_authorizer_fails_where_the_keys_cannot_be_had_and_judges_nobody() {
-    let clock = SetClock::at(time(CONNECTED_AT_MS));
+    let ports = at_the_start();
     let mut event: Value = sample(Function::Authorize);
     let keys = KeySource::Cached(KeyCache::new(Down, KeyAges::default()));
-    let failed = authorize::handle(&keys, &policy(), &clock, serde_json::from_value(event.clone()).unwrap()).await;
-    assert_eq!(failed.unwrap_err().to_string(), "no usable keys are cached and fetching them failed");
+    let failed = authorize::handle(&ports, &keys, &policy(), serde_json::from_value(event.clone()).unwrap()).await;
+    assert_eq!(
+        failed.unwrap_err().to_string(),
+        "nobody can connect: the issuer's keys cannot be had: no usable keys are cached and fetching them failed: the issuer answered the request for its key set with status 503"
+    );
     // What needs no key to be judged is denied.
     event["multiValueHeaders"]["Sec-WebSocket-Protocol"] = json!(["chatlane.v1"]);
-    let denied = authorize::handle(&keys, &policy(), &clock, serde_json::from_value(event).unwrap()).await;
+    let denied = authorize::handle(&ports, &keys, &policy(), serde_json::from_value(event).unwrap()).await;
     assert_eq!(serde_json::to_value(denied.unwrap()).unwrap()["policyDocument"]["Statement"][0]["Effect"], "Deny");
 }
 
 /// An issuer that is down.
-struct Down;
+pub struct Down;
 
 impl FetchKeys for Down {
     async fn fetch(&self) -> Result<KeySet, FetchError> {
@@ -174,8 +180,7 @@ fn a_refresh_that_cannot_be_judged_or_written_is_unavailable() {
 }
 
 async fn verdict(keys: KeySet, event: ApiGatewayCustomAuthorizerRequestTypeRequest) -> Value {
-    let clock = SetClock::at(time(CONNECTED_AT_MS));
-    serde_json::to_value(authorize::handle(&inline(keys), &policy(), &clock, event).await.unwrap()).unwrap()
+    serde_json::to_value(authorize::handle(&at_the_start(), &inline(keys), &policy(), event).await.unwrap()).unwrap()
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ pub mod floor;
 pub mod line;
 pub mod past;
 pub mod phone;
+pub mod pocketed;
 pub mod start;
 
 /// The executable that the functions run in. `tests/run` builds it before the tests.

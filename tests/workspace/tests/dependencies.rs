@@ -37,6 +37,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
             "chatlane-aws",
             "chatlane-chat",
             "chatlane-protocol",
+            "flate2",
             "futures-util",
             "getrandom",
             "jsonwebtoken",

@@ -16,6 +16,7 @@
 //! | users | `u` user | `k` `sessions` | [`sessions`] | by handshakes, `hello`, `refresh`, disconnects and where a gate is shut |
 //! | users | `u` user | `k` `spent` | [`spent`] | for one frame in many |
 //! | users | `u` user | `k` `day#<day>` | [`day`] | by creations |
+//! | users | `u` `#ticket#` and a hash | `k` `ticket` | [`ticket`] | once; removed by the handshake that it opens |
 //! | users | `u` user | `k` `was#<conversation>` | [`was`] | when a membership ends |
 //!
 //! Types in these pages are those of `DynamoDB`'s API: `S` text, `N` number, `B` bytes, `BOOL`, `L` list, `M` map. Times are milliseconds
@@ -41,6 +42,7 @@ pub mod sessions;
 pub mod spent;
 #[cfg(test)]
 mod testing;
+pub mod ticket;
 pub mod was;
 
 use std::collections::HashMap;
@@ -50,7 +52,7 @@ use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Update};
 use chatlane_chat::log::Role;
 use chatlane_chat::ports::Failure;
-use chatlane_protocol::{ConversationId, Position, Seq, UnixMillis, UserId};
+use chatlane_protocol::{ConversationId, DeviceId, Position, Seq, UnixMillis, UserId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// One item, or a map in one.
@@ -208,6 +210,10 @@ impl<'a> Read<'a> {
 
     fn user(&self, name: &str) -> Result<UserId, Failure> {
         UserId::new(self.text(name)?).map_err(|_| self.bad(name))
+    }
+
+    fn device(&self, name: &str) -> Result<DeviceId, Failure> {
+        DeviceId::new(&self.text(name)?).map_err(|_| self.bad(name))
     }
 
     /// The user of [`user_key`].

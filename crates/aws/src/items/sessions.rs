@@ -24,7 +24,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 pub use chatlane_chat::ports::Connection;
 use chatlane_chat::ports::{ConnectionsOfUser, Failure, Gate};
-use chatlane_protocol::{ConnectionId, DeviceId, UnixMillis, UserId};
+use chatlane_protocol::{ConnectionId, UnixMillis, UserId};
 use serde_json::Value;
 
 use super::{Item, Read, map, n, s, unreadable, user_key};
@@ -146,7 +146,7 @@ fn read_value(connection: &str, value: &AttributeValue) -> Result<Connection, Fa
     let read = Read::of(value.as_m().map_err(|_| bad())?, ATTEMPTED);
     Ok(Connection {
         connection: ConnectionId::new(connection).map_err(|_| bad())?,
-        device: DeviceId::new(&read.text("d")?).map_err(|_| read.bad("d"))?,
+        device: read.device("d")?,
         connected_at: read.time("a")?,
         expires: read.time("x")?,
     })

@@ -41,6 +41,12 @@ impl<L: Part, C: Part, I: Part, Q: Part, G: Part> Accounts for Backend<L, C, I, 
         sessions::gate(&item.unwrap_or_default())
     }
 
+    async fn recent_gate(&self, user: &UserId) -> Result<Gate, Failure> {
+        let get = self.users.0.get_item().consistent_read(false).set_key(Some(sessions::key(user)));
+        let item = get.send().await.map_err(|error| unavailable("read a gate", &error))?.item;
+        sessions::gate(&item.unwrap_or_default())
+    }
+
     async fn shut(&self, user: &UserId, was: Gate, gate: Gate) -> Result<Option<ConnectionsOfUser>, Failure> {
         match sessions::shut(self.users.0.update_item(), user, was, gate).send().await {
             Ok(shut) => Ok(Some(sessions::ids(&shut.attributes.unwrap_or_default())?)),

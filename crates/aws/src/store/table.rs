@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::delete_item::builders::DeleteItemFluentBuilder;
 use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
@@ -68,6 +69,10 @@ impl Table {
 
     pub fn put_item(&self) -> PutItemFluentBuilder {
         self.client.put_item().table_name(&self.name)
+    }
+
+    pub fn delete_item(&self) -> DeleteItemFluentBuilder {
+        self.client.delete_item().table_name(&self.name)
     }
 
     pub fn update_item(&self) -> UpdateItemFluentBuilder {

@@ -17,6 +17,9 @@ port! {
         /// The user's gate; open where nothing is known of them.
         reads fn gate(user: &UserId;) -> Result<Gate, Failure>;
 
+        /// The same, of which a write of a second ago may be missing; half the price.
+        reads fn recent_gate(user: &UserId;) -> Result<Gate, Failure>;
+
         /// Puts this gate in the place of the one that was there; `None`: another one is there. Answers all connections of the user then.
         writes fn shut(user: &UserId; was: Gate, gate: Gate) -> Result<Option<ConnectionsOfUser>, Failure>;
 

@@ -22,6 +22,7 @@ mod meter;
 mod outbound;
 mod post_outcome;
 mod queue;
+mod tickets;
 
 use define::port;
 
@@ -41,6 +42,7 @@ pub use meter::Meter;
 pub use outbound::Outbound;
 pub use post_outcome::PostOutcome;
 pub use queue::FanOutQueue;
+pub use tickets::{Holder, TicketHash, Tickets};
 
 /// Whether a port has a method of this name: tests name methods in text.
 #[cfg(feature = "testing")]
@@ -57,6 +59,7 @@ pub(crate) fn has_method(name: &str) -> bool {
         memberships::METHODS,
         outbound::METHODS,
         queue::METHODS,
+        tickets::METHODS,
     ];
     all.concat().contains(&name)
 }

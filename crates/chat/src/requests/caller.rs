@@ -1,42 +1,46 @@
-//! Who asks, and for how long they may.
+//! Who asks, and for how long they may by a socket.
 
 use chatlane_protocol::frames::{ErrorFrame, encode};
-use chatlane_protocol::{ConnectionId, DeviceId, RequestId, ServerFrame, UnixMillis, UserId};
+use chatlane_protocol::{ConnectionId, DeviceId, RequestId, ServerFrame, UserId};
 
-use crate::ports::{Clock, Connections, Failure, Outbound};
+use crate::ports::{Clock, Connection, Connections, Failure, Outbound};
 use crate::refusal::Refused;
 
-/// Who asks, as the authorizer established it; the gateway replays it on every frame.
+/// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The user.
     pub user: UserId,
     /// The installation.
     pub device: DeviceId,
-    /// The socket.
-    pub connection: ConnectionId,
-    /// When the gateway accepted the socket.
-    pub connected_at: UnixMillis,
-    /// When the token expires, leeway included.
-    pub expires: UnixMillis,
+    /// The socket by which they ask: the answer is all that is sent to it. None over HTTPS.
+    pub connection: Option<ConnectionId>,
 }
 
-/// The caller, if their token has not expired. The gateway replays what the authorizer said at the handshake, so nothing is read before
-/// that time; after it the session is, which a `refresh` may have prolonged. An expired caller is posted `token_expired`, and then the
-/// connection is closed: `None`, and there is nothing left to answer.
+impl Caller {
+    /// By this connection of theirs.
+    pub fn on(user: &UserId, mine: &Connection) -> Self {
+        Self { user: user.clone(), device: mine.device, connection: Some(mine.connection.clone()) }
+    }
+}
+
+/// The user's connection by which a frame came, if its token has not expired. The gateway replays what the authorizer said at the handshake,
+/// so nothing is read before that time; after it the session is, which a `refresh` may have prolonged. An expired caller is posted
+/// `token_expired`, and then the connection is closed: `None`, and there is nothing left to answer.
 pub async fn unexpired<P: Connections + Outbound + Clock>(
     ports: &P,
-    caller: Caller,
+    user: &UserId,
+    mine: Connection,
     request: Option<&RequestId>,
-) -> Result<Option<Caller>, Failure> {
-    if caller.expires > ports.now() {
-        return Ok(Some(caller));
+) -> Result<Option<Connection>, Failure> {
+    if mine.expires > ports.now() {
+        return Ok(Some(mine));
     }
-    let session = ports.session(&caller.user, &caller.connection).await?;
-    if let Some(session) = session.filter(|session| session.device == caller.device && session.expires > ports.now()) {
-        return Ok(Some(Caller { expires: session.expires, ..caller }));
+    let session = ports.session(user, &mine.connection).await?;
+    if let Some(session) = session.filter(|session| session.device == mine.device && session.expires > ports.now()) {
+        return Ok(Some(Connection { expires: session.expires, ..mine }));
     }
-    part(ports, &caller.connection, request, &Refused::TokenExpired).await;
+    part(ports, &mine.connection, request, &Refused::TokenExpired).await;
     Ok(None)
 }
 

@@ -210,7 +210,7 @@ async fn post_receipts<P: Connections + Outbound + Clock>(ports: &P, caller: &Ca
         }
     };
     let now = ports.now();
-    let live = sessions.iter().filter(|(_, session)| session.expires > now && session.connection != caller.connection);
+    let live = sessions.iter().filter(|(_, session)| session.expires > now && Some(&session.connection) != caller.connection.as_ref());
     // One each in turn, whatever they are called and however many devices they have; another one begins each time.
     let users = frames.len();
     let first = usize::try_from(now.get() % users as u64).unwrap_or_default();

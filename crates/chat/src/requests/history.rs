@@ -28,7 +28,7 @@ where
     let conversation = &request.conversation;
     let standing = rows::read_one(ports, &caller.user, conversation).await?;
     let limit = request.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(HISTORY_ENTRIES_MAX).min(HISTORY_ENTRIES_MAX);
-    let mut page = Page::new(REST_OF_THE_ANSWER);
+    let mut page = Page::of(caller, REST_OF_THE_ANSWER);
     let bound = ReadBound { bytes_max: page.room(), ..ReadBound::entries(limit) };
     let all = ports.read_back(conversation, request.before, bound).await?;
     // Up to the first that is not this user's, or is not there any more.

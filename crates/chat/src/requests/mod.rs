@@ -16,3 +16,4 @@ pub mod refresh;
 pub(crate) mod rows;
 pub mod send;
 pub mod sync;
+pub mod ticket;

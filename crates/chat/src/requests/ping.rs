@@ -1,13 +1,12 @@
 //! `ping`: whether the server still knows the connection, and the status of the conversations that the user looks at. It repairs what the
 //! hints have lost: a session that a false 410 or a given-up post has removed, live entries, receipts.
 
-use chatlane_protocol::UserId;
 use chatlane_protocol::frames::{ConversationStatus, MemberCursors, PingAnswer, encode};
 use chatlane_protocol::limits::{CURSORS_MEMBERS_MAX, CURSORS_PER_PING_MAX};
 use chatlane_protocol::request::Ping;
+use chatlane_protocol::{ConnectionId, UserId};
 use futures_util::future::{join_all, try_join3};
 
-use super::caller::Caller;
 use crate::done::Done;
 use crate::log::Head;
 use crate::page::Page;
@@ -16,18 +15,14 @@ use crate::ports::{Clock, Connections, Failure, Heads, InboxRow, Inboxes, Member
 /// What an answer has beside its conversations.
 const REST_OF_THE_ANSWER: usize = 512;
 
-/// Answers one `ping`. Conversations of which the caller is no member, or whose row cannot be read, are left
+/// Answers one `ping` of a user on this connection of theirs. Conversations of which the caller is no member, or whose row cannot be read, are left
 /// out.
-pub async fn ping<P>(ports: &P, caller: &Caller, request: &Ping) -> Result<Done<PingAnswer>, Failure>
+pub async fn ping<P>(ports: &P, user: &UserId, mine: &ConnectionId, request: &Ping) -> Result<Done<PingAnswer>, Failure>
 where
     P: Connections + Inboxes + Memberships + Heads + Clock,
 {
-    let (session, heads, rows) = try_join3(
-        ports.session(&caller.user, &caller.connection),
-        ports.heads(&request.open),
-        ports.inbox_rows(&caller.user, &request.open),
-    )
-    .await?;
+    let (session, heads, rows) =
+        try_join3(ports.session(user, mine), ports.heads(&request.open), ports.inbox_rows(user, &request.open)).await?;
     let readable = |row: Result<Option<InboxRow>, Failure>| row.inspect_err(|failure| failure.log("a conversation is left out")).ok()?;
     let members = rows.into_iter().zip(heads).filter_map(|(row, head)| Some((readable(row)?, head)));
     let mut left = CURSORS_PER_PING_MAX;
@@ -37,7 +32,7 @@ where
         (row, head, reads.is_some())
     });
     let statuses = statuses.collect::<Vec<_>>().into_iter().map(|(row, head, is_told)| async move {
-        let cursors = if is_told { others(ports, caller, &row).await } else { Ok(vec![]) };
+        let cursors = if is_told { others(ports, user, &row).await } else { Ok(vec![]) };
         // The next `ping` asks again.
         let cursors = cursors.inspect_err(|failure| failure.log("cursors of others are left out")).unwrap_or_default();
         let own = Some(row.read_mark());
@@ -64,15 +59,15 @@ fn members_to_read(row: &InboxRow, head: &Head) -> Option<usize> {
 }
 
 /// How far the other members are: all of them, or nobody. A device takes one who is missing for one who is no member any more.
-async fn others<P: Inboxes + Memberships>(ports: &P, caller: &Caller, row: &InboxRow) -> Result<Vec<MemberCursors>, Failure> {
+async fn others<P: Inboxes + Memberships>(ports: &P, caller: &UserId, row: &InboxRow) -> Result<Vec<MemberCursors>, Failure> {
     let users: Vec<UserId> = if let Some(with) = &row.with {
         vec![with.clone()]
     } else {
         let members = ports.members(&row.conversation).await?;
-        let is_member = members.iter().any(|member| member.user == caller.user);
+        let is_member = members.iter().any(|member| member.user == *caller);
         // Who is seen to be removed is told nothing, and nobody where the group has grown since its head.
         let is_told = is_member && members.len() <= usize::try_from(CURSORS_MEMBERS_MAX).unwrap_or(usize::MAX);
-        members.into_iter().map(|member| member.user).filter(|user| is_told && *user != caller.user).collect()
+        members.into_iter().map(|member| member.user).filter(|user| is_told && user != caller).collect()
     };
     let rows = if users.is_empty() { vec![] } else { ports.rows_of(&row.conversation, &users).await? };
     let all = users.into_iter().zip(rows).map(|(user, row)| Some(row?.told_to_others(user)));

@@ -38,7 +38,7 @@ async fn tell<P: Connections + Outbound + Clock>(ports: &P, caller: &Caller, cha
         }
     };
     let now = ports.now();
-    let others = sessions.iter().filter(|(_, session)| session.expires > now && session.connection != caller.connection);
+    let others = sessions.iter().filter(|(_, session)| session.expires > now && Some(&session.connection) != caller.connection.as_ref());
     let outcomes = join_all(others.map(|(_, session)| ports.post(&session.connection, &frame))).await;
     outcomes.iter().filter(|outcome| **outcome == PostOutcome::Posted).count()
 }

@@ -1,24 +1,24 @@
 //! `refresh`: a new token of the same user and device keeps the connection. Whether the token is good is judged before.
 
 use chatlane_protocol::frames::RefreshAnswer;
-use chatlane_protocol::{RequestId, UnixMillis, UserId};
+use chatlane_protocol::{ConnectionId, RequestId, UnixMillis, UserId};
 
-use super::caller::Caller;
 use crate::done::Done;
 use crate::ports::Connections;
 use crate::refusal::Refused;
 
-/// Prolongs the caller's session to `expires`, which a verified token of `user` (for this device) grants. Never shortens it.
+/// Prolongs the caller's session of this connection to `expires`, which a verified token of `user` (for this device) grants. Never shortens it.
 pub async fn refresh<P: Connections>(
     ports: &P,
-    caller: &Caller,
+    caller: &UserId,
+    mine: &ConnectionId,
     request: &RequestId,
     user: &UserId,
     expires: UnixMillis,
 ) -> Result<Done<RefreshAnswer>, Refused> {
-    if *user != caller.user {
+    if user != caller {
         return Err(Refused::TokenRefused);
     }
-    let session = ports.prolong(&caller.user, &caller.connection, expires).await?.ok_or(Refused::Resync)?;
+    let session = ports.prolong(caller, mine, expires).await?.ok_or(Refused::Resync)?;
     Ok(Done::read(RefreshAnswer { id: request.clone(), expires_ms: session.expires }))
 }

@@ -79,7 +79,7 @@ async fn deliver<P: Heads + FanOutQueue + Clock>(
     let Some(range) = dispatch::range(&queued) else { return Ok(0) };
     let own = queued.iter().map(|head| head.position.seq).collect();
     let sender = settings.keys.users.sender(&caller.user);
-    let task = Task { own, origin: Some(caller.connection.clone()), ..dispatch::task(&request.conversation, range, sender, ports.now()) };
+    let task = Task { own, origin: caller.connection.clone(), ..dispatch::task(&request.conversation, range, sender, ports.now()) };
     ports.enqueue(&task, 0).await?;
     Ok(1)
 }

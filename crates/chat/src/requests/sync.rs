@@ -71,7 +71,7 @@ async fn pages<P: MessageLog + Inboxes + Memberships + Clock>(
     allowances: &Allowances,
 ) -> Result<Vec<(SyncPage, Vec<Head>)>, Failure> {
     let mut pages = vec![];
-    let mut page = Page::new(REST_OF_THE_ANSWER);
+    let mut page = Page::of(caller, REST_OF_THE_ANSWER);
     let (mut wave, mut left) = (1, wanted);
     while !left.is_empty() {
         let (now, later) = left.split_at(wave.min(left.len()));

@@ -13,6 +13,7 @@ mod deployment;
 mod heads;
 mod log;
 mod sessions;
+mod tickets;
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -26,14 +27,23 @@ pub use self::deployment::*;
 pub use self::heads::*;
 pub use self::log::*;
 pub use self::sessions::*;
+pub use self::tickets::*;
 use super::builders;
 use crate::log::Head;
-use crate::ports::{Accounts, Amendments, Connections, Creations, Deployments, Heads, Inboxes, Memberships, MessageLog, ReadBound};
+use crate::ports::{
+    Accounts, Amendments, Connections, Creations, Deployments, Heads, Inboxes, Memberships, MessageLog, ReadBound, Tickets,
+};
 
 /// All ports that store something.
-pub trait Backend: MessageLog + Creations + Amendments + Memberships + Inboxes + Heads + Connections + Accounts + Deployments {}
+pub trait Backend:
+    MessageLog + Creations + Amendments + Memberships + Inboxes + Heads + Connections + Accounts + Deployments + Tickets
+{
+}
 
-impl<B: MessageLog + Creations + Amendments + Memberships + Inboxes + Heads + Connections + Accounts + Deployments> Backend for B {}
+impl<B: MessageLog + Creations + Amendments + Memberships + Inboxes + Heads + Connections + Accounts + Deployments + Tickets> Backend
+    for B
+{
+}
 
 /// Makes a test of every fact of [`crate::testing::contract`], under the fact's own name. `$fact` is the fact, to be called with a
 /// reference to the backend; `$run` calls it and waits for it.
@@ -158,6 +168,9 @@ macro_rules! contract_facts {
             a_session_that_is_not_there_is_not_prolonged_and_not_made
             a_removal_for_an_unknown_user_creates_nothing
             more_than_a_hundred_users_are_asked_at_once
+            // --- tickets
+            a_ticket_is_taken_by_its_device_in_time_and_once
+            of_all_who_take_a_ticket_at_once_one_has_it
         }
     };
 }

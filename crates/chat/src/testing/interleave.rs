@@ -91,9 +91,7 @@ impl Scene {
         Caller {
             user: UserId::new(users[index % users.len()]).expect("this is a user id"),
             device: DeviceId::new(&format!("3f0c2f64-2d0f-4a1c-9a47-0f8f2a4cf00{index}")).expect("this is a UUID"),
-            connection: ConnectionId::new(format!("connection-{index}")).expect("this is a connection id"),
-            connected_at: now(0),
-            expires: UnixMillis::MAX,
+            connection: Some(ConnectionId::new(format!("connection-{index}")).expect("this is a connection id")),
         }
     }
 }
@@ -374,7 +372,7 @@ fn created(memory: &Memory, settings: &Settings, caller: &Caller, with: &UserId)
 /// One who receives everything that is for this user: what the judge sees of the deliveries.
 fn watch(memory: &Memory, caller: &Caller) {
     let connection = ConnectionId::new(caller.user.as_str()).expect("this is a connection id");
-    let session = Connection { connection, device: caller.device, connected_at: caller.connected_at, expires: UnixMillis::MAX };
+    let session = Connection { connection, device: caller.device, connected_at: now(0), expires: UnixMillis::MAX };
     let registered = memory.register(&caller.user, &session, now(0)).now_or_never();
     registered.expect("the memory backend never waits").expect("the memory backend never fails");
 }

@@ -14,7 +14,7 @@ use crate::ports::{
     Deployments, Description, Failure, FanOutQueue, Heads, InboxPlace, InboxRow, Inboxes, Joining, Member, Membership, Memberships,
     MessageLog, Meter, Outbound, PostOutcome, Put, ReadBound, ReadCursor, Registered, RowChange, Shown, Span,
 };
-use crate::ports::{ConnectionsOfUser, Gate};
+use crate::ports::{ConnectionsOfUser, Gate, Holder, TicketHash, Tickets};
 use crate::workers::task::Task;
 
 /// A backend in memory. Shared by reference; every method is atomic.
@@ -60,6 +60,8 @@ pub struct State {
     pub added: BTreeMap<(UserId, u64), u64>,
     /// Gates that were shut.
     pub gates: BTreeMap<UserId, Gate>,
+    /// Tickets that nobody has used.
+    pub tickets: BTreeMap<TicketHash, Holder>,
     /// What users have spent, by windows.
     pub spent: BTreeMap<UserId, BTreeMap<u64, u64>>,
     /// Tasks in the order in which they were accepted, with their delay in seconds.
@@ -517,6 +519,10 @@ impl Accounts for Memory {
         Ok(self.state().gates.get(user).copied().unwrap_or_default())
     }
 
+    async fn recent_gate(&self, user: &UserId) -> Result<Gate, Failure> {
+        self.gate(user).await
+    }
+
     async fn shut(&self, user: &UserId, was: Gate, gate: Gate) -> Result<Option<ConnectionsOfUser>, Failure> {
         let State { gates, sessions, pending, .. } = &mut *self.state();
         let there = gates.entry(user.clone()).or_default();
@@ -538,6 +544,19 @@ impl Accounts for Memory {
         let pending = pending.entry(user.clone()).or_default();
         pending.insert(connection.connection.clone(), connection.clone());
         Ok((gate, pending.values().cloned().collect()))
+    }
+}
+
+impl Tickets for Memory {
+    async fn keep_ticket(&self, ticket: &TicketHash, holder: Holder) -> Result<(), Failure> {
+        self.state().tickets.insert(ticket.clone(), holder);
+        Ok(())
+    }
+
+    async fn redeem(&self, ticket: &TicketHash, device: &DeviceId, now: UnixMillis) -> Result<Option<Holder>, Failure> {
+        let mut state = self.state();
+        let is_good = state.tickets.get(ticket).is_some_and(|holder| holder.device == *device && holder.until > now);
+        Ok(if is_good { state.tickets.remove(ticket) } else { None })
     }
 }
 

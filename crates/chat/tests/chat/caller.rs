@@ -1,9 +1,9 @@
 //! How long a connection may ask: the token's time, what `refresh` makes of it, and how it ends.
 
 use chatlane_chat::ports::{Connection, Failure};
-use chatlane_chat::requests::caller::{Caller, unexpired};
+use chatlane_chat::requests::caller::unexpired;
 use chatlane_chat::requests::refresh::refresh;
-use chatlane_chat::testing::builders::{caller, connection, device, request_id, session, start, unavailable, user};
+use chatlane_chat::testing::builders::{connection, device, request_id, session, start, unavailable, user};
 use chatlane_chat::testing::faulty::{Fault, Faulty};
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::{Did, Done, Refused};
@@ -18,9 +18,9 @@ const TOKEN_EXPIRED: &str = concat!(
 );
 
 /// Alice's request so long after the start.
-fn ask(store: &Faulty, ms: u64) -> Result<Option<Caller>, Failure> {
+fn ask(store: &Faulty, ms: u64) -> Result<Option<Connection>, Failure> {
     store.memory.clock.set(start().plus_ms(ms));
-    block_on(unexpired(store, caller("alice"), Some(&request_id("r-1"))))
+    block_on(unexpired(store, &user("alice"), session("alice-1"), Some(&request_id("r-1"))))
 }
 
 fn with_session(session: Connection) -> Faulty {
@@ -50,7 +50,7 @@ const ALL: [&str; 4] = ["session", "of_users", "post", "close"];
 fn before_the_tokens_time_is_over_nothing_is_read() {
     let store = Faulty::new(start());
     for ms in [0, HOUR_MS - 1] {
-        assert_eq!(ask(&store, ms).unwrap(), Some(caller("alice")));
+        assert_eq!(ask(&store, ms).unwrap(), Some(session("alice-1")));
     }
     assert_eq!(ALL.map(|call| store.count(call)), [0, 0, 0, 0]);
 }
@@ -59,8 +59,7 @@ fn before_the_tokens_time_is_over_nothing_is_read() {
 fn a_refreshed_connection_goes_on_with_its_new_time() {
     let store = with_session(refreshed_to(2 * HOUR_MS));
     for ms in [HOUR_MS, 2 * HOUR_MS - 1] {
-        let prolonged = Caller { expires: start().plus_ms(2 * HOUR_MS), ..caller("alice") };
-        assert_eq!(ask(&store, ms).unwrap(), Some(prolonged));
+        assert_eq!(ask(&store, ms).unwrap(), Some(refreshed_to(2 * HOUR_MS)));
     }
     assert_eq!(ALL.map(|call| store.count(call)), [2, 0, 0, 0]);
     assert_eq!(ask(&store, 2 * HOUR_MS).unwrap(), None);
@@ -81,7 +80,7 @@ fn whose_time_is_over_is_told_once_and_then_the_connection_is_closed() {
 fn a_request_without_a_good_id_is_told_without_one() {
     let store = Faulty::new(start());
     store.memory.clock.set(start().plus_ms(HOUR_MS));
-    let found = block_on(unexpired(&store, caller("alice"), None)).unwrap();
+    let found = block_on(unexpired(&store, &user("alice"), session("alice-1"), None)).unwrap();
     assert_eq!(found, None);
     assert_eq!(posts(&store), [("alice-1".to_owned(), TOKEN_EXPIRED.replace(r#""id":"r-1","#, ""))]);
 }
@@ -132,7 +131,8 @@ fn a_connection_that_cannot_be_told_is_closed_all_the_same() {
 // --- refresh
 
 fn prolong(store: &Faulty, who: &str, of: &str, expires: UnixMillis) -> Result<RefreshAnswer, Refused> {
-    let Done { answer, did } = block_on(refresh(store, &caller(who), &request_id("r-1"), &user(of), expires))?;
+    let Done { answer, did } =
+        block_on(refresh(store, &user(who), &connection(&format!("{who}-1")), &request_id("r-1"), &user(of), expires))?;
     assert_eq!(did, Did::default(), "nothing that is counted");
     Ok(answer)
 }

@@ -19,7 +19,7 @@ use Cursor::{Delivered, Read};
 
 /// Alice on this device of hers.
 fn alice_on(number: u8) -> Caller {
-    Caller { device: device(number), connection: connection(&format!("alice-{number}")), ..caller("alice") }
+    Caller { device: device(number), connection: Some(connection(&format!("alice-{number}"))), ..caller("alice") }
 }
 
 fn try_move(stage: &Stage, who: &Caller, cursor: Cursor, to: &[(&ConversationId, Position)]) -> Result<Done<Vec<CursorResult>>, Failure> {

@@ -5,7 +5,7 @@ use chatlane_chat::requests::cursors::{self, Cursor};
 use chatlane_chat::requests::hello::{Greeting, hello};
 use chatlane_chat::requests::ping::ping;
 use chatlane_chat::requests::sync::sync;
-use chatlane_chat::testing::builders::{caller, conversation, creation, entry, position, request_id, user};
+use chatlane_chat::testing::builders::{caller, connection, conversation, creation, entry, position, request_id, session, user};
 use chatlane_chat::testing::ready::block_on;
 use chatlane_chat::testing::stage::Stage;
 use chatlane_protocol::frames::{CursorOutcome, SyncOutcome};
@@ -32,7 +32,7 @@ fn hello_says_nothing_of_it_not_even_that_it_is_gone() {
     let known = all.iter().map(|id| Known { conversation: id.clone(), have: position(2), read: position(2), prefs: 0 });
     for known in [vec![], known.collect()] {
         let request = Hello { id: request_id("r-1"), v: limits::VERSION_MAX, after: None, known, known_to: None };
-        let greeting = block_on(hello(&stage.ports, &stage.settings, 0, &caller("alice"), &request)).unwrap().answer;
+        let greeting = block_on(hello(&stage.ports, &stage.settings, 0, &user("alice"), &session("alice-1"), &request)).unwrap().answer;
         let Greeting::Welcome(answer) = greeting else { panic!("not welcome") };
         let rows: Vec<_> = answer.conversations.iter().map(|row| row.conversation.conversation.clone()).collect();
         assert_eq!((rows, answer.gone, answer.next), (vec![all[0].clone(), all[2].clone()], vec![], None));
@@ -59,10 +59,10 @@ fn a_sync_an_ack_and_a_ping_refuse_it_and_answer_the_others() {
     assert_eq!(codes, [None, Some(ErrorCode::Unavailable), None]);
 
     let request = Ping { id: request_id("r-1"), open: all.to_vec() };
-    let answered = block_on(ping(&stage.ports, &caller("alice"), &request)).unwrap().answer.conversations;
+    let answered = block_on(ping(&stage.ports, &user("alice"), &connection("alice-1"), &request)).unwrap().answer.conversations;
     assert!(answered.iter().map(|status| &status.conversation).eq([&all[0], &all[2]]));
     // The other one is told of it as ever, but for alice's cursors.
-    let answered = block_on(ping(&stage.ports, &caller("bob"), &request)).unwrap().answer.conversations;
+    let answered = block_on(ping(&stage.ports, &user("bob"), &connection("bob-1"), &request)).unwrap().answer.conversations;
     let cursors: Vec<_> = answered.iter().map(|status| status.cursors.len()).collect();
     assert_eq!(cursors, [1, 0, 1]);
 }

@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 
 use chatlane_chat::log::Head;
 use chatlane_chat::ports::{Connection, Connections as _, Creations as _, Gate, ReadCursor};
-use chatlane_chat::requests::caller::Caller;
 use chatlane_chat::requests::hello::{Greeting, hello};
 use chatlane_chat::testing::builders::{
-    EPOCH, caller, connection, conversation, creation, device, head, position, request_id, session, settings, start, unavailable, user,
+    EPOCH, connection, conversation, creation, device, head, position, request_id, session, settings, start, unavailable, user,
 };
 use chatlane_chat::testing::faulty::{Fault, Faulty};
 use chatlane_chat::testing::ready::block_on;
@@ -24,13 +23,13 @@ fn request(v: u32) -> Hello {
     Hello { id: request_id("r-1"), v, after: None, known: vec![], known_to: None }
 }
 
-fn greet_with(store: &Faulty, who: &Caller, request: &Hello, spread: u64) -> Result<Done<Greeting>, Refused> {
+fn greet_with(store: &Faulty, mine: &Connection, request: &Hello, spread: u64) -> Result<Done<Greeting>, Refused> {
     store.memory.clock.set(start().plus_ms(5));
-    block_on(hello(store, &settings(), spread, who, request))
+    block_on(hello(store, &settings(), spread, &user("alice"), mine, request))
 }
 
-fn greet(store: &Faulty, who: &Caller) -> Result<Done<Greeting>, Refused> {
-    greet_with(store, who, &request(limits::VERSION_MAX), 0)
+fn greet(store: &Faulty, mine: &Connection) -> Result<Done<Greeting>, Refused> {
+    greet_with(store, mine, &request(limits::VERSION_MAX), 0)
 }
 
 fn welcome(greeting: Result<Done<Greeting>, Refused>) -> HelloAnswer {
@@ -41,8 +40,8 @@ fn welcome(greeting: Result<Done<Greeting>, Refused>) -> HelloAnswer {
 }
 
 /// Alice on another connection, of this device, accepted so many ms after the start.
-fn alice_on(name: &str, number: u8, connected_ms: u64) -> Caller {
-    Caller { connection: connection(name), device: device(number), connected_at: start().plus_ms(connected_ms), ..caller("alice") }
+fn alice_on(name: &str, number: u8, connected_ms: u64) -> Connection {
+    Connection { device: device(number), connected_at: start().plus_ms(connected_ms), ..session(name) }
 }
 
 fn connections(store: &Faulty) -> Vec<String> {
@@ -121,7 +120,7 @@ fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
         gone: vec![],
         next: None,
     };
-    assert_eq!(welcome(greet(&store, &caller("alice"))), expected);
+    assert_eq!(welcome(greet(&store, &session("alice-1"))), expected);
     let sessions: Vec<Connection> = store.memory.state().sessions[&user("alice")].values().cloned().collect();
     assert_eq!(sessions, [session("alice-1")]);
 }
@@ -132,7 +131,7 @@ fn a_welcome_tells_who_one_is_the_limits_and_where_everything_stands() {
 fn the_session_is_written_before_inbox_and_heads_are_read() {
     let store = Faulty::new(start());
     conversations(&store, 1);
-    welcome(greet(&store, &caller("alice")));
+    welcome(greet(&store, &session("alice-1")));
     assert!(store.is_answered_before("register", "inbox"));
     assert!(store.is_answered_before("register", "heads"));
 }
@@ -142,7 +141,7 @@ fn the_session_is_written_before_inbox_and_heads_are_read() {
 fn the_end_of_the_connections_time_is_the_callers() {
     let store = Faulty::new(start());
     let later = start().plus_ms(9_000_000);
-    let answer = welcome(greet(&store, &Caller { expires: later, ..caller("alice") }));
+    let answer = welcome(greet(&store, &Connection { expires: later, ..session("alice-1") }));
     let registered = store.memory.state().sessions[&user("alice")][&connection("alice-1")].expires;
     assert_eq!((answer.expires_ms, registered), (later, later));
 }
@@ -150,7 +149,7 @@ fn the_end_of_the_connections_time_is_the_callers() {
 #[test]
 fn who_has_no_conversations_gets_an_empty_page() {
     let store = Faulty::new(start());
-    let answer = welcome(greet(&store, &caller("alice")));
+    let answer = welcome(greet(&store, &session("alice-1")));
     assert_eq!((answer.conversations, answer.next), (vec![], None));
     assert_eq!(store.count("heads"), 0);
 }
@@ -158,8 +157,8 @@ fn who_has_no_conversations_gets_an_empty_page() {
 #[test]
 fn saying_hello_again_on_one_connection_displaces_nobody() {
     let store = Faulty::new(start());
-    welcome(greet(&store, &caller("alice")));
-    welcome(greet(&store, &caller("alice")));
+    welcome(greet(&store, &session("alice-1")));
+    welcome(greet(&store, &session("alice-1")));
     assert_eq!((connections(&store), goaways(&store)), (vec!["alice-1".to_owned()], vec![]));
 }
 
@@ -245,7 +244,7 @@ fn who_is_shut_out_is_told_so_and_closed_and_asks_for_nothing() {
 #[test]
 fn reconnects_are_spread_over_twenty_minutes() {
     let store = Faulty::new(start());
-    let now = Caller { connected_at: start().plus_ms(5), ..caller("alice") };
+    let now = Connection { connected_at: start().plus_ms(5), ..session("alice-1") };
     let minutes = |spread| welcome(greet_with(&store, &now, &request(1), spread)).reconnect_in_ms / 60_000;
     assert_eq!(minutes(0), 95);
     assert_eq!(minutes(10 * 60 * 1000), 105);
@@ -257,7 +256,7 @@ fn reconnects_are_spread_over_twenty_minutes() {
 #[test]
 fn a_hello_said_again_does_not_put_the_reconnect_off() {
     let store = Faulty::new(start());
-    let old = Caller { connected_at: UnixMillis::try_from(start().plus_ms(5).get() - 100 * 60 * 1000).unwrap(), ..caller("alice") };
+    let old = Connection { connected_at: UnixMillis::try_from(start().plus_ms(5).get() - 100 * 60 * 1000).unwrap(), ..session("alice-1") };
     let in_ms = |spread| welcome(greet_with(&store, &old, &request(1), spread)).reconnect_in_ms;
     assert_eq!(in_ms(10 * 60 * 1000), 5 * 60 * 1000);
     assert_eq!(in_ms(0), 10_000);
@@ -268,18 +267,18 @@ fn a_hello_said_again_does_not_put_the_reconnect_off() {
 #[test]
 fn a_hello_said_again_keeps_the_time_that_a_refresh_has_given() {
     let store = Faulty::new(start());
-    let alice = caller("alice");
-    welcome(greet(&store, &alice));
-    let longer = alice.expires.plus_ms(1000);
-    block_on(store.prolong(&alice.user, &alice.connection, longer)).unwrap();
-    assert_eq!(welcome(greet(&store, &alice)).expires_ms, longer);
-    assert_eq!(store.memory.state().sessions[&alice.user][&alice.connection].expires, longer);
+    let (alice, mine) = (user("alice"), session("alice-1"));
+    welcome(greet(&store, &mine));
+    let longer = mine.expires.plus_ms(1000);
+    block_on(store.prolong(&alice, &mine.connection, longer)).unwrap();
+    assert_eq!(welcome(greet(&store, &mine)).expires_ms, longer);
+    assert_eq!(store.memory.state().sessions[&alice][&mine.connection].expires, longer);
 }
 
 #[test]
 fn a_client_that_is_too_old_is_told_and_changes_nothing() {
     let store = Faulty::new(start());
-    let refused = greet_with(&store, &caller("alice"), &request(limits::VERSION_MIN - 1), 0).unwrap_err();
+    let refused = greet_with(&store, &session("alice-1"), &request(limits::VERSION_MIN - 1), 0).unwrap_err();
     assert!(matches!(refused, Refused::UpgradeRequired));
     assert_eq!(refused.to_wire(), Refusal::new(ErrorCode::UpgradeRequired, "this server speaks protocol versions 1 to 1"));
     assert_eq!(connections(&store), Vec::<String>::new());
@@ -288,7 +287,7 @@ fn a_client_that_is_too_old_is_told_and_changes_nothing() {
 #[test]
 fn a_newer_client_is_told_what_the_server_speaks() {
     let store = Faulty::new(start());
-    let answer = welcome(greet_with(&store, &caller("alice"), &request(limits::VERSION_MAX + 1), 0));
+    let answer = welcome(greet_with(&store, &session("alice-1"), &request(limits::VERSION_MAX + 1), 0));
     assert_eq!(answer.versions, Versions { min: limits::VERSION_MIN, max: limits::VERSION_MAX });
 }
 
@@ -329,9 +328,9 @@ fn the_twenty_first_hello_of_a_minute_is_put_off_to_the_next_and_reads_nothing()
     // Further pages are none.
     let page = Hello { after: Some(conversation("d000")), ..request(1) };
     assert_eq!(welcome(greet_with(&store, &alice_on("c1", 1, 0), &page, 0)).conversations.len(), 2);
-    let bob = Caller { user: user("bob"), ..alice_on("c2", 2, 0) };
-    assert!(greet(&store, &bob).is_ok());
+    let of = |who| block_on(hello(&store, &settings(), 0, &user(who), &alice_on("c2", 1, 30), &request(1)));
+    assert!(of("bob").is_ok());
     store.memory.clock.set(start().plus_ms(60_000));
-    let next = block_on(hello(&store, &settings(), 0, &alice_on("c2", 1, 30), &request(1)));
+    let next = of("alice");
     assert_eq!(welcome(next).conversations.len(), 3);
 }

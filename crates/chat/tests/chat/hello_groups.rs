@@ -5,7 +5,7 @@ use chatlane_chat::log::{ChangeEntry, Role};
 use chatlane_chat::ports::{Heads as _, MessageLog as _};
 use chatlane_chat::requests::change::{Asked, change};
 use chatlane_chat::requests::hello::{Greeting, hello};
-use chatlane_chat::testing::builders::{caller, entry, message_id, position, request_id, seq, settings, user};
+use chatlane_chat::testing::builders::{caller, entry, message_id, position, request_id, seq, session, settings, user};
 use chatlane_chat::testing::faulty::Fault;
 use chatlane_chat::testing::memory::Memory;
 use chatlane_chat::testing::ready::block_on;
@@ -44,7 +44,7 @@ fn removed() -> ChangeEntry {
 
 fn greet(stage: &Stage, known: Vec<Known>) -> Result<HelloAnswer, Refused> {
     let request = Hello { id: request_id("r-1"), v: 1, after: None, known, known_to: None };
-    match block_on(hello(&stage.ports, &stage.settings, 0, &caller("bob"), &request))?.answer {
+    match block_on(hello(&stage.ports, &stage.settings, 0, &user("bob"), &session("bob-1"), &request))?.answer {
         Greeting::Welcome(answer) => Ok(*answer),
         Greeting::Parted => panic!("no other connection"),
     }

@@ -7,7 +7,7 @@ use chatlane_chat::log::{Entry, Head};
 use chatlane_chat::ports::{Creations as _, MessageLog as _, ReadCursor};
 use chatlane_chat::requests::hello::{Greeting, hello};
 use chatlane_chat::testing::builders::{
-    EPOCH, caller, conversation, creation, entry, entry_of_bytes, head, message_kind, position, request_id, seq, settings, start, text,
+    EPOCH, conversation, creation, entry, entry_of_bytes, head, message_kind, position, request_id, seq, session, settings, start, text,
     user,
 };
 use chatlane_chat::testing::faulty::Faulty;
@@ -23,7 +23,7 @@ fn ask(store: &Faulty, after: Option<&ConversationId>, known: Vec<Known>, known_
     let request = Hello { id: request_id("r-1"), v: 1, after: after.cloned(), known, known_to: known_to.cloned() };
     let parsed = chatlane_protocol::Request::parse(&encode(&chatlane_protocol::Request::Hello(request.clone())));
     assert_eq!(parsed, Ok(chatlane_protocol::Request::Hello(request.clone())), "a request of the protocol");
-    let greeting = block_on(hello(store, &settings(), 0, &caller("alice"), &request));
+    let greeting = block_on(hello(store, &settings(), 0, &user("alice"), &session("alice-1"), &request));
     let Ok(Done { answer: Greeting::Welcome(answer), .. }) = greeting else { panic!("not welcome: {greeting:?}") };
     let bytes = encode(&ServerFrame::Hello(answer.clone())).len();
     assert!(bytes <= limits::PAGE_BYTES_MAX || answer.conversations.len() == 1, "{bytes} bytes");

@@ -15,9 +15,9 @@ use chatlane_protocol::frames::{ConversationStatus, MemberCursors, PingAnswer, R
 use chatlane_protocol::request::Ping;
 use chatlane_protocol::{ConversationId, Position, limits};
 
-fn ask(stage: &Stage, who: &Caller, open: &[ConversationId]) -> Result<PingAnswer, Failure> {
+fn ask(stage: &Stage, Caller { user, connection, .. }: &Caller, open: &[ConversationId]) -> Result<PingAnswer, Failure> {
     let request = Ping { id: request_id("r-1"), open: open.to_vec() };
-    let Done { answer, did } = block_on(ping(&stage.ports, who, &request))?;
+    let Done { answer, did } = block_on(ping(&stage.ports, user, connection.as_ref().unwrap(), &request))?;
     assert_eq!(did, Did::default(), "it only reads");
     assert_eq!((&answer.id, answer.server_time_ms), (&request.id, start().plus_ms(7)));
     Ok(answer)
@@ -51,8 +51,8 @@ fn cursors(delivered: Position, read: Position) -> MemberCursors {
 fn a_connection_with_a_session_is_known_and_any_other_says_hello_again() {
     let stage = known(1);
     assert!(!ask(&stage, &caller("alice"), &[]).unwrap().resync);
-    let another = Caller { connection: connection("alice-2"), ..caller("alice") };
-    let of_another_user = Caller { connection: connection("alice-1"), ..caller("bob") };
+    let another = Caller { connection: Some(connection("alice-2")), ..caller("alice") };
+    let of_another_user = Caller { connection: Some(connection("alice-1")), ..caller("bob") };
     for who in [another, of_another_user, caller("bob")] {
         assert!(ask(&stage, &who, &[]).unwrap().resync, "{who:?}");
     }

@@ -27,7 +27,7 @@ fn row(stage: &Stage, who: &str, prefs: u64) -> Option<ConversationRow> {
     stage.ports.memory.state().sessions.clear(); // the others are of the same device
     let known = Known { conversation: stage.conversation.clone(), have: tail, read: Position::ZERO, prefs };
     let request = Hello { id: request_id("r-1"), v: 1, after: None, known: vec![known], known_to: None };
-    match block_on(hello(&stage.ports, &stage.settings, 0, &caller(who), &request)).unwrap().answer {
+    match block_on(hello(&stage.ports, &stage.settings, 0, &user(who), &session(&format!("{who}-1")), &request)).unwrap().answer {
         Greeting::Welcome(answer) => answer.conversations.into_iter().next(),
         Greeting::Parted => panic!("parted"),
     }

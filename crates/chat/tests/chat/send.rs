@@ -22,7 +22,7 @@ fn stored(number: u64) -> Stored {
 /// The task of entries `first` to `last`, of which alice's connection sent all.
 fn task_of(stage: &Stage, first: u64, last: u64) -> (Task, u32) {
     let own = (first..=last).map(seq).collect();
-    (Task { own, origin: Some(caller("alice").connection), ..task_by("alice", &stage.conversation, first, last) }, 0)
+    (Task { own, origin: caller("alice").connection, ..task_by("alice", &stage.conversation, first, last) }, 0)
 }
 
 fn code(outcome: &Outcome) -> ErrorCode {

@@ -49,7 +49,11 @@ fn cost(stage: &Stage, who: &Caller, action: Action, to: &ConversationId, named:
             let request = Positions { id, positions: positions(), private: false, quiet: true };
             block_on(cursors::answer(ports, settings, who, &request, cursor)).unwrap().answer.is_some()
         }
-        Action::Ping => block_on(ping::ping(ports, who, &Ping { id, open: vec![conversation] })).unwrap().answer.conversations.is_empty(),
+        Action::Ping => block_on(ping::ping(ports, &who.user, who.connection.as_ref().unwrap(), &Ping { id, open: vec![conversation] }))
+            .unwrap()
+            .answer
+            .conversations
+            .is_empty(),
         Action::Add | Action::Remove | Action::Leave | Action::Role | Action::Settings | Action::Close => {
             let kind = match action {
                 Action::Add => ChangeEntry::Added(vec![user("mallory")]),
@@ -83,7 +87,7 @@ fn cost(stage: &Stage, who: &Caller, action: Action, to: &ConversationId, named:
         }
         Action::Members => block_on(look::members(ports, who, &Members { id, conversation, after: None, limit: None })).is_err(),
         // None names a conversation by its id.
-        Action::Hello | Action::Open | Action::Create | Action::Refresh => true,
+        Action::Hello | Action::Open | Action::Create | Action::Refresh | Action::Ticket => true,
     };
     assert!(refused, "{action:?} {named}");
     let mut counts = ports.counts();

@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::UtcDateTime;
 
 /// Milliseconds since 1970.
-pub(super) fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// `22/Feb/2022:19:07:37 +0000`, the form of `requestTime` (captured events in `aws_lambda_events`).
-pub(super) fn access_log_time(epoch_ms: u64) -> String {
+pub(crate) fn access_log_time(epoch_ms: u64) -> String {
     let time = utc(epoch_ms);
     let (hour, minute, second) = time.as_hms();
     format!("{:02}/{:.3}/{}:{hour:02}:{minute:02}:{second:02} +0000", time.day(), time.month().to_string(), time.year())

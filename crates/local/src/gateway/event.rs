@@ -18,7 +18,7 @@ pub(super) fn method_arn(stage: &str) -> String {
 
 /// Eleven random bytes as base64: sixteen characters of which the last is `=`, like `L0SM9cOFvHcCIhw=`. Connection, request and message
 /// ids all look like this.
-pub(super) fn new_id() -> String {
+pub(crate) fn new_id() -> String {
     URL_SAFE.encode(rand::random::<[u8; 11]>())
 }
 

@@ -37,6 +37,8 @@ use handshake::NewConnections;
 use crate::lambda::{Functions, InvokeError};
 use crate::observers::Observers;
 
+pub(crate) use clock::{access_log_time, now_ms};
+pub(crate) use event::new_id;
 pub use observe::{FrameSource, GatewayEvent, What};
 pub use settings::{Limits, LostDisconnects, Reorder, Settings};
 

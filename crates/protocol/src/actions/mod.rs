@@ -15,6 +15,7 @@ pub mod probe;
 pub mod refresh;
 pub mod send;
 pub mod sync;
+pub mod ticket;
 
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,11 @@ macro_rules! actions {
                 match self {
                     $(Self::$Action => $name,)*
                 }
+            }
+
+            /// Whether a socket's frames ask it; what is not, HTTPS requests do.
+            pub const fn is_by_socket(self) -> bool {
+                !matches!(self, Self::Ticket)
             }
 
             /// The action of this name.
@@ -206,6 +212,8 @@ actions! {
     Refresh "refresh" => refresh::Refresh, refresh::RefreshAnswer;
     /// Is this connection alive, and what is the status of these conversations?
     Ping "ping" => ping::Ping, ping::PingAnswer;
+    /// What opens the caller's next connection. Over HTTPS only.
+    Ticket "ticket" => ticket::Ticket, ticket::TicketAnswer;
 }
 
 /// Parses a request of the action `E`. Unknown fields are ignored, null in an optional field counts as missing. Missing, repeated or wrong

@@ -427,24 +427,31 @@ fn a_token_for_one_device_is_good_for_that_device_only() {
 }
 
 #[test]
-fn a_handshake_presents_exactly_one_token() {
+fn a_handshake_presents_exactly_one_token_or_ticket() {
+    let (token, ticket) = (Ok(Presented::Token("a.b.c")), Ok(Presented::Ticket("abc")));
     let table = [
-        (Some("chatlane.v1, token.a.b.c"), None, Ok("a.b.c")),
-        (Some("token.a.b.c,chatlane.v1"), None, Ok("a.b.c")),
-        (Some("chatlane.v2,\tchatlane.v1 , token.a.b.c , soap"), None, Ok("a.b.c")),
-        (None, Some("Bearer a.b.c"), Ok("a.b.c")),
-        (None, Some("bearer  a.b.c "), Ok("a.b.c")),
-        (Some("chatlane.v1"), Some("Bearer a.b.c"), Ok("a.b.c")),
-        (Some("soap"), Some("Bearer a.b.c"), Ok("a.b.c")),
-        (Some("chatlane.v1, token.a.b.c"), Some("Bearer a.b.c"), Ok("a.b.c")),
+        (Some("chatlane.v1, token.a.b.c"), None, token),
+        (Some("token.a.b.c,chatlane.v1"), None, token),
+        (Some("chatlane.v2,\tchatlane.v1 , token.a.b.c , soap"), None, token),
+        (None, Some("Bearer a.b.c"), token),
+        (None, Some("bearer  a.b.c "), token),
+        (Some("chatlane.v1"), Some("Bearer a.b.c"), token),
+        (Some("soap"), Some("Bearer a.b.c"), token),
+        (Some("chatlane.v1, token.a.b.c"), Some("Bearer a.b.c"), token),
+        (Some("chatlane.v1, ticket.abc"), None, ticket),
+        (Some("ticket.abc,chatlane.v1"), None, ticket),
         (None, None, Err(Refusal::Missing)),
         (Some(""), None, Err(Refusal::Missing)),
         (Some("chatlane.v1"), None, Err(Refusal::Missing)),
         (Some("chatlane.v1, tokena.b.c"), None, Err(Refusal::Missing)),
         (Some("chatlane.v1, token.a.b.c, token.a.b.d"), None, Err(Refusal::SeveralTokens)),
         (Some("chatlane.v1, token.a.b.c, token.a.b.c"), None, Err(Refusal::SeveralTokens)),
+        (Some("chatlane.v1, token.a.b.c, ticket.abc"), None, Err(Refusal::SeveralTokens)),
+        (Some("chatlane.v1, ticket.abc, ticket.abc"), None, Err(Refusal::SeveralTokens)),
         (Some("chatlane.v1, token.a.b.c"), Some("Bearer a.b.d"), Err(Refusal::SeveralTokens)),
+        (Some("chatlane.v1, ticket.abc"), Some("Bearer abc"), Err(Refusal::SeveralTokens)),
         (Some("token.a.b.c"), None, Err(Refusal::SubprotocolNotOffered)),
+        (Some("ticket.abc"), None, Err(Refusal::SubprotocolNotOffered)),
         (Some("chatlane.v10, token.a.b.c"), None, Err(Refusal::SubprotocolNotOffered)),
         (Some("token.a.b.c"), Some("Bearer a.b.c"), Err(Refusal::SubprotocolNotOffered)),
         (None, Some("a.b.c"), Err(Refusal::NotBearer)),
@@ -454,15 +461,14 @@ fn a_handshake_presents_exactly_one_token() {
         (Some("chatlane.v1, token.a.b.c"), Some("Basic YTpi"), Err(Refusal::NotBearer)),
     ];
     for (subprotocols, authorization, expected) in table {
-        let presented = presented_token(subprotocols, authorization).map(Presented::token);
-        assert_eq!(presented, expected, "{subprotocols:?} {authorization:?}");
+        assert_eq!(presented(subprotocols, authorization), expected, "{subprotocols:?} {authorization:?}");
     }
 }
 
 #[test]
 fn an_empty_token_is_presented_and_then_refused() {
-    let presented = presented_token(Some("chatlane.v1, token."), None).unwrap();
-    assert_eq!(Token::parse(presented.token()).unwrap_err(), Refusal::Malformed);
+    assert_eq!(presented(Some("chatlane.v1, token."), None), Ok(Presented::Token("")));
+    assert_eq!(Token::parse("").unwrap_err(), Refusal::Malformed);
 }
 
 // holds: R1
@@ -470,8 +476,8 @@ fn an_empty_token_is_presented_and_then_refused() {
 fn neither_a_presented_token_nor_a_parsed_one_shows_its_text() {
     let text = es256(&header(), &claims());
     let authorization = format!("Bearer {text}");
-    let presented = presented_token(None, Some(&authorization)).unwrap();
-    let token = Token::parse(presented.token()).unwrap();
-    assert_eq!(format!("{presented:?} {token:?}"), "Presented { .. } Token { algorithm: Es256, .. }");
+    let (presented, token) = (presented(None, Some(&authorization)).unwrap(), Token::parse(&text).unwrap());
+    assert_eq!(format!("{presented:?} {token:?}"), "Token(…) Token { algorithm: Es256, .. }");
+    assert_eq!(format!("{:?}", Presented::Ticket("abc")), "Ticket(…)");
     assert_eq!(Refusal::TooLarge.to_string(), "the token is larger than 8192 bytes");
 }

@@ -17,19 +17,20 @@ use chatlane_chat::log::{
     AmendmentEntry, ChangeEntry, CreatedEntry, Entry, Facts, GroupCreatedEntry, Head, Kept, Kind, LaterEntry, MessageEntry, Policy, Role,
     SizeClass,
 };
-use chatlane_chat::ports::Gate;
 use chatlane_chat::ports::{
     Accounts as _, Advance, Amendment, Amendments as _, Amends, Change, Connection, Connections as _, Created, Creation, Creations as _,
     Deployments as _, Description, FanOutQueue as _, Heads as _, InboxRow, Inboxes as _, Joining, Member, Memberships as _,
     MessageLog as _, Put, ReadBound, ReadCursor, RowChange, Span, last,
 };
+use chatlane_chat::ports::{Gate, Holder, TicketHash, Tickets as _};
 use chatlane_chat::testing::builders::{
     connection, conversation, creation, deployment, description, device, entry, facts, head, joining, member, message_id, place, position,
     seq, session, settings, start, task, text, user,
 };
 use chatlane_chat::workers::task::{Task, Undelivered};
 use chatlane_protocol::{
-    Body, Content, GroupSettings, History, Metadata, Position, Reacting, ReactionChange, ReactionKey, Seq, Title, UnixMillis, UserId,
+    Body, Content, GroupSettings, History, Metadata, Position, Reacting, ReactionChange, ReactionKey, Seq, TicketText, Title, UnixMillis,
+    UserId,
 };
 use chatlane_tests_e2e::dynamodb;
 use serde_json::{Value, json};
@@ -218,6 +219,13 @@ async fn assert_group_written(store: &Store) {
     assert_eq!(rows.into_iter().next().unwrap().unwrap().unwrap().role, Role::Admin);
 }
 
+/// A ticket that was not used.
+fn ticket() -> (TicketHash, Holder) {
+    let hash = TicketHash::of(&TicketText::new("t".repeat(43)).unwrap());
+    let (expires, until) = (start().plus_ms(3_600_000), start().plus_ms(30_000));
+    (hash, Holder { user: odd(), device: device(1), expires, until })
+}
+
 const AMENDED: &str = "a-1";
 
 /// What frank has written, and what was done to it, each in the slot behind the one before: a reply that mentions somebody; an edit of it;
@@ -308,6 +316,8 @@ async fn write(store: &Store) {
     assert_eq!(store.admit(&odd(), &noted(), start()).await.unwrap(), (Gate::default(), vec![noted()]));
     assert!(store.shut(&odd(), Gate::default(), SHUT).await.unwrap().is_some());
     assert_eq!(store.charge(&odd(), 7, 500, 1, start()).await.unwrap(), BTreeMap::from([(7, 500)]));
+    let (ticket, holder) = ticket();
+    store.keep_ticket(&ticket, holder).await.unwrap();
 }
 
 /// What [`write`] wrote, or an earlier version of it.
@@ -357,6 +367,8 @@ async fn assert_written(store: &Store, generation: usize) {
     if generation >= 9 {
         assert_amended_written(store, generation).await;
     }
+    let (ticket, holder) = ticket();
+    assert_eq!(store.redeem(&ticket, &holder.device, start()).await.unwrap(), (generation >= 12).then_some(holder));
     let mut found = store.of_users(&[alice, other]).await.unwrap();
     found.sort_by_key(|(user, session)| (user.clone(), session.connected_at));
     assert_eq!(found, sessions());

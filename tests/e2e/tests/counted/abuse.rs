@@ -230,12 +230,13 @@ const LIMIT: &str = "
 
 Everything is charged to whoever asks, and deliveries to whoever wrote what is delivered, in *units* of $0.125 a million: a read unit 1, a
 write unit 5, a post 8, a task 3, a frame with its answer or a handshake 18 and 8 for each 32 KB after the first, the delivery of a task 8.
-Only the posts to another member's fifth and further connections nobody pays: accounts that work together, with 16 connections each, so cost
-up to three and a half times what they are charged. A user who spends more than 120,000 units at once, or more than 400 a second for long, is shut out for a minute, and each time for twice
-as long, up to an hour. So whatever the frame, one account costs at most $4.32 a day, and a burst each time that it is let in again:
+Only the posts to another member's second, third and fourth connection nobody pays; those to further ones the member does. Accounts that work
+together so cost up to four times what they are charged. A user who spends more than 120,000 units at once, or more than 400 a second for
+long, is shut out for a minute, and each time for twice as long, up to an hour. So whatever the frame, one account costs at most $4.32 a day, and a burst each time that it is let in again:
 $0.015. Beside that, who is shut out or has 32 silent connections costs by each handshake the invocations of the authorizer and of
 `$connect`, as anybody with a token does, and once a minute for each process of `$connect` what the row of one too many says, or a refused
-write. Minutes of open connections ($0.25 a million) are charged to nobody: a user has 16 connections and 32 silent ones.
+write. Who has no token costs the authorizer's invocation, and with a ticket that is none a refused write beside it; over HTTPS an invocation.
+Minutes of open connections ($0.25 a million) are charged to nobody: a user has 16 connections and 32 silent ones.
 
 ";
 

@@ -39,7 +39,9 @@ pub fn permissions(call: &Call) -> Vec<Permission> {
     let unknown = || -> ! { panic!("which permissions are needed for {:?} {}? {}", call.service, call.operation, call.request) };
     let text = |value: &Value| value.as_str().unwrap_or_else(|| unknown()).to_owned();
     let needed: Vec<(String, String)> = match (call.service, call.operation.as_str()) {
-        (Service::DynamoDb, "GetItem" | "PutItem" | "Query" | "UpdateItem") => vec![on_table(&call.operation, &call.request)],
+        (Service::DynamoDb, "DeleteItem" | "GetItem" | "PutItem" | "Query" | "UpdateItem") => {
+            vec![on_table(&call.operation, &call.request)]
+        }
         (Service::DynamoDb, "BatchGetItem") => {
             let tables = call.request["RequestItems"].as_object().unwrap_or_else(|| unknown());
             tables.keys().map(|table| ("dynamodb:BatchGetItem".to_owned(), format!("table/{table}"))).collect()

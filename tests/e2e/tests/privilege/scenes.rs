@@ -12,6 +12,7 @@ use chatlane_local::embedded::{Answer, At, Call, Matching, Recording, Service};
 use chatlane_protocol::frames::{Outcome, SendAnswer};
 use chatlane_protocol::request::{PositionIn, SyncFrom};
 use chatlane_protocol::{Body, ConversationId, NewMessage, Position};
+use chatlane_tests_e2e::pocketed::Pocketed;
 use chatlane_tests_e2e::{Device, DeviceError, Refusing, Running, message, patiently, until_past};
 use serde_json::{Value, json};
 
@@ -57,6 +58,7 @@ impl<'a> Scene<'a> {
         self.grouped(&actors).await;
         self.expired().await;
         self.overdrawn().await;
+        self.without_a_socket().await;
         self.stack.quiet().await;
     }
 
@@ -174,6 +176,36 @@ impl<'a> Scene<'a> {
             assert!(history["entries"].as_array().is_some_and(|entries| entries.len() > 2), "{history}");
         }
         self.stack.quiet().await;
+    }
+
+    /// `http`: each action, also as others need it; what is posted and who is shut out; and a ticket, which `authorize` takes.
+    async fn without_a_socket(&self) {
+        let (phone, others) = (Pocketed::new(self.stack, "heidi"), [self.stack.device("ivan").await, self.stack.device("judy").await]);
+        let mut lanes = vec![];
+        for other in &others {
+            lanes.push(other.open("heidi").await.expect("open is answered").conversation);
+        }
+        self.stack.quiet().await;
+        let from = |lane: &ConversationId| json!({ "conversation": lane, "after": Position::ZERO });
+        let ack = |lanes: &[ConversationId], action: &str| json!({ "action": action, "positions": named(lanes, 1) });
+        for frame in [
+            json!({ "action": "hello", "v": 1 }),
+            json!({ "action": "send", "conversation": lanes[0], "messages": [message("from my pocket", position(1))] }),
+            json!({ "action": "history", "conversation": lanes[0] }),
+            json!({ "action": "probe", "conversation": lanes[0], "anchor": position(1), "ids": ["x"] }),
+            json!({ "action": "sync", "conversations": [from(&lanes[0])] }),
+            json!({ "action": "sync", "conversations": lanes.iter().map(from).collect::<Vec<_>>() }),
+            ack(&lanes[..1], "ack"),
+            ack(&lanes, "read"),
+        ] {
+            assert_eq!(phone.ask(frame.clone()).await.0, 200, "{frame}");
+        }
+        let ticket = phone.ask(json!({ "action": "ticket" })).await.1["ticket"].clone();
+        let socket = phone.connects_as(phone.id, &ticket).await.expect("it opens a connection");
+        self.stack.quiet().await;
+        self.overdraw("heidi").await;
+        assert_eq!(phone.ask(json!({ "action": "hello", "v": 1 })).await.0, 429);
+        socket.closed().await;
     }
 
     /// What is asked of a conversation by somebody who is no member: the member's row is looked for, as a whole.

@@ -6,6 +6,7 @@ mod bad_network;
 mod corpus;
 mod crowd;
 mod forward;
+mod https;
 mod kills;
 mod limits;
 mod logs;

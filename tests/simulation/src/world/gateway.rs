@@ -2,7 +2,7 @@
 
 use aws_lambda_events::apigw::{ApiGatewayCustomAuthorizerRequestTypeRequest, ApiGatewayWebsocketProxyRequest};
 use chatlane_chat::ports::{Failure, PostOutcome};
-use chatlane_chat::testing::memory::SetClock;
+use chatlane_chat::testing::memory::{Memory, SetClock};
 use chatlane_chat::testing::ready::block_on;
 use chatlane_functions::handshake::{authorize, connect};
 use chatlane_functions::websocket::Answered;
@@ -77,8 +77,10 @@ impl World {
         });
         let event: ApiGatewayCustomAuthorizerRequestTypeRequest = serde_json::from_value(event).expect("an authorizer's event");
         let off_ms = self.clock_off();
-        let clock = SetClock::at(machine_clock(&self.clock, off_ms)());
-        let verdict = block_on(authorize::handle(&issuer::keys(), &issuer::policy(), &clock, event));
+        // No device has a ticket here.
+        let mut ports = Memory::new();
+        ports.clock = SetClock::at(machine_clock(&self.clock, off_ms)());
+        let verdict = block_on(authorize::handle(&ports, &issuer::keys(), &issuer::policy(), event));
         let verdict = serde_json::to_value(verdict.expect("the issuer's keys are there")).expect("an authorizer's verdict");
         if verdict["policyDocument"]["Statement"][0]["Effect"] != "Allow" {
             return Err(OpenFailure::Denied);
@@ -218,7 +220,8 @@ impl World {
             return;
         }
         let action = serde_json::from_str::<Value>(text).ok().and_then(|request| Some(request.get("action")?.as_str()?.to_owned()));
-        let route = action.filter(|action| Action::from_name(action).is_some()).unwrap_or_else(|| "$default".to_owned());
+        let route =
+            action.filter(|action| Action::from_name(action).is_some_and(Action::is_by_socket)).unwrap_or_else(|| "$default".to_owned());
         let event = self.event(number, "MESSAGE", &route, Some(text));
         self.invoke_route(&route, number, event);
     }

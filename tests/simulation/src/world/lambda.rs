@@ -128,7 +128,7 @@ impl World {
                 Some(Action::Info | Action::Members) => look::handle(ports, limit, event).await,
                 Some(Action::Refresh) => refresh::handle(ports, &issuer::keys(), &issuer::policy(), limit, event).await,
                 Some(Action::Ping) => ping::handle(ports, limit, event).await,
-                None => fallback::handle(ports, limit, event).await,
+                Some(Action::Ticket) | None => fallback::handle(ports, limit, event).await,
             })
         };
         self.begin(name, Job::Request { socket }, desk, Box::pin(future));

@@ -10,10 +10,9 @@ use super::Mutation;
 use super::mutated::Ports;
 use super::names::conversation;
 use crate::ports::Connection;
-use crate::requests::caller::Caller;
 use crate::requests::hello::{Greeting, hello};
 use crate::requests::send::send;
-use crate::testing::builders::{self, caller, connection, device, message, position, request_id, seq, settings, start};
+use crate::testing::builders::{self, caller, device, message, position, request_id, seq, session, settings, start, user};
 use crate::workers::fan_out::{Received, fan_out};
 use crate::workers::task::Task;
 
@@ -22,27 +21,21 @@ pub(super) fn had() -> Position {
     position(1)
 }
 
-/// Bob's device on its socket of this number; higher ones were accepted later.
-pub(super) fn on_socket(number: u8) -> Caller {
-    let connected_at = start().plus_ms(number.into());
-    Caller { connection: connection(&format!("bob-{number}")), device: device(2), connected_at, ..caller("bob") }
-}
-
-/// The session of this caller.
-pub(super) fn session_of(Caller { connection, device, connected_at, expires, .. }: &Caller) -> Connection {
-    Connection { connection: connection.clone(), device: *device, connected_at: *connected_at, expires: *expires }
+/// The socket of this number of bob's device; higher ones were accepted later.
+pub(super) fn socket(number: u8) -> Connection {
+    Connection { device: device(2), connected_at: start().plus_ms(number.into()), ..session(&format!("bob-{number}")) }
 }
 
 /// The task of entry `number`, which alice has sent.
 pub(super) fn task(number: u64) -> Task {
-    Task { own: vec![seq(number)], origin: Some(caller("alice").connection), ..builders::task(&conversation(), number, number) }
+    Task { own: vec![seq(number)], origin: caller("alice").connection, ..builders::task(&conversation(), number, number) }
 }
 
 /// Who runs. Fixes, with the answers that it was given, what it does next.
 #[derive(Clone, Debug)]
 pub(super) enum Actor {
     /// Bob's device says hello, after opening the socket if it `connects`.
-    Device { caller: Caller, connects: bool },
+    Device { socket: Connection, connects: bool },
     /// Alice sends entry 2, from the anchor 1.
     Writer,
     /// A worker that was handed the task for the `times`-th time.
@@ -52,7 +45,7 @@ pub(super) enum Actor {
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Device { caller, .. } => write!(f, "hello on {}", caller.connection),
+            Self::Device { socket, .. } => write!(f, "hello on {}", socket.connection),
             Self::Writer => f.write_str("send"),
             Self::Worker { task, times } => write!(f, "fan-out of {}, receive {times},", task.last),
         }
@@ -71,16 +64,17 @@ pub(super) type Playing = Pin<Box<dyn Future<Output = Ended> + Send>>;
 /// What the actor runs. Panics where the code under test fails: no call of these ports does.
 pub(super) fn play(actor: Actor, ports: Ports, mutation: Option<Mutation>) -> Playing {
     match actor {
-        Actor::Device { caller, connects } => Box::pin(async move {
+        Actor::Device { socket, connects } => Box::pin(async move {
+            let bob = user("bob");
             if connects {
                 if mutation == Some(Mutation::SessionInConnect) {
-                    ports.register_in_connect(&caller.user, &session_of(&caller)).await.expect("sessions can be written");
+                    ports.register_in_connect(&bob, &socket).await.expect("sessions can be written");
                 }
-                ports.accept(caller.connection.clone()).await;
+                ports.accept(socket.connection.clone()).await;
             }
             let known = vec![Known { conversation: conversation(), have: had(), read: Position::ZERO, prefs: 0 }];
             let request = Hello { id: request_id("hello"), v: limits::VERSION_MAX, after: None, known, known_to: None };
-            let greeting = hello(&ports, &settings(), 0, &caller, &request).await;
+            let greeting = hello(&ports, &settings(), 0, &bob, &socket, &request).await;
             Ended::Greeted(greeting.expect("hello is answered").answer)
         }),
         Actor::Writer => Box::pin(async move {

@@ -23,7 +23,7 @@ use super::search::{Identity, Run, Search, Searched};
 use crate::Refused;
 use crate::log::draft::Draft;
 use crate::log::{ChangeEntry, Entry, Role};
-use crate::ports::{Clock, Connection, Failure, FanOutQueue as _, InboxRow, Member, Memberships as _, Span};
+use crate::ports::{Clock, Failure, FanOutQueue as _, InboxRow, Member, Memberships as _, Span};
 use crate::requests::caller::Caller;
 use crate::requests::change::{Asked, change};
 use crate::requests::hello::{Greeting, hello};
@@ -209,7 +209,7 @@ impl World {
         let memory = Memory::at(start());
         *memory.state() = stage.ports.memory.state().clone();
         if reader != Reader::Hello {
-            memory.log_in(&user("bob"), Connection { connection: bob().connection, ..session("bob-1") });
+            memory.log_in(&user("bob"), session("bob-1"));
         }
         let mut world = Self {
             change,
@@ -384,7 +384,7 @@ impl World {
     /// The entries that bob's connection was posted.
     fn posted(&self) -> BTreeSet<u64> {
         let state = self.memory.state();
-        let posts = state.posts.iter().filter(|(connection, _)| *connection == bob().connection);
+        let posts = state.posts.iter().filter(|(connection, _)| Some(connection) == bob().connection.as_ref());
         let entries = posts.filter_map(|(_, frame)| match serde_json::from_str(frame) {
             Ok(ServerFrame::Entries(entries)) => Some(entries.entries),
             _ => None,
@@ -438,7 +438,7 @@ async fn read(ports: &Ports, reader: Reader, lane: ConversationId) -> Ended {
             let after = (reader == Reader::SecondPage).then(|| conversation("a"));
             let known = vec![Known { conversation: lane, have: position(1), read: Position::ZERO, prefs: 0 }];
             let request = Hello { id, v: limits::VERSION_MAX, after, known, known_to: None };
-            match hello(ports, &settings(), 0, &bob(), &request).await.expect("hello is answered").answer {
+            match hello(ports, &settings(), 0, &user("bob"), &session("bob-1"), &request).await.expect("hello is answered").answer {
                 Greeting::Welcome(answer) => Ended::Greeted(answer),
                 Greeting::Parted => panic!("bob has one connection"),
             }

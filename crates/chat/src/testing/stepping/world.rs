@@ -8,13 +8,12 @@ use std::task::{Context, Poll, Waker};
 use chatlane_protocol::{Position, ServerFrame};
 use sha2::{Digest as _, Sha256};
 
-use super::actors::{Actor, Ended, Playing, had, on_socket, play, session_of, task};
+use super::actors::{Actor, Ended, Playing, had, play, socket, task};
 use super::mutated::Ports;
 use super::names::{conversation, users};
 use super::search::{Identity, Run};
 use super::{Mutation, Scene};
-use crate::ports::{Connections as _, Created, Creations as _, FanOutQueue as _, Heads as _, MessageLog as _, Put};
-use crate::requests::caller::Caller;
+use crate::ports::{Connection, Connections as _, Created, Creations as _, FanOutQueue as _, Heads as _, MessageLog as _, Put};
 use crate::requests::hello::Greeting;
 use crate::testing::builders::{creation, entry, head, start};
 use crate::testing::desk::{SharedDesk, Waiting, lock};
@@ -58,8 +57,8 @@ struct Process {
 
 /// Bob's device, on the socket that it opened last.
 struct Device {
-    socket: u8,
-    caller: Caller,
+    number: u8,
+    socket: Connection,
     /// What the last hello on this socket told; nothing before that or if it was displaced.
     head: Option<Position>,
 }
@@ -84,15 +83,14 @@ impl World {
         assert!(matches!(created, Ok(Created::New)), "an empty backend");
         block_on(memory.raise_head(&conversation(), head(1))).expect("the conversation exists");
 
-        let device = Device { socket: 1, caller: on_socket(1), head: None };
+        let device = Device { number: 1, socket: socket(1), head: None };
         let mut world =
             Self { mutation, memory, processes: vec![], late: vec![], device, faults_left: faults, records: true, script: vec![] };
         match scene {
             Scene::AMessageIsSent => world.begin(Actor::Writer),
             Scene::TwoTasksAreQueued => (2..=3).for_each(|number| world.queue(number)),
             Scene::TheDeviceMoves => {
-                let old = session_of(&on_socket(0));
-                block_on(world.memory.register(&bob, &old, start())).expect("the memory backend never fails");
+                block_on(world.memory.register(&bob, &socket(0), start())).expect("the memory backend never fails");
                 world.queue(2);
             }
         }
@@ -104,10 +102,10 @@ impl World {
     /// What happened, a line a step, and what is missing.
     pub(super) fn take_script(&mut self) -> Vec<String> {
         let mut script = mem::take(&mut self.script);
-        let Device { caller, head, .. } = &self.device;
+        let Device { socket, head, .. } = &self.device;
         let told = head.map_or_else(|| "nothing".to_owned(), |head| format!("up to {head}"));
         let missing: Vec<String> = self.missing().iter().map(ToString::to_string).collect();
-        script.push(format!("the end: hello on {} told {told}; missing: {}", caller.connection, missing.join(", ")));
+        script.push(format!("the end: hello on {} told {told}; missing: {}", socket.connection, missing.join(", ")));
         script
     }
 
@@ -120,9 +118,9 @@ impl World {
 
     /// The device begins to open the socket that it is to be on: until the gateway has accepted it, posts to it find nothing.
     fn connect(&mut self) {
-        let caller = self.device.caller.clone();
-        self.memory.state().gone.insert(caller.connection.clone());
-        self.begin(Actor::Device { caller, connects: true });
+        let socket = self.device.socket.clone();
+        self.memory.state().gone.insert(socket.connection.clone());
+        self.begin(Actor::Device { socket, connects: true });
     }
 
     fn begin(&mut self, actor: Actor) {
@@ -204,18 +202,18 @@ impl World {
         self.record(format_args!("{actor} DIES; lost: [{}]; on their way: [{}]", said(&lost), said(&late)));
         self.late.extend(late);
         match (actor, then) {
-            (Actor::Device { caller, .. }, Then::Again) => {
+            (Actor::Device { socket, .. }, Then::Again) => {
                 self.record(format_args!("the device says hello again on the same socket"));
-                self.begin(Actor::Device { caller, connects: false });
+                self.begin(Actor::Device { socket, connects: false });
             }
-            (Actor::Device { caller, .. }, Then::NewSocket { old_is_gone }) => {
+            (Actor::Device { socket: left, .. }, Then::NewSocket { old_is_gone }) => {
                 let old = if old_is_gone { "gone" } else { "half-open" };
                 self.record(format_args!("the device opens a new socket; the old one is {old}"));
                 if old_is_gone {
-                    self.memory.state().gone.insert(caller.connection);
+                    self.memory.state().gone.insert(left.connection);
                 }
-                let socket = self.device.socket + 1;
-                self.device = Device { socket, caller: on_socket(socket), head: None };
+                let number = self.device.number + 1;
+                self.device = Device { number, socket: socket(number), head: None };
                 self.connect();
             }
             (Actor::Worker { task, times }, _) => self.begin(Actor::Worker { task, times: times + 1 }),
@@ -256,9 +254,9 @@ impl World {
     fn deaths(&self, process: usize, steps: &mut Vec<Step>) {
         let Process { actor, desk, .. } = &self.processes[process];
         let writes = lock(desk).calls.iter().filter(|call| call.leaves_a_trace()).count();
-        let accepted = |caller: &Caller| !self.memory.state().gone.contains(&caller.connection);
+        let accepted = |socket: &Connection| !self.memory.state().gone.contains(&socket.connection);
         let then: &[Then] = match actor {
-            Actor::Device { caller, .. } if accepted(caller) => {
+            Actor::Device { socket, .. } if accepted(socket) => {
                 &[Then::Again, Then::NewSocket { old_is_gone: false }, Then::NewSocket { old_is_gone: true }]
             }
             Actor::Device { .. } => &[Then::NewSocket { old_is_gone: true }],
@@ -273,7 +271,7 @@ impl World {
     fn missing(&self) -> Vec<Position> {
         let state = self.memory.state();
         let mut posted = BTreeSet::new();
-        for (_, frame) in state.posts.iter().filter(|(connection, _)| *connection == self.device.caller.connection) {
+        for (_, frame) in state.posts.iter().filter(|(connection, _)| *connection == self.device.socket.connection) {
             if let Ok(ServerFrame::Entries(entries)) = serde_json::from_str(frame) {
                 posted.extend(entries.entries.iter().map(|entry| entry.position));
             }
@@ -332,7 +330,7 @@ impl Run for World {
     fn identity(&self) -> Identity {
         let mut identity = String::with_capacity(8 * 1024);
         let mut add = |part: fmt::Arguments<'_>| identity.write_fmt(part).expect("a string takes everything");
-        add(format_args!("{} {} {:?}\n", self.faults_left, self.device.caller.connection, self.device.head));
+        add(format_args!("{} {} {:?}\n", self.faults_left, self.device.socket.connection, self.device.head));
         for Process { actor, told, written, .. } in &self.processes {
             // What a process does next is fixed by what it was told. It waits for reads in joins, which cannot tell their order; the
             // outcomes of posts it collects as they come.
