@@ -197,6 +197,8 @@ and into a third:               cargo run -q -p chatlane-local -- chat bob{other
 Any WebSocket client, as carol: npx -y wscat -c '{url}?device={device}' -s chatlane.v1 -s token.{token}
                                 then type {{\"action\":\"hello\",\"id\":\"1\",\"v\":1}}
 A token for anybody:            curl '{tokens}?user=dave&seconds=3600'
+The same without a socket:      curl 'http://127.0.0.1:{port}/v1/hello?device={device}' -H 'authorization: Bearer TOKEN' \\
+                                     -H 'content-type: application/json' -d '{{\"action\":\"hello\",\"id\":\"1\",\"v\":1}}'
 Each function runs in {concurrency} processes at most (--concurrency); what is too much for them gets 429 or `Too Many Requests`.
 Ctrl-C stops it. -v prints the story of every frame, -vv every AWS call.",
         tokens = format_args!("http://127.0.0.1:{port}{TOKEN_PATH}"),

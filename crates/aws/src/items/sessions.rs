@@ -54,6 +54,11 @@ pub const fn ttl_at(now: UnixMillis) -> u64 {
     now.plus_ms(LIFE_MS).get() / 1000
 }
 
+/// Whether a request's JSON reads the gate as it was a moment ago: for who watches requests.
+pub fn asks_for_a_recent_gate(request: &Value) -> bool {
+    request["Key"]["k"]["S"] == SORT && request["ConsistentRead"] == false
+}
+
 /// The key of a user's sessions.
 pub fn key(user: &UserId) -> Item {
     map([("u", s(user_key(user))), ("k", s(SORT))])

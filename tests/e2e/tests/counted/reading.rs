@@ -4,6 +4,7 @@ use chatlane_chat::testing::builders::position;
 use chatlane_protocol::frames::SyncOutcome;
 use chatlane_protocol::request::{Known, SyncFrom};
 use chatlane_protocol::{ConversationId, Position};
+use chatlane_tests_e2e::pocketed::Pocketed;
 use serde_json::json;
 
 use crate::long_ago::LongAgo;
@@ -109,6 +110,7 @@ impl Scene<'_> {
         ] {
             device.request(request).await.expect("an answer");
         }
+        Pocketed::new(self.stack, &self.user("warms", 1)).answered(json!({ "action": "hello", "v": 1 })).await;
         self.stack.sweep(&[(chatlane_chat::testing::builders::conversation("d"), position(1).seq)]).await;
         self.others.push(device);
         self.calls().await;

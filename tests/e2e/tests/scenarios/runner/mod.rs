@@ -45,7 +45,7 @@ async fn the_greeting_says_what_runs_and_what_to_type() {
     let runner = Runner::start(&data, &[]).await;
     let greeting = runner.program.out.all();
     let port = &runner.port;
-    let about = "Chatlane on this machine · 18 Lambda functions as real processes · DynamoDB, SQS embedded · data in ";
+    let about = "Chatlane on this machine · 19 Lambda functions as real processes · DynamoDB, SQS embedded · data in ";
     assert_eq!(greeting[0], format!("{about}{} (delete it to start over)", data.as_str()));
     assert!(greeting[1].starts_with(&format!("gateway  {}        ready in ", runner.url)), "{}", greeting[1]);
     let typed = |name: &str| format!("cargo run -q -p chatlane-local -- chat {name} --port {port} --data {}", data.as_str());
