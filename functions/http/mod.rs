@@ -40,7 +40,7 @@ pub type Ports = Backend<Log, Conversations, Inboxes, Users, Queue, Gateway>;
 
 /// What it is given.
 pub fn asks(env: &mut Environment) -> (PortsToBe<Ports>, Deployed, (String, TokenPolicy), UserLimit) {
-    (env.ports(), env.deployed(), env.issuer(), env.limit())
+    (env.ports(), env.founding(), env.issuer(), env.limit())
 }
 
 /// Runs its loop.
@@ -186,33 +186,38 @@ where
         let Self { ports, deployed, .. } = *self;
         let Asked { caller, expires, frame, secret } = asked;
         let caller = &caller;
-        let settings = &deployed.settings(ports).await?;
+        let settings = async || deployed.settings(ports).await;
         match action {
             Some(Action::Hello) => {
-                one::<exchange::Hello>(frame, async |request| hello::without_a_session(ports, settings, caller, expires, request).await)
-                    .await
+                one::<exchange::Hello>(frame, async |request| {
+                    hello::without_a_session(ports, &settings().await?, caller, expires, request).await
+                })
+                .await
             }
             Some(Action::Sync) => {
-                one::<exchange::Sync>(frame, async |request| Ok(sync::sync(ports, settings, caller, request).await?)).await
+                one::<exchange::Sync>(frame, async |request| Ok(sync::sync(ports, &settings().await?, caller, request).await?)).await
             }
             Some(Action::History) => {
-                one::<exchange::History>(frame, async |request| history::history(ports, &settings.keys.users, caller, request).await).await
+                one::<exchange::History>(frame, async |request| {
+                    history::history(ports, &settings().await?.keys.users, caller, request).await
+                })
+                .await
             }
             Some(Action::Probe) => {
-                one::<exchange::Probe>(frame, async |request| probe::probe(ports, settings, caller, request).await).await
+                one::<exchange::Probe>(frame, async |request| probe::probe(ports, &settings().await?, caller, request).await).await
             }
             Some(Action::Send) => {
-                one::<exchange::Send>(frame, async |request| Ok(send::send(ports, settings, caller, request).await?)).await
+                one::<exchange::Send>(frame, async |request| Ok(send::send(ports, &settings().await?, caller, request).await?)).await
             }
             Some(Action::Ack) => {
                 respond::<exchange::Ack>(frame, async |request| {
-                    Ok(cursors::answer(ports, settings, caller, request, Cursor::Delivered).await?.answer)
+                    Ok(cursors::answer(ports, &settings().await?, caller, request, Cursor::Delivered).await?.answer)
                 })
                 .await
             }
             Some(Action::Read) => {
                 respond::<exchange::Read>(frame, async |request| {
-                    Ok(cursors::answer(ports, settings, caller, request, Cursor::Read).await?.answer)
+                    Ok(cursors::answer(ports, &settings().await?, caller, request, Cursor::Read).await?.answer)
                 })
                 .await
             }

@@ -38,7 +38,7 @@ KEYS = {
     "UsersTable": [("u", "S", "HASH"), ("k", "S", "RANGE")],
 }
 
-# `hello` makes the item that all functions share, and writes nothing else beside it: the key is that of `chatlane_aws::items::deployment`.
+# `hello` and `http` make the item that all functions share, and write nothing else beside it: the key is that of `chatlane_aws::items::deployment`.
 DEPLOYMENT_ONLY = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["#deployment"]}}
 
 # `http` issues tickets, and `authorize` takes them: the key is that of `chatlane_aws::items::ticket`.
@@ -47,6 +47,7 @@ TICKETS_ONLY = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["#ticket#*"
 # What may be done by such a key only: function, action, table.
 BY_KEY = {
     ("Hello", "dynamodb:PutItem", "ConversationsTable"): DEPLOYMENT_ONLY,
+    ("Http", "dynamodb:PutItem", "ConversationsTable"): DEPLOYMENT_ONLY,
     ("Http", "dynamodb:PutItem", "UsersTable"): TICKETS_ONLY,
     ("Authorize", "dynamodb:DeleteItem", "UsersTable"): TICKETS_ONLY,
 }

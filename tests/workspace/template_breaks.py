@@ -56,7 +56,7 @@ TARGETS = "test_every_reference_has_its_target"
 
 BREAKS = [
     ("hello may put any item", STATEMENTS, lambda r: statement(r, "Hello", 2).pop("Condition")),
-    ("http may put any item of a user", STATEMENTS, lambda r: statement(r, "Http", 4).pop("Condition")),
+    ("http may put any item of a user", STATEMENTS, lambda r: statement(r, "Http", 5).pop("Condition")),
     ("authorize may delete any item of a user", STATEMENTS, lambda r: statement(r, "Authorize", 0).pop("Condition")),
     ("HTTPS goes to send", CALLED, lambda r: of(r, "HttpsIntegration").update(IntegrationUri=arn("Send"))),
     ("send may not put", PERMITTED, lambda r: statement(r, "Send", 0)["Action"].remove("dynamodb:PutItem")),

@@ -260,6 +260,17 @@ fn a_large_answer_is_compressed_where_the_client_reads_that() {
     assert!(!ask(&world(), good()).is_base64_encoded, "a small one is not");
 }
 
+#[test]
+fn the_first_request_of_a_deployment_may_come_without_a_socket() {
+    let store = Faulty::new(time(CONNECTED_AT_MS));
+    let hello = frame(&ask(&store, saying(&json!({"action": "hello", "id": "1", "v": 1}))));
+    assert_eq!((&hello["epoch"], &hello["conversations"]), (&json!(1), &json!([])));
+    let store = Faulty::new(time(CONNECTED_AT_MS));
+    store.on("deployment", Fault::RequestLost);
+    assert_eq!(ask(&store, saying(&json!({"action": "hello", "id": "1", "v": 1}))).status_code, 503);
+    issued(&store);
+}
+
 // --- tickets
 
 /// What the authorizer says of a handshake with this ticket, by this device, so long after the samples' socket.

@@ -69,8 +69,11 @@ impl<'a> Scene<'a> {
         patiently(&what, self.recording.until(|calls| calls.iter().any(done).then_some(()))).await;
     }
 
-    /// `hello` at a new deployment, whose item it makes; `open`: new, and existing.
+    /// `http` and `hello` at a new deployment, whose item they make; `open`: new, and existing.
     async fn opened(&self) -> Actors {
+        assert_eq!(Pocketed::new(self.stack, "heidi").ask(json!({ "action": "hello", "v": 1 })).await.0, 200);
+        let founded = json!({ "TableName": "conversations", "Key": { "c": { "S": "#deployment" }, "k": { "S": "settings" } } });
+        self.stack.dynamodb("DeleteItem", &founded).await;
         let (alice, bob) = (self.stack.device("alice").await, self.stack.device("bob").await);
         let mut all = vec![];
         for other in ["bob", "carol", "dave"] {

@@ -70,7 +70,7 @@ async fn no_body_and_no_token_is_logged_whatever_goes_wrong() {
     // The log is not just empty: each of these failures is in it.
     for logged in [
         "the token's algorithm is not allowed",
-        "a handshake was denied: no token was presented",
+        "a handshake was denied: neither a token nor a ticket was presented",
         "send is not answered: queue a task",
         ": put an entry",
         "is handed back to the queue",
