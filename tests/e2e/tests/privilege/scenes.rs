@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use chatlane_aws::items::deployment;
+use chatlane_aws::items::json::to_json;
 use chatlane_chat::limit::Budget;
 use chatlane_chat::ports::Accounts as _;
 use chatlane_chat::testing::builders::{position, seq, user};
@@ -72,7 +74,7 @@ impl<'a> Scene<'a> {
     /// `http` and `hello` at a new deployment, whose item they make; `open`: new, and existing.
     async fn opened(&self) -> Actors {
         assert_eq!(Pocketed::new(self.stack, "heidi").ask(json!({ "action": "hello", "v": 1 })).await.0, 200);
-        let founded = json!({ "TableName": "conversations", "Key": { "c": { "S": "#deployment" }, "k": { "S": "settings" } } });
+        let founded = json!({ "TableName": "conversations", "Key": to_json(&deployment::key()) });
         self.stack.dynamodb("DeleteItem", &founded).await;
         let (alice, bob) = (self.stack.device("alice").await, self.stack.device("bob").await);
         let mut all = vec![];
