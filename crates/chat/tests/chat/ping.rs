@@ -238,3 +238,12 @@ fn where_the_cursors_of_others_cannot_be_read_the_rest_is_told() {
         assert_eq!((answer.conversations.len(), answer.conversations[0].cursors.len()), (1, 0), "{call}");
     }
 }
+
+/// Else whoever is removed between the two is told how far the group has gone on without them.
+// holds: M1
+#[test]
+fn the_rows_are_read_behind_the_heads() {
+    let stage = known(3);
+    ask(&stage, &caller("alice"), std::slice::from_ref(&stage.conversation)).unwrap();
+    assert!(stage.ports.is_answered_before("heads", "inbox_rows"));
+}
