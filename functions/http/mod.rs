@@ -8,7 +8,7 @@ use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chatlane_aws::{Backend, Conversations, Gateway, Inboxes, Log, Queue, Users};
-use chatlane_chat::limit::http_units;
+use chatlane_chat::limit::HTTP_UNITS;
 use chatlane_chat::ports::{
     Accounts, Amendments, Clock, Connections, Deployments, Failure, FanOutQueue, Heads, Inboxes as InboxesPort, Memberships, MessageLog,
     Meter, Outbound, Tickets,
@@ -157,7 +157,7 @@ where
         asked: Asked<'_>,
     ) -> Option<ServerFrame> {
         let Self { ports, limit, .. } = *self;
-        let (user, bytes) = (asked.caller.user.clone(), asked.frame.len());
+        let user = asked.caller.user.clone();
         let served = async {
             let now = ports.now();
             if !limit.takes(ports, &user) {
@@ -175,7 +175,7 @@ where
             self.serve(action, asked).await
         };
         let (served, units) = ports.metered(Box::pin(served)).await;
-        let charged = limit.charge(ports, &user, None, http_units(bytes) + units, event.request_context.request_id.as_deref()).await;
+        let charged = limit.charge(ports, &user, None, HTTP_UNITS + units, event.request_context.request_id.as_deref()).await;
         match charged {
             Some(retry_after_ms) => Some(error(id, Refused::TooMuch { retry_after_ms }.to_wire())),
             None => served.unwrap_or_else(|refused| Some(error(id, refused.to_wire()))),

@@ -29,11 +29,8 @@ pub const fn frame_units(bytes: usize) -> u64 {
     FRAME_UNITS + MESSAGE_UNITS * (bytes.saturating_sub(1) / WEBSOCKET_FRAME_BYTES_MAX) as u64
 }
 
-/// What an HTTPS request of so many bytes costs beside what was done for it: a request of the HTTP API and an invocation. (Its answer's bytes
-/// are not counted, as a frame's are not.)
-pub const fn http_units(_bytes: usize) -> u64 {
-    10
-}
+/// What an HTTPS request costs beside what was done for it: a request of the HTTP API, whatever its size, and an invocation.
+pub const HTTP_UNITS: u64 = 10;
 
 /// What the delivery of a task costs beside that: its receive, its removal and an invocation.
 pub const DELIVERY_UNITS: u64 = 8;
